@@ -1,0 +1,235 @@
+//! The driver of a core: it brings readiness, timers and messages, and puts the core to sleep.
+//!
+//! Glommio schedules the lanes (one task a listener, in a task queue of its own). The driver is one more task. It
+//! runs after each pass of the lanes, asks the kernel what is ready without waiting, and queues what is; when no
+//! lane is scheduled it sleeps in the poller. Since it then holds up Glommio itself, every source of wakes must be
+//! in the poller or in the timers here: nothing may wait on Glommio's own timers or channels.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::os::fd::AsFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use proxy_core::Worker;
+use proxy_core::runtime::Interest;
+
+use crate::mailbox::{Mailbox, Message};
+use crate::poller::{Event, Poller, Token};
+use crate::publisher::Publisher;
+use crate::ready::{Ready, TaskKey};
+use crate::slots::{Slots, Target};
+use crate::timers::Timers;
+
+/// The token of the mailbox, which no slot has: slots count from generation 0 and never reach it.
+const MAILBOX: Token = Token::MAX - 1;
+
+/// One core's driver. Everything in it belongs to one thread.
+pub(crate) struct Driver<P> {
+    poller: RefCell<P>,
+    pub(crate) slots: RefCell<Slots>,
+    pub(crate) ready: RefCell<Ready>,
+    pub(crate) timers: RefCell<Timers>,
+    /// The task that runs now, and so the one that waits for what it finds not ready.
+    pub(crate) current: Cell<TaskKey>,
+    pub(crate) phase: Cell<Phase>,
+    mailbox: Arc<Mailbox>,
+    /// Lanes that have not ended.
+    lanes: Cell<usize>,
+    /// The driver's own task, and whether it is scheduled.
+    waker: RefCell<Option<Waker>>,
+    scheduled: Cell<bool>,
+    /// Until when busy time is counted.
+    counted_until: Cell<Instant>,
+    pub(crate) worker: RefCell<Worker>,
+    publisher: Publisher,
+}
+
+/// How far a core is on its way to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Phase {
+    Running,
+    Draining,
+    Stopping,
+}
+
+impl<P: Poller> Driver<P> {
+    pub(crate) fn new(
+        depth: u32,
+        mailbox: Arc<Mailbox>,
+        worker: Worker,
+        publisher: Publisher,
+    ) -> io::Result<Rc<Self>> {
+        let mut poller = P::new(depth)?;
+        poller.add(mailbox.as_fd(), MAILBOX)?;
+        Ok(Rc::new(Self {
+            poller: RefCell::new(poller),
+            slots: RefCell::default(),
+            ready: RefCell::default(),
+            timers: RefCell::default(),
+            current: Cell::new(TaskKey::NONE),
+            phase: Cell::new(Phase::Running),
+            mailbox,
+            lanes: Cell::new(0),
+            waker: RefCell::default(),
+            scheduled: Cell::new(true),
+            counted_until: Cell::new(worker.now),
+            worker: RefCell::new(worker),
+            publisher,
+        }))
+    }
+
+    /// Another lane, which must call [`Driver::on_lane_run`] each time that it runs and
+    /// [`Driver::on_lane_end`] at its end.
+    pub(crate) fn add_lane(&self) -> u32 {
+        self.lanes.set(self.lanes.get() + 1);
+        self.ready.borrow_mut().add_lane()
+    }
+
+    /// A lane runs: the driver is to run after it.
+    pub(crate) fn on_lane_run(&self, lane: u32, waker: &Waker) {
+        self.ready.borrow_mut().on_run(lane, waker);
+        // The driver's task queue is empty while the driver waits for this. So Glommio gives it a new virtual run
+        // time, and the time that the driver slept does not count against it.
+        if !self.scheduled.replace(true)
+            && let Some(waker) = &*self.waker.borrow()
+        {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// A lane has ended.
+    pub(crate) fn on_lane_end(&self) {
+        self.lanes.set(self.lanes.get() - 1);
+    }
+
+    /// Watches a descriptor.
+    pub(crate) fn watch(&self, fd: impl AsFd) -> io::Result<Token> {
+        use std::os::fd::AsRawFd;
+        let fd = fd.as_fd();
+        let token = self.slots.borrow_mut().insert(fd.as_raw_fd());
+        if let Err(error) = self.poller.borrow_mut().add(fd, token) {
+            self.slots.borrow_mut().remove(token);
+            return Err(error);
+        }
+        Ok(token)
+    }
+
+    /// Ends a watch; the descriptor is closed next.
+    pub(crate) fn unwatch(&self, fd: impl AsFd, token: Token) {
+        self.slots.borrow_mut().remove(token);
+        self.poller.borrow_mut().remove(fd.as_fd(), token);
+    }
+
+    /// Whether a descriptor may be ready; if not, the current task waits for it.
+    pub(crate) fn check(&self, token: Token, interest: Interest) -> bool {
+        self.slots
+            .borrow_mut()
+            .check(token, interest, self.current.get())
+    }
+
+    /// Runs until every lane has ended.
+    pub(crate) async fn run(self: Rc<Self>) -> io::Result<()> {
+        std::future::poll_fn(|cx| self.poll(cx)).await
+    }
+
+    fn poll(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.scheduled.set(false);
+        let mut own = self.waker.borrow_mut();
+        if !own.as_ref().is_some_and(|own| own.will_wake(cx.waker())) {
+            *own = Some(cx.waker().clone());
+        }
+        drop(own);
+        loop {
+            if self.lanes.get() == 0 {
+                return Poll::Ready(Ok(()));
+            }
+            if let Err(error) = self.harvest() {
+                return Poll::Ready(Err(error));
+            }
+            if !self.ready.borrow().is_idle() {
+                // The first lane that runs schedules the driver again.
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Queues what is ready; when nothing is and no lane is scheduled, sleeps first.
+    fn harvest(&self) -> io::Result<()> {
+        let before = now();
+        self.count_busy(before);
+        self.publisher.publish(before);
+        let timeout = if self.ready.borrow().is_idle() {
+            let next = self.timers.borrow().next();
+            next.map(|deadline| deadline.saturating_duration_since(before))
+        } else {
+            Some(Duration::ZERO)
+        };
+        let sleeps = timeout != Some(Duration::ZERO);
+        let mut mail = false;
+        let mut rearm = Vec::new();
+        if sleeps || self.poller.borrow_mut().has_work() {
+            self.poller.borrow_mut().wait(timeout, &mut |event| {
+                if event.token == MAILBOX {
+                    mail = true;
+                } else {
+                    self.dispatch(event, &mut rearm);
+                }
+            })?;
+        }
+        for (fd, token) in rearm {
+            self.poller.borrow_mut().rearm(fd, token)?;
+        }
+        let after = if sleeps { now() } else { before };
+        self.counted_until.set(after);
+        self.worker.borrow_mut().now = after;
+        while let Some(task) = self.timers.borrow_mut().pop(after) {
+            self.ready.borrow_mut().push(task);
+        }
+        if mail {
+            self.read_mail();
+        }
+        Ok(())
+    }
+
+    fn dispatch(&self, event: Event, rearm: &mut Vec<(i32, Token)>) {
+        let fd = match self.slots.borrow_mut().on_event(event) {
+            Target::Nobody => return,
+            Target::Noted(fd) => fd,
+            Target::Task(task, fd) => {
+                self.ready.borrow_mut().push(task);
+                fd
+            }
+        };
+        if event.ended {
+            rearm.push((fd, event.token));
+        }
+    }
+
+    fn read_mail(&self) {
+        for message in self.mailbox.take() {
+            let phase = match message {
+                Message::Drain => Phase::Draining,
+                Message::Stop => Phase::Stopping,
+            };
+            self.phase.set(self.phase.get().max(phase));
+            self.ready.borrow_mut().schedule_all();
+        }
+    }
+
+    fn count_busy(&self, until: Instant) {
+        let busy = until.saturating_duration_since(self.counted_until.replace(until));
+        let worker = self.worker.borrow();
+        worker.cells().busy_nanoseconds.add(busy.as_nanos() as u64);
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place where this backend asks the clock"
+)]
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}

@@ -1,0 +1,82 @@
+//! Readiness from an edge-triggered epoll instance, for kernels before 6.1.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+use rustix::event::{Timespec, epoll};
+use rustix::io::Errno;
+
+use crate::poller::{Event, Poller, Token};
+
+/// Events taken from the kernel by one call.
+const BATCH: usize = 256;
+
+pub(crate) struct Epoll {
+    fd: OwnedFd,
+    events: Box<[MaybeUninit<epoll::Event>; BATCH]>,
+}
+
+impl Poller for Epoll {
+    fn new(_depth: u32) -> io::Result<Self> {
+        Ok(Self {
+            fd: epoll::create(epoll::CreateFlags::CLOEXEC)?,
+            events: Box::new([MaybeUninit::uninit(); BATCH]),
+        })
+    }
+
+    fn add(&mut self, fd: BorrowedFd<'_>, token: Token) -> io::Result<()> {
+        let flags = epoll::EventFlags::IN
+            | epoll::EventFlags::OUT
+            | epoll::EventFlags::RDHUP
+            | epoll::EventFlags::ET;
+        Ok(epoll::add(
+            &self.fd,
+            fd,
+            epoll::EventData::new_u64(token),
+            flags,
+        )?)
+    }
+
+    fn rearm(&mut self, _fd: RawFd, _token: Token) -> io::Result<()> {
+        // epoll never ends a watch.
+        Ok(())
+    }
+
+    fn remove(&mut self, fd: BorrowedFd<'_>, _token: Token) {
+        // It can only fail for a descriptor that is not watched.
+        let _ = epoll::delete(&self.fd, fd);
+    }
+
+    fn has_work(&mut self) -> bool {
+        true
+    }
+
+    fn wait(
+        &mut self,
+        timeout: Option<Duration>,
+        on_event: &mut dyn FnMut(Event),
+    ) -> io::Result<()> {
+        // A timeout beyond what the kernel can count is as good as none.
+        let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
+        let events = match epoll::wait(&self.fd, &mut self.events[..], timeout.as_ref()) {
+            Ok((events, _)) => events,
+            Err(Errno::INTR) => return Ok(()),
+            Err(errno) => return Err(errno.into()),
+        };
+        let gone = epoll::EventFlags::ERR | epoll::EventFlags::HUP;
+        let closed = epoll::EventFlags::RDHUP | gone;
+        for event in events.iter() {
+            let flags = event.flags;
+            on_event(Event {
+                token: event.data.u64(),
+                readable: flags.intersects(epoll::EventFlags::IN | closed),
+                writable: flags.intersects(epoll::EventFlags::OUT | gone),
+                closed: flags.intersects(closed),
+                ended: false,
+            });
+        }
+        Ok(())
+    }
+}

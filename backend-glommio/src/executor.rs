@@ -1,0 +1,290 @@
+//! Starting and stopping the cores.
+
+use std::io;
+use std::rc::Rc;
+use std::sync::{Arc, mpsc};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use glommio::{GlommioError, Latency, LocalExecutorBuilder, Placement, Shares, TaskQueueHandle};
+use proxy_core::metrics::{CoreCells, PerWorker};
+use proxy_core::plan::{Plan, Running, WORKER_THREAD_PREFIX, WorkerThread};
+use proxy_core::{Activity, Descriptor, Listener, Worker};
+
+use crate::driver::{self, Driver};
+use crate::epoll::Epoll;
+use crate::lane::Lane;
+use crate::mailbox::{Mailbox, Message};
+use crate::metrics::QueueCells;
+use crate::poller::Poller;
+use crate::probe::{Unavailable, probe};
+use crate::publisher::Publisher;
+use crate::uring::Uring;
+
+/// How the executors are set up.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Requests that the driver's ring takes before it must submit; a power of two.
+    pub ring_depth: u32,
+    /// How long a task queue may run while others wait.
+    pub preempt_timer: Duration,
+    /// Where readiness comes from; none: io_uring where the kernel has what it takes, else epoll.
+    pub readiness: Option<Readiness>,
+}
+
+/// Where readiness comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    /// An io_uring of our own, Linux 6.1.
+    IoUring,
+    /// An epoll instance a core.
+    Epoll,
+}
+
+/// Why the cores did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Glommio can't run here.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+    /// Glommio refused to make an executor.
+    #[error("worker {worker}: Glommio's executor can't be made: {reason}")]
+    Executor {
+        /// The worker's index.
+        worker: usize,
+        /// What Glommio says.
+        reason: String,
+    },
+    /// A thread, a descriptor or a ring can't be had.
+    #[error("worker {worker} can't be started: {error}")]
+    Io {
+        /// The worker's index.
+        worker: usize,
+        /// What the kernel says.
+        #[source]
+        error: io::Error,
+    },
+}
+
+/// Glommio's executors, one a core.
+#[derive(Debug)]
+pub struct Glommio {
+    workers: Vec<JoinHandle<()>>,
+    mailboxes: Vec<Arc<Mailbox>>,
+    threads: Vec<WorkerThread>,
+    queues: Arc<PerWorker<Box<[QueueCells]>>>,
+    readiness: Readiness,
+}
+
+/// What one core is started with.
+struct Seat {
+    index: usize,
+    cpu: Option<usize>,
+    cores: Arc<PerWorker<CoreCells>>,
+    activity: Arc<Activity>,
+    lanes: Vec<(Arc<Listener>, Vec<Descriptor>)>,
+    mailbox: Arc<Mailbox>,
+    queues: Arc<PerWorker<Box<[QueueCells]>>>,
+    options: Options,
+}
+
+impl Glommio {
+    /// Starts an executor for each CPU of the plan, each with sockets of its own.
+    ///
+    /// # Errors
+    /// [`StartError`]; the executors that had started are stopped.
+    pub fn start(plan: Plan, options: Options) -> Result<Self, StartError> {
+        probe()?;
+        let readiness = options.readiness.unwrap_or_else(best_readiness);
+        let queues = Arc::new(PerWorker::new(plan.cpus.len(), || {
+            plan.listeners
+                .iter()
+                .map(|_| QueueCells::default())
+                .collect()
+        }));
+        let mut running = Self {
+            workers: Vec::new(),
+            mailboxes: Vec::new(),
+            threads: Vec::new(),
+            queues: queues.clone(),
+            readiness,
+        };
+        let mut listeners = plan.listeners;
+        for (index, &cpu) in plan.cpus.iter().enumerate() {
+            let io = |error| StartError::Io {
+                worker: index,
+                error,
+            };
+            let mailbox = Arc::new(Mailbox::new().map_err(io)?);
+            let seat = Seat {
+                index,
+                cpu,
+                cores: plan.cores.clone(),
+                activity: plan.activity.clone(),
+                lanes: listeners
+                    .iter_mut()
+                    .map(|listening| {
+                        let sockets = listening.sockets.iter_mut().filter_map(Vec::pop);
+                        (listening.listener.clone(), sockets.collect())
+                    })
+                    .collect(),
+                mailbox: mailbox.clone(),
+                queues: queues.clone(),
+                options,
+            };
+            let (sender, started) = mpsc::channel();
+            let thread = thread::Builder::new()
+                .name(format!("{WORKER_THREAD_PREFIX}{index}"))
+                .spawn(move || match readiness {
+                    Readiness::IoUring => seat.run::<Uring>(&sender),
+                    Readiness::Epoll => seat.run::<Epoll>(&sender),
+                })
+                .map_err(io)?;
+            running.workers.push(thread);
+            running.mailboxes.push(mailbox);
+            // A thread that ends without a word panicked, which its output tells.
+            let ended = || Err(io(io::Error::other("its thread ended while starting")));
+            running
+                .threads
+                .push(started.recv().unwrap_or_else(|_| ended())?);
+        }
+        Ok(running)
+    }
+
+    /// Where readiness comes from.
+    pub fn readiness(&self) -> Readiness {
+        self.readiness
+    }
+
+    /// Glommio's account of the task queues: by worker, then by listener in the order of the plan.
+    pub fn queues(&self) -> Arc<PerWorker<Box<[QueueCells]>>> {
+        self.queues.clone()
+    }
+
+    fn tell(&self, message: Message) {
+        for mailbox in &self.mailboxes {
+            mailbox.send(message);
+        }
+    }
+}
+
+impl Drop for Glommio {
+    fn drop(&mut self) {
+        self.tell(Message::Stop);
+        for worker in self.workers.drain(..) {
+            // A worker that panicked has said so on its own.
+            let _ = worker.join();
+        }
+    }
+}
+
+impl Running for Glommio {
+    fn threads(&self) -> &[WorkerThread] {
+        &self.threads
+    }
+
+    fn drain(&self) {
+        self.tell(Message::Drain);
+    }
+
+    fn stop(self: Box<Self>, _patience: Duration) {
+        // Dropping does it.
+    }
+}
+
+/// io_uring where the kernel has the flags that we need.
+fn best_readiness() -> Readiness {
+    match Uring::new(2) {
+        Ok(_) => Readiness::IoUring,
+        Err(_) => Readiness::Epoll,
+    }
+}
+
+impl Seat {
+    /// The life of a worker thread.
+    fn run<P: Poller>(self, started: &mpsc::Sender<Result<WorkerThread, StartError>>) {
+        // Whoever receives it waits for it.
+        let tell = |result| drop(started.send(result));
+        let (index, cpu) = (self.index, self.cpu);
+        let preempt_timer = self.options.preempt_timer;
+        let executor = LocalExecutorBuilder::new(cpu.map_or(Placement::Unbound, Placement::Fixed))
+            // Buffers for files, which we don't use.
+            .io_memory(0)
+            .preempt_timer(preempt_timer)
+            .make();
+        let executor = match executor {
+            Ok(executor) => executor,
+            Err(error) => {
+                return tell(Err(StartError::Executor {
+                    worker: index,
+                    reason: glommio_reason(&error),
+                }));
+            }
+        };
+        executor.run(async {
+            let driver = match self.prepare::<P>() {
+                Ok(driver) => driver,
+                Err(error) => {
+                    return tell(Err(StartError::Io {
+                        worker: index,
+                        error,
+                    }));
+                }
+            };
+            tell(Ok(WorkerThread {
+                tid: rustix::thread::gettid().as_raw_nonzero().get(),
+                cpu,
+            }));
+            let guard = glommio::spawn_local(keep_from_parking(preempt_timer));
+            if let Err(error) = driver.run().await {
+                tracing::error!(worker = index, %error, "the driver failed; the worker ends");
+            }
+            guard.cancel().await;
+        });
+    }
+
+    /// Makes the driver, and a task queue with a lane for each listener.
+    fn prepare<P: Poller>(self) -> io::Result<Rc<Driver<P>>> {
+        let worker = Worker::new(self.index, driver::now(), self.cores, self.activity);
+        let mut handles = Vec::with_capacity(self.lanes.len());
+        for (listener, _) in &self.lanes {
+            handles.push(task_queue(listener));
+        }
+        let publisher = Publisher::new(self.index, self.queues, handles.clone());
+        let driver = Driver::<P>::new(self.options.ring_depth, self.mailbox, worker, publisher)?;
+        for ((listener, sockets), handle) in self.lanes.into_iter().zip(handles) {
+            let lane = Lane::new(&driver, listener, sockets)?;
+            glommio::spawn_local_into(lane.run(), handle)
+                .map_err(|error| io::Error::other(glommio_reason(&error)))?
+                .detach();
+        }
+        Ok(driver)
+    }
+}
+
+/// Keeps Glommio 0.9 from sleeping while tasks are ready.
+///
+/// `LocalExecutor::run` takes a preempt timer that fires before the first task queue was chosen (the thread was
+/// descheduled in between) for "nothing is ready", and parks without end. A timer of its own that is always armed
+/// bounds that to one period. It costs nothing while the core sleeps, since the driver, not Glommio, does that.
+async fn keep_from_parking(period: Duration) {
+    loop {
+        glommio::timer::sleep(period).await;
+    }
+}
+
+fn task_queue(listener: &Listener) -> TaskQueueHandle {
+    let latency = match listener.latency {
+        Some(latency) => Latency::Matters(latency),
+        None => Latency::NotImportant,
+    };
+    glommio::executor().create_task_queue(
+        Shares::Static(listener.shares.into()),
+        latency,
+        &listener.name,
+    )
+}
+
+fn glommio_reason(error: &GlommioError<()>) -> String {
+    error.to_string()
+}

@@ -1,0 +1,219 @@
+//! A lane: everything that one listener has on one core, as one task in the listener's task queue.
+//!
+//! Glommio weighs the task queues against each other by shares. Within one, connections take turns in the order in
+//! which they became ready, which is also how Glommio runs the tasks of a queue; but a task of Glommio's each would
+//! cost four atomic operations a wake and a waker a connection. Here a wake is a push onto a plain queue, and a
+//! connection is an entry of a plain table: it can be taken out and given to another core.
+
+use std::future::poll_fn;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use proxy_core::{Acceptor, Connection, Descriptor, Listener, Turn, Worker};
+
+use crate::driver::{Driver, Phase};
+use crate::poller::Poller;
+use crate::ready::TaskKey;
+use crate::socket::Core;
+
+pub(crate) struct Lane<P: Poller> {
+    core: Core<P>,
+    index: u32,
+    listener: Arc<Listener>,
+    /// Acceptors stay in the first places; the places after them are used again.
+    tasks: Vec<Task<P>>,
+    acceptors: usize,
+    free: Vec<u32>,
+}
+
+enum Task<P: Poller> {
+    None,
+    Acceptor(Acceptor<Core<P>>),
+    Connection(Connection<Core<P>>),
+}
+
+/// What a pass over the ready tasks left.
+#[derive(PartialEq, Eq)]
+enum Pass {
+    Idle,
+    More,
+    Ended,
+}
+
+impl<P: Poller> Lane<P> {
+    /// A lane that accepts from `sockets`.
+    pub(crate) fn new(
+        driver: &Rc<Driver<P>>,
+        listener: Arc<Listener>,
+        sockets: Vec<Descriptor>,
+    ) -> std::io::Result<Self> {
+        let index = driver.add_lane();
+        let core = Core(driver.clone());
+        let mut tasks = Vec::with_capacity(sockets.len());
+        for socket in sockets {
+            driver.ready.borrow_mut().push(TaskKey {
+                lane: index,
+                index: tasks.len() as u32,
+            });
+            let socket = core.watch(socket)?;
+            tasks.push(Task::Acceptor(Acceptor::new(
+                &core,
+                listener.clone(),
+                socket,
+            )));
+        }
+        Ok(Self {
+            core,
+            index,
+            listener,
+            acceptors: tasks.len(),
+            tasks,
+            free: Vec::new(),
+        })
+    }
+
+    /// Runs until the core stops.
+    pub(crate) async fn run(mut self) {
+        loop {
+            let pass = poll_fn(|cx| {
+                self.core.0.on_lane_run(self.index, cx.waker());
+                match self.pass() {
+                    Pass::Idle => Poll::Pending,
+                    pass => Poll::Ready(pass),
+                }
+            })
+            .await;
+            if pass == Pass::Ended {
+                break;
+            }
+            // Others get their turn, and the driver: Glommio picks by virtual run time.
+            self.core.0.ready.borrow_mut().schedule(self.index);
+            glommio::executor().yield_task_queue_now().await;
+        }
+        self.core.0.on_lane_end();
+    }
+
+    /// Runs every task that is ready now, once, unless Glommio wants the core back before.
+    fn pass(&mut self) -> Pass {
+        let driver = self.core.0.clone();
+        match driver.phase.get() {
+            Phase::Running => {}
+            Phase::Draining => self.stop_accepting(),
+            Phase::Stopping => {
+                self.stop();
+                return Pass::Ended;
+            }
+        }
+        let cx = &mut Context::from_waker(Waker::noop());
+        let worker = &mut *driver.worker.borrow_mut();
+        let ready = driver.ready.borrow().len(self.index);
+        for _ in 0..ready {
+            let Some(index) = driver.ready.borrow_mut().pop(self.index) else {
+                break;
+            };
+            self.poll(cx, worker, index);
+            if glommio::executor().need_preempt() {
+                break;
+            }
+        }
+        driver.current.set(TaskKey::NONE);
+        if driver.ready.borrow().len(self.index) > 0 {
+            Pass::More
+        } else {
+            Pass::Idle
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>, worker: &mut Worker, index: u32) {
+        let key = TaskKey {
+            lane: self.index,
+            index,
+        };
+        self.core.0.current.set(key);
+        match &mut self.tasks[index as usize] {
+            // It ended after it was queued.
+            Task::None => {}
+            Task::Acceptor(_) => self.accept(cx, worker, key),
+            Task::Connection(connection) => match connection.poll(cx, &self.core, worker) {
+                Turn::Waiting => {}
+                Turn::Again => self.core.0.ready.borrow_mut().push(key),
+                Turn::Ended(_) => self.remove(index),
+            },
+        }
+    }
+
+    fn accept(&mut self, cx: &mut Context<'_>, worker: &mut Worker, key: TaskKey) {
+        let place = key.index as usize;
+        // The acceptor is out of the table while it puts connections into it.
+        let mut task = std::mem::replace(&mut self.tasks[place], Task::None);
+        if let Task::Acceptor(acceptor) = &mut task
+            && acceptor.poll(cx, worker, |worker, fd| self.begin(worker, fd))
+        {
+            self.core.0.ready.borrow_mut().push(key);
+        }
+        self.tasks[place] = task;
+    }
+
+    fn begin(&mut self, worker: &Worker, fd: OwnedFd) {
+        let Ok(permit) = self.listener.admit(worker) else {
+            return;
+        };
+        let client = match self.core.watch(Descriptor::new(fd)) {
+            Ok(client) => client,
+            Err(error) => {
+                self.listener.give_up(worker);
+                tracing::warn!(listener = self.listener.name, %error, "a connection can't be watched");
+                return;
+            }
+        };
+        let connection = Connection::new(&self.core, worker, self.listener.clone(), permit, client);
+        let index = self.insert(connection);
+        self.core.0.ready.borrow_mut().push(TaskKey {
+            lane: self.index,
+            index,
+        });
+    }
+
+    fn insert(&mut self, connection: Connection<Core<P>>) -> u32 {
+        let task = Task::Connection(connection);
+        if let Some(index) = self.free.pop() {
+            self.tasks[index as usize] = task;
+            index
+        } else {
+            self.tasks.push(task);
+            (self.tasks.len() - 1) as u32
+        }
+    }
+
+    fn remove(&mut self, index: u32) {
+        self.tasks[index as usize] = Task::None;
+        self.free.push(index);
+    }
+
+    /// Takes what waits in the backlogs, and closes the listening sockets.
+    fn stop_accepting(&mut self) {
+        let driver = self.core.0.clone();
+        let worker = &mut *driver.worker.borrow_mut();
+        let cx = &mut Context::from_waker(Waker::noop());
+        driver.current.set(TaskKey::NONE);
+        for place in 0..std::mem::take(&mut self.acceptors) {
+            let task = std::mem::replace(&mut self.tasks[place], Task::None);
+            if let Task::Acceptor(mut acceptor) = task {
+                while acceptor.poll(cx, worker, |worker, fd| self.begin(worker, fd)) {}
+            }
+        }
+    }
+
+    /// Ends everything.
+    fn stop(&mut self) {
+        let driver = self.core.0.clone();
+        let worker = &mut *driver.worker.borrow_mut();
+        for mut task in self.tasks.drain(..) {
+            if let Task::Connection(connection) = &mut task {
+                connection.abort(worker);
+            }
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! corelane on Glommio: one pinned executor a core.
+//!
+//! Glommio schedules: executors, pinning, task queues with shares, preemption. Readiness, timers, messages and the
+//! parking of the core come from a driver of our own (`driver`), over a modern io_uring (`uring`) or, before
+//! Linux 6.1, epoll (`epoll`).
+
+#![deny(unsafe_code)]
+
+mod driver;
+mod epoll;
+mod executor;
+mod lane;
+mod mailbox;
+mod metrics;
+mod poller;
+mod probe;
+mod publisher;
+mod ready;
+mod slots;
+mod socket;
+#[allow(unsafe_code, reason = "the file that is for it")]
+mod sys;
+mod timers;
+mod uring;
+
+pub use executor::{Glommio, Options, Readiness, StartError};
+pub use metrics::QueueCells;
+pub use probe::{MEMLOCK_BYTES_MIN, Unavailable, probe};

@@ -1,0 +1,124 @@
+//! Sockets and timers of the core, on a driver.
+
+use std::io;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use proxy_core::runtime::{Attempt, Interest, Runtime, Socket, Timer};
+use proxy_core::{Descriptor, ServerAddress};
+
+use crate::driver::Driver;
+use crate::poller::{Poller, Token};
+use crate::ready::TaskKey;
+
+/// A core, as its connections see it.
+pub(crate) struct Core<P>(pub(crate) Rc<Driver<P>>);
+
+impl<P: Poller> Core<P> {
+    pub(crate) fn watch(&self, descriptor: Descriptor) -> io::Result<CoreSocket<P>> {
+        Ok(CoreSocket {
+            token: self.0.watch(&descriptor)?,
+            descriptor,
+            driver: self.0.clone(),
+        })
+    }
+}
+
+impl<P: Poller> Runtime for Core<P> {
+    type Socket = CoreSocket<P>;
+    type Timer = CoreTimer<P>;
+
+    fn connect(&self, address: &ServerAddress) -> io::Result<CoreSocket<P>> {
+        self.watch(Descriptor::connect(address)?)
+    }
+
+    fn timer(&self) -> CoreTimer<P> {
+        CoreTimer {
+            driver: self.0.clone(),
+            armed: None,
+        }
+    }
+}
+
+pub(crate) struct CoreSocket<P: Poller> {
+    descriptor: Descriptor,
+    token: Token,
+    driver: Rc<Driver<P>>,
+}
+
+impl<P: Poller> Socket for CoreSocket<P> {
+    type Transport = Descriptor;
+
+    fn poll_io<T>(
+        &self,
+        _cx: &mut Context<'_>,
+        interest: Interest,
+        mut attempt: impl FnMut(&Descriptor) -> io::Result<Attempt<T>>,
+    ) -> Poll<io::Result<T>> {
+        // Between an attempt and forgetting the readiness no event can come: events are taken only when the
+        // driver runs, and that is not now.
+        while self.driver.check(self.token, interest) {
+            match attempt(&self.descriptor)? {
+                Attempt::Done(value) => return Poll::Ready(Ok(value)),
+                Attempt::Drained(value) => {
+                    let mut slots = self.driver.slots.borrow_mut();
+                    slots.on_drained(self.token, interest);
+                    return Poll::Ready(Ok(value));
+                }
+                Attempt::Blocked => {
+                    let mut slots = self.driver.slots.borrow_mut();
+                    slots.on_blocked(self.token, interest);
+                }
+            }
+        }
+        Poll::Pending
+    }
+
+    fn transport(&self) -> &Descriptor {
+        &self.descriptor
+    }
+}
+
+impl<P: Poller> Drop for CoreSocket<P> {
+    fn drop(&mut self) {
+        self.driver.unwatch(&self.descriptor, self.token);
+    }
+}
+
+pub(crate) struct CoreTimer<P> {
+    driver: Rc<Driver<P>>,
+    armed: Option<(Instant, TaskKey)>,
+}
+
+impl<P> Timer for CoreTimer<P> {
+    fn poll_until(&mut self, _cx: &mut Context<'_>, now: Instant, deadline: Instant) -> Poll<()> {
+        if deadline <= now {
+            return Poll::Ready(());
+        }
+        let task = self.driver.current.get();
+        // One that is armed for earlier runs the task in time; one whose time has come is armed no more.
+        let serves =
+            |(armed, by): (Instant, TaskKey)| by == task && now < armed && armed <= deadline;
+        if !self.armed.is_some_and(serves) {
+            self.disarm();
+            self.driver.timers.borrow_mut().insert(deadline, task);
+            self.armed = Some((deadline, task));
+        }
+        Poll::Pending
+    }
+}
+
+impl<P> CoreTimer<P> {
+    fn disarm(&mut self) {
+        if let Some((deadline, task)) = self.armed.take() {
+            self.driver.timers.borrow_mut().remove(deadline, task);
+        }
+    }
+}
+
+impl<P> Drop for CoreTimer<P> {
+    fn drop(&mut self) {
+        self.disarm();
+    }
+}

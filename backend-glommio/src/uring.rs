@@ -1,0 +1,130 @@
+//! Readiness from an io_uring of our own: one multishot POLL_ADD a descriptor.
+//!
+//! The ring is set up for one thread that asks for its completions (SINGLE_ISSUER and DEFER_TASKRUN, Linux 6.1), so
+//! that the kernel never interrupts a running worker. Watching, unwatching and harvesting ride on one system
+//! call, the one that the worker would sleep in anyway.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::time::Duration;
+
+use io_uring::{IoUring, cqueue, opcode, squeue, types};
+use rustix::event::PollFlags;
+use rustix::io::Errno;
+
+use crate::poller::{Event, Poller, Token};
+use crate::sys;
+
+/// Completions that may wait for each submission that may wait. Past it the kernel ends multishot requests, and
+/// they are made again.
+const COMPLETIONS_PER_SUBMISSION: u32 = 8;
+
+/// Marks the completion of a removal, which means nothing to anybody.
+const REMOVAL: Token = Token::MAX;
+
+pub(crate) struct Uring {
+    ring: IoUring,
+}
+
+impl Poller for Uring {
+    fn new(depth: u32) -> io::Result<Self> {
+        let ring = IoUring::builder()
+            .setup_single_issuer()
+            .setup_defer_taskrun()
+            // Tells, without a system call, whether completions wait for us to ask for them.
+            .setup_taskrun_flag()
+            .setup_cqsize(depth * COMPLETIONS_PER_SUBMISSION)
+            .build(depth)?;
+        Ok(Self { ring })
+    }
+
+    fn add(&mut self, fd: BorrowedFd<'_>, token: Token) -> io::Result<()> {
+        self.rearm(fd.as_raw_fd(), token)
+    }
+
+    fn rearm(&mut self, fd: RawFd, token: Token) -> io::Result<()> {
+        let flags = PollFlags::IN | PollFlags::OUT | PollFlags::RDHUP;
+        let poll = opcode::PollAdd::new(types::Fd(fd), flags.bits().into())
+            .multi(true)
+            .build()
+            .user_data(token);
+        self.push(&poll)
+    }
+
+    fn remove(&mut self, _fd: BorrowedFd<'_>, token: Token) {
+        // The descriptor is closed next, but the socket lives until the request lets go of it: at the next
+        // submission, which comes before the worker sleeps.
+        let remove = opcode::PollRemove::new(token)
+            .build()
+            .flags(squeue::Flags::SKIP_SUCCESS)
+            .user_data(REMOVAL);
+        if let Err(error) = self.push(&remove) {
+            tracing::error!(%error, "the ring does not take a removal; a socket stays open");
+        }
+    }
+
+    fn has_work(&mut self) -> bool {
+        let queue = self.ring.submission();
+        let work = queue.taskrun() || queue.cq_overflow() || !queue.is_empty();
+        drop(queue);
+        work || !self.ring.completion().is_empty()
+    }
+
+    fn wait(
+        &mut self,
+        timeout: Option<Duration>,
+        on_event: &mut dyn FnMut(Event),
+    ) -> io::Result<()> {
+        let timespec = timeout.map(types::Timespec::from);
+        let mut args = types::SubmitArgs::new();
+        if let Some(timespec) = &timespec {
+            args = args.timespec(timespec);
+        }
+        let sleep = timeout != Some(Duration::ZERO) && self.ring.completion().is_empty();
+        let submitted = if sleep {
+            self.ring.submitter().submit_with_args(1, &args)
+        } else {
+            self.ring.submit()
+        };
+        if let Err(error) = submitted {
+            match Errno::from_io_error(&error) {
+                // The timeout passed; a signal came; completions are to be taken first.
+                Some(Errno::TIME | Errno::INTR | Errno::BUSY | Errno::AGAIN) => {}
+                _ => return Err(error),
+            }
+        }
+        for completion in self.ring.completion() {
+            report(&completion, on_event);
+        }
+        Ok(())
+    }
+}
+
+impl Uring {
+    fn push(&mut self, entry: &squeue::Entry) -> io::Result<()> {
+        while sys::push(&mut self.ring, entry).is_err() {
+            self.ring.submit()?;
+        }
+        Ok(())
+    }
+}
+
+fn report(completion: &cqueue::Entry, on_event: &mut dyn FnMut(Event)) {
+    let token = completion.user_data();
+    if token == REMOVAL {
+        return;
+    }
+    // An error says nothing of readiness: the owner finds out what is the matter by trying. (A removal ends the
+    // request with an error too; then the token is stale, and nobody is asked.)
+    let failed = completion.result() < 0;
+    let flags = PollFlags::from_bits_retain(completion.result().max(0) as u16);
+    let gone = PollFlags::ERR | PollFlags::HUP;
+    let closed = PollFlags::RDHUP | gone;
+    on_event(Event {
+        token,
+        readable: failed || flags.intersects(PollFlags::IN | closed),
+        writable: failed || flags.intersects(PollFlags::OUT | gone),
+        closed: failed || flags.intersects(closed),
+        ended: !failed && !cqueue::more(completion.flags()),
+    });
+}

@@ -1,0 +1,14 @@
+//! corelane on Tokio: work stealing, or one runtime a core.
+
+#![deny(unsafe_code)]
+
+mod per_core;
+mod socket;
+#[allow(unsafe_code, reason = "the file that is for it")]
+mod sys;
+mod task;
+mod work_stealing;
+mod worker;
+
+pub use per_core::PerCore;
+pub use work_stealing::WorkStealing;

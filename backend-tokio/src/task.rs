@@ -1,0 +1,88 @@
+//! The tasks: accepting, and one a connection.
+
+use std::future::poll_fn;
+use std::os::fd::OwnedFd;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use proxy_core::{Acceptor, Connection, Descriptor, Listener, Turn, Worker};
+use tokio::sync::watch;
+
+use crate::socket::{Tokio, TokioSocket};
+use crate::worker;
+
+/// A connection as a task.
+///
+/// It is a named type, so that the compiler finds out by itself whether it is `Send`: it is, and work stealing
+/// asks for it where it spawns.
+pub(crate) struct ConnectionTask(Connection<Tokio>);
+
+impl Future for ConnectionTask {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        match worker::with(|worker| self.0.poll(cx, &Tokio, worker)) {
+            Turn::Waiting => Poll::Pending,
+            Turn::Again => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Turn::Ended(_) => Poll::Ready(()),
+        }
+    }
+}
+
+/// Accepts until `draining` says so, and spawns a task for each connection.
+pub(crate) async fn accept(
+    listener: Arc<Listener>,
+    socket: Descriptor,
+    mut draining: watch::Receiver<bool>,
+    spawn: impl Fn(ConnectionTask),
+) {
+    let socket = match TokioSocket::new(socket) {
+        Ok(socket) => socket,
+        Err(error) => {
+            tracing::error!(listener = listener.name, %error, "the listening socket can't be watched");
+            return;
+        }
+    };
+    let mut acceptor = Acceptor::new(&Tokio, listener, socket);
+    // A sender that is gone means the same as true.
+    let mut drain = pin!(async { drop(draining.wait_for(|&draining| draining).await) });
+    poll_fn(|cx| {
+        let more = worker::with(|worker| {
+            let listener = acceptor.listener.clone();
+            acceptor.poll(cx, worker, |worker, fd| {
+                if let Some(task) = begin(&listener, worker, fd) {
+                    spawn(task);
+                }
+            })
+        });
+        if more {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        // Asked after the backlog is empty: who got in before the end is served.
+        drain.as_mut().poll(cx)
+    })
+    .await;
+}
+
+fn begin(listener: &Arc<Listener>, worker: &Worker, fd: OwnedFd) -> Option<ConnectionTask> {
+    let permit = listener.admit(worker).ok()?;
+    match TokioSocket::new(Descriptor::new(fd)) {
+        Ok(client) => Some(ConnectionTask(Connection::new(
+            &Tokio,
+            worker,
+            listener.clone(),
+            permit,
+            client,
+        ))),
+        Err(error) => {
+            listener.give_up(worker);
+            tracing::warn!(listener = listener.name, %error, "a connection can't be watched");
+            None
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! One runtime for all cores: a worker that has nothing to do takes tasks from another.
+
+use std::io;
+use std::sync::{Arc, Barrier, mpsc};
+use std::time::Duration;
+
+use proxy_core::plan::{Plan, Running, WORKER_THREAD_PREFIX, WorkerThread};
+use tokio::runtime::{Builder, Handle, Runtime, worker_index};
+use tokio::sync::watch;
+
+use crate::{task, worker};
+
+/// Tokio's multi-threaded scheduler.
+#[derive(Debug)]
+pub struct WorkStealing {
+    runtime: Runtime,
+    threads: Vec<WorkerThread>,
+    draining: watch::Sender<bool>,
+}
+
+impl WorkStealing {
+    /// Starts a worker for each CPU of the plan, which share one socket a bind address.
+    ///
+    /// # Errors
+    /// When threads or the reactor can't be made.
+    pub fn start(plan: Plan) -> io::Result<Self> {
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(plan.cpus.len())
+            .thread_name(WORKER_THREAD_PREFIX)
+            .enable_all()
+            .build()?;
+        let threads = enlist(&runtime, &plan);
+        let (draining, watched) = watch::channel(false);
+        for listening in plan.listeners {
+            for socket in listening.sockets.into_iter().flatten() {
+                let listener = listening.listener.clone();
+                let accept = task::accept(listener, socket, watched.clone(), |connection| {
+                    drop(tokio::spawn(connection));
+                });
+                drop(runtime.spawn(accept));
+            }
+        }
+        Ok(Self {
+            runtime,
+            threads,
+            draining,
+        })
+    }
+
+    /// The runtime's handle: for its metrics.
+    pub fn handle(&self) -> Handle {
+        self.runtime.handle().clone()
+    }
+}
+
+/// Runs one task on each worker at the same time, which names, pins and enlists its thread: a worker that waits at the
+/// barrier can't take a second one.
+fn enlist(runtime: &Runtime, plan: &Plan) -> Vec<WorkerThread> {
+    let workers = plan.cpus.len();
+    let barrier = Arc::new(Barrier::new(workers));
+    let (sender, enlisted) = mpsc::channel();
+    for _ in 0..workers {
+        let (barrier, sender) = (barrier.clone(), sender.clone());
+        let (cpus, cores) = (plan.cpus.clone(), plan.cores.clone());
+        let activity = plan.activity.clone();
+        drop(runtime.spawn(async move {
+            barrier.wait();
+            let index = worker_index().expect("the task runs on a worker");
+            worker::name(index);
+            let thread = worker::enlist(index, cpus[index], cores, activity);
+            // The receiver waits for all of them.
+            let _ = sender.send((index, thread));
+        }));
+    }
+    let mut threads: Vec<_> = enlisted.iter().take(workers).collect();
+    threads.sort_by_key(|&(index, _)| index);
+    threads.into_iter().map(|(_, thread)| thread).collect()
+}
+
+impl Running for WorkStealing {
+    fn threads(&self) -> &[WorkerThread] {
+        &self.threads
+    }
+
+    fn drain(&self) {
+        self.draining.send_replace(true);
+    }
+
+    fn stop(self: Box<Self>, patience: Duration) {
+        self.runtime.shutdown_timeout(patience);
+    }
+}

@@ -1,0 +1,285 @@
+//! Where to listen and where to connect.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use toml::de::DeValue;
+
+use crate::refusal::Refusal;
+use crate::value::string;
+
+/// The longest path of a Unix socket, in bytes: what `sockaddr_un` holds (108) less its terminating
+/// zero.
+pub const UNIX_PATH_BYTES_MAX: usize = 107;
+
+/// The longest name of a host and the longest of its labels, in bytes (RFC 1035, 2.3.4).
+const HOST_BYTES_MAX: usize = 253;
+const LABEL_BYTES_MAX: usize = 63;
+
+const SOCKET: &str = "an IP address and port such as \"127.0.0.1:9600\" or \"[::1]:9600\"";
+const BIND: &str = "\"IP:PORT\", \"[IPV6]:PORT\" or \"unix:/PATH\"";
+const SERVER: &str =
+    "\"HOST:PORT\", \"IP:PORT\", \"[IPV6]:PORT\", \"unix:/PATH\" or \"builtin:echo\"";
+const BUILTIN_ECHO: &str = "builtin:echo";
+
+/// An address to accept connections on; displayed as it is written.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum BindAddress {
+    /// An IP address and port; port 0 lets the kernel choose one.
+    Tcp(SocketAddr),
+    /// A Unix socket: an absolute path of at most [`UNIX_PATH_BYTES_MAX`] bytes.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for BindAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => write!(f, "{address}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// The address of an upstream's server; displayed as it is written, which is its label in metrics.
+/// (Only IP addresses are brought into their one canonical form: `[0::1]:80` is displayed as
+/// `[::1]:80`.)
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum ServerAddress {
+    /// An IP address and a port that isn't 0.
+    Socket(SocketAddr),
+    /// A name that is still to be resolved.
+    Name {
+        /// The host: a syntactically valid name that is not an IP address.
+        host: String,
+        /// The port, never 0.
+        port: u16,
+    },
+    /// A Unix socket: an absolute path of at most [`UNIX_PATH_BYTES_MAX`] bytes.
+    Unix(PathBuf),
+    /// The echo server that is part of the program.
+    BuiltinEcho,
+}
+
+impl fmt::Display for ServerAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Socket(address) => write!(f, "{address}"),
+            Self::Name { host, port } => write!(f, "{host}:{port}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::BuiltinEcho => f.write_str(BUILTIN_ECHO),
+        }
+    }
+}
+
+/// An IP address and port.
+pub(crate) fn socket_address(value: &DeValue<'_>) -> Result<SocketAddr, Refusal> {
+    string(value, SOCKET)?
+        .parse()
+        .map_err(|_| Refusal::new(SOCKET, value))
+}
+
+/// An address to bind.
+pub(crate) fn bind_address(value: &DeValue<'_>) -> Result<BindAddress, Refusal> {
+    let text = string(value, BIND)?;
+    parse_bind(text).map_err(|error| Refusal::new(BIND, value).advise(error.to_string()))
+}
+
+/// The address of a server.
+pub(crate) fn server_address(value: &DeValue<'_>) -> Result<ServerAddress, Refusal> {
+    let text = string(value, SERVER)?;
+    parse_server(text).map_err(|error| Refusal::new(SERVER, value).advise(error.to_string()))
+}
+
+/// What is wrong with an address, or what to write instead.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+enum AddressError {
+    #[error(
+        "listeners have IP addresses: \"0.0.0.0:PORT\" is every IPv4 one, \"[::]:PORT\" every one"
+    )]
+    NotAnIp,
+    #[error("add a port from 1 to 65535")]
+    Port,
+    #[error("leave out the scheme")]
+    Scheme,
+    #[error("put the IPv6 address in brackets")]
+    Brackets,
+    #[error("this is neither an IP address nor the name of a host")]
+    Host,
+    #[error("the only builtin server is \"{BUILTIN_ECHO}\"")]
+    Builtin,
+    #[error("the path of a socket is absolute and names a file")]
+    NotAbsolute,
+    #[error("the path of a socket has at most {UNIX_PATH_BYTES_MAX} bytes")]
+    LongPath,
+}
+
+fn parse_bind(text: &str) -> Result<BindAddress, AddressError> {
+    match text.strip_prefix("unix:") {
+        Some(path) => unix_path(path).map(BindAddress::Unix),
+        None => text
+            .parse()
+            .map(BindAddress::Tcp)
+            .map_err(|_| AddressError::NotAnIp),
+    }
+}
+
+fn parse_server(text: &str) -> Result<ServerAddress, AddressError> {
+    if text == BUILTIN_ECHO {
+        return Ok(ServerAddress::BuiltinEcho);
+    }
+    if text.starts_with("builtin:") {
+        return Err(AddressError::Builtin);
+    }
+    if let Some(path) = text.strip_prefix("unix:") {
+        return unix_path(path).map(ServerAddress::Unix);
+    }
+    match text.parse::<SocketAddr>() {
+        Ok(address) if address.port() == 0 => Err(AddressError::Port),
+        Ok(address) => Ok(ServerAddress::Socket(address)),
+        Err(_) => parse_name(text),
+    }
+}
+
+/// A host and port, where the host is not an IP address.
+fn parse_name(text: &str) -> Result<ServerAddress, AddressError> {
+    if text.contains("//") {
+        return Err(AddressError::Scheme);
+    }
+    let (host, port) = text.rsplit_once(':').ok_or(AddressError::Port)?;
+    if host.contains(':') && !host.starts_with('[') {
+        return Err(AddressError::Brackets);
+    }
+    let digits = port.bytes().all(|byte| byte.is_ascii_digit());
+    let port = port
+        .parse()
+        .ok()
+        .filter(|port| digits && *port != 0)
+        .ok_or(AddressError::Port)?;
+    if !is_host(host) {
+        return Err(AddressError::Host);
+    }
+    Ok(ServerAddress::Name {
+        host: host.to_owned(),
+        port,
+    })
+}
+
+/// Whether a name can be one of a host: letters, digits, hyphens, and the underscores that
+/// container networks put in. A last label of digits only is a mistyped IPv4 address (RFC 3696, 2),
+/// not a name.
+fn is_host(host: &str) -> bool {
+    let host = host.strip_suffix('.').unwrap_or(host);
+    let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
+    let is_label = |label: &str| {
+        let length = (1..=LABEL_BYTES_MAX).contains(&label.len());
+        length && label.bytes().all(valid) && !label.starts_with('-') && !label.ends_with('-')
+    };
+    let numeric = |label: &str| label.bytes().all(|byte| byte.is_ascii_digit());
+    host.len() <= HOST_BYTES_MAX
+        && host.split('.').all(is_label)
+        && !host.rsplit('.').next().is_some_and(numeric)
+}
+
+fn unix_path(path: &str) -> Result<PathBuf, AddressError> {
+    if !path.starts_with('/') || path.ends_with('/') || path.contains('\0') {
+        return Err(AddressError::NotAbsolute);
+    }
+    if path.len() > UNIX_PATH_BYTES_MAX {
+        return Err(AddressError::LongPath);
+    }
+    Ok(PathBuf::from(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_display_as_they_are_written() {
+        for text in [
+            "10.0.0.1:6379",
+            "[::1]:6379",
+            "[fe80::1%2]:6379",
+            "localhost:1",
+            "redis_1.example-net.:65535",
+            "0.pool.ntp.org:123",
+            "unix:/run/redis.sock",
+            "builtin:echo",
+        ] {
+            assert_eq!(
+                parse_server(text).map(|address| address.to_string()),
+                Ok(text.to_owned())
+            );
+        }
+        assert!(
+            parse_server("db:5432")
+                == Ok(ServerAddress::Name {
+                    host: "db".to_owned(),
+                    port: 5432
+                })
+        );
+        assert!(matches!(
+            parse_server("10.0.0.1:80"),
+            Ok(ServerAddress::Socket(_))
+        ));
+    }
+
+    #[test]
+    fn says_what_is_wrong_with_a_server() {
+        let long_host = format!("{}a:80", "a.".repeat(127));
+        let long_label = format!("{}:80", "a".repeat(64));
+        let long_path = format!("unix:/{}", "a".repeat(UNIX_PATH_BYTES_MAX));
+        for (text, error) in [
+            ("", AddressError::Port),
+            ("10.0.0.1", AddressError::Port),
+            ("10.0.0.1:0", AddressError::Port),
+            ("db", AddressError::Port),
+            ("db:", AddressError::Port),
+            ("db:0", AddressError::Port),
+            ("db:+80", AddressError::Port),
+            ("db:65536", AddressError::Port),
+            ("[::1]", AddressError::Port),
+            ("http://db:80", AddressError::Scheme),
+            ("::1:80", AddressError::Brackets),
+            (":80", AddressError::Host),
+            ("10.0.0.256:80", AddressError::Host),
+            ("-a:80", AddressError::Host),
+            ("a..b:80", AddressError::Host),
+            ("a b:80", AddressError::Host),
+            ("bücher:80", AddressError::Host),
+            (&long_host, AddressError::Host),
+            (&long_label, AddressError::Host),
+            ("builtin:ech", AddressError::Builtin),
+            ("unix:", AddressError::NotAbsolute),
+            ("unix:run/x", AddressError::NotAbsolute),
+            ("unix:/run/", AddressError::NotAbsolute),
+            ("unix:/a\0b", AddressError::NotAbsolute),
+            (&long_path, AddressError::LongPath),
+        ] {
+            assert_eq!(parse_server(text), Err(error), "{text}");
+        }
+    }
+
+    #[test]
+    fn binds_are_addresses_or_sockets() {
+        for text in ["0.0.0.0:80", "[::]:0", "unix:/run/a.sock"] {
+            assert_eq!(
+                parse_bind(text).map(|address| address.to_string()),
+                Ok(text.to_owned())
+            );
+        }
+        for text in [
+            "",
+            "localhost:80",
+            ":80",
+            "*:80",
+            "80",
+            "1.2.3.4",
+            "builtin:echo",
+        ] {
+            assert_eq!(parse_bind(text), Err(AddressError::NotAnIp), "{text}");
+        }
+        assert_eq!(parse_bind("unix:a.sock"), Err(AddressError::NotAbsolute));
+    }
+}

@@ -1,0 +1,83 @@
+//! The configuration as a whole.
+
+use std::collections::HashMap;
+
+use crate::address::BindAddress;
+use crate::admin::{self, Admin};
+use crate::findings::Findings;
+use crate::listener::{self, Listener};
+use crate::node::Node;
+use crate::runtime::{self, Runtime};
+use crate::section::Section;
+use crate::upstream::{self, Upstream, UpstreamIndex};
+
+/// The most listeners of a configuration; each is a task queue a core and a value of a label of
+/// metrics.
+pub const LISTENERS_MAX: usize = 256;
+/// The most upstreams of a configuration.
+pub const UPSTREAMS_MAX: usize = 1024;
+
+/// A valid configuration.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// `[runtime]`: the scheduler and its cores.
+    pub runtime: Runtime,
+    /// `[admin]`: metrics and health.
+    pub admin: Admin,
+    /// `[listeners.NAME]`: from 1 to [`LISTENERS_MAX`], in the order of the file.
+    pub listeners: Vec<Listener>,
+    /// `[upstreams.NAME]`: from 1 to [`UPSTREAMS_MAX`], in the order of the file.
+    pub upstreams: Vec<Upstream>,
+}
+
+impl Config {
+    /// The upstream that a listener of this configuration names.
+    ///
+    /// # Panics
+    ///
+    /// If the index is of another configuration, or `upstreams` was made shorter.
+    pub fn upstream(&self, index: UpstreamIndex) -> &Upstream {
+        &self.upstreams[index.get()]
+    }
+}
+
+/// Who has an address already: the path of the key that binds it.
+pub(crate) type Claims = HashMap<BindAddress, String>;
+
+/// Reads the whole document. The result is a configuration only if no problem was found.
+pub(crate) fn read(root: &mut Section<'_>, warnings: &Findings) -> Config {
+    let mut claims = Claims::new();
+    let runtime = root.section("runtime", runtime::read);
+    let admin = root.section("admin", |section| admin::read(section, &mut claims));
+
+    let listener_nodes = root.named("listeners", LISTENERS_MAX, listener::ADVICE);
+    // Listeners may name an upstream that has problems of its own, so names are gathered from what
+    // is written.
+    let upstream_nodes = root.named("upstreams", UPSTREAMS_MAX, upstream::ADVICE);
+    let upstream_names: Vec<&str> = upstream_nodes.iter().map(|(name, _)| *name).collect();
+    let read = |(name, node): (&str, Node<'_>)| {
+        node.section(|section| listener::read(name, section, &upstream_names, &mut claims))
+    };
+    let listeners: Vec<Listener> = listener_nodes.into_iter().filter_map(read).collect();
+
+    let mut upstreams = Vec::with_capacity(upstream_nodes.len());
+    for (index, (name, node)) in upstream_nodes.into_iter().enumerate() {
+        if !listeners
+            .iter()
+            .any(|listener| listener.upstream.get() == index)
+        {
+            let path = node.path();
+            let message = format!(
+                "no listener uses [{path}]; remove it, or write upstream = {name:?} in a listener"
+            );
+            node.report_to(warnings, message);
+        }
+        upstreams.push(node.section(|section| upstream::read(name, section)));
+    }
+    Config {
+        runtime,
+        admin,
+        listeners,
+        upstreams,
+    }
+}

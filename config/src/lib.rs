@@ -1,0 +1,148 @@
+//! The TOML configuration of corelane: schema and validation.
+//!
+//! There are two types. The raw one is TOML's own document, in which every key and value knows
+//! where it is written; only [`parse`] sees it. The validated one is [`Config`]: durations,
+//! addresses, non-zero numbers and enums, which nothing has to check again. Between them, [`parse`]
+//! walks the whole document and gathers every problem, so that one run of `corelane check` is
+//! enough to repair a file.
+//!
+//! An unknown key is a problem at every level. What can be written is documented at the fields of
+//! [`Runtime`], [`Admin`], [`Listener`] and [`Upstream`]; complete files are in `config/examples/`.
+
+#![forbid(unsafe_code)]
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use toml::de::DeTable;
+
+use crate::findings::Findings;
+use crate::section::Section;
+
+mod address;
+mod admin;
+mod config;
+mod cores;
+mod duration;
+mod findings;
+mod listener;
+mod node;
+mod path;
+mod problem;
+mod refusal;
+mod runtime;
+mod section;
+mod suggest;
+mod upstream;
+mod value;
+
+pub use crate::address::{BindAddress, ServerAddress, UNIX_PATH_BYTES_MAX};
+pub use crate::admin::Admin;
+pub use crate::config::{Config, LISTENERS_MAX, UPSTREAMS_MAX};
+pub use crate::cores::{CORES_MAX, Cores};
+pub use crate::duration::DURATION_MAX;
+pub use crate::listener::{BINDS_MAX, Listener};
+pub use crate::node::NAME_BYTES_MAX;
+pub use crate::problem::{PROBLEMS_MAX, Problem, Problems};
+pub use crate::runtime::{GlommioOptions, Runtime, Scheduler, TokioMode, TokioOptions};
+pub use crate::upstream::{Balance, SERVERS_MAX, Server, Upstream, UpstreamIndex};
+
+/// The largest configuration file, in bytes: 1 MiB. A larger one is refused without being parsed.
+pub const FILE_BYTES_MAX: usize = 1 << 20;
+
+/// A valid configuration, and what its author should still hear about.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Loaded {
+    /// The validated configuration.
+    pub config: Config,
+    /// What is valid but hardly meant, such as an upstream that no listener uses; at most
+    /// [`PROBLEMS_MAX`], in the order of the file.
+    pub warnings: Vec<Problem>,
+}
+
+/// Why a configuration file could not be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The file could not be read.
+    #[error("cannot read the configuration {}; check its path and permissions", path.display())]
+    Io {
+        /// The file that was to be read.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file was read, and is not a valid configuration.
+    #[error(transparent)]
+    Invalid(#[from] Problems),
+}
+
+/// Reads and validates the configuration file at `path`.
+///
+/// # Errors
+///
+/// [`LoadError::Io`] if the file can't be read, [`LoadError::Invalid`] with all the problems of its
+/// text otherwise; these name the file as `path` does.
+pub fn load(path: &Path) -> Result<Loaded, LoadError> {
+    let bytes = read_bounded(path).map_err(|source| LoadError::Io {
+        path: path.to_owned(),
+        source,
+    })?;
+    let file_name = path.display().to_string();
+    match str::from_utf8(&bytes) {
+        Ok(text) => Ok(parse(text, &file_name)?),
+        Err(error) => {
+            let valid = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
+            let message = "this is not UTF-8 text; save the file as UTF-8".to_owned();
+            Err(Problems::one(&valid, &file_name, valid.len(), message).into())
+        }
+    }
+}
+
+/// Validates the configuration `text`; `file_name` is what the problems call it.
+///
+/// # Errors
+///
+/// All the problems of the text, in its order. What isn't TOML is reported alone, because what is
+/// missing from the rest of such a text can't be known.
+pub fn parse(text: &str, file_name: &str) -> Result<Loaded, Problems> {
+    if text.len() > FILE_BYTES_MAX {
+        let message = format!(
+            "the file is larger than {FILE_BYTES_MAX} bytes; split its listeners over processes"
+        );
+        return Err(Problems::one(text, file_name, 0, message));
+    }
+    // Editors don't show a byte order mark, so it must not count as a column.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+
+    let (document, syntax_errors) = DeTable::parse_recoverable(text);
+    let errors = Findings::default();
+    let warnings = Findings::default();
+    for error in &syntax_errors {
+        let at = error.span().map_or(0, |span| span.start);
+        errors.add(at, None, format!("this is not TOML: {}", error.message()));
+    }
+    if !errors.is_empty() {
+        return Err(errors.locate(text, file_name));
+    }
+
+    let config =
+        Section::document(document.get_ref(), &errors).read(|root| config::read(root, &warnings));
+    if errors.is_empty() {
+        Ok(Loaded {
+            config,
+            warnings: warnings.locate(text, file_name).into_vec(),
+        })
+    } else {
+        Err(errors.locate(text, file_name))
+    }
+}
+
+/// The content of a file, cut one byte after the limit so that [`parse`] sees that it is over it.
+fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?
+        .take(FILE_BYTES_MAX as u64 + 1)
+        .read_to_end(&mut bytes)?;
+    Ok(bytes)
+}

@@ -1,0 +1,141 @@
+//! The raw configuration: values of a TOML document that know their path and place.
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use crate::findings::Findings;
+use crate::path::join;
+use crate::refusal::{Refusal, quoted};
+use crate::section::Section;
+
+/// The longest name of a listener or upstream, in bytes. Names become labels of metrics.
+pub const NAME_BYTES_MAX: usize = 64;
+
+/// A value with its path and place.
+pub(crate) struct Node<'d> {
+    pub(crate) value: &'d DeValue<'d>,
+    path: String,
+    at: usize,
+    findings: &'d Findings,
+}
+
+impl<'d> Node<'d> {
+    pub(crate) fn new(
+        path: String,
+        value: &'d Spanned<DeValue<'d>>,
+        findings: &'d Findings,
+    ) -> Self {
+        Self {
+            value: value.get_ref(),
+            path,
+            at: value.span().start,
+            findings,
+        }
+    }
+
+    /// What `reader` makes of the value; its refusal is reported.
+    pub(crate) fn read<T>(
+        &self,
+        reader: impl FnOnce(&DeValue<'d>) -> Result<T, Refusal>,
+    ) -> Option<T> {
+        match reader(self.value) {
+            Ok(read) => Some(read),
+            Err(refusal) => {
+                self.refuse(&refusal);
+                None
+            }
+        }
+    }
+
+    /// Reads the value as a table; if it isn't one, that is reported, and it is read as if it were
+    /// empty.
+    pub(crate) fn section<T>(self, reader: impl FnOnce(&mut Section<'d>) -> T) -> T {
+        let table = self.table();
+        Section::new(self.path, self.at, table, self.findings).read(reader)
+    }
+
+    /// The elements of the value, which must be an array of at least one and at most `max`;
+    /// `advice` says what to write.
+    pub(crate) fn elements(self, max: usize, advice: &'static str) -> Vec<Node<'d>> {
+        let DeValue::Array(array) = self.value else {
+            self.refuse(&Refusal::new("an array", self.value).advise(advice.to_owned()));
+            return Vec::new();
+        };
+        self.check_count(array.len(), max, advice);
+        let elements = array.iter().take(max).enumerate();
+        let path = |index| format!("{}[{index}]", self.path);
+        elements
+            .map(|(index, element)| Self::new(path(index), element, self.findings))
+            .collect()
+    }
+
+    /// The values of the value, which must be a table whose keys are names that the author chose:
+    /// at least one and at most `max`, in the order of the file.
+    pub(crate) fn named(self, max: usize, advice: &'static str) -> Vec<(&'d str, Node<'d>)> {
+        let Some(table) = self.table() else {
+            return Vec::new();
+        };
+        self.check_count(table.len(), max, advice);
+        let mut entries: Vec<_> = table.iter().collect();
+        entries.sort_by_key(|(name, _)| name.span().start);
+        let named = entries.into_iter().take(max).map(|(name, value)| {
+            let name: &str = name.get_ref();
+            let node = Self::new(join(&self.path, name), value, self.findings);
+            if !is_name(name) {
+                let (name, path) = (quoted(name), &self.path);
+                node.report(format!(
+                    "the name {name} in [{path}] must be 1 to {NAME_BYTES_MAX} characters \
+                     of A-Z a-z 0-9 _ . -"
+                ));
+            }
+            (name, node)
+        });
+        named.collect()
+    }
+
+    /// Reports a problem with the value.
+    pub(crate) fn report(&self, message: String) {
+        self.findings.add(self.at, Some(self.path.clone()), message);
+    }
+
+    /// Reports a doubt about the value elsewhere than among the errors.
+    pub(crate) fn report_to(&self, findings: &Findings, message: String) {
+        findings.add(self.at, Some(self.path.clone()), message);
+    }
+
+    /// The path of the key, as it would be written in TOML.
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
+    fn table(&self) -> Option<&'d DeTable<'d>> {
+        match self.value {
+            DeValue::Table(table) => Some(table),
+            other => {
+                self.refuse(&Refusal::new("a table", other));
+                None
+            }
+        }
+    }
+
+    fn refuse(&self, refusal: &Refusal) {
+        self.report(format!("`{}` {refusal}", self.path));
+    }
+
+    fn check_count(&self, count: usize, max: usize, advice: &str) {
+        if count == 0 {
+            self.report(format!("`{}` is empty; {advice}", self.path));
+        } else if count > max {
+            self.report(format!(
+                "`{}` has {count} entries; at most {max} are allowed",
+                self.path
+            ));
+        }
+    }
+}
+
+/// Whether a name may be that of a listener or upstream.
+fn is_name(name: &str) -> bool {
+    let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+    (1..=NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(valid)
+}

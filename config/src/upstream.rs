@@ -1,0 +1,144 @@
+//! `[upstreams.NAME]`: the servers that connections are spread over.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::num::NonZeroU16;
+use std::time::Duration;
+
+use toml::de::DeValue;
+
+use crate::address::{ServerAddress, server_address};
+use crate::duration::duration;
+use crate::node::Node;
+use crate::section::Section;
+use crate::value::{choice, integer};
+
+/// The most servers of one upstream; each is a value of a label of metrics.
+pub const SERVERS_MAX: usize = 1024;
+
+/// A group of servers that can stand in for each other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upstream {
+    /// NAME: unique among upstreams, of 1 to [`NAME_BYTES_MAX`](crate::NAME_BYTES_MAX) of the
+    /// characters `A-Z a-z 0-9 _ . -`; a label of metrics.
+    pub name: String,
+    /// `servers`: from 1 to [`SERVERS_MAX`] servers, no address twice, in the order of the file.
+    pub servers: Vec<Server>,
+    /// `balance`: how a connection's server is chosen. Default `"round-robin"`.
+    pub balance: Balance,
+    /// `connect_timeout`: how long a server may take to accept a connection before the attempt has
+    /// failed, from 1 ms to 1 h. Default `"3s"`.
+    pub connect_timeout: Duration,
+}
+
+/// A server: a string, or a table `{ address = "…", weight = 2 }`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// `address`: where to connect to.
+    pub address: ServerAddress,
+    /// `weight`: how many connections the server gets for each of one of weight 1, from 1 to 256.
+    /// Default 1.
+    pub weight: NonZeroU16,
+}
+
+/// How a connection's server is chosen; displayed as it is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Balance {
+    /// Each in turn, by weight.
+    RoundRobin,
+    /// The one with the fewest open connections for its weight.
+    LeastConnections,
+}
+
+impl fmt::Display for Balance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::RoundRobin => "round-robin",
+            Self::LeastConnections => "least-connections",
+        })
+    }
+}
+
+/// The place of an upstream in [`Config::upstreams`](crate::Config::upstreams), always valid there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct UpstreamIndex(usize);
+
+impl UpstreamIndex {
+    pub(crate) fn new(index: usize) -> Self {
+        Self(index)
+    }
+
+    /// The index as a number, for tables that are kept beside the upstreams.
+    pub fn get(self) -> usize {
+        self.0
+    }
+}
+
+pub(crate) const ADVICE: &str = "add a table [upstreams.NAME] with servers = [\"HOST:PORT\"]";
+const SERVERS_ADVICE: &str = "write where connections go, as in servers = [\"127.0.0.1:6379\"]";
+const ADDRESS_ADVICE: &str = "write the server's address, as in address = \"127.0.0.1:6379\"";
+
+const WEIGHT_MAX: u64 = 256;
+const WEIGHT_DEFAULT: NonZeroU16 = NonZeroU16::MIN;
+const CONNECT_TIMEOUT_MIN: Duration = Duration::from_millis(1);
+const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(60 * 60);
+const CONNECT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(3);
+
+pub(crate) fn read(name: &str, section: &mut Section<'_>) -> Upstream {
+    let balances = [Balance::RoundRobin, Balance::LeastConnections];
+    let connect_timeouts = CONNECT_TIMEOUT_MIN..=CONNECT_TIMEOUT_MAX;
+    Upstream {
+        name: name.to_owned(),
+        servers: read_servers(section),
+        balance: section.or("balance", Balance::RoundRobin, |value| {
+            choice(value, &balances)
+        }),
+        connect_timeout: section.or("connect_timeout", CONNECT_TIMEOUT_DEFAULT, |value| {
+            duration(value, connect_timeouts)
+        }),
+    }
+}
+
+fn read_servers(section: &mut Section<'_>) -> Vec<Server> {
+    let Some(node) = section.required_node("servers", SERVERS_ADVICE) else {
+        return Vec::new();
+    };
+    let nodes = node.elements(SERVERS_MAX, SERVERS_ADVICE);
+    let mut seen = HashSet::with_capacity(nodes.len());
+    nodes
+        .into_iter()
+        .filter_map(|node| read_server(node, &mut seen))
+        .collect()
+}
+
+/// Reads a server; it is absent only if a problem was found.
+fn read_server(node: Node<'_>, seen: &mut HashSet<ServerAddress>) -> Option<Server> {
+    match node.value {
+        DeValue::Table(_) => node.section(|section| {
+            let address = section.required_node("address", ADDRESS_ADVICE);
+            let weight = section.or("weight", WEIGHT_DEFAULT, |value| {
+                integer(value, 1..=WEIGHT_MAX)
+            });
+            Some(Server {
+                address: read_address(&address?, seen)?,
+                weight,
+            })
+        }),
+        _ => Some(Server {
+            address: read_address(&node, seen)?,
+            weight: WEIGHT_DEFAULT,
+        }),
+    }
+}
+
+fn read_address(node: &Node<'_>, seen: &mut HashSet<ServerAddress>) -> Option<ServerAddress> {
+    let address = node.read(server_address)?;
+    if !seen.insert(address.clone()) {
+        let path = node.path();
+        node.report(format!(
+            "`{path}` is \"{address}\", which is listed already; give it a weight instead"
+        ));
+        return None;
+    }
+    Some(address)
+}

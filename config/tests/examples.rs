@@ -1,0 +1,75 @@
+//! The files in `config/examples/` are documentation, so they must be right.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use proxy_config::{Balance, Config, Scheduler, TokioMode, load};
+
+fn examples() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples")
+}
+
+fn example(name: &str) -> Config {
+    let loaded = load(&examples().join(name)).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(loaded.warnings, []);
+    assert_eq!(loaded.config.runtime.scheduler, Scheduler::Auto);
+    assert_eq!(loaded.config.admin.listen.to_string(), "127.0.0.1:9600");
+    loaded.config
+}
+
+/// Each listener's first address with the servers behind it.
+fn routes(config: &Config) -> Vec<String> {
+    let route = |listener: &proxy_config::Listener| {
+        let servers = &config.upstream(listener.upstream).servers;
+        let servers: Vec<String> = servers
+            .iter()
+            .map(|server| server.address.to_string())
+            .collect();
+        format!("{} -> {}", listener.binds[0], servers.join(", "))
+    };
+    config.listeners.iter().map(route).collect()
+}
+
+#[test]
+fn echo() {
+    assert_eq!(
+        routes(&example("echo.toml")),
+        ["127.0.0.1:7000 -> builtin:echo"]
+    );
+}
+
+#[test]
+fn redis() {
+    let config = example("redis.toml");
+    assert_eq!(routes(&config), ["127.0.0.1:16379 -> 127.0.0.1:6379"]);
+    assert_eq!(config.runtime.tokio.mode, TokioMode::PerCore);
+}
+
+#[test]
+fn postgres() {
+    let config = example("postgres.toml");
+    assert_eq!(routes(&config), ["127.0.0.1:15432 -> 127.0.0.1:5432"]);
+    assert_eq!(config.listeners[0].idle_timeout, None);
+}
+
+#[test]
+fn web() {
+    let config = example("web.toml");
+    assert_eq!(
+        routes(&config),
+        ["127.0.0.1:18080 -> 127.0.0.1:8081, 127.0.0.1:8082"]
+    );
+    assert_eq!(config.upstreams[0].balance, Balance::LeastConnections);
+    assert_eq!(config.upstreams[0].servers[0].weight.get(), 2);
+}
+
+#[test]
+fn every_file_is_tested_above() {
+    let entries = fs::read_dir(examples()).unwrap();
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(
+        names,
+        ["echo.toml", "postgres.toml", "redis.toml", "web.toml"]
+    );
+}

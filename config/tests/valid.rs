@@ -1,0 +1,241 @@
+//! What valid configurations mean.
+
+use std::fs;
+use std::num::{NonZeroU16, NonZeroU32, NonZeroU64, NonZeroUsize};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use proxy_config::{
+    Admin, Balance, BindAddress, Config, Cores, GlommioOptions, LoadError, Runtime, Scheduler,
+    Server, ServerAddress, TokioMode, TokioOptions, load, parse,
+};
+
+fn config(text: &str) -> Config {
+    let loaded = parse(text, "proxy.toml").unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!(loaded.warnings, []);
+    loaded.config
+}
+
+const SMALLEST: &str = r#"
+[listeners.a]
+bind = "127.0.0.1:0"
+upstream = "b"
+[upstreams.b]
+servers = ["builtin:echo"]
+"#;
+
+#[test]
+fn what_is_absent_has_its_documented_default() {
+    let config = config(SMALLEST);
+    assert_eq!(config.runtime, Runtime::default());
+    let runtime = Runtime {
+        scheduler: Scheduler::Auto,
+        cores: Cores::All,
+        pin: true,
+        drain_timeout: Duration::from_secs(30),
+        glommio: GlommioOptions {
+            ring_depth: NonZeroU32::new(1024).unwrap(),
+            preempt_timer: Duration::from_millis(1),
+        },
+        tokio: TokioOptions {
+            mode: TokioMode::WorkStealing,
+        },
+    };
+    assert_eq!(config.runtime, runtime);
+    assert_eq!(
+        config.admin,
+        Admin {
+            listen: "127.0.0.1:9600".parse().unwrap()
+        }
+    );
+
+    let [listener] = config.listeners.as_slice() else {
+        panic!("one listener")
+    };
+    assert_eq!(listener.name, "a");
+    assert_eq!(
+        listener.binds,
+        [BindAddress::Tcp("127.0.0.1:0".parse().unwrap())]
+    );
+    assert_eq!(config.upstream(listener.upstream).name, "b");
+    assert_eq!(listener.shares, NonZeroU16::new(1000).unwrap());
+    assert_eq!(listener.latency, None);
+    assert_eq!(listener.max_connections, None);
+    assert_eq!(listener.idle_timeout, Some(Duration::from_secs(3600)));
+    assert_eq!(listener.backlog, NonZeroU16::new(4096).unwrap());
+
+    let [upstream] = config.upstreams.as_slice() else {
+        panic!("one upstream")
+    };
+    let server = Server {
+        address: ServerAddress::BuiltinEcho,
+        weight: NonZeroU16::MIN,
+    };
+    assert_eq!(upstream.servers, [server]);
+    assert_eq!(upstream.balance, Balance::RoundRobin);
+    assert_eq!(upstream.connect_timeout, Duration::from_secs(3));
+}
+
+#[test]
+fn every_key_can_be_set() {
+    let config = config(
+        r#"
+        upstreams.u.servers = [
+            "10.0.0.1:6379",
+            { address = "[::1]:6379", weight = 256 },
+            "redis.example:6379",
+            { address = "unix:/run/redis.sock" },
+        ]
+        upstreams.u.balance = "least-connections"
+        upstreams.u.connect_timeout = "1m30s"
+
+        [runtime]
+        scheduler = "glommio"
+        cores = "0-2,8"
+        pin = false
+        drain_timeout = "0s"
+        glommio = { ring_depth = 0x8000, preempt_timer = "100us" }
+        tokio.mode = "per-core"
+
+        [admin]
+        listen = "[::]:0"
+
+        [listeners.l]
+        bind = ["0.0.0.0:6379", "[::]:6379", "unix:/run/l.sock"]
+        upstream = "u"
+        shares = 1
+        latency = "100ms"
+        max_connections = 9_223_372_036_854_775_807
+        idle_timeout = "off"
+        backlog = 65535
+        "#,
+    );
+    let runtime = Runtime {
+        scheduler: Scheduler::Glommio,
+        cores: Cores::List(vec![0, 1, 2, 8]),
+        pin: false,
+        drain_timeout: Duration::ZERO,
+        glommio: GlommioOptions {
+            ring_depth: NonZeroU32::new(32_768).unwrap(),
+            preempt_timer: Duration::from_micros(100),
+        },
+        tokio: TokioOptions {
+            mode: TokioMode::PerCore,
+        },
+    };
+    assert_eq!(config.runtime, runtime);
+    assert_eq!(config.admin.listen.to_string(), "[::]:0");
+
+    let listener = &config.listeners[0];
+    let binds: Vec<String> = listener.binds.iter().map(BindAddress::to_string).collect();
+    assert_eq!(binds, ["0.0.0.0:6379", "[::]:6379", "unix:/run/l.sock"]);
+    assert_eq!(listener.shares, NonZeroU16::MIN);
+    assert_eq!(listener.latency, Some(Duration::from_millis(100)));
+    assert_eq!(listener.max_connections, NonZeroU64::new(i64::MAX as u64));
+    assert_eq!(listener.idle_timeout, None);
+    assert_eq!(listener.backlog, NonZeroU16::MAX);
+
+    let upstream = &config.upstreams[0];
+    let addresses: Vec<_> = upstream
+        .servers
+        .iter()
+        .map(|server| &server.address)
+        .collect();
+    let redis = ServerAddress::Name {
+        host: "redis.example".to_owned(),
+        port: 6379,
+    };
+    assert_eq!(
+        addresses[0],
+        &ServerAddress::Socket("10.0.0.1:6379".parse().unwrap())
+    );
+    assert_eq!(
+        addresses[1],
+        &ServerAddress::Socket("[::1]:6379".parse().unwrap())
+    );
+    assert_eq!(addresses[2], &redis);
+    assert_eq!(
+        addresses[3],
+        &ServerAddress::Unix(PathBuf::from("/run/redis.sock"))
+    );
+    let weights: Vec<u16> = upstream
+        .servers
+        .iter()
+        .map(|server| server.weight.get())
+        .collect();
+    assert_eq!(weights, [1, 256, 1, 1]);
+    assert_eq!(upstream.balance, Balance::LeastConnections);
+    assert_eq!(upstream.connect_timeout, Duration::from_secs(90));
+}
+
+#[test]
+fn cores_can_be_a_number() {
+    let cores = config(&format!("runtime.cores = 4\n{SMALLEST}"))
+        .runtime
+        .cores;
+    assert_eq!(cores, Cores::Count(NonZeroUsize::new(4).unwrap()));
+}
+
+#[test]
+fn the_order_is_that_of_the_file() {
+    let config = config(
+        r#"
+        [upstreams.z]
+        servers = ["z:1"]
+        [listeners.b]
+        bind = "127.0.0.1:1"
+        upstream = "a"
+        [upstreams.a]
+        servers = ["a:1"]
+        [listeners.a]
+        bind = "127.0.0.1:2"
+        upstream = "z"
+        "#,
+    );
+    let listeners: Vec<&str> = config.listeners.iter().map(|l| l.name.as_str()).collect();
+    let upstreams: Vec<&str> = config.upstreams.iter().map(|u| u.name.as_str()).collect();
+    assert_eq!(listeners, ["b", "a"]);
+    assert_eq!(upstreams, ["z", "a"]);
+    assert_eq!(config.upstream(config.listeners[0].upstream).name, "a");
+    assert_eq!(config.upstream(config.listeners[1].upstream).name, "z");
+}
+
+#[test]
+fn port_0_can_be_bound_more_than_once() {
+    let text = SMALLEST.replace("\"127.0.0.1:0\"", "[\"127.0.0.1:0\", \"127.0.0.1:0\"]");
+    assert_eq!(config(&text).listeners[0].binds.len(), 2);
+}
+
+#[test]
+fn an_unused_upstream_is_a_warning() {
+    let text = format!("{SMALLEST}[upstreams.\"c.d\"]\nservers = [\"c:1\"]\n");
+    let loaded = parse(&text, "proxy.toml").unwrap();
+    let warnings: Vec<String> = loaded.warnings.iter().map(|w| w.to_string()).collect();
+    let expected = "proxy.toml:7:1: no listener uses [upstreams.\"c.d\"]; \
+        remove it, or write upstream = \"c.d\" in a listener";
+    assert_eq!(warnings, [expected]);
+    assert_eq!(loaded.config.upstreams.len(), 2);
+}
+
+#[test]
+fn a_byte_order_mark_and_windows_lines_are_accepted() {
+    config(&format!("\u{feff}{}", SMALLEST.replace('\n', "\r\n")));
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let error = load(Path::new("/nonexistent/proxy.toml")).unwrap_err();
+    assert!(matches!(&error, LoadError::Io { .. }));
+    let expected =
+        "cannot read the configuration /nonexistent/proxy.toml; check its path and permissions";
+    assert_eq!(error.to_string(), expected);
+}
+
+#[test]
+fn a_file_that_is_not_text_is_a_problem() {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("not-utf-8.toml");
+    fs::write(&path, b"[runtime]\nscheduler = \"\xff\"\n").unwrap();
+    let error = load(&path).unwrap_err();
+    let expected = ":2:14: this is not UTF-8 text; save the file as UTF-8";
+    assert_eq!(error.to_string(), format!("{}{expected}", path.display()));
+}

@@ -1,0 +1,109 @@
+//! Taking connections from a listening socket, in batches, without spinning when the process has no descriptor.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+use rustix::net::SocketFlags;
+
+use crate::listener::Listener;
+use crate::metrics::Rejection;
+use crate::runtime::{Attempt, Interest, Runtime, Socket, Timer};
+use crate::transport::Descriptor;
+use crate::worker::Worker;
+
+/// Connections that one run accepts before others get their turn.
+pub const ACCEPT_BATCH_MAX: usize = 64;
+
+/// How long accepting rests when the process or the system has no descriptor or memory left. Clients wait in the
+/// backlog meanwhile.
+pub const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+
+/// One listening socket of one worker.
+pub struct Acceptor<R: Runtime> {
+    /// The listener that it belongs to.
+    pub listener: Arc<Listener>,
+    socket: R::Socket,
+    timer: R::Timer,
+    paused_until: Option<Instant>,
+}
+
+impl<R: Runtime> Acceptor<R>
+where
+    R::Socket: Socket<Transport = Descriptor>,
+{
+    /// Accepts from `socket`, which listens and is non-blocking.
+    pub fn new(runtime: &R, listener: Arc<Listener>, socket: R::Socket) -> Self {
+        Self {
+            listener,
+            socket,
+            timer: runtime.timer(),
+            paused_until: None,
+        }
+    }
+
+    /// Hands each connection that waits to `take`, as a non-blocking descriptor.
+    ///
+    /// Returns true when it stopped at [`ACCEPT_BATCH_MAX`] and is to be run again soon.
+    pub fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        worker: &mut Worker,
+        mut take: impl FnMut(&mut Worker, OwnedFd),
+    ) -> bool {
+        if let Some(until) = self.paused_until {
+            if self.timer.poll_until(cx, worker.now, until).is_pending() {
+                return false;
+            }
+            self.paused_until = None;
+        }
+        for _ in 0..ACCEPT_BATCH_MAX {
+            match self.socket.poll_io(cx, Interest::Read, accept) {
+                Poll::Pending => return false,
+                Poll::Ready(Ok(Some(fd))) => take(worker, fd),
+                // The client was gone before it was accepted.
+                Poll::Ready(Ok(None)) => {}
+                Poll::Ready(Err(error)) => {
+                    self.pause(worker, &error);
+                    let until = worker.now + EXHAUSTED_PAUSE;
+                    self.paused_until = Some(until);
+                    let _ = self.timer.poll_until(cx, worker.now, until);
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    fn pause(&self, worker: &Worker, error: &io::Error) {
+        let rejection = Rejection::Descriptors;
+        self.listener.cells.of(worker.index).rejected[rejection as usize].increment();
+        tracing::debug!(listener = self.listener.name, %error, "accepting rests");
+    }
+}
+
+fn accept(socket: &Descriptor) -> io::Result<Attempt<Option<OwnedFd>>> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    match rustix::net::accept_with(socket, flags) {
+        Ok(fd) => Ok(Attempt::Done(Some(fd))),
+        Err(Errno::AGAIN) => Ok(Attempt::Blocked),
+        // accept(2) passes on what befell the connection itself; it says nothing of the listener.
+        Err(
+            Errno::INTR
+            | Errno::CONNABORTED
+            | Errno::PERM
+            | Errno::PROTO
+            | Errno::NOPROTOOPT
+            | Errno::HOSTDOWN
+            | Errno::HOSTUNREACH
+            | Errno::NETDOWN
+            | Errno::NETUNREACH
+            | Errno::OPNOTSUPP
+            | Errno::TIMEDOUT,
+        ) => Ok(Attempt::Done(None)),
+        Err(errno) => Err(errno.into()),
+    }
+}

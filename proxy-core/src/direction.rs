@@ -1,0 +1,171 @@
+//! One direction of a relay as a pure state machine: no descriptors, no clock, no buffers.
+
+/// What is known of one direction: the bytes that were received and not yet sent, and how far the end of the
+/// stream has travelled.
+///
+/// Input is `on_*`, the next thing to do is [`Direction::step`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Direction {
+    phase: Phase,
+    held: usize,
+    forwarded: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// The source may send more.
+    Open,
+    /// The source's end was read; what is held goes out first, then the end.
+    Ending,
+    /// The end was passed on, or the direction was given up.
+    Ended,
+}
+
+/// The next thing to do for a direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Receive from the source: nothing is held.
+    Receive,
+    /// Send what is held. Nothing is received before it is gone, which is the back-pressure.
+    Send,
+    /// Pass the end of the stream on.
+    ShutDown,
+    /// Nothing, for ever.
+    Rest,
+}
+
+impl Direction {
+    /// A direction that has seen no byte.
+    pub const fn new() -> Self {
+        Self {
+            phase: Phase::Open,
+            held: 0,
+            forwarded: 0,
+        }
+    }
+
+    /// What to do next.
+    pub const fn step(&self) -> Step {
+        match self.phase {
+            Phase::Ended => Step::Rest,
+            _ if self.held > 0 => Step::Send,
+            Phase::Open => Step::Receive,
+            Phase::Ending => Step::ShutDown,
+        }
+    }
+
+    /// `count` bytes were received from the source; none means the end of its stream.
+    ///
+    /// Must only follow [`Step::Receive`].
+    pub const fn on_received(&mut self, count: usize) {
+        debug_assert!(matches!(self.step(), Step::Receive));
+        if count == 0 {
+            self.phase = Phase::Ending;
+        } else {
+            self.held = count;
+        }
+    }
+
+    /// The destination took `count` of the bytes that are held.
+    ///
+    /// Must only follow [`Step::Send`], with no more than [`Direction::held`].
+    pub const fn on_sent(&mut self, count: usize) {
+        debug_assert!(count <= self.held);
+        self.held -= count;
+        self.forwarded += count as u64;
+    }
+
+    /// The end of the stream was passed on.
+    pub const fn on_shut_down(&mut self) {
+        debug_assert!(matches!(self.step(), Step::ShutDown));
+        self.phase = Phase::Ended;
+    }
+
+    /// One of the two sides is gone: what is held can't be delivered.
+    pub const fn on_abort(&mut self) {
+        self.held = 0;
+        self.phase = Phase::Ended;
+    }
+
+    /// Bytes received and not yet sent.
+    pub const fn held(&self) -> usize {
+        self.held
+    }
+
+    /// Bytes that the destination took, since the start.
+    pub const fn forwarded(&self) -> u64 {
+        self.forwarded
+    }
+
+    /// Whether nothing more will be done.
+    pub const fn is_ended(&self) -> bool {
+        matches!(self.phase, Phase::Ended)
+    }
+}
+
+impl Default for Direction {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::VecDeque;
+
+    proptest! {
+        /// Whatever sizes the kernel gives and takes, the bytes come out as they went in, and the end comes last.
+        #[test]
+        fn keeps_order_and_loses_nothing(
+            chunks in prop::collection::vec(1usize..5000, 0..20),
+            takes in prop::collection::vec(1usize..3000, 1..50),
+        ) {
+            let mut direction = Direction::new();
+            let mut source: VecDeque<Vec<u8>> = chunks
+                .iter()
+                .enumerate()
+                .map(|(index, &length)| vec![index as u8; length])
+                .collect();
+            let sent: Vec<u8> = source.iter().flatten().copied().collect();
+            let (mut held, mut arrived) = (VecDeque::<u8>::new(), Vec::new());
+            let mut takes = takes.iter().cycle();
+            let mut shut = false;
+            loop {
+                match direction.step() {
+                    Step::Receive => {
+                        prop_assert!(held.is_empty());
+                        let chunk = source.pop_front().unwrap_or_default();
+                        held.extend(&chunk);
+                        direction.on_received(chunk.len());
+                    }
+                    Step::Send => {
+                        let count = direction.held().min(*takes.next().unwrap());
+                        arrived.extend(held.drain(..count));
+                        direction.on_sent(count);
+                    }
+                    Step::ShutDown => {
+                        shut = true;
+                        direction.on_shut_down();
+                    }
+                    Step::Rest => break,
+                }
+                prop_assert_eq!(direction.held(), held.len());
+            }
+            prop_assert!(shut);
+            prop_assert_eq!(direction.forwarded(), sent.len() as u64);
+            prop_assert_eq!(arrived, sent);
+        }
+    }
+
+    #[test]
+    fn an_abort_ends_it_with_bytes_held() {
+        let mut direction = Direction::new();
+        direction.on_received(7);
+        direction.on_sent(3);
+        direction.on_abort();
+        assert_eq!(direction.step(), Step::Rest);
+        assert_eq!((direction.held(), direction.forwarded()), (0, 3));
+    }
+}

@@ -1,0 +1,38 @@
+//! Forwarding, balancing and metrics of corelane, without a runtime.
+//!
+//! The layout is the architecture: [`direction`] is pure, the relay and the connect phase are written against
+//! the traits of [`runtime`], and a scheduler runs [`Connection`]s with a [`Worker`] of its own. Nothing here
+//! spawns, blocks, sleeps or asks a clock.
+
+#![forbid(unsafe_code)]
+
+mod acceptor;
+mod activity;
+mod address;
+mod balance;
+mod buffer;
+mod connect;
+mod connection;
+pub mod direction;
+pub mod listen;
+mod listener;
+pub mod metrics;
+pub mod plan;
+mod relay;
+pub mod runtime;
+mod transport;
+mod upstream;
+mod worker;
+
+pub use acceptor::{ACCEPT_BATCH_MAX, Acceptor, EXHAUSTED_PAUSE};
+pub use activity::Activity;
+pub use address::ServerAddress;
+pub use balance::Balance;
+pub use buffer::{BUFFER_BYTES, Buffers, POOL_BUFFERS_MAX};
+pub use connect::SERVERS_TRIED_MAX;
+pub use connection::{Connection, STALL_CHECK_INTERVAL, Turn};
+pub use listener::{Listener, Permit};
+pub use relay::{TURN_BYTES_MAX, TURN_STEPS_MAX};
+pub use transport::{Descriptor, Transport};
+pub use upstream::{Server, Upstream};
+pub use worker::Worker;

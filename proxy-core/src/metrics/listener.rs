@@ -1,0 +1,127 @@
+//! What one worker counts of one listener.
+
+use std::time::Duration;
+
+use super::{Counter, Histogram};
+
+/// Counters of one listener on one worker.
+#[derive(Debug)]
+pub struct ListenerCells {
+    /// Connections taken on.
+    pub accepted: Counter,
+    /// Connections closed at once, by [`Rejection`].
+    pub rejected: [Counter; Rejection::ALL.len()],
+    /// Connections that ended, by [`Cause`].
+    pub ended: [Counter; Cause::ALL.len()],
+    /// Bytes received from clients and taken by servers.
+    pub bytes_in: Counter,
+    /// Bytes received from servers and taken by clients.
+    pub bytes_out: Counter,
+    /// How long connections lasted, from accept to close.
+    pub duration: Histogram,
+}
+
+impl Default for ListenerCells {
+    fn default() -> Self {
+        Self {
+            accepted: Counter::default(),
+            rejected: Default::default(),
+            ended: Default::default(),
+            bytes_in: Counter::default(),
+            bytes_out: Counter::default(),
+            duration: Histogram::new(DURATION_BOUNDS),
+        }
+    }
+}
+
+/// From a health check's blink to a database session of a day.
+const DURATION_BOUNDS: &[Duration] = &[
+    Duration::from_millis(1),
+    Duration::from_millis(5),
+    Duration::from_millis(10),
+    Duration::from_millis(50),
+    Duration::from_millis(100),
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(5),
+    Duration::from_secs(10),
+    Duration::from_secs(30),
+    Duration::from_secs(60),
+    Duration::from_secs(300),
+    Duration::from_secs(1800),
+    Duration::from_secs(3600),
+    Duration::from_secs(4 * 3600),
+    Duration::from_secs(12 * 3600),
+    Duration::from_secs(24 * 3600),
+];
+
+/// Why a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Both sides ended their streams, and each end was passed on.
+    Finished,
+    /// The client reset the connection, or stopped taking bytes for good.
+    ClientReset,
+    /// The server did.
+    ServerReset,
+    /// The client's path failed: a timeout of the kernel, an unreachable network.
+    ClientError,
+    /// The server's path failed.
+    ServerError,
+    /// No server of the upstream could be connected to.
+    ConnectFailed,
+    /// No byte came from either side for the listener's `idle_timeout`.
+    IdleTimeout,
+    /// The proxy stopped before the connection ended.
+    Drain,
+}
+
+impl Cause {
+    /// Every cause, in the order of its counters.
+    pub const ALL: [Self; 8] = [
+        Self::Finished,
+        Self::ClientReset,
+        Self::ServerReset,
+        Self::ClientError,
+        Self::ServerError,
+        Self::ConnectFailed,
+        Self::IdleTimeout,
+        Self::Drain,
+    ];
+
+    /// The label's value.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Finished => "finished",
+            Self::ClientReset => "client_reset",
+            Self::ServerReset => "server_reset",
+            Self::ClientError => "client_error",
+            Self::ServerError => "server_error",
+            Self::ConnectFailed => "connect_failed",
+            Self::IdleTimeout => "idle_timeout",
+            Self::Drain => "drain",
+        }
+    }
+}
+
+/// Why a connection was closed before anything was done for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rejection {
+    /// The listener has `max_connections` already.
+    MaxConnections,
+    /// The process or the system has no descriptor or memory left; the client waits in the backlog meanwhile.
+    Descriptors,
+}
+
+impl Rejection {
+    /// Every reason, in the order of its counters.
+    pub const ALL: [Self; 2] = [Self::MaxConnections, Self::Descriptors];
+
+    /// The label's value.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::MaxConnections => "max_connections",
+            Self::Descriptors => "descriptors",
+        }
+    }
+}

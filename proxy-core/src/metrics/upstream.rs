@@ -1,0 +1,126 @@
+//! What one worker counts of one upstream and its servers.
+
+use std::io;
+use std::time::Duration;
+
+use super::{Counter, Histogram};
+
+/// Counters of one upstream on one worker.
+#[derive(Debug)]
+pub struct UpstreamCells {
+    /// Attempts beyond a connection's first.
+    pub retries: Counter,
+    /// How long connects took that worked.
+    pub connect: Histogram,
+    /// By the server's index.
+    pub servers: Box<[ServerCells]>,
+}
+
+impl UpstreamCells {
+    /// Zeros for an upstream of that many servers.
+    pub fn new(servers: usize) -> Self {
+        Self {
+            retries: Counter::default(),
+            connect: Histogram::new(CONNECT_BOUNDS),
+            servers: (0..servers).map(|_| ServerCells::default()).collect(),
+        }
+    }
+}
+
+/// From loopback to a server whose SYN was lost more than once.
+const CONNECT_BOUNDS: &[Duration] = &[
+    Duration::from_micros(100),
+    Duration::from_micros(250),
+    Duration::from_micros(500),
+    Duration::from_millis(1),
+    Duration::from_micros(2500),
+    Duration::from_millis(5),
+    Duration::from_millis(10),
+    Duration::from_millis(25),
+    Duration::from_millis(50),
+    Duration::from_millis(100),
+    Duration::from_millis(250),
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_millis(2500),
+    Duration::from_secs(5),
+    Duration::from_secs(10),
+];
+
+/// Counters of one server on one worker.
+#[derive(Debug, Default)]
+pub struct ServerCells {
+    /// Connections begun, connects under way included.
+    pub opened: Counter,
+    /// Connections that ended, failed connects included.
+    pub closed: Counter,
+    /// Connects that failed, by [`ConnectFailure`].
+    pub failures: [Counter; ConnectFailure::ALL.len()],
+}
+
+/// Why a server could not be connected to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConnectFailure {
+    /// Nobody listens there.
+    Refused,
+    /// No answer within `connect_timeout`.
+    Timeout,
+    /// It was reset while connecting.
+    Reset,
+    /// There is no way there.
+    Unreachable,
+    /// The server's name has no address now.
+    Resolve,
+    /// This machine lacks a port, a descriptor or memory for it.
+    Local,
+    /// Something else; the log has it.
+    Other,
+}
+
+impl ConnectFailure {
+    /// Every reason, in the order of its counters.
+    pub const ALL: [Self; 7] = [
+        Self::Refused,
+        Self::Timeout,
+        Self::Reset,
+        Self::Unreachable,
+        Self::Resolve,
+        Self::Local,
+        Self::Other,
+    ];
+
+    /// The label's value.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::Timeout => "timeout",
+            Self::Reset => "reset",
+            Self::Unreachable => "unreachable",
+            Self::Resolve => "resolve",
+            Self::Local => "local",
+            Self::Other => "other",
+        }
+    }
+
+    /// The reason that an error of `connect(2)` stands for.
+    pub fn of(error: &io::Error) -> Self {
+        use rustix::io::Errno;
+        match Errno::from_io_error(error) {
+            // A unix socket says ENOENT when nobody ever listened, and EAGAIN when its backlog is full.
+            Some(Errno::CONNREFUSED | Errno::NOENT | Errno::AGAIN) => Self::Refused,
+            Some(Errno::TIMEDOUT) => Self::Timeout,
+            Some(Errno::CONNRESET) => Self::Reset,
+            Some(Errno::HOSTUNREACH | Errno::NETUNREACH | Errno::NETDOWN) => Self::Unreachable,
+            Some(
+                Errno::ADDRNOTAVAIL
+                | Errno::MFILE
+                | Errno::NFILE
+                | Errno::NOMEM
+                | Errno::NOBUFS
+                | Errno::ACCESS
+                | Errno::PERM,
+            ) => Self::Local,
+            _ => Self::Other,
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! What a scheduler is asked to start.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::activity::Activity;
+use crate::listener::Listener;
+use crate::metrics::{CoreCells, PerWorker};
+use crate::transport::Descriptor;
+
+/// Prefix of the workers' thread names; the worker's index follows.
+pub const WORKER_THREAD_PREFIX: &str = "corelane-w";
+
+/// Workers, and what they listen to.
+#[derive(Debug)]
+pub struct Plan {
+    /// One worker each: the CPU that it is pinned to, or none to leave that to the kernel.
+    pub cpus: Vec<Option<usize>>,
+    /// What the workers count of themselves, one a worker.
+    pub cores: Arc<PerWorker<CoreCells>>,
+    /// Whom to wake when connections run again.
+    pub activity: Arc<Activity>,
+    /// The listeners, with their sockets.
+    pub listeners: Vec<Listening>,
+}
+
+/// A listener with its sockets.
+#[derive(Debug)]
+pub struct Listening {
+    /// The listener.
+    pub listener: Arc<Listener>,
+    /// One entry a bind address: the sockets, one for each worker that accepts by itself, or a single one where
+    /// workers share.
+    pub sockets: Vec<Vec<Descriptor>>,
+}
+
+/// A worker thread, as the operating system knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WorkerThread {
+    /// Its thread id (`gettid(2)`).
+    pub tid: i32,
+    /// The CPU that it is pinned to.
+    pub cpu: Option<usize>,
+}
+
+/// What every scheduler can be told while it runs. Nothing here is on the path of a byte.
+pub trait Running: Send {
+    /// The worker threads, by index.
+    fn threads(&self) -> &[WorkerThread];
+
+    /// Stops accepting: what waits in the backlogs is still taken, then the sockets are closed. Connections go
+    /// on. It returns at once.
+    fn drain(&self);
+
+    /// Ends the connections that are left, and the workers; returns when they are gone, or after `patience`.
+    fn stop(self: Box<Self>, patience: Duration);
+}

@@ -1,0 +1,84 @@
+//! The one trait: what a scheduler lends to the forwarding logic.
+//!
+//! A scheduler brings readiness, timers and new descriptors; the core does the system calls itself, once, for
+//! every scheduler. `Send` is never asked for here: a scheduler that moves connections between threads asks for
+//! it where it spawns, and the compiler infers it from the scheduler's own types.
+
+use std::io;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use crate::address::ServerAddress;
+use crate::transport::Transport;
+
+/// A scheduler, as one worker's connections see it.
+pub trait Runtime {
+    /// A descriptor that this scheduler watches. Dropping it stops the watch and closes the descriptor.
+    type Socket: Socket;
+    /// A timer of this scheduler. Dropping it disarms it.
+    type Timer: Timer;
+
+    /// Starts a connection to `address` without waiting for it: the socket becomes writable once it is decided.
+    ///
+    /// # Errors
+    /// What `socket(2)`, `connect(2)` and the scheduler's registration return, `EINPROGRESS` excepted.
+    fn connect(&self, address: &ServerAddress) -> io::Result<Self::Socket>;
+
+    /// A timer that is not armed.
+    fn timer(&self) -> Self::Timer;
+}
+
+/// Which readiness a system call waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interest {
+    /// Bytes, the end of the stream, an error, or (on a listening socket) a connection.
+    Read,
+    /// Room to send, a decided connect, or an error.
+    Write,
+}
+
+/// What one non-blocking attempt found out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attempt<T> {
+    /// It worked, and trying again may work at once.
+    Done(T),
+    /// It worked and left no bytes, or no room: a short read, a short write. The scheduler may forget the readiness
+    /// and save the call that would only say so. What it must not forget is that the stream has ended or failed:
+    /// that may have been known before the last bytes were read, and won't be said again.
+    Drained(T),
+    /// Nothing could be done now.
+    Blocked,
+}
+
+/// A descriptor with readiness.
+pub trait Socket {
+    /// What the system calls are made on.
+    type Transport: Transport;
+
+    /// Runs `attempt` when the descriptor may be ready. Returns `Pending` when it is not; the task that `cx` (or
+    /// the scheduler's notion of the current task) stands for is then run again once it is.
+    ///
+    /// Readiness is edge-like: it is forgotten when an attempt says so and by nothing else. Forgetting and
+    /// attempting are one operation, since a readiness that arrives between the two must not be lost.
+    ///
+    /// # Errors
+    /// What `attempt` returns, or what the scheduler's source of readiness does.
+    fn poll_io<T>(
+        &self,
+        cx: &mut Context<'_>,
+        interest: Interest,
+        attempt: impl FnMut(&Self::Transport) -> io::Result<Attempt<T>>,
+    ) -> Poll<io::Result<T>>;
+
+    /// The descriptor, for calls that need no readiness (options, shutdown).
+    fn transport(&self) -> &Self::Transport;
+}
+
+/// One deadline a task waits for.
+pub trait Timer {
+    /// Ready when `deadline` is not after `now`; otherwise the task is run again at or before `deadline`.
+    ///
+    /// It may be run too early: the caller works out its deadline anew and asks again. So a deadline that only
+    /// moves back, such as an idle timeout, costs nothing while bytes flow.
+    fn poll_until(&mut self, cx: &mut Context<'_>, now: Instant, deadline: Instant) -> Poll<()>;
+}

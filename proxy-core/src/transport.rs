@@ -1,0 +1,141 @@
+//! The system calls of forwarding, made here once for every scheduler.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+use rustix::net::{
+    self, AddressFamily, RecvFlags, SendFlags, Shutdown, SocketAddrUnix, SocketFlags, SocketType,
+};
+
+use crate::address::ServerAddress;
+use crate::runtime::Attempt;
+
+/// A stream that can be read, written and closed without blocking. Tests script it.
+pub trait Transport {
+    /// Receives into `buffer`. `Drained(0)` is the end of the stream.
+    ///
+    /// # Errors
+    /// What `recv(2)` returns; `EAGAIN` is [`Attempt::Blocked`], and `EINTR` is tried again.
+    fn receive(&self, buffer: &mut [u8]) -> io::Result<Attempt<usize>>;
+
+    /// Sends from `bytes`, which must not be empty.
+    ///
+    /// # Errors
+    /// What `send(2)` returns; a broken pipe is an error and never a signal.
+    fn send(&self, bytes: &[u8]) -> io::Result<Attempt<usize>>;
+
+    /// Ends this side's stream (`SHUT_WR`): the peer reads the end after the last byte.
+    ///
+    /// # Errors
+    /// `ENOTCONN` when the peer has reset the connection.
+    fn shutdown_write(&self) -> io::Result<()>;
+
+    /// Takes the error that the kernel holds for the descriptor (`SO_ERROR`): of a connect, or a reset that
+    /// came while nothing was being read.
+    ///
+    /// # Errors
+    /// That error, or the one of `getsockopt(2)`.
+    fn take_error(&self) -> io::Result<()>;
+
+    /// Makes the coming close a reset (`SO_LINGER` of zero) instead of an orderly end.
+    fn reset_on_close(&self);
+}
+
+/// A non-blocking socket that this process owns.
+#[derive(Debug)]
+pub struct Descriptor(OwnedFd);
+
+impl Descriptor {
+    /// Takes over a socket that is already non-blocking.
+    pub fn new(fd: OwnedFd) -> Self {
+        Self(fd)
+    }
+
+    /// Starts a connection, with `TCP_NODELAY` where it is TCP.
+    ///
+    /// # Errors
+    /// What `socket(2)` and `connect(2)` return, `EINPROGRESS` excepted. A unix socket whose backlog is full
+    /// says `EAGAIN` at once, since such a connect can't be waited for.
+    pub fn connect(address: &ServerAddress) -> io::Result<Self> {
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        let (fd, result) = match address {
+            ServerAddress::Tcp(address) => {
+                let family = if address.is_ipv4() {
+                    AddressFamily::INET
+                } else {
+                    AddressFamily::INET6
+                };
+                let fd = net::socket_with(family, SocketType::STREAM, flags, None)?;
+                net::sockopt::set_tcp_nodelay(&fd, true)?;
+                let result = net::connect(&fd, address);
+                (fd, result)
+            }
+            ServerAddress::Unix(path) => {
+                let fd = net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+                let result = net::connect(&fd, &SocketAddrUnix::new(path.as_path())?);
+                (fd, result)
+            }
+        };
+        match result {
+            Ok(()) | Err(rustix::io::Errno::INPROGRESS) => Ok(Self(fd)),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+}
+
+impl Transport for Descriptor {
+    fn receive(&self, buffer: &mut [u8]) -> io::Result<Attempt<usize>> {
+        let room = buffer.len();
+        let received =
+            rustix::io::retry_on_intr(|| net::recv(&self.0, &mut *buffer, RecvFlags::empty()));
+        match received {
+            // Nothing is left; at the end of the stream nobody attempts again.
+            Ok((count, _)) if count < room => Ok(Attempt::Drained(count)),
+            Ok((count, _)) => Ok(Attempt::Done(count)),
+            Err(rustix::io::Errno::AGAIN) => Ok(Attempt::Blocked),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    fn send(&self, bytes: &[u8]) -> io::Result<Attempt<usize>> {
+        match rustix::io::retry_on_intr(|| net::send(&self.0, bytes, SendFlags::NOSIGNAL)) {
+            Ok(count) if count < bytes.len() => Ok(Attempt::Drained(count)),
+            Ok(count) => Ok(Attempt::Done(count)),
+            Err(rustix::io::Errno::AGAIN) => Ok(Attempt::Blocked),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    fn shutdown_write(&self) -> io::Result<()> {
+        Ok(net::shutdown(&self.0, Shutdown::Write)?)
+    }
+
+    fn take_error(&self) -> io::Result<()> {
+        net::sockopt::socket_error(&self.0)??;
+        Ok(())
+    }
+
+    fn reset_on_close(&self) {
+        // Failing leaves an orderly close, which is all that can be done then.
+        let _ = net::sockopt::set_socket_linger(&self.0, Some(Duration::ZERO));
+    }
+}
+
+impl AsFd for Descriptor {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl AsRawFd for Descriptor {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+impl From<Descriptor> for OwnedFd {
+    fn from(descriptor: Descriptor) -> Self {
+        descriptor.0
+    }
+}
