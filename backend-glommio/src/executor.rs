@@ -21,12 +21,19 @@ use crate::probe::{Unavailable, probe};
 use crate::publisher::Publisher;
 use crate::uring::Uring;
 
+/// Glommio's own preempt timer, which must not fire; lanes watch the time themselves ([`Options::preempt_timer`]).
+///
+/// Each time that it fires, Glommio 0.9 goes around its rings with seven system calls. Worse, when it fires before the
+/// first task queue was chosen (the thread was descheduled in between), `LocalExecutor::run` takes that for
+/// "nothing is ready" and parks without end.
+const GLOMMIO_PREEMPT_TIMER: Duration = Duration::from_secs(24 * 3600);
+
 /// How the executors are set up.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
     /// Requests that the driver's ring takes before it must submit; a power of two.
     pub ring_depth: u32,
-    /// How long a task queue may run while others wait.
+    /// How long a listener may run while others wait; less where a listener of the core wants a lower latency.
     pub preempt_timer: Duration,
     /// Where readiness comes from; none: io_uring where the kernel has what it takes, else epoll.
     pub readiness: Option<Readiness>,
@@ -206,11 +213,10 @@ impl Seat {
         // Whoever receives it waits for it.
         let tell = |result| drop(started.send(result));
         let (index, cpu) = (self.index, self.cpu);
-        let preempt_timer = self.options.preempt_timer;
         let executor = LocalExecutorBuilder::new(cpu.map_or(Placement::Unbound, Placement::Fixed))
             // Buffers for files, which we don't use.
             .io_memory(0)
-            .preempt_timer(preempt_timer)
+            .preempt_timer(GLOMMIO_PREEMPT_TIMER)
             .make();
         let executor = match executor {
             Ok(executor) => executor,
@@ -235,17 +241,17 @@ impl Seat {
                 tid: rustix::thread::gettid().as_raw_nonzero().get(),
                 cpu,
             }));
-            let guard = glommio::spawn_local(keep_from_parking(preempt_timer));
             if let Err(error) = driver.run().await {
                 tracing::error!(worker = index, %error, "the driver failed; the worker ends");
             }
-            guard.cancel().await;
         });
     }
 
     /// Makes the driver, and a task queue with a lane for each listener.
     fn prepare<P: Poller>(self) -> io::Result<Rc<Driver<P>>> {
         let worker = Worker::new(self.index, driver::now(), self.cores, self.activity);
+        let listeners = self.lanes.iter().map(|(listener, _)| listener);
+        let quantum = quantum(listeners, self.options.preempt_timer);
         let mut handles = Vec::with_capacity(self.lanes.len());
         for (listener, _) in &self.lanes {
             handles.push(task_queue(listener));
@@ -253,7 +259,7 @@ impl Seat {
         let publisher = Publisher::new(self.index, self.queues, handles.clone());
         let driver = Driver::<P>::new(self.options.ring_depth, self.mailbox, worker, publisher)?;
         for ((listener, sockets), handle) in self.lanes.into_iter().zip(handles) {
-            let lane = Lane::new(&driver, listener, sockets)?;
+            let lane = Lane::new(&driver, listener, sockets, quantum)?;
             glommio::spawn_local_into(lane.run(), handle)
                 .map_err(|error| io::Error::other(glommio_reason(&error)))?
                 .detach();
@@ -262,27 +268,24 @@ impl Seat {
     }
 }
 
-/// Keeps Glommio 0.9 from sleeping while tasks are ready.
-///
-/// `LocalExecutor::run` takes a preempt timer that fires before the first task queue was chosen (the thread was
-/// descheduled in between) for "nothing is ready", and parks without end. A timer of its own that is always armed
-/// bounds that to one period. It costs nothing while the core sleeps, since the driver, not Glommio, does that.
-async fn keep_from_parking(period: Duration) {
-    loop {
-        glommio::timer::sleep(period).await;
-    }
-}
-
+/// A task queue with the listener's shares. Its latency is not for Glommio, which would only shorten the preempt
+/// timer: see [`quantum`].
 fn task_queue(listener: &Listener) -> TaskQueueHandle {
-    let latency = match listener.latency {
-        Some(latency) => Latency::Matters(latency),
-        None => Latency::NotImportant,
-    };
     glommio::executor().create_task_queue(
         Shares::Static(listener.shares.into()),
-        latency,
+        Latency::NotImportant,
         &listener.name,
     )
+}
+
+/// How long a lane of this core may run at a time: no longer than any listener wants to wait.
+fn quantum<'a>(
+    listeners: impl Iterator<Item = &'a Arc<Listener>>,
+    preempt_timer: Duration,
+) -> Duration {
+    listeners
+        .filter_map(|listener| listener.latency)
+        .fold(preempt_timer, Duration::min)
 }
 
 fn glommio_reason(error: &GlommioError<()>) -> String {

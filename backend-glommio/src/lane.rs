@@ -10,18 +10,24 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use proxy_core::{Acceptor, Connection, Descriptor, Listener, Turn, Worker};
 
-use crate::driver::{Driver, Phase};
+use crate::driver::{self, Driver, Phase};
 use crate::poller::Poller;
 use crate::ready::TaskKey;
 use crate::socket::Core;
+
+/// Tasks run between two looks at the clock, which takes about as long as a hundredth of a task.
+const TURNS_BETWEEN_LOOKS: usize = 8;
 
 pub(crate) struct Lane<P: Poller> {
     core: Core<P>,
     index: u32,
     listener: Arc<Listener>,
+    /// How long a pass may last.
+    quantum: Duration,
     /// Acceptors stay in the first places; the places after them are used again.
     tasks: Vec<Task<P>>,
     acceptors: usize,
@@ -48,6 +54,7 @@ impl<P: Poller> Lane<P> {
         driver: &Rc<Driver<P>>,
         listener: Arc<Listener>,
         sockets: Vec<Descriptor>,
+        quantum: Duration,
     ) -> std::io::Result<Self> {
         let index = driver.add_lane();
         let core = Core(driver.clone());
@@ -68,6 +75,7 @@ impl<P: Poller> Lane<P> {
             core,
             index,
             listener,
+            quantum,
             acceptors: tasks.len(),
             tasks,
             free: Vec::new(),
@@ -95,7 +103,7 @@ impl<P: Poller> Lane<P> {
         self.core.0.on_lane_end();
     }
 
-    /// Runs every task that is ready now, once, unless Glommio wants the core back before.
+    /// Runs every task that is ready now, once, unless the time is up before.
     fn pass(&mut self) -> Pass {
         let driver = self.core.0.clone();
         match driver.phase.get() {
@@ -109,12 +117,14 @@ impl<P: Poller> Lane<P> {
         let cx = &mut Context::from_waker(Waker::noop());
         let worker = &mut *driver.worker.borrow_mut();
         let ready = driver.ready.borrow().len(self.index);
-        for _ in 0..ready {
+        for turn in 1..=ready {
             let Some(index) = driver.ready.borrow_mut().pop(self.index) else {
                 break;
             };
             self.poll(cx, worker, index);
-            if glommio::executor().need_preempt() {
+            if turn % TURNS_BETWEEN_LOOKS == 0
+                && driver::now().saturating_duration_since(worker.now) >= self.quantum
+            {
                 break;
             }
         }

@@ -1,0 +1,52 @@
+//! Glommio, as the suite starts it.
+
+use std::time::Duration;
+
+use backend_glommio::{Options, Readiness};
+use conformance::Backend;
+use proxy_core::plan::{Plan, Running};
+
+/// Over whatever source of readiness is best here: io_uring, on a kernel that has what it takes.
+pub(crate) enum Glommio {}
+
+impl Backend for Glommio {
+    const SOCKET_A_WORKER: bool = true;
+
+    fn unavailable() -> Option<String> {
+        unavailable()
+    }
+
+    fn start(plan: Plan) -> Result<Box<dyn Running>, String> {
+        start(plan, None)
+    }
+}
+
+/// Over epoll.
+pub(crate) enum Epoll {}
+
+impl Backend for Epoll {
+    const SOCKET_A_WORKER: bool = true;
+
+    fn unavailable() -> Option<String> {
+        unavailable()
+    }
+
+    fn start(plan: Plan) -> Result<Box<dyn Running>, String> {
+        start(plan, Some(Readiness::Epoll))
+    }
+}
+
+fn unavailable() -> Option<String> {
+    backend_glommio::probe().err().map(|why| why.to_string())
+}
+
+fn start(plan: Plan, readiness: Option<Readiness>) -> Result<Box<dyn Running>, String> {
+    let options = Options {
+        // Small, so that a full queue is met too.
+        ring_depth: 8,
+        preempt_timer: Duration::from_millis(1),
+        readiness,
+    };
+    let running = backend_glommio::Glommio::start(plan, options);
+    Ok(Box::new(running.map_err(|error| error.to_string())?))
+}
