@@ -1,0 +1,105 @@
+//! Reference relays: each is one idea of how a proxy could move bytes, with nothing around it. No timeouts, no
+//! limits, no metrics; a relay stops when its process is killed. They say what an idea costs, not how to build.
+
+mod copy;
+mod epoll;
+mod poll_ring;
+mod pool;
+mod readiness;
+mod recv_ring;
+mod socket;
+mod sys;
+
+use std::io;
+use std::net::SocketAddr;
+use std::str::FromStr;
+
+/// A relay, by its idea.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Relay {
+    /// `tokio::io::copy_bidirectional` on a current-thread runtime.
+    Tokio,
+    /// The same on a work-stealing runtime of one worker.
+    TokioMulti,
+    /// Edge-triggered epoll, recv and send (candidate a).
+    Epoll,
+    /// Multishot `POLL_ADD` in an `io_uring`, recv and send (candidate b).
+    PollRing,
+    /// Multishot recv into provided buffers, sends by the ring (candidate c).
+    RecvRing,
+    /// The same with incrementally consumed buffers: small messages lie side by side.
+    RecvRingInc,
+    /// The same, but sends are system calls; the ring gets what a socket has no room for.
+    RecvRingCall,
+}
+
+impl Relay {
+    /// All there are.
+    pub const ALL: [Self; 7] = [
+        Self::Tokio,
+        Self::TokioMulti,
+        Self::Epoll,
+        Self::PollRing,
+        Self::RecvRing,
+        Self::RecvRingInc,
+        Self::RecvRingCall,
+    ];
+
+    /// The name by which the harness and its tables call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tokio => "tokio",
+            Self::TokioMulti => "tokio-multi",
+            Self::Epoll => "epoll",
+            Self::PollRing => "poll-ring",
+            Self::RecvRing => "recv-ring",
+            Self::RecvRingInc => "recv-ring-inc",
+            Self::RecvRingCall => "recv-ring-call",
+        }
+    }
+}
+
+impl FromStr for Relay {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL
+            .into_iter()
+            .find(|relay| relay.name() == text)
+            .ok_or_else(|| format!("no relay {text:?}"))
+    }
+}
+
+/// Runs `relay` between `listen` and `upstream`, on the calling thread, until the process is killed.
+///
+/// # Errors
+/// Those of setting up; a connection's own errors end that connection alone.
+pub fn run(relay: Relay, listen: SocketAddr, upstream: SocketAddr) -> io::Result<()> {
+    let settings = recv_ring::Settings {
+        incremental: true,
+        ring_sends: true,
+    };
+    match relay {
+        Relay::Tokio => copy::run(false, listen, upstream),
+        Relay::TokioMulti => copy::run(true, listen, upstream),
+        Relay::Epoll => epoll::run(listen, upstream),
+        Relay::PollRing => poll_ring::run(listen, upstream),
+        Relay::RecvRing => recv_ring::run(
+            listen,
+            upstream,
+            recv_ring::Settings {
+                incremental: false,
+                ..settings
+            },
+        ),
+        Relay::RecvRingInc => recv_ring::run(listen, upstream, settings),
+        Relay::RecvRingCall => recv_ring::run(
+            listen,
+            upstream,
+            recv_ring::Settings {
+                ring_sends: false,
+                ..settings
+            },
+        ),
+    }
+}

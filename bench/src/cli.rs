@@ -1,0 +1,129 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::system::System;
+use crate::workload::Workload;
+
+/// Compares corelane with other TCP proxies, side by side on this machine.
+#[derive(Debug, Parser)]
+#[command(name = "bench", version)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Runs workloads against systems, interleaved, and prints the tables.
+    Run(RunArgs),
+    /// Runs one of the reference relays (the harness starts them by itself).
+    #[command(hide = true)]
+    Peer(PeerArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// Systems to compare, by name, or `all`.
+    #[arg(
+        long,
+        short,
+        value_delimiter = ',',
+        default_value = "haproxy,haproxy-splice,nginx,tokio"
+    )]
+    pub(crate) systems: Vec<String>,
+
+    /// Workloads: `pingpong[:CONNECTIONS[:BYTES]]`, `bulk[:CONNECTIONS]`, `connect[:CONCURRENCY]`.
+    #[arg(
+        long,
+        short,
+        value_delimiter = ',',
+        default_value = "pingpong:1,pingpong:100,bulk:1"
+    )]
+    pub(crate) workloads: Vec<Workload>,
+
+    /// How often each system has its turn.
+    #[arg(long, short, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) rounds: u32,
+
+    /// Seconds measured in one turn.
+    #[arg(long, default_value_t = 2.0, value_parser = seconds)]
+    pub(crate) seconds: f64,
+
+    /// Seconds of load before measuring: pools fill, windows open, a ring's first park is over.
+    #[arg(long, default_value_t = 0.5, value_parser = seconds)]
+    pub(crate) warmup: f64,
+
+    /// CPU of the proxy.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) proxy_cpu: usize,
+
+    /// CPU of the load generator and the upstream server.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) load_cpu: usize,
+
+    /// Niceness of proxy and load alike; below 0 needs privilege. For a machine that others use too.
+    #[arg(long, allow_hyphen_values = true, value_parser = clap::value_parser!(i32).range(-20..=19))]
+    pub(crate) nice: Option<i32>,
+
+    /// Repeats a turn, three times at most, in which others had more than so many per cent of the proxy's CPU.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(0..=100))]
+    pub(crate) foreign_max: u32,
+
+    /// A corelane binary to use instead of building the workspace's.
+    #[arg(long)]
+    pub(crate) corelane: Option<PathBuf>,
+
+    /// Writes every sample to this file.
+    #[arg(long)]
+    pub(crate) csv: Option<PathBuf>,
+
+    /// Writes the Markdown to this file as well as to standard output.
+    #[arg(long)]
+    pub(crate) markdown: Option<PathBuf>,
+}
+
+impl RunArgs {
+    /// The systems named, each once, in the order named.
+    pub(crate) fn systems(&self) -> anyhow::Result<Vec<System>> {
+        let mut systems = Vec::new();
+        for name in &self.systems {
+            let named = if name == "all" {
+                System::all()
+            } else {
+                vec![name.parse()?]
+            };
+            for system in named {
+                if !systems.contains(&system) {
+                    systems.push(system);
+                }
+            }
+        }
+        Ok(systems)
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PeerArgs {
+    /// Which relay.
+    pub(crate) relay: peers::Relay,
+    /// Where it accepts.
+    #[arg(long)]
+    pub(crate) listen: SocketAddr,
+    /// Where it connects to.
+    #[arg(long)]
+    pub(crate) upstream: SocketAddr,
+}
+
+/// A duration's number of seconds, bounded so that no run is endless.
+fn seconds(text: &str) -> Result<f64, String> {
+    let seconds: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    if (0.0..=600.0).contains(&seconds) {
+        Ok(seconds)
+    } else {
+        Err("between 0 and 600".to_owned())
+    }
+}

@@ -1,0 +1,31 @@
+//! What the loads have in common.
+
+use std::net::{SocketAddr, TcpStream};
+
+use rustix::event::epoll::EventFlags;
+use rustix::fd::OwnedFd;
+
+use super::{Poller, Tally};
+
+/// The clients of one load.
+pub(super) trait Clients {
+    /// Opens the connections to `proxy` and begins.
+    fn start(&mut self, proxy: SocketAddr, poller: &Poller) -> anyhow::Result<()>;
+
+    /// Client `index` is ready for what `flags` say.
+    fn on_event(
+        &mut self,
+        index: usize,
+        flags: EventFlags,
+        poller: &Poller,
+        tally: &mut Tally,
+    ) -> anyhow::Result<()>;
+}
+
+/// A connected, non-blocking socket without Nagle's delay. On loopback, connect doesn't wait for an accept.
+pub(super) fn connect(proxy: SocketAddr) -> anyhow::Result<OwnedFd> {
+    let stream = TcpStream::connect(proxy)?;
+    stream.set_nodelay(true)?;
+    stream.set_nonblocking(true)?;
+    Ok(stream.into())
+}

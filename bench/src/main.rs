@@ -1,0 +1,29 @@
+//! Side-by-side comparison of corelane with its peers.
+//!
+//! Each *system* (a proxy) is started afresh on one CPU; this process is the load generator and the upstream
+//! server, on another. The systems take turns (A B C A B C …), because a machine drifts by more than the
+//! systems differ: only ratios between neighbours in time are worth reading. The figure that holds best is the
+//! CPU time which the proxy's process spends on a unit of work.
+
+mod cli;
+mod cpu;
+mod load;
+mod outputs;
+mod proxy;
+mod report;
+mod rounds;
+mod sample;
+mod summary;
+mod sys;
+mod system;
+mod versions;
+mod workload;
+
+use clap::Parser as _;
+
+fn main() -> anyhow::Result<()> {
+    match cli::Cli::parse().command {
+        cli::Command::Run(args) => rounds::run(&args),
+        cli::Command::Peer(args) => Ok(peers::run(args.relay, args.listen, args.upstream)?),
+    }
+}

@@ -1,0 +1,79 @@
+//! The Markdown tables.
+
+use std::fmt::Write as _;
+
+use crate::sample::Sample;
+use crate::summary::{Spread, Summary, summarise};
+use crate::workload::Workload;
+
+/// What stands above the tables.
+pub(crate) fn head(command: &str, versions: &str) -> String {
+    format!("{versions}\n- command: `bench {command}`\n")
+}
+
+/// One workload's table, and what went wrong under it.
+pub(crate) fn table(workload: Workload, samples: &[Sample], failures: &[String]) -> String {
+    let mut text = String::new();
+    let (baseline, summaries) = summarise(samples);
+    let baseline = baseline.map_or_else(|| "no baseline".to_owned(), |system| system.to_string());
+    let rounds = samples
+        .iter()
+        .map(|sample| sample.round)
+        .max()
+        .map_or(0, |last| last + 1);
+    let ((cost, _), (rate, _)) = (workload.cost_unit(), workload.rate_unit());
+    let (head, rule) = if workload.has_latency() {
+        (" p50 µs | p99 µs | p99.9 µs |", "--:|--:|--:|")
+    } else {
+        ("", "")
+    };
+    let _ = write!(
+        text,
+        "### {workload}\n\nMedians (quartiles) of {rounds} rounds; ratios are to {baseline} in the same round.\n\n\
+         | system | CPU, {cost} | ratio | {rate} |{head} proxy on its CPU | others on it |\n\
+         |---|--:|--:|--:|{rule}--:|--:|\n"
+    );
+    for summary in &summaries {
+        let Summary {
+            system,
+            cost,
+            rate,
+            latency_us,
+            busy,
+            foreign,
+            ..
+        } = summary;
+        let ratio = summary
+            .ratio
+            .map_or_else(String::new, |ratio| spread(ratio, 2));
+        let rate = if rate.median < 100.0 {
+            format!("{:.2}", rate.median)
+        } else {
+            format!("{:.0}", rate.median)
+        };
+        let _ = write!(
+            text,
+            "| {system} | {} | {ratio} | {rate} |",
+            spread(*cost, 2)
+        );
+        if workload.has_latency() {
+            for latency in latency_us {
+                let _ = write!(text, " {:.0} |", latency.median);
+            }
+        }
+        let _ = writeln!(
+            text,
+            " {:.0} % | {:.0} % |",
+            busy.median * 100.0,
+            foreign.median * 100.0
+        );
+    }
+    if !failures.is_empty() {
+        let _ = writeln!(text, "\nTurns that failed:\n\n- {}", failures.join("\n- "));
+    }
+    text
+}
+
+fn spread(Spread { median, low, high }: Spread, digits: usize) -> String {
+    format!("{median:.digits$} ({low:.digits$}–{high:.digits$})")
+}

@@ -1,0 +1,88 @@
+//! One measured turn of one system.
+
+use std::time::Duration;
+
+use crate::system::System;
+use crate::workload::Workload;
+
+/// What the load generator counted between two readings of the clocks.
+#[derive(Clone, Debug)]
+pub(crate) struct Window {
+    /// Wall time between the readings.
+    pub(crate) wall: Duration,
+    /// CPU time of the proxy's processes.
+    pub(crate) cpu: Duration,
+    /// Time that the proxy's CPU was used by anything else, to 10 ms.
+    pub(crate) foreign: Duration,
+    /// Round trips, bytes or connections.
+    pub(crate) units: u64,
+    /// p50, p99 and p99.9, where the load has latencies. A closed loop sends nothing while it waits, so these
+    /// leave out what a user arriving meanwhile would have waited (coordinated omission).
+    pub(crate) latency: Option<[Duration; 3]>,
+}
+
+/// A window, and where it belongs.
+#[derive(Clone, Debug)]
+pub(crate) struct Sample {
+    pub(crate) workload: Workload,
+    pub(crate) system: System,
+    pub(crate) round: u32,
+    pub(crate) window: Window,
+}
+
+impl Sample {
+    /// CPU time a unit of work, in the workload's printed unit.
+    pub(crate) fn cost(&self) -> f64 {
+        self.window.cpu.as_secs_f64() / self.window.units as f64 * self.workload.cost_unit().1
+    }
+
+    /// Throughput, in the workload's printed unit.
+    pub(crate) fn rate(&self) -> f64 {
+        self.window.units as f64 / self.window.wall.as_secs_f64() * self.workload.rate_unit().1
+    }
+
+    /// Part of the wall time that the proxy was on its CPU.
+    pub(crate) fn busy(&self) -> f64 {
+        self.window.cpu.as_secs_f64() / self.window.wall.as_secs_f64()
+    }
+
+    /// Part of the wall time that others were.
+    pub(crate) fn foreign(&self) -> f64 {
+        self.window.foreign.as_secs_f64() / self.window.wall.as_secs_f64()
+    }
+
+    /// A latency quantile (0: p50, 1: p99, 2: p99.9) in microseconds; 0 where there is none.
+    pub(crate) fn latency_us(&self, quantile: usize) -> f64 {
+        self.window
+            .latency
+            .map_or(0.0, |latency| latency[quantile].as_secs_f64() * 1e6)
+    }
+
+    /// The names of [`csv`](Self::csv)'s columns.
+    pub(crate) const CSV_HEADER: &str = "workload,system,round,wall_seconds,cpu_seconds,foreign_seconds,units,\
+                                         cost,cost_unit,rate,rate_unit,p50_us,p99_us,p999_us";
+
+    /// One line of CSV.
+    pub(crate) fn csv(&self) -> String {
+        let Self {
+            workload,
+            system,
+            round,
+            window,
+        } = self;
+        format!(
+            "{workload},{system},{round},{:.6},{:.6},{:.2},{},{:.4},{},{:.4},{},{:.1},{:.1},{:.1}",
+            window.wall.as_secs_f64(),
+            window.cpu.as_secs_f64(),
+            window.foreign.as_secs_f64(),
+            window.units,
+            self.cost(),
+            workload.cost_unit().0,
+            self.rate(),
+            workload.rate_unit().0,
+            self.latency_us(0),
+            self.latency_us(1),
+            self.latency_us(2),
+        )
+    }
+}

@@ -1,0 +1,162 @@
+//! Medians, and ratios of neighbours in time.
+
+use crate::sample::Sample;
+use crate::system::System;
+
+/// The middle of some figures, and the quartiles around it: half of the figures lie between these.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Spread {
+    pub(crate) median: f64,
+    pub(crate) low: f64,
+    pub(crate) high: f64,
+}
+
+impl Spread {
+    /// Of `figures`; none of none.
+    pub(crate) fn of(figures: impl IntoIterator<Item = f64>) -> Option<Self> {
+        let mut figures: Vec<f64> = figures.into_iter().collect();
+        figures.sort_by(f64::total_cmp);
+        let last = figures.len().checked_sub(1)?;
+        // Between two figures where the rank falls between them.
+        let quantile = |part: f64| {
+            let rank = part * last as f64;
+            let (below, above) = (
+                figures[rank.floor() as usize],
+                figures[rank.ceil() as usize],
+            );
+            below + (above - below) * rank.fract()
+        };
+        Some(Self {
+            median: quantile(0.5),
+            low: quantile(0.25),
+            high: quantile(0.75),
+        })
+    }
+}
+
+/// A system's samples under one workload, against the baseline's of the same rounds.
+pub(crate) struct Summary {
+    pub(crate) system: System,
+    pub(crate) cost: Spread,
+    /// Its cost over the baseline's in the same round.
+    pub(crate) ratio: Option<Spread>,
+    pub(crate) rate: Spread,
+    pub(crate) latency_us: [Spread; 3],
+    pub(crate) busy: Spread,
+    pub(crate) foreign: Spread,
+}
+
+/// Everything about one workload's samples, cheapest first, and the system that the ratios are to.
+pub(crate) fn summarise(samples: &[Sample]) -> (Option<System>, Vec<Summary>) {
+    let mut systems: Vec<System> = Vec::new();
+    for sample in samples {
+        if !systems.contains(&sample.system) {
+            systems.push(sample.system);
+        }
+    }
+    let of = |system: System| samples.iter().filter(move |sample| sample.system == system);
+    let cost = |system: System| {
+        Spread::of(of(system).map(Sample::cost)).map_or(f64::MAX, |cost| cost.median)
+    };
+    let anchors = systems.iter().copied().filter(|system| system.is_anchor());
+    let baseline = anchors.min_by(|&a, &b| cost(a).total_cmp(&cost(b)));
+
+    let mut summaries: Vec<Summary> = systems
+        .iter()
+        .filter_map(|&system| {
+            let pairs = of(system).filter_map(|sample| {
+                let other = of(baseline?).find(|other| other.round == sample.round)?;
+                Some(sample.cost() / other.cost())
+            });
+            let latency =
+                |quantile| Spread::of(of(system).map(move |sample| sample.latency_us(quantile)));
+            Some(Summary {
+                system,
+                cost: Spread::of(of(system).map(Sample::cost))?,
+                ratio: Spread::of(pairs),
+                rate: Spread::of(of(system).map(Sample::rate))?,
+                latency_us: [latency(0)?, latency(1)?, latency(2)?],
+                busy: Spread::of(of(system).map(Sample::busy))?,
+                foreign: Spread::of(of(system).map(Sample::foreign))?,
+            })
+        })
+        .collect();
+    summaries.sort_by(|a, b| a.cost.median.total_cmp(&b.cost.median));
+    (baseline, summaries)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::sample::Window;
+    use crate::workload::Workload;
+
+    fn sample(system: System, round: u32, cpu_ms: u64) -> Sample {
+        let second = Duration::from_secs(1);
+        let cpu = Duration::from_millis(cpu_ms);
+        let window = Window {
+            wall: second,
+            cpu,
+            foreign: Duration::ZERO,
+            units: 1000,
+            latency: None,
+        };
+        Sample {
+            workload: Workload::Bulk { connections: 1 },
+            system,
+            round,
+            window,
+        }
+    }
+
+    #[test]
+    fn the_median_of_an_even_number_is_between_the_middle_two() {
+        let spread = Spread::of([5.0, 1.0, 2.0, 4.0, 3.0]).unwrap();
+        assert_eq!(
+            spread,
+            Spread {
+                median: 3.0,
+                low: 2.0,
+                high: 4.0
+            }
+        );
+        assert_eq!(Spread::of([4.0, 1.0, 2.0, 3.0]).unwrap().median, 2.5);
+        assert!(Spread::of([]).is_none());
+    }
+
+    #[test]
+    fn ratios_are_taken_within_a_round_and_to_the_cheaper_anchor() {
+        let (haproxy, nginx) = (
+            System::Haproxy { splice: true },
+            System::Nginx { buffer: "64k" },
+        );
+        let peer = System::Peer(peers::Relay::Tokio);
+        // The machine is half as fast in round 1; the ratios must not notice.
+        let samples = [
+            [
+                sample(haproxy, 0, 100),
+                sample(nginx, 0, 200),
+                sample(peer, 0, 50),
+            ],
+            [
+                sample(haproxy, 1, 200),
+                sample(nginx, 1, 400),
+                sample(peer, 1, 100),
+            ],
+        ]
+        .concat();
+        let (baseline, summaries) = summarise(&samples);
+        assert_eq!(baseline, Some(haproxy));
+        assert_eq!(summaries[0].system, peer);
+        assert_eq!(
+            summaries[0].ratio,
+            Some(Spread {
+                median: 0.5,
+                low: 0.5,
+                high: 0.5
+            })
+        );
+    }
+}

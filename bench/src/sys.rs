@@ -1,0 +1,46 @@
+//! The system calls that have no safe wrapper: what happens between fork and exec, and another process's clock.
+
+use std::io;
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, set_parent_process_death_signal};
+use rustix::thread::{CpuSet, sched_setaffinity};
+
+/// Makes `command` start on `cpu` alone, and receive `signal` when the calling thread dies.
+pub(crate) fn tie(command: &mut Command, cpu: usize, signal: Signal) {
+    let mut cpus = CpuSet::new();
+    cpus.set(cpu);
+    let prepare = move || {
+        set_parent_process_death_signal(Some(signal))?;
+        sched_setaffinity(None, &cpus)?;
+        Ok(())
+    };
+    // SAFETY: the closure runs after fork; it makes two raw system calls on values of its own, allocates
+    // nothing and takes no lock.
+    unsafe { command.pre_exec(prepare) };
+}
+
+/// CPU time, user and system, of a process: all its threads, those that ended and the kernel's io_uring workers
+/// among them. It has the scheduler's precision, not a tick's.
+pub(crate) fn cpu_time(pid: Pid) -> io::Result<Duration> {
+    let mut clock: libc::clockid_t = 0;
+    // SAFETY: `clock` is a valid place for the answer.
+    let error = unsafe { libc::clock_getcpuclockid(pid.as_raw_pid(), &raw mut clock) };
+    if error != 0 {
+        return Err(io::Error::from_raw_os_error(error));
+    }
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: `time` is a valid place for the answer.
+    if unsafe { libc::clock_gettime(clock, &raw mut time) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(Duration::new(
+        time.tv_sec.unsigned_abs(),
+        u32::try_from(time.tv_nsec).unwrap_or(0),
+    ))
+}

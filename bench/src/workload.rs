@@ -1,0 +1,128 @@
+//! What the proxies are put to.
+
+use std::fmt;
+use std::str::FromStr;
+
+use anyhow::{Context as _, bail, ensure};
+
+/// Most connections of a workload: two descriptors each in this process, three in the proxy's with pipes.
+const CONNECTIONS_MAX: usize = 8_000;
+/// Longest message; it must fit the sockets' buffers on its way, in both directions.
+const MESSAGE_BYTES_MAX: usize = 64 * 1024;
+
+/// A kind of load, with its size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Workload {
+    /// Each connection sends a message, waits for its echo, and begins again (a closed loop).
+    PingPong { connections: usize, bytes: usize },
+    /// Each connection sends as fast as it can; the server throws it away.
+    Bulk { connections: usize },
+    /// Connect, 64 bytes, their echo, close on both sides; so many at a time.
+    Connect { concurrency: usize },
+}
+
+impl Workload {
+    /// What the CPU time is divided by, and the factor from seconds to the printed number.
+    pub(crate) fn cost_unit(self) -> (&'static str, f64) {
+        match self {
+            Self::PingPong { .. } => ("µs a round trip", 1e6),
+            Self::Bulk { .. } => ("s a GB", 1e9),
+            Self::Connect { .. } => ("µs a connection", 1e6),
+        }
+    }
+
+    /// The unit of throughput, and the factor from units of work a second to the printed number.
+    pub(crate) fn rate_unit(self) -> (&'static str, f64) {
+        match self {
+            Self::PingPong { .. } => ("round trips/s", 1.0),
+            Self::Bulk { .. } => ("GB/s", 1e-9),
+            Self::Connect { .. } => ("connections/s", 1.0),
+        }
+    }
+
+    /// Whether the load has latencies to report.
+    pub(crate) fn has_latency(self) -> bool {
+        !matches!(self, Self::Bulk { .. })
+    }
+}
+
+impl fmt::Display for Workload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PingPong { connections, bytes } => write!(f, "pingpong:{connections}:{bytes}"),
+            Self::Bulk { connections } => write!(f, "bulk:{connections}"),
+            Self::Connect { concurrency } => write!(f, "connect:{concurrency}"),
+        }
+    }
+}
+
+impl FromStr for Workload {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> anyhow::Result<Self> {
+        let mut parts = text.split(':');
+        let kind = parts.next().unwrap_or_default();
+        let numbers = parts
+            .map(|part| {
+                part.parse()
+                    .with_context(|| format!("{part:?} in {text:?} is not a number"))
+            })
+            .collect::<anyhow::Result<Vec<usize>>>()?;
+        let number = |index: usize, default| numbers.get(index).copied().unwrap_or(default);
+        let (workload, numbers_max) = match kind {
+            "pingpong" => (
+                Self::PingPong {
+                    connections: number(0, 100),
+                    bytes: number(1, 64),
+                },
+                2,
+            ),
+            "bulk" => (
+                Self::Bulk {
+                    connections: number(0, 1),
+                },
+                1,
+            ),
+            "connect" => (
+                Self::Connect {
+                    concurrency: number(0, 16),
+                },
+                1,
+            ),
+            _ => bail!("no workload {kind:?}; there are pingpong, bulk and connect"),
+        };
+        ensure!(numbers.len() <= numbers_max, "too many numbers in {text:?}");
+        ensure!(
+            (1..=CONNECTIONS_MAX).contains(&number(0, 1)),
+            "1 to {CONNECTIONS_MAX} connections, not {text:?}"
+        );
+        ensure!(
+            (8..=MESSAGE_BYTES_MAX).contains(&number(1, 8)),
+            "8 to {MESSAGE_BYTES_MAX} bytes, not {text:?}"
+        );
+        Ok(workload)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_reads_back_as_what_it_names() {
+        for text in ["pingpong:8:64", "bulk:1", "connect:16"] {
+            assert_eq!(text.parse::<Workload>().unwrap().to_string(), text);
+        }
+        for text in [
+            "",
+            "ping",
+            "bulk:0",
+            "bulk:x",
+            "pingpong:1:4",
+            "pingpong:1:64:9",
+            "bulk:9999999",
+        ] {
+            assert!(text.parse::<Workload>().is_err(), "{text}");
+        }
+    }
+}

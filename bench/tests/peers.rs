@@ -1,0 +1,135 @@
+//! The relays relay: bytes come back as they went, and the end of the stream passes through both ways.
+
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Longer than any step takes.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A relay's process; it ends with the test.
+struct Relay {
+    child: Child,
+    listen: SocketAddr,
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Relay {
+    fn start(name: &str) -> Self {
+        let upstream = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = upstream.local_addr().unwrap();
+        thread::spawn(move || {
+            for stream in upstream.incoming() {
+                let stream = stream.unwrap();
+                thread::spawn(move || echo(stream));
+            }
+        });
+        let listen = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .unwrap()
+            .local_addr()
+            .unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bench"));
+        command.args([
+            "peer",
+            name,
+            "--listen",
+            &listen.to_string(),
+            "--upstream",
+            &address.to_string(),
+        ]);
+        Self {
+            child: command.spawn().unwrap(),
+            listen,
+        }
+    }
+
+    fn connect(&self) -> TcpStream {
+        let begun = Instant::now();
+        loop {
+            match TcpStream::connect(self.listen) {
+                Ok(stream) => {
+                    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+                    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+                    return stream;
+                }
+                Err(error) => assert!(begun.elapsed() < PATIENCE, "{error}"),
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+/// Echoes until the end, then ends too.
+fn echo(mut stream: TcpStream) {
+    let mut chunk = vec![0; 100_000];
+    while let Ok(bytes @ 1..) = stream.read(&mut chunk) {
+        if stream.write_all(&chunk[..bytes]).is_err() {
+            return;
+        }
+    }
+}
+
+/// Bytes in which a lost, doubled or moved piece shows.
+fn pattern(seed: u64, len: usize) -> Vec<u8> {
+    let mut state = seed * 2 + 1;
+    let mut next = || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    };
+    (0..len).map(|_| next()).collect()
+}
+
+/// Sends `len` bytes, then the end, and reads until the end.
+fn whole_stream(relay: &Relay, seed: u64, len: usize) {
+    let mut stream = relay.connect();
+    let sent = pattern(seed, len);
+    let mut writer = stream.try_clone().unwrap();
+    let copy = sent.clone();
+    let writing = thread::spawn(move || {
+        writer.write_all(&copy).unwrap();
+        writer.shutdown(Shutdown::Write).unwrap();
+    });
+    let mut received = Vec::new();
+    stream.read_to_end(&mut received).unwrap();
+    writing.join().unwrap();
+    assert!(
+        received == sent,
+        "{} bytes of {len} came back, or others",
+        received.len()
+    );
+}
+
+#[test]
+fn every_relay_relays_and_passes_the_end_on() {
+    for name in peers::Relay::ALL.map(peers::Relay::name) {
+        eprintln!("{name}");
+        let relay = Relay::start(name);
+        // Several rounds, so that slots of ended connections are used again.
+        for round in 0..3 {
+            thread::scope(|scope| {
+                for (seed, len) in [0, 1, 64, 5_000, 70_000, 3_000_000, 8_000_000]
+                    .into_iter()
+                    .enumerate()
+                {
+                    let relay = &relay;
+                    scope.spawn(move || whole_stream(relay, seed as u64 + round, len));
+                }
+            });
+        }
+        // One that vanishes without reading its echo leaves the others alone.
+        let mut rude = relay.connect();
+        rude.write_all(&pattern(7, 50_000)).unwrap();
+        drop(rude);
+        whole_stream(&relay, 9, 1_000_000);
+    }
+}

@@ -1,0 +1,25 @@
+//! The cases. Each plays clients and servers of one proxy, and ends with none of its connections left.
+
+mod bytes;
+mod connect;
+mod counters;
+mod drain;
+mod fairness;
+mod half_close;
+mod idle;
+mod limits;
+mod pressure;
+mod reset;
+mod sockets;
+
+pub use bytes::*;
+pub use connect::*;
+pub(crate) use counters::{Counts, expect_end, expect_reset};
+pub use drain::*;
+pub use fairness::*;
+pub use half_close::*;
+pub use idle::*;
+pub use limits::*;
+pub use pressure::*;
+pub use reset::*;
+pub use sockets::*;

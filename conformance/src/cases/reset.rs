@@ -1,0 +1,126 @@
+//! A side that is cut is cut on the other side too: an orderly end would say that nothing is missing.
+
+use std::time::Duration;
+
+use proxy_core::STALL_CHECK_INTERVAL;
+use proxy_core::metrics::Cause;
+
+use super::{Counts, expect_reset};
+use crate::flow::{Flow, pump, push_until_stuck};
+use crate::stage::{Peer, Received, Setup, Stage};
+use crate::wait::{settle, wait, wait_within};
+
+/// What a loaded machine may take beyond [`STALL_CHECK_INTERVAL`]. The scripted stage has no load, and its
+/// checks come as they are due.
+const SLACK: Duration = Duration::from_secs(20);
+
+/// More than all buffers take.
+const ENDLESS: u64 = 1 << 40;
+
+/// The client resets an open connection.
+pub fn reset_by_client<S: Stage>() {
+    let stage = S::start(Setup::default());
+    let (client, server) = stage.pair();
+    pump(&stage, &mut [Flow::new(&client, &server, 1, 1000)]);
+    client.reset();
+    expect_reset(&stage, &server);
+    Counts(&stage).expect_ended(Cause::ClientReset, 1);
+    settle(&stage);
+}
+
+/// The server resets an open connection.
+pub fn reset_by_server<S: Stage>() {
+    let stage = S::start(Setup::default());
+    let (client, server) = stage.pair();
+    pump(&stage, &mut [Flow::new(&client, &server, 1, 1000)]);
+    server.reset();
+    expect_reset(&stage, &client);
+    Counts(&stage).expect_ended(Cause::ServerReset, 1);
+    settle(&stage);
+}
+
+/// The server reads nothing, so the proxy reads nothing either when the client resets: the proxy must find out
+/// without another byte.
+pub fn reset_by_client_while_it_is_stalled<S: Stage>() {
+    let stage = S::start(Setup::default());
+    let (client, server) = stage.pair();
+    push_until_stuck(&stage, &mut Flow::new(&client, &server, 1, ENDLESS));
+    client.reset();
+    expect_cut(&stage, &server);
+    Counts(&stage).expect_ended(Cause::ClientReset, 1);
+    settle(&stage);
+}
+
+/// The same from the other side.
+pub fn reset_by_server_while_it_is_stalled<S: Stage>() {
+    let stage = S::start(Setup::default());
+    let (client, server) = stage.pair();
+    push_until_stuck(&stage, &mut Flow::new(&server, &client, 1, ENDLESS));
+    server.reset();
+    expect_cut(&stage, &client);
+    Counts(&stage).expect_ended(Cause::ServerReset, 1);
+    settle(&stage);
+}
+
+/// A side whose end was read already, and to which nothing is being sent, resets.
+pub fn reset_after_half_close<S: Stage>() {
+    let stage = S::start(Setup::default());
+    let (client, server) = stage.pair();
+    pump(&stage, &mut [Flow::new(&client, &server, 1, 10).with_end()]);
+    client.reset();
+    wait_for_cut(&stage, &server);
+    Counts(&stage).expect_ended(Cause::ClientReset, 1);
+    settle(&stage);
+}
+
+/// The server answers and resets. What of the answer arrives is TCP's to decide; it is the beginning of it, and
+/// a reset follows.
+pub fn answer_then_reset<S: Stage>() {
+    const ANSWER_BYTES: usize = 100_000;
+    let stage = S::start(Setup::default());
+    let (client, server) = stage.pair();
+    pump(&stage, &mut [Flow::new(&client, &server, 1, 1000)]);
+    let mut answer = Flow::new(&server, &client, 2, ANSWER_BYTES as u64);
+    push_until_stuck(&stage, &mut answer);
+    server.reset();
+    let mut received = 0;
+    let mut chunk = vec![0; 64 * 1024];
+    wait(&stage, "a reset", || loop {
+        match client.receive(&mut chunk) {
+            Received::Bytes(count) => {
+                let wrong = crate::first_difference(2, received, &chunk[..count]);
+                assert_eq!(wrong, None, "the byte at this position is wrong");
+                received += count as u64;
+            }
+            Received::Nothing => return None,
+            Received::End => panic!("a cut answer ended in order, after {received} bytes"),
+            Received::Reset => return Some(()),
+        }
+    });
+    Counts(&stage).expect_ended(Cause::ServerReset, 1);
+    settle(&stage);
+}
+
+/// A client that closes without reading what has arrived resets by that, and the server is told.
+pub fn close_with_bytes_unread<S: Stage>() {
+    let stage = S::start(Setup::default());
+    let (client, server) = stage.pair();
+    let mut down = Flow::new(&server, &client, 1, ENDLESS);
+    push_until_stuck(&stage, &mut down);
+    drop(client);
+    expect_reset(&stage, &server);
+    Counts(&stage).expect_ended(Cause::ClientReset, 1);
+    settle(&stage);
+}
+
+/// The peer was reset, after what it has not read yet.
+fn expect_cut<S: Stage>(stage: &S, peer: &S::Peer) {
+    wait_for_cut(stage, peer);
+    expect_reset(stage, peer);
+}
+
+fn wait_for_cut<S: Stage>(stage: &S, peer: &S::Peer) {
+    wait_within(stage, STALL_CHECK_INTERVAL + SLACK, "a reset without a byte", || {
+        peer.is_reset().then_some(())
+    });
+}

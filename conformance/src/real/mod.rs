@@ -1,0 +1,203 @@
+//! A stage with a backend, in this process, and the kernel's sockets around it.
+
+mod flood;
+mod peer;
+mod server;
+
+use std::cell::RefCell;
+use std::io;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use proxy_core::listen::{self, BindAddress};
+use proxy_core::metrics::{CoreCells, PerWorker};
+use proxy_core::plan::{Listening, Plan, Running};
+use proxy_core::{Activity, Balance, Listener, Upstream};
+
+use self::flood::Traffic;
+pub use self::peer::RealPeer;
+use self::server::Server;
+use crate::stage::{Setup, Stage};
+
+/// A scheduler that can be started.
+pub trait Backend {
+    /// Whether each worker accepts from a socket of its own.
+    const SOCKET_A_WORKER: bool;
+
+    /// Why it can't be started here.
+    fn unavailable() -> Option<String> {
+        None
+    }
+
+    /// Starts it.
+    ///
+    /// # Errors
+    /// What the backend says.
+    fn start(plan: Plan) -> Result<Box<dyn Running>, String>;
+}
+
+/// How long a stage that found nothing to do waits before it looks again.
+const NAP: Duration = Duration::from_micros(200);
+
+/// Connections that wait to be accepted by the proxy.
+const BACKLOG: u16 = 1024;
+
+/// A proxy on the scheduler `B`.
+pub struct Real<B> {
+    listener: Arc<Listener>,
+    cores: Arc<PerWorker<CoreCells>>,
+    address: BindAddress,
+    servers: Vec<Server>,
+    running: RefCell<Option<Box<dyn Running>>>,
+    backend: std::marker::PhantomData<B>,
+}
+
+/// What cases can do on the kernel's sockets only.
+pub trait RealStage: Stage {
+    /// Starts a proxy that listens on `address`; its servers are of the same family.
+    fn start_on(address: &BindAddress, setup: Setup) -> Self;
+    /// Where the proxy listens.
+    fn address(&self) -> &BindAddress;
+    /// Drains the proxy.
+    fn drain(&self);
+    /// A client, if the proxy still listens.
+    ///
+    /// # Errors
+    /// What `connect(2)` returns.
+    fn try_connect(&self) -> io::Result<Self::Peer>;
+    /// Sends a byte of urgent data.
+    fn send_urgent(peer: &Self::Peer, byte: &[u8; 1]);
+}
+
+impl<B: Backend> RealStage for Real<B> {
+    fn start_on(address: &BindAddress, setup: Setup) -> Self {
+        let workers = setup.workers;
+        let sockets = if B::SOCKET_A_WORKER { workers } else { 1 };
+        let bound = listen::bind(address, BACKLOG, sockets)
+            .unwrap_or_else(|error| panic!("listening on {address}: {error}"));
+        let unix = matches!(address, BindAddress::Unix(_));
+        let servers: Vec<_> = setup
+            .servers
+            .iter()
+            .map(|&kind| Server::start(kind, unix))
+            .collect();
+        let members: Vec<_> = servers.iter().map(Server::member).collect();
+        let upstream = Arc::new(Upstream::new(
+            "servers".into(),
+            members,
+            Balance::round_robin(&vec![1; servers.len()]),
+            setup.connect_timeout,
+            workers,
+        ));
+        let mut listener = Listener::new("clients".into(), upstream, workers);
+        listener.idle_timeout = setup.idle_timeout;
+        if let Some(max) = setup.max_connections {
+            listener = listener.with_max_connections(max);
+        }
+        let listener = Arc::new(listener);
+        let cores = Arc::new(PerWorker::new(workers, || CoreCells::new(workers)));
+        let plan = Plan {
+            cpus: vec![None; workers],
+            cores: cores.clone(),
+            activity: Arc::new(Activity::default()),
+            listeners: vec![Listening {
+                listener: listener.clone(),
+                sockets: vec![bound.sockets],
+            }],
+        };
+        let running = B::start(plan).unwrap_or_else(|error| panic!("starting: {error}"));
+        assert_eq!(running.threads().len(), workers);
+        Self {
+            listener,
+            cores,
+            address: bound.address,
+            servers,
+            running: RefCell::new(Some(running)),
+            backend: std::marker::PhantomData,
+        }
+    }
+
+    fn address(&self) -> &BindAddress {
+        &self.address
+    }
+
+    fn drain(&self) {
+        if let Some(running) = &*self.running.borrow() {
+            running.drain();
+        }
+    }
+
+    fn try_connect(&self) -> io::Result<RealPeer> {
+        RealPeer::connect(&self.address)
+    }
+
+    fn send_urgent(peer: &RealPeer, byte: &[u8; 1]) {
+        peer.send_urgent(byte);
+    }
+}
+
+impl<B: Backend> Stage for Real<B> {
+    type Peer = RealPeer;
+    type Flood = Traffic;
+
+    const ROUNDS: u64 = 1;
+    const PATIENCE: Duration = Duration::from_secs(60);
+    const LULL: Duration = Duration::from_millis(500);
+    const BULK_BYTES: u64 = 20_000_000;
+    /// The kernel lets the buffers of the four sockets grow to 33 MB for receiving (of which it counts less than
+    /// half as bytes) and to 4 MB for sending, by default.
+    const UNDER_WAY_MAX: u64 = 80_000_000;
+
+    fn unavailable() -> Option<String> {
+        B::unavailable()
+    }
+
+    fn start(setup: Setup) -> Self {
+        Self::start_on(&BindAddress::Tcp(([127, 0, 0, 1], 0).into()), setup)
+    }
+
+    fn listener(&self) -> &Listener {
+        &self.listener
+    }
+
+    fn cores(&self) -> &PerWorker<CoreCells> {
+        &self.cores
+    }
+
+    fn connect(&self) -> RealPeer {
+        self.try_connect().expect("the proxy listens")
+    }
+
+    fn accept(&self, server: usize) -> Option<RealPeer> {
+        self.servers[server].accept()
+    }
+
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn pass(&self, until: Instant) -> bool {
+        let left = until.saturating_duration_since(self.now());
+        thread::sleep(NAP.min(left));
+        !left.is_zero()
+    }
+
+    fn stop(&self) {
+        if let Some(running) = self.running.take() {
+            running.stop(Self::PATIENCE);
+        }
+    }
+
+    fn flood(&self, source: RealPeer, sink: RealPeer) -> Traffic {
+        Traffic::start(source, sink)
+    }
+}
+
+impl<B> Drop for Real<B> {
+    fn drop(&mut self) {
+        if let Some(running) = self.running.take() {
+            running.stop(Duration::from_secs(10));
+        }
+    }
+}

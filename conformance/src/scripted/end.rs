@@ -1,0 +1,169 @@
+//! One end of a connection, as the kernel keeps it.
+
+use std::collections::VecDeque;
+
+use proxy_core::runtime::Interest;
+use rustix::io::Errno;
+
+use super::tasks::TaskId;
+
+/// An end's number.
+pub(super) type EndId = usize;
+
+/// One end of a connection. Bytes that are sent lie in the other end's inbox at once.
+#[derive(Debug)]
+pub(super) struct End {
+    pub(super) other: EndId,
+    /// Bytes that arrived and were not received.
+    pub(super) inbox: VecDeque<u8>,
+    /// Bytes that the inbox has room for.
+    pub(super) room: usize,
+    /// The other side has ended its stream.
+    pub(super) ended: bool,
+    /// This side has.
+    pub(super) shut: bool,
+    /// The connection was reset.
+    pub(super) cut: bool,
+    /// What `SO_ERROR` has.
+    pub(super) error: Option<Errno>,
+    pub(super) closed: bool,
+    pub(super) resets_on_close: bool,
+    /// A send was refused or cut short: room is an event.
+    pub(super) wants_room: bool,
+    /// There is always another byte to receive.
+    pub(super) is_fountain: bool,
+    /// There is always room to send.
+    pub(super) is_drain: bool,
+    /// For the proxy's ends.
+    pub(super) watch: Option<Watch>,
+}
+
+impl End {
+    pub(super) fn new(other: EndId, room: usize, watch: Option<Watch>) -> Self {
+        Self {
+            other,
+            inbox: VecDeque::new(),
+            room,
+            ended: false,
+            shut: false,
+            cut: false,
+            error: None,
+            closed: false,
+            resets_on_close: false,
+            wants_room: false,
+            is_fountain: false,
+            is_drain: false,
+            watch,
+        }
+    }
+
+    /// Whether nothing can happen any more.
+    pub(super) fn is_over(&self) -> bool {
+        self.cut || self.ended && self.shut
+    }
+}
+
+/// A change of readiness that the scheduler has not heard of yet.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Event {
+    pub(super) readable: bool,
+    pub(super) writable: bool,
+    /// The stream's end or a reset: the only thing that stays true.
+    pub(super) ended: bool,
+}
+
+impl Event {
+    pub(super) const READABLE: Self = Self {
+        readable: true,
+        writable: false,
+        ended: false,
+    };
+    pub(super) const WRITABLE: Self = Self {
+        readable: false,
+        writable: true,
+        ended: false,
+    };
+    pub(super) const END: Self = Self {
+        readable: true,
+        writable: false,
+        ended: true,
+    };
+    pub(super) const RESET: Self = Self {
+        readable: true,
+        writable: true,
+        ended: true,
+    };
+}
+
+/// What the scheduler knows of an end's readiness. It is told of changes only.
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    read: Readiness,
+    write: Readiness,
+    ended: bool,
+    task: TaskId,
+    /// What it has not heard of yet. Changes that come before it listens are one event, as they are in epoll.
+    pending: Option<Event>,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+enum Readiness {
+    #[default]
+    No,
+    Awaited,
+    Yes,
+}
+
+impl Watch {
+    /// Notes a change. True when nothing was pending before.
+    pub(super) fn note(&mut self, event: Event) -> bool {
+        let first = self.pending.is_none();
+        let pending = self.pending.get_or_insert_default();
+        pending.readable |= event.readable;
+        pending.writable |= event.writable;
+        pending.ended |= event.ended;
+        first
+    }
+
+    /// Tells the scheduler what is pending, and returns the task that waits for it.
+    pub(super) fn harvest(&mut self) -> Option<TaskId> {
+        let event = self.pending.take()?;
+        self.ended |= event.ended;
+        let mut awaited = false;
+        for (ready, readiness) in [
+            (event.readable, &mut self.read),
+            (event.writable, &mut self.write),
+        ] {
+            if ready {
+                awaited |= *readiness == Readiness::Awaited;
+                *readiness = Readiness::Yes;
+            }
+        }
+        awaited.then_some(self.task)
+    }
+
+    /// Whether a system call is worth trying; if not, `task` waits for it.
+    pub(super) fn check(&mut self, interest: Interest, task: TaskId) -> bool {
+        let readiness = self.readiness(interest);
+        if *readiness == Readiness::Yes {
+            return true;
+        }
+        *readiness = Readiness::Awaited;
+        self.task = task;
+        false
+    }
+
+    /// An attempt left nothing to do. An end is never forgotten, as there is no event after it.
+    pub(super) fn forget(&mut self, interest: Interest) {
+        if !(self.ended && interest == Interest::Read) {
+            *self.readiness(interest) = Readiness::No;
+        }
+    }
+
+    fn readiness(&mut self, interest: Interest) -> &mut Readiness {
+        match interest {
+            Interest::Read => &mut self.read,
+            Interest::Write => &mut self.write,
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! The kernel: connections in memory, and events about them.
+
+use std::collections::VecDeque;
+use std::io;
+use std::time::Instant;
+
+use proxy_core::runtime::Attempt;
+use proxy_core::{BUFFER_BYTES, TURN_BYTES_MAX};
+use rustix::io::Errno;
+
+use super::dice::Dice;
+use super::end::{End, EndId, Event, Watch};
+use super::tasks::Tasks;
+use crate::stage::ServerKind;
+
+/// Most bytes that one run of a connection may receive: the budget of both directions, and the receive that
+/// went over it.
+const TURN_RECEIVED_MAX: usize = 2 * (TURN_BYTES_MAX + BUFFER_BYTES);
+
+#[derive(Debug)]
+pub(super) struct Kernel {
+    pub(super) now: Instant,
+    pub(super) dice: Dice,
+    pub(super) tasks: Tasks,
+    /// Room of the ends that are made.
+    room: usize,
+    ends: Vec<End>,
+    /// Ends with an event that the scheduler has not heard of.
+    events: VecDeque<EndId>,
+    servers: Vec<(ServerKind, VecDeque<EndId>)>,
+    turn_received: usize,
+}
+
+impl Kernel {
+    pub(super) fn new(now: Instant, seed: u64, room: usize, servers: &[ServerKind]) -> Self {
+        Self {
+            now,
+            dice: Dice::new(seed),
+            tasks: Tasks::default(),
+            room,
+            ends: Vec::new(),
+            events: VecDeque::new(),
+            servers: servers.iter().map(|&kind| (kind, VecDeque::new())).collect(),
+            turn_received: 0,
+        }
+    }
+
+    pub(super) fn end(&mut self, id: EndId) -> &mut End {
+        &mut self.ends[id]
+    }
+
+    /// A connection. The first end is the proxy's.
+    pub(super) fn connection(&mut self) -> (EndId, EndId) {
+        let (near, far) = (self.ends.len(), self.ends.len() + 1);
+        self.ends.push(End::new(far, self.room, Some(Watch::default())));
+        self.ends.push(End::new(near, self.room, None));
+        (near, far)
+    }
+
+    /// The proxy connects to a server.
+    pub(super) fn connect(&mut self, server: usize) -> Result<EndId, Errno> {
+        let kind = self.servers[server].0;
+        if kind == ServerKind::Refusing && self.dice.mischief(2) {
+            return Err(Errno::CONNREFUSED);
+        }
+        let (near, far) = self.connection();
+        match kind {
+            ServerKind::Listening => {
+                self.servers[server].1.push_back(far);
+                self.note(near, Event::WRITABLE);
+            }
+            ServerKind::Refusing => {
+                self.ends[near].cut = true;
+                self.ends[near].error = Some(Errno::CONNREFUSED);
+                self.note(near, Event::RESET);
+            }
+            ServerKind::Silent | ServerKind::Unresolved => {}
+        }
+        Ok(near)
+    }
+
+    /// The next connection to a server that it has not accepted.
+    pub(super) fn accept(&mut self, server: usize) -> Option<EndId> {
+        self.servers[server].1.pop_front()
+    }
+
+    pub(super) fn send(&mut self, id: EndId, bytes: &[u8]) -> Result<Attempt<usize>, Errno> {
+        if let Some(errno) = self.ends[id].error.take() {
+            return Err(errno);
+        }
+        if self.ends[id].cut || self.ends[id].shut {
+            return Err(Errno::PIPE);
+        }
+        let other = self.ends[id].other;
+        if self.ends[other].closed {
+            // They are taken, and answered by a reset.
+            self.cut(id);
+            return Ok(Attempt::Done(bytes.len()));
+        }
+        if self.ends[other].is_drain {
+            return Ok(Attempt::Done(bytes.len()));
+        }
+        let watched = self.ends[id].watch.is_some();
+        let there = self.ends[other].room - self.ends[other].inbox.len();
+        let mut room = there.min(bytes.len());
+        if watched && room > 0 {
+            room = if self.dice.mischief(10) { 0 } else { self.dice.up_to(room) };
+        }
+        self.ends[other].inbox.extend(&bytes[..room]);
+        if room > 0 {
+            self.note(other, Event::READABLE);
+        }
+        if room == bytes.len() {
+            return Ok(Attempt::Done(room));
+        }
+        self.ends[id].wants_room = true;
+        if room < there {
+            // It was mischief: the room that there is comes to light later.
+            self.note_room(id);
+        }
+        Ok(if room == 0 { Attempt::Blocked } else { Attempt::Drained(room) })
+    }
+
+    pub(super) fn receive(&mut self, id: EndId, buffer: &mut [u8]) -> Result<Attempt<usize>, Errno> {
+        let end = &mut self.ends[id];
+        let watched = end.watch.is_some();
+        if end.is_fountain && !end.cut {
+            return Ok(Attempt::Done(self.count_received(buffer.len())));
+        }
+        if end.inbox.is_empty() {
+            // An end that has arrived comes before a reset that followed it.
+            return if end.ended {
+                Ok(Attempt::Drained(0))
+            } else if let Some(errno) = end.error.take() {
+                Err(errno)
+            } else if end.cut {
+                Ok(Attempt::Drained(0))
+            } else {
+                Ok(Attempt::Blocked)
+            };
+        }
+        let mut count = end.inbox.len().min(buffer.len());
+        if watched {
+            if self.dice.mischief(10) {
+                self.note(id, Event::READABLE);
+                return Ok(Attempt::Blocked);
+            }
+            count = self.dice.up_to(count);
+        }
+        let end = &mut self.ends[id];
+        for (place, byte) in buffer.iter_mut().zip(end.inbox.drain(..count)) {
+            *place = byte;
+        }
+        let (emptied, free) = (end.inbox.is_empty(), end.room - end.inbox.len());
+        let other = end.other;
+        // As the kernel does: one byte of room is no news.
+        if free >= self.ends[id].room / 3 {
+            self.note_room(other);
+        }
+        if watched {
+            self.count_received(count);
+        }
+        Ok(if emptied && count < buffer.len() {
+            Attempt::Drained(count)
+        } else {
+            Attempt::Done(count)
+        })
+    }
+
+    pub(super) fn shutdown_write(&mut self, id: EndId) -> Result<(), Errno> {
+        if self.ends[id].cut {
+            return Err(Errno::NOTCONN);
+        }
+        if !std::mem::replace(&mut self.ends[id].shut, true) {
+            let other = self.ends[id].other;
+            self.ends[other].ended = true;
+            self.note(other, Event::END);
+        }
+        Ok(())
+    }
+
+    pub(super) fn take_error(&mut self, id: EndId) -> io::Result<()> {
+        self.ends[id].error.take().map_or(Ok(()), |errno| Err(errno.into()))
+    }
+
+    /// Closes an end: with a reset, where the owner asked for it or had not received everything.
+    pub(super) fn close(&mut self, id: EndId) {
+        let end = &mut self.ends[id];
+        end.closed = true;
+        end.watch = None;
+        self.events.retain(|&waiting| waiting != id);
+        let end = &self.ends[id];
+        let (other, resets) = (end.other, end.resets_on_close);
+        if end.cut {
+            return;
+        }
+        if !resets && end.inbox.is_empty() {
+            // It can't fail for an end that was not cut.
+            let _ = self.shutdown_write(id);
+        } else if !self.ends[other].is_over() {
+            if resets && self.dice.mischief(2) {
+                // What had not left the machine is lost.
+                let left = self.ends[other].inbox.len();
+                let kept = self.dice.index(left + 1);
+                self.ends[other].inbox.truncate(kept);
+            }
+            self.cut(other);
+        }
+    }
+
+    /// An end learns that the connection is no more.
+    fn cut(&mut self, id: EndId) {
+        let end = &mut self.ends[id];
+        end.cut = true;
+        end.error = Some(if end.ended { Errno::PIPE } else { Errno::CONNRESET });
+        self.note(id, Event::RESET);
+    }
+
+    fn note_room(&mut self, id: EndId) {
+        if std::mem::replace(&mut self.ends[id].wants_room, false) {
+            self.note(id, Event::WRITABLE);
+        }
+    }
+
+    fn note(&mut self, id: EndId, event: Event) {
+        if let Some(watch) = &mut self.ends[id].watch
+            && watch.note(event)
+        {
+            self.events.push_back(id);
+        }
+    }
+
+    /// An end that is watched from now on may be ready already.
+    pub(super) fn note_first(&mut self, id: EndId) {
+        let end = &self.ends[id];
+        let event = Event {
+            readable: !end.inbox.is_empty() || end.ended || end.cut,
+            writable: true,
+            ended: end.ended || end.cut,
+        };
+        self.note(id, event);
+    }
+
+    /// Makes an end a source or a sink without end.
+    pub(super) fn flood(&mut self, source: EndId, sink: EndId) {
+        let near = self.ends[source].other;
+        self.ends[near].is_fountain = true;
+        self.ends[sink].is_drain = true;
+        self.note(near, Event::READABLE);
+    }
+
+    pub(super) fn has_events(&self) -> bool {
+        !self.events.is_empty()
+    }
+
+    /// Tells the scheduler of one end.
+    pub(super) fn harvest(&mut self) {
+        let Some(id) = self.events.pop_front() else {
+            return;
+        };
+        if let Some(watch) = &mut self.ends[id].watch
+            && let Some(task) = watch.harvest()
+        {
+            self.tasks.wake(task);
+        }
+    }
+
+    /// A connection is run next.
+    pub(super) fn begin_turn(&mut self) {
+        self.turn_received = 0;
+    }
+
+    fn count_received(&mut self, count: usize) -> usize {
+        self.turn_received += count;
+        assert!(
+            self.turn_received <= TURN_RECEIVED_MAX,
+            "one run of a connection does not end while bytes come"
+        );
+        count
+    }
+}

@@ -1,0 +1,226 @@
+//! A stage in memory: a kernel that makes mischief, a scheduler that moves connections between its workers, and
+//! a clock that only moves when nothing else can.
+//!
+//! The scheduler is told of changes of readiness only. A connection that forgets one that it was told of, or
+//! waits without having asked, is never run again, and the case ends at once with "it did not come".
+
+mod dice;
+mod end;
+mod kernel;
+mod peer;
+mod socket;
+mod tasks;
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Waker};
+use std::time::{Duration, Instant};
+
+use proxy_core::metrics::{CoreCells, PerWorker};
+use proxy_core::{
+    Activity, Balance, Connection, Listener, Server, ServerAddress, Turn, Upstream, Worker,
+};
+
+use self::kernel::Kernel;
+pub use self::peer::ScriptedPeer;
+use self::peer::ScriptedFlood;
+use self::socket::Handle;
+use crate::stage::{ServerKind, Setup, Stage};
+
+/// Room in each direction of a connection, unless it is chosen: less than the proxy's buffer and no power of two,
+/// so that bytes are held at odd places.
+const ROOM_BYTES: usize = 40_007;
+
+thread_local! {
+    static ROUND: Cell<u64> = const { Cell::new(0) };
+}
+
+/// A proxy without a descriptor.
+pub struct Scripted {
+    handle: Handle,
+    workers: RefCell<Vec<Worker>>,
+    connections: RefCell<Vec<Option<Connection<Handle>>>>,
+    listener: Arc<Listener>,
+    cores: Arc<PerWorker<CoreCells>>,
+}
+
+impl Scripted {
+    /// Starts one whose mischief follows from `seed` (none for zero), with `room` bytes in each direction of a
+    /// connection.
+    pub fn start_with(setup: Setup, seed: u64, room: usize) -> Self {
+        let workers = setup.workers;
+        let now = Instant::now();
+        let upstream = Arc::new(Upstream::new(
+            "servers".into(),
+            setup.servers.iter().enumerate().map(member).collect(),
+            Balance::round_robin(&vec![1; setup.servers.len()]),
+            setup.connect_timeout,
+            workers,
+        ));
+        let mut listener = Listener::new("clients".into(), upstream, workers);
+        listener.idle_timeout = setup.idle_timeout;
+        if let Some(max) = setup.max_connections {
+            listener = listener.with_max_connections(max);
+        }
+        let cores = Arc::new(PerWorker::new(workers, || CoreCells::new(workers)));
+        let activity = Arc::new(Activity::default());
+        let worker = |index| Worker::new(index, now, cores.clone(), activity.clone());
+        let kernel = Kernel::new(now, seed, room, &setup.servers);
+        Self {
+            handle: Handle(Rc::new(RefCell::new(kernel))),
+            workers: RefCell::new((0..workers).map(worker).collect()),
+            connections: RefCell::default(),
+            listener: Arc::new(listener),
+            cores,
+        }
+    }
+
+    /// Times that a timer was set.
+    pub fn timer_arms(&self) -> u64 {
+        self.handle.0.borrow().tasks.arms
+    }
+
+    /// Does one thing, if there is one to do without time passing.
+    pub fn step(&self) -> bool {
+        let mut kernel = self.handle.0.borrow_mut();
+        if kernel.has_events() && (kernel.tasks.is_idle() || !kernel.dice.mischief(2)) {
+            kernel.harvest();
+            return true;
+        }
+        let count = self.connections.borrow().len();
+        if count > 0 && kernel.dice.mischief(100) {
+            // For nothing: a scheduler may do so.
+            let task = kernel.dice.index(count);
+            kernel.tasks.wake(task);
+        }
+        let Some(task) = kernel.tasks.pop() else {
+            return false;
+        };
+        kernel.begin_turn();
+        let worker = kernel.dice.index(self.workers.borrow().len());
+        let now = kernel.now;
+        drop(kernel);
+        self.run(task, worker, now);
+        true
+    }
+
+    fn run(&self, task: usize, worker: usize, now: Instant) {
+        let connections = &mut *self.connections.borrow_mut();
+        let Some(connection) = &mut connections[task] else {
+            return;
+        };
+        let worker = &mut self.workers.borrow_mut()[worker];
+        worker.now = now;
+        let cx = &mut Context::from_waker(Waker::noop());
+        match connection.poll(cx, &self.handle, worker) {
+            Turn::Waiting => {}
+            Turn::Again => self.handle.0.borrow_mut().tasks.wake(task),
+            Turn::Ended(_) => connections[task] = None,
+        }
+    }
+
+    /// Drops every connection as it is, as a scheduler does that is dropped itself.
+    pub fn drop_connections(&self) {
+        self.connections.borrow_mut().clear();
+    }
+
+    fn peer(&self, end: end::EndId) -> ScriptedPeer {
+        ScriptedPeer {
+            kernel: self.handle.0.clone(),
+            end,
+        }
+    }
+}
+
+/// The upstream's member that a scripted server is; its port is its index.
+fn member((index, &kind): (usize, &ServerKind)) -> Server {
+    if kind == ServerKind::Unresolved {
+        return Server::named(format!("nowhere.invalid:{index}"), 1);
+    }
+    let address = ServerAddress::Tcp(([192, 0, 2, 1], index as u16).into());
+    Server::fixed(address.to_string(), address, 1)
+}
+
+impl Stage for Scripted {
+    type Peer = ScriptedPeer;
+    type Flood = ScriptedFlood;
+
+    const ROUNDS: u64 = 20;
+    /// What comes by itself comes before time passes, so no timer can make up for a lost event.
+    const PATIENCE: Duration = Duration::ZERO;
+    const LULL: Duration = Duration::ZERO;
+    const BULK_BYTES: u64 = 500_000;
+    const UNDER_WAY_MAX: u64 = (2 * ROOM_BYTES + proxy_core::BUFFER_BYTES) as u64;
+
+    fn set_round(round: u64) {
+        ROUND.set(round);
+    }
+
+    fn start(setup: Setup) -> Self {
+        Self::start_with(setup, ROUND.get(), ROOM_BYTES)
+    }
+
+    fn listener(&self) -> &Listener {
+        &self.listener
+    }
+
+    fn cores(&self) -> &PerWorker<CoreCells> {
+        &self.cores
+    }
+
+    fn connect(&self) -> ScriptedPeer {
+        let mut kernel = self.handle.0.borrow_mut();
+        let (near, far) = kernel.connection();
+        kernel.note_first(near);
+        let index = kernel.dice.index(self.workers.borrow().len());
+        let now = kernel.now;
+        drop(kernel);
+        let client = self.handle.socket(near);
+        let worker = &mut self.workers.borrow_mut()[index];
+        worker.now = now;
+        if let Ok(permit) = self.listener.admit(worker) {
+            let listener = self.listener.clone();
+            let connection = Connection::new(&self.handle, worker, listener, permit, client);
+            let mut connections = self.connections.borrow_mut();
+            connections.push(Some(connection));
+            self.handle.0.borrow_mut().tasks.wake(connections.len() - 1);
+        }
+        self.peer(far)
+    }
+
+    fn accept(&self, server: usize) -> Option<ScriptedPeer> {
+        let end = self.handle.0.borrow_mut().accept(server)?;
+        Some(self.peer(end))
+    }
+
+    fn now(&self) -> Instant {
+        self.handle.0.borrow().now
+    }
+
+    fn pass(&self, until: Instant) -> bool {
+        if self.step() {
+            return true;
+        }
+        let mut kernel = self.handle.0.borrow_mut();
+        let next = kernel.tasks.next_deadline();
+        kernel.now = next.filter(|&next| next <= until).unwrap_or(until);
+        let now = kernel.now;
+        kernel.tasks.fire(now);
+        !kernel.tasks.is_idle()
+    }
+
+    fn stop(&self) {
+        for mut connection in self.connections.borrow_mut().drain(..).flatten() {
+            connection.abort(&mut self.workers.borrow_mut()[0]);
+        }
+    }
+
+    fn flood(&self, source: ScriptedPeer, sink: ScriptedPeer) -> ScriptedFlood {
+        self.handle.0.borrow_mut().flood(source.end, sink.end);
+        ScriptedFlood {
+            listener: self.listener.clone(),
+            _ends: [source, sink],
+        }
+    }
+}

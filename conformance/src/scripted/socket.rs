@@ -1,0 +1,150 @@
+//! The trait, on the scripted kernel.
+
+use std::cell::RefCell;
+use std::io;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use proxy_core::ServerAddress;
+use proxy_core::Transport;
+use proxy_core::runtime::{Attempt, Interest, Runtime, Socket, Timer};
+
+use super::end::EndId;
+use super::kernel::Kernel;
+
+/// The scripted scheduler, as connections see it.
+#[derive(Clone, Debug)]
+pub(super) struct Handle(pub(super) Rc<RefCell<Kernel>>);
+
+impl Handle {
+    pub(super) fn socket(&self, end: EndId) -> ScriptedSocket {
+        ScriptedSocket(ScriptedTransport {
+            kernel: self.0.clone(),
+            end,
+        })
+    }
+}
+
+impl Runtime for Handle {
+    type Socket = ScriptedSocket;
+    type Timer = ScriptedTimer;
+
+    fn connect(&self, address: &ServerAddress) -> io::Result<ScriptedSocket> {
+        let ServerAddress::Tcp(address) = address else {
+            panic!("the scripted kernel has no unix sockets");
+        };
+        // A server's port is its index.
+        let end = self.0.borrow_mut().connect(address.port().into())?;
+        Ok(self.socket(end))
+    }
+
+    fn timer(&self) -> ScriptedTimer {
+        ScriptedTimer {
+            id: self.0.borrow_mut().tasks.add_timer(),
+            kernel: self.0.clone(),
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct ScriptedSocket(ScriptedTransport);
+
+#[derive(Debug)]
+pub(super) struct ScriptedTransport {
+    kernel: Rc<RefCell<Kernel>>,
+    end: EndId,
+}
+
+impl Socket for ScriptedSocket {
+    type Transport = ScriptedTransport;
+
+    fn poll_io<T>(
+        &self,
+        _cx: &mut Context<'_>,
+        interest: Interest,
+        mut attempt: impl FnMut(&ScriptedTransport) -> io::Result<Attempt<T>>,
+    ) -> Poll<io::Result<T>> {
+        while self.0.check(interest) {
+            match attempt(&self.0)? {
+                Attempt::Done(value) => return Poll::Ready(Ok(value)),
+                Attempt::Drained(value) => {
+                    self.0.forget(interest);
+                    return Poll::Ready(Ok(value));
+                }
+                Attempt::Blocked => self.0.forget(interest),
+            }
+        }
+        Poll::Pending
+    }
+
+    fn transport(&self) -> &ScriptedTransport {
+        &self.0
+    }
+}
+
+impl ScriptedTransport {
+    fn check(&self, interest: Interest) -> bool {
+        let mut kernel = self.kernel.borrow_mut();
+        let task = kernel.tasks.current;
+        let watch = kernel.end(self.end).watch.as_mut();
+        watch.expect("the proxy's ends are watched").check(interest, task)
+    }
+
+    fn forget(&self, interest: Interest) {
+        let mut kernel = self.kernel.borrow_mut();
+        let watch = kernel.end(self.end).watch.as_mut();
+        watch.expect("the proxy's ends are watched").forget(interest);
+    }
+}
+
+impl Transport for ScriptedTransport {
+    fn receive(&self, buffer: &mut [u8]) -> io::Result<Attempt<usize>> {
+        Ok(self.kernel.borrow_mut().receive(self.end, buffer)?)
+    }
+
+    fn send(&self, bytes: &[u8]) -> io::Result<Attempt<usize>> {
+        assert!(!bytes.is_empty(), "sending nothing");
+        Ok(self.kernel.borrow_mut().send(self.end, bytes)?)
+    }
+
+    fn shutdown_write(&self) -> io::Result<()> {
+        Ok(self.kernel.borrow_mut().shutdown_write(self.end)?)
+    }
+
+    fn take_error(&self) -> io::Result<()> {
+        self.kernel.borrow_mut().take_error(self.end)
+    }
+
+    fn reset_on_close(&self) {
+        self.kernel.borrow_mut().end(self.end).resets_on_close = true;
+    }
+}
+
+impl Drop for ScriptedTransport {
+    fn drop(&mut self) {
+        self.kernel.borrow_mut().close(self.end);
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct ScriptedTimer {
+    id: u64,
+    kernel: Rc<RefCell<Kernel>>,
+}
+
+impl Timer for ScriptedTimer {
+    fn poll_until(&mut self, _cx: &mut Context<'_>, now: Instant, deadline: Instant) -> Poll<()> {
+        if deadline <= now {
+            return Poll::Ready(());
+        }
+        self.kernel.borrow_mut().tasks.arm(self.id, now, deadline);
+        Poll::Pending
+    }
+}
+
+impl Drop for ScriptedTimer {
+    fn drop(&mut self) {
+        self.kernel.borrow_mut().tasks.disarm(self.id);
+    }
+}

@@ -1,0 +1,155 @@
+//! What a case plays on.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use proxy_core::metrics::{CoreCells, PerWorker};
+use proxy_core::{Listener, Upstream};
+
+/// What is behind the proxy, and how it is configured.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// The upstream's servers, which take turns.
+    pub servers: Vec<ServerKind>,
+    /// Workers of the proxy.
+    pub workers: usize,
+    /// The listener's `idle_timeout`.
+    pub idle_timeout: Option<Duration>,
+    /// The upstream's `connect_timeout`.
+    pub connect_timeout: Duration,
+    /// The listener's `max_connections`.
+    pub max_connections: Option<u64>,
+}
+
+impl Default for Setup {
+    /// One server that listens, two workers, no limits.
+    fn default() -> Self {
+        Self {
+            servers: vec![ServerKind::Listening],
+            workers: 2,
+            idle_timeout: None,
+            connect_timeout: Duration::from_secs(30),
+            max_connections: None,
+        }
+    }
+}
+
+/// How a server answers a connect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerKind {
+    /// It listens.
+    Listening,
+    /// Nobody listens there.
+    Refusing,
+    /// It says nothing.
+    Silent,
+    /// Its name has no address.
+    Unresolved,
+}
+
+/// A proxy between clients and servers that a case plays.
+pub trait Stage: Sized {
+    /// The far end of one of the proxy's connections.
+    type Peer: Peer;
+    /// Bytes that flow without end between two peers.
+    type Flood: Flood;
+
+    /// Times that a case is played: more than once where each time differs.
+    const ROUNDS: u64;
+    /// How long a case waits for what must come by itself.
+    const PATIENCE: Duration;
+    /// After how long without a byte a flow counts as stuck.
+    const LULL: Duration;
+    /// What counts as a lot of bytes: far more than is under way at a time.
+    const BULK_BYTES: u64;
+    /// Bytes that may be under way in one direction: in the kernel's buffers and in the proxy.
+    const UNDER_WAY_MAX: u64;
+
+    /// Why this stage can't be played on here.
+    fn unavailable() -> Option<String> {
+        None
+    }
+
+    /// Tells which round is played next, on this thread.
+    fn set_round(_round: u64) {}
+
+    /// Starts a proxy.
+    fn start(setup: Setup) -> Self;
+
+    /// The proxy's listener.
+    fn listener(&self) -> &Listener;
+
+    /// What the workers count.
+    fn cores(&self) -> &PerWorker<CoreCells>;
+
+    /// A client that has connected to the proxy.
+    fn connect(&self) -> Self::Peer;
+
+    /// The next connection of the proxy to the server with this index, if there is one yet.
+    fn accept(&self, server: usize) -> Option<Self::Peer>;
+
+    /// The stage's clock.
+    fn now(&self) -> Instant;
+
+    /// Lets the proxy work for a moment, or time pass. False when it is `until` and nothing is left to do.
+    fn pass(&self, until: Instant) -> bool;
+
+    /// Ends the proxy at once, whatever it is at.
+    fn stop(&self);
+
+    /// Has `source` send and `sink` receive for as long as the flood lives.
+    fn flood(&self, source: Self::Peer, sink: Self::Peer) -> Self::Flood;
+
+    /// The proxy's upstream.
+    fn upstream(&self) -> &Arc<Upstream> {
+        &self.listener().upstream
+    }
+
+    /// A client, and the first server's end of its connection.
+    fn pair(&self) -> (Self::Peer, Self::Peer) {
+        let client = self.connect();
+        let server = crate::wait(self, "the proxy connects to the server", || self.accept(0));
+        (client, server)
+    }
+}
+
+/// One end of a connection whose other end is the proxy's. Nothing here waits. Dropping it closes it.
+pub trait Peer {
+    /// Sends what there is room for now.
+    ///
+    /// # Errors
+    /// When the proxy has reset the connection.
+    fn send(&self, bytes: &[u8]) -> io::Result<usize>;
+
+    /// Receives what is there now.
+    fn receive(&self, buffer: &mut [u8]) -> Received;
+
+    /// Ends this side's stream.
+    fn shutdown_write(&self);
+
+    /// Whether the proxy has reset the connection, found out without receiving.
+    fn is_reset(&self) -> bool;
+
+    /// Closes it with a reset.
+    fn reset(self);
+}
+
+/// What a peer received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// So many bytes.
+    Bytes(usize),
+    /// Nothing yet.
+    Nothing,
+    /// The orderly end of the stream.
+    End,
+    /// A reset.
+    Reset,
+}
+
+/// Bytes that flow without end.
+pub trait Flood {
+    /// Bytes that arrived so far.
+    fn bytes(&self) -> u64;
+}

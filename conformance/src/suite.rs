@@ -1,0 +1,86 @@
+//! The list of cases, as tests.
+
+use crate::stage::Stage;
+
+/// Plays a case, as often as the stage asks for.
+pub fn run<S: Stage>(case: impl Fn()) {
+    if let Some(why) = S::unavailable() {
+        println!("skipped: {why}");
+        return;
+    }
+    for round in 0..S::ROUNDS {
+        S::set_round(round);
+        // Shown when the case fails.
+        println!("round {round}");
+        case();
+    }
+}
+
+/// A module of this name with a test for each case that every stage can play.
+#[macro_export]
+macro_rules! suite {
+    ($name:ident, $stage:ty) => {
+        $crate::cases_on! { $name, $stage:
+            echo
+            full_duplex_bulk
+            one_byte_writes
+            empty_connection
+            connection_that_only_talks
+            half_close_client_first
+            half_close_server_first
+            half_close_both_at_once
+            end_that_comes_with_the_last_bytes
+            reset_by_client
+            reset_by_server
+            reset_by_client_while_it_is_stalled
+            reset_by_server_while_it_is_stalled
+            reset_after_half_close
+            answer_then_reset
+            close_with_bytes_unread
+            refused_server_is_passed_over
+            all_refused
+            connect_timeout
+            unresolved_name
+            client_that_leaves_while_connecting
+            idle_connection_ends
+            idle_timeout_spares_the_busy
+            idle_timeout_while_stalled_is_a_reset
+            back_pressure_from_server
+            back_pressure_from_client
+            fairness
+            max_connections
+            stop_cuts_connections
+        }
+    };
+}
+
+/// A module of this name with a test for each case that needs sockets of the kernel.
+#[macro_export]
+macro_rules! real_suite {
+    ($name:ident, $stage:ty) => {
+        $crate::cases_on! { $name, $stage:
+            drain_serves_the_backlog
+            drain_lets_connections_finish
+            restart_on_the_same_port
+            unix_sockets
+            urgent_byte
+        }
+    };
+}
+
+/// A module with a test for each of the named cases.
+#[macro_export]
+macro_rules! cases_on {
+    ($name:ident, $stage:ty: $($case:ident)*) => {
+        mod $name {
+            #[allow(unused_imports, reason = "the stage may be named by a path")]
+            use super::*;
+            $(
+                #[test]
+                fn $case() {
+                    $crate::run::<$stage>($crate::cases::$case::<$stage>);
+                }
+            )*
+        }
+    };
+}

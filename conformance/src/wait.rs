@@ -1,0 +1,67 @@
+//! Waiting for the proxy.
+
+use std::time::Duration;
+
+use crate::stage::Stage;
+
+/// Waits until `look` finds something that the proxy brings about by itself.
+///
+/// # Panics
+/// When it has not come after [`Stage::PATIENCE`].
+pub fn wait<S: Stage, T>(stage: &S, what: &str, look: impl FnMut() -> Option<T>) -> T {
+    wait_within(stage, S::PATIENCE, what, look)
+}
+
+/// Waits until `look` finds something that comes with time.
+///
+/// # Panics
+/// When it has not come after `limit`.
+pub fn wait_within<S: Stage, T>(
+    stage: &S,
+    limit: Duration,
+    what: &str,
+    mut look: impl FnMut() -> Option<T>,
+) -> T {
+    let until = stage.now() + limit;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        if !stage.pass(until) {
+            // The last moment may have brought it.
+            return look().unwrap_or_else(|| panic!("it did not come within {limit:?}: {what}"));
+        }
+    }
+}
+
+/// Lets time pass.
+pub fn elapse<S: Stage>(stage: &S, duration: Duration) {
+    let until = stage.now() + duration;
+    while stage.pass(until) {}
+}
+
+/// Waits until the proxy has no connection, and checks that its accounts agree with that.
+///
+/// # Panics
+/// When a connection is left, or counted twice.
+pub fn settle<S: Stage>(stage: &S) {
+    wait(stage, "the listener counts no connection", || {
+        (stage.listener().connections() == 0).then_some(())
+    });
+    let upstream = stage.upstream();
+    for server in 0..upstream.servers().len() {
+        wait(stage, "the upstream counts no connection", || {
+            (upstream.connections(server) == 0).then_some(())
+        });
+    }
+    let cores: Vec<_> = stage.cores().iter().collect();
+    wait(stage, "every connection ended where it was last", || {
+        let present = |index: usize| {
+            let core = cores[index];
+            let arrived: u64 = core.taken_from.iter().map(|count| count.get()).sum();
+            let left: u64 = cores.iter().map(|other| other.taken_from[index].get()).sum();
+            core.started.get() + arrived == core.ended.get() + left
+        };
+        (0..cores.len()).all(present).then_some(())
+    });
+}

@@ -1,0 +1,21 @@
+# Everything here is also a plain command; `just` is not needed to build or test.
+
+# Run the embedded echo server behind the proxy.
+run:
+    cargo run --release --locked -- run config/examples/echo.toml
+
+# The same skewed load under each scheduler.
+demo:
+    cargo run --release --locked -- demo
+
+# The tests, with the real services that they need.
+test:
+    bash tests/run
+
+# What must be green before a change lands.
+ci:
+    bash .ci/run
+
+# The comparison with the peers; arguments are passed on (`just bench --help`).
+bench *arguments:
+    cargo run -p bench --release --locked -- {{arguments}}

@@ -1,0 +1,199 @@
+//! The admin server: metrics and health, on threads of their own.
+//!
+//! Workers count into cells and know nothing of who reads them. A scrape reads the cells, the threads' CPU clocks
+//! and `/proc` on the thread `corelane-admin`; the thread `corelane-sampler` looks at the CPU clocks once a second
+//! for what needs two looks: utilization and imbalance.
+
+mod cores;
+mod exposition;
+mod family;
+mod imbalance;
+mod listeners;
+mod load;
+mod process;
+mod routes;
+mod runtime;
+mod sampler;
+mod schedulers;
+mod server;
+mod threads;
+mod upstreams;
+
+#[cfg(test)]
+mod fixture;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::{Arc, mpsc};
+use std::thread::{self, JoinHandle};
+
+use tokio::runtime::Builder;
+use tokio::sync::oneshot;
+
+use self::exposition::Exposition;
+pub(crate) use self::imbalance::Imbalance;
+use self::routes::Routes;
+use self::sampler::Sampler;
+use crate::observed::Observed;
+
+/// A running admin server. It ends, with its connections and threads, when dropped.
+pub(crate) struct Admin {
+    /// Where it listens, with the port that the kernel chose.
+    pub(crate) address: SocketAddr,
+    /// The server's thread runs until this is gone.
+    stop: Option<oneshot::Sender<()>>,
+    server: Option<JoinHandle<()>>,
+    _sampler: Sampler,
+}
+
+/// Serves what `observed` shows.
+///
+/// # Errors
+/// When the address can't be listened on, or a thread or a reactor can't be had.
+pub(crate) fn start(listen: SocketAddr, observed: Arc<Observed>) -> io::Result<Admin> {
+    let listener = TcpListener::bind(listen)?;
+    listener.set_nonblocking(true)?;
+    let address = listener.local_addr()?;
+    let sampler = Sampler::start(observed.clone())?;
+    let exposition = Exposition::new(observed.clone(), sampler.watch.clone());
+    let routes = Arc::new(Routes::new(observed, exposition));
+    let (stop, stopped) = oneshot::channel();
+    let (tell, started) = mpsc::channel();
+    let server = thread::Builder::new()
+        .name("corelane-admin".to_owned())
+        .spawn(move || {
+            // Made here, since a runtime must not be dropped where another one runs, as it does around the caller.
+            let runtime = match Builder::new_current_thread().enable_all().build() {
+                Ok(runtime) => runtime,
+                Err(error) => return drop(tell.send(Err(error))),
+            };
+            // The receiver waits for it.
+            let _ = tell.send(Ok(()));
+            runtime.block_on(async {
+                drop(tokio::spawn(server::accept(listener, routes)));
+                // Nothing is ever sent: the sender's end is the message.
+                let _ = stopped.await;
+            });
+        })?;
+    // A thread that ends without a word panicked, which its output tells.
+    let ended = || {
+        Err(io::Error::other(
+            "the admin server's thread ended while starting",
+        ))
+    };
+    started.recv().unwrap_or_else(|_| ended())?;
+    Ok(Admin {
+        address,
+        stop: Some(stop),
+        server: Some(server),
+        _sampler: sampler,
+    })
+}
+
+impl Drop for Admin {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(server) = self.server.take() {
+            // A thread that panicked has said so on its own.
+            let _ = server.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+
+    use super::*;
+
+    fn admin() -> (Admin, Arc<Observed>) {
+        let observed = Arc::new(fixture::glommio());
+        let admin = start(SocketAddr::from(([127, 0, 0, 1], 0)), observed.clone());
+        (admin.expect("a port of loopback"), observed)
+    }
+
+    /// Sends `head` with an end of its own, and reads until the server closes.
+    fn ask(admin: &Admin, head: &str) -> String {
+        let mut stream = TcpStream::connect(admin.address).expect("it listens");
+        let request = format!("{head} HTTP/1.1\r\nhost: corelane\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).expect("it reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("it answers");
+        answer
+    }
+
+    #[test]
+    fn endpoints_answer() {
+        let (admin, observed) = admin();
+        let metrics = ask(&admin, "GET /metrics");
+        assert!(metrics.starts_with("HTTP/1.1 200 OK\r\n"), "{metrics}");
+        assert!(metrics.contains("content-type: text/plain; version=0.0.4; charset=utf-8\r\n"));
+        assert!(metrics.contains("\ncorelane_core_connections{core=\"0\"} "));
+        assert!(ask(&admin, "GET /healthz").ends_with("\r\n\r\nok\n"));
+        assert!(ask(&admin, "GET /readyz").ends_with("\r\n\r\nready\n"));
+        assert!(ask(&admin, "GET /").contains("/metrics"));
+        observed.start_draining();
+        let draining = ask(&admin, "GET /readyz");
+        assert!(draining.starts_with("HTTP/1.1 503 "), "{draining}");
+        assert!(draining.ends_with("\r\n\r\ndraining\n"));
+        assert!(ask(&admin, "GET /healthz").starts_with("HTTP/1.1 200 "));
+    }
+
+    #[test]
+    fn head_has_no_body_and_other_methods_are_refused() {
+        let (admin, _) = admin();
+        let head = ask(&admin, "HEAD /healthz");
+        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+        assert!(head.contains("content-length: 3\r\n") && head.ends_with("\r\n\r\n"));
+        let post = ask(&admin, "POST /metrics");
+        assert!(post.starts_with("HTTP/1.1 405 "), "{post}");
+        assert!(post.contains("allow: GET, HEAD\r\n"));
+        assert!(ask(&admin, "GET /nothing").starts_with("HTTP/1.1 404 "));
+        assert!(ask(&admin, "POST /nothing").starts_with("HTTP/1.1 404 "));
+    }
+
+    #[test]
+    fn headers_are_bounded() {
+        let (admin, _) = admin();
+        let long = "x".repeat(2 * server::HEADER_BYTES_MAX);
+        let answer = ask(&admin, &format!("GET /{long}"));
+        assert!(answer.starts_with("HTTP/1.1 4"), "{answer}");
+    }
+
+    #[test]
+    fn connections_beyond_the_limit_wait() {
+        let (admin, _) = admin();
+        let mut held: Vec<_> = (0..server::ADMIN_CONNECTIONS_MAX)
+            .map(|_| TcpStream::connect(admin.address).expect("it listens"))
+            .collect();
+        // One that is answered on each proves that all of them were accepted.
+        for stream in &mut held {
+            stream
+                .write_all(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n")
+                .expect("it reads");
+            let mut byte = [0];
+            stream.read_exact(&mut byte).expect("it answers");
+        }
+        let mut waiting = TcpStream::connect(admin.address).expect("the backlog has room");
+        waiting
+            .write_all(b"GET /healthz HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+            .expect("the socket's buffer has room");
+        waiting
+            .set_read_timeout(Some(std::time::Duration::from_millis(100)))
+            .expect("a timeout that is not zero");
+        let mut answer = String::new();
+        assert!(waiting.read_to_string(&mut answer).is_err(), "{answer}");
+        drop(held.pop());
+        waiting.set_read_timeout(None).expect("no timeout");
+        waiting.read_to_string(&mut answer).expect("it answers now");
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    }
+
+    #[test]
+    fn an_address_in_use_is_an_error_at_the_start() {
+        let (admin, observed) = admin();
+        let error = start(admin.address, observed).err().expect("it is taken");
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+    }
+}

@@ -1,0 +1,179 @@
+//! The thread that looks at the workers' CPU clocks once a second.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use super::load::{Load, SAMPLE_INTERVAL, Sample};
+use crate::observed::Observed;
+use crate::sys;
+
+/// Idle samples in a row after which it sleeps until a worker runs a connection, so that an idle proxy makes no system
+/// calls at all. One could be a moment between two messages.
+const SAMPLER_IDLE_SAMPLES: u32 = 2;
+
+/// How often a sampler that ends is told so again; see [`Sampler::drop`].
+const STOP_INTERVAL: Duration = Duration::from_millis(1);
+
+/// The sampler's thread, which ends when this is dropped.
+pub(super) struct Sampler {
+    /// What it found so far.
+    pub(super) watch: Arc<Watch>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Watches the workers' CPU clocks.
+pub(super) struct Watch {
+    observed: Arc<Observed>,
+    origin: Instant,
+    load: Mutex<Load>,
+    stopped: AtomicBool,
+}
+
+impl Sampler {
+    /// Starts sampling.
+    ///
+    /// # Errors
+    /// When a thread can't be had.
+    pub(super) fn start(observed: Arc<Observed>) -> io::Result<Self> {
+        let watch = Arc::new(Watch::new(observed));
+        let run = watch.clone();
+        let thread = thread::Builder::new()
+            .name("corelane-sampler".to_owned())
+            .spawn(move || run.run())?;
+        Ok(Self {
+            watch,
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Sampler {
+    fn drop(&mut self) {
+        let Some(thread) = self.thread.take() else {
+            return;
+        };
+        self.watch.stopped.store(true, SeqCst);
+        // It may be about to sleep, and then hears of it only the next time.
+        while !thread.is_finished() {
+            self.watch.observed.activity.wake();
+            thread.thread().unpark();
+            thread::park_timeout(STOP_INTERVAL);
+        }
+        // A thread that panicked has said so on its own.
+        let _ = thread.join();
+    }
+}
+
+impl Watch {
+    /// No sample yet.
+    pub(super) fn new(observed: Arc<Observed>) -> Self {
+        Self {
+            load: Mutex::new(Load::new(observed.threads.len())),
+            observed,
+            origin: now(),
+            stopped: AtomicBool::new(false),
+        }
+    }
+
+    /// The load as of now. The lock is to be held for moments; workers never wait for it.
+    pub(super) fn load(&self) -> MutexGuard<'_, Load> {
+        let mut load = self.lock();
+        if load.is_stale(now() - self.origin) {
+            load.rest_until(self.look());
+        }
+        load
+    }
+
+    fn run(&self) {
+        while !self.stopped.load(SeqCst) {
+            self.sample();
+            self.wait();
+        }
+    }
+
+    /// Takes a sample. When the workers are idle it returns after they woke.
+    fn sample(&self) {
+        let mut load = self.lock();
+        load.push(self.look());
+        if load.idle_samples() < SAMPLER_IDLE_SAMPLES {
+            return;
+        }
+        load.begin_rest();
+        drop(load);
+        self.observed.activity.sleep();
+        let mut load = self.lock();
+        load.rest_until(self.look());
+        load.end_rest();
+    }
+
+    fn look(&self) -> Sample {
+        let threads = &self.observed.threads;
+        let cpu = threads
+            .iter()
+            .map(|thread| sys::thread_cpu_time(thread.tid));
+        Sample {
+            cpu: cpu.collect(),
+            polls: self.observed.cores.sum(|cells| cells.polls.get()),
+            at: now() - self.origin,
+        }
+    }
+
+    /// Waits for the time of the next sample.
+    fn wait(&self) {
+        let due = now() + SAMPLE_INTERVAL;
+        // It may be woken early, by whoever believed it asleep.
+        while !self.stopped.load(SeqCst) {
+            let left = due.saturating_duration_since(now());
+            if left.is_zero() {
+                return;
+            }
+            thread::park_timeout(left);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Load> {
+        self.load.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one clock of the admin server"
+)]
+fn now() -> Instant {
+    Instant::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::fixture;
+
+    #[test]
+    fn it_sleeps_when_workers_do_and_wakes_with_them() {
+        let mut observed = fixture::glommio();
+        // A thread that there is not is idle.
+        for thread in &mut observed.threads {
+            thread.tid = i32::MAX >> 4;
+        }
+        let observed = Arc::new(observed);
+        let sampler = Sampler::start(observed.clone()).expect("a thread");
+        let resting = || {
+            thread::park_timeout(Duration::from_millis(10));
+            sampler.watch.lock().is_resting()
+        };
+        assert!((0..1000).any(|_| resting()), "it does not sleep");
+        // While it begins to sleep it may not notice.
+        let wakes = (0..1000).any(|_| {
+            observed.activity.note();
+            !resting()
+        });
+        assert!(wakes, "it does not wake");
+        assert!((0..1000).any(|_| resting()), "it does not sleep again");
+        // It ends in its sleep too.
+        drop(sampler);
+    }
+}

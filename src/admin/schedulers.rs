@@ -1,0 +1,89 @@
+//! What only one of the schedulers has to tell.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use backend_glommio::QueueCells;
+use proxy_core::Listener;
+use proxy_core::metrics::PerWorker;
+use tokio::runtime::Handle;
+
+use super::family::Families;
+use crate::observed::{Observed, SchedulersOwn};
+
+/// Adds the families of the scheduler that runs.
+pub(super) fn collect(families: &mut Families, observed: &Observed) {
+    match &observed.own {
+        SchedulersOwn::Glommio(queues) => glommio(families, queues, &observed.listeners),
+        SchedulersOwn::Tokio(handles) => tokio(families, handles, observed.threads.len()),
+    }
+}
+
+fn glommio(
+    families: &mut Families,
+    queues: &PerWorker<Box<[QueueCells]>>,
+    listeners: &[Arc<Listener>],
+) {
+    let mut counter = |name: &str, help: &str, read: &dyn Fn(&QueueCells) -> f64| {
+        let mut family = families.counter(name, help);
+        for (worker, queues) in queues.iter().enumerate() {
+            let core = worker.to_string();
+            for (listener, queue) in listeners.iter().zip(queues) {
+                family.add(
+                    &[("core", &core), ("listener", &listener.name)],
+                    read(queue),
+                );
+            }
+        }
+    };
+    counter(
+        "corelane_glommio_task_queue_runtime_seconds_total",
+        "Time that the listener's task queue ran on the core, in seconds.",
+        &|queue| Duration::from_nanos(queue.runtime_nanoseconds.get()).as_secs_f64(),
+    );
+    counter(
+        "corelane_glommio_task_queue_selected_total",
+        "Times that the scheduler chose the listener's task queue on the core.",
+        &|queue| queue.selected.get() as f64,
+    );
+    let mut shares = families.gauge(
+        "corelane_glommio_task_queue_shares",
+        "CPU shares of the listener's task queue against the others on the same core, 1 to 1000.",
+    );
+    for listener in listeners {
+        shares.add(&[("listener", &listener.name)], f64::from(listener.shares));
+    }
+}
+
+fn tokio(families: &mut Families, handles: &[Handle], workers: usize) {
+    let mut parks = families.counter(
+        "corelane_tokio_park_total",
+        "Times that the core's worker found nothing to do and slept.",
+    );
+    for worker in 0..workers {
+        // One runtime for all workers, or one each.
+        let (handle, index) = match handles {
+            [handle] => (handle, worker),
+            _ => match handles.get(worker) {
+                Some(handle) => (handle, 0),
+                None => continue,
+            },
+        };
+        let count = handle.metrics().worker_park_count(index);
+        parks.add_count(&[("core", &worker.to_string())], count);
+    }
+    let mut sum = |name, help, read: fn(&Handle) -> usize| {
+        let total: usize = handles.iter().map(read).sum();
+        families.gauge(name, help).add_count(&[], total as u64);
+    };
+    sum(
+        "corelane_tokio_global_queue_depth",
+        "Tasks that wait in the queue that all workers share.",
+        |handle| handle.metrics().global_queue_depth(),
+    );
+    sum(
+        "corelane_tokio_alive_tasks",
+        "Tasks that have not ended: a connection is one, and so is a listener's socket.",
+        |handle| handle.metrics().num_alive_tasks(),
+    );
+}

@@ -1,0 +1,21 @@
+//! `corelane check`.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+/// Reports every problem of a configuration file at once.
+pub(crate) fn check(file: &Path) -> ExitCode {
+    match proxy_config::load(file) {
+        Ok(loaded) => {
+            for warning in &loaded.warnings {
+                eprintln!("warning: {warning}");
+            }
+            println!("{}: ok", file.display());
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! The embedded upstream `builtin:echo`: a real TCP server on loopback, on a thread of its own, so that the
+//! proxy runs with nothing else installed.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::thread;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+/// Bytes that an echo connection holds.
+const BUFFER_BYTES: usize = 16 * 1024;
+
+/// Starts the server; it runs as long as the process. Returns its address.
+///
+/// # Errors
+/// When loopback has no port left, or a thread can't be had.
+pub(crate) fn start() -> io::Result<SocketAddr> {
+    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    listener.set_nonblocking(true)?;
+    let address = listener.local_addr()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()?;
+    let listener = {
+        let _guard = runtime.enter();
+        TcpListener::from_std(listener)?
+    };
+    thread::Builder::new()
+        .name("corelane-echo".into())
+        .spawn(move || runtime.block_on(serve(listener)))?;
+    Ok(address)
+}
+
+async fn serve(listener: TcpListener) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => drop(tokio::spawn(async move {
+                // A client that goes away is none of the server's concern.
+                let _ = echo(stream).await;
+            })),
+            // Descriptors are exhausted, most likely: some will be given back.
+            Err(_) => tokio::time::sleep(std::time::Duration::from_millis(50)).await,
+        }
+    }
+}
+
+/// Sends back what comes, and the end after it.
+async fn echo(mut stream: TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut buffer = vec![0; BUFFER_BYTES];
+    loop {
+        match stream.read(&mut buffer).await? {
+            0 => return stream.shutdown().await,
+            count => stream.write_all(&buffer[..count]).await?,
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! corelane: an L4 TCP proxy whose scheduler is a line of its configuration.
+
+mod admin;
+mod assemble;
+mod backlog;
+mod check;
+mod cli;
+mod cpus;
+mod demo;
+mod drain;
+mod echo;
+mod observed;
+mod proxy;
+mod resolver;
+mod run;
+mod scheduler;
+mod signals;
+mod sys;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = cli::parse();
+    cli::start_logging(cli.log);
+    let result = match cli.command {
+        cli::Command::Run { file } => run::run(&file),
+        cli::Command::Demo { seconds, listen } => demo::run(std::time::Duration::from_secs(seconds), listen),
+        cli::Command::Check { file } => return check::check(&file),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("corelane: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! A proxy: a configuration at work on a scheduler.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use anyhow::Context;
+use proxy_config::Config;
+use proxy_core::Activity;
+use proxy_core::listen::{self, BindAddress};
+use proxy_core::metrics::{CoreCells, PerWorker};
+use proxy_core::plan::{Listening, Plan, Running};
+
+use crate::assemble::{self, Assembled};
+use crate::backlog::Backlogs;
+use crate::observed::Observed;
+use crate::scheduler::Choice;
+use crate::{cpus, echo, resolver};
+
+/// A proxy that runs.
+pub(crate) struct Proxy {
+    pub(crate) running: Box<dyn Running>,
+    pub(crate) observed: Arc<Observed>,
+    /// What to connect to: the listener's name, and its address with the port that the kernel chose.
+    pub(crate) addresses: Vec<(String, BindAddress)>,
+}
+
+/// Starts everything but the admin server.
+///
+/// # Errors
+/// When the scheduler can't run here, an address can't be listened on, or a CPU is not to be had; each says what
+/// to do.
+pub(crate) fn start(config: &Config) -> anyhow::Result<Proxy> {
+    let choice = Choice::of(&config.runtime)?;
+    let cpus = cpus::assign(&config.runtime)?;
+    let workers = cpus.len();
+    let echo = if assemble::wants_echo(config) {
+        Some(echo::start().context("builtin:echo can't be started")?)
+    } else {
+        None
+    };
+    let Assembled {
+        listeners,
+        upstreams,
+        names,
+    } = assemble::assemble(config, workers, echo);
+    let mut addresses = Vec::new();
+    let mut listening = Vec::new();
+    let mut backlogs = Backlogs::default();
+    for (configured, listener) in config.listeners.iter().zip(&listeners) {
+        let mut bounds = Vec::new();
+        for bind in &configured.binds {
+            let address = assemble::bind_address(bind);
+            let backlog = configured.backlog.get();
+            let bound = listen::bind(&address, backlog, choice.sockets(workers))
+                .with_context(|| cannot_listen(&configured.name, &address))?;
+            addresses.push((configured.name.clone(), bound.address.clone()));
+            bounds.push(bound);
+        }
+        backlogs
+            .add(&bounds)
+            .context("the listening sockets can't be watched")?;
+        listening.push(Listening {
+            listener: listener.clone(),
+            sockets: bounds.into_iter().map(|bound| bound.sockets).collect(),
+        });
+    }
+    resolver::start(names).context("the resolver's thread can't be started")?;
+    let cores = Arc::new(PerWorker::new(workers, || CoreCells::new(workers)));
+    let activity = Arc::new(Activity::default());
+    let plan = Plan {
+        cpus,
+        cores: cores.clone(),
+        activity: activity.clone(),
+        listeners: listening,
+    };
+    let started = choice.start(plan, &config.runtime)?;
+    let threads = started.running.threads().to_vec();
+    let observed = Observed::new(
+        choice,
+        threads,
+        cores,
+        activity,
+        listeners,
+        upstreams,
+        started.own,
+        now(),
+    );
+    Ok(Proxy {
+        running: started.running,
+        observed: Arc::new(observed.with_backlogs(backlogs)),
+        addresses,
+    })
+}
+
+fn cannot_listen(name: &str, address: &BindAddress) -> String {
+    format!(
+        "[listeners.{name}] can't listen on {address}; if another process has the address (`ss -ltnp` tells \
+         which), stop it or change `bind`"
+    )
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "when the configuration was read, for people"
+)]
+fn now() -> SystemTime {
+    SystemTime::now()
+}

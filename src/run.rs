@@ -1,0 +1,97 @@
+//! `corelane run`.
+
+use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context;
+use proxy_core::listen::BindAddress;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::proxy::Proxy;
+use crate::signals::Ending;
+use crate::{admin, drain, proxy};
+
+/// How long workers may take to end their connections at the last.
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Runs a proxy until it is told to end.
+///
+/// # Errors
+/// What keeps it from starting, with what to do.
+pub(crate) fn run(file: &Path) -> anyhow::Result<()> {
+    let loaded = proxy_config::load(file)?;
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    let config = loaded.config;
+    raise_descriptor_limit();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("the main thread's runtime can't be made")?;
+    let proxy = runtime.block_on(async {
+        // Caught before anything listens: a signal must never find the default action.
+        let mut ending = Ending::catch().context("signals can't be caught")?;
+        let proxy = proxy::start(&config)?;
+        let admin =
+            admin::start(config.admin.listen, proxy.observed.clone()).with_context(|| {
+                format!(
+                    "[admin] can't listen on {}; change `listen`, or stop who has the address",
+                    config.admin.listen
+                )
+            })?;
+        announce(&proxy, admin.address).context("stdout can't be written")?;
+        ending.next().await;
+        drain::drain(&proxy, config.runtime.drain_timeout, &mut ending).await;
+        anyhow::Ok(proxy)
+    })?;
+    for path in unix_sockets(&proxy) {
+        // Somebody else may have removed it already.
+        let _ = std::fs::remove_file(path);
+    }
+    // What is left is reset. It blocks, so it is done outside of the main thread's runtime.
+    proxy.running.stop(STOP_PATIENCE);
+    Ok(())
+}
+
+/// Says on stdout what to connect to, and where the metrics are.
+fn announce(proxy: &Proxy, admin: std::net::SocketAddr) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    for (name, address) in &proxy.addresses {
+        writeln!(out, "listening {name} {address}")?;
+    }
+    writeln!(out, "metrics http://{admin}/metrics")?;
+    writeln!(out, "ready")?;
+    out.flush()?;
+    tracing::info!(
+        scheduler = proxy.observed.scheduler,
+        mode = proxy.observed.mode,
+        workers = proxy.observed.threads.len(),
+        "running"
+    );
+    Ok(())
+}
+
+fn unix_sockets(proxy: &Proxy) -> Vec<std::path::PathBuf> {
+    let paths = proxy
+        .addresses
+        .iter()
+        .filter_map(|(_, address)| match address {
+            BindAddress::Unix(path) => Some(path.clone()),
+            BindAddress::Tcp(_) => None,
+        });
+    paths.collect()
+}
+
+/// A connection needs two descriptors, and the soft limit is often 1024.
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, "the limit of open files stays at {:?}", limit.current);
+    }
+}

@@ -1,0 +1,126 @@
+//! Which scheduler runs, decided once at the start: the only place that names both.
+
+use anyhow::Context;
+use backend_glommio::{Glommio, Options};
+use backend_tokio::{PerCore, WorkStealing};
+use proxy_config::{Runtime, Scheduler, TokioMode};
+use proxy_core::plan::{Plan, Running};
+
+use crate::observed::SchedulersOwn;
+
+/// A scheduler that can run here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Choice {
+    Glommio,
+    WorkStealing,
+    PerCore,
+}
+
+/// A scheduler at work.
+pub(crate) struct Started {
+    pub(crate) running: Box<dyn Running>,
+    pub(crate) own: SchedulersOwn,
+}
+
+impl Choice {
+    /// What the configuration asks for; "auto" is Glommio where it can run, and else Tokio, which the log explains.
+    ///
+    /// # Errors
+    /// When Glommio is asked for and can't run here, with what to change.
+    pub(crate) fn of(runtime: &Runtime) -> anyhow::Result<Self> {
+        let tokio = match runtime.tokio.mode {
+            TokioMode::WorkStealing => Self::WorkStealing,
+            TokioMode::PerCore => Self::PerCore,
+        };
+        match (runtime.scheduler, backend_glommio::probe()) {
+            (Scheduler::Tokio, _) => Ok(tokio),
+            (Scheduler::Glommio | Scheduler::Auto, Ok(())) => Ok(Self::Glommio),
+            (Scheduler::Glommio, Err(error)) => {
+                Err(error).context("[runtime] scheduler = \"glommio\" can't run here")
+            }
+            (Scheduler::Auto, Err(reason)) => {
+                tracing::warn!(%reason, "scheduler = \"auto\" falls back to tokio");
+                Ok(tokio)
+            }
+        }
+    }
+
+    /// The label `scheduler`.
+    pub(crate) fn scheduler(self) -> &'static str {
+        match self {
+            Self::Glommio => "glommio",
+            Self::WorkStealing | Self::PerCore => "tokio",
+        }
+    }
+
+    /// The label `mode`.
+    pub(crate) fn mode(self) -> &'static str {
+        match self {
+            Self::Glommio => "thread-per-core",
+            Self::WorkStealing => "work-stealing",
+            Self::PerCore => "per-core",
+        }
+    }
+
+    /// How many sockets a bind address needs: one a worker, unless workers share.
+    pub(crate) fn sockets(self, workers: usize) -> usize {
+        match self {
+            Self::Glommio | Self::PerCore => workers,
+            Self::WorkStealing => 1,
+        }
+    }
+
+    /// Starts the workers.
+    ///
+    /// # Errors
+    /// When a thread, a ring or a reactor can't be had.
+    pub(crate) fn start(self, plan: Plan, runtime: &Runtime) -> anyhow::Result<Started> {
+        Ok(match self {
+            Self::Glommio => {
+                let options = Options {
+                    ring_depth: runtime.glommio.ring_depth.get(),
+                    preempt_timer: runtime.glommio.preempt_timer,
+                    readiness: None,
+                };
+                let glommio = Glommio::start(plan, options)?;
+                let own = SchedulersOwn::Glommio(glommio.queues());
+                Started {
+                    running: Box::new(glommio),
+                    own,
+                }
+            }
+            Self::WorkStealing => {
+                let tokio = WorkStealing::start(plan).context("Tokio can't be started")?;
+                let own = SchedulersOwn::Tokio(vec![tokio.handle()]);
+                Started {
+                    running: Box::new(tokio),
+                    own,
+                }
+            }
+            Self::PerCore => {
+                let tokio = PerCore::start(plan).context("Tokio can't be started")?;
+                let own = SchedulersOwn::Tokio(tokio.handles());
+                Started {
+                    running: Box::new(tokio),
+                    own,
+                }
+            }
+        })
+    }
+}
+
+impl SchedulersOwn {
+    /// Time that a worker was busy, where only the scheduler knows it.
+    pub(crate) fn busy(&self, worker: usize) -> Option<std::time::Duration> {
+        match self {
+            Self::Glommio(_) => None,
+            Self::Tokio(handles) if handles.len() == 1 => {
+                Some(handles[0].metrics().worker_total_busy_duration(worker))
+            }
+            Self::Tokio(handles) => {
+                let handle = handles.get(worker)?;
+                Some(handle.metrics().worker_total_busy_duration(0))
+            }
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! System calls of the binary that have no safe wrapper.
+
+use std::mem::{MaybeUninit, size_of};
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::time::Duration;
+
+/// CPU time, user and system, of a thread of this process, in nanoseconds' precision. None once it is gone.
+///
+/// The id is the one that `pthread_getcpuclockid(3)` computes, which asks for a `pthread_t`; a thread of a
+/// runtime is known by its thread id only.
+pub(crate) fn thread_cpu_time(tid: i32) -> Option<Duration> {
+    /// `CPUCLOCK_PERTHREAD | CPUCLOCK_SCHED` of the kernel's `posix-timers.h`.
+    const PER_THREAD_SCHEDULER_CLOCK: libc::clockid_t = 4 | 2;
+    let clock = (!tid << 3) | PER_THREAD_SCHEDULER_CLOCK;
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: `time` is a valid place for the answer. A clock id that names no thread of this process is an error
+    // (EINVAL) and nothing worse.
+    if unsafe { libc::clock_gettime(clock, &raw mut time) } != 0 {
+        return None;
+    }
+    let seconds = u64::try_from(time.tv_sec).ok()?;
+    Some(Duration::new(seconds, u32::try_from(time.tv_nsec).ok()?))
+}
+
+/// Connections that wait to be accepted from a listening TCP socket. None for another socket.
+pub(crate) fn accept_queue(socket: BorrowedFd<'_>) -> Option<u32> {
+    let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
+    let mut length = size_of::<libc::tcp_info>() as libc::socklen_t;
+    // SAFETY: `info` has room for the `length` bytes that the kernel may write.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            info.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    if result != 0 {
+        return None;
+    }
+    // SAFETY: every pattern of bits is a `tcp_info`, and what the kernel did not write is zero.
+    let info = unsafe { info.assume_init() };
+    // For a listening socket the kernel reports its accept queue in these two (tcp_get_info in net/ipv4/tcp.c).
+    (info.tcpi_state == TCP_LISTEN).then_some(info.tcpi_unacked)
+}
+
+/// `TCP_LISTEN` of the kernel's `tcp_states.h`.
+const TCP_LISTEN: u8 = 10;
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use rustix::thread::gettid;
+    use rustix::time::{ClockId, clock_gettime};
+
+    use super::*;
+
+    #[test]
+    fn a_thread_s_clock_is_the_one_that_it_reads_itself() {
+        let own = || {
+            let time = clock_gettime(ClockId::ThreadCPUTime);
+            Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
+        };
+        let tid = gettid().as_raw_nonzero().get();
+        let before = own();
+        let read = thread_cpu_time(tid).expect("the thread runs");
+        assert!(before <= read && read <= own());
+    }
+
+    #[test]
+    fn a_thread_that_is_gone_has_no_clock() {
+        let thread = thread::spawn(|| gettid().as_raw_nonzero().get());
+        let tid = thread.join().expect("it does not panic");
+        // The kernel lets go of it a moment after join returns.
+        let gone = (0..1000).any(|_| {
+            thread::yield_now();
+            thread_cpu_time(tid).is_none()
+        });
+        assert!(gone);
+        assert_eq!(thread_cpu_time(i32::MAX >> 4), None);
+    }
+}

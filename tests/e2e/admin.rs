@@ -1,0 +1,65 @@
+//! The admin server.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use crate::harness::config::forward;
+use crate::harness::proxy::Proxy;
+use crate::harness::scheduler::{Scheduler, each_scheduler};
+
+each_scheduler!(health, runtime_info, exposition);
+
+fn start(scheduler: Scheduler) -> Proxy {
+    Proxy::start(scheduler, &forward(&["builtin:echo"]))
+}
+
+fn health(scheduler: Scheduler) {
+    let proxy = start(scheduler);
+    assert_eq!(proxy.get("/healthz").status, 200);
+    assert_eq!(proxy.get("/readyz").status, 200);
+    assert_eq!(proxy.get("/nothing-here").status, 404);
+}
+
+fn runtime_info(scheduler: Scheduler) {
+    let metrics = start(scheduler).metrics();
+    let labels = match scheduler {
+        Scheduler::Glommio => vec![("scheduler", "glommio")],
+        Scheduler::WorkStealing => vec![("scheduler", "tokio"), ("mode", "work-stealing")],
+        Scheduler::PerCore => vec![("scheduler", "tokio"), ("mode", "per-core")],
+    };
+    assert_eq!(metrics.get("corelane_runtime_info", &labels), 1.0);
+    assert_eq!(metrics.series("corelane_build_info", &[]).count(), 1);
+}
+
+/// Prometheus' own linter accepts names, types and help texts, before traffic and after.
+fn exposition(scheduler: Scheduler) {
+    let proxy = start(scheduler);
+    lint(proxy.metrics().text());
+    proxy.connect("main").write_all(b"hello").expect("send");
+    lint(proxy.metrics().text());
+}
+
+fn lint(text: &str) {
+    let promtool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let Ok(mut promtool) = promtool else {
+        return println!("skipped: promtool isn't installed; `bash tests/run` installs it");
+    };
+    promtool
+        .stdin
+        .take()
+        .expect("piped")
+        .write_all(text.as_bytes())
+        .expect("write");
+    let output = promtool.wait_with_output().expect("promtool");
+    let complaints = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success(),
+        "{complaints}\n{}",
+        String::from_utf8_lossy(&output.stdout)
+    );
+}

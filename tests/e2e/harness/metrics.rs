@@ -1,0 +1,49 @@
+//! One scrape of /metrics.
+
+use std::fmt::Write as _;
+
+pub(crate) struct Metrics {
+    text: String,
+}
+
+impl Metrics {
+    pub(crate) fn new(text: String) -> Self {
+        Self { text }
+    }
+
+    /// The sum of the series of `name` that have these labels; 0 when there is none, as a series may be made
+    /// with its first event.
+    pub(crate) fn get(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        self.series(name, labels).map(|(_, value)| value).sum()
+    }
+
+    /// Labels (as text) and value of each series of `name` that has these labels.
+    pub(crate) fn series<'a>(
+        &'a self,
+        name: &'a str,
+        labels: &'a [(&'a str, &'a str)],
+    ) -> impl Iterator<Item = (&'a str, f64)> {
+        self.text.lines().filter_map(move |line| {
+            let rest = line.strip_prefix(name)?;
+            let (given, value) = match rest.strip_prefix('{') {
+                Some(rest) => rest.rsplit_once("} ")?,
+                None => ("", rest.strip_prefix(' ')?),
+            };
+            let has = |(label, wanted): &(&str, &str)| {
+                let mut pair = String::new();
+                let _ = write!(pair, "{label}=\"{wanted}\"");
+                given
+                    .match_indices(&pair)
+                    .any(|(at, _)| at == 0 || given.as_bytes()[at - 1] == b',')
+            };
+            labels
+                .iter()
+                .all(has)
+                .then(|| (given, value.parse().expect("a number")))
+        })
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+}

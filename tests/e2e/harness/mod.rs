@@ -1,0 +1,13 @@
+//! What the tests stand on: the proxy under test, scripted peers, child processes, bytes with a hash.
+
+pub(crate) mod bytes;
+pub(crate) mod child;
+pub(crate) mod config;
+pub(crate) mod http;
+pub(crate) mod metrics;
+pub(crate) mod peer;
+pub(crate) mod port;
+pub(crate) mod process;
+pub(crate) mod proxy;
+pub(crate) mod scheduler;
+pub(crate) mod wait;

@@ -1,0 +1,156 @@
+//! Scripted clients and servers on real sockets.
+
+use std::io::{self, ErrorKind, Read};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use socket2::{Domain, SockRef, Socket, Type};
+
+use super::wait::DEADLINE;
+
+/// Connects; reads and writes fail, rather than hang, after [`DEADLINE`].
+pub(crate) fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect_timeout(&address, DEADLINE).unwrap_or_else(|error| {
+        panic!("connect to {address}: {error}");
+    });
+    prepare(&stream);
+    stream
+}
+
+fn prepare(stream: &TcpStream) {
+    stream.set_nodelay(true).expect("nodelay");
+    stream
+        .set_read_timeout(Some(DEADLINE))
+        .expect("read timeout");
+    stream
+        .set_write_timeout(Some(DEADLINE))
+        .expect("write timeout");
+}
+
+/// Closes with a reset instead of an orderly end.
+pub(crate) fn reset(stream: TcpStream) {
+    SockRef::from(&stream)
+        .set_linger(Some(Duration::ZERO))
+        .expect("linger");
+}
+
+/// Reads what is left and returns how the stream ended: `None` for an orderly end.
+pub(crate) fn end_of(stream: &mut TcpStream) -> Option<ErrorKind> {
+    match io::copy(stream, &mut io::sink()) {
+        Ok(_) => None,
+        Err(error) => Some(error.kind()),
+    }
+}
+
+/// Closed by the proxy, orderly or with a reset, and without a byte.
+pub(crate) fn assert_closed_unanswered(mut stream: TcpStream) {
+    match stream.read(&mut [0; 1]) {
+        Ok(0) => {}
+        Ok(_) => panic!("an answer where none can come from"),
+        Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
+        Err(error) => panic!("the proxy keeps a client that it can't serve: {error}"),
+    }
+}
+
+/// A listening socket; the test accepts and plays each connection itself.
+pub(crate) struct Server {
+    listener: TcpListener,
+}
+
+impl Server {
+    pub(crate) fn bind() -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("socket");
+        // Bounds `accept` on Linux.
+        socket
+            .set_read_timeout(Some(DEADLINE))
+            .expect("accept timeout");
+        socket
+            .bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())
+            .expect("bind");
+        socket.listen(1024).expect("listen");
+        Self {
+            listener: socket.into(),
+        }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.listener.local_addr().expect("address")
+    }
+
+    pub(crate) fn accept(&self) -> TcpStream {
+        let (stream, _) = self.listener.accept().expect("the proxy connects");
+        prepare(&stream);
+        stream
+    }
+
+    /// Plays `script` on each connection, on a thread of its own, until the result is dropped.
+    pub(crate) fn serve(self, script: impl Fn(TcpStream) + Send + Sync + 'static) -> Service {
+        let address = self.address();
+        let stopped = Arc::new(AtomicBool::new(false));
+        let accepted = Arc::new(AtomicUsize::new(0));
+        let script = Arc::new(script);
+        let acceptor = thread::spawn({
+            let (stopped, accepted) = (stopped.clone(), accepted.clone());
+            move || {
+                while let Ok((stream, _)) = self.listener.accept() {
+                    if stopped.load(Ordering::Acquire) {
+                        return;
+                    }
+                    accepted.fetch_add(1, Ordering::Release);
+                    prepare(&stream);
+                    let script = script.clone();
+                    thread::spawn(move || script(stream));
+                }
+            }
+        });
+        Service {
+            address,
+            stopped,
+            accepted,
+            acceptor: Some(acceptor),
+        }
+    }
+}
+
+/// A server that plays its script until it is dropped.
+pub(crate) struct Service {
+    address: SocketAddr,
+    stopped: Arc<AtomicBool>,
+    accepted: Arc<AtomicUsize>,
+    acceptor: Option<JoinHandle<()>>,
+}
+
+impl Service {
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Connections accepted so far.
+    pub(crate) fn accepted(&self) -> usize {
+        self.accepted.load(Ordering::Acquire)
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        self.stopped.store(true, Ordering::Release);
+        // Wakes the acceptor.
+        let _ = TcpStream::connect(self.address);
+        let _ = self.acceptor.take().map(JoinHandle::join);
+    }
+}
+
+/// An address that refuses: a port that was bound a moment ago, below the ephemeral range.
+pub(crate) fn refusing() -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, super::port::free()))
+}
+
+/// Answers each connection with what it sends.
+pub(crate) fn echo() -> Service {
+    Server::bind().serve(|stream| {
+        let _ = io::copy(&mut &stream, &mut &stream);
+    })
+}

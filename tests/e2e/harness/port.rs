@@ -1,0 +1,24 @@
+//! Ports for services that can't be told to take any free one.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::process;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Below the kernel's ephemeral range (32768 and up), so that no outgoing connection of another test takes the
+/// port between this look and the service's bind.
+const FIRST: u32 = 12_000;
+const COUNT: u32 = 20_000;
+
+/// A port that nobody listens on. Test processes start looking at different places.
+pub(crate) fn free() -> u16 {
+    static TAKEN: AtomicU32 = AtomicU32::new(0);
+    for _ in 0..COUNT {
+        let step = TAKEN.fetch_add(1, Ordering::Relaxed);
+        let port = FIRST + process::id().wrapping_mul(7_919).wrapping_add(step) % COUNT;
+        let port = u16::try_from(port).expect("below 65536");
+        if TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no free port from {FIRST} to {}", FIRST + COUNT);
+}

@@ -1,0 +1,155 @@
+//! The proxy under test: the real binary, in a process of its own.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Command, ExitStatus};
+use std::sync::mpsc;
+use std::thread;
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use super::child::Child;
+use super::http::{self, Response};
+use super::metrics::Metrics;
+use super::peer;
+use super::scheduler::Scheduler;
+use super::wait::DEADLINE;
+
+/// Workers of every proxy: enough to be uneven, and the same on every machine.
+const CORES: usize = 2;
+
+pub(crate) struct Proxy {
+    child: Child,
+    /// Name and address of each bind, in the order printed.
+    binds: Vec<(String, String)>,
+    admin: SocketAddr,
+    /// Holds the configuration.
+    directory: TempDir,
+}
+
+impl Proxy {
+    /// Starts the proxy with these listeners and upstreams and waits until it is ready. Binds have port 0; the
+    /// real ports come from its output.
+    pub(crate) fn start(scheduler: Scheduler, routes: &str) -> Self {
+        Self::start_with(scheduler, "", routes)
+    }
+
+    /// As [`Proxy::start`], with more lines for `[runtime]`.
+    pub(crate) fn start_with(scheduler: Scheduler, runtime: &str, routes: &str) -> Self {
+        let directory = tempfile::tempdir().expect("temporary directory");
+        let file = directory.path().join("corelane.toml");
+        fs::write(&file, configuration(scheduler, runtime, routes))
+            .expect("write the configuration");
+        let (mut child, stdout) = Child::spawn_piped(command().arg("run").arg(&file), Signal::KILL);
+        let (lines_in, lines) = mpsc::channel();
+        // Reads to the end: the proxy must never wait for a reader of its output.
+        thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                let _ = lines_in.send(line);
+            }
+        });
+        let (mut binds, mut admin) = (Vec::new(), None);
+        loop {
+            let Ok(line) = lines.recv_timeout(DEADLINE) else {
+                panic!(
+                    "not ready; exit status {:?}\n{}",
+                    child.exit_status(),
+                    child.log()
+                );
+            };
+            match line.split(' ').collect::<Vec<_>>()[..] {
+                ["listening", name, address] => binds.push((name.to_owned(), address.to_owned())),
+                ["metrics", url] => admin = Some(admin_address(url)),
+                ["ready"] => break,
+                _ => {}
+            }
+        }
+        Self {
+            child,
+            binds,
+            admin: admin.expect("a line with the address of the metrics"),
+            directory,
+        }
+    }
+
+    /// The address of the listener's first bind.
+    pub(crate) fn address(&self, listener: &str) -> SocketAddr {
+        self.addresses(listener)[0]
+            .parse()
+            .expect("an address and a port")
+    }
+
+    /// The addresses of all binds of the listener, as printed.
+    pub(crate) fn addresses(&self, listener: &str) -> Vec<&str> {
+        let named = self.binds.iter().filter(|(name, _)| name == listener);
+        named.map(|(_, address)| address.as_str()).collect()
+    }
+
+    pub(crate) fn connect(&self, listener: &str) -> TcpStream {
+        peer::connect(self.address(listener))
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Response {
+        http::get(self.admin, path)
+    }
+
+    pub(crate) fn metrics(&self) -> Metrics {
+        let response = self.get("/metrics");
+        assert_eq!(response.status, 200, "/metrics");
+        Metrics::new(String::from_utf8(response.body).expect("metrics are UTF-8"))
+    }
+
+    pub(crate) fn metric(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        self.metrics().get(name, labels)
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.pid()
+    }
+
+    pub(crate) fn directory(&self) -> &std::path::Path {
+        self.directory.path()
+    }
+
+    /// SIGTERM: drain.
+    pub(crate) fn terminate(&self) {
+        self.child.signal(Signal::TERM);
+    }
+
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        self.child.wait()
+    }
+
+    /// Drains and exits with 0, or the test fails.
+    pub(crate) fn stop(mut self) {
+        self.terminate();
+        let status = self.wait();
+        assert!(status.success(), "{status} after SIGTERM");
+    }
+}
+
+/// The binary under test; `CORELANE_BINARY` names another build of it (a release, a package).
+pub(crate) fn command() -> Command {
+    let binary = std::env::var_os("CORELANE_BINARY");
+    Command::new(binary.unwrap_or_else(|| env!("CARGO_BIN_EXE_corelane").into()))
+}
+
+/// A whole file: scheduler, admin server, and the routes.
+pub(crate) fn configuration(scheduler: Scheduler, runtime: &str, routes: &str) -> String {
+    let cores = thread::available_parallelism()
+        .map_or(1, usize::from)
+        .min(CORES);
+    let chosen = scheduler.runtime_toml();
+    format!("{chosen}cores = {cores}\n{runtime}\n[admin]\nlisten = \"127.0.0.1:0\"\n\n{routes}")
+}
+
+fn admin_address(url: &str) -> SocketAddr {
+    let address = url
+        .strip_prefix("http://")
+        .and_then(|rest| rest.strip_suffix("/metrics"));
+    address
+        .and_then(|address| address.parse().ok())
+        .unwrap_or_else(|| panic!("address in {url}"))
+}

@@ -1,0 +1,30 @@
+//! End-to-end tests of corelane: the real binary, real sockets and real services, under each scheduler.
+//!
+//! `bash tests/run` installs the services; `CORELANE_BINARY` names another build of the proxy to test.
+
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the rules about clocks are for the proxy; these are the peers of it"
+)]
+
+mod address;
+mod admin;
+mod back_pressure;
+mod bad_start;
+mod balance;
+mod drain;
+mod duplex;
+mod half_close;
+mod harness;
+mod idle;
+mod iperf;
+mod leak;
+mod limit;
+mod nginx;
+mod nodelay;
+mod postgres;
+mod quiet;
+mod redis;
+mod reset;
+mod truth;
+mod upstream_failure;

@@ -1,0 +1,101 @@
+//! An idle proxy sleeps: no thread of it, the admin server's included, makes a system call.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustix::process::Signal;
+
+use crate::harness::child::Child;
+use crate::harness::config::forward;
+use crate::harness::proxy::Proxy;
+use crate::harness::scheduler::{Scheduler, each_scheduler};
+use crate::harness::wait;
+
+each_scheduler!(after_load);
+
+/// After the load: the last second's averages may still be computed. After strace has attached: each thread
+/// makes the call again that this interrupted.
+const SETTLE: Duration = Duration::from_secs(3);
+
+const WATCH: Duration = Duration::from_secs(3);
+
+fn after_load(scheduler: Scheduler) {
+    if let Some(why) = strace_refusal() {
+        return println!("skipped: {why}");
+    }
+    let proxy = Proxy::start(scheduler, &forward(&["builtin:echo"]));
+    // Idle connections, which stay open, are no reason to wake up either.
+    let mut clients: Vec<_> = (0..20).map(|_| proxy.connect("main")).collect();
+    for _ in 0..200 {
+        for client in &mut clients {
+            client.write_all(&[1; 64]).expect("send");
+            client.read_exact(&mut [0; 64]).expect("receive");
+        }
+    }
+    assert_eq!(proxy.get("/metrics").status, 200);
+    thread::sleep(SETTLE);
+
+    let calls = system_calls(&proxy);
+    assert!(
+        calls.is_empty(),
+        "an idle proxy makes {} calls:\n{}",
+        calls.len(),
+        calls.join("\n")
+    );
+}
+
+/// The system calls of [`WATCH`], one a line.
+fn system_calls(proxy: &Proxy) -> Vec<String> {
+    let file = proxy.directory().join("strace");
+    let mut strace = Command::new("strace");
+    strace
+        .args(["-f", "-ttt", "-p", &proxy.pid().to_string(), "-o"])
+        .arg(&file);
+    let mut strace = Child::spawn(&mut strace, Signal::INT);
+    wait::until("strace is attached", || strace.log().contains("attached"));
+    thread::sleep(SETTLE);
+    let begin = now();
+    thread::sleep(WATCH);
+    let end = now();
+    strace.signal(Signal::INT);
+    strace.wait();
+
+    let trace = fs::read_to_string(file).expect("trace");
+    // Each line is "PID SECONDS CALL"; strace itself writes of threads that it leaves.
+    let within = |line: &&str| {
+        let seconds = line
+            .split_whitespace()
+            .nth(1)
+            .and_then(|field| field.parse().ok());
+        seconds.is_some_and(|seconds: f64| (begin..end).contains(&seconds))
+    };
+    trace
+        .lines()
+        .filter(within)
+        .take(50)
+        .map(str::to_owned)
+        .collect()
+}
+
+fn now() -> f64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("after 1970")
+        .as_secs_f64()
+}
+
+/// Why strace can't be used here, if it can't.
+fn strace_refusal() -> Option<String> {
+    let output = match Command::new("strace")
+        .args(["-o", "/dev/null", "true"])
+        .output()
+    {
+        Ok(output) => output,
+        Err(error) => return Some(format!("strace: {error}; `bash tests/run` installs it")),
+    };
+    let permitted = output.status.success();
+    (!permitted).then(|| String::from_utf8_lossy(&output.stderr).into_owned())
+}

@@ -1,0 +1,176 @@
+//! Servers that refuse, hang, reset or don't exist: the next one is tried, the reason is counted, and nobody
+//! else is affected.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+
+use socket2::{Domain, Socket, Type};
+
+use crate::harness::config::{forward, forward_with, route};
+use crate::harness::peer::{self, Server, assert_closed_unanswered};
+use crate::harness::proxy::Proxy;
+use crate::harness::scheduler::{Scheduler, each_scheduler};
+use crate::harness::wait;
+
+each_scheduler!(
+    refused_then_next,
+    all_refuse,
+    hangs,
+    hangs_then_next,
+    resets_at_once,
+    closes_at_once,
+    name_not_found,
+    unix_socket_missing,
+);
+
+fn assert_echoes(mut client: TcpStream) {
+    client.write_all(b"anyone?").expect("send");
+    let mut answer = [0; 7];
+    client.read_exact(&mut answer).expect("an answer");
+    assert_eq!(&answer, b"anyone?");
+}
+
+fn assert_failures_grow_to(proxy: &Proxy, server: &str, reason: &str, count: f64) {
+    let labels = [("upstream", "main"), ("server", server), ("reason", reason)];
+    wait::until(
+        &format!("{count} failures of {server}, reason {reason}"),
+        || proxy.metric("corelane_upstream_connect_failures_total", &labels) >= count,
+    );
+}
+
+fn refused_then_next(scheduler: Scheduler) {
+    let (refusing, echo) = (peer::refusing().to_string(), peer::echo());
+    let proxy = Proxy::start(
+        scheduler,
+        &forward(&[&refusing, &echo.address().to_string()]),
+    );
+    for _ in 0..10 {
+        assert_echoes(proxy.connect("main"));
+    }
+    assert_failures_grow_to(&proxy, &refusing, "refused", 1.0);
+    wait::until("a retry is counted", || {
+        proxy.metric("corelane_upstream_retries_total", &[("upstream", "main")]) >= 1.0
+    });
+    assert_eq!(echo.accepted(), 10);
+}
+
+fn all_refuse(scheduler: Scheduler) {
+    let servers = [peer::refusing().to_string(), peer::refusing().to_string()];
+    let proxy = Proxy::start(scheduler, &forward(&[&servers[0], &servers[1]]));
+    for _ in 0..4 {
+        assert_closed_unanswered(proxy.connect("main"));
+    }
+    for server in &servers {
+        assert_failures_grow_to(&proxy, server, "refused", 1.0);
+    }
+    proxy.stop();
+}
+
+fn hangs(scheduler: Scheduler) {
+    let silent = Blackhole::open();
+    let config = forward_with(&[&silent.address], "", "connect_timeout = \"300ms\"");
+    let proxy = Proxy::start(scheduler, &config);
+    assert_closed_unanswered(proxy.connect("main"));
+    assert_failures_grow_to(&proxy, &silent.address, "timeout", 1.0);
+}
+
+fn hangs_then_next(scheduler: Scheduler) {
+    let (silent, echo) = (Blackhole::open(), peer::echo());
+    let servers = [silent.address.as_str(), &echo.address().to_string()];
+    let proxy = Proxy::start(
+        scheduler,
+        &forward_with(&servers, "", "connect_timeout = \"300ms\""),
+    );
+    // Two, so that each server is somebody's first.
+    assert_echoes(proxy.connect("main"));
+    assert_echoes(proxy.connect("main"));
+    assert_failures_grow_to(&proxy, &silent.address, "timeout", 1.0);
+}
+
+fn resets_at_once(scheduler: Scheduler) {
+    let resetting = Server::bind().serve(peer::reset);
+    let proxy = Proxy::start(scheduler, &forward(&[&resetting.address().to_string()]));
+    for _ in 0..50 {
+        let end = peer::end_of(&mut proxy.connect("main"));
+        assert_eq!(end, Some(ErrorKind::ConnectionReset));
+    }
+    assert_no_connection_left(&proxy);
+}
+
+fn closes_at_once(scheduler: Scheduler) {
+    let closing = Server::bind().serve(drop);
+    let proxy = Proxy::start(scheduler, &forward(&[&closing.address().to_string()]));
+    for _ in 0..50 {
+        assert_eq!(peer::end_of(&mut proxy.connect("main")), None);
+    }
+    assert_no_connection_left(&proxy);
+}
+
+fn assert_no_connection_left(proxy: &Proxy) {
+    wait::until("end of all connections", || {
+        proxy.metric("corelane_listener_connections", &[("listener", "main")]) == 0.0
+    });
+}
+
+/// `.invalid` never resolves (RFC 6761).
+fn name_not_found(scheduler: Scheduler) {
+    let echo = peer::echo();
+    let broken = route("main", "127.0.0.1:0", &["nosuchhost.invalid:1"], "", "");
+    let working = route(
+        "other",
+        "127.0.0.1:0",
+        &[&echo.address().to_string()],
+        "",
+        "",
+    );
+    let proxy = Proxy::start(scheduler, &(broken + &working));
+    assert_closed_unanswered(proxy.connect("main"));
+    assert_echoes(proxy.connect("other"));
+    assert_failures_grow_to(&proxy, "nosuchhost.invalid:1", "resolve", 1.0);
+}
+
+fn unix_socket_missing(scheduler: Scheduler) {
+    let echo = peer::echo();
+    let servers = [
+        "unix:/nonexistent/corelane.sock",
+        &echo.address().to_string(),
+    ];
+    let proxy = Proxy::start(scheduler, &forward(&servers));
+    for _ in 0..4 {
+        assert_echoes(proxy.connect("main"));
+    }
+    let labels = [("server", servers[0])];
+    wait::until("its failures are counted", || {
+        proxy.metric("corelane_upstream_connect_failures_total", &labels) >= 1.0
+    });
+}
+
+/// An address whose connection attempts get no answer: a listener with a full queue drops each SYN.
+struct Blackhole {
+    address: String,
+    /// Keep the queue full.
+    _sockets: Vec<Socket>,
+}
+
+impl Blackhole {
+    fn open() -> Self {
+        let listener = Socket::new(Domain::IPV4, Type::STREAM, None).expect("socket");
+        listener
+            .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
+            .expect("bind");
+        listener.listen(0).expect("listen");
+        let address = listener.local_addr().expect("address");
+        let mut sockets = vec![listener];
+        // Linux queues one more than the backlog; the others are left unanswered.
+        for _ in 0..4 {
+            let filler = Socket::new(Domain::IPV4, Type::STREAM, None).expect("socket");
+            filler.set_nonblocking(true).expect("nonblocking");
+            let _ = filler.connect(&address);
+            sockets.push(filler);
+        }
+        Self {
+            address: address.as_socket().expect("IPv4").to_string(),
+            _sockets: sockets,
+        }
+    }
+}
