@@ -30,27 +30,28 @@ pub(crate) fn run(file: &Path) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("the main thread's runtime can't be made")?;
-    let proxy = runtime.block_on(async {
-        // Caught before anything listens: a signal must never find the default action.
-        let mut ending = Ending::catch().context("signals can't be caught")?;
-        let proxy = proxy::start(&config)?;
-        let admin =
-            admin::start(config.admin.listen, proxy.observed.clone()).with_context(|| {
-                format!(
-                    "[admin] can't listen on {}; change `listen`, or stop who has the address",
-                    config.admin.listen
-                )
-            })?;
-        announce(&proxy, admin.address).context("stdout can't be written")?;
+    // Caught before anything listens: a signal must never find the default action.
+    let mut ending = {
+        let _context = runtime.enter();
+        Ending::catch().context("signals can't be caught")?
+    };
+    let proxy = proxy::start(&config)?;
+    let admin = admin::start(config.admin.listen, proxy.observed.clone()).with_context(|| {
+        format!(
+            "[admin] can't listen on {}; change `listen`, or stop who has the address",
+            config.admin.listen
+        )
+    })?;
+    announce(&proxy, admin.address).context("stdout can't be written")?;
+    runtime.block_on(async {
         ending.next().await;
         drain::drain(&proxy, config.runtime.drain_timeout, &mut ending).await;
-        anyhow::Ok(proxy)
-    })?;
+    });
     for path in unix_sockets(&proxy) {
         // Somebody else may have removed it already.
         let _ = std::fs::remove_file(path);
     }
-    // What is left is reset. It blocks, so it is done outside of the main thread's runtime.
+    // What is left is reset.
     proxy.running.stop(STOP_PATIENCE);
     Ok(())
 }

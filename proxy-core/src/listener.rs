@@ -55,6 +55,7 @@ impl Listener {
     /// # Errors
     /// [`Rejection::MaxConnections`], counted: the caller closes the connection.
     pub fn admit(&self, worker: &Worker) -> Result<Permit, Rejection> {
+        worker.activity.note();
         let cells = self.cells.of(worker.index);
         match Permit::take(self.limit.as_ref()) {
             Some(permit) => {

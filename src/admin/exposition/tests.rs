@@ -42,6 +42,7 @@ const NAMES: &[&str] = &[
     "corelane_core_fairness_ratio",
     "corelane_listener_connections",
     "corelane_listener_connections_total",
+    "corelane_listener_accept_queue",
     "corelane_listener_rejected_total",
     "corelane_listener_bytes_total",
     "corelane_listener_connection_duration_seconds",
