@@ -119,20 +119,20 @@ impl Relay {
         client: &S,
         server: &S,
     ) -> State {
-        let up = match self.up.poll(cx, buffers, client, server) {
+        let up = match self.up.poll(cx, buffers, client, server, OnEnd::PassOn) {
             Ok(up) => up,
             Err(End::Source(error)) => return failed(Side::Client, error),
             Err(End::Destination(error)) => {
                 // The server may have answered before it reset: what it said is still to be read.
-                let _ = self.down.poll(cx, buffers, server, client);
+                let _ = self.down.poll(cx, buffers, server, client, OnEnd::Ignore);
                 return failed(Side::Server, error);
             }
         };
-        let down = match self.down.poll(cx, buffers, server, client) {
+        let down = match self.down.poll(cx, buffers, server, client, OnEnd::PassOn) {
             Ok(down) => down,
             Err(End::Source(error)) => return failed(Side::Server, error),
             Err(End::Destination(error)) => {
-                let _ = self.up.poll(cx, buffers, client, server);
+                let _ = self.up.poll(cx, buffers, client, server, OnEnd::Ignore);
                 return failed(Side::Client, error);
             }
         };
@@ -163,6 +163,14 @@ enum Turn {
     Spent,
 }
 
+/// What to do at the end of the source's stream.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum OnEnd {
+    PassOn,
+    /// The source was reset: a socket that has said so once looks like one at the end of its stream.
+    Ignore,
+}
+
 /// Which end of a direction failed.
 enum End {
     Source(io::Error),
@@ -181,6 +189,7 @@ impl Flow {
         buffers: &mut Buffers,
         source: &S,
         destination: &S,
+        on_end: OnEnd,
     ) -> Result<Turn, End> {
         let begin = self.state.forwarded();
         let mut steps = 0;
@@ -228,6 +237,7 @@ impl Flow {
                         buffers.release(held);
                     }
                 }
+                Step::ShutDown if on_end == OnEnd::Ignore => return Ok(Turn::Waiting),
                 Step::ShutDown => {
                     if let Err(error) = destination.transport().shutdown_write() {
                         return self.fail(End::Destination(error), buffers);
