@@ -90,6 +90,22 @@ fn dropped_connection_resets_both_sides() {
     });
 }
 
+/// A source that always has one byte is held to a count of receives, as its bytes would never come to the limit.
+#[test]
+fn drip_does_not_hold_a_worker() {
+    run::<Scripted>(|| {
+        let stage = Scripted::start(Setup::default());
+        let (source, sink) = stage.pair();
+        let drip = stage.flood_by(source, sink, 1);
+        let (client, server) = stage.pair();
+        for seed in 0..20 {
+            pump(&stage, &mut [Flow::new(&client, &server, seed, 64)]);
+        }
+        drop((drip, client, server));
+        settle(&stage);
+    });
+}
+
 /// A connection that is run by one worker and then by another is counted where it is.
 #[test]
 fn moves_are_counted() {

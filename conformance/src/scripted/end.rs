@@ -30,8 +30,8 @@ pub(super) struct End {
     pub(super) resets_on_close: bool,
     /// A send was refused or cut short: room is an event.
     pub(super) wants_room: bool,
-    /// There is always another byte to receive.
-    pub(super) is_fountain: bool,
+    /// There are always so many bytes to receive.
+    pub(super) fountain: Option<usize>,
     /// There is always room to send.
     pub(super) is_drain: bool,
     /// For the proxy's ends.
@@ -51,7 +51,7 @@ impl End {
             closed: false,
             resets_on_close: false,
             wants_room: false,
-            is_fountain: false,
+            fountain: None,
             is_drain: false,
             watch,
         }

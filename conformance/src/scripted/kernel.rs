@@ -5,7 +5,7 @@ use std::io;
 use std::time::Instant;
 
 use proxy_core::runtime::Attempt;
-use proxy_core::{BUFFER_BYTES, TURN_BYTES_MAX};
+use proxy_core::{BUFFER_BYTES, TURN_BYTES_MAX, TURN_STEPS_MAX};
 use rustix::io::Errno;
 
 use super::dice::Dice;
@@ -16,6 +16,9 @@ use crate::stage::ServerKind;
 /// Most bytes that one run of a connection may receive: the budget of both directions, and the receive that
 /// went over it.
 const TURN_RECEIVED_MAX: usize = 2 * (TURN_BYTES_MAX + BUFFER_BYTES);
+
+/// Most times that one run of a connection may receive anything.
+const TURN_RECEIVES_MAX: u32 = 2 * TURN_STEPS_MAX;
 
 #[derive(Debug)]
 pub(super) struct Kernel {
@@ -28,7 +31,8 @@ pub(super) struct Kernel {
     /// Ends with an event that the scheduler has not heard of.
     events: VecDeque<EndId>,
     servers: Vec<(ServerKind, VecDeque<EndId>)>,
-    turn_received: usize,
+    /// Bytes, and times, that the connection that runs has received.
+    turn_received: (usize, u32),
 }
 
 impl Kernel {
@@ -44,7 +48,7 @@ impl Kernel {
                 .iter()
                 .map(|&kind| (kind, VecDeque::new()))
                 .collect(),
-            turn_received: 0,
+            turn_received: (0, 0),
         }
     }
 
@@ -139,8 +143,11 @@ impl Kernel {
         buffer: &mut [u8],
     ) -> Result<Attempt<usize>, Errno> {
         let watched = self.ends[id].watch.is_some();
-        if self.ends[id].is_fountain && !self.ends[self.ends[id].other].closed {
-            return Ok(Attempt::Done(self.count_received(buffer.len())));
+        if let Some(bytes) = self.ends[id].fountain
+            && !self.ends[self.ends[id].other].closed
+        {
+            let count = bytes.min(buffer.len());
+            return Ok(Attempt::Done(self.count_received(count)));
         }
         let end = &mut self.ends[id];
         if end.inbox.is_empty() {
@@ -264,10 +271,10 @@ impl Kernel {
         self.note(id, event);
     }
 
-    /// Makes an end a source or a sink without end.
-    pub(super) fn flood(&mut self, source: EndId, sink: EndId) {
+    /// Makes an end a source, of so many bytes at a time, and another one a sink without end.
+    pub(super) fn flood(&mut self, source: EndId, sink: EndId, bytes: usize) {
         let near = self.ends[source].other;
-        self.ends[near].is_fountain = true;
+        self.ends[near].fountain = Some(bytes);
         self.ends[sink].is_drain = true;
         self.note(near, Event::READABLE);
     }
@@ -290,13 +297,14 @@ impl Kernel {
 
     /// A connection is run next.
     pub(super) fn begin_turn(&mut self) {
-        self.turn_received = 0;
+        self.turn_received = (0, 0);
     }
 
     fn count_received(&mut self, count: usize) -> usize {
-        self.turn_received += count;
+        self.turn_received.0 += count;
+        self.turn_received.1 += 1;
         assert!(
-            self.turn_received <= TURN_RECEIVED_MAX,
+            self.turn_received.0 <= TURN_RECEIVED_MAX && self.turn_received.1 <= TURN_RECEIVES_MAX,
             "one run of a connection does not end while bytes come"
         );
         count

@@ -120,6 +120,23 @@ impl Scripted {
         }
     }
 
+    /// Has `source` always have `bytes` for each receive, and `sink` take everything.
+    pub fn flood_by(
+        &self,
+        source: ScriptedPeer,
+        sink: ScriptedPeer,
+        bytes: usize,
+    ) -> ScriptedFlood {
+        self.handle
+            .0
+            .borrow_mut()
+            .flood(source.end, sink.end, bytes);
+        ScriptedFlood {
+            listener: self.listener.clone(),
+            _ends: [source, sink],
+        }
+    }
+
     /// Drops every connection as it is, as a scheduler does that is dropped itself.
     pub fn drop_connections(&self) {
         self.connections.borrow_mut().clear();
@@ -217,10 +234,6 @@ impl Stage for Scripted {
     }
 
     fn flood(&self, source: ScriptedPeer, sink: ScriptedPeer) -> ScriptedFlood {
-        self.handle.0.borrow_mut().flood(source.end, sink.end);
-        ScriptedFlood {
-            listener: self.listener.clone(),
-            _ends: [source, sink],
-        }
+        self.flood_by(source, sink, proxy_core::BUFFER_BYTES)
     }
 }
