@@ -133,12 +133,18 @@ impl Reading {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the main thread, which is no worker")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the main thread, which is no worker"
+)]
 fn now() -> Instant {
     Instant::now()
 }
 
-#[expect(clippy::disallowed_methods, reason = "the main thread, which is no worker")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the main thread, which is no worker"
+)]
 fn pause(duration: Duration) {
     std::thread::sleep(duration);
 }

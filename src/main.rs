@@ -24,7 +24,9 @@ fn main() -> ExitCode {
     cli::start_logging(cli.log);
     let result = match cli.command {
         cli::Command::Run { file } => run::run(&file),
-        cli::Command::Demo { seconds, listen } => demo::run(std::time::Duration::from_secs(seconds), listen),
+        cli::Command::Demo { seconds, listen } => {
+            demo::run(std::time::Duration::from_secs(seconds), listen)
+        }
         cli::Command::Check { file } => return check::check(&file),
     };
     match result {

@@ -144,7 +144,7 @@ impl<P: Poller> Driver<P> {
         drop(own);
         loop {
             if self.lanes.get() == 0 {
-                return Poll::Ready(Ok(()));
+                return Poll::Ready(self.poller.borrow_mut().finish());
             }
             if let Err(error) = self.harvest() {
                 return Poll::Ready(Err(error));

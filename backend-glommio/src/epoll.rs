@@ -49,6 +49,11 @@ impl Poller for Epoll {
         let _ = epoll::delete(&self.fd, fd);
     }
 
+    fn finish(&mut self) -> io::Result<()> {
+        // It lets go at once.
+        Ok(())
+    }
+
     fn has_work(&mut self) -> bool {
         true
     }

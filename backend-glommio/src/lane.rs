@@ -206,12 +206,10 @@ impl<P: Poller> Lane<P> {
     fn stop_accepting(&mut self) {
         let driver = self.core.0.clone();
         let worker = &mut *driver.worker.borrow_mut();
-        let cx = &mut Context::from_waker(Waker::noop());
-        driver.current.set(TaskKey::NONE);
         for place in 0..std::mem::take(&mut self.acceptors) {
             let task = std::mem::replace(&mut self.tasks[place], Task::None);
-            if let Task::Acceptor(mut acceptor) = task {
-                while acceptor.poll(cx, worker, |worker, fd| self.begin(worker, fd)) {}
+            if let Task::Acceptor(acceptor) = task {
+                acceptor.finish(worker, |worker, fd| self.begin(worker, fd));
             }
         }
     }

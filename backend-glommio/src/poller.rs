@@ -46,4 +46,7 @@ pub(crate) trait Poller: Sized + 'static {
         timeout: Option<Duration>,
         on_event: &mut dyn FnMut(Event),
     ) -> io::Result<()>;
+
+    /// Lets go of every descriptor whose watch was ended, before the poller itself is dropped.
+    fn finish(&mut self) -> io::Result<()>;
 }

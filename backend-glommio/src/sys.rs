@@ -6,7 +6,7 @@ use io_uring::{IoUring, squeue};
 ///
 /// Fails when the queue is full; it is empty after a submit.
 pub(crate) fn push(ring: &mut IoUring, entry: &squeue::Entry) -> Result<(), squeue::PushError> {
-    // SAFETY: the only requests made here are POLL_ADD and POLL_REMOVE, which refer to no memory of ours. A
+    // SAFETY: the only requests made here are POLL_ADD and ASYNC_CANCEL, which refer to no memory of ours. A
     // descriptor that is closed before the kernel takes the request makes the request fail, or watch another
     // socket for an instant until the removal that stands right behind it in the queue.
     unsafe { ring.submission().push(entry) }

@@ -54,13 +54,24 @@ impl Poller for Uring {
     fn remove(&mut self, _fd: BorrowedFd<'_>, token: Token) {
         // The descriptor is closed next, but the socket lives until the request lets go of it: at the next
         // submission, which comes before the worker sleeps.
-        let remove = opcode::PollRemove::new(token)
+        // POLL_REMOVE would not do: it fails with EALREADY, and the watch goes on, when an event of the request
+        // is just being made.
+        let remove = opcode::AsyncCancel::new(token)
             .build()
             .flags(squeue::Flags::SKIP_SUCCESS)
             .user_data(REMOVAL);
         if let Err(error) = self.push(&remove) {
             tracing::error!(%error, "the ring does not take a removal; a socket stays open");
         }
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        // The kernel takes a ring apart after its descriptor was closed, at leisure: a port would be taken until
+        // then. Each round lets go of at least one descriptor.
+        while self.has_work() {
+            self.wait(Some(Duration::ZERO), &mut |_| {})?;
+        }
+        Ok(())
     }
 
     fn has_work(&mut self) -> bool {

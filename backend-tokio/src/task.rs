@@ -33,6 +33,13 @@ impl Future for ConnectionTask {
     }
 }
 
+impl Drop for ConnectionTask {
+    /// A stop drops the tasks that are left, on a worker: their connections are cut, and counted.
+    fn drop(&mut self) {
+        worker::try_with(|worker| self.0.abort(worker));
+    }
+}
+
 /// Accepts until `draining` says so, and spawns a task for each connection.
 pub(crate) async fn accept(
     listener: Arc<Listener>,
@@ -67,6 +74,15 @@ pub(crate) async fn accept(
         drain.as_mut().poll(cx)
     })
     .await;
+    // The reactor may not have told yet of who came last.
+    worker::with(|worker| {
+        let listener = acceptor.listener.clone();
+        acceptor.finish(worker, |worker, fd| {
+            if let Some(task) = begin(&listener, worker, fd) {
+                spawn(task);
+            }
+        });
+    });
 }
 
 fn begin(listener: &Arc<Listener>, worker: &Worker, fd: OwnedFd) -> Option<ConnectionTask> {

@@ -46,6 +46,19 @@ pub(crate) fn with<T>(run: impl FnOnce(&mut Worker) -> T) -> T {
     })
 }
 
+/// Lends the current thread's worker, unless it is lent already or the thread is none.
+pub(crate) fn try_with(run: impl FnOnce(&mut Worker)) {
+    // A thread that ends has no worker any more.
+    let _ = WORKER.try_with(|worker| {
+        if let Ok(mut worker) = worker.try_borrow_mut()
+            && let Some(worker) = worker.as_mut()
+        {
+            worker.now = now();
+            run(worker);
+        }
+    });
+}
+
 #[expect(
     clippy::disallowed_methods,
     reason = "the one place where this backend asks the clock"

@@ -65,7 +65,8 @@ pub(crate) struct RunArgs {
     #[arg(long, default_value_t = 1)]
     pub(crate) load_cpu: usize,
 
-    /// Niceness of proxy and load alike; below 0 needs privilege. For a machine that others use too.
+    /// Niceness of proxy and load alike; below 0 needs privilege. For a machine that others use too. Under
+    /// `kernel.sched_autogroup_enabled` it counts within a session only, and /proc/self/autogroup between them.
     #[arg(long, allow_hyphen_values = true, value_parser = clap::value_parser!(i32).range(-20..=19))]
     pub(crate) nice: Option<i32>,
 

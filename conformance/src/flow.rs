@@ -101,8 +101,15 @@ impl<'a, P: Peer> Flow<'a, P> {
             }
             Received::Nothing => false,
             Received::End => {
-                assert!(self.shut, "the stream ended at byte {} by itself", self.received);
-                assert_eq!(self.received, self.length, "the end came before the last byte");
+                assert!(
+                    self.shut,
+                    "the stream ended at byte {} by itself",
+                    self.received
+                );
+                assert_eq!(
+                    self.received, self.length,
+                    "the end came before the last byte"
+                );
                 self.ended = true;
                 true
             }
@@ -133,7 +140,10 @@ pub fn pump<S: Stage>(stage: &S, flows: &mut [Flow<'_, S::Peer>]) {
         if moved {
             until = stage.now() + S::PATIENCE;
         } else if !stage.pass(until) {
-            let counts: Vec<_> = flows.iter().map(|flow| (flow.sent, flow.received)).collect();
+            let counts: Vec<_> = flows
+                .iter()
+                .map(|flow| (flow.sent, flow.received))
+                .collect();
             panic!("nothing moves any more; sent and received: {counts:?}");
         }
     }

@@ -11,6 +11,7 @@ mod flow;
 mod pattern;
 pub mod process;
 mod real;
+pub mod resources;
 mod scripted;
 mod stage;
 mod suite;

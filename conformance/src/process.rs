@@ -17,7 +17,10 @@ pub fn descriptors() -> usize {
 /// Bytes of resident memory.
 pub fn resident_bytes() -> u64 {
     let text = std::fs::read_to_string("/proc/self/statm").expect("/proc is mounted");
-    let pages = text.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok());
+    let pages = text
+        .split(' ')
+        .nth(1)
+        .and_then(|pages| pages.parse::<u64>().ok());
     pages.expect("the second field is a count") * rustix::param::page_size() as u64
 }
 

@@ -63,7 +63,6 @@ macro_rules! real_suite {
             drain_lets_connections_finish
             restart_on_the_same_port
             unix_sockets
-            urgent_byte
         }
     };
 }

@@ -59,7 +59,10 @@ pub fn settle<S: Stage>(stage: &S) {
         let present = |index: usize| {
             let core = cores[index];
             let arrived: u64 = core.taken_from.iter().map(|count| count.get()).sum();
-            let left: u64 = cores.iter().map(|other| other.taken_from[index].get()).sum();
+            let left: u64 = cores
+                .iter()
+                .map(|other| other.taken_from[index].get())
+                .sum();
             core.started.get() + arrived == core.ended.get() + left
         };
         (0..cores.len()).all(present).then_some(())

@@ -18,6 +18,9 @@ use crate::worker::Worker;
 /// Connections that one run accepts before others get their turn.
 pub const ACCEPT_BATCH_MAX: usize = 64;
 
+/// The most that a backlog holds (`listen(2)` takes 16 bits from us).
+const BACKLOG_MAX: usize = 65_536;
+
 /// How long accepting rests when the process or the system has no descriptor or memory left. Clients wait in the
 /// backlog meanwhile.
 pub const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
@@ -76,6 +79,20 @@ where
             }
         }
         true
+    }
+
+    /// Hands what waits in the backlog to `take`, whether or not the scheduler has heard of it, and stops listening.
+    ///
+    /// Clients that keep coming can't hold it up for longer than [`BACKLOG_MAX`] connections.
+    pub fn finish(self, worker: &mut Worker, mut take: impl FnMut(&mut Worker, OwnedFd)) {
+        for _ in 0..BACKLOG_MAX {
+            match accept(self.socket.transport()) {
+                Ok(Attempt::Done(Some(fd)) | Attempt::Drained(Some(fd))) => take(worker, fd),
+                Ok(Attempt::Done(None) | Attempt::Drained(None)) => {}
+                // An error here is a lack of descriptors, and there is no later to wait for.
+                Ok(Attempt::Blocked) | Err(_) => return,
+            }
+        }
     }
 
     fn pause(&self, worker: &Worker, error: &io::Error) {

@@ -16,7 +16,8 @@ use crate::runtime::{Runtime, Socket, Timer};
 use crate::transport::Transport;
 use crate::worker::Worker;
 
-/// How often a stalled connection is looked at for a reset of the side that is not being read.
+/// How often a side that is not being read, as the other one is stalled or as its end was read, is looked at for a
+/// reset.
 pub const STALL_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A client's connection and what is done for it.
@@ -111,8 +112,12 @@ impl<R: Runtime> Connection<R> {
         }
     }
 
-    /// Ends it now, with resets to both sides: for a stop that doesn't wait.
+    /// Ends it now, with resets to both sides: for a stop that doesn't wait. Nothing happens if it is over.
     pub fn abort(&mut self, worker: &mut Worker) {
+        if self.ended {
+            return;
+        }
+        self.settle(worker);
         self.reset_both();
         self.end(worker, Cause::Drain);
     }
@@ -165,13 +170,17 @@ impl<R: Runtime> Connection<R> {
             .idle_timeout
             .map(|timeout| self.last_byte_at + timeout);
         if idle_at.is_some_and(|at| at <= worker.now) {
+            if relay.holds_bytes() {
+                // An orderly end would tell the side that they are for that it has everything.
+                self.reset_both();
+            }
             return self.end(worker, Cause::IdleTimeout);
         }
-        if !relay.is_stalled() {
+        if !relay.has_unread_side() {
             self.stall_check_at = None;
         } else if self.stall_check_at.is_none_or(|at| at <= worker.now) {
             if self.stall_check_at.is_some()
-                && let Err(failure) = relay.check_stalled(&self.client, server)
+                && let Err(failure) = relay.check_unread(&self.client, server)
             {
                 return self.fail(worker, failure);
             }

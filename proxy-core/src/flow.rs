@@ -73,6 +73,11 @@ impl Flow {
         self.state.held()
     }
 
+    /// Whether the source is not being read: its bytes are held up, or its end was read.
+    pub(crate) const fn is_resting(&self) -> bool {
+        self.state.held() > 0 || self.state.is_ended()
+    }
+
     /// Whether nothing more will be done.
     pub(crate) const fn is_ended(&self) -> bool {
         self.state.is_ended()

@@ -85,19 +85,24 @@ impl Relay {
         self.up.spliced() + self.down.spliced()
     }
 
-    /// Whether a side that is slow, or stuck, holds up the other: then nothing is being read from the other, and
-    /// its reset would go unnoticed.
-    pub(crate) fn is_stalled(&self) -> bool {
+    /// Whether bytes are held for a side that is slow, or stuck.
+    pub(crate) fn holds_bytes(&self) -> bool {
         self.up.held() > 0 || self.down.held() > 0
     }
 
+    /// Whether a side is not being read, so that its reset would go unnoticed: because the other side holds it up,
+    /// or because its end was read before.
+    pub(crate) fn has_unread_side(&self) -> bool {
+        self.up.is_resting() || self.down.is_resting()
+    }
+
     /// Looks for a reset of a side that is not being read.
-    pub(crate) fn check_stalled<S: Socket>(&self, client: &S, server: &S) -> Result<(), Failure> {
+    pub(crate) fn check_unread<S: Socket>(&self, client: &S, server: &S) -> Result<(), Failure> {
         for (flow, socket, side) in [
             (&self.up, client, Side::Client),
             (&self.down, server, Side::Server),
         ] {
-            if flow.held() > 0 {
+            if flow.is_resting() {
                 socket
                     .transport()
                     .take_error()

@@ -1,5 +1,117 @@
-//! The conformance suite on a scripted socket, with no descriptor and no clock.
+//! The conformance suite on a scripted socket, with no descriptor and no clock, and what can be seen only there.
 
-use conformance::Scripted;
+use std::time::Duration;
+
+use conformance::{
+    Flow, Peer, Received, Scripted, Setup, Stage, elapse, pump, push_until_stuck, run, settle,
+    wait_within,
+};
+use proxy_core::STALL_CHECK_INTERVAL;
 
 conformance::suite!(scripted, Scripted);
+
+/// The idle timeout moves back with each byte, and the timer doesn't.
+#[test]
+fn idle_timer_is_set_lazily() {
+    run::<Scripted>(|| {
+        const TIMEOUT: Duration = Duration::from_secs(10);
+        const BYTES: u32 = 20_000;
+        let stage = Scripted::start(Setup {
+            idle_timeout: Some(TIMEOUT),
+            ..Setup::default()
+        });
+        let (client, server) = stage.pair();
+        for seed in 0..BYTES {
+            elapse(&stage, Duration::from_millis(1));
+            pump(&stage, &mut [Flow::new(&client, &server, seed.into(), 1)]);
+        }
+        // For the connect, and then each time that it fired: two timeouts have passed.
+        assert!(stage.timer_arms() <= 5, "set {} times", stage.timer_arms());
+        drop((client, server));
+        settle(&stage);
+    });
+}
+
+/// A stalled connection is looked at once an interval, however often its other direction runs.
+#[test]
+fn stalled_connection_is_looked_at_now_and_then() {
+    run::<Scripted>(|| {
+        let stage = Scripted::start(Setup::default());
+        let (client, server) = stage.pair();
+        let mut up = Flow::new(&client, &server, 1, 1_000_000);
+        push_until_stuck(&stage, &mut up);
+        let before = stage.timer_arms();
+        for seed in 0..1000 {
+            elapse(&stage, STALL_CHECK_INTERVAL / 100);
+            pump(&stage, &mut [Flow::new(&server, &client, seed, 1)]);
+        }
+        let arms = stage.timer_arms() - before;
+        assert!(
+            (9..=12).contains(&arms),
+            "set {arms} times in ten intervals"
+        );
+        pump(&stage, &mut [up]);
+        drop((client, server));
+        settle(&stage);
+    });
+}
+
+/// The reset of a side that isn't being read is passed on when the next look is due, and not later.
+#[test]
+fn reset_while_stalled_is_found_within_the_interval() {
+    run::<Scripted>(|| {
+        let stage = Scripted::start(Setup::default());
+        let (client, server) = stage.pair();
+        push_until_stuck(&stage, &mut Flow::new(&client, &server, 1, 1_000_000));
+        client.reset();
+        wait_within(&stage, STALL_CHECK_INTERVAL, "a reset", || {
+            server.is_reset().then_some(())
+        });
+        settle(&stage);
+    });
+}
+
+/// A connection that is dropped at whatever it is at resets both sides.
+#[test]
+fn dropped_connection_resets_both_sides() {
+    run::<Scripted>(|| {
+        let stage = Scripted::start(Setup::default());
+        let idle = stage.pair();
+        let stalled = stage.pair();
+        push_until_stuck(&stage, &mut Flow::new(&stalled.0, &stalled.1, 1, 1_000_000));
+        stage.drop_connections();
+        for peer in [&idle.0, &idle.1, &stalled.0, &stalled.1] {
+            assert!(peer.is_reset());
+        }
+        assert_eq!(idle.0.receive(&mut [0; 16]), Received::Reset);
+    });
+}
+
+/// A connection that is run by one worker and then by another is counted where it is.
+#[test]
+fn moves_are_counted() {
+    run::<Scripted>(|| {
+        let stage = Scripted::start(Setup {
+            workers: 3,
+            ..Setup::default()
+        });
+        let pairs: Vec<_> = (0..10).map(|_| stage.pair()).collect();
+        for (client, server) in &pairs {
+            pump(&stage, &mut [Flow::new(client, server, 1, 100_000)]);
+        }
+        let cores: Vec<_> = stage.cores().iter().collect();
+        let moves: u64 = cores
+            .iter()
+            .flat_map(|core| core.taken_from.iter().map(|count| count.get()))
+            .sum();
+        let polls: u64 = cores.iter().map(|core| core.polls.get()).sum();
+        assert!(moves <= polls);
+        let own =
+            |(index, core): (usize, &&proxy_core::metrics::CoreCells)| core.taken_from[index].get();
+        assert_eq!(cores.iter().enumerate().map(own).sum::<u64>(), 0);
+        drop(pairs);
+        settle(&stage);
+        let ended: u64 = cores.iter().map(|core| core.ended.get()).sum();
+        assert_eq!(ended, 10);
+    });
+}

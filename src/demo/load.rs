@@ -1,9 +1,9 @@
 //! The demo's load: a few heavy flows, and many light ones.
 
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::cell::{Cell, RefCell};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -166,7 +166,9 @@ async fn run_heavy(mut stream: TcpStream, tally: Rc<Tally>) -> io::Result<()> {
         let sent = write.write_all(&out);
         let received = async { read.read_exact(&mut back).await.map(drop) };
         tokio::try_join!(sent, received)?;
-        tally.heavy_bytes.set(tally.heavy_bytes.get() + HEAVY_BYTES as u64);
+        tally
+            .heavy_bytes
+            .set(tally.heavy_bytes.get() + HEAVY_BYTES as u64);
     }
 }
 
@@ -199,7 +201,10 @@ impl Tally {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "a client's thread, which is no worker")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a client's thread, which is no worker"
+)]
 fn now() -> Instant {
     Instant::now()
 }

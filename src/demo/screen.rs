@@ -13,7 +13,9 @@ const BAR_WIDTH: usize = 20;
 
 /// Introduces a scheduler.
 pub(crate) fn heading(name: &str, listener: SocketAddr, admin: SocketAddr, workers: usize) {
-    println!("{name}: {workers} workers, listening on {listener}, metrics at http://{admin}/metrics");
+    println!(
+        "{name}: {workers} workers, listening on {listener}, metrics at http://{admin}/metrics"
+    );
 }
 
 /// One line of bars. On a terminal it takes the place of the last one.

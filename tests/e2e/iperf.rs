@@ -2,46 +2,18 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
-use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
 
-use rustix::process::Signal;
 use serde_json::Value;
-use tempfile::TempDir;
 
 use crate::harness::bytes::{Hasher, MIB, receive, send};
-use crate::harness::child::{self, Child};
+use crate::harness::child;
 use crate::harness::config::forward;
-use crate::harness::port;
 use crate::harness::proxy::Proxy;
 use crate::harness::scheduler::{Scheduler, each_scheduler};
-use crate::harness::wait;
+use crate::service::iperf::Iperf;
 
 each_scheduler!(upload, download, parallel_both_ways, file_contents);
-
-struct Iperf {
-    address: SocketAddr,
-    _child: Child,
-    directory: TempDir,
-}
-
-impl Iperf {
-    fn start(arguments: &[&str]) -> Self {
-        let directory = tempfile::tempdir().expect("directory");
-        let port = port::free();
-        let mut command = Command::new(child::program("iperf3"));
-        command
-            .current_dir(directory.path())
-            .args(["-s", "--forceflush", "-p", &port.to_string()]);
-        let child = Child::spawn(command.args(arguments), Signal::KILL);
-        wait::until("iperf3 is ready", || child.log().contains("listening"));
-        Self {
-            address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
-            _child: child,
-            directory,
-        }
-    }
-}
 
 /// Runs a client through the proxy and returns its report.
 fn run(scheduler: Scheduler, iperf: &Iperf, arguments: &[&str]) -> Value {

@@ -87,14 +87,32 @@ fn hangs_then_next(scheduler: Scheduler) {
     assert_failures_grow_to(&proxy, &silent.address, "timeout", 1.0);
 }
 
+/// A reset that comes while the proxy still looks at the result of its connect is a failed connect, of which
+/// the client's orderly end says nothing and the counter all; any later one is passed on.
 fn resets_at_once(scheduler: Scheduler) {
     let resetting = Server::bind().serve(peer::reset);
-    let proxy = Proxy::start(scheduler, &forward(&[&resetting.address().to_string()]));
-    for _ in 0..50 {
-        let end = peer::end_of(&mut proxy.connect("main"));
-        assert_eq!(end, Some(ErrorKind::ConnectionReset));
-    }
+    let server = resetting.address().to_string();
+    let proxy = Proxy::start(scheduler, &forward(&[&server]));
+    let ends: Vec<_> = (0..50)
+        .map(|_| match TcpStream::connect(proxy.address("main")) {
+            Ok(mut client) => peer::end_of(&mut client),
+            // Passed on so soon that the client hasn't returned from its own connect.
+            Err(error) => Some(error.kind()),
+        })
+        .collect();
+    let orderly = ends.iter().filter(|end| end.is_none()).count();
+    let passed_on = ends
+        .iter()
+        .filter(|end| **end == Some(ErrorKind::ConnectionReset))
+        .count();
+    assert_eq!(passed_on + orderly, 50, "{ends:?}");
     assert_no_connection_left(&proxy);
+    let metrics = proxy.metrics();
+    let failed = [("server", server.as_str()), ("reason", "reset")];
+    let failed = metrics.get("corelane_upstream_connect_failures_total", &failed);
+    let reset = [("listener", "main"), ("cause", "server_reset")];
+    let reset = metrics.get("corelane_listener_ended_total", &reset);
+    assert_eq!((failed, reset), (orderly as f64, passed_on as f64));
 }
 
 fn closes_at_once(scheduler: Scheduler) {

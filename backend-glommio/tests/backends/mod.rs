@@ -6,11 +6,15 @@ use backend_glommio::{Options, Readiness};
 use conformance::Backend;
 use proxy_core::plan::{Plan, Running};
 
+/// Glommio 0.9 never closes the eventfd of an executor, be it one that did nothing.
+const EXECUTOR_DESCRIPTORS_KEPT: usize = 1;
+
 /// Over whatever source of readiness is best here: io_uring, on a kernel that has what it takes.
 pub(crate) enum Glommio {}
 
 impl Backend for Glommio {
     const SOCKET_A_WORKER: bool = true;
+    const DESCRIPTORS_KEPT_A_WORKER: usize = EXECUTOR_DESCRIPTORS_KEPT;
 
     fn unavailable() -> Option<String> {
         unavailable()
@@ -26,6 +30,7 @@ pub(crate) enum Epoll {}
 
 impl Backend for Epoll {
     const SOCKET_A_WORKER: bool = true;
+    const DESCRIPTORS_KEPT_A_WORKER: usize = EXECUTOR_DESCRIPTORS_KEPT;
 
     fn unavailable() -> Option<String> {
         unavailable()

@@ -51,8 +51,12 @@ pub fn one_byte_writes<S: Stage>() {
     pump(
         &stage,
         &mut [
-            Flow::new(&client, &server, 1, LENGTH).with_chunk(1).with_end(),
-            Flow::new(&server, &client, 2, LENGTH).with_chunk(1).with_end(),
+            Flow::new(&client, &server, 1, LENGTH)
+                .with_chunk(1)
+                .with_end(),
+            Flow::new(&server, &client, 2, LENGTH)
+                .with_chunk(1)
+                .with_end(),
         ],
     );
     assert_eq!(Counts(&stage).bytes(), (LENGTH, LENGTH));

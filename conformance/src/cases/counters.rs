@@ -66,17 +66,15 @@ pub(crate) fn expect_reset<S: Stage>(stage: &S, peer: &S::Peer) {
     expect_reset_within(stage, S::PATIENCE, peer);
 }
 
-pub(crate) fn expect_reset_within<S: Stage>(
-    stage: &S,
-    limit: std::time::Duration,
-    peer: &S::Peer,
-) {
+pub(crate) fn expect_reset_within<S: Stage>(stage: &S, limit: std::time::Duration, peer: &S::Peer) {
     let mut chunk = [0; 4096];
-    let last = wait_within(stage, limit, "a reset", || loop {
-        match peer.receive(&mut chunk) {
-            Received::Bytes(_) => {}
-            Received::Nothing => return None,
-            last => return Some(last),
+    let last = wait_within(stage, limit, "a reset", || {
+        loop {
+            match peer.receive(&mut chunk) {
+                Received::Bytes(_) => {}
+                Received::Nothing => return None,
+                last => return Some(last),
+            }
         }
     });
     assert_eq!(last, Received::Reset);

@@ -13,7 +13,9 @@ pub fn fairness<S: Stage>() {
     });
     let (bulk_client, bulk_server) = stage.pair();
     let flood = stage.flood(bulk_client, bulk_server);
-    wait(&stage, "the flood flows", || (flood.bytes() > 0).then_some(()));
+    wait(&stage, "the flood flows", || {
+        (flood.bytes() > 0).then_some(())
+    });
     let (client, server) = stage.pair();
     let before = flood.bytes();
     for trip in 0..100 {

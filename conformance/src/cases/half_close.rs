@@ -13,8 +13,14 @@ const QUESTION_BYTES: u64 = 1_000;
 pub fn half_close_client_first<S: Stage>() {
     let stage = S::start(Setup::default());
     let (client, server) = stage.pair();
-    pump(&stage, &mut [Flow::new(&client, &server, 1, QUESTION_BYTES).with_end()]);
-    pump(&stage, &mut [Flow::new(&server, &client, 2, S::BULK_BYTES).with_end()]);
+    pump(
+        &stage,
+        &mut [Flow::new(&client, &server, 1, QUESTION_BYTES).with_end()],
+    );
+    pump(
+        &stage,
+        &mut [Flow::new(&server, &client, 2, S::BULK_BYTES).with_end()],
+    );
     finished(&stage, QUESTION_BYTES, S::BULK_BYTES);
 }
 
@@ -22,8 +28,14 @@ pub fn half_close_client_first<S: Stage>() {
 pub fn half_close_server_first<S: Stage>() {
     let stage = S::start(Setup::default());
     let (client, server) = stage.pair();
-    pump(&stage, &mut [Flow::new(&server, &client, 1, QUESTION_BYTES).with_end()]);
-    pump(&stage, &mut [Flow::new(&client, &server, 2, S::BULK_BYTES).with_end()]);
+    pump(
+        &stage,
+        &mut [Flow::new(&server, &client, 1, QUESTION_BYTES).with_end()],
+    );
+    pump(
+        &stage,
+        &mut [Flow::new(&client, &server, 2, S::BULK_BYTES).with_end()],
+    );
     finished(&stage, S::BULK_BYTES, QUESTION_BYTES);
 }
 
@@ -42,12 +54,16 @@ pub fn half_close_both_at_once<S: Stage>() {
     settle(&stage);
 }
 
-/// The last bytes and the end come as one event: a scheduler that takes the short read for "nothing is left"
-/// must not forget the end with it.
+/// The last bytes and the end come as one event, as the worker is busy with something else meanwhile: a scheduler
+/// that takes the short read for "nothing is left" must not forget the end with it.
 pub fn end_that_comes_with_the_last_bytes<S: Stage>() {
-    let stage = S::start(Setup::default());
-    let rounds = if S::ROUNDS == 1 { 200 } else { 20 };
-    for round in 1..=rounds {
+    let stage = S::start(Setup {
+        workers: 1,
+        ..Setup::default()
+    });
+    let (source, sink) = stage.pair();
+    let flood = stage.flood(source, sink);
+    for round in 1..=100 / S::ROUNDS {
         let (client, server) = stage.pair();
         let mut up = Flow::new(&client, &server, 1, 100).with_end();
         // The bytes, and right behind them the end.
@@ -58,6 +74,7 @@ pub fn end_that_comes_with_the_last_bytes<S: Stage>() {
         pump(&stage, &mut [down]);
         Counts(&stage).expect_ended(Cause::Finished, round);
     }
+    drop(flood);
     settle(&stage);
 }
 

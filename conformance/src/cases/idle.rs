@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use proxy_core::metrics::Cause;
 
-use super::counters::expect_reset_within;
 use super::Counts;
+use super::counters::expect_reset_within;
 use crate::flow::{Flow, pump, push_until_stuck};
 use crate::stage::{Peer, Received, Setup, Stage};
 use crate::wait::{elapse, settle, wait_within};
@@ -25,12 +25,15 @@ pub fn idle_connection_ends<S: Stage>() {
     pump(&stage, &mut [Flow::new(&client, &server, 1, 100)]);
     let silent_at = stage.now();
     for peer in [&client, &server] {
-        let last = wait_within(&stage, S::PATIENCE + TIMEOUT, "both sides are closed", || {
-            match peer.receive(&mut [0; 16]) {
+        let last = wait_within(
+            &stage,
+            S::PATIENCE + TIMEOUT,
+            "both sides are closed",
+            || match peer.receive(&mut [0; 16]) {
                 Received::Nothing => None,
                 last => Some(last),
-            }
-        });
+            },
+        );
         assert_eq!(last, Received::End);
     }
     // The last byte passed the proxy before it was seen here, by less than a tick of the stage.
@@ -70,9 +73,12 @@ pub fn idle_timeout_while_stalled_is_a_reset<S: Stage>() {
     let stage = with_timeout::<S>(TIMEOUT);
     let (client, server) = stage.pair();
     push_until_stuck(&stage, &mut Flow::new(&client, &server, 1, 1 << 40));
-    wait_within(&stage, S::PATIENCE + TIMEOUT, "the connection is given up", || {
-        (stage.listener().connections() == 0).then_some(())
-    });
+    wait_within(
+        &stage,
+        S::PATIENCE + TIMEOUT,
+        "the connection is given up",
+        || (stage.listener().connections() == 0).then_some(()),
+    );
     expect_reset_within(&stage, S::PATIENCE, &server);
     Counts(&stage).expect_ended(Cause::IdleTimeout, 1);
     settle(&stage);

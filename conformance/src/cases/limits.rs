@@ -45,13 +45,18 @@ pub fn stop_cuts_connections<S: Stage>() {
     let (busy, busy_server) = stage.pair();
     pump(&stage, &mut [Flow::new(&busy, &busy_server, 1, 1000)]);
     let (half, half_server) = stage.pair();
-    pump(&stage, &mut [Flow::new(&half, &half_server, 1, 1000).with_end()]);
+    pump(
+        &stage,
+        &mut [Flow::new(&half, &half_server, 1, 1000).with_end()],
+    );
     stage.stop();
     for peer in [&idle, &idle_server, &busy, &busy_server, &half] {
         expect_reset(&stage, peer);
     }
     // To a side that has its end already, only the silence is cut.
-    wait(&stage, "the server learns of it", || half_server.is_reset().then_some(()));
+    wait(&stage, "the server learns of it", || {
+        half_server.is_reset().then_some(())
+    });
     Counts(&stage).expect_ended(Cause::Drain, 3);
     settle(&stage);
 }

@@ -85,16 +85,18 @@ pub fn answer_then_reset<S: Stage>() {
     server.reset();
     let mut received = 0;
     let mut chunk = vec![0; 64 * 1024];
-    wait(&stage, "a reset", || loop {
-        match client.receive(&mut chunk) {
-            Received::Bytes(count) => {
-                let wrong = crate::first_difference(2, received, &chunk[..count]);
-                assert_eq!(wrong, None, "the byte at this position is wrong");
-                received += count as u64;
+    wait(&stage, "a reset", || {
+        loop {
+            match client.receive(&mut chunk) {
+                Received::Bytes(count) => {
+                    let wrong = crate::first_difference(2, received, &chunk[..count]);
+                    assert_eq!(wrong, None, "the byte at this position is wrong");
+                    received += count as u64;
+                }
+                Received::Nothing => return None,
+                Received::End => panic!("a cut answer ended in order, after {received} bytes"),
+                Received::Reset => return Some(()),
             }
-            Received::Nothing => return None,
-            Received::End => panic!("a cut answer ended in order, after {received} bytes"),
-            Received::Reset => return Some(()),
         }
     });
     Counts(&stage).expect_ended(Cause::ServerReset, 1);
@@ -120,7 +122,10 @@ fn expect_cut<S: Stage>(stage: &S, peer: &S::Peer) {
 }
 
 fn wait_for_cut<S: Stage>(stage: &S, peer: &S::Peer) {
-    wait_within(stage, STALL_CHECK_INTERVAL + SLACK, "a reset without a byte", || {
-        peer.is_reset().then_some(())
-    });
+    wait_within(
+        stage,
+        STALL_CHECK_INTERVAL + SLACK,
+        "a reset without a byte",
+        || peer.is_reset().then_some(()),
+    );
 }

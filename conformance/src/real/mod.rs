@@ -25,6 +25,9 @@ pub trait Backend {
     /// Whether each worker accepts from a socket of its own.
     const SOCKET_A_WORKER: bool;
 
+    /// Descriptors that the scheduler's library keeps for each worker after its end, whatever the proxy does.
+    const DESCRIPTORS_KEPT_A_WORKER: usize = 0;
+
     /// Why it can't be started here.
     fn unavailable() -> Option<String> {
         None
@@ -66,8 +69,13 @@ pub trait RealStage: Stage {
     /// # Errors
     /// What `connect(2)` returns.
     fn try_connect(&self) -> io::Result<Self::Peer>;
-    /// Sends a byte of urgent data.
-    fn send_urgent(peer: &Self::Peer, byte: &[u8; 1]);
+}
+
+impl<B> Real<B> {
+    /// The socket on which a server listens, for a thread that accepts in the case's place.
+    pub(crate) fn server_socket(&self, server: usize) -> socket2::Socket {
+        self.servers[server].socket()
+    }
 }
 
 impl<B: Backend> RealStage for Real<B> {
@@ -130,10 +138,6 @@ impl<B: Backend> RealStage for Real<B> {
 
     fn try_connect(&self) -> io::Result<RealPeer> {
         RealPeer::connect(&self.address)
-    }
-
-    fn send_urgent(peer: &RealPeer, byte: &[u8; 1]) {
-        peer.send_urgent(byte);
     }
 }
 

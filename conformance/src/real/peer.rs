@@ -16,7 +16,9 @@ pub struct RealPeer(Socket);
 
 impl RealPeer {
     pub(crate) fn new(socket: Socket) -> Self {
-        socket.set_nonblocking(true).expect("a socket can be non-blocking");
+        socket
+            .set_nonblocking(true)
+            .expect("a socket can be non-blocking");
         // Unix sockets have no such delay.
         let _ = socket.set_tcp_nodelay(true);
         Self(socket)
@@ -30,11 +32,6 @@ impl RealPeer {
         let socket = Socket::new(domain, Type::STREAM.cloexec(), None)?;
         socket.connect(&address)?;
         Ok(Self::new(socket))
-    }
-
-    pub(crate) fn send_urgent(&self, byte: &[u8; 1]) {
-        let sent = self.0.send_out_of_band(byte);
-        assert_eq!(sent.expect("there is room"), 1);
     }
 
     pub(crate) fn socket(&self) -> &Socket {
@@ -63,7 +60,9 @@ impl Peer for RealPeer {
     }
 
     fn shutdown_write(&self) {
-        self.0.shutdown(Shutdown::Write).expect("the stream is open");
+        self.0
+            .shutdown(Shutdown::Write)
+            .expect("the stream is open");
     }
 
     fn is_reset(&self) -> bool {
@@ -73,6 +72,8 @@ impl Peer for RealPeer {
     }
 
     fn reset(self) {
-        self.0.set_linger(Some(Duration::ZERO)).expect("a socket can linger");
+        self.0
+            .set_linger(Some(Duration::ZERO))
+            .expect("a socket can linger");
     }
 }

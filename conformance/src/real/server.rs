@@ -41,7 +41,9 @@ impl Server {
         };
         let listener = Socket::new(domain, Type::STREAM.cloexec(), None).expect("a socket");
         listener.bind(&address).expect("a port");
-        listener.set_nonblocking(true).expect("a socket can be non-blocking");
+        listener
+            .set_nonblocking(true)
+            .expect("a socket can be non-blocking");
         let mut fillers = Vec::new();
         match kind {
             // Bound all the same, so that nobody else gets the port.
@@ -67,6 +69,11 @@ impl Server {
         }
     }
 
+    pub(crate) fn socket(&self) -> Socket {
+        let listener = self.listener.as_ref().expect("the server listens");
+        listener.try_clone().expect("a descriptor")
+    }
+
     pub(crate) fn accept(&self) -> Option<RealPeer> {
         match self.listener.as_ref()?.accept() {
             Ok((socket, _)) => Some(RealPeer::new(socket)),
@@ -86,7 +93,9 @@ impl Drop for Server {
 
 fn fill(domain: Domain, listener: &Socket) -> Socket {
     let filler = Socket::new(domain, Type::STREAM.cloexec(), None).expect("a socket");
-    filler.set_nonblocking(true).expect("a socket can be non-blocking");
+    filler
+        .set_nonblocking(true)
+        .expect("a socket can be non-blocking");
     // The first ones are connected, the rest waits for ever.
     let _ = filler.connect(&listener.local_addr().expect("it is bound"));
     filler
@@ -97,7 +106,10 @@ fn address_of(listener: &Socket) -> ServerAddress {
     match address.as_socket() {
         Some(address) => ServerAddress::Tcp(address),
         None => ServerAddress::Unix(
-            address.as_pathname().map(PathBuf::from).expect("it was bound to a path"),
+            address
+                .as_pathname()
+                .map(PathBuf::from)
+                .expect("it was bound to a path"),
         ),
     }
 }

@@ -40,7 +40,10 @@ impl Kernel {
             room,
             ends: Vec::new(),
             events: VecDeque::new(),
-            servers: servers.iter().map(|&kind| (kind, VecDeque::new())).collect(),
+            servers: servers
+                .iter()
+                .map(|&kind| (kind, VecDeque::new()))
+                .collect(),
             turn_received: 0,
         }
     }
@@ -52,7 +55,8 @@ impl Kernel {
     /// A connection. The first end is the proxy's.
     pub(super) fn connection(&mut self) -> (EndId, EndId) {
         let (near, far) = (self.ends.len(), self.ends.len() + 1);
-        self.ends.push(End::new(far, self.room, Some(Watch::default())));
+        self.ends
+            .push(End::new(far, self.room, Some(Watch::default())));
         self.ends.push(End::new(near, self.room, None));
         (near, far)
     }
@@ -104,7 +108,11 @@ impl Kernel {
         let there = self.ends[other].room - self.ends[other].inbox.len();
         let mut room = there.min(bytes.len());
         if watched && room > 0 {
-            room = if self.dice.mischief(10) { 0 } else { self.dice.up_to(room) };
+            room = if self.dice.mischief(10) {
+                0
+            } else {
+                self.dice.up_to(room)
+            };
         }
         self.ends[other].inbox.extend(&bytes[..room]);
         if room > 0 {
@@ -118,15 +126,23 @@ impl Kernel {
             // It was mischief: the room that there is comes to light later.
             self.note_room(id);
         }
-        Ok(if room == 0 { Attempt::Blocked } else { Attempt::Drained(room) })
+        Ok(if room == 0 {
+            Attempt::Blocked
+        } else {
+            Attempt::Drained(room)
+        })
     }
 
-    pub(super) fn receive(&mut self, id: EndId, buffer: &mut [u8]) -> Result<Attempt<usize>, Errno> {
-        let end = &mut self.ends[id];
-        let watched = end.watch.is_some();
-        if end.is_fountain && !end.cut {
+    pub(super) fn receive(
+        &mut self,
+        id: EndId,
+        buffer: &mut [u8],
+    ) -> Result<Attempt<usize>, Errno> {
+        let watched = self.ends[id].watch.is_some();
+        if self.ends[id].is_fountain && !self.ends[self.ends[id].other].closed {
             return Ok(Attempt::Done(self.count_received(buffer.len())));
         }
+        let end = &mut self.ends[id];
         if end.inbox.is_empty() {
             // An end that has arrived comes before a reset that followed it.
             return if end.ended {
@@ -180,7 +196,10 @@ impl Kernel {
     }
 
     pub(super) fn take_error(&mut self, id: EndId) -> io::Result<()> {
-        self.ends[id].error.take().map_or(Ok(()), |errno| Err(errno.into()))
+        self.ends[id]
+            .error
+            .take()
+            .map_or(Ok(()), |errno| Err(errno.into()))
     }
 
     /// Closes an end: with a reset, where the owner asked for it or had not received everything.
@@ -212,7 +231,11 @@ impl Kernel {
     fn cut(&mut self, id: EndId) {
         let end = &mut self.ends[id];
         end.cut = true;
-        end.error = Some(if end.ended { Errno::PIPE } else { Errno::CONNRESET });
+        end.error = Some(if end.ended {
+            Errno::PIPE
+        } else {
+            Errno::CONNRESET
+        });
         self.note(id, Event::RESET);
     }
 

@@ -23,8 +23,8 @@ use proxy_core::{
 };
 
 use self::kernel::Kernel;
-pub use self::peer::ScriptedPeer;
 use self::peer::ScriptedFlood;
+pub use self::peer::ScriptedPeer;
 use self::socket::Handle;
 use crate::stage::{ServerKind, Setup, Stage};
 

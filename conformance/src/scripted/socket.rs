@@ -88,13 +88,17 @@ impl ScriptedTransport {
         let mut kernel = self.kernel.borrow_mut();
         let task = kernel.tasks.current;
         let watch = kernel.end(self.end).watch.as_mut();
-        watch.expect("the proxy's ends are watched").check(interest, task)
+        watch
+            .expect("the proxy's ends are watched")
+            .check(interest, task)
     }
 
     fn forget(&self, interest: Interest) {
         let mut kernel = self.kernel.borrow_mut();
         let watch = kernel.end(self.end).watch.as_mut();
-        watch.expect("the proxy's ends are watched").forget(interest);
+        watch
+            .expect("the proxy's ends are watched")
+            .forget(interest);
     }
 }
 

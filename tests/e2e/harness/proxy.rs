@@ -38,10 +38,14 @@ impl Proxy {
 
     /// As [`Proxy::start`], with more lines for `[runtime]`.
     pub(crate) fn start_with(scheduler: Scheduler, runtime: &str, routes: &str) -> Self {
+        Self::start_file(&configuration(scheduler, runtime, routes))
+    }
+
+    /// Starts the proxy with this whole configuration.
+    pub(crate) fn start_file(configuration: &str) -> Self {
         let directory = tempfile::tempdir().expect("temporary directory");
         let file = directory.path().join("corelane.toml");
-        fs::write(&file, configuration(scheduler, runtime, routes))
-            .expect("write the configuration");
+        fs::write(&file, configuration).expect("write the configuration");
         let (mut child, stdout) = Child::spawn_piped(command().arg("run").arg(&file), Signal::KILL);
         let (lines_in, lines) = mpsc::channel();
         // Reads to the end: the proxy must never wait for a reader of its output.
@@ -142,7 +146,9 @@ pub(crate) fn configuration(scheduler: Scheduler, runtime: &str, routes: &str) -
         .map_or(1, usize::from)
         .min(CORES);
     let chosen = scheduler.runtime_toml();
-    format!("{chosen}cores = {cores}\n{runtime}\n[admin]\nlisten = \"127.0.0.1:0\"\n\n{routes}")
+    format!(
+        "[runtime]\n{chosen}cores = {cores}\n{runtime}\n[admin]\nlisten = \"127.0.0.1:0\"\n\n{routes}"
+    )
 }
 
 fn admin_address(url: &str) -> SocketAddr {

@@ -1,7 +1,9 @@
 //! The schedulers under test, and the macro that makes each test run under every one of them.
 
 use std::sync::OnceLock;
+use std::thread;
 
+use rustix::io::Errno;
 use rustix::io_uring::{io_uring_params, io_uring_setup};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,15 +14,24 @@ pub(crate) enum Scheduler {
 }
 
 impl Scheduler {
-    /// The `[runtime]` lines that choose this scheduler.
+    /// The lines of `[runtime]` that choose this scheduler.
     pub(crate) fn runtime_toml(self) -> &'static str {
         match self {
-            Self::Glommio => "[runtime]\nscheduler = \"glommio\"\n",
-            Self::WorkStealing => {
-                "[runtime]\nscheduler = \"tokio\"\ntokio.mode = \"work-stealing\"\n"
-            }
-            Self::PerCore => "[runtime]\nscheduler = \"tokio\"\ntokio.mode = \"per-core\"\n",
+            Self::Glommio => "scheduler = \"glommio\"\n",
+            Self::WorkStealing => "scheduler = \"tokio\"\ntokio.mode = \"work-stealing\"\n",
+            Self::PerCore => "scheduler = \"tokio\"\ntokio.mode = \"per-core\"\n",
         }
+    }
+
+    /// `configuration`, whose scheduler is "auto", with this one instead.
+    pub(crate) fn choose_in(self, configuration: &str) -> String {
+        let without_mode = configuration
+            .lines()
+            .filter(|line| !line.starts_with("[runtime.tokio]"));
+        let without_mode = without_mode.filter(|line| !line.starts_with("mode = "));
+        let rest = without_mode.collect::<Vec<_>>().join("\n");
+        assert!(rest.contains(AUTO), "no {AUTO} in it");
+        rest.replace(AUTO, self.runtime_toml())
     }
 
     /// False, and says why, where the kernel or a container's seccomp profile refuses io_uring.
@@ -33,14 +44,22 @@ impl Scheduler {
     }
 }
 
-fn io_uring_refusal() -> Option<rustix::io::Errno> {
-    static REFUSAL: OnceLock<Option<rustix::io::Errno>> = OnceLock::new();
+/// On a thread of its own: the kernel takes a ring down by interrupting the thread that made it, and a read
+/// with a timeout doesn't go on after that.
+fn io_uring_refusal() -> Option<Errno> {
+    static REFUSAL: OnceLock<Option<Errno>> = OnceLock::new();
     *REFUSAL.get_or_init(|| {
-        let mut params = io_uring_params::default();
-        // SAFETY: `params` is zeroed, valid and outlives the call; the ring is closed at once, unused.
-        unsafe { io_uring_setup(2, &mut params) }.err()
+        let probe = thread::spawn(|| {
+            let mut params = io_uring_params::default();
+            // SAFETY: `params` is zeroed, valid and outlives the call; the ring is closed at once, unused.
+            unsafe { io_uring_setup(2, &mut params) }.err()
+        });
+        probe.join().expect("probe")
     })
 }
+
+/// How an example leaves the choice to the machine.
+const AUTO: &str = "scheduler = \"auto\"";
 
 /// For each function `name(Scheduler)` of the module: the tests `name::glommio`, `name::work_stealing` and
 /// `name::per_core`.

@@ -1,0 +1,87 @@
+//! The files of config/examples, with the addresses of this test's services in them.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::path::Path;
+
+use crate::harness::bytes::digest;
+use crate::harness::http;
+use crate::harness::proxy::Proxy;
+use crate::harness::scheduler::{Scheduler, each_scheduler};
+use crate::service::nginx::Nginx;
+use crate::service::postgres::{Postgres, query};
+use crate::service::redis::{Client, Redis};
+
+each_scheduler!(echo, redis, postgres, web);
+
+/// Starts the proxy with the example `name` after these replacements, each of which must find its text.
+fn start(scheduler: Scheduler, name: &str, replacements: &[(&str, &str)]) -> Proxy {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/examples");
+    let mut text = fs::read_to_string(examples.join(name)).expect("the example");
+    let mut replace = |from: &str, to: &str| {
+        assert!(text.contains(from), "{name} has no {from} any more");
+        text = text.replace(from, to);
+    };
+    replace("listen = \"127.0.0.1:9600\"", "listen = \"127.0.0.1:0\"");
+    for (from, to) in replacements {
+        replace(from, to);
+    }
+    Proxy::start_file(&scheduler.choose_in(&text))
+}
+
+fn echo(scheduler: Scheduler) {
+    let proxy = start(scheduler, "echo.toml", &[("127.0.0.1:7000", "127.0.0.1:0")]);
+    let mut client = proxy.connect("echo");
+    client.write_all(b"hello").expect("send");
+    let mut answer = [0; 5];
+    client.read_exact(&mut answer).expect("receive");
+    assert_eq!(&answer, b"hello");
+}
+
+fn redis(scheduler: Scheduler) {
+    let redis = Redis::start();
+    let server = redis.address.to_string();
+    let replacements = [
+        ("\"127.0.0.1:16379", "\"127.0.0.1:0"),
+        ("127.0.0.1:6379", &server),
+    ];
+    let proxy = start(scheduler, "redis.toml", &replacements);
+    let mut client = Client::connect(&proxy, "redis");
+    client.request(&[b"PING"]);
+    assert_eq!(client.line(), "+PONG");
+}
+
+fn postgres(scheduler: Scheduler) {
+    let postgres = Postgres::start();
+    let server = postgres.address.to_string();
+    let replacements = [
+        ("127.0.0.1:15432", "127.0.0.1:0"),
+        // Not every machine has IPv6.
+        ("[::1]:15432", "127.0.0.2:0"),
+        ("127.0.0.1:5432", &server),
+    ];
+    let proxy = start(scheduler, "postgres.toml", &replacements);
+    assert_eq!(query(proxy.address("postgres"), "SELECT 6 * 7"), "42");
+}
+
+fn web(scheduler: Scheduler) {
+    let (first, second) = (Nginx::start(), Nginx::start());
+    let files = [
+        first.write_file("file", 100_001),
+        second.write_file("file", 200_002),
+    ];
+    let servers = [first.address.to_string(), second.address.to_string()];
+    let replacements = [
+        ("\"127.0.0.1:18080", "\"127.0.0.1:0"),
+        ("127.0.0.1:8081", &servers[0]),
+        ("127.0.0.1:8082", &servers[1]),
+    ];
+    let proxy = start(scheduler, "web.toml", &replacements);
+    for _ in 0..20 {
+        let response = http::get(proxy.address("web"), "/file");
+        assert!(
+            files.contains(&digest(&response.body)),
+            "a body that neither server has"
+        );
+    }
+}
