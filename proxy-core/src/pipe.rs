@@ -33,6 +33,35 @@ impl Pipe {
     }
 }
 
+impl Pipe {
+    /// Puts bytes in, as far as there is room: for transports that are not sockets.
+    ///
+    /// # Errors
+    /// What `write(2)` returns; `WouldBlock` when it is full.
+    pub fn put(&self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(rustix::io::write(&self.write, bytes)?)
+    }
+
+    /// Copies the first bytes without taking them: for transports that are not sockets.
+    ///
+    /// # Errors
+    /// What `tee(2)` and `read(2)` return; `WouldBlock` when it is empty.
+    pub fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let copy = Self::open()?;
+        let flags = rustix::pipe::SpliceFlags::NONBLOCK;
+        let count = rustix::pipe::tee(&self.read, &copy.write, buffer.len(), flags)?;
+        Ok(rustix::io::read(&copy.read, &mut buffer[..count])?)
+    }
+
+    /// Takes bytes out: for transports that are not sockets.
+    ///
+    /// # Errors
+    /// What `read(2)` returns; `WouldBlock` when it is empty.
+    pub fn take(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        Ok(rustix::io::read(&self.read, buffer)?)
+    }
+}
+
 /// One worker's pipes.
 #[derive(Debug, Default)]
 pub(crate) struct Pipes {
