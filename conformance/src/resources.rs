@@ -1,5 +1,5 @@
 //! What a proxy takes from the process and gives back. Each of these counts what the whole process holds, so it
-//! runs [`alone`](crate::process::alone), in a test binary where nothing else does.
+//! runs [`alone`], in a test binary where nothing else does.
 
 mod endurance;
 mod exhaustion;

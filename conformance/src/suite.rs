@@ -32,6 +32,7 @@ macro_rules! suite {
             end_that_comes_with_the_last_bytes
             reset_by_client
             reset_by_server
+            reset_found_by_sending
             reset_by_client_while_it_is_stalled
             reset_by_server_while_it_is_stalled
             reset_after_half_close

@@ -83,7 +83,7 @@ where
 
     /// Hands what waits in the backlog to `take`, whether or not the scheduler has heard of it, and stops listening.
     ///
-    /// Clients that keep coming can't hold it up for longer than [`BACKLOG_MAX`] connections.
+    /// Clients that keep coming can't hold it up for longer than `BACKLOG_MAX` connections.
     pub fn finish(self, worker: &mut Worker, mut take: impl FnMut(&mut Worker, OwnedFd)) {
         for _ in 0..BACKLOG_MAX {
             match accept(self.socket.transport()) {

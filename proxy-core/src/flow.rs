@@ -42,6 +42,14 @@ pub(crate) enum Turn {
     Spent,
 }
 
+/// What to do at the end of the source's stream.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OnEnd {
+    PassOn,
+    /// The source was reset: a socket that has said so once looks like one at the end of its stream.
+    Ignore,
+}
+
 /// Which end of a direction failed.
 pub(crate) enum End {
     Source(io::Error),
@@ -90,6 +98,7 @@ impl Flow {
         buffers: &mut Buffers,
         source: &S,
         destination: &S,
+        on_end: OnEnd,
     ) -> Result<Turn, End> {
         let begin = self.state.forwarded();
         let mut steps = 0;
@@ -108,6 +117,7 @@ impl Flow {
                     }
                 }
                 Step::Send => self.send_held(cx, buffers, destination),
+                Step::ShutDown if on_end == OnEnd::Ignore => return Ok(Turn::Waiting),
                 Step::ShutDown => match destination.transport().shutdown_write() {
                     Ok(()) => {
                         self.state.on_shut_down();

@@ -4,7 +4,7 @@ use std::io;
 use std::task::Context;
 
 use crate::buffer::Buffers;
-use crate::flow::{End, Flow, Turn};
+use crate::flow::{End, Flow, OnEnd, Turn};
 use crate::runtime::Socket;
 use crate::transport::Transport;
 
@@ -125,20 +125,20 @@ impl Relay {
         client: &S,
         server: &S,
     ) -> State {
-        let up = match self.up.poll(cx, buffers, client, server) {
+        let up = match self.up.poll(cx, buffers, client, server, OnEnd::PassOn) {
             Ok(up) => up,
             Err(End::Source(error)) => return failed(Side::Client, error),
             Err(End::Destination(error)) => {
                 // The server may have answered before it reset: what it said is still to be read.
-                let _ = self.down.poll(cx, buffers, server, client);
+                let _ = self.down.poll(cx, buffers, server, client, OnEnd::Ignore);
                 return failed(Side::Server, error);
             }
         };
-        let down = match self.down.poll(cx, buffers, server, client) {
+        let down = match self.down.poll(cx, buffers, server, client, OnEnd::PassOn) {
             Ok(down) => down,
             Err(End::Source(error)) => return failed(Side::Server, error),
             Err(End::Destination(error)) => {
-                let _ = self.up.poll(cx, buffers, client, server);
+                let _ = self.up.poll(cx, buffers, client, server, OnEnd::Ignore);
                 return failed(Side::Client, error);
             }
         };

@@ -39,6 +39,35 @@ pub fn reset_by_server<S: Stage>() {
     settle(&stage);
 }
 
+/// A reset that the proxy finds out about by sending: the socket then looks like one whose peer ended in order,
+/// which must not be passed on.
+pub fn reset_found_by_sending<S: Stage>() {
+    let stage = S::start(Setup {
+        workers: 1,
+        ..Setup::default()
+    });
+    // The worker is busy meanwhile, so that it learns of bytes and reset at the same time.
+    let (source, sink) = stage.pair();
+    let flood = stage.flood(source, sink);
+    for _ in 0..100 / S::ROUNDS {
+        let (client, server) = stage.pair();
+        pump(&stage, &mut [Flow::new(&client, &server, 1, 10)]);
+        server.reset();
+        // It fails if the proxy was quick, and then the reset has been told.
+        if client.send(&[1; 10]).is_ok() {
+            expect_reset(&stage, &client);
+        }
+        let (client, server) = stage.pair();
+        pump(&stage, &mut [Flow::new(&client, &server, 1, 10)]);
+        client.reset();
+        if server.send(&[1; 10]).is_ok() {
+            expect_reset(&stage, &server);
+        }
+    }
+    drop(flood);
+    settle(&stage);
+}
+
 /// The server reads nothing, so the proxy reads nothing either when the client resets: the proxy must find out
 /// without another byte.
 pub fn reset_by_client_while_it_is_stalled<S: Stage>() {

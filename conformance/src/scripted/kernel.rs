@@ -217,8 +217,8 @@ impl Kernel {
             // It can't fail for an end that was not cut.
             let _ = self.shutdown_write(id);
         } else if !self.ends[other].is_over() {
-            if resets && self.dice.mischief(2) {
-                // What had not left the machine is lost.
+            if resets && !self.ends[other].ended && self.dice.mischief(2) {
+                // What had not left the machine is lost; the end, where it has arrived, came behind the bytes.
                 let left = self.ends[other].inbox.len();
                 let kept = self.dice.index(left + 1);
                 self.ends[other].inbox.truncate(kept);

@@ -6,8 +6,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use proxy_core::{Pipe, ServerAddress, Transport};
 use proxy_core::runtime::{Attempt, Interest, Runtime, Socket, Timer};
+use proxy_core::{Pipe, ServerAddress, Transport};
 
 use super::end::EndId;
 use super::kernel::Kernel;
@@ -120,7 +120,11 @@ impl Transport for ScriptedTransport {
         let (Attempt::Done(received) | Attempt::Drained(received)) = attempt else {
             return Ok(Attempt::Blocked);
         };
-        assert_eq!(pipe.put(&bytes[..received])?, received, "the pipe was not empty");
+        assert_eq!(
+            pipe.put(&bytes[..received])?,
+            received,
+            "the pipe was not empty"
+        );
         // As with a real pipe, the count says nothing of what is left.
         Ok(Attempt::Done(received))
     }
