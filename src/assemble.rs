@@ -87,6 +87,7 @@ fn make_listener(
     listener.shares = configured.shares.get();
     listener.latency = configured.latency;
     listener.idle_timeout = configured.idle_timeout;
+    listener.splice = configured.splice;
     match configured.max_connections {
         Some(max) => listener.with_max_connections(max.get()),
         None => listener,

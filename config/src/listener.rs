@@ -13,7 +13,7 @@ use crate::refusal::Refusal;
 use crate::section::Section;
 use crate::suggest::did_you_mean;
 use crate::upstream::UpstreamIndex;
-use crate::value::{INTEGER_MAX, integer, string};
+use crate::value::{INTEGER_MAX, boolean, integer, string};
 
 /// The most addresses of one listener.
 pub const BINDS_MAX: usize = 64;
@@ -45,6 +45,8 @@ pub struct Listener {
     /// any more, it ignores the clients' attempts. The kernel lowers it to `net.core.somaxconn`.
     /// Default 4096.
     pub backlog: NonZeroU16,
+    /// `splice`: whether a direction that proves bulk goes through a pipe, uncopied. Default true.
+    pub splice: bool,
 }
 
 pub(crate) const ADVICE: &str =
@@ -85,6 +87,7 @@ pub(crate) fn read(
     let backlog = section.or("backlog", BACKLOG_DEFAULT, |value| {
         integer(value, 1..=BACKLOG_MAX)
     });
+    let splice = section.or("splice", true, boolean);
     Some(Listener {
         name: name.to_owned(),
         binds,
@@ -94,6 +97,7 @@ pub(crate) fn read(
         max_connections,
         idle_timeout,
         backlog,
+        splice,
     })
 }
 

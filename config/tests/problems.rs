@@ -211,7 +211,7 @@ fn listener() {
             (
                 "\"ä\\n\" = 1",
                 "4:1: unknown key `\"ä\\n\"` in [listeners.l]; the keys are bind, upstream, \
-                 shares, latency, max_connections, idle_timeout, backlog",
+                 shares, latency, max_connections, idle_timeout, backlog, splice",
             ),
         ],
     );

@@ -1,6 +1,8 @@
-//! The memory of forwarding: one scratch buffer a worker, and a pool for what could not be sent at once.
+//! The memory of forwarding: one scratch buffer a worker, a pool for what could not be sent at once, and pipes.
 
 use std::ops::Range;
+
+use crate::pipe::Pipes;
 
 /// Bytes of a worker's scratch buffer, and so the most that one receive takes.
 pub const BUFFER_BYTES: usize = 64 * 1024;
@@ -16,6 +18,7 @@ pub const POOL_BUFFERS_MAX: usize = 64;
 pub struct Buffers {
     scratch: Box<[u8]>,
     free: Vec<Box<[u8]>>,
+    pub(crate) pipes: Pipes,
 }
 
 impl Buffers {
@@ -24,6 +27,7 @@ impl Buffers {
         Self {
             scratch: vec![0; BUFFER_BYTES].into_boxed_slice(),
             free: Vec::new(),
+            pipes: Pipes::default(),
         }
     }
 

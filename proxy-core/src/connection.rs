@@ -99,7 +99,7 @@ impl<R: Runtime> Connection<R> {
                     self.phase = Phase::Relaying {
                         server: socket,
                         index,
-                        relay: Relay::default(),
+                        relay: Relay::new(self.listener.splice),
                     };
                 }
             }
@@ -149,6 +149,7 @@ impl<R: Runtime> Connection<R> {
             let cells = self.listener.cells.of(worker.index);
             cells.bytes_in.add(progress.up);
             cells.bytes_out.add(progress.down);
+            cells.bytes_spliced.add(progress.spliced);
             self.last_byte_at = worker.now;
         }
         match progress.state {

@@ -21,6 +21,8 @@ pub struct Listener {
     pub latency: Option<Duration>,
     /// How long both sides may be silent; none: for ever.
     pub idle_timeout: Option<Duration>,
+    /// Whether bulk may go through pipes, uncopied.
+    pub splice: bool,
     /// What each worker counts of it.
     pub cells: PerWorker<ListenerCells>,
     limit: Option<Arc<Limit>>,
@@ -35,6 +37,7 @@ impl Listener {
             shares: 1000,
             latency: None,
             idle_timeout: None,
+            splice: true,
             cells: PerWorker::new(workers, ListenerCells::default),
             limit: None,
         }

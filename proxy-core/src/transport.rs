@@ -8,7 +8,10 @@ use rustix::net::{
     self, AddressFamily, RecvFlags, SendFlags, Shutdown, SocketAddrUnix, SocketFlags, SocketType,
 };
 
+use rustix::pipe::{self, SpliceFlags};
+
 use crate::address::ServerAddress;
+use crate::pipe::Pipe;
 use crate::runtime::Attempt;
 
 /// A stream that can be read, written and closed without blocking. Tests script it.
@@ -24,6 +27,19 @@ pub trait Transport {
     /// # Errors
     /// What `send(2)` returns; a broken pipe is an error and never a signal.
     fn send(&self, bytes: &[u8]) -> io::Result<Attempt<usize>>;
+
+    /// Moves up to `count` bytes into `pipe`, which is empty, without copying them. `Done(0)` is the end of the
+    /// stream. How many bytes come says nothing of how many are left: a pipe may be full long before its size.
+    ///
+    /// # Errors
+    /// What `splice(2)` returns; `EINVAL` where the socket can't do it, which is [`io::ErrorKind::InvalidInput`].
+    fn splice_in(&self, pipe: &Pipe, count: usize) -> io::Result<Attempt<usize>>;
+
+    /// Moves `count` bytes, or fewer, out of `pipe`, which has as many.
+    ///
+    /// # Errors
+    /// What `splice(2)` returns. The caller ignores SIGPIPE.
+    fn splice_out(&self, pipe: &Pipe, count: usize) -> io::Result<Attempt<usize>>;
 
     /// Ends this side's stream (`SHUT_WR`): the peer reads the end after the last byte.
     ///
@@ -107,6 +123,14 @@ impl Transport for Descriptor {
         }
     }
 
+    fn splice_in(&self, pipe: &Pipe, count: usize) -> io::Result<Attempt<usize>> {
+        splice(&self.0, &pipe.write, count)
+    }
+
+    fn splice_out(&self, pipe: &Pipe, count: usize) -> io::Result<Attempt<usize>> {
+        splice(&pipe.read, &self.0, count)
+    }
+
     fn shutdown_write(&self) -> io::Result<()> {
         Ok(net::shutdown(&self.0, Shutdown::Write)?)
     }
@@ -119,6 +143,15 @@ impl Transport for Descriptor {
     fn reset_on_close(&self) {
         // Failing leaves an orderly close, which is all that can be done then.
         let _ = net::sockopt::set_socket_linger(&self.0, Some(Duration::ZERO));
+    }
+}
+
+fn splice(from: &OwnedFd, to: &OwnedFd, count: usize) -> io::Result<Attempt<usize>> {
+    let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
+    match rustix::io::retry_on_intr(|| pipe::splice(from, None, to, None, count, flags)) {
+        Ok(count) => Ok(Attempt::Done(count)),
+        Err(rustix::io::Errno::AGAIN) => Ok(Attempt::Blocked),
+        Err(errno) => Err(errno.into()),
     }
 }
 

@@ -134,3 +134,32 @@ fn moves_are_counted() {
         assert_eq!(ended, 10);
     });
 }
+
+/// Bulk goes through a pipe, and messages don't.
+#[test]
+fn bulk_is_spliced_and_messages_are_copied() {
+    run::<Scripted>(|| {
+        const BULK: u64 = 2_000_000;
+        let stage = Scripted::start(Setup::default());
+        let (client, server) = stage.pair();
+        let spliced = || {
+            stage
+                .listener()
+                .cells
+                .sum(|cells| cells.bytes_spliced.get())
+        };
+        for trip in 0..100 {
+            pump(&stage, &mut [Flow::new(&client, &server, trip, 64)]);
+        }
+        assert_eq!(spliced(), 0);
+        pump(&stage, &mut [Flow::new(&client, &server, 1, BULK)]);
+        assert!(spliced() > BULK / 2, "{} bytes were spliced", spliced());
+        let before = spliced();
+        for trip in 0..100 {
+            pump(&stage, &mut [Flow::new(&client, &server, trip, 64)]);
+        }
+        assert!(spliced() < before + 64 * 10, "messages are spliced");
+        drop((client, server));
+        settle(&stage);
+    });
+}

@@ -68,6 +68,14 @@ pub(super) fn collect(families: &mut Families, listeners: &[Arc<Listener>], back
             listener.cells.sum(|cells| cells.bytes_out.get()),
         );
     }
+    let mut spliced = families.counter(
+        "corelane_listener_spliced_bytes_total",
+        "Bytes of both directions that went through a pipe, uncopied.",
+    );
+    for listener in listeners {
+        let count = listener.cells.sum(|cells| cells.bytes_spliced.get());
+        spliced.add_count(&[("listener", &listener.name)], count);
+    }
     let mut duration = families.histogram(
         "corelane_listener_connection_duration_seconds",
         "How long connections lasted, from accept to close, in seconds.",

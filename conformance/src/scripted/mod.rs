@@ -30,7 +30,7 @@ use crate::stage::{ServerKind, Setup, Stage};
 
 /// Room in each direction of a connection, unless it is chosen: less than the proxy's buffer and no power of two,
 /// so that bytes are held at odd places.
-const ROOM_BYTES: usize = 40_007;
+const ROOM_BYTES: usize = 140_007;
 
 thread_local! {
     static ROUND: Cell<u64> = const { Cell::new(0) };

@@ -6,9 +6,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use proxy_core::ServerAddress;
-use proxy_core::Transport;
 use proxy_core::runtime::{Attempt, Interest, Runtime, Socket, Timer};
+use proxy_core::{Pipe, ServerAddress, Transport};
 
 use super::end::EndId;
 use super::kernel::Kernel;
@@ -102,6 +101,9 @@ impl ScriptedTransport {
     }
 }
 
+/// Bytes that one splice moves into a pipe: fewer than any pipe holds.
+const SPLICE_BYTES_MAX: usize = 32 * 1024;
+
 impl Transport for ScriptedTransport {
     fn receive(&self, buffer: &mut [u8]) -> io::Result<Attempt<usize>> {
         Ok(self.kernel.borrow_mut().receive(self.end, buffer)?)
@@ -110,6 +112,34 @@ impl Transport for ScriptedTransport {
     fn send(&self, bytes: &[u8]) -> io::Result<Attempt<usize>> {
         assert!(!bytes.is_empty(), "sending nothing");
         Ok(self.kernel.borrow_mut().send(self.end, bytes)?)
+    }
+
+    fn splice_in(&self, pipe: &Pipe, count: usize) -> io::Result<Attempt<usize>> {
+        let mut bytes = vec![0; count.min(SPLICE_BYTES_MAX)];
+        let attempt = self.receive(&mut bytes)?;
+        let (Attempt::Done(received) | Attempt::Drained(received)) = attempt else {
+            return Ok(Attempt::Blocked);
+        };
+        assert_eq!(
+            pipe.put(&bytes[..received])?,
+            received,
+            "the pipe was not empty"
+        );
+        // As with a real pipe, the count says nothing of what is left.
+        Ok(Attempt::Done(received))
+    }
+
+    fn splice_out(&self, pipe: &Pipe, count: usize) -> io::Result<Attempt<usize>> {
+        let mut bytes = vec![0; count];
+        let held = pipe.peek(&mut bytes)?;
+        let attempt = self.send(&bytes[..held])?;
+        if let Attempt::Done(sent) | Attempt::Drained(sent) = attempt {
+            assert_eq!(pipe.take(&mut bytes[..sent])?, sent);
+        }
+        Ok(match attempt {
+            Attempt::Drained(sent) => Attempt::Done(sent),
+            other => other,
+        })
     }
 
     fn shutdown_write(&self) -> io::Result<()> {

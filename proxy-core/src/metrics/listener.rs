@@ -17,6 +17,8 @@ pub struct ListenerCells {
     pub bytes_in: Counter,
     /// Bytes received from servers and taken by clients.
     pub bytes_out: Counter,
+    /// How many of all these bytes went through a pipe, uncopied.
+    pub bytes_spliced: Counter,
     /// How long connections lasted, from accept to close.
     pub duration: Histogram,
 }
@@ -29,6 +31,7 @@ impl Default for ListenerCells {
             ended: Default::default(),
             bytes_in: Counter::default(),
             bytes_out: Counter::default(),
+            bytes_spliced: Counter::default(),
             duration: Histogram::new(DURATION_BOUNDS),
         }
     }

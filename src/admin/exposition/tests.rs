@@ -45,6 +45,7 @@ const NAMES: &[&str] = &[
     "corelane_listener_accept_queue",
     "corelane_listener_rejected_total",
     "corelane_listener_bytes_total",
+    "corelane_listener_spliced_bytes_total",
     "corelane_listener_connection_duration_seconds",
     "corelane_listener_ended_total",
     "corelane_upstream_up",

@@ -1,0 +1,253 @@
+//! One direction of a relay with its system calls: small messages are copied, bulk goes through a pipe.
+
+use std::io;
+use std::task::{Context, Poll};
+
+use crate::buffer::{BUFFER_BYTES, Buffers, Held};
+use crate::bulk::Bulk;
+use crate::direction::{Direction, Step};
+use crate::pipe::{PIPE_BYTES, Pipe};
+use crate::runtime::{Interest, Socket};
+use crate::transport::Transport;
+
+/// Bytes that one direction forwards before others get their turn.
+pub const TURN_BYTES_MAX: usize = 256 * 1024;
+
+/// Receives that one direction makes before others get their turn.
+pub const TURN_STEPS_MAX: u32 = 32;
+
+/// One direction: its state, and where the bytes are that the state counts as held.
+#[derive(Debug)]
+pub(crate) struct Flow {
+    state: Direction,
+    store: Store,
+    bulk: Bulk,
+    spliced: u64,
+}
+
+/// Where held bytes are.
+#[derive(Debug)]
+enum Store {
+    Nowhere,
+    Buffer(Held),
+    Pipe(Pipe),
+}
+
+/// What a turn of one direction left.
+#[derive(PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// Nothing can be done until a descriptor is ready.
+    Waiting,
+    /// The budget is spent.
+    Spent,
+}
+
+/// What to do at the end of the source's stream.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OnEnd {
+    PassOn,
+    /// The source was reset: a socket that has said so once looks like one at the end of its stream.
+    Ignore,
+}
+
+/// Which end of a direction failed.
+pub(crate) enum End {
+    Source(io::Error),
+    Destination(io::Error),
+}
+
+impl Flow {
+    pub(crate) const fn new(splice: bool) -> Self {
+        Self {
+            state: Direction::new(),
+            store: Store::Nowhere,
+            bulk: Bulk::new(splice),
+            spliced: 0,
+        }
+    }
+
+    /// Bytes that the destination took.
+    pub(crate) const fn forwarded(&self) -> u64 {
+        self.state.forwarded()
+    }
+
+    /// How many of them went through a pipe.
+    pub(crate) const fn spliced(&self) -> u64 {
+        self.spliced
+    }
+
+    /// Bytes that were received and not sent.
+    pub(crate) const fn held(&self) -> usize {
+        self.state.held()
+    }
+
+    /// Whether the source is not being read: its bytes are held up, or its end was read.
+    pub(crate) const fn is_resting(&self) -> bool {
+        self.state.held() > 0 || self.state.is_ended()
+    }
+
+    /// Whether nothing more will be done.
+    pub(crate) const fn is_ended(&self) -> bool {
+        self.state.is_ended()
+    }
+
+    /// Forwards what can be forwarded, within the budget.
+    pub(crate) fn poll<S: Socket>(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffers: &mut Buffers,
+        source: &S,
+        destination: &S,
+        on_end: OnEnd,
+    ) -> Result<Turn, End> {
+        let begin = self.state.forwarded();
+        let mut steps = 0;
+        loop {
+            let done = match self.state.step() {
+                Step::Receive => {
+                    if steps == TURN_STEPS_MAX
+                        || self.state.forwarded() - begin >= TURN_BYTES_MAX as u64
+                    {
+                        return Ok(Turn::Spent);
+                    }
+                    steps += 1;
+                    match self.bulk.splices().then(|| buffers.pipes.lend()).flatten() {
+                        Some(pipe) => self.splice_in(cx, buffers, source, pipe),
+                        None => self.copy(cx, buffers, source, destination),
+                    }
+                }
+                Step::Send => self.send_held(cx, buffers, destination),
+                Step::ShutDown if on_end == OnEnd::Ignore => return Ok(Turn::Waiting),
+                Step::ShutDown => match destination.transport().shutdown_write() {
+                    Ok(()) => {
+                        self.state.on_shut_down();
+                        Poll::Ready(Ok(()))
+                    }
+                    Err(error) => Poll::Ready(Err(End::Destination(error))),
+                },
+                Step::Rest => return Ok(Turn::Waiting),
+            };
+            match done {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(end)) => {
+                    self.state.on_abort();
+                    self.release(buffers);
+                    return Err(end);
+                }
+                Poll::Pending => return Ok(Turn::Waiting),
+            }
+        }
+    }
+
+    /// Gives its memory back, and what is in it up.
+    pub(crate) fn release(&mut self, buffers: &mut Buffers) {
+        match std::mem::replace(&mut self.store, Store::Nowhere) {
+            Store::Nowhere => {}
+            Store::Buffer(held) => buffers.release(held),
+            Store::Pipe(pipe) if self.state.held() == 0 => buffers.pipes.give_back(pipe),
+            Store::Pipe(pipe) => buffers.pipes.forget(pipe),
+        }
+    }
+
+    /// Receives into the scratch buffer, and sends from there what the destination takes.
+    fn copy<S: Socket>(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffers: &mut Buffers,
+        source: &S,
+        destination: &S,
+    ) -> Poll<Result<(), End>> {
+        let received = source.poll_io(cx, Interest::Read, |transport| {
+            transport.receive(buffers.scratch())
+        });
+        let received = match received {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(End::Source(error))),
+            Poll::Ready(Ok(count)) => count,
+        };
+        self.state.on_received(received);
+        self.bulk.on_copied(received, BUFFER_BYTES);
+        let mut sent = 0;
+        while sent < received {
+            let bytes = &buffers.scratch()[sent..received];
+            match destination.poll_io(cx, Interest::Write, |transport| transport.send(bytes)) {
+                Poll::Ready(Ok(count)) => {
+                    sent += count;
+                    self.state.on_sent(count);
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(End::Destination(error))),
+                Poll::Pending => {
+                    self.store = Store::Buffer(buffers.hold(sent..received));
+                    return Poll::Pending;
+                }
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Moves what the source has into a pipe.
+    fn splice_in<S: Socket>(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffers: &mut Buffers,
+        source: &S,
+        pipe: Pipe,
+    ) -> Poll<Result<(), End>> {
+        let received = source.poll_io(cx, Interest::Read, |transport| {
+            transport.splice_in(&pipe, PIPE_BYTES)
+        });
+        match received {
+            Poll::Ready(Ok(count)) if count > 0 => {
+                self.state.on_received(count);
+                self.bulk.on_spliced(count);
+                self.store = Store::Pipe(pipe);
+                return Poll::Ready(Ok(()));
+            }
+            _ => buffers.pipes.give_back(pipe),
+        }
+        match received {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(_)) => {
+                self.state.on_received(0);
+                Poll::Ready(Ok(()))
+            }
+            // The socket can't do it: copying can.
+            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::InvalidInput => {
+                self.bulk.on_refused();
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(End::Source(error))),
+        }
+    }
+
+    /// Sends what is held, from wherever it is.
+    fn send_held<S: Socket>(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffers: &mut Buffers,
+        destination: &S,
+    ) -> Poll<Result<(), End>> {
+        let held = self.state.held();
+        let sent = destination.poll_io(cx, Interest::Write, |transport| match &self.store {
+            Store::Buffer(held) => transport.send(held.bytes()),
+            Store::Pipe(pipe) => transport.splice_out(pipe, held),
+            Store::Nowhere => unreachable!("bytes that are held are somewhere"),
+        });
+        match sent {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(End::Destination(error))),
+            Poll::Ready(Ok(count)) => {
+                self.state.on_sent(count);
+                match &mut self.store {
+                    Store::Buffer(held) => held.consume(count),
+                    Store::Pipe(_) => self.spliced += count as u64,
+                    Store::Nowhere => {}
+                }
+            }
+        }
+        if self.state.held() == 0 {
+            self.release(buffers);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
