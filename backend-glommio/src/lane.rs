@@ -34,6 +34,10 @@ pub(crate) struct Lane<P: Poller> {
     free: Vec<u32>,
 }
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every task is a connection, and a box would be an access more for each run"
+)]
 enum Task<P: Poller> {
     None,
     Acceptor(Acceptor<Core<P>>),
