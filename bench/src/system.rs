@@ -165,7 +165,7 @@ fn haproxy_config(listen: SocketAddr, upstream: SocketAddr, splice: bool) -> Str
         ""
     };
     format!(
-        "global\n    nbthread 1\n    maxconn 9000\n\
+        "global\n    nbthread 1\n    maxconn 4000\n\
          defaults\n    mode tcp\n{splice}    \
          timeout connect 5s\n    timeout client 1m\n    timeout server 1m\n\
          frontend bench\n    bind {listen}\n    default_backend upstream\n\

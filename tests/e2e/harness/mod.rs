@@ -9,5 +9,6 @@ pub(crate) mod peer;
 pub(crate) mod port;
 pub(crate) mod process;
 pub(crate) mod proxy;
+pub(crate) mod restrict;
 pub(crate) mod scheduler;
 pub(crate) mod wait;

@@ -43,10 +43,15 @@ impl Proxy {
 
     /// Starts the proxy with this whole configuration.
     pub(crate) fn start_file(configuration: &str) -> Self {
+        Self::start_command(command(), configuration)
+    }
+
+    /// As [`Proxy::start_file`], by a command of [`command`] that may have restrictions.
+    pub(crate) fn start_command(mut command: Command, configuration: &str) -> Self {
         let directory = tempfile::tempdir().expect("temporary directory");
         let file = directory.path().join("corelane.toml");
         fs::write(&file, configuration).expect("write the configuration");
-        let (mut child, stdout) = Child::spawn_piped(command().arg("run").arg(&file), Signal::KILL);
+        let (mut child, stdout) = Child::spawn_piped(command.arg("run").arg(&file), Signal::KILL);
         let (lines_in, lines) = mpsc::channel();
         // Reads to the end: the proxy must never wait for a reader of its output.
         thread::spawn(move || {
@@ -115,6 +120,11 @@ impl Proxy {
 
     pub(crate) fn directory(&self) -> &std::path::Path {
         self.directory.path()
+    }
+
+    /// What it has logged so far.
+    pub(crate) fn log(&self) -> String {
+        self.child.log()
     }
 
     /// SIGTERM: drain.

@@ -59,7 +59,7 @@ fn io_uring_refusal() -> Option<Errno> {
 }
 
 /// How an example leaves the choice to the machine.
-const AUTO: &str = "scheduler = \"auto\"";
+pub(crate) const AUTO: &str = "scheduler = \"auto\"";
 
 /// For each function `name(Scheduler)` of the module: the tests `name::glommio`, `name::work_stealing` and
 /// `name::per_core`.
