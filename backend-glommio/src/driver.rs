@@ -7,7 +7,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -107,7 +107,6 @@ impl<P: Poller> Driver<P> {
 
     /// Watches a descriptor.
     pub(crate) fn watch(&self, fd: impl AsFd) -> io::Result<Token> {
-        use std::os::fd::AsRawFd;
         let fd = fd.as_fd();
         let token = self.slots.borrow_mut().insert(fd.as_raw_fd());
         if let Err(error) = self.poller.borrow_mut().add(fd, token) {
@@ -174,6 +173,9 @@ impl<P: Poller> Driver<P> {
             self.poller.borrow_mut().wait(timeout, &mut |event| {
                 if event.token == MAILBOX {
                     mail = true;
+                    if event.ended {
+                        rearm.push((self.mailbox.as_fd().as_raw_fd(), MAILBOX));
+                    }
                 } else {
                     self.dispatch(event, &mut rearm);
                 }

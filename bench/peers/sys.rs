@@ -60,7 +60,8 @@ impl Ring {
 
     /// Ends the poll of `token`, which then completes with `ECANCELED`; this completes only where there is none.
     pub(crate) fn remove_poll(&mut self, token: u64, own: u64) -> io::Result<()> {
-        let entry = opcode::PollRemove::new(token)
+        // POLL_REMOVE fails, and the watch goes on, when an event of the request is just being made.
+        let entry = opcode::AsyncCancel::new(token)
             .build()
             .flags(io_uring::squeue::Flags::SKIP_SUCCESS);
         // SAFETY: the entry has no pointers.

@@ -27,7 +27,7 @@ fn refusal(restrict: impl FnOnce(&mut Command)) -> String {
 
 #[test]
 fn forbidden() {
-    let text = refusal(|command| drop(without_io_uring(command)));
+    let text = refusal(without_io_uring);
     assert!(
         text.contains("io_uring") && text.contains("seccomp"),
         "{text}"
@@ -37,7 +37,7 @@ fn forbidden() {
 
 #[test]
 fn too_little_locked_memory() {
-    let text = refusal(|command| drop(with_memlock(command, 65_536)));
+    let text = refusal(|command| with_memlock(command, 65_536));
     assert!(
         text.contains("65536") && text.contains("ulimit -l"),
         "{text}"

@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::harness::bytes::{Hasher, MIB, receive, send};
 use crate::harness::child;
 use crate::harness::config::forward;
+use crate::harness::program;
 use crate::harness::proxy::Proxy;
 use crate::harness::scheduler::{Scheduler, each_scheduler};
 use crate::service::iperf::Iperf;
@@ -19,7 +20,7 @@ each_scheduler!(upload, download, parallel_both_ways, file_contents);
 fn run(scheduler: Scheduler, iperf: &Iperf, arguments: &[&str]) -> Value {
     let proxy = Proxy::start(scheduler, &forward(&[&iperf.address.to_string()]));
     let port = proxy.address("main").port().to_string();
-    let mut command = Command::new(child::program("iperf3"));
+    let mut command = Command::new(program::path("iperf3"));
     command
         .current_dir(iperf.directory.path())
         .args(["-c", "127.0.0.1", "-p", &port, "-J"]);

@@ -6,6 +6,7 @@ use std::thread;
 use crate::harness::bytes::{digest, pattern};
 use crate::harness::child;
 use crate::harness::config::forward_with;
+use crate::harness::program;
 use crate::harness::proxy::Proxy;
 use crate::harness::scheduler::{Scheduler, each_scheduler};
 use crate::service::redis::{Client, Redis};
@@ -54,7 +55,7 @@ fn pipelined(scheduler: Scheduler) {
 fn benchmark(scheduler: Scheduler, arguments: &[&str]) {
     let (_redis, proxy) = start(scheduler);
     let address = proxy.address("main");
-    let mut command = Command::new(child::program("redis-benchmark"));
+    let mut command = Command::new(program::path("redis-benchmark"));
     command.args([
         "-h",
         "127.0.0.1",

@@ -69,7 +69,8 @@ pub fn idle_timeout_spares_the_busy<S: Stage>() {
 /// A connection that is given up with bytes still held is cut: the side that they were for must not take what
 /// it got for all there is.
 pub fn idle_timeout_while_stalled_is_a_reset<S: Stage>() {
-    const TIMEOUT: Duration = Duration::from_secs(1);
+    // Long enough for a busy machine to fill all buffers without a pause of that length.
+    const TIMEOUT: Duration = Duration::from_secs(5);
     let stage = with_timeout::<S>(TIMEOUT);
     let (client, server) = stage.pair();
     push_until_stuck(&stage, &mut Flow::new(&client, &server, 1, 1 << 40));

@@ -1,9 +1,7 @@
 //! Child processes that never outlive the test that started them.
 
-use std::ffi::OsStr;
 use std::io::{self, BufRead, BufReader, PipeReader, Read};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -164,21 +162,4 @@ pub(crate) fn run_with_input(command: &mut Command, input: Stdio) -> String {
         child.log()
     );
     text
-}
-
-/// The path of a program that Debian may keep out of PATH.
-pub(crate) fn program(name: &str) -> PathBuf {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let versions = std::fs::read_dir("/usr/lib/postgresql")
-        .into_iter()
-        .flatten()
-        .flatten();
-    std::env::split_paths(&path)
-        .chain([PathBuf::from("/usr/sbin")])
-        .chain(versions.map(|version| version.path().join("bin")))
-        .map(|directory| directory.join(OsStr::new(name)))
-        .find(|candidate| candidate.is_file())
-        .unwrap_or_else(|| {
-            panic!("{name} isn't installed; `bash tests/run` installs what the tests need")
-        })
 }

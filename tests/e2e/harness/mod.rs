@@ -8,6 +8,7 @@ pub(crate) mod metrics;
 pub(crate) mod peer;
 pub(crate) mod port;
 pub(crate) mod process;
+pub(crate) mod program;
 pub(crate) mod proxy;
 pub(crate) mod restrict;
 pub(crate) mod scheduler;

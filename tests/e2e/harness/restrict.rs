@@ -7,19 +7,19 @@ use std::process::Command;
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 /// Refuses io_uring as the default seccomp profiles of containers do.
-pub(crate) fn without_io_uring(command: &mut Command) -> &mut Command {
+pub(crate) fn without_io_uring(command: &mut Command) {
     // SAFETY: between fork and exec, the closure makes system calls only.
-    unsafe { command.pre_exec(|| refuse(libc::SYS_io_uring_setup, libc::EPERM)) }
+    unsafe { command.pre_exec(|| refuse(libc::SYS_io_uring_setup, libc::EPERM)) };
 }
 
 /// Limits locked memory to `bytes`.
-pub(crate) fn with_memlock(command: &mut Command, bytes: u64) -> &mut Command {
+pub(crate) fn with_memlock(command: &mut Command, bytes: u64) {
     let limit = Rlimit {
         current: Some(bytes),
         maximum: Some(bytes),
     };
     // SAFETY: as above.
-    unsafe { command.pre_exec(move || Ok(setrlimit(Resource::Memlock, limit)?)) }
+    unsafe { command.pre_exec(move || Ok(setrlimit(Resource::Memlock, limit)?)) };
 }
 
 /// Makes the system call `number` fail with `errno` in this process, for good.

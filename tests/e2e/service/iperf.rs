@@ -6,8 +6,8 @@ use std::process::Command;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::harness::child::{self, Child};
-use crate::harness::{port, wait};
+use crate::harness::child::Child;
+use crate::harness::{port, program, wait};
 
 /// One server, in a directory for the files of the test.
 pub(crate) struct Iperf {
@@ -20,7 +20,7 @@ impl Iperf {
     pub(crate) fn start(arguments: &[&str]) -> Self {
         let directory = tempfile::tempdir().expect("directory");
         let port = port::free();
-        let mut command = Command::new(child::program("iperf3"));
+        let mut command = Command::new(program::path("iperf3"));
         command
             .current_dir(directory.path())
             .args(["-s", "--forceflush", "-p", &port.to_string()]);

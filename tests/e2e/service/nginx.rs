@@ -10,8 +10,8 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::harness::bytes::{Digest, send};
-use crate::harness::child::{self, Child};
-use crate::harness::{port, wait};
+use crate::harness::child::Child;
+use crate::harness::{port, program, wait};
 
 /// A server with files of its own and nothing outside its directory.
 pub(crate) struct Nginx {
@@ -30,7 +30,7 @@ impl Nginx {
         )
         .expect("write");
         fs::create_dir(directory.path().join("files")).expect("mkdir");
-        let mut command = Command::new(child::program("nginx"));
+        let mut command = Command::new(program::path("nginx"));
         command
             .arg("-p")
             .arg(directory.path())

@@ -11,7 +11,7 @@ use rustix::process::{Signal, getuid};
 use tempfile::TempDir;
 
 use crate::harness::child::{self, Child};
-use crate::harness::{port, wait};
+use crate::harness::{port, program, wait};
 
 /// A cluster of its own; what a crash of the machine would do to it doesn't matter.
 pub(crate) struct Postgres {
@@ -26,7 +26,7 @@ impl Postgres {
         let data = directory.path().join("data");
         let user = User::for_server();
         user.own(directory.path());
-        let mut initdb = Command::new(child::program("initdb"));
+        let mut initdb = Command::new(program::path("initdb"));
         initdb.arg("-D").arg(&data).args([
             "-A",
             "trust",
@@ -40,7 +40,7 @@ impl Postgres {
         child::run(user.run(initdb.current_dir(directory.path())));
 
         let port = port::free();
-        let mut server = Command::new(child::program("postgres"));
+        let mut server = Command::new(program::path("postgres"));
         server
             .current_dir(directory.path())
             .arg("-D")
@@ -107,7 +107,7 @@ impl User {
 
 /// A client program that connects through the proxy.
 pub(crate) fn client(program: &str, address: SocketAddr) -> Command {
-    let mut command = Command::new(child::program(program));
+    let mut command = Command::new(program::path(program));
     let port = address.port().to_string();
     // The client's own settings must not lead it elsewhere, or to ask for a password.
     command

@@ -7,8 +7,9 @@ use std::process::Command;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::harness::child::{self, Child};
+use crate::harness::child::Child;
 use crate::harness::port;
+use crate::harness::program;
 use crate::harness::proxy::Proxy;
 use crate::harness::wait;
 
@@ -23,7 +24,7 @@ impl Redis {
     pub(crate) fn start() -> Self {
         let directory = tempfile::tempdir().expect("directory");
         let port = port::free();
-        let mut command = Command::new(child::program("redis-server"));
+        let mut command = Command::new(program::path("redis-server"));
         command.args(["--port", &port.to_string(), "--bind", "127.0.0.1"]);
         command
             .args(["--save", "", "--appendonly", "no", "--dir"])
