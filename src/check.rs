@@ -14,7 +14,8 @@ pub(crate) fn check(file: &Path) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("{error}");
+            // With what the system said, where it did.
+            eprintln!("{:#}", anyhow::Error::from(error));
             ExitCode::FAILURE
         }
     }
