@@ -6,27 +6,30 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::thread;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 /// Bytes that an echo connection holds.
 const BUFFER_BYTES: usize = 16 * 1024;
+
+/// Connections that may wait: as many as a listener's by default, lest a burst wait for a second SYN.
+const BACKLOG: u32 = 4096;
 
 /// Starts the server; it runs as long as the process. Returns its address.
 ///
 /// # Errors
 /// When loopback has no port left, or a thread can't be had.
 pub(crate) fn start() -> io::Result<SocketAddr> {
-    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    listener.set_nonblocking(true)?;
-    let address = listener.local_addr()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
         .build()?;
     let listener = {
-        let _guard = runtime.enter();
-        TcpListener::from_std(listener)?
+        let _context = runtime.enter();
+        let socket = TcpSocket::new_v4()?;
+        socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+        socket.listen(BACKLOG)?
     };
+    let address = listener.local_addr()?;
     thread::Builder::new()
         .name("corelane-echo".into())
         .spawn(move || runtime.block_on(serve(listener)))?;
