@@ -72,6 +72,8 @@ impl Socket for TokioSocket {
 
 /// A timer that is made when it is first armed, and touches the wheel again only when it fires or must fire
 /// earlier.
+///
+/// It belongs to one task, as the connection that owns it does, so the waker that it was armed with stays good.
 #[derive(Debug)]
 pub(crate) struct TokioTimer(Option<Pin<Box<Sleep>>>);
 
@@ -80,19 +82,19 @@ impl Timer for TokioTimer {
         if deadline <= now {
             return Poll::Ready(());
         }
-        let sleep = self
-            .0
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into())));
-        // One that fires early is cheaper than one that is moved back each time.
-        if sleep.deadline().into_std() > deadline {
-            sleep.as_mut().reset(deadline.into());
-        }
-        while sleep.as_mut().poll(cx).is_ready() {
-            if sleep.deadline().into_std() >= deadline {
-                return Poll::Ready(());
+        let sleep = match &mut self.0 {
+            Some(sleep) => {
+                let armed = sleep.deadline().into_std();
+                // One that fires early is cheaper than one that is moved back each time.
+                if now < armed && armed <= deadline {
+                    return Poll::Pending;
+                }
+                sleep.as_mut().reset(deadline.into());
+                sleep
             }
-            sleep.as_mut().reset(deadline.into());
-        }
-        Poll::Pending
+            unarmed => unarmed.insert(Box::pin(tokio::time::sleep_until(deadline.into()))),
+        };
+        // Polling it is what arms it.
+        sleep.as_mut().poll(cx)
     }
 }

@@ -46,6 +46,8 @@ pub(crate) enum Turn {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OnEnd {
     PassOn,
+    /// Leave it to the close, which comes next, as the other direction has ended: a system call less a connection.
+    LeaveToClose,
     /// The source was reset: a socket that has said so once looks like one at the end of its stream.
     Ignore,
 }
@@ -118,6 +120,10 @@ impl Flow {
                 }
                 Step::Send => self.send_held(cx, buffers, destination),
                 Step::ShutDown if on_end == OnEnd::Ignore => return Ok(Turn::Waiting),
+                Step::ShutDown if on_end == OnEnd::LeaveToClose => {
+                    self.state.on_shut_down();
+                    Poll::Ready(Ok(()))
+                }
                 Step::ShutDown => match destination.transport().shutdown_write() {
                     Ok(()) => {
                         self.state.on_shut_down();

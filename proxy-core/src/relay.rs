@@ -125,7 +125,8 @@ impl Relay {
         client: &S,
         server: &S,
     ) -> State {
-        let up = match self.up.poll(cx, buffers, client, server, OnEnd::PassOn) {
+        let on_end = on_end_beside(&self.down);
+        let up = match self.up.poll(cx, buffers, client, server, on_end) {
             Ok(up) => up,
             Err(End::Source(error)) => return failed(Side::Client, error),
             Err(End::Destination(error)) => {
@@ -134,7 +135,8 @@ impl Relay {
                 return failed(Side::Server, error);
             }
         };
-        let down = match self.down.poll(cx, buffers, server, client, OnEnd::PassOn) {
+        let on_end = on_end_beside(&self.up);
+        let down = match self.down.poll(cx, buffers, server, client, on_end) {
             Ok(down) => down,
             Err(End::Source(error)) => return failed(Side::Server, error),
             Err(End::Destination(error)) => {
@@ -149,6 +151,16 @@ impl Relay {
         } else {
             State::Waiting
         }
+    }
+}
+
+/// What a direction does with the end of its stream beside the `other` one. Once the other one has ended too, both
+/// sockets are closed, with nothing unread in them: that passes the end on.
+fn on_end_beside(other: &Flow) -> OnEnd {
+    if other.is_ended() {
+        OnEnd::LeaveToClose
+    } else {
+        OnEnd::PassOn
     }
 }
 
