@@ -37,7 +37,6 @@ impl WorkStealing {
             .thread_name(WORKER_THREAD_PREFIX)
             .max_io_events_per_tick(EVENTS_MAX)
             .event_interval(EVENTS_MAX as u32)
-            
             .enable_all()
             .build()?;
         let threads = enlist(&runtime, &plan);

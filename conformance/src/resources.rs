@@ -1,9 +1,11 @@
 //! What a proxy takes from the process and gives back. Each of these counts what the whole process holds, so it
 //! runs [`alone`], in a test binary where nothing else does.
 
+mod allocation;
 mod endurance;
 mod exhaustion;
 
+pub use allocation::messages_allocate_nothing;
 pub use endurance::many_short_connections;
 pub use exhaustion::descriptor_exhaustion;
 
