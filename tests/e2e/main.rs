@@ -23,6 +23,7 @@ mod io_uring;
 mod iperf;
 mod leak;
 mod limit;
+mod memory;
 mod nginx;
 mod nodelay;
 mod postgres;
