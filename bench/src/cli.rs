@@ -36,7 +36,8 @@ pub(crate) struct RunArgs {
     )]
     pub(crate) systems: Vec<String>,
 
-    /// Workloads: `pingpong[:CONNECTIONS[:BYTES]]`, `bulk[:CONNECTIONS]`, `connect[:CONCURRENCY]`.
+    /// Workloads: `pingpong[:CONNECTIONS[:BYTES]]`, `bulk[:CONNECTIONS]` (one way), `duplex[:CONNECTIONS]` (both
+    /// ways), `connect[:CONCURRENCY]`.
     #[arg(
         long,
         short,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::summary::Spread;
 use crate::system::System;
 use crate::workload::Workload;
 
@@ -16,9 +17,18 @@ pub(crate) struct Window {
     pub(crate) foreign: Duration,
     /// Round trips, bytes or connections.
     pub(crate) units: u64,
+    /// The window's parts.
+    pub(crate) slices: Vec<Slice>,
     /// p50, p99 and p99.9, where the load has latencies. A closed loop sends nothing while it waits, so these
     /// leave out what a user arriving meanwhile would have waited (coordinated omission).
     pub(crate) latency: Option<[Duration; 3]>,
+}
+
+/// A part of a window.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Slice {
+    pub(crate) cpu: Duration,
+    pub(crate) units: u64,
 }
 
 /// A window, and where it belongs.
@@ -31,9 +41,22 @@ pub(crate) struct Sample {
 }
 
 impl Sample {
-    /// CPU time a unit of work, in the workload's printed unit.
+    /// CPU time a unit of work, in the workload's printed unit. For bulk it is the median of the slices': a
+    /// neighbour's burst in the caches, or a window that grows, moves some slices and not the middle one.
     pub(crate) fn cost(&self) -> f64 {
-        self.window.cpu.as_secs_f64() / self.window.units as f64 * self.workload.cost_unit().1
+        let Window {
+            cpu, units, slices, ..
+        } = &self.window;
+        let whole = cpu.as_secs_f64() / *units as f64;
+        let of_slices = slices
+            .iter()
+            .filter(|slice| slice.units > 0)
+            .map(|slice| slice.cpu.as_secs_f64() / slice.units as f64);
+        let seconds = match Spread::of(of_slices) {
+            Some(spread) if self.workload.is_bulk() => spread.median,
+            _ => whole,
+        };
+        seconds * self.workload.cost_unit().1
     }
 
     /// Throughput, in the workload's printed unit.
@@ -84,5 +107,32 @@ impl Sample {
             self.latency_us(1),
             self.latency_us(2),
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_in_one_slice_moves_the_cost_of_bulk_not_at_all() {
+        let slice = |ms| Slice {
+            cpu: Duration::from_millis(ms),
+            units: 1_000_000_000,
+        };
+        let sample = Sample {
+            workload: Workload::Bulk { connections: 1 },
+            system: System::Haproxy { splice: false },
+            round: 0,
+            window: Window {
+                wall: Duration::from_secs(1),
+                cpu: Duration::from_millis(1_300),
+                foreign: Duration::ZERO,
+                units: 3_000_000_000,
+                slices: vec![slice(200), slice(900), slice(200)],
+                latency: None,
+            },
+        };
+        assert!((sample.cost() - 0.2).abs() < 1e-9);
     }
 }

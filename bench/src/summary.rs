@@ -101,6 +101,7 @@ mod tests {
             cpu,
             foreign: Duration::ZERO,
             units: 1000,
+            slices: Vec::new(),
             latency: None,
         };
         Sample {

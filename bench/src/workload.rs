@@ -17,6 +17,8 @@ pub(crate) enum Workload {
     PingPong { connections: usize, bytes: usize },
     /// Each connection sends as fast as it can; the server throws it away.
     Bulk { connections: usize },
+    /// Bulk both ways: the server sends as fast as it can as well. Bytes of both ways count.
+    Duplex { connections: usize },
     /// Connect, 64 bytes, their echo, close on both sides; so many at a time.
     Connect { concurrency: usize },
 }
@@ -26,7 +28,7 @@ impl Workload {
     pub(crate) fn cost_unit(self) -> (&'static str, f64) {
         match self {
             Self::PingPong { .. } => ("µs a round trip", 1e6),
-            Self::Bulk { .. } => ("s a GB", 1e9),
+            Self::Bulk { .. } | Self::Duplex { .. } => ("s a GB", 1e9),
             Self::Connect { .. } => ("µs a connection", 1e6),
         }
     }
@@ -35,14 +37,20 @@ impl Workload {
     pub(crate) fn rate_unit(self) -> (&'static str, f64) {
         match self {
             Self::PingPong { .. } => ("round trips/s", 1.0),
-            Self::Bulk { .. } => ("GB/s", 1e-9),
+            Self::Bulk { .. } | Self::Duplex { .. } => ("GB/s", 1e-9),
             Self::Connect { .. } => ("connections/s", 1.0),
         }
     }
 
     /// Whether the load has latencies to report.
     pub(crate) fn has_latency(self) -> bool {
-        !matches!(self, Self::Bulk { .. })
+        !self.is_bulk()
+    }
+
+    /// Whether the work is bytes. Their cost swings with the size of the windows at the moment, so that it is
+    /// taken from the middle slice of the measured window.
+    pub(crate) fn is_bulk(self) -> bool {
+        matches!(self, Self::Bulk { .. } | Self::Duplex { .. })
     }
 }
 
@@ -51,6 +59,7 @@ impl fmt::Display for Workload {
         match self {
             Self::PingPong { connections, bytes } => write!(f, "pingpong:{connections}:{bytes}"),
             Self::Bulk { connections } => write!(f, "bulk:{connections}"),
+            Self::Duplex { connections } => write!(f, "duplex:{connections}"),
             Self::Connect { concurrency } => write!(f, "connect:{concurrency}"),
         }
     }
@@ -83,13 +92,19 @@ impl FromStr for Workload {
                 },
                 1,
             ),
+            "duplex" => (
+                Self::Duplex {
+                    connections: number(0, 1),
+                },
+                1,
+            ),
             "connect" => (
                 Self::Connect {
                     concurrency: number(0, 16),
                 },
                 1,
             ),
-            _ => bail!("no workload {kind:?}; there are pingpong, bulk and connect"),
+            _ => bail!("no workload {kind:?}; there are pingpong, bulk, duplex and connect"),
         };
         ensure!(numbers.len() <= numbers_max, "too many numbers in {text:?}");
         ensure!(
@@ -110,7 +125,7 @@ mod tests {
 
     #[test]
     fn a_name_reads_back_as_what_it_names() {
-        for text in ["pingpong:8:64", "bulk:1", "connect:16"] {
+        for text in ["pingpong:8:64", "bulk:1", "duplex:8", "connect:16"] {
             assert_eq!(text.parse::<Workload>().unwrap().to_string(), text);
         }
         for text in [
