@@ -7,12 +7,14 @@ mod poll_ring;
 mod pool;
 mod readiness;
 mod recv_ring;
+mod service;
 mod socket;
 mod sys;
 
 use std::io;
-use std::net::SocketAddr;
 use std::str::FromStr;
+
+pub use self::service::Service;
 
 /// A relay, by its idea.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -70,36 +72,50 @@ impl FromStr for Relay {
     }
 }
 
-/// Runs `relay` between `listen` and `upstream`, on the calling thread, until the process is killed.
+/// Runs `relay` for `services`, on the calling thread, until the process is killed.
 ///
 /// # Errors
-/// Those of setting up; a connection's own errors end that connection alone.
-pub fn run(relay: Relay, listen: SocketAddr, upstream: SocketAddr) -> io::Result<()> {
+/// Those of setting up, more services than the relay can among them; a connection's own errors end that
+/// connection alone.
+pub fn run(relay: Relay, services: &[Service]) -> io::Result<()> {
     let settings = recv_ring::Settings {
         incremental: true,
         ring_sends: true,
     };
     match relay {
-        Relay::Tokio => copy::run(false, listen, upstream),
-        Relay::TokioMulti => copy::run(true, listen, upstream),
-        Relay::Epoll => epoll::run(listen, upstream),
-        Relay::PollRing => poll_ring::run(listen, upstream),
+        Relay::Tokio => copy::run(false, services),
+        Relay::TokioMulti => copy::run(true, services),
+        Relay::Epoll => epoll::run(only(relay, services)?),
+        Relay::PollRing => poll_ring::run(only(relay, services)?),
         Relay::RecvRing => recv_ring::run(
-            listen,
-            upstream,
+            only(relay, services)?,
             recv_ring::Settings {
                 incremental: false,
                 ..settings
             },
         ),
-        Relay::RecvRingInc => recv_ring::run(listen, upstream, settings),
+        Relay::RecvRingInc => recv_ring::run(only(relay, services)?, settings),
         Relay::RecvRingCall => recv_ring::run(
-            listen,
-            upstream,
+            only(relay, services)?,
             recv_ring::Settings {
                 ring_sends: false,
                 ..settings
             },
         ),
+    }
+}
+
+/// The one service of a relay that has one listener: the candidates are about sockets, not about listeners.
+fn only(relay: Relay, services: &[Service]) -> io::Result<Service> {
+    match *services {
+        [service] => Ok(service),
+        _ => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!(
+                "{} relays one service, not {}",
+                relay.name(),
+                services.len()
+            ),
+        )),
     }
 }

@@ -1,6 +1,5 @@
 //! The command line.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -112,12 +111,9 @@ impl RunArgs {
 pub(crate) struct PeerArgs {
     /// Which relay.
     pub(crate) relay: peers::Relay,
-    /// Where it accepts.
-    #[arg(long)]
-    pub(crate) listen: SocketAddr,
-    /// Where it connects to.
-    #[arg(long)]
-    pub(crate) upstream: SocketAddr,
+    /// Where it accepts, and where it connects to; as often as there are services.
+    #[arg(long = "service", value_name = "LISTEN=UPSTREAM", required = true)]
+    pub(crate) services: Vec<peers::Service>,
 }
 
 /// A duration's number of seconds, bounded so that no run is endless.

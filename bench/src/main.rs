@@ -24,6 +24,6 @@ use clap::Parser as _;
 fn main() -> anyhow::Result<()> {
     match cli::Cli::parse().command {
         cli::Command::Run(args) => rounds::run(&args),
-        cli::Command::Peer(args) => Ok(peers::run(args.relay, args.listen, args.upstream)?),
+        cli::Command::Peer(args) => Ok(peers::run(args.relay, &args.services)?),
     }
 }

@@ -12,7 +12,7 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 use crate::cli::RunArgs;
 use crate::load::{self, Clocks, Timing};
 use crate::outputs::Outputs;
-use crate::proxy::{Proxy, free_port};
+use crate::proxy::{Proxy, Start, free_port};
 use crate::sample::Sample;
 use crate::system::System;
 use crate::workload::Workload;
@@ -93,12 +93,12 @@ fn measure(
     // A port of its own: connections of the turn before, in TIME_WAIT, are in nobody's way.
     let upstream = free_port()?;
     let address: SocketAddr = upstream.local_addr()?;
-    let proxy = Proxy::start(
-        system,
-        address,
-        args.proxy_cpu,
-        corelane.map(PathBuf::as_path),
-    )?;
+    let start = Start {
+        cpu: args.proxy_cpu,
+        corelane: corelane.map(PathBuf::as_path),
+        prefix: &[],
+    };
+    let proxy = Proxy::start(system, &[address], &start)?;
     let clocks = || {
         Ok(Clocks {
             proxy: proxy.cpu_time()?,
@@ -109,7 +109,7 @@ fn measure(
         warmup: Duration::from_secs_f64(args.warmup),
         measured: Duration::from_secs_f64(args.seconds),
     };
-    let window = load::run(workload, proxy.listen, &upstream, timing, clocks)?;
+    let window = load::run(workload, proxy.listens[0], &upstream, timing, clocks)?;
     Ok(Sample {
         workload,
         system,

@@ -37,14 +37,9 @@ impl Relay {
             .local_addr()
             .unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_bench"));
-        command.args([
-            "peer",
-            name,
-            "--listen",
-            &listen.to_string(),
-            "--upstream",
-            &address.to_string(),
-        ]);
+        command
+            .args(["peer", name, "--service"])
+            .arg(format!("{listen}={address}"));
         Self {
             child: command.spawn().unwrap(),
             listen,
