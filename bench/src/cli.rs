@@ -36,7 +36,7 @@ pub(crate) struct RunArgs {
     pub(crate) systems: Vec<String>,
 
     /// Workloads: `pingpong[:CONNECTIONS[:BYTES]]`, `bulk[:CONNECTIONS]` (one way), `duplex[:CONNECTIONS]` (both
-    /// ways), `connect[:CONCURRENCY]`.
+    /// ways), `connect[:CONCURRENCY]`, `idle[:CONNECTIONS]`.
     #[arg(
         long,
         short,

@@ -8,6 +8,7 @@
 mod cli;
 mod cpu;
 mod load;
+mod memory;
 mod outputs;
 mod proxy;
 mod report;
@@ -16,6 +17,7 @@ mod sample;
 mod summary;
 mod sys;
 mod system;
+mod turn;
 mod versions;
 mod workload;
 

@@ -2,9 +2,8 @@
 
 use std::fmt::Write as _;
 
-use crate::sample::Sample;
+use crate::sample::Results;
 use crate::summary::{Spread, Summary, summarise};
-use crate::workload::Workload;
 
 /// What stands above the tables.
 pub(crate) fn head(command: &str, versions: &str) -> String {
@@ -12,7 +11,13 @@ pub(crate) fn head(command: &str, versions: &str) -> String {
 }
 
 /// One workload's table, and what went wrong under it.
-pub(crate) fn table(workload: Workload, samples: &[Sample], failures: &[String]) -> String {
+pub(crate) fn table(results: &Results) -> String {
+    let Results {
+        workload,
+        samples,
+        failures,
+        ..
+    } = results;
     let mut text = String::new();
     let (baseline, summaries) = summarise(samples);
     let baseline = baseline.map_or_else(|| "no baseline".to_owned(), |system| system.to_string());
@@ -30,7 +35,7 @@ pub(crate) fn table(workload: Workload, samples: &[Sample], failures: &[String])
     let _ = write!(
         text,
         "### {workload}\n\nMedians (quartiles) of {rounds} rounds; ratios are to {baseline} in the same round.\n\n\
-         | system | CPU, {cost} | ratio | {rate} |{head} proxy on its CPU | others on it |\n\
+         | system | {cost} | ratio | {rate} |{head} proxy on its CPU | others on it |\n\
          |---|--:|--:|--:|{rule}--:|--:|\n"
     );
     for summary in &summaries {
@@ -46,15 +51,12 @@ pub(crate) fn table(workload: Workload, samples: &[Sample], failures: &[String])
         let ratio = summary
             .ratio
             .map_or_else(String::new, |ratio| spread(ratio, 2));
-        let rate = if rate.median < 100.0 {
-            format!("{:.2}", rate.median)
-        } else {
-            format!("{:.0}", rate.median)
-        };
         let _ = write!(
             text,
-            "| {system} | {} | {ratio} | {rate} |",
-            spread(*cost, 2)
+            "| {system} | {} | {ratio} | {:.*} |",
+            spread(*cost, digits(cost.median)),
+            digits(rate.median),
+            rate.median
         );
         if workload.has_latency() {
             for latency in latency_us {
@@ -63,15 +65,31 @@ pub(crate) fn table(workload: Workload, samples: &[Sample], failures: &[String])
         }
         let _ = writeln!(
             text,
-            " {:.0} % | {:.0} % |",
+            " {:.*} % | {:.0} % |",
+            // An idle proxy is told from one that wakes now and then.
+            if busy.median < 0.01 { 3 } else { 0 },
             busy.median * 100.0,
             foreign.median * 100.0
+        );
+    }
+    if let Some(footprint) = results.direct.as_ref().and_then(|window| window.footprint) {
+        let _ = writeln!(
+            text,
+            "\nUser memory is RssAnon and RssShmem of the proxy's processes, less what they had before the \
+             connections. Kernel memory is the growth of the whole machine's Slab, PageTables, Percpu and TCP \
+             buffers, less that of as many connections without a proxy ({:.0} bytes each).",
+            footprint.kernel
         );
     }
     if !failures.is_empty() {
         let _ = writeln!(text, "\nTurns that failed:\n\n- {}", failures.join("\n- "));
     }
     text
+}
+
+/// Digits after the point that still say something.
+fn digits(figure: f64) -> usize {
+    if figure.abs() < 100.0 { 2 } else { 0 }
 }
 
 fn spread(Spread { median, low, high }: Spread, digits: usize) -> String {

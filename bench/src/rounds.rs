@@ -1,22 +1,22 @@
 //! A whole run: every system in turn, round after round, one workload after another.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use rustix::process::setpriority_process;
+use rustix::process::{Resource, getrlimit, setpriority_process, setrlimit};
 use rustix::thread::{CpuSet, sched_setaffinity};
 
 use crate::cli::RunArgs;
-use crate::load::{self, Clocks, Timing};
+use crate::load::Timing;
 use crate::outputs::Outputs;
-use crate::proxy::{Proxy, Start, free_port};
-use crate::sample::Sample;
+use crate::proxy::Start;
+use crate::sample::{Results, Sample, Window};
 use crate::system::System;
+use crate::turn::Turn;
 use crate::workload::Workload;
-use crate::{cpu, report, versions};
+use crate::{memory, report, versions};
 
 /// How often a turn is tried that others disturb.
 const TRIES_MAX: u32 = 4;
@@ -34,88 +34,93 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<()> {
         &command.join(" "),
         &versions::describe(&systems),
     ))?;
+    let start = Start {
+        cpu: args.proxy_cpu,
+        corelane: corelane.as_deref(),
+        prefix: &[],
+    };
     for &workload in &args.workloads {
-        let mut samples = Vec::new();
-        let mut failures = Vec::new();
-        for round in 0..args.rounds {
-            for &system in &systems {
-                outputs.progress(&format!(
-                    "{workload}, round {} of {}, {system}",
-                    round + 1,
-                    args.rounds
-                ));
-                match undisturbed(args, workload, system, round, corelane.as_ref()) {
-                    Ok(sample) => {
-                        outputs.csv(&sample.csv())?;
-                        samples.push(sample);
-                    }
-                    // The others are still worth measuring.
-                    Err(error) => {
-                        failures.push(format!("{system}, round {}: {error:#}", round + 1))
-                    }
-                }
-            }
-        }
-        outputs.markdown(&report::table(workload, &samples, &failures))?;
+        let turn = Turn {
+            workload,
+            timing: Timing {
+                warmup: Duration::from_secs_f64(args.warmup),
+                measured: Duration::from_secs_f64(args.seconds),
+            },
+            start,
+        };
+        let results = measure(args, &systems, &turn, &mut outputs)?;
+        outputs.markdown(&report::table(&results))?;
     }
     Ok(())
 }
 
-/// One turn of one system, again where it was disturbed; the least disturbed counts.
-fn undisturbed(
+/// All the rounds of one workload.
+fn measure(
     args: &RunArgs,
-    workload: Workload,
-    system: System,
-    round: u32,
-    corelane: Option<&PathBuf>,
-) -> anyhow::Result<Sample> {
-    let mut best = measure(args, workload, system, round, corelane)?;
+    systems: &[System],
+    turn: &Turn<'_>,
+    outputs: &mut Outputs,
+) -> anyhow::Result<Results> {
+    let workload = turn.workload;
+    outputs.progress(&format!("{workload}, without a proxy"));
+    let mut results = Results {
+        workload,
+        direct: direct(turn)?,
+        samples: Vec::new(),
+        failures: Vec::new(),
+    };
+    for round in 0..args.rounds {
+        for &system in systems {
+            outputs.progress(&format!(
+                "{workload}, round {} of {}, {system}",
+                round + 1,
+                args.rounds
+            ));
+            match undisturbed(turn, system, args.foreign_max) {
+                Ok(window) => {
+                    let mut sample = Sample {
+                        workload,
+                        system,
+                        round,
+                        window,
+                    };
+                    sample.leave_out(results.direct.as_ref());
+                    outputs.csv(&sample.csv())?;
+                    results.samples.push(sample);
+                }
+                // The others are still worth measuring.
+                Err(error) => {
+                    let failure = format!("{system}, round {}: {error:#}", round + 1);
+                    results.failures.push(failure);
+                }
+            }
+        }
+    }
+    Ok(results)
+}
+
+/// What the load generator needs by itself, where that is to be left out or to be shown.
+fn direct(turn: &Turn<'_>) -> anyhow::Result<Option<Window>> {
+    if !matches!(turn.workload, Workload::Idle { .. }) {
+        return Ok(None);
+    }
+    memory::await_time_waits();
+    turn.direct().map(Some)
+}
+
+/// One turn of one system, again where it was disturbed; the least disturbed counts.
+fn undisturbed(turn: &Turn<'_>, system: System, foreign_max: u32) -> anyhow::Result<Window> {
+    let mut best = turn.of(system)?;
     for _ in 1..TRIES_MAX {
-        if best.foreign() * 100.0 <= f64::from(args.foreign_max) {
+        if best.foreign_part() * 100.0 <= f64::from(foreign_max) {
             break;
         }
-        let next = measure(args, workload, system, round, corelane)?;
-        if next.foreign() < best.foreign() {
+        let next = turn.of(system)?;
+        if next.foreign_part() < best.foreign_part() {
             best = next;
         }
     }
     Ok(best)
-}
-
-/// One turn of one system.
-fn measure(
-    args: &RunArgs,
-    workload: Workload,
-    system: System,
-    round: u32,
-    corelane: Option<&PathBuf>,
-) -> anyhow::Result<Sample> {
-    // A port of its own: connections of the turn before, in TIME_WAIT, are in nobody's way.
-    let upstream = free_port()?;
-    let address: SocketAddr = upstream.local_addr()?;
-    let start = Start {
-        cpu: args.proxy_cpu,
-        corelane: corelane.map(PathBuf::as_path),
-        prefix: &[],
-    };
-    let proxy = Proxy::start(system, &[address], &start)?;
-    let clocks = || {
-        Ok(Clocks {
-            proxy: proxy.cpu_time()?,
-            busy: cpu::busy(args.proxy_cpu),
-        })
-    };
-    let timing = Timing {
-        warmup: Duration::from_secs_f64(args.warmup),
-        measured: Duration::from_secs_f64(args.seconds),
-    };
-    let window = load::run(workload, proxy.listens[0], &upstream, timing, clocks)?;
-    Ok(Sample {
-        workload,
-        system,
-        round,
-        window,
-    })
 }
 
 /// Puts this process where and how it stays.
@@ -127,6 +132,9 @@ fn settle(args: &RunArgs) -> anyhow::Result<()> {
     if let Some(nice) = args.nice {
         setpriority_process(None, nice).context("setting the niceness")?;
     }
+    let mut files = getrlimit(Resource::Nofile);
+    files.current = files.maximum;
+    setrlimit(Resource::Nofile, files).context("raising the limit on descriptors")?;
     let mut cpus = CpuSet::new();
     cpus.set(args.load_cpu);
     sched_setaffinity(None, &cpus).with_context(|| format!("moving to CPU {}", args.load_cpu))

@@ -22,6 +22,24 @@ pub(crate) struct Window {
     /// p50, p99 and p99.9, where the load has latencies. A closed loop sends nothing while it waits, so these
     /// leave out what a user arriving meanwhile would have waited (coordinated omission).
     pub(crate) latency: Option<[Duration; 3]>,
+    /// Where the load is idle connections.
+    pub(crate) footprint: Option<Footprint>,
+}
+
+impl Window {
+    /// Part of the wall time that others were on the proxy's CPU.
+    pub(crate) fn foreign_part(&self) -> f64 {
+        self.foreign.as_secs_f64() / self.wall.as_secs_f64()
+    }
+}
+
+/// Bytes of memory that a connection takes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Footprint {
+    /// In the proxy's processes.
+    pub(crate) user: f64,
+    /// In the kernel. It is the whole machine's, so that it swings with what others do.
+    pub(crate) kernel: f64,
 }
 
 /// A part of a window.
@@ -40,13 +58,26 @@ pub(crate) struct Sample {
     pub(crate) window: Window,
 }
 
+/// All that is known of one workload.
+pub(crate) struct Results {
+    pub(crate) workload: Workload,
+    /// The same load without a proxy, where that was asked.
+    pub(crate) direct: Option<Window>,
+    pub(crate) samples: Vec<Sample>,
+    /// Turns that gave no sample, and why.
+    pub(crate) failures: Vec<String>,
+}
+
 impl Sample {
-    /// CPU time a unit of work, in the workload's printed unit. For bulk it is the median of the slices': a
+    /// CPU time a unit of work, in the workload's printed unit; of idle connections the user memory. For bulk it is the median of the slices': a
     /// neighbour's burst in the caches, or a window that grows, moves some slices and not the middle one.
     pub(crate) fn cost(&self) -> f64 {
         let Window {
             cpu, units, slices, ..
         } = &self.window;
+        if let Some(footprint) = self.window.footprint {
+            return footprint.user;
+        }
         let whole = cpu.as_secs_f64() / *units as f64;
         let of_slices = slices
             .iter()
@@ -59,8 +90,11 @@ impl Sample {
         seconds * self.workload.cost_unit().1
     }
 
-    /// Throughput, in the workload's printed unit.
+    /// Throughput, in the workload's printed unit; of idle connections the kernel memory.
     pub(crate) fn rate(&self) -> f64 {
+        if let Some(footprint) = self.window.footprint {
+            return footprint.kernel;
+        }
         self.window.units as f64 / self.window.wall.as_secs_f64() * self.workload.rate_unit().1
     }
 
@@ -69,9 +103,12 @@ impl Sample {
         self.window.cpu.as_secs_f64() / self.window.wall.as_secs_f64()
     }
 
-    /// Part of the wall time that others were.
-    pub(crate) fn foreign(&self) -> f64 {
-        self.window.foreign.as_secs_f64() / self.window.wall.as_secs_f64()
+    /// Takes the kernel memory of as many connections without a proxy off that of this sample's.
+    pub(crate) fn leave_out(&mut self, direct: Option<&Window>) {
+        let direct = direct.and_then(|window| window.footprint);
+        if let (Some(footprint), Some(direct)) = (&mut self.window.footprint, direct) {
+            footprint.kernel -= direct.kernel;
+        }
     }
 
     /// A latency quantile (0: p50, 1: p99, 2: p99.9) in microseconds; 0 where there is none.
@@ -131,6 +168,7 @@ mod tests {
                 units: 3_000_000_000,
                 slices: vec![slice(200), slice(900), slice(200)],
                 latency: None,
+                footprint: None,
             },
         };
         assert!((sample.cost() - 0.2).abs() < 1e-9);

@@ -77,7 +77,7 @@ pub(crate) fn summarise(samples: &[Sample]) -> (Option<System>, Vec<Summary>) {
                 rate: Spread::of(of(system).map(Sample::rate))?,
                 latency_us: [latency(0)?, latency(1)?, latency(2)?],
                 busy: Spread::of(of(system).map(Sample::busy))?,
-                foreign: Spread::of(of(system).map(Sample::foreign))?,
+                foreign: Spread::of(of(system).map(|sample| sample.window.foreign_part()))?,
             })
         })
         .collect();
@@ -103,6 +103,7 @@ mod tests {
             units: 1000,
             slices: Vec::new(),
             latency: None,
+            footprint: None,
         };
         Sample {
             workload: Workload::Bulk { connections: 1 },

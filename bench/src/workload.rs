@@ -21,15 +21,18 @@ pub(crate) enum Workload {
     Duplex { connections: usize },
     /// Connect, 64 bytes, their echo, close on both sides; so many at a time.
     Connect { concurrency: usize },
+    /// Connections that passed one message and then do nothing.
+    Idle { connections: usize },
 }
 
 impl Workload {
-    /// What the CPU time is divided by, and the factor from seconds to the printed number.
+    /// What is cheap or dear, and the factor from seconds (a unit of work) to the printed number.
     pub(crate) fn cost_unit(self) -> (&'static str, f64) {
         match self {
-            Self::PingPong { .. } => ("µs a round trip", 1e6),
-            Self::Bulk { .. } | Self::Duplex { .. } => ("s a GB", 1e9),
-            Self::Connect { .. } => ("µs a connection", 1e6),
+            Self::PingPong { .. } => ("CPU µs a round trip", 1e6),
+            Self::Bulk { .. } | Self::Duplex { .. } => ("CPU s a GB", 1e9),
+            Self::Connect { .. } => ("CPU µs a connection", 1e6),
+            Self::Idle { .. } => ("user bytes a connection", 1.0),
         }
     }
 
@@ -39,12 +42,13 @@ impl Workload {
             Self::PingPong { .. } => ("round trips/s", 1.0),
             Self::Bulk { .. } | Self::Duplex { .. } => ("GB/s", 1e-9),
             Self::Connect { .. } => ("connections/s", 1.0),
+            Self::Idle { .. } => ("kernel bytes a connection", 1.0),
         }
     }
 
     /// Whether the load has latencies to report.
     pub(crate) fn has_latency(self) -> bool {
-        !self.is_bulk()
+        matches!(self, Self::PingPong { .. } | Self::Connect { .. })
     }
 
     /// Whether the work is bytes. Their cost swings with the size of the windows at the moment, so that it is
@@ -61,6 +65,7 @@ impl fmt::Display for Workload {
             Self::Bulk { connections } => write!(f, "bulk:{connections}"),
             Self::Duplex { connections } => write!(f, "duplex:{connections}"),
             Self::Connect { concurrency } => write!(f, "connect:{concurrency}"),
+            Self::Idle { connections } => write!(f, "idle:{connections}"),
         }
     }
 }
@@ -104,7 +109,13 @@ impl FromStr for Workload {
                 },
                 1,
             ),
-            _ => bail!("no workload {kind:?}; there are pingpong, bulk, duplex and connect"),
+            "idle" => (
+                Self::Idle {
+                    connections: number(0, 4_000),
+                },
+                1,
+            ),
+            _ => bail!("no workload {kind:?}; there are pingpong, bulk, duplex, connect and idle"),
         };
         ensure!(numbers.len() <= numbers_max, "too many numbers in {text:?}");
         ensure!(
@@ -125,7 +136,13 @@ mod tests {
 
     #[test]
     fn a_name_reads_back_as_what_it_names() {
-        for text in ["pingpong:8:64", "bulk:1", "duplex:8", "connect:16"] {
+        for text in [
+            "pingpong:8:64",
+            "bulk:1",
+            "duplex:8",
+            "connect:16",
+            "idle:4000",
+        ] {
             assert_eq!(text.parse::<Workload>().unwrap().to_string(), text);
         }
         for text in [

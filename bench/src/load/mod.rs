@@ -4,6 +4,7 @@
 mod bulk;
 mod clients;
 mod connect;
+mod idle;
 mod pingpong;
 mod poller;
 mod server;
@@ -20,6 +21,7 @@ use self::poller::{Owner, Poller};
 use self::server::Mode;
 use self::stage::Stage;
 use self::tally::Tally;
+use crate::memory::Memory;
 use crate::sample::{Slice, Window};
 use crate::workload::Workload;
 
@@ -42,14 +44,22 @@ pub(crate) struct Clocks {
     pub(crate) busy: Duration,
 }
 
-/// Puts the proxy at `proxy`, whose upstream is `upstream`, under `workload`. `clocks` is read between the
-/// slices of the measured window.
+/// What is read of the proxy and of the machine.
+pub(crate) trait Gauges {
+    /// The clocks as they stand.
+    fn clocks(&self) -> anyhow::Result<Clocks>;
+    /// Memory as it stands.
+    fn memory(&self) -> anyhow::Result<Memory>;
+}
+
+/// Puts the proxy at `proxy`, whose upstream is `upstream`, under `workload`, and reads the gauges around and
+/// between the slices of the measured window.
 pub(crate) fn run(
     workload: Workload,
     proxy: SocketAddr,
     upstream: &TcpListener,
     timing: Timing,
-    mut clocks: impl FnMut() -> anyhow::Result<Clocks>,
+    gauges: &dyn Gauges,
 ) -> anyhow::Result<Window> {
     let (mode, clients): (Mode, Box<dyn Clients>) = match workload {
         Workload::PingPong { connections, bytes } => (
@@ -63,10 +73,18 @@ pub(crate) fn run(
         Workload::Connect { concurrency } => {
             (Mode::Echo, Box::new(connect::Connect::new(concurrency)))
         }
+        Workload::Idle { connections } => {
+            return idle::run(connections, proxy, upstream, timing, gauges);
+        }
     };
     let mut stage = Stage::start(proxy, upstream, mode, clients)?;
     stage.run_for(timing.warmup)?;
-    let mut window = measure(&mut stage, timing.measured, &mut clocks)?;
+    let mut window = measure(&mut stage, timing.measured, gauges)?;
+    ensure!(
+        window.units > 0,
+        "nothing came through in {:?}",
+        window.wall
+    );
     window.latency = workload.has_latency().then(|| stage.tally.latency());
     Ok(window)
 }
@@ -75,15 +93,15 @@ pub(crate) fn run(
 fn measure(
     stage: &mut Stage<'_>,
     duration: Duration,
-    clocks: &mut impl FnMut() -> anyhow::Result<Clocks>,
+    gauges: &dyn Gauges,
 ) -> anyhow::Result<Window> {
     stage.tally.reset();
-    let (started, before) = (Instant::now(), clocks()?);
+    let (started, before) = (Instant::now(), gauges.clocks()?);
     let mut slices = Vec::new();
     let (mut last, mut units) = (before, 0);
     for slice in 1..=SLICES {
         stage.run_until(started + duration * slice / SLICES)?;
-        let now = clocks()?;
+        let now = gauges.clocks()?;
         slices.push(Slice {
             cpu: now.proxy - last.proxy,
             units: stage.tally.units() - units,
@@ -91,7 +109,6 @@ fn measure(
         (last, units) = (now, stage.tally.units());
     }
     let wall = started.elapsed();
-    ensure!(units > 0, "nothing came through in {wall:?}");
     let cpu = last.proxy - before.proxy;
     Ok(Window {
         wall,
@@ -100,5 +117,6 @@ fn measure(
         units,
         slices,
         latency: None,
+        footprint: None,
     })
 }

@@ -1,10 +1,12 @@
 //! The upstream server: it echoes what it gets, or throws it away, or sends of its own as well.
 
 use std::net::TcpListener;
+use std::time::Duration;
 
 use rustix::event::epoll::EventFlags;
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
+use rustix::net::sockopt::set_socket_linger;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use super::{Owner, Poller, Tally};
@@ -98,6 +100,14 @@ impl<'a> Server<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Makes the connections end by a reset when they are dropped, which leaves no TIME_WAIT.
+    pub(super) fn reset_all(&self) -> rustix::io::Result<()> {
+        self.connections
+            .iter()
+            .flatten()
+            .try_for_each(|connection| set_socket_linger(&connection.socket, Some(Duration::ZERO)))
     }
 
     fn accept(&mut self, poller: &Poller) -> anyhow::Result<()> {

@@ -23,7 +23,7 @@ const EVENTS_MAX: usize = 1024;
 /// Clients, the server that they reach through the proxy, and what they have done.
 pub(super) struct Stage<'a> {
     poller: Poller,
-    server: Server<'a>,
+    pub(super) server: Server<'a>,
     clients: Box<dyn Clients>,
     pub(super) tally: Tally,
     events: Vec<epoll::Event>,
@@ -65,7 +65,7 @@ impl<'a> Stage<'a> {
     }
 
     /// Waits for events and passes them on.
-    fn turn(&mut self) -> anyhow::Result<()> {
+    pub(super) fn turn(&mut self) -> anyhow::Result<()> {
         match epoll::wait(
             &self.poller.epoll,
             spare_capacity(&mut self.events),
