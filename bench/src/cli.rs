@@ -36,7 +36,8 @@ pub(crate) struct RunArgs {
     pub(crate) systems: Vec<String>,
 
     /// Workloads: `pingpong[:CONNECTIONS[:BYTES]]`, `bulk[:CONNECTIONS]` (one way), `duplex[:CONNECTIONS]` (both
-    /// ways), `connect[:CONCURRENCY]`, `idle[:CONNECTIONS]`.
+    /// ways), `connect[:CONCURRENCY]`, `idle[:CONNECTIONS]`,
+    /// `mix[:BULK[:PINGPONG]]`.
     #[arg(
         long,
         short,
@@ -56,6 +57,11 @@ pub(crate) struct RunArgs {
     /// Seconds of load before measuring: pools fill, windows open, a ring's first park is over.
     #[arg(long, default_value_t = 0.5, value_parser = seconds)]
     pub(crate) warmup: f64,
+
+    /// Messages a second, of all connections together, in the open loop that gives the latencies of a ping-pong.
+    /// By default half of what the first of HAProxy and nginx does in a closed loop, before the first round.
+    #[arg(long, value_parser = rate)]
+    pub(crate) rate: Option<f64>,
 
     /// CPU of the proxy.
     #[arg(long, default_value_t = 0)]
@@ -123,5 +129,15 @@ fn seconds(text: &str) -> Result<f64, String> {
         Ok(seconds)
     } else {
         Err("between 0 and 600".to_owned())
+    }
+}
+
+/// Messages a second, bounded by what one thread can send.
+fn rate(text: &str) -> Result<f64, String> {
+    let rate: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    if (1.0..=1e6).contains(&rate) {
+        Ok(rate)
+    } else {
+        Err("between 1 and 1,000,000".to_owned())
     }
 }

@@ -2,8 +2,9 @@
 
 use std::fmt::Write as _;
 
-use crate::sample::Results;
+use crate::sample::{Latency, Results};
 use crate::summary::{Spread, Summary, summarise};
+use crate::sys::Priority;
 
 /// What stands above the tables.
 pub(crate) fn head(command: &str, versions: &str) -> String {
@@ -72,7 +73,17 @@ pub(crate) fn table(results: &Results) -> String {
             foreign.median * 100.0
         );
     }
-    if let Some(footprint) = results.direct.as_ref().and_then(|window| window.footprint) {
+    notes(&mut text, results);
+    if !failures.is_empty() {
+        let _ = writeln!(text, "\nTurns that failed:\n\n- {}", failures.join("\n- "));
+    }
+    text
+}
+
+/// How the figures came about, under the table.
+fn notes(text: &mut String, results: &Results) {
+    let direct = results.direct.as_ref();
+    if let Some(footprint) = direct.and_then(|window| window.footprint) {
         let _ = writeln!(
             text,
             "\nUser memory is RssAnon and RssShmem of the proxy's processes, less what they had before the \
@@ -81,10 +92,44 @@ pub(crate) fn table(results: &Results) -> String {
             footprint.kernel
         );
     }
-    if !failures.is_empty() {
-        let _ = writeln!(text, "\nTurns that failed:\n\n- {}", failures.join("\n- "));
+    let windows = || results.samples.iter().map(|sample| &sample.window);
+    match windows().find_map(|window| window.latency) {
+        Some(Latency {
+            rate: Some(rate), ..
+        }) => {
+            let _ = write!(
+                text,
+                "\nLatencies are of an open loop of {rate:.0} messages/s in all, counted from the time at which a \
+                 message was to be sent."
+            );
+            if let Some(Latency { quantiles, .. }) = direct.and_then(|window| window.latency) {
+                let [p50, p99, p999] = quantiles.map(|latency| latency.as_secs_f64() * 1e6);
+                let _ = write!(
+                    text,
+                    " Without a proxy they are {p50:.0}, {p99:.0} and {p999:.0} µs."
+                );
+            }
+            text.push('\n');
+        }
+        Some(Latency { rate: None, .. }) => text.push_str(
+            "\nLatencies are of a closed loop: what arrives while it waits is not counted.\n",
+        ),
+        None => {}
     }
-    text
+    match windows().find_map(|window| window.priority) {
+        Some(Priority::RealTime) => text.push_str(
+            "The messages' thread of the load generator has real-time priority over the bulk load's.\n",
+        ),
+        Some(Priority::Nice) => text.push_str(
+            "The messages' thread of the load generator is only nicer to itself than the bulk load's (no privilege \
+             for SCHED_FIFO): latencies are partly its own.\n",
+        ),
+        Some(Priority::Equal) => text.push_str(
+            "The messages' thread of the load generator shares its CPU evenly with the bulk load (no privilege for \
+             SCHED_FIFO): latencies are mostly its own.\n",
+        ),
+        None => {}
+    }
 }
 
 /// Digits after the point that still say something.

@@ -20,6 +20,8 @@ use crate::{memory, report, versions};
 
 /// How often a turn is tried that others disturb.
 const TRIES_MAX: u32 = 4;
+/// The open loop's rate as a part of what the first anchor does in a closed one.
+const RATE_PART: f64 = 0.5;
 
 /// Runs what `args` ask for and prints the tables.
 pub(crate) fn run(args: &RunArgs) -> anyhow::Result<()> {
@@ -40,14 +42,16 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<()> {
         prefix: &[],
     };
     for &workload in &args.workloads {
-        let turn = Turn {
+        let mut turn = Turn {
             workload,
             timing: Timing {
                 warmup: Duration::from_secs_f64(args.warmup),
                 measured: Duration::from_secs_f64(args.seconds),
             },
             start,
+            rate: None,
         };
+        turn.rate = rate(args, &systems, &turn, &outputs)?;
         let results = measure(args, &systems, &turn, &mut outputs)?;
         outputs.markdown(&report::table(&results))?;
     }
@@ -99,12 +103,38 @@ fn measure(
     Ok(results)
 }
 
-/// What the load generator needs by itself, where that is to be left out or to be shown.
-fn direct(turn: &Turn<'_>) -> anyhow::Result<Option<Window>> {
-    if !matches!(turn.workload, Workload::Idle { .. }) {
+/// The rate of the open loop that follows a ping-pong: the same for all systems, and one that each can keep up with.
+fn rate(
+    args: &RunArgs,
+    systems: &[System],
+    turn: &Turn<'_>,
+    outputs: &Outputs,
+) -> anyhow::Result<Option<f64>> {
+    if !matches!(turn.workload, Workload::PingPong { .. }) {
         return Ok(None);
     }
-    memory::await_time_waits();
+    if args.rate.is_some() {
+        return Ok(args.rate);
+    }
+    let anchor = systems.iter().find(|system| system.is_anchor());
+    let Some(&system) = anchor.or(systems.first()) else {
+        return Ok(None);
+    };
+    outputs.progress(&format!("{}, the rate by {system}", turn.workload));
+    let window = turn.of(system)?;
+    let full = window.units as f64 / window.wall.as_secs_f64();
+    Ok(Some((full * RATE_PART).max(1.0)))
+}
+
+/// What the load generator needs by itself, where that is to be left out or to be shown.
+fn direct(turn: &Turn<'_>) -> anyhow::Result<Option<Window>> {
+    match turn.workload {
+        Workload::Idle { .. } => memory::await_time_waits(),
+        Workload::PingPong { .. } | Workload::Mix { .. } => {}
+        Workload::Bulk { .. } | Workload::Duplex { .. } | Workload::Connect { .. } => {
+            return Ok(None);
+        }
+    }
     turn.direct().map(Some)
 }
 

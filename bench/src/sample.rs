@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::summary::Spread;
+use crate::sys::Priority;
 use crate::system::System;
 use crate::workload::Workload;
 
@@ -19,11 +20,12 @@ pub(crate) struct Window {
     pub(crate) units: u64,
     /// The window's parts.
     pub(crate) slices: Vec<Slice>,
-    /// p50, p99 and p99.9, where the load has latencies. A closed loop sends nothing while it waits, so these
-    /// leave out what a user arriving meanwhile would have waited (coordinated omission).
-    pub(crate) latency: Option<[Duration; 3]>,
+    /// Where the load has latencies.
+    pub(crate) latency: Option<Latency>,
     /// Where the load is idle connections.
     pub(crate) footprint: Option<Footprint>,
+    /// Of the messages' thread before the bulk load's, in a mix.
+    pub(crate) priority: Option<Priority>,
 }
 
 impl Window {
@@ -40,6 +42,17 @@ pub(crate) struct Footprint {
     pub(crate) user: f64,
     /// In the kernel. It is the whole machine's, so that it swings with what others do.
     pub(crate) kernel: f64,
+}
+
+/// How long messages took.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Latency {
+    /// p50, p99 and p99.9.
+    pub(crate) quantiles: [Duration; 3],
+    /// Messages a second of the open loop, whose latencies count from the time at which a message was to be sent.
+    /// A closed loop has no rate: it sends nothing while it waits, so its latencies leave out what a user arriving
+    /// meanwhile would have waited (coordinated omission).
+    pub(crate) rate: Option<f64>,
 }
 
 /// A part of a window.
@@ -113,14 +126,15 @@ impl Sample {
 
     /// A latency quantile (0: p50, 1: p99, 2: p99.9) in microseconds; 0 where there is none.
     pub(crate) fn latency_us(&self, quantile: usize) -> f64 {
-        self.window
-            .latency
-            .map_or(0.0, |latency| latency[quantile].as_secs_f64() * 1e6)
+        self.window.latency.map_or(0.0, |latency| {
+            latency.quantiles[quantile].as_secs_f64() * 1e6
+        })
     }
 
     /// The names of [`csv`](Self::csv)'s columns.
     pub(crate) const CSV_HEADER: &str = "workload,system,round,wall_seconds,cpu_seconds,foreign_seconds,units,\
-                                         cost,cost_unit,rate,rate_unit,p50_us,p99_us,p999_us";
+                                         cost,cost_unit,rate,rate_unit,p50_us,p99_us,p999_us,\
+                                         open_loop_rate";
 
     /// One line of CSV.
     pub(crate) fn csv(&self) -> String {
@@ -131,7 +145,7 @@ impl Sample {
             window,
         } = self;
         format!(
-            "{workload},{system},{round},{:.6},{:.6},{:.2},{},{:.4},{},{:.4},{},{:.1},{:.1},{:.1}",
+            "{workload},{system},{round},{:.6},{:.6},{:.2},{},{:.4},{},{:.4},{},{:.1},{:.1},{:.1},{:.0}",
             window.wall.as_secs_f64(),
             window.cpu.as_secs_f64(),
             window.foreign.as_secs_f64(),
@@ -143,6 +157,10 @@ impl Sample {
             self.latency_us(0),
             self.latency_us(1),
             self.latency_us(2),
+            window
+                .latency
+                .and_then(|latency| latency.rate)
+                .unwrap_or(0.0),
         )
     }
 }
@@ -169,6 +187,7 @@ mod tests {
                 slices: vec![slice(200), slice(900), slice(200)],
                 latency: None,
                 footprint: None,
+                priority: None,
             },
         };
         assert!((sample.cost() - 0.2).abs() < 1e-9);

@@ -104,6 +104,7 @@ mod tests {
             slices: Vec::new(),
             latency: None,
             footprint: None,
+            priority: None,
         };
         Sample {
             workload: Workload::Bulk { connections: 1 },

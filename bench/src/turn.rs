@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use crate::cpu;
-use crate::load::{self, Clocks, Gauges, Timing};
+use crate::load::{self, Clocks, Gauges, Load, Timing};
 use crate::memory::{self, Memory};
 use crate::proxy::{Proxy, Start, free_port};
 use crate::sample::Window;
@@ -16,41 +16,52 @@ pub(crate) struct Turn<'a> {
     pub(crate) workload: Workload,
     pub(crate) timing: Timing,
     pub(crate) start: Start<'a>,
+    /// Messages a second of the open loop after a closed one.
+    pub(crate) rate: Option<f64>,
 }
 
 impl Turn<'_> {
     /// Measures `system`, started afresh.
     pub(crate) fn of(&self, system: System) -> anyhow::Result<Window> {
-        let (upstream, address) = upstream()?;
-        let proxy = Proxy::start(system, &[address], &self.start)?;
-        self.load(&upstream, proxy.listens[0], Some(&proxy))
+        let (upstreams, addresses) = self.upstreams()?;
+        let proxy = Proxy::start(system, &addresses, &self.start)?;
+        self.load(&upstreams, &proxy.listens, Some(&proxy))
     }
 
-    /// Measures the load generator straight at its own server: what no proxy can be blamed for.
+    /// Measures the load generator straight at its own servers: what no proxy can be blamed for.
     pub(crate) fn direct(&self) -> anyhow::Result<Window> {
-        let (upstream, address) = upstream()?;
-        self.load(&upstream, address, None)
+        let (upstreams, addresses) = self.upstreams()?;
+        self.load(&upstreams, &addresses, None)
+    }
+
+    /// Upstreams on ports of their own: connections of the turn before, in TIME_WAIT, are in nobody's way.
+    fn upstreams(&self) -> anyhow::Result<(Vec<TcpListener>, Vec<SocketAddr>)> {
+        let listeners = (0..self.workload.services())
+            .map(|_| free_port())
+            .collect::<anyhow::Result<Vec<_>>>()?;
+        let addresses = listeners
+            .iter()
+            .map(TcpListener::local_addr)
+            .collect::<Result<_, _>>()?;
+        Ok((listeners, addresses))
     }
 
     fn load(
         &self,
-        upstream: &TcpListener,
-        target: SocketAddr,
+        upstreams: &[TcpListener],
+        targets: &[SocketAddr],
         proxy: Option<&Proxy>,
     ) -> anyhow::Result<Window> {
-        let gauges = Dials {
-            proxy,
-            cpu: self.start.cpu,
+        let load = Load {
+            workload: self.workload,
+            targets,
+            upstreams,
+            timing: self.timing,
+            rate: self.rate,
         };
-        load::run(self.workload, target, upstream, self.timing, &gauges)
+        let cpu = self.start.cpu;
+        load::run(load, &Dials { proxy, cpu })
     }
-}
-
-/// An upstream on a port of its own: connections of the turn before, in TIME_WAIT, are in nobody's way.
-fn upstream() -> anyhow::Result<(TcpListener, SocketAddr)> {
-    let listener = free_port()?;
-    let address = listener.local_addr()?;
-    Ok((listener, address))
 }
 
 /// The gauges of a proxy and of its CPU; without a proxy its own stand at zero.

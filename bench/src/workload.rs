@@ -23,6 +23,8 @@ pub(crate) enum Workload {
     Connect { concurrency: usize },
     /// Connections that passed one message and then do nothing.
     Idle { connections: usize },
+    /// So many connections of bulk on one service, and of few messages as an open loop on another.
+    Mix { bulk: usize, messages: usize },
 }
 
 impl Workload {
@@ -30,7 +32,7 @@ impl Workload {
     pub(crate) fn cost_unit(self) -> (&'static str, f64) {
         match self {
             Self::PingPong { .. } => ("CPU µs a round trip", 1e6),
-            Self::Bulk { .. } | Self::Duplex { .. } => ("CPU s a GB", 1e9),
+            Self::Bulk { .. } | Self::Duplex { .. } | Self::Mix { .. } => ("CPU s a GB", 1e9),
             Self::Connect { .. } => ("CPU µs a connection", 1e6),
             Self::Idle { .. } => ("user bytes a connection", 1.0),
         }
@@ -40,7 +42,7 @@ impl Workload {
     pub(crate) fn rate_unit(self) -> (&'static str, f64) {
         match self {
             Self::PingPong { .. } => ("round trips/s", 1.0),
-            Self::Bulk { .. } | Self::Duplex { .. } => ("GB/s", 1e-9),
+            Self::Bulk { .. } | Self::Duplex { .. } | Self::Mix { .. } => ("GB/s", 1e-9),
             Self::Connect { .. } => ("connections/s", 1.0),
             Self::Idle { .. } => ("kernel bytes a connection", 1.0),
         }
@@ -48,13 +50,28 @@ impl Workload {
 
     /// Whether the load has latencies to report.
     pub(crate) fn has_latency(self) -> bool {
-        matches!(self, Self::PingPong { .. } | Self::Connect { .. })
+        matches!(
+            self,
+            Self::PingPong { .. } | Self::Connect { .. } | Self::Mix { .. }
+        )
     }
 
     /// Whether the work is bytes. Their cost swings with the size of the windows at the moment, so that it is
     /// taken from the middle slice of the measured window.
     pub(crate) fn is_bulk(self) -> bool {
-        matches!(self, Self::Bulk { .. } | Self::Duplex { .. })
+        matches!(
+            self,
+            Self::Bulk { .. } | Self::Duplex { .. } | Self::Mix { .. }
+        )
+    }
+
+    /// Services that the proxy has for it.
+    pub(crate) fn services(self) -> usize {
+        if matches!(self, Self::Mix { .. }) {
+            2
+        } else {
+            1
+        }
     }
 }
 
@@ -66,6 +83,7 @@ impl fmt::Display for Workload {
             Self::Duplex { connections } => write!(f, "duplex:{connections}"),
             Self::Connect { concurrency } => write!(f, "connect:{concurrency}"),
             Self::Idle { connections } => write!(f, "idle:{connections}"),
+            Self::Mix { bulk, messages } => write!(f, "mix:{bulk}:{messages}"),
         }
     }
 }
@@ -115,13 +133,29 @@ impl FromStr for Workload {
                 },
                 1,
             ),
-            _ => bail!("no workload {kind:?}; there are pingpong, bulk, duplex, connect and idle"),
+            "mix" => (
+                Self::Mix {
+                    bulk: number(0, 8),
+                    messages: number(1, 50),
+                },
+                2,
+            ),
+            _ => bail!(
+                "no workload {kind:?}; there are pingpong, bulk, duplex, connect, idle and mix"
+            ),
         };
         ensure!(numbers.len() <= numbers_max, "too many numbers in {text:?}");
         ensure!(
             (1..=CONNECTIONS_MAX).contains(&number(0, 1)),
             "1 to {CONNECTIONS_MAX} connections, not {text:?}"
         );
+        if let Workload::Mix { messages, .. } = workload {
+            ensure!(
+                (1..=CONNECTIONS_MAX).contains(&messages),
+                "1 to {CONNECTIONS_MAX} connections, not {text:?}"
+            );
+            return Ok(workload);
+        }
         ensure!(
             (8..=MESSAGE_BYTES_MAX).contains(&number(1, 8)),
             "8 to {MESSAGE_BYTES_MAX} bytes, not {text:?}"
@@ -152,6 +186,8 @@ mod tests {
             "bulk:x",
             "pingpong:1:4",
             "pingpong:1:64:9",
+            "mix:8:0",
+            "mix:8:9000",
             "bulk:9999999",
         ] {
             assert!(text.parse::<Workload>().is_err(), "{text}");

@@ -5,16 +5,21 @@ mod bulk;
 mod clients;
 mod connect;
 mod idle;
+mod mix;
+mod open_loop;
 mod pingpong;
 mod poller;
+mod schedule;
 mod server;
 mod stage;
 mod tally;
 
 use std::net::{SocketAddr, TcpListener};
+use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
+use rustix::thread::set_current_timer_slack;
 
 use self::clients::Clients;
 use self::poller::{Owner, Poller};
@@ -22,11 +27,14 @@ use self::server::Mode;
 use self::stage::Stage;
 use self::tally::Tally;
 use crate::memory::Memory;
-use crate::sample::{Slice, Window};
+use crate::sample::{Latency, Slice, Window};
 use crate::workload::Workload;
 
 /// Parts of a window, each with its own cost.
 const SLICES: u32 = 10;
+
+/// How long an open loop waits awake: longer than a thread takes to wake.
+const SPIN: Duration = Duration::from_micros(50);
 
 /// When to begin measuring and for how long.
 #[derive(Clone, Copy, Debug)]
@@ -52,41 +60,97 @@ pub(crate) trait Gauges {
     fn memory(&self) -> anyhow::Result<Memory>;
 }
 
-/// Puts the proxy at `proxy`, whose upstream is `upstream`, under `workload`, and reads the gauges around and
-/// between the slices of the measured window.
-pub(crate) fn run(
-    workload: Workload,
-    proxy: SocketAddr,
-    upstream: &TcpListener,
-    timing: Timing,
-    gauges: &dyn Gauges,
-) -> anyhow::Result<Window> {
-    let (mode, clients): (Mode, Box<dyn Clients>) = match workload {
-        Workload::PingPong { connections, bytes } => (
-            Mode::Echo,
-            Box::new(pingpong::PingPong::new(connections, bytes)),
-        ),
-        Workload::Bulk { connections } => (Mode::Sink, Box::new(bulk::Bulk::one_way(connections))),
+/// What to load, and how.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Load<'a> {
+    pub(crate) workload: Workload,
+    /// Where the proxy accepts, for each upstream.
+    pub(crate) targets: &'a [SocketAddr],
+    pub(crate) upstreams: &'a [TcpListener],
+    pub(crate) timing: Timing,
+    /// Messages a second of the open loop that follows a closed one and gives the latencies; none follows without.
+    pub(crate) rate: Option<f64>,
+}
+
+/// Puts a proxy under load, and reads the gauges around and between the slices of the measured window.
+pub(crate) fn run(load: Load<'_>, gauges: &dyn Gauges) -> anyhow::Result<Window> {
+    let Load {
+        workload, timing, ..
+    } = load;
+    match workload {
+        Workload::PingPong { connections, bytes } => {
+            let clients = pingpong::PingPong::new(connections, bytes);
+            let mut window = closed(load, Mode::Echo, Box::new(clients), gauges)?;
+            if let Some(rate) = load.rate {
+                let clients = open_loop::OpenLoop::new(connections, bytes, rate);
+                window.latency = Some(Latency {
+                    quantiles: open(load, clients)?,
+                    rate: Some(rate),
+                });
+            }
+            Ok(window)
+        }
+        Workload::Bulk { connections } => {
+            let clients = bulk::Bulk::one_way(connections);
+            closed(load, Mode::Sink, Box::new(clients), gauges)
+        }
         Workload::Duplex { connections } => {
-            (Mode::Duplex, Box::new(bulk::Bulk::both_ways(connections)))
+            let clients = bulk::Bulk::both_ways(connections);
+            closed(load, Mode::Duplex, Box::new(clients), gauges)
         }
         Workload::Connect { concurrency } => {
-            (Mode::Echo, Box::new(connect::Connect::new(concurrency)))
+            let clients = connect::Connect::new(concurrency);
+            closed(load, Mode::Echo, Box::new(clients), gauges)
         }
         Workload::Idle { connections } => {
-            return idle::run(connections, proxy, upstream, timing, gauges);
+            let (target, upstream) = (load.targets[0], &load.upstreams[0]);
+            idle::run(connections, target, upstream, timing, gauges)
         }
-    };
-    let mut stage = Stage::start(proxy, upstream, mode, clients)?;
-    stage.run_for(timing.warmup)?;
-    let mut window = measure(&mut stage, timing.measured, gauges)?;
+        Workload::Mix { bulk, messages } => mix::run(
+            (bulk, messages),
+            load.targets,
+            load.upstreams,
+            timing,
+            gauges,
+        ),
+    }
+}
+
+/// Clients that do the next thing when the last is done: as much as the proxy can.
+fn closed(
+    load: Load<'_>,
+    mode: Mode,
+    clients: Box<dyn Clients>,
+    gauges: &dyn Gauges,
+) -> anyhow::Result<Window> {
+    let mut stage = Stage::start(load.targets[0], &load.upstreams[0], mode, clients)?;
+    stage.run_for(load.timing.warmup)?;
+    let mut window = measure(&mut stage, load.timing.measured, gauges)?;
     ensure!(
         window.units > 0,
         "nothing came through in {:?}",
         window.wall
     );
-    window.latency = workload.has_latency().then(|| stage.tally.latency());
+    window.latency = load.workload.has_latency().then(|| Latency {
+        quantiles: stage.tally.latency(),
+        rate: None,
+    });
     Ok(window)
+}
+
+/// The latencies of clients that have their times.
+fn open(load: Load<'_>, clients: open_loop::OpenLoop) -> anyhow::Result<[Duration; 3]> {
+    let (target, upstream) = (load.targets[0], &load.upstreams[0]);
+    let mut stage = Stage::start(target, upstream, Mode::Echo, Box::new(clients))?;
+    stage.spin = SPIN;
+    // A proxy inherits the slack of the thread that starts it, so it is put back.
+    set_current_timer_slack(NonZeroU64::new(1))?;
+    stage.run_for(load.timing.warmup)?;
+    stage.tally.reset();
+    stage.run_for(load.timing.measured)?;
+    set_current_timer_slack(None)?;
+    stage.finish();
+    Ok(stage.tally.latency())
 }
 
 /// Measures while `stage` goes on for `duration`.
@@ -118,5 +182,6 @@ fn measure(
         slices,
         latency: None,
         footprint: None,
+        priority: None,
     })
 }

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use rustix::buffer::spare_capacity;
-use rustix::event::{Timespec, epoll};
+use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
+use rustix::io::Errno;
 
 use super::clients::Clients;
 use super::poller::{Owner, Poller, Token};
@@ -17,6 +18,11 @@ const WAIT_MAX: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 20_000_000,
 };
+/// A look without a sleep.
+const NO_WAIT: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 0,
+};
 /// Events fetched at once.
 const EVENTS_MAX: usize = 1024;
 
@@ -27,6 +33,8 @@ pub(super) struct Stage<'a> {
     clients: Box<dyn Clients>,
     pub(super) tally: Tally,
     events: Vec<epoll::Event>,
+    /// How long before the clients' time the thread stays awake, so that it doesn't oversleep.
+    pub(super) spin: Duration,
 }
 
 impl<'a> Stage<'a> {
@@ -48,6 +56,7 @@ impl<'a> Stage<'a> {
             clients,
             tally: Tally::new(),
             events: Vec::with_capacity(EVENTS_MAX),
+            spin: Duration::ZERO,
         })
     }
 
@@ -64,14 +73,23 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
-    /// Waits for events and passes them on.
+    /// Counts what is still under way.
+    pub(super) fn finish(&mut self) {
+        self.clients.finish(Instant::now(), &mut self.tally);
+    }
+
+    /// Waits for events, or for the clients' time, and passes them on.
     pub(super) fn turn(&mut self) -> anyhow::Result<()> {
-        match epoll::wait(
-            &self.poller.epoll,
-            spare_capacity(&mut self.events),
-            Some(&WAIT_MAX),
-        ) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+        let wait = match self.clients.due() {
+            None => WAIT_MAX,
+            Some(due) => {
+                self.sleep_until(due)?;
+                NO_WAIT
+            }
+        };
+        let room = spare_capacity(&mut self.events);
+        match epoll::wait(&self.poller.epoll, room, Some(&wait)) {
+            Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
         let (poller, tally) = (&self.poller, &mut self.tally);
@@ -85,6 +103,24 @@ impl<'a> Stage<'a> {
                     .context("a client")?,
             }
         }
+        let now = Instant::now();
+        if self.clients.due().is_some_and(|due| due <= now) {
+            self.clients.on_time(now, poller).context("a client")?;
+        }
         Ok(())
+    }
+
+    /// Sleeps until there is an event or `due` is near. It is poll that sleeps, as epoll_wait counts milliseconds.
+    fn sleep_until(&self, due: Instant) -> anyhow::Result<()> {
+        let left = due.saturating_duration_since(Instant::now());
+        let Some(sleep) = left.checked_sub(self.spin).filter(|left| !left.is_zero()) else {
+            return Ok(());
+        };
+        let sleep = Timespec::try_from(sleep).unwrap_or(WAIT_MAX).min(WAIT_MAX);
+        let mut fds = [PollFd::new(&self.poller.epoll, PollFlags::IN)];
+        match poll(&mut fds, Some(&sleep)) {
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 }
