@@ -26,14 +26,8 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
-    /// Systems to compare, by name, or `all`.
-    #[arg(
-        long,
-        short,
-        value_delimiter = ',',
-        default_value = "haproxy,haproxy-splice,nginx,tokio"
-    )]
-    pub(crate) systems: Vec<String>,
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
 
     /// Workloads: `pingpong[:CONNECTIONS[:BYTES]]`, `bulk[:CONNECTIONS]` (one way), `duplex[:CONNECTIONS]` (both
     /// ways), `connect[:CONCURRENCY]`, `idle[:CONNECTIONS]`,
@@ -63,6 +57,31 @@ pub(crate) struct RunArgs {
     #[arg(long, value_parser = rate)]
     pub(crate) rate: Option<f64>,
 
+    /// Repeats a turn, three times at most, in which others had more than so many per cent of the proxy's CPU.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(0..=100))]
+    pub(crate) foreign_max: u32,
+
+    /// Writes every sample to this file.
+    #[arg(long)]
+    pub(crate) csv: Option<PathBuf>,
+
+    /// Writes the Markdown to this file as well as to standard output.
+    #[arg(long)]
+    pub(crate) markdown: Option<PathBuf>,
+}
+
+/// What every comparison needs.
+#[derive(Debug, Args)]
+pub(crate) struct CommonArgs {
+    /// Systems to compare, by name, or `all`.
+    #[arg(
+        long,
+        short,
+        value_delimiter = ',',
+        default_value = "haproxy,haproxy-splice,nginx,tokio"
+    )]
+    pub(crate) systems: Vec<String>,
+
     /// CPU of the proxy.
     #[arg(long, default_value_t = 0)]
     pub(crate) proxy_cpu: usize,
@@ -76,24 +95,16 @@ pub(crate) struct RunArgs {
     #[arg(long, allow_hyphen_values = true, value_parser = clap::value_parser!(i32).range(-20..=19))]
     pub(crate) nice: Option<i32>,
 
-    /// Repeats a turn, three times at most, in which others had more than so many per cent of the proxy's CPU.
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(0..=100))]
-    pub(crate) foreign_max: u32,
-
     /// A corelane binary to use instead of building the workspace's.
     #[arg(long)]
     pub(crate) corelane: Option<PathBuf>,
 
-    /// Writes every sample to this file.
+    /// A directory (`docs`) whose BENCHMARKS.md gets the results between its markers, and plots and samples beside it.
     #[arg(long)]
-    pub(crate) csv: Option<PathBuf>,
-
-    /// Writes the Markdown to this file as well as to standard output.
-    #[arg(long)]
-    pub(crate) markdown: Option<PathBuf>,
+    pub(crate) out: Option<PathBuf>,
 }
 
-impl RunArgs {
+impl CommonArgs {
     /// The systems named, each once, in the order named.
     pub(crate) fn systems(&self) -> anyhow::Result<Vec<System>> {
         let mut systems = Vec::new();

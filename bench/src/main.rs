@@ -7,9 +7,12 @@
 
 mod cli;
 mod cpu;
+mod docs;
 mod load;
 mod memory;
 mod outputs;
+mod plots;
+mod prepare;
 mod proxy;
 mod report;
 mod rounds;
@@ -17,6 +20,7 @@ mod sample;
 mod summary;
 mod sys;
 mod system;
+mod targets;
 mod turn;
 mod versions;
 mod workload;

@@ -5,10 +5,48 @@ use std::fmt::Write as _;
 use crate::sample::{Latency, Results};
 use crate::summary::{Spread, Summary, summarise};
 use crate::sys::Priority;
+use crate::system::System;
+use crate::targets;
 
 /// What stands above the tables.
 pub(crate) fn head(command: &str, versions: &str) -> String {
     format!("{versions}\n- command: `bench {command}`\n")
+}
+
+/// The summary over all workloads: the ratio of costs to the best anchor's, and the targets.
+pub(crate) fn overview(all: &[Results]) -> String {
+    let mut systems: Vec<System> = Vec::new();
+    for sample in all.iter().flat_map(|results| &results.samples) {
+        if !systems.contains(&sample.system) {
+            systems.push(sample.system);
+        }
+    }
+    let summaries: Vec<_> = all
+        .iter()
+        .map(|results| summarise(&results.samples))
+        .collect();
+    let mut text = "### Summary\n\nCost (CPU a unit of work; user memory for idle connections) as the median ratio to \
+                    the best of HAProxy, nginx and Envoy in the same round; less is better.\n\n| system |"
+        .to_owned();
+    for results in all {
+        let _ = write!(text, " {} |", results.workload);
+    }
+    let _ = writeln!(text, "\n|---|{}", "--:|".repeat(all.len()));
+    for system in systems {
+        let _ = write!(text, "| {system} |");
+        for (_, summaries) in &summaries {
+            let summary = summaries.iter().find(|summary| summary.system == system);
+            match summary.and_then(|summary| summary.ratio) {
+                Some(ratio) => {
+                    let _ = write!(text, " {:.2} |", ratio.median);
+                }
+                None => text.push_str(" – |"),
+            }
+        }
+        text.push('\n');
+    }
+    let _ = write!(text, "\n{}", targets::table(all));
+    text
 }
 
 /// One workload's table, and what went wrong under it.

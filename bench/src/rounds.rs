@@ -1,12 +1,6 @@
 //! A whole run: every system in turn, round after round, one workload after another.
 
-use std::path::PathBuf;
-use std::process::Command;
 use std::time::Duration;
-
-use anyhow::{Context as _, ensure};
-use rustix::process::{Resource, getrlimit, setpriority_process, setrlimit};
-use rustix::thread::{CpuSet, sched_setaffinity};
 
 use crate::cli::RunArgs;
 use crate::load::Timing;
@@ -16,7 +10,7 @@ use crate::sample::{Results, Sample, Window};
 use crate::system::System;
 use crate::turn::Turn;
 use crate::workload::Workload;
-use crate::{memory, report, versions};
+use crate::{memory, prepare, report, versions};
 
 /// How often a turn is tried that others disturb.
 const TRIES_MAX: u32 = 4;
@@ -25,22 +19,20 @@ const RATE_PART: f64 = 0.5;
 
 /// Runs what `args` ask for and prints the tables.
 pub(crate) fn run(args: &RunArgs) -> anyhow::Result<()> {
-    let systems = args.systems()?;
+    let systems = args.common.systems()?;
     versions::check(&systems)?;
-    let corelane = corelane(args, &systems)?;
-    settle(args)?;
+    let corelane = prepare::corelane(&args.common, &systems)?;
+    prepare::settle(&args.common)?;
 
     let command: Vec<String> = std::env::args().skip(1).collect();
-    let mut outputs = Outputs::open(args)?;
-    outputs.markdown(&report::head(
-        &command.join(" "),
-        &versions::describe(&systems),
-    ))?;
+    let head = report::head(&command.join(" "), &versions::describe(&systems));
+    let mut outputs = Outputs::open(args, &head)?;
     let start = Start {
-        cpu: args.proxy_cpu,
+        cpu: args.common.proxy_cpu,
         corelane: corelane.as_deref(),
         prefix: &[],
     };
+    let mut all = Vec::new();
     for &workload in &args.workloads {
         let mut turn = Turn {
             workload,
@@ -54,8 +46,10 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<()> {
         turn.rate = rate(args, &systems, &turn, &outputs)?;
         let results = measure(args, &systems, &turn, &mut outputs)?;
         outputs.markdown(&report::table(&results))?;
+        all.push(results);
+        outputs.document(&all)?;
     }
-    Ok(())
+    outputs.markdown(&report::overview(&all))
 }
 
 /// All the rounds of one workload.
@@ -151,41 +145,4 @@ fn undisturbed(turn: &Turn<'_>, system: System, foreign_max: u32) -> anyhow::Res
         }
     }
     Ok(best)
-}
-
-/// Puts this process where and how it stays.
-fn settle(args: &RunArgs) -> anyhow::Result<()> {
-    ensure!(
-        args.proxy_cpu != args.load_cpu,
-        "proxy and load need a CPU each"
-    );
-    if let Some(nice) = args.nice {
-        setpriority_process(None, nice).context("setting the niceness")?;
-    }
-    let mut files = getrlimit(Resource::Nofile);
-    files.current = files.maximum;
-    setrlimit(Resource::Nofile, files).context("raising the limit on descriptors")?;
-    let mut cpus = CpuSet::new();
-    cpus.set(args.load_cpu);
-    sched_setaffinity(None, &cpus).with_context(|| format!("moving to CPU {}", args.load_cpu))
-}
-
-/// The corelane binary, built where none is given.
-fn corelane(args: &RunArgs, systems: &[System]) -> anyhow::Result<Option<PathBuf>> {
-    if !systems
-        .iter()
-        .any(|system| matches!(system, System::Corelane(_)))
-    {
-        return Ok(None);
-    }
-    if let Some(path) = &args.corelane {
-        return Ok(Some(path.clone()));
-    }
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo)
-        .args(["build", "--release", "-p", "corelane"])
-        .status()?;
-    ensure!(status.success(), "corelane doesn't build");
-    // Cargo puts the workspace's binaries beside this one.
-    Ok(Some(std::env::current_exe()?.with_file_name("corelane")))
 }
