@@ -78,6 +78,21 @@ impl Relay {
             Self::RecvRingCall => "recv-ring-call",
         }
     }
+
+    /// The library that does the relaying, where it isn't this one.
+    pub fn library(self) -> Option<&'static str> {
+        match self {
+            Self::Tokio | Self::TokioMulti => Some("tokio"),
+            Self::Glommio => Some("glommio"),
+            Self::MonoioEpoll | Self::MonoioUring => Some("monoio"),
+            Self::Compio => Some("compio"),
+            Self::Epoll
+            | Self::PollRing
+            | Self::RecvRing
+            | Self::RecvRingInc
+            | Self::RecvRingCall => None,
+        }
+    }
 }
 
 impl FromStr for Relay {

@@ -16,6 +16,7 @@ mod sample;
 mod summary;
 mod sys;
 mod system;
+mod venv;
 mod versions;
 mod workload;
 
