@@ -1,8 +1,11 @@
 //! Reference relays: each is one idea of how a proxy could move bytes, with nothing around it. No timeouts, no
 //! limits, no metrics; a relay stops when its process is killed. They say what an idea costs, not how to build.
 
+mod compio;
 mod copy;
 mod epoll;
+mod glommio;
+mod monoio;
 mod poll_ring;
 mod pool;
 mod readiness;
@@ -23,6 +26,14 @@ pub enum Relay {
     Tokio,
     /// The same on a work-stealing runtime of one worker.
     TokioMulti,
+    /// Glommio's own `TcpStream`.
+    Glommio,
+    /// Monoio on epoll.
+    MonoioEpoll,
+    /// Monoio on an `io_uring`.
+    MonoioUring,
+    /// Compio, on an `io_uring`.
+    Compio,
     /// Edge-triggered epoll, recv and send (candidate a).
     Epoll,
     /// Multishot `POLL_ADD` in an `io_uring`, recv and send (candidate b).
@@ -37,9 +48,13 @@ pub enum Relay {
 
 impl Relay {
     /// All there are.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 11] = [
         Self::Tokio,
         Self::TokioMulti,
+        Self::Glommio,
+        Self::MonoioEpoll,
+        Self::MonoioUring,
+        Self::Compio,
         Self::Epoll,
         Self::PollRing,
         Self::RecvRing,
@@ -52,11 +67,30 @@ impl Relay {
         match self {
             Self::Tokio => "tokio",
             Self::TokioMulti => "tokio-multi",
+            Self::Glommio => "glommio",
+            Self::MonoioEpoll => "monoio-epoll",
+            Self::MonoioUring => "monoio-uring",
+            Self::Compio => "compio",
             Self::Epoll => "epoll",
             Self::PollRing => "poll-ring",
             Self::RecvRing => "recv-ring",
             Self::RecvRingInc => "recv-ring-inc",
             Self::RecvRingCall => "recv-ring-call",
+        }
+    }
+
+    /// The library that does the relaying, where it isn't this one.
+    pub fn library(self) -> Option<&'static str> {
+        match self {
+            Self::Tokio | Self::TokioMulti => Some("tokio"),
+            Self::Glommio => Some("glommio"),
+            Self::MonoioEpoll | Self::MonoioUring => Some("monoio"),
+            Self::Compio => Some("compio"),
+            Self::Epoll
+            | Self::PollRing
+            | Self::RecvRing
+            | Self::RecvRingInc
+            | Self::RecvRingCall => None,
         }
     }
 }
@@ -85,6 +119,10 @@ pub fn run(relay: Relay, services: &[Service]) -> io::Result<()> {
     match relay {
         Relay::Tokio => copy::run(false, services),
         Relay::TokioMulti => copy::run(true, services),
+        Relay::Glommio => glommio::run(services),
+        Relay::MonoioEpoll => monoio::run_epoll(services),
+        Relay::MonoioUring => monoio::run_uring(services),
+        Relay::Compio => compio::run(services),
         Relay::Epoll => epoll::run(only(relay, services)?),
         Relay::PollRing => poll_ring::run(only(relay, services)?),
         Relay::RecvRing => recv_ring::run(

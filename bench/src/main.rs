@@ -22,6 +22,7 @@ mod sys;
 mod system;
 mod targets;
 mod turn;
+mod venv;
 mod versions;
 mod workload;
 

@@ -24,6 +24,8 @@ const START_MAX: Duration = Duration::from_secs(10);
 const PREFIXED_START_MAX: Duration = Duration::from_secs(120);
 /// How long it may take to end when told to.
 const STOP_MAX: Duration = Duration::from_secs(2);
+/// The same under a prefix, which may have much to write first.
+const PREFIXED_STOP_MAX: Duration = Duration::from_secs(60);
 /// Between two looks at whether it has.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// The upstream's accept queue.
@@ -41,7 +43,8 @@ pub(crate) struct Start<'a> {
     pub(crate) cpu: usize,
     /// The binary, for a corelane.
     pub(crate) corelane: Option<&'a Path>,
-    /// A program that runs it, and that program's arguments, as in `valgrind --tool=callgrind`; or nothing.
+    /// A program that runs it, and that program's arguments, as in `valgrind --tool=callgrind`; or nothing. It is
+    /// told to end by SIGTERM, and has written what it writes when the [`Proxy`] is dropped.
     pub(crate) prefix: &'a [&'a str],
 }
 
@@ -53,6 +56,7 @@ pub(crate) struct Proxy {
     /// The processes under the child, each with a descriptor that can't come to mean another process.
     descendants: Vec<(Pid, OwnedFd)>,
     stop: Signal,
+    prefixed: bool,
     _dir: TempDir,
 }
 
@@ -80,10 +84,14 @@ impl Proxy {
         let mut command = prefixed(start.prefix, launch.command);
         let log = dir.path().join("stderr.log");
         command
+            // A reason to end goes into the report, where the path by which it came says nothing.
+            .env("RUST_BACKTRACE", "0")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(fs::File::create(&log)?);
-        sys::tie(&mut command, start.cpu, launch.stop);
+        let prefixed = !start.prefix.is_empty();
+        let stop = if prefixed { Signal::TERM } else { launch.stop };
+        sys::tie(&mut command, start.cpu, stop);
         let child = command
             .spawn()
             .with_context(|| format!("starting {:?}", command.get_program()))?;
@@ -91,14 +99,15 @@ impl Proxy {
             listens: services.iter().map(|service| service.listen).collect(),
             child,
             descendants: Vec::new(),
-            stop: launch.stop,
+            stop,
+            prefixed,
             _dir: dir,
         };
 
-        let start_max = if start.prefix.is_empty() {
-            START_MAX
-        } else {
+        let start_max = if prefixed {
             PREFIXED_START_MAX
+        } else {
+            START_MAX
         };
         let deadline = Instant::now() + start_max;
         while !proxy.is_up(launch.workers) {
@@ -151,8 +160,17 @@ impl Drop for Proxy {
     fn drop(&mut self) {
         // Errors mean that it ended before; there is nobody to tell.
         if matches!(self.child.try_wait(), Ok(None)) {
+            let stop_max = if self.prefixed {
+                // A tracer ends when what it traces does.
+                for (_, pidfd) in &self.descendants {
+                    let _ = pidfd_send_signal(pidfd, self.stop);
+                }
+                PREFIXED_STOP_MAX
+            } else {
+                STOP_MAX
+            };
             let _ = kill_process(self.pid(), self.stop);
-            let deadline = Instant::now() + STOP_MAX;
+            let deadline = Instant::now() + stop_max;
             while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {
                 sleep(LOOK_EVERY);
             }
