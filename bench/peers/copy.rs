@@ -6,9 +6,12 @@ use std::net::SocketAddr;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Builder;
+use tokio::task::JoinSet;
+
+use crate::service::Service;
 
 /// Relays on one worker, stealing (from nobody) or current-thread.
-pub(crate) fn run(stealing: bool, listen: SocketAddr, upstream: SocketAddr) -> io::Result<()> {
+pub(crate) fn run(stealing: bool, services: &[Service]) -> io::Result<()> {
     let mut builder = if stealing {
         Builder::new_multi_thread()
     } else {
@@ -16,14 +19,17 @@ pub(crate) fn run(stealing: bool, listen: SocketAddr, upstream: SocketAddr) -> i
     };
     let runtime = builder.worker_threads(1).enable_io().build()?;
     // The future of `block_on` is no worker's: accepting has a task of its own.
-    runtime.block_on(async move {
-        tokio::spawn(accept(listen, upstream))
-            .await
-            .map_err(io::Error::other)?
+    runtime.block_on(async {
+        let mut accepting: JoinSet<_> = services.iter().copied().map(accept).collect();
+        // None ends but by an error.
+        while let Some(ended) = accepting.join_next().await {
+            ended.map_err(io::Error::other)??;
+        }
+        Ok(())
     })
 }
 
-async fn accept(listen: SocketAddr, upstream: SocketAddr) -> io::Result<()> {
+async fn accept(Service { listen, upstream }: Service) -> io::Result<()> {
     let listener = TcpListener::bind(listen).await?;
     loop {
         let (client, _) = listener.accept().await?;

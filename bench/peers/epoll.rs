@@ -9,6 +9,7 @@ use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 
 use crate::readiness::{Edge, Pair, SCRATCH_BYTES};
+use crate::service::Service;
 use crate::socket;
 
 /// Events fetched at once.
@@ -22,7 +23,7 @@ const EDGES: EventFlags = EventFlags::IN
     .union(EventFlags::ET);
 
 /// Relays until the process is killed.
-pub(crate) fn run(listen: SocketAddr, upstream: SocketAddr) -> io::Result<()> {
+pub(crate) fn run(Service { listen, upstream }: Service) -> io::Result<()> {
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
     let listener = socket::listener(listen)?;
     epoll::add(

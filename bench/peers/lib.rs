@@ -1,18 +1,23 @@
 //! Reference relays: each is one idea of how a proxy could move bytes, with nothing around it. No timeouts, no
 //! limits, no metrics; a relay stops when its process is killed. They say what an idea costs, not how to build.
 
+mod compio;
 mod copy;
 mod epoll;
+mod glommio;
+mod monoio;
 mod poll_ring;
 mod pool;
 mod readiness;
 mod recv_ring;
+mod service;
 mod socket;
 mod sys;
 
 use std::io;
-use std::net::SocketAddr;
 use std::str::FromStr;
+
+pub use self::service::Service;
 
 /// A relay, by its idea.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -21,6 +26,14 @@ pub enum Relay {
     Tokio,
     /// The same on a work-stealing runtime of one worker.
     TokioMulti,
+    /// Glommio's own `TcpStream`.
+    Glommio,
+    /// Monoio on epoll.
+    MonoioEpoll,
+    /// Monoio on an `io_uring`.
+    MonoioUring,
+    /// Compio, on an `io_uring`.
+    Compio,
     /// Edge-triggered epoll, recv and send (candidate a).
     Epoll,
     /// Multishot `POLL_ADD` in an `io_uring`, recv and send (candidate b).
@@ -35,9 +48,13 @@ pub enum Relay {
 
 impl Relay {
     /// All there are.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 11] = [
         Self::Tokio,
         Self::TokioMulti,
+        Self::Glommio,
+        Self::MonoioEpoll,
+        Self::MonoioUring,
+        Self::Compio,
         Self::Epoll,
         Self::PollRing,
         Self::RecvRing,
@@ -50,11 +67,30 @@ impl Relay {
         match self {
             Self::Tokio => "tokio",
             Self::TokioMulti => "tokio-multi",
+            Self::Glommio => "glommio",
+            Self::MonoioEpoll => "monoio-epoll",
+            Self::MonoioUring => "monoio-uring",
+            Self::Compio => "compio",
             Self::Epoll => "epoll",
             Self::PollRing => "poll-ring",
             Self::RecvRing => "recv-ring",
             Self::RecvRingInc => "recv-ring-inc",
             Self::RecvRingCall => "recv-ring-call",
+        }
+    }
+
+    /// The library that does the relaying, where it isn't this one.
+    pub fn library(self) -> Option<&'static str> {
+        match self {
+            Self::Tokio | Self::TokioMulti => Some("tokio"),
+            Self::Glommio => Some("glommio"),
+            Self::MonoioEpoll | Self::MonoioUring => Some("monoio"),
+            Self::Compio => Some("compio"),
+            Self::Epoll
+            | Self::PollRing
+            | Self::RecvRing
+            | Self::RecvRingInc
+            | Self::RecvRingCall => None,
         }
     }
 }
@@ -70,36 +106,54 @@ impl FromStr for Relay {
     }
 }
 
-/// Runs `relay` between `listen` and `upstream`, on the calling thread, until the process is killed.
+/// Runs `relay` for `services`, on the calling thread, until the process is killed.
 ///
 /// # Errors
-/// Those of setting up; a connection's own errors end that connection alone.
-pub fn run(relay: Relay, listen: SocketAddr, upstream: SocketAddr) -> io::Result<()> {
+/// Those of setting up, more services than the relay can among them; a connection's own errors end that
+/// connection alone.
+pub fn run(relay: Relay, services: &[Service]) -> io::Result<()> {
     let settings = recv_ring::Settings {
         incremental: true,
         ring_sends: true,
     };
     match relay {
-        Relay::Tokio => copy::run(false, listen, upstream),
-        Relay::TokioMulti => copy::run(true, listen, upstream),
-        Relay::Epoll => epoll::run(listen, upstream),
-        Relay::PollRing => poll_ring::run(listen, upstream),
+        Relay::Tokio => copy::run(false, services),
+        Relay::TokioMulti => copy::run(true, services),
+        Relay::Glommio => glommio::run(services),
+        Relay::MonoioEpoll => monoio::run_epoll(services),
+        Relay::MonoioUring => monoio::run_uring(services),
+        Relay::Compio => compio::run(services),
+        Relay::Epoll => epoll::run(only(relay, services)?),
+        Relay::PollRing => poll_ring::run(only(relay, services)?),
         Relay::RecvRing => recv_ring::run(
-            listen,
-            upstream,
+            only(relay, services)?,
             recv_ring::Settings {
                 incremental: false,
                 ..settings
             },
         ),
-        Relay::RecvRingInc => recv_ring::run(listen, upstream, settings),
+        Relay::RecvRingInc => recv_ring::run(only(relay, services)?, settings),
         Relay::RecvRingCall => recv_ring::run(
-            listen,
-            upstream,
+            only(relay, services)?,
             recv_ring::Settings {
                 ring_sends: false,
                 ..settings
             },
         ),
+    }
+}
+
+/// The one service of a relay that has one listener: the candidates are about sockets, not about listeners.
+fn only(relay: Relay, services: &[Service]) -> io::Result<Service> {
+    match *services {
+        [service] => Ok(service),
+        _ => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!(
+                "{} relays one service, not {}",
+                relay.name(),
+                services.len()
+            ),
+        )),
     }
 }

@@ -7,6 +7,7 @@ use io_uring::cqueue;
 use rustix::fd::OwnedFd;
 
 use crate::readiness::{Edge, Pair, SCRATCH_BYTES};
+use crate::service::Service;
 use crate::socket;
 use crate::sys::Ring;
 
@@ -26,7 +27,7 @@ struct Slot {
 }
 
 /// Relays until the process is killed.
-pub(crate) fn run(listen: SocketAddr, upstream: SocketAddr) -> io::Result<()> {
+pub(crate) fn run(Service { listen, upstream }: Service) -> io::Result<()> {
     let mut ring = Ring::new()?;
     let listener = socket::listener(listen)?;
     ring.poll(&listener, libc::POLLIN as u32, LISTENER)?;

@@ -15,6 +15,7 @@ use rustix::net::{Shutdown, shutdown};
 
 use crate::pool::{Chunk, Ledger};
 use crate::readiness::send_some;
+use crate::service::Service;
 use crate::socket;
 use crate::sys::{Pool, Ring, accepted};
 
@@ -72,7 +73,7 @@ struct Relay {
 }
 
 /// Relays until the process is killed.
-pub(crate) fn run(listen: SocketAddr, upstream: SocketAddr, settings: Settings) -> io::Result<()> {
+pub(crate) fn run(Service { listen, upstream }: Service, settings: Settings) -> io::Result<()> {
     let ring = Ring::new()?;
     let buffers = if settings.incremental {
         INCREMENTAL

@@ -10,7 +10,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, accept_with, connect, 
 use socket2::{Domain, Socket, Type};
 
 /// The accept queue's length.
-const BACKLOG: i32 = 4096;
+pub(crate) const BACKLOG: i32 = 4096;
 /// Flags of every socket.
 const FLAGS: SocketFlags = SocketFlags::NONBLOCK.union(SocketFlags::CLOEXEC);
 

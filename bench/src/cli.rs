@@ -1,6 +1,5 @@
 //! The command line.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -27,16 +26,12 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
-    /// Systems to compare, by name, or `all`.
-    #[arg(
-        long,
-        short,
-        value_delimiter = ',',
-        default_value = "haproxy,haproxy-splice,nginx,tokio"
-    )]
-    pub(crate) systems: Vec<String>,
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
 
-    /// Workloads: `pingpong[:CONNECTIONS[:BYTES]]`, `bulk[:CONNECTIONS]`, `connect[:CONCURRENCY]`.
+    /// Workloads: `pingpong[:CONNECTIONS[:BYTES]]`, `bulk[:CONNECTIONS]` (one way), `duplex[:CONNECTIONS]` (both
+    /// ways), `connect[:CONCURRENCY]`, `idle[:CONNECTIONS]`,
+    /// `mix[:BULK[:PINGPONG]]`.
     #[arg(
         long,
         short,
@@ -57,6 +52,36 @@ pub(crate) struct RunArgs {
     #[arg(long, default_value_t = 0.5, value_parser = seconds)]
     pub(crate) warmup: f64,
 
+    /// Messages a second, of all connections together, in the open loop that gives the latencies of a ping-pong.
+    /// By default half of what the first of HAProxy and nginx does in a closed loop, before the first round.
+    #[arg(long, value_parser = rate)]
+    pub(crate) rate: Option<f64>,
+
+    /// Repeats a turn, three times at most, in which others had more than so many per cent of the proxy's CPU.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(0..=100))]
+    pub(crate) foreign_max: u32,
+
+    /// Writes every sample to this file.
+    #[arg(long)]
+    pub(crate) csv: Option<PathBuf>,
+
+    /// Writes the Markdown to this file as well as to standard output.
+    #[arg(long)]
+    pub(crate) markdown: Option<PathBuf>,
+}
+
+/// What every comparison needs.
+#[derive(Debug, Args)]
+pub(crate) struct CommonArgs {
+    /// Systems to compare, by name, or `all`.
+    #[arg(
+        long,
+        short,
+        value_delimiter = ',',
+        default_value = "haproxy,haproxy-splice,nginx,tokio"
+    )]
+    pub(crate) systems: Vec<String>,
+
     /// CPU of the proxy.
     #[arg(long, default_value_t = 0)]
     pub(crate) proxy_cpu: usize,
@@ -70,24 +95,16 @@ pub(crate) struct RunArgs {
     #[arg(long, allow_hyphen_values = true, value_parser = clap::value_parser!(i32).range(-20..=19))]
     pub(crate) nice: Option<i32>,
 
-    /// Repeats a turn, three times at most, in which others had more than so many per cent of the proxy's CPU.
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(0..=100))]
-    pub(crate) foreign_max: u32,
-
     /// A corelane binary to use instead of building the workspace's.
     #[arg(long)]
     pub(crate) corelane: Option<PathBuf>,
 
-    /// Writes every sample to this file.
+    /// A directory (`docs`) whose BENCHMARKS.md gets the results between its markers, and plots and samples beside it.
     #[arg(long)]
-    pub(crate) csv: Option<PathBuf>,
-
-    /// Writes the Markdown to this file as well as to standard output.
-    #[arg(long)]
-    pub(crate) markdown: Option<PathBuf>,
+    pub(crate) out: Option<PathBuf>,
 }
 
-impl RunArgs {
+impl CommonArgs {
     /// The systems named, each once, in the order named.
     pub(crate) fn systems(&self) -> anyhow::Result<Vec<System>> {
         let mut systems = Vec::new();
@@ -111,12 +128,9 @@ impl RunArgs {
 pub(crate) struct PeerArgs {
     /// Which relay.
     pub(crate) relay: peers::Relay,
-    /// Where it accepts.
-    #[arg(long)]
-    pub(crate) listen: SocketAddr,
-    /// Where it connects to.
-    #[arg(long)]
-    pub(crate) upstream: SocketAddr,
+    /// Where it accepts, and where it connects to; as often as there are services.
+    #[arg(long = "service", value_name = "LISTEN=UPSTREAM", required = true)]
+    pub(crate) services: Vec<peers::Service>,
 }
 
 /// A duration's number of seconds, bounded so that no run is endless.
@@ -126,5 +140,15 @@ fn seconds(text: &str) -> Result<f64, String> {
         Ok(seconds)
     } else {
         Err("between 0 and 600".to_owned())
+    }
+}
+
+/// Messages a second, bounded by what one thread can send.
+fn rate(text: &str) -> Result<f64, String> {
+    let rate: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    if (1.0..=1e6).contains(&rate) {
+        Ok(rate)
+    } else {
+        Err("between 1 and 1,000,000".to_owned())
     }
 }

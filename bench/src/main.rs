@@ -7,8 +7,12 @@
 
 mod cli;
 mod cpu;
+mod docs;
 mod load;
+mod memory;
 mod outputs;
+mod plots;
+mod prepare;
 mod proxy;
 mod report;
 mod rounds;
@@ -16,6 +20,9 @@ mod sample;
 mod summary;
 mod sys;
 mod system;
+mod targets;
+mod turn;
+mod venv;
 mod versions;
 mod workload;
 
@@ -24,6 +31,6 @@ use clap::Parser as _;
 fn main() -> anyhow::Result<()> {
     match cli::Cli::parse().command {
         cli::Command::Run(args) => rounds::run(&args),
-        cli::Command::Peer(args) => Ok(peers::run(args.relay, args.listen, args.upstream)?),
+        cli::Command::Peer(args) => Ok(peers::run(args.relay, &args.services)?),
     }
 }

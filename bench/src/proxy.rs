@@ -3,12 +3,13 @@
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use peers::Service;
 use rustix::fd::OwnedFd;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
 use socket2::{Domain, Socket, Type};
@@ -19,8 +20,12 @@ use crate::system::{Place, System};
 
 /// How long a proxy may take until it accepts.
 const START_MAX: Duration = Duration::from_secs(10);
+/// The same under a prefix: an instrumented program runs tens of times slower.
+const PREFIXED_START_MAX: Duration = Duration::from_secs(120);
 /// How long it may take to end when told to.
 const STOP_MAX: Duration = Duration::from_secs(2);
+/// The same under a prefix, which may have much to write first.
+const PREFIXED_STOP_MAX: Duration = Duration::from_secs(60);
 /// Between two looks at whether it has.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// The upstream's accept queue.
@@ -28,53 +33,84 @@ const BACKLOG: i32 = 4096;
 /// Ports below those that Linux gives to outgoing connections by default, so that none of these is in the way.
 const PORTS: std::ops::Range<u16> = 20_000..32_000;
 
-/// One system, running between a port and the upstream.
+/// Most processes of one proxy.
+const PROCESSES_MAX: usize = 64;
+
+/// How a system is started.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Start<'a> {
+    /// The one CPU it has.
+    pub(crate) cpu: usize,
+    /// The binary, for a corelane.
+    pub(crate) corelane: Option<&'a Path>,
+    /// A program that runs it, and that program's arguments, as in `valgrind --tool=callgrind`; or nothing. It is
+    /// told to end by SIGTERM, and has written what it writes when the [`Proxy`] is dropped.
+    pub(crate) prefix: &'a [&'a str],
+}
+
+/// One system, running between ports of its own and the upstreams.
 pub(crate) struct Proxy {
-    pub(crate) listen: SocketAddr,
+    /// Where it accepts, in the order of the upstreams.
+    pub(crate) listens: Vec<SocketAddr>,
     child: Child,
-    /// The processes that the child started, each with a descriptor that can't come to mean another process.
+    /// The processes under the child, each with a descriptor that can't come to mean another process.
     descendants: Vec<(Pid, OwnedFd)>,
     stop: Signal,
+    prefixed: bool,
     _dir: TempDir,
 }
 
 impl Proxy {
-    /// Starts `system` on `cpu` and waits until it accepts.
+    /// Starts `system` with a service for each of `upstreams`, and waits until it accepts for all of them.
     pub(crate) fn start(
         system: System,
-        upstream: SocketAddr,
-        cpu: usize,
-        corelane: Option<&Path>,
+        upstreams: &[SocketAddr],
+        start: &Start<'_>,
     ) -> anyhow::Result<Self> {
         let dir = tempfile::Builder::new().prefix("bench-").tempdir()?;
-        let listen = free_port()?.local_addr()?;
+        let services = upstreams
+            .iter()
+            .map(|&upstream| {
+                let listen = free_port()?.local_addr()?;
+                Ok(Service { listen, upstream })
+            })
+            .collect::<anyhow::Result<Vec<_>>>()?;
         let launch = system.launch(&Place {
-            listen,
-            upstream,
-            cpu,
+            services: &services,
+            cpu: start.cpu,
             dir: dir.path(),
-            corelane,
+            corelane: start.corelane,
         })?;
-        let mut command = launch.command;
+        let mut command = prefixed(start.prefix, launch.command);
         let log = dir.path().join("stderr.log");
         command
+            // A reason to end goes into the report, where the path by which it came says nothing.
+            .env("RUST_BACKTRACE", "0")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(fs::File::create(&log)?);
-        sys::tie(&mut command, cpu, launch.stop);
+        let prefixed = !start.prefix.is_empty();
+        let stop = if prefixed { Signal::TERM } else { launch.stop };
+        sys::tie(&mut command, start.cpu, stop);
         let child = command
             .spawn()
             .with_context(|| format!("starting {:?}", command.get_program()))?;
         let mut proxy = Self {
-            listen,
+            listens: services.iter().map(|service| service.listen).collect(),
             child,
             descendants: Vec::new(),
-            stop: launch.stop,
+            stop,
+            prefixed,
             _dir: dir,
         };
 
-        let deadline = Instant::now() + START_MAX;
-        while TcpStream::connect(listen).is_err() {
+        let start_max = if prefixed {
+            PREFIXED_START_MAX
+        } else {
+            START_MAX
+        };
+        let deadline = Instant::now() + start_max;
+        while !proxy.is_up(launch.workers) {
             if let Some(status) = proxy.child.try_wait()? {
                 bail!(
                     "ended at once, {status}: {}",
@@ -82,20 +118,35 @@ impl Proxy {
                 );
             }
             if Instant::now() > deadline {
-                bail!("doesn't accept after {START_MAX:?}");
+                bail!("doesn't accept after {start_max:?}");
             }
             sleep(LOOK_EVERY);
         }
-        proxy.descendants = descendants(proxy.pid());
         Ok(proxy)
+    }
+
+    /// Its processes: the one that was started, then those under it.
+    pub(crate) fn pids(&self) -> Vec<Pid> {
+        let descendants = self.descendants.iter().map(|(pid, _)| *pid);
+        std::iter::once(self.pid()).chain(descendants).collect()
+    }
+
+    /// Whether it has its workers and accepts for every service. A listener may accept before the worker
+    /// exists that will serve it, whose CPU time would then be missed.
+    fn is_up(&mut self, workers: usize) -> bool {
+        self.descendants = descendants(self.pid());
+        self.descendants.len() >= workers
+            && (self.listens.iter()).all(|listen| TcpStream::connect(listen).is_ok())
     }
 
     /// CPU time of all its processes.
     pub(crate) fn cpu_time(&self) -> anyhow::Result<Duration> {
-        let mut sum = sys::cpu_time(self.pid())
-            .context("reading the CPU clock of the proxy: has it ended?")?;
-        for (pid, _) in &self.descendants {
-            sum += sys::cpu_time(*pid)?;
+        let mut sum = Duration::ZERO;
+        for pid in self.pids() {
+            sum += sys::cpu_time(pid).with_context(|| {
+                let pid = pid.as_raw_pid();
+                format!("reading the CPU clock of the proxy's process {pid}: has it ended?")
+            })?;
         }
         Ok(sum)
     }
@@ -109,8 +160,17 @@ impl Drop for Proxy {
     fn drop(&mut self) {
         // Errors mean that it ended before; there is nobody to tell.
         if matches!(self.child.try_wait(), Ok(None)) {
+            let stop_max = if self.prefixed {
+                // A tracer ends when what it traces does.
+                for (_, pidfd) in &self.descendants {
+                    let _ = pidfd_send_signal(pidfd, self.stop);
+                }
+                PREFIXED_STOP_MAX
+            } else {
+                STOP_MAX
+            };
             let _ = kill_process(self.pid(), self.stop);
-            let deadline = Instant::now() + STOP_MAX;
+            let deadline = Instant::now() + stop_max;
             while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {
                 sleep(LOOK_EVERY);
             }
@@ -144,14 +204,86 @@ pub(crate) fn free_port() -> anyhow::Result<TcpListener> {
     bail!("no free port in {PORTS:?}")
 }
 
-/// The processes that `pid` has started.
+/// `command`, run by the program that `prefix` begins with.
+fn prefixed(prefix: &[&str], command: Command) -> Command {
+    let [program, args @ ..] = prefix else {
+        return command;
+    };
+    let mut outer = Command::new(program);
+    outer
+        .args(args)
+        .arg(command.get_program())
+        .args(command.get_args());
+    outer
+}
+
+/// The processes that `pid` has started, and those that these have.
 fn descendants(pid: Pid) -> Vec<(Pid, OwnedFd)> {
-    let pid = pid.as_raw_pid();
-    let children =
-        fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    let pids = children
-        .split_whitespace()
-        .filter_map(|pid| Pid::from_raw(pid.parse().ok()?));
-    pids.filter_map(|pid| Some((pid, pidfd_open(pid, PidfdFlags::empty()).ok()?)))
+    let mut found: Vec<(Pid, OwnedFd)> = Vec::new();
+    let mut parents = vec![pid];
+    while let Some(parent) = parents.pop() {
+        for child in children(parent) {
+            // One that has ended since is nobody's concern.
+            if found.len() < PROCESSES_MAX
+                && let Ok(pidfd) = pidfd_open(child, PidfdFlags::empty())
+            {
+                found.push((child, pidfd));
+                parents.push(child);
+            }
+        }
+    }
+    found
+}
+
+/// The children of all the threads of `pid`.
+fn children(pid: Pid) -> Vec<Pid> {
+    let threads = fs::read_dir(format!("/proc/{}/task", pid.as_raw_pid()));
+    let lists = (threads.into_iter().flatten().flatten())
+        .filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
+    lists
+        .flat_map(|list| {
+            let pids = list
+                .split_whitespace()
+                .filter_map(|pid| Pid::from_raw(pid.parse().ok()?));
+            pids.collect::<Vec<_>>()
+        })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_runs_the_command() {
+        let mut command = Command::new("proxy");
+        command.arg("-x");
+        let command = prefixed(&["valgrind", "--tool=callgrind"], command);
+        assert_eq!(command.get_program(), "valgrind");
+        assert_eq!(
+            command.get_args().collect::<Vec<_>>(),
+            ["--tool=callgrind", "proxy", "-x"]
+        );
+        assert_eq!(prefixed(&[], command).get_program(), "valgrind");
+    }
+
+    #[test]
+    fn grandchildren_are_found() {
+        // The shells wait for what they start, as they have a command after it.
+        let mut child = Command::new("sh")
+            .args(["-c", "sh -c 'sleep 60; :'; :"])
+            .spawn()
+            .unwrap();
+        let deadline = Instant::now() + START_MAX;
+        while descendants(Pid::from_child(&child)).len() < 2 && Instant::now() < deadline {
+            sleep(LOOK_EVERY);
+        }
+        let found = descendants(Pid::from_child(&child));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        for (_, pidfd) in &found {
+            let _ = pidfd_send_signal(pidfd, Signal::KILL);
+        }
+        assert_eq!(found.len(), 2);
+    }
 }

@@ -2,17 +2,61 @@
 
 use std::fmt::Write as _;
 
-use crate::sample::Sample;
+use crate::sample::{Latency, Results};
 use crate::summary::{Spread, Summary, summarise};
-use crate::workload::Workload;
+use crate::sys::Priority;
+use crate::system::System;
+use crate::targets;
 
 /// What stands above the tables.
 pub(crate) fn head(command: &str, versions: &str) -> String {
     format!("{versions}\n- command: `bench {command}`\n")
 }
 
+/// The summary over all workloads: the ratio of costs to the best anchor's, and the targets.
+pub(crate) fn overview(all: &[Results]) -> String {
+    let mut systems: Vec<System> = Vec::new();
+    for sample in all.iter().flat_map(|results| &results.samples) {
+        if !systems.contains(&sample.system) {
+            systems.push(sample.system);
+        }
+    }
+    let summaries: Vec<_> = all
+        .iter()
+        .map(|results| summarise(&results.samples))
+        .collect();
+    let mut text = "### Summary\n\nCost (CPU a unit of work; user memory for idle connections) as the median ratio to \
+                    the best of HAProxy, nginx and Envoy in the same round; less is better.\n\n| system |"
+        .to_owned();
+    for results in all {
+        let _ = write!(text, " {} |", results.workload);
+    }
+    let _ = writeln!(text, "\n|---|{}", "--:|".repeat(all.len()));
+    for system in systems {
+        let _ = write!(text, "| {system} |");
+        for (_, summaries) in &summaries {
+            let summary = summaries.iter().find(|summary| summary.system == system);
+            match summary.and_then(|summary| summary.ratio) {
+                Some(ratio) => {
+                    let _ = write!(text, " {:.2} |", ratio.median);
+                }
+                None => text.push_str(" – |"),
+            }
+        }
+        text.push('\n');
+    }
+    let _ = write!(text, "\n{}", targets::table(all));
+    text
+}
+
 /// One workload's table, and what went wrong under it.
-pub(crate) fn table(workload: Workload, samples: &[Sample], failures: &[String]) -> String {
+pub(crate) fn table(results: &Results) -> String {
+    let Results {
+        workload,
+        samples,
+        failures,
+        ..
+    } = results;
     let mut text = String::new();
     let (baseline, summaries) = summarise(samples);
     let baseline = baseline.map_or_else(|| "no baseline".to_owned(), |system| system.to_string());
@@ -30,7 +74,7 @@ pub(crate) fn table(workload: Workload, samples: &[Sample], failures: &[String])
     let _ = write!(
         text,
         "### {workload}\n\nMedians (quartiles) of {rounds} rounds; ratios are to {baseline} in the same round.\n\n\
-         | system | CPU, {cost} | ratio | {rate} |{head} proxy on its CPU | others on it |\n\
+         | system | {cost} | ratio | {rate} |{head} proxy on its CPU | others on it |\n\
          |---|--:|--:|--:|{rule}--:|--:|\n"
     );
     for summary in &summaries {
@@ -46,15 +90,12 @@ pub(crate) fn table(workload: Workload, samples: &[Sample], failures: &[String])
         let ratio = summary
             .ratio
             .map_or_else(String::new, |ratio| spread(ratio, 2));
-        let rate = if rate.median < 100.0 {
-            format!("{:.2}", rate.median)
-        } else {
-            format!("{:.0}", rate.median)
-        };
         let _ = write!(
             text,
-            "| {system} | {} | {ratio} | {rate} |",
-            spread(*cost, 2)
+            "| {system} | {} | {ratio} | {:.*} |",
+            spread(*cost, digits(cost.median)),
+            digits(rate.median),
+            rate.median
         );
         if workload.has_latency() {
             for latency in latency_us {
@@ -63,15 +104,75 @@ pub(crate) fn table(workload: Workload, samples: &[Sample], failures: &[String])
         }
         let _ = writeln!(
             text,
-            " {:.0} % | {:.0} % |",
+            " {:.*} % | {:.0} % |",
+            // An idle proxy is told from one that wakes now and then.
+            if busy.median < 0.01 { 3 } else { 0 },
             busy.median * 100.0,
             foreign.median * 100.0
         );
     }
+    notes(&mut text, results);
     if !failures.is_empty() {
         let _ = writeln!(text, "\nTurns that failed:\n\n- {}", failures.join("\n- "));
     }
     text
+}
+
+/// How the figures came about, under the table.
+fn notes(text: &mut String, results: &Results) {
+    let direct = results.direct.as_ref();
+    if let Some(footprint) = direct.and_then(|window| window.footprint) {
+        let _ = writeln!(
+            text,
+            "\nUser memory is RssAnon and RssShmem of the proxy's processes, less what they had before the \
+             connections. Kernel memory is the growth of the whole machine's Slab, PageTables, Percpu and TCP \
+             buffers, less that of as many connections without a proxy ({:.0} bytes each).",
+            footprint.kernel
+        );
+    }
+    let windows = || results.samples.iter().map(|sample| &sample.window);
+    match windows().find_map(|window| window.latency) {
+        Some(Latency {
+            rate: Some(rate), ..
+        }) => {
+            let _ = write!(
+                text,
+                "\nLatencies are of an open loop of {rate:.0} messages/s in all, counted from the time at which a \
+                 message was to be sent."
+            );
+            if let Some(Latency { quantiles, .. }) = direct.and_then(|window| window.latency) {
+                let [p50, p99, p999] = quantiles.map(|latency| latency.as_secs_f64() * 1e6);
+                let _ = write!(
+                    text,
+                    " Without a proxy they are {p50:.0}, {p99:.0} and {p999:.0} µs."
+                );
+            }
+            text.push('\n');
+        }
+        Some(Latency { rate: None, .. }) => text.push_str(
+            "\nLatencies are of a closed loop: what arrives while it waits is not counted.\n",
+        ),
+        None => {}
+    }
+    match windows().find_map(|window| window.priority) {
+        Some(Priority::RealTime) => text.push_str(
+            "The messages' thread of the load generator has real-time priority over the bulk load's.\n",
+        ),
+        Some(Priority::Nice) => text.push_str(
+            "The messages' thread of the load generator is only nicer to itself than the bulk load's (no privilege \
+             for SCHED_FIFO): latencies are partly its own.\n",
+        ),
+        Some(Priority::Equal) => text.push_str(
+            "The messages' thread of the load generator shares its CPU evenly with the bulk load (no privilege for \
+             SCHED_FIFO): latencies are mostly its own.\n",
+        ),
+        None => {}
+    }
+}
+
+/// Digits after the point that still say something.
+fn digits(figure: f64) -> usize {
+    if figure.abs() < 100.0 { 2 } else { 0 }
 }
 
 fn spread(Spread { median, low, high }: Spread, digits: usize) -> String {

@@ -1,153 +1,148 @@
 //! A whole run: every system in turn, round after round, one workload after another.
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
-use rustix::process::setpriority_process;
-use rustix::thread::{CpuSet, sched_setaffinity};
-
 use crate::cli::RunArgs;
-use crate::load::{self, Clocks, Timing};
+use crate::load::Timing;
 use crate::outputs::Outputs;
-use crate::proxy::{Proxy, free_port};
-use crate::sample::Sample;
+use crate::proxy::Start;
+use crate::sample::{Results, Sample, Window};
 use crate::system::System;
+use crate::turn::Turn;
 use crate::workload::Workload;
-use crate::{cpu, report, versions};
+use crate::{memory, prepare, report, versions};
 
 /// How often a turn is tried that others disturb.
 const TRIES_MAX: u32 = 4;
+/// The open loop's rate as a part of what the first anchor does in a closed one.
+const RATE_PART: f64 = 0.5;
 
 /// Runs what `args` ask for and prints the tables.
 pub(crate) fn run(args: &RunArgs) -> anyhow::Result<()> {
-    let systems = args.systems()?;
+    let systems = args.common.systems()?;
     versions::check(&systems)?;
-    let corelane = corelane(args, &systems)?;
-    settle(args)?;
+    let corelane = prepare::corelane(&args.common, &systems)?;
+    prepare::settle(&args.common)?;
 
     let command: Vec<String> = std::env::args().skip(1).collect();
-    let mut outputs = Outputs::open(args)?;
-    outputs.markdown(&report::head(
-        &command.join(" "),
-        &versions::describe(&systems),
-    ))?;
+    let head = report::head(&command.join(" "), &versions::describe(&systems));
+    let mut outputs = Outputs::open(args, &head)?;
+    let start = Start {
+        cpu: args.common.proxy_cpu,
+        corelane: corelane.as_deref(),
+        prefix: &[],
+    };
+    let mut all = Vec::new();
     for &workload in &args.workloads {
-        let mut samples = Vec::new();
-        let mut failures = Vec::new();
-        for round in 0..args.rounds {
-            for &system in &systems {
-                outputs.progress(&format!(
-                    "{workload}, round {} of {}, {system}",
-                    round + 1,
-                    args.rounds
-                ));
-                match undisturbed(args, workload, system, round, corelane.as_ref()) {
-                    Ok(sample) => {
-                        outputs.csv(&sample.csv())?;
-                        samples.push(sample);
-                    }
-                    // The others are still worth measuring.
-                    Err(error) => {
-                        failures.push(format!("{system}, round {}: {error:#}", round + 1))
-                    }
+        let mut turn = Turn {
+            workload,
+            timing: Timing {
+                warmup: Duration::from_secs_f64(args.warmup),
+                measured: Duration::from_secs_f64(args.seconds),
+            },
+            start,
+            rate: None,
+        };
+        turn.rate = rate(args, &systems, &turn, &outputs)?;
+        let results = measure(args, &systems, &turn, &mut outputs)?;
+        outputs.markdown(&report::table(&results))?;
+        all.push(results);
+        outputs.document(&all)?;
+    }
+    outputs.markdown(&report::overview(&all))
+}
+
+/// All the rounds of one workload.
+fn measure(
+    args: &RunArgs,
+    systems: &[System],
+    turn: &Turn<'_>,
+    outputs: &mut Outputs,
+) -> anyhow::Result<Results> {
+    let workload = turn.workload;
+    outputs.progress(&format!("{workload}, without a proxy"));
+    let mut results = Results {
+        workload,
+        direct: direct(turn)?,
+        samples: Vec::new(),
+        failures: Vec::new(),
+    };
+    for round in 0..args.rounds {
+        for &system in systems {
+            outputs.progress(&format!(
+                "{workload}, round {} of {}, {system}",
+                round + 1,
+                args.rounds
+            ));
+            match undisturbed(turn, system, args.foreign_max) {
+                Ok(window) => {
+                    let mut sample = Sample {
+                        workload,
+                        system,
+                        round,
+                        window,
+                    };
+                    sample.leave_out(results.direct.as_ref());
+                    outputs.csv(&sample.csv())?;
+                    results.samples.push(sample);
+                }
+                // The others are still worth measuring.
+                Err(error) => {
+                    let failure = format!("{system}, round {}: {error:#}", round + 1);
+                    results.failures.push(failure);
                 }
             }
         }
-        outputs.markdown(&report::table(workload, &samples, &failures))?;
     }
-    Ok(())
+    Ok(results)
+}
+
+/// The rate of the open loop that follows a ping-pong: the same for all systems, and one that each can keep up with.
+fn rate(
+    args: &RunArgs,
+    systems: &[System],
+    turn: &Turn<'_>,
+    outputs: &Outputs,
+) -> anyhow::Result<Option<f64>> {
+    if !matches!(turn.workload, Workload::PingPong { .. }) {
+        return Ok(None);
+    }
+    if args.rate.is_some() {
+        return Ok(args.rate);
+    }
+    let anchor = systems.iter().find(|system| system.is_anchor());
+    let Some(&system) = anchor.or(systems.first()) else {
+        return Ok(None);
+    };
+    outputs.progress(&format!("{}, the rate by {system}", turn.workload));
+    let window = turn.of(system)?;
+    let full = window.units as f64 / window.wall.as_secs_f64();
+    Ok(Some((full * RATE_PART).max(1.0)))
+}
+
+/// What the load generator needs by itself, where that is to be left out or to be shown.
+fn direct(turn: &Turn<'_>) -> anyhow::Result<Option<Window>> {
+    match turn.workload {
+        Workload::Idle { .. } => memory::await_time_waits(),
+        Workload::PingPong { .. } | Workload::Mix { .. } => {}
+        Workload::Bulk { .. } | Workload::Duplex { .. } | Workload::Connect { .. } => {
+            return Ok(None);
+        }
+    }
+    turn.direct().map(Some)
 }
 
 /// One turn of one system, again where it was disturbed; the least disturbed counts.
-fn undisturbed(
-    args: &RunArgs,
-    workload: Workload,
-    system: System,
-    round: u32,
-    corelane: Option<&PathBuf>,
-) -> anyhow::Result<Sample> {
-    let mut best = measure(args, workload, system, round, corelane)?;
+fn undisturbed(turn: &Turn<'_>, system: System, foreign_max: u32) -> anyhow::Result<Window> {
+    let mut best = turn.of(system)?;
     for _ in 1..TRIES_MAX {
-        if best.foreign() * 100.0 <= f64::from(args.foreign_max) {
+        if best.foreign_part() * 100.0 <= f64::from(foreign_max) {
             break;
         }
-        let next = measure(args, workload, system, round, corelane)?;
-        if next.foreign() < best.foreign() {
+        let next = turn.of(system)?;
+        if next.foreign_part() < best.foreign_part() {
             best = next;
         }
     }
     Ok(best)
-}
-
-/// One turn of one system.
-fn measure(
-    args: &RunArgs,
-    workload: Workload,
-    system: System,
-    round: u32,
-    corelane: Option<&PathBuf>,
-) -> anyhow::Result<Sample> {
-    // A port of its own: connections of the turn before, in TIME_WAIT, are in nobody's way.
-    let upstream = free_port()?;
-    let address: SocketAddr = upstream.local_addr()?;
-    let proxy = Proxy::start(
-        system,
-        address,
-        args.proxy_cpu,
-        corelane.map(PathBuf::as_path),
-    )?;
-    let clocks = || {
-        Ok(Clocks {
-            proxy: proxy.cpu_time()?,
-            busy: cpu::busy(args.proxy_cpu),
-        })
-    };
-    let timing = Timing {
-        warmup: Duration::from_secs_f64(args.warmup),
-        measured: Duration::from_secs_f64(args.seconds),
-    };
-    let window = load::run(workload, proxy.listen, &upstream, timing, clocks)?;
-    Ok(Sample {
-        workload,
-        system,
-        round,
-        window,
-    })
-}
-
-/// Puts this process where and how it stays.
-fn settle(args: &RunArgs) -> anyhow::Result<()> {
-    ensure!(
-        args.proxy_cpu != args.load_cpu,
-        "proxy and load need a CPU each"
-    );
-    if let Some(nice) = args.nice {
-        setpriority_process(None, nice).context("setting the niceness")?;
-    }
-    let mut cpus = CpuSet::new();
-    cpus.set(args.load_cpu);
-    sched_setaffinity(None, &cpus).with_context(|| format!("moving to CPU {}", args.load_cpu))
-}
-
-/// The corelane binary, built where none is given.
-fn corelane(args: &RunArgs, systems: &[System]) -> anyhow::Result<Option<PathBuf>> {
-    if !systems
-        .iter()
-        .any(|system| matches!(system, System::Corelane(_)))
-    {
-        return Ok(None);
-    }
-    if let Some(path) = &args.corelane {
-        return Ok(Some(path.clone()));
-    }
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo)
-        .args(["build", "--release", "-p", "corelane"])
-        .status()?;
-    ensure!(status.success(), "corelane doesn't build");
-    // Cargo puts the workspace's binaries beside this one.
-    Ok(Some(std::env::current_exe()?.with_file_name("corelane")))
 }

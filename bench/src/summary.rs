@@ -55,34 +55,57 @@ pub(crate) fn summarise(samples: &[Sample]) -> (Option<System>, Vec<Summary>) {
         }
     }
     let of = |system: System| samples.iter().filter(move |sample| sample.system == system);
-    let cost = |system: System| {
-        Spread::of(of(system).map(Sample::cost)).map_or(f64::MAX, |cost| cost.median)
-    };
-    let anchors = systems.iter().copied().filter(|system| system.is_anchor());
-    let baseline = anchors.min_by(|&a, &b| cost(a).total_cmp(&cost(b)));
+    let baseline = best(samples, System::is_anchor, Sample::cost);
 
     let mut summaries: Vec<Summary> = systems
         .iter()
         .filter_map(|&system| {
-            let pairs = of(system).filter_map(|sample| {
-                let other = of(baseline?).find(|other| other.round == sample.round)?;
-                Some(sample.cost() / other.cost())
-            });
             let latency =
                 |quantile| Spread::of(of(system).map(move |sample| sample.latency_us(quantile)));
             Some(Summary {
                 system,
                 cost: Spread::of(of(system).map(Sample::cost))?,
-                ratio: Spread::of(pairs),
+                ratio: baseline
+                    .and_then(|baseline| ratios(samples, system, baseline, Sample::cost)),
                 rate: Spread::of(of(system).map(Sample::rate))?,
                 latency_us: [latency(0)?, latency(1)?, latency(2)?],
                 busy: Spread::of(of(system).map(Sample::busy))?,
-                foreign: Spread::of(of(system).map(Sample::foreign))?,
+                foreign: Spread::of(of(system).map(|sample| sample.window.foreign_part()))?,
             })
         })
         .collect();
     summaries.sort_by(|a, b| a.cost.median.total_cmp(&b.cost.median));
     (baseline, summaries)
+}
+
+/// The system among `candidates` whose median of `figure` is the least.
+pub(crate) fn best(
+    samples: &[Sample],
+    candidates: impl Fn(System) -> bool,
+    figure: fn(&Sample) -> f64,
+) -> Option<System> {
+    let median = |system: System| {
+        let own = samples.iter().filter(|sample| sample.system == system);
+        Spread::of(own.map(figure)).map_or(f64::MAX, |spread| spread.median)
+    };
+    let systems = samples.iter().map(|sample| sample.system);
+    systems
+        .filter(|&system| candidates(system))
+        .min_by(|&a, &b| median(a).total_cmp(&median(b)))
+}
+
+/// The `figure` of `system` over that of `baseline` in the same round.
+pub(crate) fn ratios(
+    samples: &[Sample],
+    system: System,
+    baseline: System,
+    figure: fn(&Sample) -> f64,
+) -> Option<Spread> {
+    let of = |system: System| samples.iter().filter(move |sample| sample.system == system);
+    Spread::of(of(system).filter_map(|sample| {
+        let other = of(baseline).find(|other| other.round == sample.round)?;
+        Some(figure(sample) / figure(other))
+    }))
 }
 
 #[cfg(test)]
@@ -101,7 +124,10 @@ mod tests {
             cpu,
             foreign: Duration::ZERO,
             units: 1000,
+            slices: Vec::new(),
             latency: None,
+            footprint: None,
+            priority: None,
         };
         Sample {
             workload: Workload::Bulk { connections: 1 },

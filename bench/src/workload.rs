@@ -17,17 +17,24 @@ pub(crate) enum Workload {
     PingPong { connections: usize, bytes: usize },
     /// Each connection sends as fast as it can; the server throws it away.
     Bulk { connections: usize },
+    /// Bulk both ways: the server sends as fast as it can as well. Bytes of both ways count.
+    Duplex { connections: usize },
     /// Connect, 64 bytes, their echo, close on both sides; so many at a time.
     Connect { concurrency: usize },
+    /// Connections that passed one message and then do nothing.
+    Idle { connections: usize },
+    /// So many connections of bulk on one service, and of few messages as an open loop on another.
+    Mix { bulk: usize, messages: usize },
 }
 
 impl Workload {
-    /// What the CPU time is divided by, and the factor from seconds to the printed number.
+    /// What is cheap or dear, and the factor from seconds (a unit of work) to the printed number.
     pub(crate) fn cost_unit(self) -> (&'static str, f64) {
         match self {
-            Self::PingPong { .. } => ("µs a round trip", 1e6),
-            Self::Bulk { .. } => ("s a GB", 1e9),
-            Self::Connect { .. } => ("µs a connection", 1e6),
+            Self::PingPong { .. } => ("CPU µs a round trip", 1e6),
+            Self::Bulk { .. } | Self::Duplex { .. } | Self::Mix { .. } => ("CPU s a GB", 1e9),
+            Self::Connect { .. } => ("CPU µs a connection", 1e6),
+            Self::Idle { .. } => ("user bytes a connection", 1.0),
         }
     }
 
@@ -35,14 +42,36 @@ impl Workload {
     pub(crate) fn rate_unit(self) -> (&'static str, f64) {
         match self {
             Self::PingPong { .. } => ("round trips/s", 1.0),
-            Self::Bulk { .. } => ("GB/s", 1e-9),
+            Self::Bulk { .. } | Self::Duplex { .. } | Self::Mix { .. } => ("GB/s", 1e-9),
             Self::Connect { .. } => ("connections/s", 1.0),
+            Self::Idle { .. } => ("kernel bytes a connection", 1.0),
         }
     }
 
     /// Whether the load has latencies to report.
     pub(crate) fn has_latency(self) -> bool {
-        !matches!(self, Self::Bulk { .. })
+        matches!(
+            self,
+            Self::PingPong { .. } | Self::Connect { .. } | Self::Mix { .. }
+        )
+    }
+
+    /// Whether the work is bytes. Their cost swings with the size of the windows at the moment, so that it is
+    /// taken from the middle slice of the measured window.
+    pub(crate) fn is_bulk(self) -> bool {
+        matches!(
+            self,
+            Self::Bulk { .. } | Self::Duplex { .. } | Self::Mix { .. }
+        )
+    }
+
+    /// Services that the proxy has for it.
+    pub(crate) fn services(self) -> usize {
+        if matches!(self, Self::Mix { .. }) {
+            2
+        } else {
+            1
+        }
     }
 }
 
@@ -51,7 +80,10 @@ impl fmt::Display for Workload {
         match self {
             Self::PingPong { connections, bytes } => write!(f, "pingpong:{connections}:{bytes}"),
             Self::Bulk { connections } => write!(f, "bulk:{connections}"),
+            Self::Duplex { connections } => write!(f, "duplex:{connections}"),
             Self::Connect { concurrency } => write!(f, "connect:{concurrency}"),
+            Self::Idle { connections } => write!(f, "idle:{connections}"),
+            Self::Mix { bulk, messages } => write!(f, "mix:{bulk}:{messages}"),
         }
     }
 }
@@ -83,19 +115,47 @@ impl FromStr for Workload {
                 },
                 1,
             ),
+            "duplex" => (
+                Self::Duplex {
+                    connections: number(0, 1),
+                },
+                1,
+            ),
             "connect" => (
                 Self::Connect {
                     concurrency: number(0, 16),
                 },
                 1,
             ),
-            _ => bail!("no workload {kind:?}; there are pingpong, bulk and connect"),
+            "idle" => (
+                Self::Idle {
+                    connections: number(0, 4_000),
+                },
+                1,
+            ),
+            "mix" => (
+                Self::Mix {
+                    bulk: number(0, 8),
+                    messages: number(1, 50),
+                },
+                2,
+            ),
+            _ => bail!(
+                "no workload {kind:?}; there are pingpong, bulk, duplex, connect, idle and mix"
+            ),
         };
         ensure!(numbers.len() <= numbers_max, "too many numbers in {text:?}");
         ensure!(
             (1..=CONNECTIONS_MAX).contains(&number(0, 1)),
             "1 to {CONNECTIONS_MAX} connections, not {text:?}"
         );
+        if let Workload::Mix { messages, .. } = workload {
+            ensure!(
+                (1..=CONNECTIONS_MAX).contains(&messages),
+                "1 to {CONNECTIONS_MAX} connections, not {text:?}"
+            );
+            return Ok(workload);
+        }
         ensure!(
             (8..=MESSAGE_BYTES_MAX).contains(&number(1, 8)),
             "8 to {MESSAGE_BYTES_MAX} bytes, not {text:?}"
@@ -110,7 +170,13 @@ mod tests {
 
     #[test]
     fn a_name_reads_back_as_what_it_names() {
-        for text in ["pingpong:8:64", "bulk:1", "connect:16"] {
+        for text in [
+            "pingpong:8:64",
+            "bulk:1",
+            "duplex:8",
+            "connect:16",
+            "idle:4000",
+        ] {
             assert_eq!(text.parse::<Workload>().unwrap().to_string(), text);
         }
         for text in [
@@ -120,6 +186,8 @@ mod tests {
             "bulk:x",
             "pingpong:1:4",
             "pingpong:1:64:9",
+            "mix:8:0",
+            "mix:8:9000",
             "bulk:9999999",
         ] {
             assert!(text.parse::<Workload>().is_err(), "{text}");

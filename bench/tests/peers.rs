@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 /// Longer than any step takes.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A relay's process; it ends with the test.
+/// A relay's process with one service; it ends with the test.
 struct Relay {
     child: Child,
     listen: SocketAddr,
@@ -32,38 +32,45 @@ impl Relay {
                 thread::spawn(move || echo(stream));
             }
         });
-        let listen = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-            .unwrap()
-            .local_addr()
-            .unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_bench"));
-        command.args([
-            "peer",
-            name,
-            "--listen",
-            &listen.to_string(),
-            "--upstream",
-            &address.to_string(),
-        ]);
-        Self {
-            child: command.spawn().unwrap(),
-            listen,
-        }
+        let listen = free_address();
+        let child = peer(name, &[(listen, address)]).spawn().unwrap();
+        Self { child, listen }
     }
 
     fn connect(&self) -> TcpStream {
-        let begun = Instant::now();
-        loop {
-            match TcpStream::connect(self.listen) {
-                Ok(stream) => {
-                    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-                    stream.set_write_timeout(Some(PATIENCE)).unwrap();
-                    return stream;
-                }
-                Err(error) => assert!(begun.elapsed() < PATIENCE, "{error}"),
+        connect(self.listen)
+    }
+}
+
+/// The command of a relay for pairs of listening and upstream addresses.
+fn peer(name: &str, services: &[(SocketAddr, SocketAddr)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bench"));
+    command.args(["peer", name]);
+    for (listen, upstream) in services {
+        command.args(["--service", &format!("{listen}={upstream}")]);
+    }
+    command
+}
+
+/// An address that nothing listens on.
+fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    listener.local_addr().unwrap()
+}
+
+/// A connection to where a relay listens, or soon will.
+fn connect(listen: SocketAddr) -> TcpStream {
+    let begun = Instant::now();
+    loop {
+        match TcpStream::connect(listen) {
+            Ok(stream) => {
+                stream.set_read_timeout(Some(PATIENCE)).unwrap();
+                stream.set_write_timeout(Some(PATIENCE)).unwrap();
+                return stream;
             }
-            thread::sleep(Duration::from_millis(10));
+            Err(error) => assert!(begun.elapsed() < PATIENCE, "{error}"),
         }
+        thread::sleep(Duration::from_millis(10));
     }
 }
 
@@ -138,5 +145,41 @@ fn every_relay_relays_and_passes_the_end_on() {
         rude.write_all(&pattern(7, 50_000)).unwrap();
         drop(rude);
         whole_stream(&relay, 9, 1_000_000);
+    }
+}
+
+#[test]
+fn each_service_has_its_own_upstream() {
+    for relay in peers::Relay::ALL {
+        let name = relay.name();
+        eprintln!("{name}");
+        let upstreams = [0, 1].map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
+        let services = [0, 1].map(|index: usize| {
+            let upstream = upstreams[index].local_addr().unwrap();
+            (free_address(), upstream)
+        });
+        let mut command = peer(name, &services);
+        // A library's relay has a task for each listener; the candidates have one listener.
+        if relay.library().is_none() {
+            let output = command.output().unwrap();
+            assert!(!output.status.success());
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(said.contains("relays one service"), "{said}");
+            continue;
+        }
+        let relay = Relay {
+            child: command.spawn().unwrap(),
+            listen: services[0].0,
+        };
+        for (greeting, ((listen, _), upstream)) in services.iter().zip(&upstreams).enumerate() {
+            let mut client = connect(*listen);
+            client.write_all(&[greeting as u8]).unwrap();
+            let (mut server, _) = upstream.accept().unwrap();
+            server.set_read_timeout(Some(PATIENCE)).unwrap();
+            let mut received = [u8::MAX];
+            server.read_exact(&mut received).unwrap();
+            assert_eq!(received, [greeting as u8]);
+        }
+        drop(relay);
     }
 }

@@ -1,6 +1,7 @@
 //! What the loads have in common.
 
 use std::net::{SocketAddr, TcpStream};
+use std::time::Instant;
 
 use rustix::event::epoll::EventFlags;
 use rustix::fd::OwnedFd;
@@ -20,6 +21,19 @@ pub(super) trait Clients {
         poller: &Poller,
         tally: &mut Tally,
     ) -> anyhow::Result<()>;
+
+    /// When something is to be done by the clock, if anything is.
+    fn due(&self) -> Option<Instant> {
+        None
+    }
+
+    /// That time has come.
+    fn on_time(&mut self, _now: Instant, _poller: &Poller) -> anyhow::Result<()> {
+        Ok(())
+    }
+
+    /// The window has ended: counts what is still under way.
+    fn finish(&self, _now: Instant, _tally: &mut Tally) {}
 }
 
 /// A connected, non-blocking socket without Nagle's delay. On loopback, connect doesn't wait for an accept.

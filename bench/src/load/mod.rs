@@ -4,31 +4,37 @@
 mod bulk;
 mod clients;
 mod connect;
+mod idle;
+mod mix;
+mod open_loop;
 mod pingpong;
+mod poller;
+mod schedule;
 mod server;
+mod stage;
 mod tally;
 
 use std::net::{SocketAddr, TcpListener};
+use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, ensure};
-use rustix::buffer::spare_capacity;
-use rustix::event::{Timespec, epoll};
-use rustix::fd::{AsFd, OwnedFd};
+use anyhow::ensure;
+use rustix::thread::set_current_timer_slack;
 
 use self::clients::Clients;
-use self::server::{Mode, Server};
+use self::poller::{Owner, Poller};
+use self::server::Mode;
+use self::stage::Stage;
 use self::tally::Tally;
-use crate::sample::Window;
+use crate::memory::Memory;
+use crate::sample::{Latency, Slice, Window};
 use crate::workload::Workload;
 
-/// Longest sleep in the epoll, so that a proxy that hangs can't hold the harness.
-const WAIT_MAX: Timespec = Timespec {
-    tv_sec: 0,
-    tv_nsec: 20_000_000,
-};
-/// Events fetched at once.
-const EVENTS_MAX: usize = 1024;
+/// Parts of a window, each with its own cost.
+const SLICES: u32 = 10;
+
+/// How long an open loop waits awake: longer than a thread takes to wake.
+const SPIN: Duration = Duration::from_micros(50);
 
 /// When to begin measuring and for how long.
 #[derive(Clone, Copy, Debug)]
@@ -46,142 +52,136 @@ pub(crate) struct Clocks {
     pub(crate) busy: Duration,
 }
 
-/// Puts the proxy at `proxy`, whose upstream is `upstream`, under `workload`. `clocks` is read at the start and
-/// at the end of the measured window.
-pub(crate) fn run(
-    workload: Workload,
-    proxy: SocketAddr,
-    upstream: &TcpListener,
-    timing: Timing,
-    mut clocks: impl FnMut() -> anyhow::Result<Clocks>,
-) -> anyhow::Result<Window> {
-    let poller = Poller::new()?;
-    let mode = if matches!(workload, Workload::Bulk { .. }) {
-        Mode::Sink
-    } else {
-        Mode::Echo
-    };
-    let mut server = Server::new(upstream, mode, &poller)?;
-    let mut clients: Box<dyn Clients> = match workload {
+/// What is read of the proxy and of the machine.
+pub(crate) trait Gauges {
+    /// The clocks as they stand.
+    fn clocks(&self) -> anyhow::Result<Clocks>;
+    /// Memory as it stands.
+    fn memory(&self) -> anyhow::Result<Memory>;
+}
+
+/// What to load, and how.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Load<'a> {
+    pub(crate) workload: Workload,
+    /// Where the proxy accepts, for each upstream.
+    pub(crate) targets: &'a [SocketAddr],
+    pub(crate) upstreams: &'a [TcpListener],
+    pub(crate) timing: Timing,
+    /// Messages a second of the open loop that follows a closed one and gives the latencies; none follows without.
+    pub(crate) rate: Option<f64>,
+}
+
+/// Puts a proxy under load, and reads the gauges around and between the slices of the measured window.
+pub(crate) fn run(load: Load<'_>, gauges: &dyn Gauges) -> anyhow::Result<Window> {
+    let Load {
+        workload, timing, ..
+    } = load;
+    match workload {
         Workload::PingPong { connections, bytes } => {
-            Box::new(pingpong::PingPong::new(connections, bytes))
-        }
-        Workload::Bulk { connections } => Box::new(bulk::Bulk::new(connections)),
-        Workload::Connect { concurrency } => Box::new(connect::Connect::new(concurrency)),
-    };
-    let mut tally = Tally::new();
-    clients
-        .start(proxy, &poller)
-        .context("opening the connections")?;
-
-    let mut events = Vec::with_capacity(EVENTS_MAX);
-    let mut turn_until = |end: Instant, tally: &mut Tally| -> anyhow::Result<()> {
-        while Instant::now() < end {
-            match epoll::wait(&poller.epoll, spare_capacity(&mut events), Some(&WAIT_MAX)) {
-                Ok(_) | Err(rustix::io::Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
+            let clients = pingpong::PingPong::new(connections, bytes);
+            let mut window = closed(load, Mode::Echo, Box::new(clients), gauges)?;
+            if let Some(rate) = load.rate {
+                let clients = open_loop::OpenLoop::new(connections, bytes, rate);
+                window.latency = Some(Latency {
+                    quantiles: open(load, clients)?,
+                    rate: Some(rate),
+                });
             }
-            for event in events.drain(..) {
-                let Token { owner, index } = Token::unpack(event.data.u64());
-                match owner {
-                    Owner::Server => server.on_event(index, event.flags, &poller, tally)?,
-                    Owner::Client => clients
-                        .on_event(index, event.flags, &poller, tally)
-                        .context("a client")?,
-                }
-            }
+            Ok(window)
         }
-        Ok(())
-    };
+        Workload::Bulk { connections } => {
+            let clients = bulk::Bulk::one_way(connections);
+            closed(load, Mode::Sink, Box::new(clients), gauges)
+        }
+        Workload::Duplex { connections } => {
+            let clients = bulk::Bulk::both_ways(connections);
+            closed(load, Mode::Duplex, Box::new(clients), gauges)
+        }
+        Workload::Connect { concurrency } => {
+            let clients = connect::Connect::new(concurrency);
+            closed(load, Mode::Echo, Box::new(clients), gauges)
+        }
+        Workload::Idle { connections } => {
+            let (target, upstream) = (load.targets[0], &load.upstreams[0]);
+            idle::run(connections, target, upstream, timing, gauges)
+        }
+        Workload::Mix { bulk, messages } => mix::run(
+            (bulk, messages),
+            load.targets,
+            load.upstreams,
+            timing,
+            gauges,
+        ),
+    }
+}
 
-    turn_until(Instant::now() + timing.warmup, &mut tally)?;
-    tally.reset();
-    let (started, before) = (Instant::now(), clocks()?);
-    turn_until(started + timing.measured, &mut tally)?;
-    let (wall, after) = (started.elapsed(), clocks()?);
+/// Clients that do the next thing when the last is done: as much as the proxy can.
+fn closed(
+    load: Load<'_>,
+    mode: Mode,
+    clients: Box<dyn Clients>,
+    gauges: &dyn Gauges,
+) -> anyhow::Result<Window> {
+    let mut stage = Stage::start(load.targets[0], &load.upstreams[0], mode, clients)?;
+    stage.run_for(load.timing.warmup)?;
+    let mut window = measure(&mut stage, load.timing.measured, gauges)?;
+    ensure!(
+        window.units > 0,
+        "nothing came through in {:?}",
+        window.wall
+    );
+    window.latency = load.workload.has_latency().then(|| Latency {
+        quantiles: stage.tally.latency(),
+        rate: None,
+    });
+    Ok(window)
+}
 
-    ensure!(tally.units() > 0, "nothing came through in {wall:?}");
-    let cpu = after.proxy - before.proxy;
+/// The latencies of clients that have their times.
+fn open(load: Load<'_>, clients: open_loop::OpenLoop) -> anyhow::Result<[Duration; 3]> {
+    let (target, upstream) = (load.targets[0], &load.upstreams[0]);
+    let mut stage = Stage::start(target, upstream, Mode::Echo, Box::new(clients))?;
+    stage.spin = SPIN;
+    // A proxy inherits the slack of the thread that starts it, so it is put back.
+    set_current_timer_slack(NonZeroU64::new(1))?;
+    stage.run_for(load.timing.warmup)?;
+    stage.tally.reset();
+    stage.run_for(load.timing.measured)?;
+    set_current_timer_slack(None)?;
+    stage.finish();
+    Ok(stage.tally.latency())
+}
+
+/// Measures while `stage` goes on for `duration`.
+fn measure(
+    stage: &mut Stage<'_>,
+    duration: Duration,
+    gauges: &dyn Gauges,
+) -> anyhow::Result<Window> {
+    stage.tally.reset();
+    let (started, before) = (Instant::now(), gauges.clocks()?);
+    let mut slices = Vec::new();
+    let (mut last, mut units) = (before, 0);
+    for slice in 1..=SLICES {
+        stage.run_until(started + duration * slice / SLICES)?;
+        let now = gauges.clocks()?;
+        slices.push(Slice {
+            cpu: now.proxy - last.proxy,
+            units: stage.tally.units() - units,
+        });
+        (last, units) = (now, stage.tally.units());
+    }
+    let wall = started.elapsed();
+    let cpu = last.proxy - before.proxy;
     Ok(Window {
         wall,
         cpu,
-        foreign: (after.busy - before.busy).saturating_sub(cpu),
-        units: tally.units(),
-        latency: workload.has_latency().then(|| tally.latency()),
+        foreign: (last.busy - before.busy).saturating_sub(cpu),
+        units,
+        slices,
+        latency: None,
+        footprint: None,
+        priority: None,
     })
-}
-
-/// Whose descriptor an event is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Owner {
-    Server,
-    Client,
-}
-
-/// What is packed into an event's 64 bits.
-#[derive(Clone, Copy, Debug)]
-struct Token {
-    owner: Owner,
-    index: usize,
-}
-
-impl Token {
-    fn pack(self) -> u64 {
-        (self.index as u64) << 1 | u64::from(self.owner == Owner::Client)
-    }
-
-    fn unpack(bits: u64) -> Self {
-        let owner = if bits & 1 == 1 {
-            Owner::Client
-        } else {
-            Owner::Server
-        };
-        Self {
-            owner,
-            index: (bits >> 1) as usize,
-        }
-    }
-}
-
-/// An epoll whose events carry [`Token`]s; level-triggered, as that needs no second read to find a socket empty.
-struct Poller {
-    epoll: OwnedFd,
-}
-
-impl Poller {
-    fn new() -> rustix::io::Result<Self> {
-        Ok(Self {
-            epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
-        })
-    }
-
-    fn add(
-        &self,
-        fd: impl AsFd,
-        owner: Owner,
-        index: usize,
-        flags: epoll::EventFlags,
-    ) -> rustix::io::Result<()> {
-        epoll::add(
-            &self.epoll,
-            fd,
-            epoll::EventData::new_u64(Token { owner, index }.pack()),
-            flags,
-        )
-    }
-
-    fn change(
-        &self,
-        fd: impl AsFd,
-        owner: Owner,
-        index: usize,
-        flags: epoll::EventFlags,
-    ) -> rustix::io::Result<()> {
-        epoll::modify(
-            &self.epoll,
-            fd,
-            epoll::EventData::new_u64(Token { owner, index }.pack()),
-            flags,
-        )
-    }
 }

@@ -1,18 +1,20 @@
-//! The upstream server: it echoes what it gets, or throws it away.
+//! The upstream server: it echoes what it gets, or throws it away, or sends of its own as well.
 
 use std::net::TcpListener;
+use std::time::Duration;
 
 use rustix::event::epoll::EventFlags;
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
+use rustix::net::sockopt::set_socket_linger;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use super::{Owner, Poller, Tally};
 
 /// The listener's index; connections come after it.
 const LISTENER: usize = 0;
-/// Most bytes taken from a socket at once.
-const CHUNK_BYTES: usize = 256 * 1024;
+/// Most bytes taken from a socket, or given to it, at once.
+pub(super) const CHUNK_BYTES: usize = 256 * 1024;
 /// Connections accepted before other events get their turn.
 const ACCEPTS_MAX: usize = 64;
 
@@ -21,6 +23,18 @@ const ACCEPTS_MAX: usize = 64;
 pub(super) enum Mode {
     Echo,
     Sink,
+    /// A sink that sends as fast as it can.
+    Duplex,
+}
+
+impl Mode {
+    /// What a connection waits for.
+    fn interest(self) -> EventFlags {
+        match self {
+            Self::Echo | Self::Sink => EventFlags::IN,
+            Self::Duplex => EventFlags::IN | EventFlags::OUT,
+        }
+    }
 }
 
 /// All the connections from the proxy.
@@ -71,9 +85,9 @@ impl<'a> Server<'a> {
             return Ok(());
         };
         let result = match self.mode {
-            Mode::Sink => connection
-                .discard(&mut self.chunk)
+            Mode::Sink => discard(&connection.socket, &mut self.chunk)
                 .inspect(|&bytes| tally.add(bytes as u64)),
+            Mode::Duplex => connection.exchange(&mut self.chunk, flags, tally),
             Mode::Echo if flags.contains(EventFlags::OUT) => connection.resume(index, poller),
             Mode::Echo => connection.echo(&mut self.chunk, index, poller),
         };
@@ -86,6 +100,14 @@ impl<'a> Server<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Makes the connections end by a reset when they are dropped, which leaves no TIME_WAIT.
+    pub(super) fn reset_all(&self) -> rustix::io::Result<()> {
+        self.connections
+            .iter()
+            .flatten()
+            .try_for_each(|connection| set_socket_linger(&connection.socket, Some(Duration::ZERO)))
     }
 
     fn accept(&mut self, poller: &Poller) -> anyhow::Result<()> {
@@ -101,7 +123,7 @@ impl<'a> Server<'a> {
                 self.connections.push(None);
                 self.connections.len() - 1
             });
-            poller.add(&stream, Owner::Server, index, EventFlags::IN)?;
+            poller.add(&stream, Owner::Server, index, self.mode.interest())?;
             self.connections[index] = Some(Connection {
                 socket: stream.into(),
                 unsent: Vec::new(),
@@ -112,11 +134,6 @@ impl<'a> Server<'a> {
 }
 
 impl Connection {
-    /// Drops what has arrived without copying it out of the kernel; returns how much that was, 0 at the end.
-    fn discard(&self, chunk: &mut [u8]) -> rustix::io::Result<usize> {
-        recv(&self.socket, chunk, RecvFlags::TRUNC).map(|(_, bytes)| bytes)
-    }
-
     /// Sends back what has arrived; 0 at the end.
     fn echo(
         &mut self,
@@ -133,6 +150,26 @@ impl Connection {
         Ok(bytes)
     }
 
+    /// Takes and gives, whichever is possible; 0 at the end.
+    fn exchange(
+        &self,
+        chunk: &mut [u8],
+        flags: EventFlags,
+        tally: &mut Tally,
+    ) -> rustix::io::Result<usize> {
+        let sent = if flags.contains(EventFlags::OUT) {
+            send_some(&self.socket, chunk)?
+        } else {
+            0
+        };
+        if flags.contains(EventFlags::IN) {
+            let bytes = discard(&self.socket, chunk)?;
+            tally.add(bytes as u64);
+            return Ok(bytes);
+        }
+        Ok(sent.max(1))
+    }
+
     /// Sends on what was left.
     fn resume(&mut self, index: usize, poller: &Poller) -> rustix::io::Result<usize> {
         let sent = send_some(&self.socket, &self.unsent)?;
@@ -143,6 +180,11 @@ impl Connection {
         // Even where nothing could be sent the stream is not at its end.
         Ok(sent.max(1))
     }
+}
+
+/// Drops what has arrived without copying it out of the kernel; returns how much that was, 0 at the end.
+pub(super) fn discard(socket: &OwnedFd, chunk: &mut [u8]) -> rustix::io::Result<usize> {
+    recv(socket, chunk, RecvFlags::TRUNC).map(|(_, bytes)| bytes)
 }
 
 /// Sends what the socket has room for, which may be nothing.

@@ -1,0 +1,64 @@
+//! A mix: bulk on one service of the proxy, few messages on another, as an open loop on a thread that goes before the
+//! bulk load, so that what a message waits for is the proxy and not the load generator.
+
+use std::net::{SocketAddr, TcpListener};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{anyhow, ensure};
+
+use super::bulk::Bulk;
+use super::open_loop::OpenLoop;
+use super::server::Mode;
+use super::stage::Stage;
+use super::{Gauges, Timing, measure};
+use crate::sample::{Latency, Window};
+use crate::sys;
+
+/// Messages a second on each connection.
+const MESSAGES_PER_SECOND: f64 = 50.0;
+/// Bytes of a message.
+const MESSAGE_BYTES: usize = 64;
+
+/// Loads both services, which are in this order: bulk, messages.
+pub(super) fn run(
+    (bulk, connections): (usize, usize),
+    targets: &[SocketAddr],
+    upstreams: &[TcpListener],
+    timing: Timing,
+    gauges: &dyn Gauges,
+) -> anyhow::Result<Window> {
+    ensure!(
+        targets.len() == 2 && upstreams.len() == 2,
+        "a mix takes two services"
+    );
+    let rate = MESSAGES_PER_SECOND * connections as f64;
+    let flows = Box::new(Bulk::one_way(bulk));
+    let mut flows = Stage::start(targets[0], &upstreams[0], Mode::Sink, flows)?;
+
+    let started = Instant::now();
+    thread::scope(|scope| {
+        let messages = scope.spawn(move || {
+            let clients = Box::new(OpenLoop::new(connections, MESSAGE_BYTES, rate));
+            let mut messages = Stage::start(targets[1], &upstreams[1], Mode::Echo, clients)?;
+            let priority = sys::go_first();
+            messages.run_until(started + timing.warmup)?;
+            messages.tally.reset();
+            messages.run_until(started + timing.warmup + timing.measured)?;
+            messages.finish();
+            Ok((priority, messages.tally.latency()))
+        });
+        flows.run_until(started + timing.warmup)?;
+        let mut window = measure(&mut flows, timing.measured, gauges)?;
+        let result: anyhow::Result<(sys::Priority, [Duration; 3])> = messages
+            .join()
+            .map_err(|_| anyhow!("the messages' thread panicked"))?;
+        let (priority, quantiles) = result?;
+        window.latency = Some(Latency {
+            quantiles,
+            rate: Some(rate),
+        });
+        window.priority = Some(priority);
+        Ok(window)
+    })
+}

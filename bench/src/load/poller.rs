@@ -1,0 +1,79 @@
+//! The epoll that a load's sockets share.
+
+use rustix::event::epoll;
+use rustix::fd::{AsFd, OwnedFd};
+
+/// Whose descriptor an event is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Owner {
+    Server,
+    Client,
+}
+
+/// What is packed into an event's 64 bits.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Token {
+    pub(super) owner: Owner,
+    pub(super) index: usize,
+}
+
+impl Token {
+    fn pack(self) -> u64 {
+        (self.index as u64) << 1 | u64::from(self.owner == Owner::Client)
+    }
+
+    pub(super) fn unpack(bits: u64) -> Self {
+        let owner = if bits & 1 == 1 {
+            Owner::Client
+        } else {
+            Owner::Server
+        };
+        Self {
+            owner,
+            index: (bits >> 1) as usize,
+        }
+    }
+}
+
+/// An epoll whose events carry [`Token`]s; level-triggered, as that needs no second read to find a socket empty.
+pub(super) struct Poller {
+    pub(super) epoll: OwnedFd,
+}
+
+impl Poller {
+    pub(super) fn new() -> rustix::io::Result<Self> {
+        Ok(Self {
+            epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
+        })
+    }
+
+    pub(super) fn add(
+        &self,
+        fd: impl AsFd,
+        owner: Owner,
+        index: usize,
+        flags: epoll::EventFlags,
+    ) -> rustix::io::Result<()> {
+        epoll::add(
+            &self.epoll,
+            fd,
+            epoll::EventData::new_u64(Token { owner, index }.pack()),
+            flags,
+        )
+    }
+
+    pub(super) fn change(
+        &self,
+        fd: impl AsFd,
+        owner: Owner,
+        index: usize,
+        flags: epoll::EventFlags,
+    ) -> rustix::io::Result<()> {
+        epoll::modify(
+            &self.epoll,
+            fd,
+            epoll::EventData::new_u64(Token { owner, index }.pack()),
+            flags,
+        )
+    }
+}

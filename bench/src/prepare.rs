@@ -1,0 +1,48 @@
+//! What happens before anything is measured.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context as _, ensure};
+use rustix::process::{Resource, getrlimit, setpriority_process, setrlimit};
+use rustix::thread::{CpuSet, sched_setaffinity};
+
+use crate::cli::CommonArgs;
+use crate::system::System;
+
+/// Puts this process where and how it stays.
+pub(crate) fn settle(args: &CommonArgs) -> anyhow::Result<()> {
+    ensure!(
+        args.proxy_cpu != args.load_cpu,
+        "proxy and load need a CPU each"
+    );
+    if let Some(nice) = args.nice {
+        setpriority_process(None, nice).context("setting the niceness")?;
+    }
+    let mut files = getrlimit(Resource::Nofile);
+    files.current = files.maximum;
+    setrlimit(Resource::Nofile, files).context("raising the limit on descriptors")?;
+    let mut cpus = CpuSet::new();
+    cpus.set(args.load_cpu);
+    sched_setaffinity(None, &cpus).with_context(|| format!("moving to CPU {}", args.load_cpu))
+}
+
+/// The corelane binary, built where none is given.
+pub(crate) fn corelane(args: &CommonArgs, systems: &[System]) -> anyhow::Result<Option<PathBuf>> {
+    if !systems
+        .iter()
+        .any(|system| matches!(system, System::Corelane(_)))
+    {
+        return Ok(None);
+    }
+    if let Some(path) = &args.corelane {
+        return Ok(Some(path.clone()));
+    }
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let status = Command::new(cargo)
+        .args(["build", "--release", "-p", "corelane"])
+        .status()?;
+    ensure!(status.success(), "corelane doesn't build");
+    // Cargo puts the workspace's binaries beside this one.
+    Ok(Some(std::env::current_exe()?.with_file_name("corelane")))
+}
