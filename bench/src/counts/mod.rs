@@ -122,6 +122,14 @@ fn count(tool: Tool, workload: Workload, system: System, start: Start<'_>) -> an
     let counted = workload.counted().context("a workload without units")?;
     let once = |units| total(tool, workload, system, start, units);
     let (short, long) = (once(counted.units)?, once(2 * counted.units)?);
+    ensure!(
+        long.count > short.count,
+        "{} of {} units and {} of {}: something else was counted",
+        short.count,
+        short.units,
+        long.count,
+        long.units
+    );
     let units = (long.units as f64 - short.units as f64) / counted.each;
     Ok((long.count as f64 - short.count as f64) / units)
 }

@@ -71,6 +71,7 @@ impl Tool {
             Self::Callgrind => vec![
                 "valgrind".to_owned(),
                 "--tool=callgrind".to_owned(),
+                "--fair-sched=yes".to_owned(),
                 format!("--callgrind-out-file={dir}/{CALLGRIND_FILE}%p"),
             ],
         }
