@@ -19,6 +19,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Runs workloads against systems, interleaved, and prints the tables.
     Run(RunArgs),
+    /// Counts system calls (strace) and user-space instructions (callgrind) for each message.
+    Counts(CountsArgs),
     /// Runs one of the reference relays (the harness starts them by itself).
     #[command(hide = true)]
     Peer(PeerArgs),
@@ -68,6 +70,22 @@ pub(crate) struct RunArgs {
     /// Writes the Markdown to this file as well as to standard output.
     #[arg(long)]
     pub(crate) markdown: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CountsArgs {
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
+
+    /// Workloads: `pingpong[:CONNECTIONS[:BYTES]]`, `bulk[:CONNECTIONS]`, `duplex[:CONNECTIONS]`,
+    /// `connect[:CONCURRENCY]`.
+    #[arg(
+        long,
+        short,
+        value_delimiter = ',',
+        default_value = "pingpong:1,pingpong:100,bulk:1,connect"
+    )]
+    pub(crate) workloads: Vec<Workload>,
 }
 
 /// What every comparison needs.

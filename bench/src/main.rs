@@ -6,6 +6,7 @@
 //! CPU time which the proxy's process spends on a unit of work.
 
 mod cli;
+mod counts;
 mod cpu;
 mod docs;
 mod load;
@@ -31,6 +32,7 @@ use clap::Parser as _;
 fn main() -> anyhow::Result<()> {
     match cli::Cli::parse().command {
         cli::Command::Run(args) => rounds::run(&args),
+        cli::Command::Counts(args) => counts::run(&args),
         cli::Command::Peer(args) => Ok(peers::run(args.relay, &args.services)?),
     }
 }

@@ -1,17 +1,18 @@
 //! Where results go, as they come: a run that is broken off has told what it knew.
 
 use std::fs::{File, create_dir_all};
-use std::io::{IsTerminal as _, Write as _, stderr, stdout};
+use std::io::{Write as _, stdout};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cli::RunArgs;
 use crate::sample::{Results, Sample};
 use crate::{docs, plots, report};
 
-/// Takes the cursor back and clears the line of progress.
-const CLEAR: &str = "\r\x1b[K";
+/// The line of progress.
+const TEMPLATE: &str = "{elapsed_precise} {bar:24} {pos}/{len}, {eta} to go: {msg}";
 /// The samples, beside the plots.
 const SAMPLES: &str = "samples.csv";
 /// The document's section.
@@ -23,13 +24,14 @@ pub(crate) struct Outputs {
     csv: Vec<File>,
     /// The directory of the document, and what stands above its tables.
     document: Option<(PathBuf, String)>,
-    /// Whether somebody is watching.
-    watched: bool,
+    /// Shown where standard error is a terminal. It has no ticker: a thread of its own would take time from the load.
+    bar: ProgressBar,
 }
 
 impl Outputs {
-    /// Makes the files, before the time for the measurements is spent. `head` stands above the tables.
-    pub(crate) fn open(args: &RunArgs, head: &str) -> anyhow::Result<Self> {
+    /// Makes the files, before the time for the measurements is spent. `head` stands above the tables; there will be
+    /// so many `turns`.
+    pub(crate) fn open(args: &RunArgs, head: &str, turns: u64) -> anyhow::Result<Self> {
         let mut csv: Vec<PathBuf> = args.csv.iter().cloned().collect();
         if let Some(dir) = &args.common.out {
             let dir = dir.join(docs::FILES);
@@ -43,7 +45,7 @@ impl Outputs {
                 .map(|path| create(path))
                 .collect::<anyhow::Result<_>>()?,
             document: args.common.out.clone().map(|dir| (dir, head.to_owned())),
-            watched: stderr().is_terminal(),
+            bar: ProgressBar::new(turns).with_style(ProgressStyle::with_template(TEMPLATE)?),
         };
         outputs.csv(Sample::CSV_HEADER)?;
         outputs.markdown(head)?;
@@ -52,8 +54,7 @@ impl Outputs {
 
     /// Adds to the Markdown, which also goes to standard output.
     pub(crate) fn markdown(&mut self, text: &str) -> anyhow::Result<()> {
-        self.progress("");
-        writeln!(stdout(), "{text}")?;
+        self.bar.suspend(|| writeln!(stdout(), "{text}"))?;
         if let Some(file) = &mut self.markdown {
             writeln!(file, "{text}")?;
         }
@@ -87,11 +88,21 @@ impl Outputs {
         docs::write(dir, SECTION, &text)
     }
 
-    /// Says what is being done, on a terminal.
-    pub(crate) fn progress(&self, what: &str) {
-        if self.watched {
-            eprint!("{CLEAR}{what}");
-        }
+    /// Says what is being done.
+    pub(crate) fn progress(&self, what: String) {
+        self.bar.set_message(what);
+        self.bar.tick();
+    }
+
+    /// A turn is over.
+    pub(crate) fn advance(&self) {
+        self.bar.inc(1);
+    }
+}
+
+impl Drop for Outputs {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
     }
 }
 

@@ -1,6 +1,7 @@
 //! The Markdown tables.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use crate::sample::{Latency, Results};
 use crate::summary::{Spread, Summary, summarise};
@@ -8,9 +9,23 @@ use crate::sys::Priority;
 use crate::system::System;
 use crate::targets;
 
-/// What stands above the tables.
-pub(crate) fn head(command: &str, versions: &str) -> String {
-    format!("{versions}\n- command: `bench {command}`\n")
+/// What stands above the tables: `versions`, and the command as it was given.
+pub(crate) fn head(versions: &str) -> String {
+    format!(
+        "{versions}\n- command: `bench {}`\n",
+        command(std::env::args().skip(1))
+    )
+}
+
+/// The words of a command; of a path only the name, since the rest is this machine's.
+fn command(words: impl Iterator<Item = String>) -> String {
+    let words: Vec<String> = words
+        .map(|word| match Path::new(&word).file_name() {
+            Some(name) if word.starts_with('/') => name.to_string_lossy().into_owned(),
+            _ => word,
+        })
+        .collect();
+    words.join(" ")
 }
 
 /// The summary over all workloads: the ratio of costs to the best anchor's, and the targets.
@@ -177,4 +192,22 @@ fn digits(figure: f64) -> usize {
 
 fn spread(Spread { median, low, high }: Spread, digits: usize) -> String {
     format!("{median:.digits$} ({low:.digits$}–{high:.digits$})")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_names_no_directory_of_the_machine() {
+        let words = [
+            "run",
+            "--corelane",
+            "/somewhere/else/corelane",
+            "-w",
+            "bulk",
+        ];
+        let text = command(words.map(str::to_owned).into_iter());
+        assert_eq!(text, "run --corelane corelane -w bulk");
+    }
 }

@@ -24,9 +24,9 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<()> {
     let corelane = prepare::corelane(&args.common, &systems)?;
     prepare::settle(&args.common)?;
 
-    let command: Vec<String> = std::env::args().skip(1).collect();
-    let head = report::head(&command.join(" "), &versions::describe(&systems));
-    let mut outputs = Outputs::open(args, &head)?;
+    let head = report::head(&versions::describe(&systems));
+    let turns = args.workloads.len() as u64 * u64::from(args.rounds) * systems.len() as u64;
+    let mut outputs = Outputs::open(args, &head, turns)?;
     let start = Start {
         cpu: args.common.proxy_cpu,
         corelane: corelane.as_deref(),
@@ -60,7 +60,7 @@ fn measure(
     outputs: &mut Outputs,
 ) -> anyhow::Result<Results> {
     let workload = turn.workload;
-    outputs.progress(&format!("{workload}, without a proxy"));
+    outputs.progress(format!("{workload}, without a proxy"));
     let mut results = Results {
         workload,
         direct: direct(turn)?,
@@ -69,7 +69,7 @@ fn measure(
     };
     for round in 0..args.rounds {
         for &system in systems {
-            outputs.progress(&format!(
+            outputs.progress(format!(
                 "{workload}, round {} of {}, {system}",
                 round + 1,
                 args.rounds
@@ -92,6 +92,7 @@ fn measure(
                     results.failures.push(failure);
                 }
             }
+            outputs.advance();
         }
     }
     Ok(results)
@@ -114,7 +115,7 @@ fn rate(
     let Some(&system) = anchor.or(systems.first()) else {
         return Ok(None);
     };
-    outputs.progress(&format!("{}, the rate by {system}", turn.workload));
+    outputs.progress(format!("{}, the rate by {system}", turn.workload));
     let window = turn.of(system)?;
     let full = window.units as f64 / window.wall.as_secs_f64();
     Ok(Some((full * RATE_PART).max(1.0)))

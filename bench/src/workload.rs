@@ -65,6 +65,20 @@ impl Workload {
         )
     }
 
+    /// What is counted of it, where that is a number of units.
+    pub(crate) fn counted(self) -> Option<Counted> {
+        let counted = |units, each, name| Some(Counted { units, each, name });
+        match self {
+            // Every connection has its turn several times.
+            Self::PingPong { connections, .. } => {
+                counted(4_000.max(8 * connections as u64), 0.5, "message")
+            }
+            Self::Bulk { .. } | Self::Duplex { .. } => counted(128_000_000, 1e6, "MB"),
+            Self::Connect { .. } => counted(1_000, 1.0, "connection"),
+            Self::Idle { .. } | Self::Mix { .. } => None,
+        }
+    }
+
     /// Services that the proxy has for it.
     pub(crate) fn services(self) -> usize {
         if matches!(self, Self::Mix { .. }) {
@@ -73,6 +87,17 @@ impl Workload {
             1
         }
     }
+}
+
+/// How a workload's work is counted out.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Counted {
+    /// Units that tell the steady state from the start.
+    pub(crate) units: u64,
+    /// Units (or a part of one) that are printed as one.
+    pub(crate) each: f64,
+    /// What that is called.
+    pub(crate) name: &'static str,
 }
 
 impl fmt::Display for Workload {

@@ -18,7 +18,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
-use anyhow::ensure;
+use anyhow::{bail, ensure};
 use rustix::thread::set_current_timer_slack;
 
 use self::clients::Clients;
@@ -36,8 +36,11 @@ const SLICES: u32 = 10;
 /// How long an open loop waits awake: longer than a thread takes to wake.
 const SPIN: Duration = Duration::from_micros(50);
 
+/// How long a number of units may take, under a tool that slows the proxy down.
+const UNITS_MAX: Duration = Duration::from_secs(60);
+
 /// When to begin measuring and for how long.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Timing {
     pub(crate) warmup: Duration,
     pub(crate) measured: Duration,
@@ -75,55 +78,73 @@ pub(crate) struct Load<'a> {
 /// Puts a proxy under load, and reads the gauges around and between the slices of the measured window.
 pub(crate) fn run(load: Load<'_>, gauges: &dyn Gauges) -> anyhow::Result<Window> {
     let Load {
-        workload, timing, ..
+        workload,
+        targets,
+        upstreams,
+        timing,
+        rate,
     } = load;
     match workload {
-        Workload::PingPong { connections, bytes } => {
-            let clients = pingpong::PingPong::new(connections, bytes);
-            let mut window = closed(load, Mode::Echo, Box::new(clients), gauges)?;
-            if let Some(rate) = load.rate {
-                let clients = open_loop::OpenLoop::new(connections, bytes, rate);
-                window.latency = Some(Latency {
-                    quantiles: open(load, clients)?,
-                    rate: Some(rate),
-                });
-            }
-            Ok(window)
-        }
-        Workload::Bulk { connections } => {
-            let clients = bulk::Bulk::one_way(connections);
-            closed(load, Mode::Sink, Box::new(clients), gauges)
-        }
-        Workload::Duplex { connections } => {
-            let clients = bulk::Bulk::both_ways(connections);
-            closed(load, Mode::Duplex, Box::new(clients), gauges)
-        }
-        Workload::Connect { concurrency } => {
-            let clients = connect::Connect::new(concurrency);
-            closed(load, Mode::Echo, Box::new(clients), gauges)
-        }
         Workload::Idle { connections } => {
-            let (target, upstream) = (load.targets[0], &load.upstreams[0]);
-            idle::run(connections, target, upstream, timing, gauges)
+            return idle::run(connections, targets[0], &upstreams[0], timing, gauges);
         }
-        Workload::Mix { bulk, messages } => mix::run(
-            (bulk, messages),
-            load.targets,
-            load.upstreams,
-            timing,
-            gauges,
-        ),
+        Workload::Mix { bulk, messages } => {
+            return mix::run((bulk, messages), targets, upstreams, timing, gauges);
+        }
+        _ => {}
     }
+    let mut window = closed(load, gauges)?;
+    if let Workload::PingPong { connections, bytes } = workload
+        && let Some(rate) = rate
+    {
+        let clients = open_loop::OpenLoop::new(connections, bytes, rate);
+        window.latency = Some(Latency {
+            quantiles: open(load, clients)?,
+            rate: Some(rate),
+        });
+    }
+    Ok(window)
+}
+
+/// Passes at least `units` as fast as the proxy can; returns how many they were.
+pub(crate) fn run_units(load: Load<'_>, units: u64) -> anyhow::Result<u64> {
+    let mut stage = closed_stage(load)?;
+    let deadline = Instant::now() + UNITS_MAX;
+    while stage.tally.units() < units {
+        ensure!(
+            Instant::now() < deadline,
+            "{} of {units} units came through in {UNITS_MAX:?}",
+            stage.tally.units()
+        );
+        stage.turn()?;
+    }
+    Ok(stage.tally.units())
 }
 
 /// Clients that do the next thing when the last is done: as much as the proxy can.
-fn closed(
-    load: Load<'_>,
-    mode: Mode,
-    clients: Box<dyn Clients>,
-    gauges: &dyn Gauges,
-) -> anyhow::Result<Window> {
-    let mut stage = Stage::start(load.targets[0], &load.upstreams[0], mode, clients)?;
+fn closed_stage(load: Load<'_>) -> anyhow::Result<Stage<'_>> {
+    let (mode, clients): (Mode, Box<dyn Clients>) = match load.workload {
+        Workload::PingPong { connections, bytes } => {
+            let clients = pingpong::PingPong::new(connections, bytes);
+            (Mode::Echo, Box::new(clients))
+        }
+        Workload::Bulk { connections } => (Mode::Sink, Box::new(bulk::Bulk::one_way(connections))),
+        Workload::Duplex { connections } => {
+            (Mode::Duplex, Box::new(bulk::Bulk::both_ways(connections)))
+        }
+        Workload::Connect { concurrency } => {
+            (Mode::Echo, Box::new(connect::Connect::new(concurrency)))
+        }
+        Workload::Idle { .. } | Workload::Mix { .. } => {
+            bail!("{} is no closed loop", load.workload)
+        }
+    };
+    Stage::start(load.targets[0], &load.upstreams[0], mode, clients)
+}
+
+/// The window of a closed loop.
+fn closed(load: Load<'_>, gauges: &dyn Gauges) -> anyhow::Result<Window> {
+    let mut stage = closed_stage(load)?;
     stage.run_for(load.timing.warmup)?;
     let mut window = measure(&mut stage, load.timing.measured, gauges)?;
     ensure!(
