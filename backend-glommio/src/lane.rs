@@ -19,7 +19,7 @@ use crate::poller::Poller;
 use crate::ready::TaskKey;
 use crate::socket::Core;
 
-/// Tasks run between two looks at the clock, which takes about as long as a hundredth of a task.
+/// Short turns between two looks at the clock, which takes about as long as a hundredth of one.
 const TURNS_BETWEEN_LOOKS: usize = 8;
 
 pub(crate) struct Lane<P: Poller> {
@@ -125,8 +125,8 @@ impl<P: Poller> Lane<P> {
             let Some(index) = driver.ready.borrow_mut().pop(self.index) else {
                 break;
             };
-            self.poll(cx, worker, index);
-            if turn % TURNS_BETWEEN_LOOKS == 0
+            let spent = self.poll(cx, worker, index);
+            if (spent || turn % TURNS_BETWEEN_LOOKS == 0)
                 && driver::now().saturating_duration_since(worker.now) >= self.quantum
             {
                 break;
@@ -140,7 +140,8 @@ impl<P: Poller> Lane<P> {
         }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>, worker: &mut Worker, index: u32) {
+    /// Runs a task; whether its turn was a long one, which spent all that a turn may.
+    fn poll(&mut self, cx: &mut Context<'_>, worker: &mut Worker, index: u32) -> bool {
         let key = TaskKey {
             lane: self.index,
             index,
@@ -152,10 +153,14 @@ impl<P: Poller> Lane<P> {
             Task::Acceptor(_) => self.accept(cx, worker, key),
             Task::Connection(connection) => match connection.poll(cx, &self.core, worker) {
                 Turn::Waiting => {}
-                Turn::Again => self.core.0.ready.borrow_mut().push(key),
+                Turn::Again => {
+                    self.core.0.ready.borrow_mut().push(key);
+                    return true;
+                }
                 Turn::Ended(_) => self.remove(index),
             },
         }
+        false
     }
 
     fn accept(&mut self, cx: &mut Context<'_>, worker: &mut Worker, key: TaskKey) {

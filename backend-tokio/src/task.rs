@@ -25,12 +25,21 @@ impl Future for ConnectionTask {
         match worker::with(|worker| self.0.poll(cx, &Tokio, worker)) {
             Turn::Waiting => Poll::Pending,
             Turn::Again => {
-                cx.waker().wake_by_ref();
+                yield_now(cx);
                 Poll::Pending
             }
             Turn::Ended(_) => Poll::Ready(()),
         }
     }
+}
+
+/// Has the task run again after the reactor was asked for events.
+///
+/// Waking it would put it back into the queue, and the reactor is asked every so many tasks only: a few bulk flows would
+/// keep everybody else waiting for as many of their turns.
+fn yield_now(cx: &mut Context<'_>) {
+    // Its first poll tells the scheduler; the second one, which would be ready, isn't needed.
+    let _ = pin!(tokio::task::yield_now()).poll(cx);
 }
 
 impl Drop for ConnectionTask {
@@ -67,7 +76,7 @@ pub(crate) async fn accept(
             })
         });
         if more {
-            cx.waker().wake_by_ref();
+            yield_now(cx);
             return Poll::Pending;
         }
         // Asked after the backlog is empty: who got in before the end is served.

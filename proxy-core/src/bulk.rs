@@ -1,7 +1,14 @@
 //! Whether a direction is bulk: worth the two extra system calls that a pipe costs.
+//!
+//! Request and answer of 8, 16 and 32 KiB cost a tenth to a fifth more through a pipe than copied; bulk costs a third to
+//! a quarter. So size alone doesn't tell them apart: what does is that nothing comes the other way.
 
 /// Full reads in a row after which a direction is bulk.
 pub const FULL_READS_TO_ENTER: u8 = 2;
+
+/// Bytes since the other direction last moved any, after which a direction is bulk. A proxy that keeps up with its
+/// source never sees a full read.
+pub const BYTES_TO_ENTER: usize = 256 * 1024;
 
 /// Bytes under which a splice is small.
 pub const SMALL_SPLICE_BYTES: usize = 16 * 1024;
@@ -16,6 +23,8 @@ pub(crate) struct Bulk {
     splicing: bool,
     /// Full reads while copying, small splices while splicing.
     streak: u8,
+    /// Bytes copied since the other direction moved any, or a splice was small.
+    flowed: usize,
 }
 
 impl Bulk {
@@ -25,6 +34,7 @@ impl Bulk {
             allowed,
             splicing: false,
             streak: 0,
+            flowed: 0,
         }
     }
 
@@ -35,12 +45,17 @@ impl Bulk {
 
     /// `count` bytes were copied, where there was room for `room`.
     pub(crate) const fn on_copied(&mut self, count: usize, room: usize) {
-        if count < room {
-            self.streak = 0;
-        } else if self.allowed && !self.splicing {
-            self.streak += 1;
-            self.switch(self.streak >= FULL_READS_TO_ENTER);
+        if self.splicing || !self.allowed {
+            return;
         }
+        self.streak = if count < room { 0 } else { self.streak + 1 };
+        self.flowed = self.flowed.saturating_add(count);
+        self.switch(self.streak >= FULL_READS_TO_ENTER || self.flowed >= BYTES_TO_ENTER);
+    }
+
+    /// The other direction moved bytes.
+    pub(crate) const fn on_turned(&mut self) {
+        self.flowed = 0;
     }
 
     /// `count` bytes went into a pipe.
@@ -62,6 +77,7 @@ impl Bulk {
         if now {
             self.splicing = !self.splicing;
             self.streak = 0;
+            self.flowed = 0;
         }
     }
 }
@@ -89,6 +105,22 @@ mod tests {
         assert!(bulk.splices());
         bulk.on_spliced(1);
         assert!(!bulk.splices());
+    }
+
+    #[test]
+    fn bulk_is_what_flows_one_way() {
+        const READ: usize = 60_000;
+        let mut bulk = Bulk::new(true);
+        for _ in 0..1_000 {
+            bulk.on_copied(READ, 65_536);
+            bulk.on_turned();
+        }
+        assert!(!bulk.splices());
+        for _ in 0..BYTES_TO_ENTER.div_ceil(READ) {
+            assert!(!bulk.splices());
+            bulk.on_copied(READ, 65_536);
+        }
+        assert!(bulk.splices());
     }
 
     #[test]

@@ -93,6 +93,11 @@ impl Flow {
         self.state.is_ended()
     }
 
+    /// The other direction moved bytes.
+    pub(crate) const fn on_turned(&mut self) {
+        self.bulk.on_turned();
+    }
+
     /// Forwards what can be forwarded, within the budget.
     pub(crate) fn poll<S: Socket>(
         &mut self,

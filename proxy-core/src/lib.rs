@@ -32,7 +32,7 @@ pub use activity::Activity;
 pub use address::ServerAddress;
 pub use balance::Balance;
 pub use buffer::{BUFFER_BYTES, Buffers, POOL_BUFFERS_MAX};
-pub use bulk::{FULL_READS_TO_ENTER, SMALL_SPLICE_BYTES, SMALL_SPLICES_TO_LEAVE};
+pub use bulk::{BYTES_TO_ENTER, FULL_READS_TO_ENTER, SMALL_SPLICE_BYTES, SMALL_SPLICES_TO_LEAVE};
 pub use connect::SERVERS_TRIED_MAX;
 pub use connection::{Connection, STALL_CHECK_INTERVAL, Turn};
 pub use flow::{TURN_BYTES_MAX, TURN_STEPS_MAX};

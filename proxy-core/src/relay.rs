@@ -73,9 +73,17 @@ impl Relay {
     ) -> Progress {
         let before = (self.up.forwarded(), self.down.forwarded(), self.spliced());
         let state = self.turn(cx, buffers, client, server);
+        let up = self.up.forwarded() - before.0;
+        let down = self.down.forwarded() - before.1;
+        if up > 0 {
+            self.down.on_turned();
+        }
+        if down > 0 {
+            self.up.on_turned();
+        }
         Progress {
-            up: self.up.forwarded() - before.0,
-            down: self.down.forwarded() - before.1,
+            up,
+            down,
             spliced: self.spliced() - before.2,
             state,
         }
