@@ -14,7 +14,7 @@ use crate::{task, worker};
 ///
 /// A worker's own queue holds 256 tasks; what doesn't fit goes to the queue that all workers share, which is looked at
 /// now and then only. Tokio's defaults (1,024 events, 61 tasks) let the unlucky ones of 1,000 busy connections wait ten
-/// times as long as the others. With this the queue never overflows: what is left in the kernel keeps its place there.
+/// times as long as the others. With this, events alone don't overflow it: what is left in the kernel keeps its place.
 /// Of the values tried (61, 128, 256, and the shared queue looked at every third time) this one had the lowest p99.
 const EVENTS_MAX: usize = 128;
 
