@@ -1,6 +1,7 @@
 //! Messages that are forwarded without an allocation.
 
 use std::io::{Read as _, Write as _};
+use std::sync::LazyLock;
 
 use crate::process::alone;
 use crate::real::{Backend, Real, RealPeer};
@@ -20,9 +21,12 @@ const SIZES: [usize; 2] = [64, 300_000];
 const STRAY_ALLOCATIONS_MAX: u64 = 8;
 
 /// Messages go there and back over connections that are open, with timers that run, and nothing is allocated for
-/// them. `allocations` tells how many there were in the process so far.
-pub fn messages_allocate_nothing<B: Backend>(allocations: impl Fn() -> u64) {
+/// them. The test's binary has dhat's allocator.
+pub fn messages_allocate_nothing<B: Backend>() {
     let _alone = alone();
+    let before = allocations();
+    drop(std::hint::black_box(Box::new(before)));
+    assert!(allocations() > before, "the allocator doesn't count");
     let stage = Real::<B>::start(Setup {
         idle_timeout: Some(Real::<B>::PATIENCE),
         ..Setup::default()
@@ -56,6 +60,14 @@ pub fn messages_allocate_nothing<B: Backend>(allocations: impl Fn() -> u64) {
             "{made} allocations for {messages} messages of {size} bytes"
         );
     }
+}
+
+/// How many allocations there were in all threads since the first call.
+fn allocations() -> u64 {
+    static PROFILER: LazyLock<dhat::Profiler> =
+        LazyLock::new(|| dhat::Profiler::builder().testing().build());
+    LazyLock::force(&PROFILER);
+    dhat::HeapStats::get().total_blocks
 }
 
 /// Sends a message in pieces that the sockets between have room for, so that one thread can be both ends.
