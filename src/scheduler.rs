@@ -1,9 +1,9 @@
 //! Which scheduler runs, decided once at the start: the only place that names both.
 
 use anyhow::Context;
-use backend_glommio::{Glommio, Options};
+use backend_glommio::{Glommio, Options, Placement, Rebalance};
 use backend_tokio::{PerCore, WorkStealing};
-use proxy_config::{Runtime, Scheduler, TokioMode};
+use proxy_config::{self as config, GlommioOptions, Runtime, Scheduler, TokioMode};
 use proxy_core::plan::{Plan, Running};
 
 use crate::observed::SchedulersOwn;
@@ -77,12 +77,7 @@ impl Choice {
     pub(crate) fn start(self, plan: Plan, runtime: &Runtime) -> anyhow::Result<Started> {
         Ok(match self {
             Self::Glommio => {
-                let options = Options {
-                    ring_depth: runtime.glommio.ring_depth.get(),
-                    preempt_timer: runtime.glommio.preempt_timer,
-                    readiness: None,
-                };
-                let glommio = Glommio::start(plan, options)?;
+                let glommio = Glommio::start(plan, options(&runtime.glommio))?;
                 let own = SchedulersOwn::Glommio(glommio.queues());
                 Started {
                     running: Box::new(glommio),
@@ -106,6 +101,27 @@ impl Choice {
                 }
             }
         })
+    }
+}
+
+fn options(configured: &GlommioOptions) -> Options {
+    let rebalance = &configured.rebalance;
+    Options {
+        ring_depth: configured.ring_depth.get(),
+        preempt_timer: configured.preempt_timer,
+        placement: match configured.placement {
+            config::Placement::ReusePort => Placement::ReusePort,
+            config::Placement::LeastLoaded => Placement::LeastLoaded,
+            config::Placement::RoundRobin => Placement::RoundRobin,
+            config::Placement::IncomingCpu => Placement::IncomingCpu,
+        },
+        rebalance: Rebalance {
+            enabled: rebalance.enabled,
+            interval: rebalance.interval,
+            threshold: rebalance.threshold,
+            max_moves: rebalance.max_moves.get() as usize,
+        },
+        readiness: None,
     }
 }
 

@@ -9,14 +9,16 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use proxy_core::Worker;
 use proxy_core::runtime::Interest;
 
-use crate::mailbox::{Mailbox, Message};
+use crate::balancer::{Balancer, Gift};
+use crate::mailbox::{Message, Order};
+use crate::neighbours::Neighbours;
+use crate::placement::Placer;
 use crate::poller::{Event, Poller, Token};
 use crate::publisher::Publisher;
 use crate::ready::{Ready, TaskKey};
@@ -35,7 +37,11 @@ pub(crate) struct Driver<P> {
     /// The task that runs now, and so the one that waits for what it finds not ready.
     pub(crate) current: Cell<TaskKey>,
     pub(crate) phase: Cell<Phase>,
-    mailbox: Arc<Mailbox>,
+    pub(crate) neighbours: RefCell<Neighbours>,
+    pub(crate) placer: RefCell<Placer>,
+    pub(crate) balancer: Balancer,
+    /// What the lanes are to do when they run next, by lane.
+    orders: RefCell<Vec<Vec<Order>>>,
     /// Lanes that have not ended.
     lanes: Cell<usize>,
     /// The driver's own task, and whether it is scheduled.
@@ -47,6 +53,17 @@ pub(crate) struct Driver<P> {
     publisher: Publisher,
 }
 
+/// What a driver is made of.
+pub(crate) struct Parts {
+    /// Requests that the poller takes at once.
+    pub(crate) depth: u32,
+    pub(crate) worker: Worker,
+    pub(crate) neighbours: Neighbours,
+    pub(crate) placer: Placer,
+    pub(crate) balancer: Balancer,
+    pub(crate) publisher: Publisher,
+}
+
 /// How far a core is on its way to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Phase {
@@ -56,14 +73,10 @@ pub(crate) enum Phase {
 }
 
 impl<P: Poller> Driver<P> {
-    pub(crate) fn new(
-        depth: u32,
-        mailbox: Arc<Mailbox>,
-        worker: Worker,
-        publisher: Publisher,
-    ) -> io::Result<Rc<Self>> {
-        let mut poller = P::new(depth)?;
-        poller.add(mailbox.as_fd(), MAILBOX)?;
+    pub(crate) fn new(parts: Parts) -> io::Result<Rc<Self>> {
+        let mut poller = P::new(parts.depth)?;
+        poller.add(parts.neighbours.mailbox().as_fd(), MAILBOX)?;
+        let worker = parts.worker;
         Ok(Rc::new(Self {
             poller: RefCell::new(poller),
             slots: RefCell::default(),
@@ -71,13 +84,16 @@ impl<P: Poller> Driver<P> {
             timers: RefCell::default(),
             current: Cell::new(TaskKey::NONE),
             phase: Cell::new(Phase::Running),
-            mailbox,
+            neighbours: RefCell::new(parts.neighbours),
+            placer: RefCell::new(parts.placer),
+            balancer: parts.balancer,
+            orders: RefCell::default(),
             lanes: Cell::new(0),
             waker: RefCell::default(),
             scheduled: Cell::new(true),
             counted_until: Cell::new(worker.now),
             worker: RefCell::new(worker),
-            publisher,
+            publisher: parts.publisher,
         }))
     }
 
@@ -85,6 +101,7 @@ impl<P: Poller> Driver<P> {
     /// [`Driver::on_lane_end`] at its end.
     pub(crate) fn add_lane(&self) -> u32 {
         self.lanes.set(self.lanes.get() + 1);
+        self.orders.borrow_mut().push(Vec::new());
         self.ready.borrow_mut().add_lane()
     }
 
@@ -98,6 +115,11 @@ impl<P: Poller> Driver<P> {
         {
             waker.wake_by_ref();
         }
+    }
+
+    /// Takes what a lane is to do.
+    pub(crate) fn take_orders(&self, lane: u32) -> Vec<Order> {
+        std::mem::take(&mut self.orders.borrow_mut()[lane as usize])
     }
 
     /// A lane has ended.
@@ -160,6 +182,9 @@ impl<P: Poller> Driver<P> {
         let before = now();
         self.count_busy(before);
         self.publisher.publish(before);
+        if let Some(gift) = self.balancer.look(before) {
+            self.give(gift);
+        }
         let timeout = if self.ready.borrow().is_idle() {
             let next = self.timers.borrow().next();
             next.map(|deadline| deadline.saturating_duration_since(before))
@@ -174,7 +199,8 @@ impl<P: Poller> Driver<P> {
                 if event.token == MAILBOX {
                     mail = true;
                     if event.ended {
-                        rearm.push((self.mailbox.as_fd().as_raw_fd(), MAILBOX));
+                        let neighbours = self.neighbours.borrow();
+                        rearm.push((neighbours.mailbox().as_fd().as_raw_fd(), MAILBOX));
                     }
                 } else {
                     self.dispatch(event, &mut rearm);
@@ -211,14 +237,36 @@ impl<P: Poller> Driver<P> {
     }
 
     fn read_mail(&self) {
-        for message in self.mailbox.take() {
-            let phase = match message {
-                Message::Drain => Phase::Draining,
-                Message::Stop => Phase::Stopping,
-            };
-            self.phase.set(self.phase.get().max(phase));
-            self.ready.borrow_mut().schedule_all();
+        let messages = self.neighbours.borrow().mailbox().take();
+        for message in messages {
+            match message {
+                Message::Drain => self.advance(Phase::Draining),
+                Message::Stop => self.advance(Phase::Stopping),
+                Message::Shed { to, count } => {
+                    let lanes = self.orders.borrow().len();
+                    for lane in 0..lanes {
+                        self.order(lane as u32, Order::Shed { to, count });
+                    }
+                }
+                Message::Lane { lane, order } => self.order(lane, order),
+            }
         }
+    }
+
+    fn advance(&self, phase: Phase) {
+        self.phase.set(self.phase.get().max(phase));
+        self.ready.borrow_mut().schedule_all();
+    }
+
+    fn give(&self, Gift { to, tasks }: Gift) {
+        for TaskKey { lane, index } in tasks {
+            self.order(lane, Order::Give { index, to });
+        }
+    }
+
+    fn order(&self, lane: u32, order: Order) {
+        self.orders.borrow_mut()[lane as usize].push(order);
+        self.ready.borrow_mut().schedule(lane);
     }
 
     fn count_busy(&self, until: Instant) {

@@ -6,19 +6,25 @@ use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use glommio::{GlommioError, Latency, LocalExecutorBuilder, Placement, Shares, TaskQueueHandle};
+use glommio::{GlommioError, Latency, LocalExecutorBuilder, Shares, TaskQueueHandle};
 use proxy_core::metrics::{CoreCells, PerWorker};
 use proxy_core::plan::{Plan, Running, WORKER_THREAD_PREFIX, WorkerThread};
 use proxy_core::{Activity, Descriptor, Listener, Worker};
+use socket2::SockRef;
 
-use crate::driver::{self, Driver};
+use crate::balancer::Balancer;
+use crate::driver::{self, Driver, Parts};
 use crate::epoll::Epoll;
 use crate::lane::Lane;
+use crate::load::Loads;
 use crate::mailbox::{Mailbox, Message};
 use crate::metrics::QueueCells;
+use crate::neighbours::Neighbours;
+use crate::placement::{Placement, Placer, Shared};
 use crate::poller::Poller;
 use crate::probe::{Unavailable, probe};
 use crate::publisher::Publisher;
+use crate::rebalance::Rebalance;
 use crate::uring::Uring;
 
 /// Glommio's own preempt timer, which must not fire; lanes watch the time themselves ([`Options::preempt_timer`]).
@@ -35,6 +41,10 @@ pub struct Options {
     pub ring_depth: u32,
     /// How long a listener may run while others wait; less where a listener of the core wants a lower latency.
     pub preempt_timer: Duration,
+    /// How new connections are spread over the cores.
+    pub placement: Placement,
+    /// How live connections are moved off a hot core.
+    pub rebalance: Rebalance,
     /// Where readiness comes from; none: io_uring where the kernel has what it takes, else epoll.
     pub readiness: Option<Readiness>,
 }
@@ -77,8 +87,10 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Glommio {
     workers: Vec<JoinHandle<()>>,
-    mailboxes: Vec<Arc<Mailbox>>,
+    mailboxes: Arc<[Mailbox]>,
     threads: Vec<WorkerThread>,
+    cores: Arc<PerWorker<CoreCells>>,
+    listeners: Vec<Arc<Listener>>,
     queues: Arc<PerWorker<Box<[QueueCells]>>>,
     readiness: Readiness,
 }
@@ -90,7 +102,8 @@ struct Seat {
     cores: Arc<PerWorker<CoreCells>>,
     activity: Arc<Activity>,
     lanes: Vec<(Arc<Listener>, Vec<Descriptor>)>,
-    mailbox: Arc<Mailbox>,
+    mailboxes: Arc<[Mailbox]>,
+    placing: Arc<Shared>,
     queues: Arc<PerWorker<Box<[QueueCells]>>>,
     options: Options,
 }
@@ -109,10 +122,20 @@ impl Glommio {
                 .map(|_| QueueCells::default())
                 .collect()
         }));
+        let mailboxes = plan.cpus.iter().map(|_| Mailbox::new());
+        let mailboxes: Arc<[Mailbox]> = mailboxes
+            .collect::<io::Result<_>>()
+            .map_err(|error| StartError::Io { worker: 0, error })?;
+        let placing = Arc::new(Shared::new(plan.cpus.len(), plan.listeners.len()));
+        let listeners = plan.listeners.iter();
         let mut running = Self {
             workers: Vec::new(),
-            mailboxes: Vec::new(),
+            mailboxes: mailboxes.clone(),
             threads: Vec::new(),
+            cores: plan.cores.clone(),
+            listeners: listeners
+                .map(|listening| listening.listener.clone())
+                .collect(),
             queues: queues.clone(),
             readiness,
         };
@@ -122,7 +145,6 @@ impl Glommio {
                 worker: index,
                 error,
             };
-            let mailbox = Arc::new(Mailbox::new().map_err(io)?);
             let seat = Seat {
                 index,
                 cpu,
@@ -135,7 +157,8 @@ impl Glommio {
                         (listening.listener.clone(), sockets.collect())
                     })
                     .collect(),
-                mailbox: mailbox.clone(),
+                mailboxes: mailboxes.clone(),
+                placing: placing.clone(),
                 queues: queues.clone(),
                 options,
             };
@@ -148,7 +171,6 @@ impl Glommio {
                 })
                 .map_err(io)?;
             running.workers.push(thread);
-            running.mailboxes.push(mailbox);
             // A thread that ends without a word panicked, which its output tells.
             let ended = || Err(io(io::Error::other("its thread ended while starting")));
             running
@@ -168,20 +190,42 @@ impl Glommio {
         self.queues.clone()
     }
 
-    fn tell(&self, message: Message) {
-        for mailbox in &self.mailboxes {
-            mailbox.send(message);
+    /// Has a core give so many connections of each listener, those that relay, to another one, whatever they cost. It
+    /// returns at once; where there is no such core nothing happens.
+    pub fn shed(&self, from: usize, to: usize, count: usize) {
+        if let Some(mailbox) = self.mailboxes.get(from) {
+            mailbox.send(Message::Shed { to, count });
+        }
+    }
+
+    fn tell(&self, message: impl Fn() -> Message) {
+        for mailbox in self.mailboxes.iter() {
+            mailbox.send(message());
+        }
+    }
+
+    /// Cuts the connections that were on their way to a core that ended before they arrived.
+    fn abandon_mail(&self) {
+        // Nobody else writes any cell any more.
+        let Some(cells) = self.cores.iter().next() else {
+            return;
+        };
+        for message in self.mailboxes.iter().flat_map(Mailbox::take) {
+            if let Message::Lane { lane, order } = message {
+                order.abandon(&self.listeners[lane as usize], 0, cells, driver::now());
+            }
         }
     }
 }
 
 impl Drop for Glommio {
     fn drop(&mut self) {
-        self.tell(Message::Stop);
+        self.tell(|| Message::Stop);
         for worker in self.workers.drain(..) {
             // A worker that panicked has said so on its own.
             let _ = worker.join();
         }
+        self.abandon_mail();
     }
 }
 
@@ -191,7 +235,7 @@ impl Running for Glommio {
     }
 
     fn drain(&self) {
-        self.tell(Message::Drain);
+        self.tell(|| Message::Drain);
     }
 
     fn stop(self: Box<Self>, _patience: Duration) {
@@ -213,7 +257,8 @@ impl Seat {
         // Whoever receives it waits for it.
         let tell = |result| drop(started.send(result));
         let (index, cpu) = (self.index, self.cpu);
-        let executor = LocalExecutorBuilder::new(cpu.map_or(Placement::Unbound, Placement::Fixed))
+        let pin = cpu.map_or(glommio::Placement::Unbound, glommio::Placement::Fixed);
+        let executor = LocalExecutorBuilder::new(pin)
             // Buffers for files, which we don't use.
             .io_memory(0)
             .preempt_timer(GLOMMIO_PREEMPT_TIMER)
@@ -249,7 +294,12 @@ impl Seat {
 
     /// Makes the driver, and a task queue with a lane for each listener.
     fn prepare<P: Poller>(self) -> io::Result<Rc<Driver<P>>> {
-        let worker = Worker::new(self.index, driver::now(), self.cores, self.activity);
+        let now = driver::now();
+        let worker = Worker::new(self.index, now, self.cores.clone(), self.activity);
+        let loads = || Loads::new(self.cores.clone(), now);
+        let placement = self.options.placement;
+        let placer = Placer::new(placement, self.index, self.placing, loads());
+        let balancer = Balancer::new(self.options.rebalance, self.index, loads());
         let listeners = self.lanes.iter().map(|(listener, _)| listener);
         let quantum = quantum(listeners, self.options.preempt_timer);
         let mut handles = Vec::with_capacity(self.lanes.len());
@@ -257,7 +307,17 @@ impl Seat {
             handles.push(task_queue(listener));
         }
         let publisher = Publisher::new(self.index, self.queues, handles.clone());
-        let driver = Driver::<P>::new(self.options.ring_depth, self.mailbox, worker, publisher)?;
+        let driver = Driver::<P>::new(Parts {
+            depth: self.options.ring_depth,
+            worker,
+            neighbours: Neighbours::new(self.index, self.mailboxes),
+            placer,
+            balancer,
+            publisher,
+        })?;
+        if let (Placement::IncomingCpu, Some(cpu)) = (placement, self.cpu) {
+            steer(&self.lanes, cpu);
+        }
         for ((listener, sockets), handle) in self.lanes.into_iter().zip(handles) {
             let lane = Lane::new(&driver, listener, sockets, quantum)?;
             glommio::spawn_local_into(lane.run(), handle)
@@ -265,6 +325,18 @@ impl Seat {
                 .detach();
         }
         Ok(driver)
+    }
+}
+
+/// Has the kernel prefer these sockets for what comes in on this CPU.
+fn steer(lanes: &[(Arc<Listener>, Vec<Descriptor>)], cpu: usize) {
+    for (listener, socket) in lanes
+        .iter()
+        .flat_map(|(listener, sockets)| sockets.iter().map(move |socket| (listener, socket)))
+    {
+        if let Err(error) = SockRef::from(socket).set_cpu_affinity(cpu) {
+            tracing::warn!(listener = listener.name, %error, "SO_INCOMING_CPU is refused; placement is by hash");
+        }
     }
 }
 

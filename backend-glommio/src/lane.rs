@@ -12,9 +12,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use proxy_core::{Acceptor, Connection, Descriptor, Listener, Turn, Worker};
+use proxy_core::runtime::Runtime;
+use proxy_core::{Acceptor, Connection, Descriptor, Detached, Listener, Permit, Turn, Worker};
 
 use crate::driver::{self, Driver, Phase};
+use crate::mailbox::{Message, Order};
 use crate::poller::Poller;
 use crate::ready::TaskKey;
 use crate::socket::Core;
@@ -68,7 +70,7 @@ impl<P: Poller> Lane<P> {
                 lane: index,
                 index: tasks.len() as u32,
             });
-            let socket = core.watch(socket)?;
+            let socket = core.watch(socket).map_err(|(_, error)| error)?;
             tasks.push(Task::Acceptor(Acceptor::new(
                 &core,
                 listener.clone(),
@@ -120,6 +122,9 @@ impl<P: Poller> Lane<P> {
         }
         let cx = &mut Context::from_waker(Waker::noop());
         let worker = &mut *driver.worker.borrow_mut();
+        for order in driver.take_orders(self.index) {
+            self.follow(worker, order);
+        }
         let ready = driver.ready.borrow().len(self.index);
         for turn in 1..=ready {
             let Some(index) = driver.ready.borrow_mut().pop(self.index) else {
@@ -147,7 +152,17 @@ impl<P: Poller> Lane<P> {
             index,
         };
         self.core.0.current.set(key);
-        match &mut self.tasks[index as usize] {
+        let begun_at = self.core.0.balancer.is_measuring().then(driver::now);
+        let spent = self.run_task(cx, worker, key);
+        if let Some(begun_at) = begun_at {
+            let spent = driver::now().saturating_duration_since(begun_at);
+            self.core.0.balancer.on_run(key, spent);
+        }
+        spent
+    }
+
+    fn run_task(&mut self, cx: &mut Context<'_>, worker: &mut Worker, key: TaskKey) -> bool {
+        match &mut self.tasks[key.index as usize] {
             // It ended after it was queued.
             Task::None => {}
             Task::Acceptor(_) => self.accept(cx, worker, key),
@@ -157,7 +172,7 @@ impl<P: Poller> Lane<P> {
                     self.core.0.ready.borrow_mut().push(key);
                     return true;
                 }
-                Turn::Ended(_) => self.remove(index),
+                Turn::Ended(_) => self.remove(key.index),
             },
         }
         false
@@ -168,21 +183,36 @@ impl<P: Poller> Lane<P> {
         // The acceptor is out of the table while it puts connections into it.
         let mut task = std::mem::replace(&mut self.tasks[place], Task::None);
         if let Task::Acceptor(acceptor) = &mut task
-            && acceptor.poll(cx, worker, |worker, fd| self.begin(worker, fd))
+            && acceptor.poll(cx, worker, |worker, fd| self.place(worker, fd))
         {
             self.core.0.ready.borrow_mut().push(key);
         }
         self.tasks[place] = task;
+        self.flush(worker);
     }
 
-    fn begin(&mut self, worker: &Worker, fd: OwnedFd) {
+    /// Begins a connection that was accepted here, on whichever core is to have it.
+    fn place(&mut self, worker: &Worker, fd: OwnedFd) {
         let Ok(permit) = self.listener.admit(worker) else {
             return;
         };
+        let driver = self.core.0.clone();
+        let core = driver.placer.borrow_mut().place(self.index, worker.now);
+        let mut neighbours = driver.neighbours.borrow_mut();
+        if neighbours.is_other(core) {
+            neighbours.queue(core, self.message(Order::Begin { fd, permit }));
+        } else {
+            drop(neighbours);
+            self.begin(worker, permit, fd);
+        }
+    }
+
+    fn begin(&mut self, worker: &Worker, permit: Permit, fd: OwnedFd) {
         let client = match self.core.watch(Descriptor::new(fd)) {
             Ok(client) => client,
-            Err(error) => {
-                self.listener.give_up(worker);
+            Err((_, error)) => {
+                self.core.0.placer.borrow().on_left();
+                self.listener.give_up(worker.index);
                 tracing::warn!(listener = self.listener.name, %error, "a connection can't be watched");
                 return;
             }
@@ -193,6 +223,81 @@ impl<P: Poller> Lane<P> {
             lane: self.index,
             index,
         });
+    }
+
+    /// Does what another core, or this one's balancer, asks for.
+    fn follow(&mut self, worker: &mut Worker, order: Order) {
+        match order {
+            Order::Begin { fd, permit } => self.begin(worker, permit, fd),
+            Order::Adopt(detached) => self.adopt(worker, detached),
+            Order::Give { index, to } => {
+                self.give(worker, index, to);
+                self.flush(worker);
+            }
+            Order::Shed { to, count } => {
+                let places = self.acceptors as u32..self.tasks.len() as u32;
+                let mut given = 0;
+                for index in places {
+                    if given < count && self.give(worker, index, to) {
+                        given += 1;
+                    }
+                }
+                self.flush(worker);
+            }
+        }
+    }
+
+    fn adopt(&mut self, worker: &mut Worker, detached: Detached<Descriptor>) {
+        let Some(connection) = Connection::attach(&self.core, worker, detached) else {
+            self.core.0.placer.borrow().on_left();
+            return;
+        };
+        let moves = connection.moves();
+        let key = TaskKey {
+            lane: self.index,
+            index: self.insert(connection),
+        };
+        self.core.0.balancer.on_adopted(key, moves, worker.now);
+        // It asks for the readiness that it waits for when it runs.
+        self.core.0.ready.borrow_mut().push(key);
+    }
+
+    /// Has the connection in a place go to another core with the next [`Lane::flush`]. False when there is none that
+    /// can.
+    fn give(&mut self, worker: &mut Worker, index: u32, to: usize) -> bool {
+        let driver = self.core.0.clone();
+        let mut neighbours = driver.neighbours.borrow_mut();
+        let Some(Task::Connection(connection)) = self.tasks.get_mut(index as usize) else {
+            return false;
+        };
+        if !neighbours.is_other(to) {
+            return false;
+        }
+        let Some(detached) = connection.detach(worker) else {
+            return false;
+        };
+        self.remove(index);
+        driver.placer.borrow().on_moved_to(to);
+        neighbours.queue(to, self.message(Order::Adopt(detached)));
+        true
+    }
+
+    /// Sends what goes to other cores. What those have no room for stays here.
+    fn flush(&mut self, worker: &mut Worker) {
+        let returned = self.core.0.neighbours.borrow_mut().flush();
+        for (core, message) in returned {
+            if let Message::Lane { order, .. } = message {
+                self.core.0.placer.borrow().on_returned(core);
+                self.follow(worker, order);
+            }
+        }
+    }
+
+    fn message(&self, order: Order) -> Message {
+        Message::Lane {
+            lane: self.index,
+            order,
+        }
     }
 
     fn insert(&mut self, connection: Connection<Core<P>>) -> u32 {
@@ -209,6 +314,12 @@ impl<P: Poller> Lane<P> {
     fn remove(&mut self, index: u32) {
         self.tasks[index as usize] = Task::None;
         self.free.push(index);
+        let key = TaskKey {
+            lane: self.index,
+            index,
+        };
+        self.core.0.balancer.on_gone(key);
+        self.core.0.placer.borrow().on_left();
     }
 
     /// Takes what waits in the backlogs, and closes the listening sockets.
@@ -218,9 +329,10 @@ impl<P: Poller> Lane<P> {
         for place in 0..std::mem::take(&mut self.acceptors) {
             let task = std::mem::replace(&mut self.tasks[place], Task::None);
             if let Task::Acceptor(acceptor) = task {
-                acceptor.finish(worker, |worker, fd| self.begin(worker, fd));
+                acceptor.finish(worker, |worker, fd| self.place(worker, fd));
             }
         }
+        self.flush(worker);
     }
 
     /// Ends everything.
@@ -231,6 +343,9 @@ impl<P: Poller> Lane<P> {
             if let Task::Connection(connection) = &mut task {
                 connection.abort(worker);
             }
+        }
+        for order in driver.take_orders(self.index) {
+            order.abandon(&self.listener, worker.index, worker.cells(), worker.now);
         }
     }
 }

@@ -6,16 +6,22 @@
 
 #![deny(unsafe_code)]
 
+mod balancer;
+mod costs;
 mod driver;
 mod epoll;
 mod executor;
 mod lane;
+mod load;
 mod mailbox;
 mod metrics;
+mod neighbours;
+mod placement;
 mod poller;
 mod probe;
 mod publisher;
 mod ready;
+mod rebalance;
 mod slots;
 mod socket;
 #[allow(unsafe_code, reason = "the file that is for it")]
@@ -25,4 +31,6 @@ mod uring;
 
 pub use executor::{Glommio, Options, Readiness, StartError};
 pub use metrics::QueueCells;
+pub use placement::Placement;
 pub use probe::{MEMLOCK_BYTES_MIN, Unavailable, probe};
+pub use rebalance::Rebalance;

@@ -1,17 +1,60 @@
-//! Messages to a core from other threads.
+//! Messages to a core, from other threads and from other cores.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
+use proxy_core::metrics::CoreCells;
+use proxy_core::{Descriptor, Detached, Listener, Permit, Transport};
 use rustix::event::EventfdFlags;
 
+/// Messages with connections that may wait for a core; beyond it they stay where they are.
+pub(crate) const MAIL_MAX: usize = 4096;
+
 /// What a core can be told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Message {
     /// Take what waits in the backlogs, then stop listening.
     Drain,
     /// End every connection and the worker.
     Stop,
+    /// Give so many connections to this core, whatever they cost.
+    Shed { to: usize, count: usize },
+    /// This is for a lane.
+    Lane { lane: u32, order: Order },
+}
+
+/// What a lane can be told.
+#[derive(Debug)]
+pub(crate) enum Order {
+    /// Begin a connection that another core accepted and admitted.
+    Begin { fd: OwnedFd, permit: Permit },
+    /// Go on with a connection of another core's.
+    Adopt(Detached<Descriptor>),
+    /// Give the connection in this place to this core.
+    Give { index: u32, to: usize },
+    /// Give so many connections to this core.
+    Shed { to: usize, count: usize },
+}
+
+impl Order {
+    /// Cuts the connection in it, as no lane is left to take it, and counts it as `worker`'s, whose cells are `cells`.
+    pub(crate) fn abandon(
+        self,
+        listener: &Listener,
+        worker: usize,
+        cells: &CoreCells,
+        now: Instant,
+    ) {
+        match self {
+            Self::Begin { fd, .. } => {
+                Descriptor::new(fd).reset_on_close();
+                listener.abandon(worker);
+            }
+            Self::Adopt(detached) => detached.abort(worker, cells, now),
+            Self::Give { .. } | Self::Shed { .. } => {}
+        }
+    }
 }
 
 /// A core's messages, and the descriptor that wakes it.
@@ -31,23 +74,62 @@ impl Mailbox {
 
     /// Leaves a message, and wakes the core if it sleeps.
     pub(crate) fn send(&self, message: Message) {
-        self.messages
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(message);
-        // It can only fail by being full, and then the core is awake.
-        let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
+        self.lock().push(message);
+        self.wake();
+    }
+
+    /// Moves `messages` in, as far as there is room for [`MAIL_MAX`], with one wake for all of them. What is left in
+    /// it had no room.
+    pub(crate) fn post(&self, messages: &mut Vec<Message>) {
+        let mut waiting = self.lock();
+        let room = MAIL_MAX.saturating_sub(waiting.len());
+        // One that has mail was woken for it, and will find this too.
+        let wakes = waiting.is_empty() && room > 0;
+        waiting.extend(messages.drain(..room.min(messages.len())));
+        drop(waiting);
+        if wakes {
+            self.wake();
+        }
     }
 
     /// Takes the messages that came since the last time.
     pub(crate) fn take(&self) -> Vec<Message> {
+        // The wake first: one that comes in between is then seen again, with nothing behind it.
         let _ = rustix::io::read(&self.wake, &mut [0; 8]);
-        std::mem::take(&mut *self.messages.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.lock())
+    }
+
+    fn wake(&self) {
+        // It can only fail by being full, and then the core is awake.
+        let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Message>> {
+        self.messages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl AsFd for Mailbox {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.wake.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_no_room_comes_back() {
+        let mailbox = Mailbox::new().unwrap();
+        let shed = |_| Message::Shed { to: 0, count: 1 };
+        let mut messages: Vec<_> = (0..MAIL_MAX + 3).map(shed).collect();
+        mailbox.post(&mut messages);
+        assert_eq!(messages.len(), 3);
+        // What is not a connection always has room.
+        mailbox.send(Message::Stop);
+        assert_eq!(mailbox.take().len(), MAIL_MAX + 1);
+        mailbox.post(&mut messages);
+        assert!(messages.is_empty());
     }
 }

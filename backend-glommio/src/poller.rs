@@ -33,7 +33,8 @@ pub(crate) trait Poller: Sized + 'static {
     /// Watches again what an event said to be ended.
     fn rearm(&mut self, fd: RawFd, token: Token) -> io::Result<()>;
 
-    /// Ends the watch. It must come before the descriptor is closed; a stale event may still come after it.
+    /// Ends the watch. It must come before the descriptor is closed or watched elsewhere; a stale event may still come
+    /// after it.
     fn remove(&mut self, fd: BorrowedFd<'_>, token: Token);
 
     /// Whether [`Poller::wait`] has anything to do that needs a system call, apart from sleeping.

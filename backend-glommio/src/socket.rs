@@ -15,22 +15,24 @@ use crate::ready::TaskKey;
 /// A core, as its connections see it.
 pub(crate) struct Core<P>(pub(crate) Rc<Driver<P>>);
 
-impl<P: Poller> Core<P> {
-    pub(crate) fn watch(&self, descriptor: Descriptor) -> io::Result<CoreSocket<P>> {
-        Ok(CoreSocket {
-            token: self.0.watch(&descriptor)?,
-            descriptor,
-            driver: self.0.clone(),
-        })
-    }
-}
-
 impl<P: Poller> Runtime for Core<P> {
     type Socket = CoreSocket<P>;
     type Timer = CoreTimer<P>;
 
     fn connect(&self, address: &ServerAddress) -> io::Result<CoreSocket<P>> {
         self.watch(Descriptor::connect(address)?)
+            .map_err(|(_, error)| error)
+    }
+
+    fn watch(&self, descriptor: Descriptor) -> Result<CoreSocket<P>, (Descriptor, io::Error)> {
+        match self.0.watch(&descriptor) {
+            Ok(token) => Ok(CoreSocket {
+                descriptor: Some(descriptor),
+                token,
+                driver: self.0.clone(),
+            }),
+            Err(error) => Err((descriptor, error)),
+        }
     }
 
     fn timer(&self) -> CoreTimer<P> {
@@ -42,7 +44,8 @@ impl<P: Poller> Runtime for Core<P> {
 }
 
 pub(crate) struct CoreSocket<P: Poller> {
-    descriptor: Descriptor,
+    /// None once it is detached, which is its end.
+    descriptor: Option<Descriptor>,
     token: Token,
     driver: Rc<Driver<P>>,
 }
@@ -59,7 +62,7 @@ impl<P: Poller> Socket for CoreSocket<P> {
         // Between an attempt and forgetting the readiness no event can come: events are taken only when the
         // driver runs, and that is not now.
         while self.driver.check(self.token, interest) {
-            match attempt(&self.descriptor)? {
+            match attempt(self.transport())? {
                 Attempt::Done(value) => return Poll::Ready(Ok(value)),
                 Attempt::Drained(value) => {
                     let mut slots = self.driver.slots.borrow_mut();
@@ -76,13 +79,28 @@ impl<P: Poller> Socket for CoreSocket<P> {
     }
 
     fn transport(&self) -> &Descriptor {
-        &self.descriptor
+        self.descriptor.as_ref().expect(WATCHED)
+    }
+
+    fn detach(mut self) -> Descriptor {
+        self.unwatch().expect(WATCHED)
+    }
+}
+
+/// What every socket is until it is detached, which consumes it.
+const WATCHED: &str = "a socket has its descriptor";
+
+impl<P: Poller> CoreSocket<P> {
+    fn unwatch(&mut self) -> Option<Descriptor> {
+        let descriptor = self.descriptor.take()?;
+        self.driver.unwatch(&descriptor, self.token);
+        Some(descriptor)
     }
 }
 
 impl<P: Poller> Drop for CoreSocket<P> {
     fn drop(&mut self) {
-        self.driver.unwatch(&self.descriptor, self.token);
+        self.unwatch();
     }
 }
 

@@ -22,7 +22,11 @@ impl Runtime for Tokio {
     type Timer = TokioTimer;
 
     fn connect(&self, address: &ServerAddress) -> io::Result<TokioSocket> {
-        TokioSocket::new(Descriptor::connect(address)?)
+        TokioSocket::new(Descriptor::connect(address)?).map_err(|(_, error)| error)
+    }
+
+    fn watch(&self, descriptor: Descriptor) -> Result<TokioSocket, (Descriptor, io::Error)> {
+        TokioSocket::new(descriptor)
     }
 
     fn timer(&self) -> TokioTimer {
@@ -34,7 +38,7 @@ impl Runtime for Tokio {
 pub(crate) struct TokioSocket(AsyncFd<Descriptor>);
 
 impl TokioSocket {
-    pub(crate) fn new(descriptor: Descriptor) -> io::Result<Self> {
+    pub(crate) fn new(descriptor: Descriptor) -> Result<Self, (Descriptor, io::Error)> {
         sys::register(descriptor).map(Self)
     }
 }
@@ -67,6 +71,10 @@ impl Socket for TokioSocket {
 
     fn transport(&self) -> &Descriptor {
         self.0.get_ref()
+    }
+
+    fn detach(self) -> Descriptor {
+        self.0.into_inner()
     }
 }
 

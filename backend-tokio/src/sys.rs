@@ -5,10 +5,12 @@ use std::io;
 use proxy_core::Descriptor;
 use tokio::io::unix::AsyncFd;
 
-/// Has the current runtime's reactor watch a descriptor.
-pub(crate) fn register(descriptor: Descriptor) -> io::Result<AsyncFd<Descriptor>> {
+/// Has the current runtime's reactor watch a descriptor, or gives it back.
+pub(crate) fn register(
+    descriptor: Descriptor,
+) -> Result<AsyncFd<Descriptor>, (Descriptor, io::Error)> {
     // SAFETY: a `Descriptor` owns its socket, never changes it, and closes it only when it is dropped, which the
     // `AsyncFd` that owns it from here on does after it has ended the watch.
     let registered = unsafe { AsyncFd::register(descriptor) };
-    registered.map_err(io::Error::from)
+    registered.map_err(|error| error.into_parts())
 }

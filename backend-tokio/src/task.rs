@@ -58,7 +58,7 @@ pub(crate) async fn accept(
 ) {
     let socket = match TokioSocket::new(socket) {
         Ok(socket) => socket,
-        Err(error) => {
+        Err((_, error)) => {
             tracing::error!(listener = listener.name, %error, "the listening socket can't be watched");
             return;
         }
@@ -104,8 +104,8 @@ fn begin(listener: &Arc<Listener>, worker: &Worker, fd: OwnedFd) -> Option<Conne
             permit,
             client,
         ))),
-        Err(error) => {
-            listener.give_up(worker);
+        Err((_, error)) => {
+            listener.give_up(worker.index);
             tracing::warn!(listener = listener.name, %error, "a connection can't be watched");
             None
         }

@@ -45,7 +45,9 @@ pub use crate::duration::DURATION_MAX;
 pub use crate::listener::{BINDS_MAX, Listener};
 pub use crate::node::NAME_BYTES_MAX;
 pub use crate::problem::{PROBLEMS_MAX, Problem, Problems};
-pub use crate::runtime::{GlommioOptions, Runtime, Scheduler, TokioMode, TokioOptions};
+pub use crate::runtime::{
+    GlommioOptions, Placement, Rebalance, Runtime, Scheduler, TokioMode, TokioOptions,
+};
 pub use crate::upstream::{Balance, SERVERS_MAX, Server, Upstream, UpstreamIndex};
 
 /// The largest configuration file, in bytes: 1 MiB. A larger one is refused without being parsed.

@@ -64,6 +64,9 @@ fn shown(value: &DeValue<'_>) -> String {
         DeValue::String(text) => quoted(text),
         DeValue::Integer(number) if number.as_str().len() <= SHOWN_CHARS_MAX => number.to_string(),
         DeValue::Integer(_) => "an integer".to_owned(),
+        DeValue::Float(number) if number.as_str().len() <= SHOWN_CHARS_MAX => {
+            number.as_str().to_owned()
+        }
         DeValue::Float(_) => "a float".to_owned(),
         DeValue::Boolean(value) => value.to_string(),
         DeValue::Datetime(_) => "a date or time".to_owned(),

@@ -66,3 +66,20 @@ pub(crate) fn integer<T: TryFrom<NonZeroU64>>(
             Refusal::new(expected, value)
         })
 }
+
+/// A number of a range, with or without a fraction.
+pub(crate) fn number(value: &DeValue<'_>, range: RangeInclusive<f64>) -> Result<f64, Refusal> {
+    let written = match value {
+        DeValue::Float(float) => float.as_str(),
+        DeValue::Integer(integer) if integer.radix() == 10 => integer.as_str(),
+        _ => "",
+    };
+    // An exponent, and underscores, are as good as any other way to write it; "nan" is in no range.
+    let number = written.replace('_', "").parse().ok();
+    number
+        .filter(|number| range.contains(number))
+        .ok_or_else(|| {
+            let (min, max) = range.into_inner();
+            Refusal::new(format!("a number from {min} to {max}"), value)
+        })
+}

@@ -110,6 +110,25 @@ fn runtime() {
                  not \"1s\"",
             ),
             (
+                "glommio.placement = \"roundrobin\"",
+                "2:21: `runtime.glommio.placement` must be \"reuseport\" or \"least-loaded\" or \
+                 \"round-robin\" or \"incoming-cpu\", not \"roundrobin\"; did you mean \
+                 \"round-robin\"?",
+            ),
+            (
+                "glommio.rebalance.threshold = 0",
+                "2:31: `runtime.glommio.rebalance.threshold` must be a number from 0.05 to 10, not 0",
+            ),
+            (
+                "glommio.rebalance.threshold = nan",
+                "2:31: `runtime.glommio.rebalance.threshold` must be a number from 0.05 to 10, not nan",
+            ),
+            (
+                "glommio.rebalance.max_moves = 5000",
+                "2:31: `runtime.glommio.rebalance.max_moves` must be an integer from 1 to 1024, not \
+                 5000",
+            ),
+            (
                 "tokio.mod = \"per-core\"",
                 "2:7: unknown key `mod` in [runtime.tokio]; did you mean `mode`?",
             ),
@@ -173,7 +192,7 @@ fn listener() {
             ),
             (
                 "shares = 1.5",
-                "4:10: `listeners.l.shares` must be an integer from 1 to 1000, not a float",
+                "4:10: `listeners.l.shares` must be an integer from 1 to 1000, not 1.5",
             ),
             (
                 "latency = \"99us\"",

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use proxy_config::{
-    Admin, Balance, BindAddress, Config, Cores, GlommioOptions, LoadError, Runtime, Scheduler,
-    Server, ServerAddress, TokioMode, TokioOptions, load, parse,
+    Admin, Balance, BindAddress, Config, Cores, GlommioOptions, LoadError, Placement, Rebalance,
+    Runtime, Scheduler, Server, ServerAddress, TokioMode, TokioOptions, load, parse,
 };
 
 fn config(text: &str) -> Config {
@@ -36,6 +36,13 @@ fn what_is_absent_has_its_documented_default() {
         glommio: GlommioOptions {
             ring_depth: NonZeroU32::new(1024).unwrap(),
             preempt_timer: Duration::from_millis(1),
+            placement: Placement::ReusePort,
+            rebalance: Rebalance {
+                enabled: true,
+                interval: Duration::from_millis(500),
+                threshold: 0.25,
+                max_moves: NonZeroU32::new(64).unwrap(),
+            },
         },
         tokio: TokioOptions {
             mode: TokioMode::WorkStealing,
@@ -94,7 +101,10 @@ fn every_key_can_be_set() {
         cores = "0-2,8"
         pin = false
         drain_timeout = "0s"
-        glommio = { ring_depth = 0x8000, preempt_timer = "100us" }
+        glommio.ring_depth = 0x8000
+        glommio.preempt_timer = "100us"
+        glommio.placement = "least-loaded"
+        glommio.rebalance = { enabled = false, interval = "50ms", threshold = 1e1, max_moves = 1024 }
         tokio.mode = "per-core"
 
         [admin]
@@ -118,6 +128,13 @@ fn every_key_can_be_set() {
         glommio: GlommioOptions {
             ring_depth: NonZeroU32::new(32_768).unwrap(),
             preempt_timer: Duration::from_micros(100),
+            placement: Placement::LeastLoaded,
+            rebalance: Rebalance {
+                enabled: false,
+                interval: Duration::from_millis(50),
+                threshold: 10.0,
+                max_moves: NonZeroU32::new(1024).unwrap(),
+            },
         },
         tokio: TokioOptions {
             mode: TokioMode::PerCore,

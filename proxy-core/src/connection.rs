@@ -1,7 +1,8 @@
 //! One connection, from accept to close, as one value.
 //!
 //! Everything that a connection is stands in [`Connection`]: two descriptors, the relay's state, a timer. It is
-//! run by whoever owns it, so it can be handed to another core between two runs.
+//! run by whoever owns it, so it can be handed to another core between two runs: as it is, where the scheduler's
+//! sockets may go anywhere, or as a [`Detached`] one.
 
 use std::io;
 use std::sync::Arc;
@@ -9,10 +10,11 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use crate::connect::{Connect, Connected};
+use crate::detached::{Detached, Parts};
 use crate::listener::{Listener, Permit};
 use crate::metrics::Cause;
-use crate::relay::{Failure, Relay, Side, State};
-use crate::runtime::{Runtime, Socket, Timer};
+use crate::relay::{Failure, Progress, Relay, Side, State};
+use crate::runtime::{Runtime, Socket, Timer, TransportOf};
 use crate::transport::Transport;
 use crate::worker::Worker;
 
@@ -23,7 +25,6 @@ pub const STALL_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// A client's connection and what is done for it.
 pub struct Connection<R: Runtime> {
     listener: Arc<Listener>,
-    client: R::Socket,
     phase: Phase<R>,
     timer: R::Timer,
     accepted_at: Instant,
@@ -31,17 +32,27 @@ pub struct Connection<R: Runtime> {
     stall_check_at: Option<Instant>,
     /// The worker that ran it last.
     core: usize,
-    ended: bool,
-    _permit: Permit,
+    moves: u32,
+    permit: Permit,
 }
 
 enum Phase<R: Runtime> {
-    Connecting(Connect<R>),
-    Relaying {
-        server: R::Socket,
-        index: usize,
-        relay: Relay,
+    Connecting {
+        client: R::Socket,
+        connect: Connect<R>,
     },
+    Relaying(Relaying<R::Socket>),
+    /// It ended, or was detached.
+    Over,
+}
+
+/// Both sides, and what is between them.
+struct Relaying<S> {
+    client: S,
+    server: S,
+    /// Which of the upstream's servers it is.
+    index: usize,
+    relay: Relay,
 }
 
 /// What a run of a connection came to.
@@ -66,16 +77,18 @@ impl<R: Runtime> Connection<R> {
     ) -> Self {
         worker.cells().started.increment();
         Self {
-            phase: Phase::Connecting(Connect::new()),
             listener,
-            client,
+            phase: Phase::Connecting {
+                client,
+                connect: Connect::new(),
+            },
             timer: runtime.timer(),
             accepted_at: worker.now,
             last_byte_at: worker.now,
             stall_check_at: None,
             core: worker.index,
-            ended: false,
-            _permit: permit,
+            moves: 0,
+            permit,
         }
     }
 
@@ -84,7 +97,7 @@ impl<R: Runtime> Connection<R> {
     /// After [`Turn::Ended`] it must not be run again.
     pub fn poll(&mut self, cx: &mut Context<'_>, runtime: &R, worker: &mut Worker) -> Turn {
         self.settle(worker);
-        if let Phase::Connecting(connect) = &mut self.phase {
+        if let Phase::Connecting { connect, .. } = &mut self.phase {
             match connect.poll(
                 cx,
                 runtime,
@@ -94,14 +107,7 @@ impl<R: Runtime> Connection<R> {
             ) {
                 Poll::Pending => return Turn::Waiting,
                 Poll::Ready(None) => return self.end(worker, Cause::ConnectFailed),
-                Poll::Ready(Some(Connected { socket, index })) => {
-                    self.last_byte_at = worker.now;
-                    self.phase = Phase::Relaying {
-                        server: socket,
-                        index,
-                        relay: Relay::new(self.listener.splice),
-                    };
-                }
+                Poll::Ready(Some(connected)) => self.begin_relaying(worker, connected),
             }
         }
         let turn = self.relay(cx, worker);
@@ -114,7 +120,7 @@ impl<R: Runtime> Connection<R> {
 
     /// Ends it now, with resets to both sides: for a stop that doesn't wait. Nothing happens if it is over.
     pub fn abort(&mut self, worker: &mut Worker) {
-        if self.ended {
+        if matches!(self.phase, Phase::Over) {
             return;
         }
         self.settle(worker);
@@ -122,10 +128,97 @@ impl<R: Runtime> Connection<R> {
         self.end(worker, Cause::Drain);
     }
 
+    /// Takes it off this worker, to be attached to another one; then this value is over. None for a connection that is
+    /// not relaying, as one whose connect is under way: it stays where it is.
+    pub fn detach(&mut self, worker: &mut Worker) -> Option<Detached<TransportOf<R>>> {
+        match std::mem::replace(&mut self.phase, Phase::Over) {
+            Phase::Relaying(relaying) => {
+                relaying.relay.leave(&mut worker.buffers);
+                Some(Detached::new(Parts {
+                    listener: self.listener.clone(),
+                    client: relaying.client.detach(),
+                    server: relaying.server.detach(),
+                    index: relaying.index,
+                    relay: relaying.relay,
+                    accepted_at: self.accepted_at,
+                    last_byte_at: self.last_byte_at,
+                    stall_check_at: self.stall_check_at,
+                    core: self.core,
+                    moves: self.moves,
+                    permit: self.permit.hand_on(),
+                }))
+            }
+            phase => {
+                self.phase = phase;
+                None
+            }
+        }
+    }
+
+    /// A connection that another worker detached. None when it can't be watched here: then it is cut, and counted.
+    pub fn attach(
+        runtime: &R,
+        worker: &mut Worker,
+        detached: Detached<TransportOf<R>>,
+    ) -> Option<Self> {
+        let parts = detached.into_parts();
+        let (client, server) = match watch_both(runtime, parts.client, parts.server) {
+            Ok(watched) => watched,
+            Err((client, server, error)) => {
+                tracing::warn!(listener = parts.listener.name, %error, "a connection can't be watched");
+                let parts = Parts {
+                    client,
+                    server,
+                    ..parts
+                };
+                parts.abort(worker.index, worker.cells(), Cause::ClientError, worker.now);
+                return None;
+            }
+        };
+        parts.relay.join(&mut worker.buffers);
+        Some(Self {
+            listener: parts.listener,
+            phase: Phase::Relaying(Relaying {
+                client,
+                server,
+                index: parts.index,
+                relay: parts.relay,
+            }),
+            timer: runtime.timer(),
+            accepted_at: parts.accepted_at,
+            last_byte_at: parts.last_byte_at,
+            stall_check_at: parts.stall_check_at,
+            core: parts.core,
+            moves: parts.moves.saturating_add(1),
+            permit: parts.permit,
+        })
+    }
+
+    /// How often it was attached to another worker.
+    pub fn moves(&self) -> u32 {
+        self.moves
+    }
+
+    fn begin_relaying(&mut self, worker: &Worker, connected: Connected<R::Socket>) {
+        if let Phase::Connecting { client, .. } = std::mem::replace(&mut self.phase, Phase::Over) {
+            self.last_byte_at = worker.now;
+            self.phase = Phase::Relaying(Relaying {
+                client,
+                server: connected.socket,
+                index: connected.index,
+                relay: Relay::new(self.listener.splice),
+            });
+        }
+    }
+
     fn reset_both(&self) {
-        self.client.transport().reset_on_close();
-        if let Phase::Relaying { server, .. } = &self.phase {
-            server.transport().reset_on_close();
+        match &self.phase {
+            Phase::Connecting { client, .. } => client.transport().reset_on_close(),
+            Phase::Relaying(Relaying { client, server, .. }) => {
+                client.transport().reset_on_close();
+                server.transport().reset_on_close();
+            }
+            Phase::Over => {}
         }
     }
 
@@ -141,10 +234,10 @@ impl<R: Runtime> Connection<R> {
     }
 
     fn relay(&mut self, cx: &mut Context<'_>, worker: &mut Worker) -> Turn {
-        let Phase::Relaying { server, relay, .. } = &mut self.phase else {
+        let Phase::Relaying(relaying) = &mut self.phase else {
             return Turn::Waiting;
         };
-        let progress = relay.poll(cx, &mut worker.buffers, &self.client, server);
+        let progress = relaying.poll(cx, worker);
         if progress.up + progress.down > 0 {
             let cells = self.listener.cells.of(worker.index);
             cells.bytes_in.add(progress.up);
@@ -162,9 +255,10 @@ impl<R: Runtime> Connection<R> {
 
     /// Arms the timer, or acts on it.
     fn wait(&mut self, cx: &mut Context<'_>, worker: &mut Worker) -> Turn {
-        let Phase::Relaying { server, relay, .. } = &self.phase else {
+        let Phase::Relaying(relaying) = &self.phase else {
             return Turn::Waiting;
         };
+        let relay = &relaying.relay;
         let idle_at = self
             .listener
             .idle_timeout
@@ -180,7 +274,7 @@ impl<R: Runtime> Connection<R> {
             self.stall_check_at = None;
         } else if self.stall_check_at.is_none_or(|at| at <= worker.now) {
             if self.stall_check_at.is_some()
-                && let Err(failure) = relay.check_unread(&self.client, server)
+                && let Err(failure) = relay.check_unread(&relaying.client, &relaying.server)
             {
                 return self.fail(worker, failure);
             }
@@ -210,23 +304,47 @@ impl<R: Runtime> Connection<R> {
         self.end(worker, cause)
     }
 
+    /// Counts the end, and closes both sides.
     fn end(&mut self, worker: &mut Worker, cause: Cause) -> Turn {
-        self.ended = true;
-        let cells = self.listener.cells.of(worker.index);
-        cells.ended[cause as usize].increment();
-        cells
-            .duration
-            .observe(worker.now.saturating_duration_since(self.accepted_at));
+        let lasted = worker.now.saturating_duration_since(self.accepted_at);
+        self.listener.count_end(worker.index, cause, lasted);
         worker.cells().ended.increment();
+        // Before the client can know of the end: it may come again at once.
+        drop(self.permit.hand_on());
         let upstream = self.listener.upstream.cells.of(worker.index);
-        match &mut self.phase {
-            Phase::Connecting(connect) => connect.abandon(upstream),
-            Phase::Relaying { index, relay, .. } => {
-                upstream.servers[*index].closed.increment();
-                relay.release(&mut worker.buffers);
+        match std::mem::replace(&mut self.phase, Phase::Over) {
+            Phase::Connecting { mut connect, .. } => connect.abandon(upstream),
+            Phase::Relaying(mut relaying) => {
+                upstream.servers[relaying.index].closed.increment();
+                relaying.relay.release(&mut worker.buffers);
             }
+            Phase::Over => {}
         }
         Turn::Ended(cause)
+    }
+}
+
+impl<S: Socket> Relaying<S> {
+    fn poll(&mut self, cx: &mut Context<'_>, worker: &mut Worker) -> Progress {
+        self.relay
+            .poll(cx, &mut worker.buffers, &self.client, &self.server)
+    }
+}
+
+/// Both sockets, or both descriptors and why not.
+#[expect(clippy::type_complexity, reason = "for its one caller")]
+fn watch_both<R: Runtime>(
+    runtime: &R,
+    client: TransportOf<R>,
+    server: TransportOf<R>,
+) -> Result<(R::Socket, R::Socket), (TransportOf<R>, TransportOf<R>, io::Error)> {
+    let client = match runtime.watch(client) {
+        Ok(client) => client,
+        Err((client, error)) => return Err((client, server, error)),
+    };
+    match runtime.watch(server) {
+        Ok(server) => Ok((client, server)),
+        Err((server, error)) => Err((client.detach(), server, error)),
     }
 }
 
@@ -234,8 +352,6 @@ impl<R: Runtime> Drop for Connection<R> {
     /// A connection that is dropped before it ended was cut: a plain close would tell both sides that they have
     /// all the bytes.
     fn drop(&mut self) {
-        if !self.ended {
-            self.reset_both();
-        }
+        self.reset_both();
     }
 }

@@ -160,6 +160,20 @@ impl Flow {
         }
     }
 
+    /// Leaves a worker, with what it holds.
+    pub(crate) fn leave(&self, buffers: &mut Buffers) {
+        if matches!(self.store, Store::Pipe(_)) {
+            buffers.pipes.on_left();
+        }
+    }
+
+    /// Joins a worker, with what it holds.
+    pub(crate) fn join(&self, buffers: &mut Buffers) {
+        if matches!(self.store, Store::Pipe(_)) {
+            buffers.pipes.on_joined();
+        }
+    }
+
     /// Receives into the scratch buffer, and sends from there what the destination takes.
     fn copy<S: Socket>(
         &mut self,

@@ -75,10 +75,22 @@ impl Listener {
 
     /// Counts a connection that was admitted and could not be taken on: the scheduler's source of readiness is
     /// full. The caller drops its permit and closes it.
-    pub fn give_up(&self, worker: &Worker) {
-        let cells = self.cells.of(worker.index);
+    pub fn give_up(&self, worker: usize) {
+        let cells = self.cells.of(worker);
         cells.rejected[Rejection::Descriptors as usize].increment();
         cells.ended[Cause::ClientError as usize].increment();
+    }
+
+    /// Counts a connection that was admitted, and that a stop cut before anybody began it. The caller closes it.
+    pub fn abandon(&self, worker: usize) {
+        self.count_end(worker, Cause::Drain, Duration::ZERO);
+    }
+
+    /// Counts a connection that `worker` ended.
+    pub(crate) fn count_end(&self, worker: usize, cause: Cause, lasted: Duration) {
+        let cells = self.cells.of(worker);
+        cells.ended[cause as usize].increment();
+        cells.duration.observe(lasted);
     }
 
     /// Connections that are open now, over all workers.
@@ -116,6 +128,13 @@ impl Permit {
             })
             .ok()
             .map(|_| Self(Some(limit.clone())))
+    }
+}
+
+impl Permit {
+    /// Gives the right on to another owner.
+    pub(crate) fn hand_on(&mut self) -> Self {
+        Self(self.0.take())
     }
 }
 

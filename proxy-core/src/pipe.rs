@@ -90,7 +90,17 @@ impl Pipes {
 
     /// A pipe that was lent is gone, and what was in it.
     pub(crate) fn forget(&mut self, pipe: Pipe) {
-        self.lent = self.lent.saturating_sub(1);
+        self.on_left();
         drop(pipe);
+    }
+
+    /// A pipe that was lent goes to another worker with its connection.
+    pub(crate) fn on_left(&mut self) {
+        self.lent = self.lent.saturating_sub(1);
+    }
+
+    /// Another worker's pipe came with a connection. It is counted beyond [`PIPES_MAX`] too: it has bytes in it.
+    pub(crate) fn on_joined(&mut self) {
+        self.lent += 1;
     }
 }

@@ -126,6 +126,18 @@ impl Relay {
         self.down.release(buffers);
     }
 
+    /// Leaves a worker for another one.
+    pub(crate) fn leave(&self, buffers: &mut Buffers) {
+        self.up.leave(buffers);
+        self.down.leave(buffers);
+    }
+
+    /// Joins a worker, from another one.
+    pub(crate) fn join(&self, buffers: &mut Buffers) {
+        self.up.join(buffers);
+        self.down.join(buffers);
+    }
+
     fn turn<S: Socket>(
         &mut self,
         cx: &mut Context<'_>,

@@ -24,9 +24,22 @@ pub trait Runtime {
     /// What `socket(2)`, `connect(2)` and the scheduler's registration return, `EINPROGRESS` excepted.
     fn connect(&self, address: &ServerAddress) -> io::Result<Self::Socket>;
 
+    /// Watches a descriptor that is connected already and that no scheduler watches. What it is ready for now comes as
+    /// readiness, too.
+    ///
+    /// # Errors
+    /// What the scheduler's registration returns, and the descriptor, open.
+    fn watch(
+        &self,
+        transport: TransportOf<Self>,
+    ) -> Result<Self::Socket, (TransportOf<Self>, io::Error)>;
+
     /// A timer that is not armed.
     fn timer(&self) -> Self::Timer;
 }
+
+/// What a scheduler's sockets make their system calls on.
+pub type TransportOf<R> = <<R as Runtime>::Socket as Socket>::Transport;
 
 /// Which readiness a system call waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +85,9 @@ pub trait Socket {
 
     /// The descriptor, for calls that need no readiness (options, shutdown).
     fn transport(&self) -> &Self::Transport;
+
+    /// Stops the watch and gives the descriptor out, open: for [`Runtime::watch`] on another worker.
+    fn detach(self) -> Self::Transport;
 }
 
 /// One deadline a task waits for.

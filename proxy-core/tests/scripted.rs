@@ -7,6 +7,7 @@ use conformance::{
     wait_within,
 };
 use proxy_core::STALL_CHECK_INTERVAL;
+use proxy_core::metrics::Cause;
 
 conformance::suite!(scripted, Scripted);
 
@@ -20,6 +21,7 @@ fn idle_timer_is_set_lazily() {
             idle_timeout: Some(TIMEOUT),
             ..Setup::default()
         });
+        stage.keep_still();
         let (client, server) = stage.pair();
         for seed in 0..BYTES {
             elapse(&stage, Duration::from_millis(1));
@@ -40,6 +42,7 @@ fn idle_timer_is_set_lazily() {
 fn stalled_connection_is_looked_at_now_and_then() {
     run::<Scripted>(|| {
         let stage = Scripted::start(Setup::default());
+        stage.keep_still();
         let (client, server) = stage.pair();
         let mut up = Flow::new(&client, &server, 1, 1_000_000);
         push_until_stuck(&stage, &mut up);
@@ -87,6 +90,26 @@ fn dropped_connection_resets_both_sides() {
             assert!(peer.is_reset());
         }
         assert_eq!(idle.0.receive(&mut [0; 16]), Received::Reset);
+    });
+}
+
+/// A connection that its new worker can't watch is cut, and counted as one that ended.
+#[test]
+fn connection_that_cannot_be_taken_over_is_cut() {
+    run::<Scripted>(|| {
+        let stage = Scripted::start(Setup::default());
+        let (client, server) = stage.pair();
+        push_until_stuck(&stage, &mut Flow::new(&client, &server, 1, 1_000_000));
+        stage.hand_over_in_vain();
+        assert!(client.is_reset() && server.is_reset());
+        let ended = |cause| {
+            stage
+                .listener()
+                .cells
+                .sum(|cells| cells.ended[cause as usize].get())
+        };
+        assert_eq!(ended(Cause::ClientError), 1);
+        settle(&stage);
     });
 }
 

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use backend_glommio::{Options, Readiness};
+use backend_glommio::{Options, Placement, Readiness, Rebalance};
 use conformance::Backend;
 use proxy_core::plan::{Plan, Running};
 
 /// Glommio 0.9 never closes the eventfd of an executor, be it one that did nothing.
-const EXECUTOR_DESCRIPTORS_KEPT: usize = 1;
+pub(crate) const EXECUTOR_DESCRIPTORS_KEPT: usize = 1;
 
 /// Over whatever source of readiness is best here: io_uring, on a kernel that has what it takes.
 pub(crate) enum Glommio {}
@@ -41,17 +41,22 @@ impl Backend for Epoll {
     }
 }
 
-fn unavailable() -> Option<String> {
+pub(crate) fn unavailable() -> Option<String> {
     backend_glommio::probe().err().map(|why| why.to_string())
 }
 
 fn start(plan: Plan, readiness: Option<Readiness>) -> Result<Box<dyn Running>, String> {
-    let options = Options {
+    let running = backend_glommio::Glommio::start(plan, options(readiness));
+    Ok(Box::new(running.map_err(|error| error.to_string())?))
+}
+
+pub(crate) fn options(readiness: Option<Readiness>) -> Options {
+    Options {
         // Small, so that a full queue is met too.
         ring_depth: 8,
         preempt_timer: Duration::from_millis(1),
+        placement: Placement::ReusePort,
+        rebalance: Rebalance::default(),
         readiness,
-    };
-    let running = backend_glommio::Glommio::start(plan, options);
-    Ok(Box::new(running.map_err(|error| error.to_string())?))
+    }
 }

@@ -17,8 +17,9 @@ const WARM_UP_ROUNDS: usize = 100;
 /// One message that fits every buffer, and one that doesn't fit the proxy's and is spliced.
 const SIZES: [usize; 2] = [64, 300_000];
 
-/// Allocations that are nobody's message: what a library does now and then by its clock.
-const STRAY_ALLOCATIONS_MAX: u64 = 8;
+/// Allocations that are nobody's message: what a library does now and then by its clock, and connections that are moved
+/// to another core. One in a hundred messages.
+const STRAY_ALLOCATIONS_MAX: u64 = 48;
 
 /// Messages go there and back over connections that are open, with timers that run, and nothing is allocated for
 /// them. The test's binary has dhat's allocator.

@@ -25,6 +25,8 @@ pub(super) struct Kernel {
     pub(super) now: Instant,
     pub(super) dice: Dice,
     pub(super) tasks: Tasks,
+    /// Nothing can be watched any more.
+    pub(super) refuses_watches: bool,
     /// Room of the ends that are made.
     room: usize,
     ends: Vec<End>,
@@ -41,6 +43,7 @@ impl Kernel {
             now,
             dice: Dice::new(seed),
             tasks: Tasks::default(),
+            refuses_watches: false,
             room,
             ends: Vec::new(),
             events: VecDeque::new(),
@@ -213,8 +216,7 @@ impl Kernel {
     pub(super) fn close(&mut self, id: EndId) {
         let end = &mut self.ends[id];
         end.closed = true;
-        end.watch = None;
-        self.events.retain(|&waiting| waiting != id);
+        self.unwatch(id);
         let end = &self.ends[id];
         let (other, resets) = (end.other, end.resets_on_close);
         if end.cut {
@@ -260,14 +262,29 @@ impl Kernel {
         }
     }
 
+    /// An end of the proxy's is watched again.
+    pub(super) fn watch(&mut self, id: EndId) {
+        self.ends[id].watch = Some(Watch::default());
+        self.note_first(id);
+    }
+
+    /// What happens to an end from now on is not told.
+    pub(super) fn unwatch(&mut self, id: EndId) {
+        self.ends[id].watch = None;
+        self.events.retain(|&waiting| waiting != id);
+    }
+
     /// An end that is watched from now on may be ready already.
     pub(super) fn note_first(&mut self, id: EndId) {
         let end = &self.ends[id];
+        let other = &self.ends[end.other];
         let event = Event {
-            readable: !end.inbox.is_empty() || end.ended || end.cut,
-            writable: true,
+            readable: !end.inbox.is_empty() || end.ended || end.cut || end.fountain.is_some(),
+            writable: end.cut || other.is_drain || other.inbox.len() < other.room,
             ended: end.ended || end.cut,
         };
+        // As the kernel does when a watch begins (SOCK_NOSPACE).
+        self.ends[id].wants_room |= !event.writable;
         self.note(id, event);
     }
 

@@ -32,6 +32,9 @@ use crate::stage::{ServerKind, Setup, Stage};
 /// so that bytes are held at odd places.
 const ROOM_BYTES: usize = 140_007;
 
+/// Once in so many runs, a connection is detached from its worker and attached to another one, at whatever it is at.
+const HAND_OVER_EACH: u64 = 7;
+
 thread_local! {
     static ROUND: Cell<u64> = const { Cell::new(0) };
 }
@@ -43,6 +46,7 @@ pub struct Scripted {
     connections: RefCell<Vec<Option<Connection<Handle>>>>,
     listener: Arc<Listener>,
     cores: Arc<PerWorker<CoreCells>>,
+    hands_over: Cell<bool>,
 }
 
 impl Scripted {
@@ -73,7 +77,13 @@ impl Scripted {
             connections: RefCell::default(),
             listener: Arc::new(listener),
             cores,
+            hands_over: Cell::new(true),
         }
+    }
+
+    /// Detaches no connection from now on, which would set its timer anew.
+    pub fn keep_still(&self) {
+        self.hands_over.set(false);
     }
 
     /// Times that a timer was set.
@@ -106,6 +116,9 @@ impl Scripted {
     }
 
     fn run(&self, task: usize, worker: usize, now: Instant) {
+        if self.hands_over.get() && self.handle.0.borrow_mut().dice.mischief(HAND_OVER_EACH) {
+            self.hand_over(task, worker, now);
+        }
         let connections = &mut *self.connections.borrow_mut();
         let Some(connection) = &mut connections[task] else {
             return;
@@ -118,6 +131,21 @@ impl Scripted {
             Turn::Again => self.handle.0.borrow_mut().tasks.wake(task),
             Turn::Ended(_) => connections[task] = None,
         }
+    }
+
+    /// Takes a connection off whichever worker has it, and gives it to this one.
+    fn hand_over(&self, task: usize, worker: usize, now: Instant) {
+        let slot = &mut self.connections.borrow_mut()[task];
+        let workers = &mut *self.workers.borrow_mut();
+        let Some(connection) = slot else {
+            return;
+        };
+        let from = self.handle.0.borrow_mut().dice.index(workers.len());
+        let Some(detached) = connection.detach(&mut workers[from]) else {
+            return;
+        };
+        workers[worker].now = now;
+        *slot = Connection::attach(&self.handle, &mut workers[worker], detached);
     }
 
     /// Has `source` always have `bytes` for each receive, and `sink` take everything.
@@ -135,6 +163,16 @@ impl Scripted {
             listener: self.listener.clone(),
             _ends: [source, sink],
         }
+    }
+
+    /// Moves every connection to another worker, whose scheduler can't watch it.
+    pub fn hand_over_in_vain(&self) {
+        self.handle.0.borrow_mut().refuses_watches = true;
+        let count = self.connections.borrow().len();
+        for task in 0..count {
+            self.hand_over(task, 0, self.now());
+        }
+        self.handle.0.borrow_mut().refuses_watches = false;
     }
 
     /// Drops every connection as it is, as a scheduler does that is dropped itself.

@@ -38,6 +38,19 @@ impl Runtime for Handle {
         Ok(self.socket(end))
     }
 
+    fn watch(
+        &self,
+        transport: ScriptedTransport,
+    ) -> Result<ScriptedSocket, (ScriptedTransport, io::Error)> {
+        let mut kernel = self.0.borrow_mut();
+        if kernel.refuses_watches {
+            return Err((transport, io::ErrorKind::OutOfMemory.into()));
+        }
+        kernel.watch(transport.end);
+        drop(kernel);
+        Ok(ScriptedSocket(transport))
+    }
+
     fn timer(&self) -> ScriptedTimer {
         ScriptedTimer {
             id: self.0.borrow_mut().tasks.add_timer(),
@@ -79,6 +92,11 @@ impl Socket for ScriptedSocket {
 
     fn transport(&self) -> &ScriptedTransport {
         &self.0
+    }
+
+    fn detach(self) -> ScriptedTransport {
+        self.0.kernel.borrow_mut().unwatch(self.0.end);
+        self.0
     }
 }
 

@@ -1,0 +1,87 @@
+//! A core's side of rebalancing: when it looks, what it measures meanwhile, and what it gives.
+
+use std::cell::{Cell, RefCell};
+use std::time::{Duration, Instant};
+
+use crate::costs::Costs;
+use crate::load::Loads;
+use crate::ready::TaskKey;
+use crate::rebalance::{Judge, Rebalance, Verdict, choose, rest_intervals};
+
+/// What a core is to give away.
+#[derive(Debug)]
+pub(crate) struct Gift {
+    pub(crate) to: usize,
+    pub(crate) tasks: Vec<TaskKey>,
+}
+
+/// One core's balancer.
+pub(crate) struct Balancer {
+    settings: Rebalance,
+    judge: RefCell<Judge>,
+    loads: RefCell<Loads>,
+    costs: RefCell<Costs>,
+    next: Cell<Instant>,
+    measuring: Cell<bool>,
+}
+
+impl Balancer {
+    /// A balancer of the core `own`, which looks for the first time after an interval.
+    pub(crate) fn new(settings: Rebalance, own: usize, loads: Loads) -> Self {
+        Self {
+            judge: RefCell::new(Judge::new(own, settings.threshold)),
+            next: Cell::new(loads.looked_at() + settings.interval),
+            loads: RefCell::new(loads),
+            costs: RefCell::default(),
+            measuring: Cell::new(false),
+            settings,
+        }
+    }
+
+    /// Looks, if it is time. The core's own busy time must have been counted.
+    pub(crate) fn look(&self, now: Instant) -> Option<Gift> {
+        if !self.settings.enabled || now < self.next.get() {
+            return None;
+        }
+        self.next.set(now + self.settings.interval);
+        let (mut judge, mut loads) = (self.judge.borrow_mut(), self.loads.borrow_mut());
+        let mut costs = self.costs.borrow_mut();
+        loads.look(now);
+        let verdict = judge.on_look(loads.utilization());
+        let mut gift = None;
+        if let Verdict::Move { to, gap } = verdict {
+            let tasks = choose(costs.window(now), gap, self.settings.max_moves);
+            judge.on_chosen(tasks.len());
+            gift = (!tasks.is_empty()).then_some(Gift { to, tasks });
+        }
+        let measuring = verdict == Verdict::Measure;
+        if measuring {
+            costs.begin(now);
+        }
+        self.measuring.set(measuring);
+        gift
+    }
+
+    /// Whether the runs of tasks are to be timed.
+    pub(crate) fn is_measuring(&self) -> bool {
+        self.measuring.get()
+    }
+
+    /// A task ran for so long.
+    pub(crate) fn on_run(&self, key: TaskKey, spent: Duration) {
+        self.costs.borrow_mut().on_run(key, spent);
+    }
+
+    /// A connection came from another core, and has moved so many times in its life.
+    pub(crate) fn on_adopted(&self, key: TaskKey, moves: u32, now: Instant) {
+        if self.settings.enabled {
+            let until = now + self.settings.interval * rest_intervals(moves);
+            self.costs.borrow_mut().rest(key, until);
+        }
+    }
+
+    /// A connection is gone, and its place is free.
+    pub(crate) fn on_gone(&self, key: TaskKey) {
+        self.costs.borrow_mut().on_gone(key);
+    }
+}

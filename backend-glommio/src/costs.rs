@@ -1,0 +1,124 @@
+//! What the connections of a core cost, measured while somebody wants to know.
+
+use std::time::{Duration, Instant};
+
+use crate::ready::TaskKey;
+
+/// How much the last window counts for in a connection's average, against all those before.
+const WINDOW_WEIGHT: f64 = 0.5;
+
+/// By lane, by the task's place.
+///
+/// A clock is read twice for each run of a connection then, and not otherwise: most of the time nobody asks.
+#[derive(Debug, Default)]
+pub(crate) struct Costs {
+    lanes: Vec<Vec<Cost>>,
+    /// When the window began; none while nothing is measured.
+    since: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Cost {
+    /// Time spent in this window.
+    spent: Duration,
+    /// Exponentially weighted part of the core's time.
+    average: Option<f64>,
+    /// It came from another core a moment ago, and stays until then.
+    rests_until: Option<Instant>,
+}
+
+impl Costs {
+    /// Measures from `now` on, anew.
+    pub(crate) fn begin(&mut self, now: Instant) {
+        for cost in self.lanes.iter_mut().flatten() {
+            (cost.spent, cost.average) = (Duration::ZERO, None);
+        }
+        self.since = Some(now);
+    }
+
+    /// A task ran for so long.
+    pub(crate) fn on_run(&mut self, key: TaskKey, spent: Duration) {
+        self.of(key).spent += spent;
+    }
+
+    /// The task's place is free.
+    pub(crate) fn on_gone(&mut self, key: TaskKey) {
+        if let Some(cost) = self
+            .lanes
+            .get_mut(key.lane as usize)
+            .and_then(|lane| lane.get_mut(key.index as usize))
+        {
+            *cost = Cost::default();
+        }
+    }
+
+    /// The task came from another core, and is not to be moved again before `until`.
+    pub(crate) fn rest(&mut self, key: TaskKey, until: Instant) {
+        self.of(key).rests_until = Some(until);
+    }
+
+    /// Ends a window: each task that ran, and what part of the core's time it takes. Those that rest are left out.
+    pub(crate) fn window(&mut self, now: Instant) -> Vec<(TaskKey, f64)> {
+        let Some(since) = self.since.replace(now) else {
+            return Vec::new();
+        };
+        let wall = now.saturating_duration_since(since).as_secs_f64();
+        let mut costs = Vec::new();
+        for (lane, tasks) in self.lanes.iter_mut().enumerate() {
+            for (index, cost) in tasks.iter_mut().enumerate() {
+                let part = std::mem::take(&mut cost.spent).as_secs_f64() / wall.max(1e-9);
+                let average = match cost.average {
+                    Some(before) => before + (part - before) * WINDOW_WEIGHT,
+                    None => part,
+                };
+                cost.average = Some(average);
+                if average > 0.0 && cost.rests_until.is_none_or(|until| until <= now) {
+                    let key = TaskKey {
+                        lane: lane as u32,
+                        index: index as u32,
+                    };
+                    costs.push((key, average));
+                }
+            }
+        }
+        costs
+    }
+
+    fn of(&mut self, key: TaskKey) -> &mut Cost {
+        let (lane, index) = (key.lane as usize, key.index as usize);
+        if self.lanes.len() <= lane {
+            self.lanes.resize_with(lane + 1, Vec::new);
+        }
+        let lane = &mut self.lanes[lane];
+        if lane.len() <= index {
+            lane.resize(index + 1, Cost::default());
+        }
+        &mut lane[index]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BUSY: TaskKey = TaskKey { lane: 1, index: 3 };
+    const NEW: TaskKey = TaskKey { lane: 0, index: 0 };
+
+    #[test]
+    fn it_says_what_part_of_the_time_each_took() {
+        let start = crate::driver::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut costs = Costs::default();
+        assert!(costs.window(at(0)).is_empty());
+        costs.begin(at(0));
+        costs.on_run(BUSY, Duration::from_millis(50));
+        costs.on_run(NEW, Duration::from_millis(10));
+        costs.rest(NEW, at(150));
+        assert_eq!(costs.window(at(100)), [(BUSY, 0.5)]);
+        costs.on_run(NEW, Duration::from_millis(30));
+        assert_eq!(costs.window(at(200)), [(NEW, 0.2), (BUSY, 0.25)]);
+        costs.on_gone(BUSY);
+        costs.begin(at(300));
+        assert!(costs.window(at(400)).is_empty());
+    }
+}

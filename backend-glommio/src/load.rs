@@ -1,0 +1,60 @@
+//! How busy the cores are, as one of them sees it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use proxy_core::metrics::{CoreCells, PerWorker};
+
+/// The utilization of every core between two looks.
+///
+/// Each core counts the time that it was busy in a cell of its own, and the others may read it. So nobody has to
+/// publish anything, and a core that sleeps is seen to be idle without being woken.
+pub(crate) struct Loads {
+    cores: Arc<PerWorker<CoreCells>>,
+    looked_at: Instant,
+    /// Busy nanoseconds by core, as of then.
+    busy: Vec<u64>,
+    utilization: Vec<f64>,
+}
+
+impl Loads {
+    /// Looks for the first time: nothing is known of utilization before the second.
+    pub(crate) fn new(cores: Arc<PerWorker<CoreCells>>, now: Instant) -> Self {
+        Self {
+            looked_at: now,
+            busy: cores
+                .iter()
+                .map(|core| core.busy_nanoseconds.get())
+                .collect(),
+            utilization: cores.iter().map(|_| 0.0).collect(),
+            cores,
+        }
+    }
+
+    /// When the last look was.
+    pub(crate) fn looked_at(&self) -> Instant {
+        self.looked_at
+    }
+
+    /// Looks again.
+    pub(crate) fn look(&mut self, now: Instant) {
+        let wall = now.saturating_duration_since(self.looked_at).as_nanos() as f64;
+        self.looked_at = now;
+        let cores = self.cores.iter().zip(&mut self.busy);
+        for ((core, busy), utilization) in cores.zip(&mut self.utilization) {
+            let now = core.busy_nanoseconds.get();
+            let spent = now.wrapping_sub(std::mem::replace(busy, now)) as f64;
+            // A core counts when it has time to, so that a window may have more than its share.
+            *utilization = if wall > 0.0 {
+                (spent / wall).min(1.0)
+            } else {
+                0.0
+            };
+        }
+    }
+
+    /// Utilization by core, 0 to 1, between the last two looks.
+    pub(crate) fn utilization(&self) -> &[f64] {
+        &self.utilization
+    }
+}

@@ -1,0 +1,50 @@
+//! The other cores, as one of them reaches them: by message, and in no other way.
+
+use std::sync::Arc;
+
+use crate::mailbox::{Mailbox, Message};
+
+/// One core's way to all cores.
+pub(crate) struct Neighbours {
+    own: usize,
+    mailboxes: Arc<[Mailbox]>,
+    /// Messages that go out together, by core.
+    outbox: Vec<Vec<Message>>,
+}
+
+impl Neighbours {
+    pub(crate) fn new(own: usize, mailboxes: Arc<[Mailbox]>) -> Self {
+        Self {
+            own,
+            outbox: mailboxes.iter().map(|_| Vec::new()).collect(),
+            mailboxes,
+        }
+    }
+
+    /// This core's mailbox.
+    pub(crate) fn mailbox(&self) -> &Mailbox {
+        &self.mailboxes[self.own]
+    }
+
+    /// Whether there is another core of this index.
+    pub(crate) fn is_other(&self, core: usize) -> bool {
+        core != self.own && core < self.mailboxes.len()
+    }
+
+    /// Puts a message aside, to go out with the next [`Neighbours::flush`].
+    pub(crate) fn queue(&mut self, to: usize, message: Message) {
+        self.outbox[to].push(message);
+    }
+
+    /// Sends what was put aside, with one wake a core, and returns what a core had no room for.
+    pub(crate) fn flush(&mut self) -> Vec<(usize, Message)> {
+        let mut returned = Vec::new();
+        for (core, messages) in self.outbox.iter_mut().enumerate() {
+            if !messages.is_empty() {
+                self.mailboxes[core].post(messages);
+                returned.extend(messages.drain(..).map(|message| (core, message)));
+            }
+        }
+        returned
+    }
+}

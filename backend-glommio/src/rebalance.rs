@@ -1,0 +1,366 @@
+//! When a core gives connections away, to whom, and which.
+//!
+//! There is no coordinator. A core that has too much is awake by definition, so it judges for itself, by what all
+//! cores count of themselves; a core that has nothing to do sleeps on.
+
+use std::time::Duration;
+
+/// How live connections are moved off a hot core.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rebalance {
+    /// Whether they are.
+    pub enabled: bool,
+    /// How often a core looks at the others, which is also the window that loads are taken over.
+    pub interval: Duration,
+    /// How much busier than the mean a core must be, as a part of the mean: the λ above which something is done.
+    pub threshold: f64,
+    /// Connections that a core gives away in an interval, at most.
+    pub max_moves: usize,
+}
+
+impl Default for Rebalance {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            interval: Duration::from_millis(500),
+            threshold: 0.25,
+            max_moves: 64,
+        }
+    }
+}
+
+/// Mean utilization under which a machine is idle, and its λ is zero, as in the metrics.
+const IDLE_MEAN: f64 = 0.02;
+
+/// The least difference of two cores' utilization that is worth a move.
+const GAP_MIN: f64 = 0.10;
+
+/// Looks in a row that must find the core too busy. What its connections cost is measured between the first and the
+/// last of them.
+const STRIKES: u32 = 2;
+
+/// Looks for which a core that gave connections away waits until the loads have settled.
+const SETTLE_LOOKS: u32 = 2;
+
+/// Looks for which a core that had nothing to give waits at most: as when one flow is all of its load. It waits twice
+/// as long each time.
+const REST_LOOKS_MAX: u32 = 64;
+
+/// The part of the gap that a choice must close, at least.
+const GAIN_MIN: f64 = 0.2;
+
+/// Intervals for which a connection stays after its first move, whatever happens.
+const REST_INTERVALS: u32 = 10;
+
+/// Moves after which that time no longer doubles.
+const REST_DOUBLINGS_MAX: u32 = 12;
+
+/// How many intervals a connection stays where it is after so many moves, at least one.
+///
+/// It doubles with each. So one that is trouble wherever it is, or that two cores take for their best choice in turn,
+/// comes to rest, whatever the loads do.
+pub(crate) fn rest_intervals(moves: u32) -> u32 {
+    REST_INTERVALS << moves.saturating_sub(1).min(REST_DOUBLINGS_MAX)
+}
+
+/// What a look came to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Verdict {
+    /// Nothing is to be done.
+    Rest,
+    /// If this goes on, connections will go away: what they cost is to be measured until the next look.
+    Measure,
+    /// Connections are to go to this core, which is so much less utilized.
+    Move { to: usize, gap: f64 },
+}
+
+/// One core's judgement.
+#[derive(Debug)]
+pub(crate) struct Judge {
+    own: usize,
+    threshold: f64,
+    strikes: u32,
+    rest: u32,
+    misses: u32,
+}
+
+impl Judge {
+    pub(crate) fn new(own: usize, threshold: f64) -> Self {
+        Self {
+            own,
+            threshold,
+            strikes: 0,
+            rest: 0,
+            misses: 0,
+        }
+    }
+
+    /// Looks at the utilization of all cores.
+    pub(crate) fn on_look(&mut self, utilization: &[f64]) -> Verdict {
+        let Some((to, gap)) = partner(self.own, self.threshold, utilization) else {
+            (self.strikes, self.misses) = (0, 0);
+            self.rest = self.rest.saturating_sub(1);
+            return Verdict::Rest;
+        };
+        if self.rest > 0 {
+            self.rest -= 1;
+            return Verdict::Rest;
+        }
+        self.strikes += 1;
+        if self.strikes < STRIKES {
+            return Verdict::Measure;
+        }
+        self.strikes = 0;
+        Verdict::Move { to, gap }
+    }
+
+    /// So many connections were chosen after [`Verdict::Move`].
+    pub(crate) fn on_chosen(&mut self, count: usize) {
+        if count > 0 {
+            self.misses = 0;
+            self.rest = SETTLE_LOOKS;
+        } else {
+            self.misses += 1;
+            self.rest = (SETTLE_LOOKS << self.misses.min(16)).min(REST_LOOKS_MAX);
+        }
+    }
+}
+
+/// To whom a core gives, and how much less utilized that is; none when it is not too busy.
+///
+/// Several cores may be too busy at once, and none knows what the others do. So the hottest gives to the coolest, the
+/// second hottest to the second coolest, and so on.
+fn partner(own: usize, threshold: f64, utilization: &[f64]) -> Option<(usize, f64)> {
+    let mean = utilization.iter().sum::<f64>() / utilization.len() as f64;
+    if mean < IDLE_MEAN || utilization[own] / mean - 1.0 <= threshold {
+        return None;
+    }
+    // How many are hotter; of equals, those before it. This is asked often, and allocates nothing.
+    let rank = |core: usize| {
+        let hotter = |&other: &usize| {
+            let order = utilization[other].total_cmp(&utilization[core]);
+            order.then(core.cmp(&other)).is_gt()
+        };
+        (0..utilization.len()).filter(hotter).count()
+    };
+    let last = utilization.len() - 1;
+    let to = (0..=last).find(|&core| rank(core) == last - rank(own))?;
+    let gap = utilization[own] - utilization[to];
+    (gap >= GAP_MIN).then_some((to, gap))
+}
+
+/// The connections to give, at most `max_moves`, to a core that is less utilized by `gap`. `costs` are what connections
+/// take of this core, as a part of its time.
+///
+/// What moves counts twice: less here, more there. So half of the gap is best, and all of it would only swap the cores.
+pub(crate) fn choose<K: Copy>(mut costs: Vec<(K, f64)>, gap: f64, max_moves: usize) -> Vec<K> {
+    let goal = gap / 2.0;
+    let gain = |moved: f64| gap - (gap - 2.0 * moved).abs();
+    costs.sort_by(|(_, a), (_, b)| b.total_cmp(a));
+    let (mut chosen, mut sum) = (Vec::new(), 0.0);
+    for &(key, cost) in &costs {
+        if chosen.len() < max_moves && cost > 0.0 && sum + cost <= goal {
+            chosen.push(key);
+            sum += cost;
+        }
+    }
+    // One that is too much may still be better than all that are not.
+    let over = costs.iter().rev().find(|&&(_, cost)| cost > goal);
+    if let Some(&(key, cost)) = over
+        && gain(cost) > gain(sum)
+    {
+        (chosen, sum) = (vec![key], cost);
+    }
+    // What max_moves cuts short is a beginning.
+    if chosen.len() < max_moves && gain(sum) < GAIN_MIN * gap {
+        chosen.clear();
+    }
+    chosen
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_hottest_gives_to_the_coolest_and_the_second_to_the_second() {
+        let utilization = [0.9, 0.1, 0.2, 1.0, 0.5];
+        let to = |own| partner(own, 0.25, &utilization).map(|(to, _)| to);
+        assert_eq!(to(3), Some(1));
+        assert_eq!(to(0), Some(2));
+        assert_eq!((to(1), to(2), to(4)), (None, None, None));
+    }
+
+    #[test]
+    fn nothing_is_done_when_it_is_even_or_idle() {
+        assert_eq!(partner(0, 0.25, &[1.0, 0.9]), None);
+        assert_eq!(partner(0, 0.25, &[0.03, 0.0]), None);
+        assert_eq!(partner(0, 0.25, &[0.7]), None);
+    }
+
+    #[test]
+    fn half_of_the_gap_moves() {
+        let costs: Vec<_> = (0..8).map(|key| (key, 0.125)).collect();
+        assert_eq!(choose(costs.clone(), 1.0, 16).len(), 4);
+        assert_eq!(choose(costs, 1.0, 3).len(), 3);
+        // A mouse beside an elephant: the mice go.
+        let costs = vec![(0, 0.7), (1, 0.1), (2, 0.1), (3, 0.1)];
+        assert_eq!(choose(costs, 1.0, 16), [1, 2, 3]);
+    }
+
+    #[test]
+    fn a_lone_elephant_stays() {
+        assert!(choose(vec![(0, 1.0)], 1.0, 16).is_empty());
+        assert!(choose(vec![(0, 0.95), (1, 0.05)], 1.0, 16).is_empty());
+        assert!(choose(vec![(0, 0.5)], 0.5, 16).is_empty());
+    }
+
+    #[test]
+    fn it_takes_two_looks_and_then_rests() {
+        let mut judge = Judge::new(0, 0.25);
+        let hot = [1.0, 0.0];
+        assert_eq!(judge.on_look(&hot), Verdict::Measure);
+        assert_eq!(judge.on_look(&[0.5, 0.5]), Verdict::Rest);
+        assert_eq!(judge.on_look(&hot), Verdict::Measure);
+        assert_eq!(judge.on_look(&hot), Verdict::Move { to: 1, gap: 1.0 });
+        judge.on_chosen(0);
+        let looks = |judge: &mut Judge| {
+            (0..)
+                .find(|_| judge.on_look(&hot) == Verdict::Measure)
+                .unwrap()
+        };
+        assert_eq!(looks(&mut judge), 2 * SETTLE_LOOKS);
+        judge.on_look(&hot);
+        judge.on_chosen(0);
+        assert_eq!(looks(&mut judge), 4 * SETTLE_LOOKS);
+    }
+
+    #[derive(Clone)]
+    struct Flow {
+        demand: f64,
+        core: usize,
+        rests_until: u32,
+        moves: u32,
+    }
+
+    impl Flow {
+        fn new(demand: f64, core: usize) -> Self {
+            Self {
+                demand,
+                core,
+                rests_until: 0,
+                moves: 0,
+            }
+        }
+    }
+
+    /// Flows of given demands on cores that each look once a round, with an error in what they measure.
+    struct Machine {
+        judges: Vec<Judge>,
+        flows: Vec<Flow>,
+        rng: u64,
+    }
+
+    impl Machine {
+        fn new(cores: usize, flows: Vec<Flow>, rng: u64) -> Self {
+            Self {
+                judges: (0..cores).map(|own| Judge::new(own, 0.25)).collect(),
+                flows,
+                rng,
+            }
+        }
+
+        fn demand(&self, core: usize) -> f64 {
+            let flows = self.flows.iter().filter(|flow| flow.core == core);
+            flows.map(|flow| flow.demand).sum()
+        }
+
+        fn utilization(&self) -> Vec<f64> {
+            let cores = 0..self.judges.len();
+            cores.map(|core| self.demand(core).min(1.0)).collect()
+        }
+
+        /// What a measurement is wrong by: five per cent at most.
+        fn error(&mut self) -> f64 {
+            self.rng = self
+                .rng
+                .wrapping_mul(6364136223846793005)
+                .wrapping_add(1442695040888963407);
+            0.95 + (self.rng >> 40) as f64 / (1u64 << 24) as f64 * 0.1
+        }
+
+        /// Moves in a round.
+        fn round(&mut self, round: u32) -> usize {
+            let utilization = self.utilization();
+            let mut moves = 0;
+            for own in 0..self.judges.len() {
+                let seen = utilization
+                    .iter()
+                    .map(|load| (load * self.error()).min(1.0));
+                let seen: Vec<_> = seen.collect();
+                let Verdict::Move { to, gap } = self.judges[own].on_look(&seen) else {
+                    continue;
+                };
+                // A core that has too much slows all of its flows down alike.
+                let scale = utilization[own] / self.demand(own);
+                let mut costs = Vec::new();
+                for index in 0..self.flows.len() {
+                    let flow = &self.flows[index];
+                    if flow.core == own && flow.rests_until <= round {
+                        costs.push((index, flow.demand * scale * self.error()));
+                    }
+                }
+                let chosen = choose(costs, gap, 64);
+                self.judges[own].on_chosen(chosen.len());
+                moves += chosen.len();
+                for index in chosen {
+                    let flow = &mut self.flows[index];
+                    flow.core = to;
+                    flow.moves += 1;
+                    flow.rests_until = round + rest_intervals(flow.moves);
+                }
+            }
+            moves
+        }
+    }
+
+    fn imbalance(utilization: &[f64]) -> f64 {
+        let mean = utilization.iter().sum::<f64>() / utilization.len() as f64;
+        utilization.iter().copied().fold(0.0, f64::max) / mean - 1.0
+    }
+
+    proptest! {
+        /// Wherever steady flows begin, they come to rest, and no core is worse off than before.
+        #[test]
+        fn it_comes_to_rest(
+            cores in 2usize..9,
+            flows in prop::collection::vec((0.01f64..0.5, 0usize..9), 1..40),
+            seed in any::<u64>(),
+        ) {
+            let flows = flows.iter().map(|&(demand, core)| Flow::new(demand, core % cores));
+            let mut machine = Machine::new(cores, flows.collect(), seed);
+            let before = imbalance(&machine.utilization());
+            let moves: Vec<_> = (0..2000).map(|round| machine.round(round)).collect();
+            let after = imbalance(&machine.utilization());
+            let count = machine.flows.len();
+            prop_assert!(moves.iter().sum::<usize>() <= 4 * count);
+            // An hour's half at the default interval.
+            prop_assert!(moves[1000..].iter().sum::<usize>() <= 2 + count / 4);
+            prop_assert!(after <= before + 0.1, "{before} became {after}");
+        }
+
+        /// Many small flows, all on one core, end up even.
+        #[test]
+        fn many_flows_become_even(cores in 2usize..9, each in 0.005f64..0.02, seed in any::<u64>()) {
+            let mut machine = Machine::new(cores, vec![Flow::new(each, 0); 30 * cores], seed);
+            for round in 0..300 {
+                machine.round(round);
+            }
+            let utilization = machine.utilization();
+            let after = imbalance(&utilization);
+            let idle = utilization.iter().all(|&load| load < GAP_MIN * 2.0);
+            prop_assert!(after <= 0.5 || idle, "{utilization:?}");
+        }
+    }
+}
