@@ -129,7 +129,11 @@ impl Proxy {
 
     /// SIGTERM: drain.
     pub(crate) fn terminate(&self) {
-        self.child.signal(Signal::TERM);
+        self.signal(Signal::TERM);
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        self.child.signal(signal);
     }
 
     pub(crate) fn wait(&mut self) -> ExitStatus {
