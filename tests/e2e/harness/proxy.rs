@@ -100,6 +100,11 @@ impl Proxy {
         peer::connect(self.address(listener))
     }
 
+    /// The address of the admin server.
+    pub(crate) fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
     pub(crate) fn get(&self, path: &str) -> Response {
         http::get(self.admin, path)
     }
