@@ -94,8 +94,8 @@ def imbalance(board):
     board.with_panel(
         graph(
             "λ over time",
-            "From the counters, over the graph's resolution; it has no value while the mean is below 2 %. Lasting under "
-            "thread-per-core with few connections: work stealing suits this traffic, or more cores do not.",
+            "From the counters, over the graph's resolution; 0 while the mean is below 2 %. Lasting under thread-per-core "
+            "with few connections: try work stealing, or fewer cores.",
             "none",
             query(f"({MAX} / ({MEAN} >= 0.02) - 1) or 0 * {MEAN}", "{{instance}}"),
             width=8,

@@ -208,6 +208,18 @@ fn every_name_is_there() {
 }
 
 #[test]
+fn every_name_is_documented() {
+    let page = include_str!("../../../docs/metrics.md");
+    for name in NAMES.iter().chain(NAMES_GLOMMIO).chain(NAMES_TOKIO) {
+        let ends = [format!("`{name}`"), format!("`{name}{{")];
+        assert!(
+            ends.iter().any(|end| page.contains(end)),
+            "docs/metrics.md has no {name}"
+        );
+    }
+}
+
+#[test]
 fn tokio_s_handles_are_one_or_one_a_worker() {
     let (_runtimes, observed) = fixture::per_core();
     let text = encode(&exposition(observed));
