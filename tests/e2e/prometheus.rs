@@ -75,7 +75,7 @@ fn every_query_has_an_answer() {
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
         // The load ends when this does, also by a panic.
-        let _end = End(&over);
+        let _end = wait::End(&over);
         for proxy in &proxies {
             scope.spawn(|| ping_pong(proxy, &over));
             scope.spawn(|| short(proxy, &over));
@@ -220,15 +220,6 @@ fn names(prometheus: &Prometheus, pages: &[Metrics]) {
     for name in names {
         let shown = |page: &Metrics| page.series(name, &[]).next().is_some();
         assert!(pages.iter().any(shown), "{name} is on no page");
-    }
-}
-
-/// Says that the load is over when it is dropped.
-struct End<'a>(&'a AtomicBool);
-
-impl Drop for End<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
     }
 }
 
