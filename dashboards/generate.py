@@ -22,6 +22,7 @@ def as_json(board) -> dict:
     """The dashboard as plain values, with what the builder leaves out."""
     plain = json.loads(json.dumps(board.build(), cls=JSONEncoder))
     plain["schemaVersion"] = SCHEMA_VERSION
+    plain["annotations"] = {"list": []}
     # The builder would hide the links in a menu.
     for link in plain["links"]:
         del link["placement"]
