@@ -48,6 +48,28 @@ pub(crate) fn accept_queue(socket: BorrowedFd<'_>) -> Option<u32> {
     (info.tcpi_state == TCP_LISTEN).then_some(info.tcpi_unacked)
 }
 
+/// Connection attempts that the kernel dropped at a listening socket since it was made; it wraps at 2^32. None for what
+/// is no socket.
+pub(crate) fn listen_drops(socket: BorrowedFd<'_>) -> Option<u32> {
+    /// `SO_MEMINFO` of the kernel's `asm-generic/socket.h`, since Linux 4.12.
+    const SO_MEMINFO: libc::c_int = 55;
+    /// `SK_MEMINFO_DROPS` of the kernel's `sock_diag.h`.
+    const DROPS: usize = 8;
+    let mut info = [0_u32; DROPS + 1];
+    let mut length = size_of_val(&info) as libc::socklen_t;
+    // SAFETY: `info` has room for the `length` bytes that the kernel may write, and every pattern of bits is a `u32`.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_MEMINFO,
+            info.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    (result == 0).then_some(info[DROPS])
+}
+
 /// `TCP_LISTEN` of the kernel's `tcp_states.h`.
 const TCP_LISTEN: u8 = 10;
 

@@ -32,6 +32,13 @@ pub(super) fn collect(families: &mut Families, listeners: &[Arc<Listener>], back
     for (index, listener) in listeners.iter().enumerate() {
         waiting.add_count(&[("listener", &listener.name)], backlogs.waiting(index));
     }
+    let mut dropped = families.counter(
+        "corelane_listener_accept_drops_total",
+        "Connection attempts that the kernel dropped at the listening sockets, for the queue was full; TCP only.",
+    );
+    for (index, listener) in listeners.iter().enumerate() {
+        dropped.add_count(&[("listener", &listener.name)], backlogs.drops(index));
+    }
     let mut rejected = families.counter(
         "corelane_listener_rejected_total",
         "Connections that were closed at once: \"max_connections\" is the listener's limit. \"descriptors\" counts \

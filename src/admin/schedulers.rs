@@ -6,7 +6,7 @@ use std::time::Duration;
 use backend_glommio::QueueCells;
 use proxy_core::Listener;
 use proxy_core::metrics::PerWorker;
-use tokio::runtime::Handle;
+use tokio::runtime::{Handle, RuntimeMetrics};
 
 use super::family::Families;
 use crate::observed::{Observed, SchedulersOwn};
@@ -56,22 +56,32 @@ fn glommio(
 }
 
 fn tokio(families: &mut Families, handles: &[Handle], workers: usize) {
-    let mut parks = families.counter(
+    let mut counter = |name, help, read: fn(&RuntimeMetrics, usize) -> u64| {
+        let mut family = families.counter(name, help);
+        for worker in 0..workers {
+            // One runtime for all workers, or one each.
+            let (handle, index) = match handles {
+                [handle] => (handle, worker),
+                _ => match handles.get(worker) {
+                    Some(handle) => (handle, 0),
+                    None => continue,
+                },
+            };
+            let count = read(&handle.metrics(), index);
+            family.add_count(&[("core", &worker.to_string())], count);
+        }
+    };
+    counter(
         "corelane_tokio_park_total",
         "Times that the core's worker found nothing to do and slept.",
+        RuntimeMetrics::worker_park_count,
     );
-    for worker in 0..workers {
-        // One runtime for all workers, or one each.
-        let (handle, index) = match handles {
-            [handle] => (handle, worker),
-            _ => match handles.get(worker) {
-                Some(handle) => (handle, 0),
-                None => continue,
-            },
-        };
-        let count = handle.metrics().worker_park_count(index);
-        parks.add_count(&[("core", &worker.to_string())], count);
-    }
+    #[cfg(tokio_unstable)]
+    counter(
+        "corelane_tokio_steal_total",
+        "Tasks that the core's worker stole from other workers.",
+        RuntimeMetrics::worker_steal_count,
+    );
     let mut sum = |name, help, read: fn(&Handle) -> usize| {
         let total: usize = handles.iter().map(read).sum();
         families.gauge(name, help).add_count(&[], total as u64);

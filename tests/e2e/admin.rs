@@ -39,7 +39,8 @@ fn exposition(scheduler: Scheduler) {
     lint(proxy.metrics().text());
 }
 
-fn lint(text: &str) {
+/// Panics with what promtool finds.
+pub(crate) fn lint(text: &str) {
     let promtool = Command::new("promtool")
         .args(["check", "metrics"])
         .stdin(Stdio::piped())

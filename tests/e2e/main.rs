@@ -27,6 +27,7 @@ mod memory;
 mod nginx;
 mod nodelay;
 mod postgres;
+mod prometheus;
 mod quiet;
 mod redis;
 mod reset;

@@ -1,12 +1,17 @@
-//! Metrics say what happened: bytes and connections, against what the test made.
+//! Metrics say what happened: bytes and connections, against what the test made; what the kernel knows, against the
+//! kernel.
 
 use std::io::{Read, Write};
-use std::net::Shutdown;
+use std::net::{Shutdown, TcpStream};
 use std::thread;
+use std::time::Duration;
+
+use rustix::process::Signal;
 
 use crate::harness::bytes::{MIB, receive, send};
-use crate::harness::config::forward;
+use crate::harness::config::{forward, forward_with};
 use crate::harness::peer::{self, Server};
+use crate::harness::process::{descriptors, resident_bytes, thread_cpus, thread_wait, threads};
 use crate::harness::proxy::Proxy;
 use crate::harness::scheduler::{Scheduler, each_scheduler};
 use crate::harness::wait;
@@ -16,7 +21,11 @@ each_scheduler!(
     bytes_while_open,
     connections,
     connections_by_core,
-    upstream_connections
+    upstream_connections,
+    accept_drops,
+    runqueue_wait,
+    cpus,
+    process
 );
 
 const MAIN: (&str, &str) = ("listener", "main");
@@ -139,4 +148,84 @@ fn upstream_connections(scheduler: Scheduler) {
         ),
         10.0
     );
+}
+
+/// A proxy that can't accept fills the queue; whom the kernel then drops is counted.
+fn accept_drops(scheduler: Scheduler) {
+    let proxy = Proxy::start(
+        scheduler,
+        &forward_with(&["builtin:echo"], "backlog = 1", ""),
+    );
+    let drops = || proxy.metric("corelane_listener_accept_drops_total", &[MAIN]);
+    let mut first = proxy.connect("main");
+    first.write_all(b"?").expect("send");
+    first.read_exact(&mut [0; 1]).expect("an answer");
+    assert_eq!(drops(), 0.0);
+    proxy.signal(Signal::STOP);
+    let timeout = Duration::from_millis(100);
+    let connect = |_| TcpStream::connect_timeout(&proxy.address("main"), timeout);
+    let clients: Vec<_> = (0..64).map(connect).take_while(Result::is_ok).collect();
+    proxy.signal(Signal::CONT);
+    assert!(clients.len() < 64, "every client finds room in the queue");
+    assert!(drops() >= 1.0);
+}
+
+fn runqueue_wait(scheduler: Scheduler) {
+    let proxy = Proxy::start(scheduler, &forward(&["builtin:echo"]));
+    let mut client = proxy.connect("main");
+    for _ in 0..200 {
+        client.write_all(&[1; 64]).expect("send");
+        client.read_exact(&mut [0; 64]).expect("receive");
+    }
+    let cores = proxy.metrics().series("corelane_core_info", &[]).count();
+    for core in 0..cores {
+        let kernel = || thread_wait(proxy.pid(), &format!("corelane-w{core}")).as_secs_f64();
+        let labels = [("core", &*core.to_string())];
+        let before = kernel();
+        let shown = proxy.metric("corelane_core_runqueue_wait_seconds_total", &labels);
+        let within = before..=kernel();
+        assert!(
+            before > 0.0 && within.contains(&shown),
+            "{shown}: {within:?}"
+        );
+    }
+}
+
+/// `core_info` names the CPU that the kernel lets the worker run on.
+fn cpus(scheduler: Scheduler) {
+    let pinned = Proxy::start(scheduler, &forward(&["builtin:echo"]));
+    let free = Proxy::start_with(scheduler, "pin = false\n", &forward(&["builtin:echo"]));
+    for (proxy, is_pinned) in [(&pinned, true), (&free, false)] {
+        let metrics = proxy.metrics();
+        let cores = metrics.series("corelane_core_info", &[]).count();
+        for core in 0..cores {
+            let allowed = thread_cpus(proxy.pid(), &format!("corelane-w{core}"));
+            let core = core.to_string();
+            let cpu = if is_pinned { allowed.as_str() } else { "any" };
+            let labels = [("core", core.as_str()), ("cpu", cpu)];
+            assert_eq!(metrics.get("corelane_core_info", &labels), 1.0, "{allowed}");
+        }
+        let word = if is_pinned { "true" } else { "false" };
+        assert_eq!(
+            metrics.get("corelane_runtime_info", &[("pinned", word)]),
+            1.0
+        );
+    }
+}
+
+fn process(scheduler: Scheduler) {
+    let proxy = Proxy::start(scheduler, &forward(&["builtin:echo"]));
+    let clients: Vec<_> = (0..50).map(|_| proxy.connect("main")).collect();
+    // Both sides of each connection, and the scrape's own connection.
+    wait::until("as many descriptors as in /proc", || {
+        let open = descriptors(proxy.pid()) as f64 + 1.0;
+        open > 100.0 && proxy.metric("process_open_fds", &[]) == open
+    });
+    wait::until("as many threads as in /proc", || {
+        proxy.metric("process_threads", &[]) == threads(proxy.pid()) as f64
+    });
+    let resident = resident_bytes(proxy.pid()) as f64;
+    let shown = proxy.metric("process_resident_memory_bytes", &[]);
+    assert!((shown / resident - 1.0).abs() < 0.2, "{shown}: {resident}");
+    drop(clients);
 }

@@ -43,6 +43,7 @@ const NAMES: &[&str] = &[
     "corelane_listener_connections",
     "corelane_listener_connections_total",
     "corelane_listener_accept_queue",
+    "corelane_listener_accept_drops_total",
     "corelane_listener_rejected_total",
     "corelane_listener_bytes_total",
     "corelane_listener_spliced_bytes_total",
@@ -61,6 +62,8 @@ const NAMES_GLOMMIO: &[&str] = &[
 ];
 const NAMES_TOKIO: &[&str] = &[
     "corelane_tokio_park_total",
+    #[cfg(tokio_unstable)]
+    "corelane_tokio_steal_total",
     "corelane_tokio_global_queue_depth",
     "corelane_tokio_alive_tasks",
 ];
@@ -200,6 +203,18 @@ fn every_name_is_there() {
             families.count(),
             NAMES.len() + own.len(),
             "a name is not in the list"
+        );
+    }
+}
+
+#[test]
+fn every_name_is_documented() {
+    let page = include_str!("../../../docs/metrics.md");
+    for name in NAMES.iter().chain(NAMES_GLOMMIO).chain(NAMES_TOKIO) {
+        let ends = [format!("`{name}`"), format!("`{name}{{")];
+        assert!(
+            ends.iter().any(|end| page.contains(end)),
+            "docs/metrics.md has no {name}"
         );
     }
 }

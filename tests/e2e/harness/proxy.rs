@@ -100,6 +100,11 @@ impl Proxy {
         peer::connect(self.address(listener))
     }
 
+    /// The address of the admin server.
+    pub(crate) fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
     pub(crate) fn get(&self, path: &str) -> Response {
         http::get(self.admin, path)
     }
@@ -129,7 +134,11 @@ impl Proxy {
 
     /// SIGTERM: drain.
     pub(crate) fn terminate(&self) {
-        self.child.signal(Signal::TERM);
+        self.signal(Signal::TERM);
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        self.child.signal(signal);
     }
 
     pub(crate) fn wait(&mut self) -> ExitStatus {

@@ -1,5 +1,6 @@
 //! Waiting for a condition. Deadlines are for what hangs; no test asserts a speed.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -28,5 +29,14 @@ pub(crate) fn holds_within(limit: Duration, mut condition: impl FnMut() -> bool)
             return false;
         }
         thread::sleep(POLL_INTERVAL);
+    }
+}
+
+/// Says to whoever looks that it is over, when this is dropped, be it by a panic.
+pub(crate) struct End<'a>(pub(crate) &'a AtomicBool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }

@@ -4,4 +4,5 @@
 pub(crate) mod iperf;
 pub(crate) mod nginx;
 pub(crate) mod postgres;
+pub(crate) mod prometheus;
 pub(crate) mod redis;

@@ -1,0 +1,260 @@
+"""Is the proxy well, and what does it carry?"""
+
+from common import NONE_WANTED, SHARE, figure, graph, grid, heat, new, query
+from grafana_foundation_sdk.builders.dashboard import Row
+
+UTILIZATION = "rate(corelane_core_cpu_seconds_total{@}[@])"
+
+
+def build():
+    board = new("corelane-overview", "corelane / Overview", "Is the proxy well, and what does it carry?")
+    for part in (now, traffic, ends, latency, process):
+        part(board)
+    return board
+
+
+def now(board):
+    board.with_row(Row("Now"))
+    board.with_panel(
+        figure(
+            "Instances up",
+            "Instances that Prometheus can scrape. Fewer than you run: look whether the process runs, and whether its "
+            "admin address can be reached.",
+            "short",
+            "sum(up{@})",
+            steps=[("red", None), ("green", 1)],
+        )
+    )
+    board.with_panel(
+        figure(
+            "Connections",
+            "Open connections over all listeners. When it nears a listener's max_connections, raise that or add an "
+            "instance.",
+            "short",
+            "sum(corelane_listener_connections{@})",
+        )
+    )
+    board.with_panel(
+        figure(
+            "Throughput",
+            "Bytes forwarded a second, both directions. A sudden fall with connections still open means that servers "
+            "or clients stall: see Upstreams.",
+            "Bps",
+            "sum(rate(corelane_listener_bytes_total{@}[@]))",
+        )
+    )
+    board.with_panel(
+        figure(
+            "Failures",
+            "Failed connects and rejections a second. Above 0: the panels under Ends say which and why.",
+            "cps",
+            "sum(rate(corelane_upstream_connect_failures_total{@}[@])) + sum(rate(corelane_listener_rejected_total{@}[@]))",
+            steps=NONE_WANTED,
+        )
+    )
+    board.with_panel(
+        figure(
+            "Busiest core",
+            "Utilization of the busiest core. Near 1 its connections wait for it: the dashboard Cores tells whether "
+            "the others idle.",
+            "percentunit",
+            f"max({UTILIZATION})",
+            steps=SHARE,
+        )
+    )
+    board.with_panel(
+        figure(
+            "Imbalance λ",
+            "The greatest λ of all instances: busiest core over the mean, less 1. 0 is even; cores − 1 means that one "
+            "core does all. When it stays above 0.5 under load, see the table Why of the dashboard Cores.",
+            "none",
+            "max(corelane_core_imbalance_ratio{@})",
+            steps=[("green", None), ("yellow", 0.5), ("red", 1)],
+            decimals=2,
+        )
+    )
+
+
+def traffic(board):
+    board.with_row(Row("Traffic"))
+    board.with_panel(
+        graph(
+            "Bytes by listener",
+            "Bytes forwarded, counted while connections run; in is from clients, out to clients. To find who causes a "
+            "peak, compare with the connections beside it: bytes without new connections are long transfers.",
+            "Bps",
+            query(
+                "sum by (listener, direction) (rate(corelane_listener_bytes_total{@}[@]))", "{{listener}} {{direction}}"
+            ),
+        )
+    )
+    board.with_panel(
+        graph(
+            "Open connections by listener",
+            "Connections that are open. A steady rise without more traffic is a client that leaks connections: lower "
+            "the listener's idle_timeout until it is mended.",
+            "short",
+            query("sum by (listener) (corelane_listener_connections{@})", "{{listener}}"),
+        )
+    )
+    board.with_panel(
+        graph(
+            "New connections by listener",
+            "Connections taken on a second. If it is high while bytes are few, clients reconnect for each request: a "
+            "pool on their side saves most of the work.",
+            "cps",
+            query("sum by (listener) (rate(corelane_listener_connections_total{@}[@]))", "{{listener}}"),
+        )
+    )
+    board.with_panel(
+        graph(
+            "Spliced share of bytes",
+            "Part of the bytes that went through a pipe, uncopied. Bulk should be near 1; small messages are copied on "
+            "purpose. Bulk near 0: check that splice is not switched off in the listener.",
+            "percentunit",
+            query(
+                "sum by (listener) (rate(corelane_listener_spliced_bytes_total{@}[@])) "
+                "/ (sum by (listener) (rate(corelane_listener_bytes_total{@}[@])) > 0)",
+                "{{listener}}",
+            ),
+            ceiling=1,
+        )
+    )
+
+
+def ends(board):
+    board.with_row(Row("Ends and errors"))
+    board.with_panel(
+        graph(
+            "Ends by cause",
+            "Why connections ended. finished is the orderly way; server_reset and connect_failed point to the servers, "
+            "client_reset and client_error to the clients or the network between, idle_timeout to the listener's limit.",
+            "cps",
+            query("sum by (cause) (rate(corelane_listener_ended_total{@}[@]))", "{{cause}}"),
+            stack=True,
+        )
+    )
+    board.with_panel(
+        graph(
+            "Rejections by listener",
+            "Connections closed at once. max_connections: raise the limit or find the client that opens so many. "
+            "descriptors: raise the limit of open files (LimitNOFILE); clients wait meanwhile.",
+            "cps",
+            query(
+                "sum by (listener, reason) (rate(corelane_listener_rejected_total{@}[@]))", "{{listener}} {{reason}}"
+            ),
+            steps=NONE_WANTED,
+        )
+    )
+    board.with_panel(
+        graph(
+            "Failed connects by reason",
+            "refused: the server's process is down. timeout: its host or the way to it. resolve: its name. local: this "
+            "machine is out of ports, descriptors or memory. The dashboard Upstreams names the server.",
+            "cps",
+            query(
+                "sum by (upstream, reason) (rate(corelane_upstream_connect_failures_total{@}[@]))",
+                "{{upstream}} {{reason}}",
+            ),
+            steps=NONE_WANTED,
+        )
+    )
+    board.with_panel(
+        graph(
+            "Accept queue",
+            "Connections that wait for a worker to accept them, and those that the kernel dropped since the queue was "
+            "full. Waiting all the time: cores are saturated or stuck. Dropped: raise backlog and net.core.somaxconn.",
+            "short",
+            query("sum by (listener) (corelane_listener_accept_queue{@})", "{{listener}} waiting"),
+            query(
+                "sum by (listener) (rate(corelane_listener_accept_drops_total{@}[@]))", "{{listener}} dropped a second"
+            ),
+        )
+    )
+
+
+def latency(board):
+    board.with_row(Row("Latency"))
+    quantile = "histogram_quantile({}, sum by (le) (rate(corelane_upstream_connect_seconds_bucket{{@}}[@])))"
+    board.with_panel(
+        graph(
+            "Time to connect to servers",
+            "Quantiles over all upstreams, of connects that worked. A rise of all of them: the network or a saturated "
+            "core here; of the 99th only: one server, which Upstreams shows.",
+            "s",
+            query(quantile.format("0.5"), "median"),
+            query(quantile.format("0.95"), "95th"),
+            query(quantile.format("0.99"), "99th"),
+        )
+    )
+    board.with_panel(
+        heat(
+            "Duration of connections",
+            "How long the connections lasted that ended then. A new band of short ones beside long ones: clients fail "
+            "and retry; see Ends by cause.",
+            "s",
+            "sum by (le) (increase(corelane_listener_connection_duration_seconds_bucket{@}[@]))",
+        )
+    )
+
+
+def process(board):
+    board.with_row(Row("Process"))
+    board.with_panel(
+        graph(
+            "Descriptors in use",
+            "Open descriptors over the limit. Each connection takes two. Near 1: raise LimitNOFILE (or ulimit -n) and "
+            "restart, before accepting has to pause.",
+            "percentunit",
+            query("process_open_fds{@} / process_max_fds{@}", "{{instance}}"),
+            width=8,
+            steps=[("green", None), ("yellow", 0.6), ("red", 0.8)],
+            ceiling=1,
+        )
+    )
+    board.with_panel(
+        graph(
+            "Resident memory",
+            "Memory in RAM. It follows the number of connections, and those whose destination is slow (64 KiB a "
+            "direction at most). Growth without either is a leak: please report it.",
+            "bytes",
+            query("process_resident_memory_bytes{@}", "{{instance}}"),
+            width=8,
+        )
+    )
+    board.with_panel(
+        graph(
+            "CPU",
+            "CPU of the whole process in cores, the kernel's io_uring workers included. Much more than the sum of the "
+            "cores' utilization: see I/O workers on the dashboard Cores.",
+            "none",
+            query("rate(process_cpu_seconds_total{@}[@])", "{{instance}}"),
+            width=8,
+        )
+    )
+    board.with_panel(
+        grid(
+            "Instances",
+            "What runs where. Versions that differ: finish the roll-out. Reload 0: the last configuration was refused; "
+            "`corelane check FILE` says why. A recent start that you did not order: look at the log.",
+            ["instance", "version", "revision", "scheduler", "mode", "pinned"],
+            [
+                ("build", None, "sum by (instance, version, revision) (corelane_build_info{@})", None),
+                ("runtime", None, "sum by (instance, scheduler, mode, pinned) (corelane_runtime_info{@})", None),
+                (
+                    "reload",
+                    "bool_yes_no",
+                    "sum by (instance) (corelane_config_last_reload_success{@})",
+                    [("red", None), ("green", 1)],
+                ),
+                (
+                    "configured",
+                    "dateTimeFromNow",
+                    "sum by (instance) (corelane_config_last_reload_timestamp_seconds{@}) * 1000",
+                    None,
+                ),
+                ("started", "dateTimeFromNow", "sum by (instance) (process_start_time_seconds{@}) * 1000", None),
+            ],
+            height=7,
+        )
+    )

@@ -1,0 +1,180 @@
+"""Do the servers behind the proxy answer, and how soon?"""
+
+from common import NONE_WANTED, figure, graph, grid, heat, new, query, timeline, up_and_down, variable
+from grafana_foundation_sdk.builders.dashboard import Row
+
+OF = 'upstream=~"$upstream"'
+SERVER = "{{upstream}} {{server}}"
+FAILURES = f"corelane_upstream_connect_failures_total{{@, {OF}}}"
+CONNECTS = f"corelane_upstream_connect_seconds_count{{@, {OF}}}"
+BUCKETS = f"corelane_upstream_connect_seconds_bucket{{@, {OF}}}"
+
+
+def build():
+    board = new(
+        "corelane-upstreams", "corelane / Upstreams", "Do the servers behind the proxy answer, and how soon?"
+    )
+    variable(
+        board, "upstream", 'label_values(corelane_upstream_up{job=~"$job", instance=~"$instance"}, upstream)'
+    )
+    for part in (now, servers, connects, failures):
+        part(board)
+    return board
+
+
+def now(board):
+    board.with_row(Row("Now"))
+    board.with_panel(
+        figure(
+            "Servers down",
+            "Servers whose last connect failed, as seen by each instance. Which ones: the timeline below. All of an "
+            "upstream: its clients are turned away.",
+            "short",
+            f"count(corelane_upstream_up{{@, {OF}}}) - sum(corelane_upstream_up{{@, {OF}}})",
+            width=6,
+            steps=NONE_WANTED,
+        )
+    )
+    board.with_panel(
+        figure(
+            "Connections to servers",
+            "Open connections, connects under way included. It should be as many as clients have; more means connects "
+            "that hang: see Time to connect.",
+            "short",
+            f"sum(corelane_upstream_connections{{@, {OF}}})",
+            width=6,
+        )
+    )
+    board.with_panel(
+        figure(
+            "Failed share of connects",
+            "Failed connects over all attempts. Clients notice only when every server of an upstream fails, but each "
+            "failure delays one of them: take the server out or mend it.",
+            "percentunit",
+            f"sum(rate({FAILURES}[@])) / (sum(rate({FAILURES}[@])) + sum(rate({CONNECTS}[@])))",
+            width=6,
+            steps=[("green", None), ("yellow", 0.01), ("red", 0.05)],
+        )
+    )
+    board.with_panel(
+        figure(
+            "Slowest per cent of connects",
+            "The time to connect that one in a hundred exceeds. Above a second SYNs are lost: look at the network, or "
+            "at a server whose accept queue is full.",
+            "s",
+            f"histogram_quantile(0.99, sum by (le) (rate({BUCKETS}[@])))",
+            width=6,
+            steps=[("green", None), ("yellow", 0.1), ("red", 1)],
+        )
+    )
+
+
+def servers(board):
+    board.with_row(Row("Servers"))
+    board.with_panel(
+        up_and_down(
+            timeline(
+                "Up by server",
+                "Whether the last connect to the server worked, on every instance. Flapping: it is overloaded or "
+                "restarts. Down on one instance only: the way from there.",
+                "short",
+                f"min by (upstream, server) (corelane_upstream_up{{@, {OF}}})",
+                SERVER,
+                steps=[("red", None), ("green", 1)],
+            )
+        )
+    )
+    board.with_panel(
+        graph(
+            "Connections by server",
+            "Open connections to each server. Uneven: weights, or round-robin with connections that last very "
+            "differently; balance = \"least-connections\" evens it out.",
+            "short",
+            query(f"sum by (upstream, server) (corelane_upstream_connections{{@, {OF}}})", SERVER),
+        )
+    )
+    board.with_panel(
+        grid(
+            "Servers",
+            "All servers now. Sort by failures to find the one to take out of the configuration.",
+            ["upstream", "server"],
+            [
+                (
+                    "Up",
+                    "percentunit",
+                    f"avg by (upstream, server) (corelane_upstream_up{{@, {OF}}})",
+                    [("red", None), ("yellow", 0.01), ("green", 1)],
+                ),
+                ("Connections", "short", f"sum by (upstream, server) (corelane_upstream_connections{{@, {OF}}})", None),
+                ("Failures", "cps", f"sum by (upstream, server) (rate({FAILURES}[@]))", NONE_WANTED),
+            ],
+            width=12,
+            height=8,
+            sort="Failures",
+        )
+    )
+
+
+def connects(board):
+    board.with_row(Row("Time to connect"))
+    board.with_panel(
+        heat(
+            "Time to connect",
+            "How long connects took that worked. A second band, a second above the first, is a lost SYN: the network "
+            "drops, or a server's accept queue is full.",
+            "s",
+            f"sum by (le) (increase({BUCKETS}[@]))",
+        )
+    )
+    board.with_panel(
+        graph(
+            "Time to connect by upstream",
+            "Median and 99th percentile. If only one upstream rises, it is its servers or the way to them; if all do, it "
+            "is this machine: see Cores.",
+            "s",
+            query(f"histogram_quantile(0.5, sum by (upstream, le) (rate({BUCKETS}[@])))", "{{upstream}} median"),
+            query(f"histogram_quantile(0.99, sum by (upstream, le) (rate({BUCKETS}[@])))", "{{upstream}} 99th"),
+        )
+    )
+    board.with_panel(
+        graph(
+            "Connects by upstream",
+            "Connects a second that worked. Many with few bytes: clients reconnect for each request.",
+            "cps",
+            query(f"sum by (upstream) (rate({CONNECTS}[@]))", "{{upstream}}"),
+        )
+    )
+    board.with_panel(
+        graph(
+            "Retries",
+            "Connects to another server or address after one had failed. Each costs a client up to connect_timeout: "
+            "lower that, or mend the server that fails.",
+            "cps",
+            query(f"sum by (upstream) (rate(corelane_upstream_retries_total{{@, {OF}}}[@]))", "{{upstream}}"),
+            steps=NONE_WANTED,
+        )
+    )
+
+
+def failures(board):
+    board.with_row(Row("Failures"))
+    board.with_panel(
+        graph(
+            "Failures by reason",
+            "refused: its process is down. timeout: its host, or the way to it. reset: it dies while accepting. "
+            "unreachable: routing. resolve: DNS. local: this machine is out of ports, descriptors or memory.",
+            "cps",
+            query(f"sum by (upstream, reason) (rate({FAILURES}[@]))", "{{upstream}} {{reason}}"),
+            stack=True,
+        )
+    )
+    board.with_panel(
+        graph(
+            "Failures by server",
+            "Failed connects of each server. One server: mend it or take it out. All of an upstream at once: what "
+            "they share (switch, DNS, deployment).",
+            "cps",
+            query(f"sum by (upstream, server) (rate({FAILURES}[@]))", SERVER),
+            stack=True,
+        )
+    )

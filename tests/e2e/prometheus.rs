@@ -1,0 +1,271 @@
+//! Dashboards and rules: every query of them, in a real Prometheus that scrapes corelanes under load.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::admin::lint;
+use crate::harness::bytes::MIB;
+use crate::harness::config::route;
+use crate::harness::metrics::Metrics;
+use crate::harness::peer;
+use crate::harness::proxy::Proxy;
+use crate::harness::scheduler::Scheduler;
+use crate::harness::wait;
+use crate::service::prometheus::{Prometheus, folder, promtool};
+
+/// What Grafana puts in the place of its variables when all is chosen; the window suits a scrape a second.
+const VARIABLES: &[(&str, &str)] = &[
+    ("$__rate_interval", "10s"),
+    ("$job", ".+"),
+    ("$instance", ".+"),
+    ("$upstream", ".+"),
+];
+
+/// Between two rounds of each client of the load, which need not be heavy.
+const PAUSE: Duration = Duration::from_millis(10);
+
+#[test]
+fn promtool_accepts_rules_and_configuration() {
+    let rules = ["rules/recording.yaml", "rules/alerts.yaml"];
+    promtool(&[&["check", "rules"], &rules[..]].concat());
+    promtool(&["check", "config", "prometheus.yml"]);
+}
+
+/// For each alert a load that fires it, and one that must not.
+#[test]
+fn rules_pass_their_tests() {
+    let alerts = fs::read_to_string(folder().join("rules/alerts.yaml")).expect("alerts");
+    let mut tests = String::new();
+    for entry in fs::read_dir(folder().join("rules/tests")).expect("tests") {
+        let file = entry.expect("entry").path();
+        tests += &fs::read_to_string(&file).expect("read");
+        promtool(&["test", "rules", file.to_str().expect("UTF-8")]);
+    }
+    for alert in alerts
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("- alert: "))
+    {
+        for what in ["fires", "is quiet"] {
+            let name = format!("- name: {alert} {what} ");
+            assert!(tests.contains(&name), "no test says that {alert} {what}");
+        }
+    }
+}
+
+#[test]
+fn every_query_has_an_answer() {
+    if !Scheduler::Glommio.usable() {
+        return;
+    }
+    let schedulers = [
+        Scheduler::Glommio,
+        Scheduler::WorkStealing,
+        Scheduler::PerCore,
+    ];
+    let (echo, dead) = (peer::echo(), peer::refusing());
+    let routes = routes(&echo.address().to_string(), &dead.to_string());
+    let proxies = schedulers.map(|scheduler| Proxy::start(scheduler, &routes));
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        // The load ends when this does, also by a panic.
+        let _end = wait::End(&over);
+        for proxy in &proxies {
+            scope.spawn(|| ping_pong(proxy, &over));
+            scope.spawn(|| short(proxy, &over));
+            scope.spawn(|| bulk(proxy, &over));
+        }
+        let targets = [0, 1, 2].map(|index| proxies[index].admin());
+        let prometheus = Prometheus::start(&targets);
+        panels(&prometheus);
+        rules(&prometheus);
+        names(&prometheus, &proxies.each_ref().map(Proxy::metrics));
+        proxies
+            .iter()
+            .for_each(|proxy| lint(proxy.metrics().text()));
+    });
+}
+
+/// One server of the first upstream is dead, so that connects fail and are tried again; the second listener has room for
+/// one client, so that others are rejected.
+fn routes(echo: &str, dead: &str) -> String {
+    let any = "127.0.0.1:0";
+    route("main", any, &[dead, echo], "", "")
+        + &route("limited", any, &["builtin:echo"], "max_connections = 1", "")
+        + &route("bulk", any, &[echo], "", "")
+}
+
+fn panels(prometheus: &Prometheus) {
+    let mut queries = Vec::new();
+    for entry in fs::read_dir(folder().join("grafana/dashboards")).expect("dashboards") {
+        let text = fs::read_to_string(entry.expect("entry").path()).expect("read");
+        let board: Value = serde_json::from_str(&text).expect("JSON");
+        queries.extend(board_queries(&board));
+    }
+    assert!(queries.len() > 50, "only {} queries", queries.len());
+    let queries = queries.into_iter().map(|(title, query)| {
+        let fill = |text: String, (name, value): &(&str, &str)| text.replace(name, value);
+        let query = VARIABLES.iter().fold(query, fill);
+        assert!(!query.contains('$'), "{title}: a variable is left: {query}");
+        (title, query)
+    });
+    answered(prometheus, queries.collect());
+}
+
+/// Titles and queries of the panels, those in collapsed rows included.
+fn board_queries(board: &Value) -> Vec<(String, String)> {
+    let mut queries = Vec::new();
+    for panel in board["panels"].as_array().into_iter().flatten() {
+        let title = panel["title"].as_str().expect("a title");
+        for target in panel["targets"].as_array().into_iter().flatten() {
+            let query = target["expr"].as_str().expect("an expression");
+            queries.push((title.to_owned(), query.to_owned()));
+        }
+        queries.extend(board_queries(panel));
+    }
+    queries
+}
+
+fn rules(prometheus: &Prometheus) {
+    let rules = prometheus.rules();
+    let mut queries = Vec::new();
+    for rule in &rules {
+        let text = |key: &str| rule[key].as_str().expect("text").to_owned();
+        let query = match rule["type"].as_str() {
+            Some("recording") => text("name"),
+            // With "bool" a comparison answers 0 or 1, where without it says nothing when it doesn't hold.
+            _ => [" > ", " < ", " == "]
+                .iter()
+                .fold(text("query"), |query, comparison| {
+                    query.replace(comparison, &format!("{comparison}bool "))
+                }),
+        };
+        queries.push((text("name"), query));
+    }
+    assert!(queries.len() > 20, "only {} rules", queries.len());
+    answered(prometheus, queries);
+    wait::until("every rule is in order", || {
+        prometheus.rules().iter().all(|rule| {
+            assert_ne!(rule["health"], "err", "{rule}");
+            rule["health"] == "ok"
+        })
+    });
+    // Those that this load calls for wait for their time to come, and no others of these.
+    let pending = |alert: &str| {
+        let alerts = prometheus.query(&format!("ALERTS{{alertname=\"{alert}\"}}"));
+        alerts.expect("a query").len()
+    };
+    wait::until("a dead server is noticed by each", || {
+        pending("CorelaneServerDown") == 3
+    });
+    wait::until("rejections are noticed on each", || {
+        pending("CorelaneRejecting") == 3
+    });
+    for alert in ["CorelaneDown", "CorelanePoolDown", "CorelaneReloadFailed"] {
+        assert_eq!(pending(alert), 0, "{alert}");
+    }
+}
+
+/// Each of the queries, by title, answers with numbers before long.
+fn answered(prometheus: &Prometheus, mut left: Vec<(String, String)>) {
+    let mut answers = Vec::new();
+    let all = wait::holds_within(wait::DEADLINE, || {
+        answers.clear();
+        left.retain(|(title, query)| match prometheus.query(query) {
+            Err(error) => panic!("{title}: {error}\n{query}"),
+            Ok(series)
+                if !series.is_empty() && series.iter().all(|(_, value)| value.is_finite()) =>
+            {
+                false
+            }
+            Ok(series) => {
+                answers.push(format!("{title}: {query}\n{series:?}"));
+                true
+            }
+        });
+        left.is_empty()
+    });
+    assert!(all, "empty, or no number:\n{}", answers.join("\n\n"));
+}
+
+/// Every metric that a query names is on a page of /metrics.
+fn names(prometheus: &Prometheus, pages: &[Metrics]) {
+    let mut queries = String::new();
+    for entry in fs::read_dir(folder().join("grafana/dashboards")).expect("dashboards") {
+        let text = fs::read_to_string(entry.expect("entry").path()).expect("read");
+        let board: Value = serde_json::from_str(&text).expect("JSON");
+        for (_, query) in board_queries(&board) {
+            queries += &query;
+            queries.push('\n');
+        }
+        for variable in board["templating"]["list"].as_array().expect("variables") {
+            queries += variable["query"].as_str().expect("text");
+            queries.push('\n');
+        }
+    }
+    for rule in prometheus.rules() {
+        queries += rule["query"].as_str().expect("text");
+        queries.push('\n');
+    }
+    let words = queries.split(|c: char| !(c.is_ascii_alphanumeric() || "_:".contains(c)));
+    let metric = |word: &&str| word.starts_with("corelane_") || word.starts_with("process_");
+    let names: BTreeSet<_> = words.filter(metric).collect();
+    assert!(names.len() > 40, "only {names:?}");
+    for name in names {
+        let shown = |page: &Metrics| page.series(name, &[]).next().is_some();
+        assert!(pages.iter().any(shown), "{name} is on no page");
+    }
+}
+
+/// Small messages on connections that stay.
+fn ping_pong(proxy: &Proxy, over: &AtomicBool) {
+    let mut clients: Vec<_> = (0..8).map(|_| proxy.connect("main")).collect();
+    while !over.load(Ordering::Relaxed) {
+        for client in &mut clients {
+            exchange(client);
+        }
+        thread::sleep(PAUSE);
+    }
+}
+
+/// Connections that come and go, and some that are rejected.
+fn short(proxy: &Proxy, over: &AtomicBool) {
+    while !over.load(Ordering::Relaxed) {
+        // One of the two finds room.
+        let mut limited = [proxy.connect("limited"), proxy.connect("limited")];
+        let served = limited
+            .each_mut()
+            .map(|client| try_exchange(client).is_ok());
+        assert!(served != [true; 2], "both are served");
+        exchange(&mut proxy.connect("main"));
+        thread::sleep(PAUSE);
+    }
+}
+
+/// Long transfers.
+fn bulk(proxy: &Proxy, over: &AtomicBool) {
+    let size = 4 * MIB as usize;
+    while !over.load(Ordering::Relaxed) {
+        let client = proxy.connect("bulk");
+        thread::scope(|scope| {
+            scope.spawn(|| (&client).write_all(&vec![1; size]).expect("send"));
+            (&client).read_exact(&mut vec![0; size]).expect("receive");
+        });
+        thread::sleep(PAUSE * 20);
+    }
+}
+
+fn exchange(client: &mut TcpStream) {
+    try_exchange(client).expect("an answer");
+}
+
+fn try_exchange(client: &mut TcpStream) -> io::Result<()> {
+    client.write_all(&[1; 64])?;
+    client.read_exact(&mut [0; 64])
+}
