@@ -103,10 +103,10 @@ mod tests {
         assert!(costs.window(at(0)).is_empty());
         costs.begin(at(0));
         costs.on_run(BUSY, Duration::from_millis(50));
-        costs.on_run(NEW, Duration::from_millis(10));
+        costs.on_run(NEW, Duration::from_millis(25));
         costs.rest(NEW, at(150));
         assert_eq!(costs.window(at(100)), [(BUSY, 0.5)]);
-        assert_eq!(costs.window(at(200)), [(NEW, 0.05), (BUSY, 0.25)]);
+        assert_eq!(costs.window(at(200)), [(NEW, 0.125), (BUSY, 0.25)]);
         costs.on_gone(BUSY);
         costs.begin(at(300));
         assert!(costs.window(at(400)).is_empty());
