@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -21,6 +22,11 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Counts system calls (strace) and user-space instructions (callgrind) for each message.
     Counts(CountsArgs),
+    /// Repeats the experiments of the article on thread-per-core that corelane comes from, its figures beside ours.
+    Article(ArticleArgs),
+    /// Runs one of the echo servers (the harness starts them by itself).
+    #[command(hide = true)]
+    Echo(EchoArgs),
     /// Runs one of the reference relays (the harness starts them by itself).
     #[command(hide = true)]
     Peer(PeerArgs),
@@ -88,9 +94,26 @@ pub(crate) struct CountsArgs {
     pub(crate) workloads: Vec<Workload>,
 }
 
-/// What every comparison needs.
+#[derive(Debug, Args)]
+pub(crate) struct ArticleArgs {
+    #[command(flatten)]
+    pub(crate) machine: MachineArgs,
+
+    /// How often each contestant has its turn.
+    #[arg(long, short, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) rounds: u32,
+
+    /// Seconds measured in one turn of an echo server.
+    #[arg(long, default_value_t = 1.0, value_parser = seconds)]
+    pub(crate) seconds: f64,
+}
+
+/// What every comparison of proxies needs.
 #[derive(Debug, Args)]
 pub(crate) struct CommonArgs {
+    #[command(flatten)]
+    pub(crate) machine: MachineArgs,
+
     /// Systems to compare, by name, or `all`.
     #[arg(
         long,
@@ -100,6 +123,14 @@ pub(crate) struct CommonArgs {
     )]
     pub(crate) systems: Vec<String>,
 
+    /// A corelane binary to use instead of building the workspace's.
+    #[arg(long)]
+    pub(crate) corelane: Option<PathBuf>,
+}
+
+/// Where a measurement takes place, and where its results go.
+#[derive(Debug, Args)]
+pub(crate) struct MachineArgs {
     /// CPU of the proxy.
     #[arg(long, default_value_t = 0)]
     pub(crate) proxy_cpu: usize,
@@ -113,10 +144,6 @@ pub(crate) struct CommonArgs {
     #[arg(long, allow_hyphen_values = true, value_parser = clap::value_parser!(i32).range(-20..=19))]
     pub(crate) nice: Option<i32>,
 
-    /// A corelane binary to use instead of building the workspace's.
-    #[arg(long)]
-    pub(crate) corelane: Option<PathBuf>,
-
     /// A directory (`docs`) whose BENCHMARKS.md gets the results between its markers, and plots and samples beside it.
     #[arg(long)]
     pub(crate) out: Option<PathBuf>,
@@ -125,21 +152,34 @@ pub(crate) struct CommonArgs {
 impl CommonArgs {
     /// The systems named, each once, in the order named.
     pub(crate) fn systems(&self) -> anyhow::Result<Vec<System>> {
-        let mut systems = Vec::new();
-        for name in &self.systems {
-            let named = if name == "all" {
-                System::all()
-            } else {
-                vec![name.parse()?]
-            };
-            for system in named {
-                if !systems.contains(&system) {
-                    systems.push(system);
-                }
+        systems(&self.systems)
+    }
+}
+
+/// The systems of these names, each once.
+fn systems(names: &[String]) -> anyhow::Result<Vec<System>> {
+    let mut systems = Vec::new();
+    for name in names {
+        let named = if name == "all" {
+            System::all()
+        } else {
+            vec![name.parse()?]
+        };
+        for system in named {
+            if !systems.contains(&system) {
+                systems.push(system);
             }
         }
-        Ok(systems)
     }
+    Ok(systems)
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EchoArgs {
+    /// Which server.
+    pub(crate) echo: peers::Echo,
+    /// Where it accepts.
+    pub(crate) listen: SocketAddr,
 }
 
 #[derive(Debug, Args)]

@@ -33,7 +33,7 @@ impl Outputs {
     /// so many `turns`.
     pub(crate) fn open(args: &RunArgs, head: &str, turns: u64) -> anyhow::Result<Self> {
         let mut csv: Vec<PathBuf> = args.csv.iter().cloned().collect();
-        if let Some(dir) = &args.common.out {
+        if let Some(dir) = &args.common.machine.out {
             let dir = dir.join(docs::FILES);
             create_dir_all(&dir).with_context(|| format!("creating {}", dir.display()))?;
             csv.push(dir.join(SAMPLES));
@@ -44,7 +44,12 @@ impl Outputs {
                 .iter()
                 .map(|path| create(path))
                 .collect::<anyhow::Result<_>>()?,
-            document: args.common.out.clone().map(|dir| (dir, head.to_owned())),
+            document: args
+                .common
+                .machine
+                .out
+                .clone()
+                .map(|dir| (dir, head.to_owned())),
             bar: ProgressBar::new(turns).with_style(ProgressStyle::with_template(TEMPLATE)?),
         };
         outputs.csv(Sample::CSV_HEADER)?;

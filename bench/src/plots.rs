@@ -8,7 +8,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use crate::sample::Results;
-use crate::summary::{Spread, summarise};
+use crate::summary::summarise;
 use crate::system::System;
 
 /// Pixels. Names are on the left of the axis, figures on its right.
@@ -56,11 +56,11 @@ pub(crate) fn draw(dir: &Path, results: &Results) -> anyhow::Result<Vec<String>>
     let costs: Vec<Row> = summaries
         .iter()
         .filter_map(|summary| {
-            let Spread { median, low, high } = summary.ratio?;
+            let ratio = summary.ratio?;
             Some(Row {
                 system: summary.system,
-                figures: [low, median, high],
-                label: format!("{median:.2} ({low:.2}–{high:.2})"),
+                figures: [ratio.low, ratio.median, ratio.high],
+                label: ratio.text(2),
             })
         })
         .collect();

@@ -5,13 +5,14 @@ use std::process::Command;
 
 use anyhow::{Context as _, ensure};
 use rustix::process::{Resource, getrlimit, setpriority_process, setrlimit};
-use rustix::thread::{CpuSet, sched_setaffinity};
+use rustix::thread::sched_setaffinity;
 
-use crate::cli::CommonArgs;
+use crate::cli::{CommonArgs, MachineArgs};
+use crate::sys;
 use crate::system::System;
 
 /// Puts this process where and how it stays.
-pub(crate) fn settle(args: &CommonArgs) -> anyhow::Result<()> {
+pub(crate) fn settle(args: &MachineArgs) -> anyhow::Result<()> {
     ensure!(
         args.proxy_cpu != args.load_cpu,
         "proxy and load need a CPU each"
@@ -22,9 +23,8 @@ pub(crate) fn settle(args: &CommonArgs) -> anyhow::Result<()> {
     let mut files = getrlimit(Resource::Nofile);
     files.current = files.maximum;
     setrlimit(Resource::Nofile, files).context("raising the limit on descriptors")?;
-    let mut cpus = CpuSet::new();
-    cpus.set(args.load_cpu);
-    sched_setaffinity(None, &cpus).with_context(|| format!("moving to CPU {}", args.load_cpu))
+    sched_setaffinity(None, &sys::set_of(&[args.load_cpu]))
+        .with_context(|| format!("moving to CPU {}", args.load_cpu))
 }
 
 /// The corelane binary, built where none is given.

@@ -42,8 +42,8 @@ const PROCESSES_MAX: usize = 64;
 /// How a system is started.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Start<'a> {
-    /// The one CPU it has.
-    pub(crate) cpu: usize,
+    /// The CPUs it has.
+    pub(crate) cpus: &'a [usize],
     /// The binary, for a corelane.
     pub(crate) corelane: Option<&'a Path>,
     /// A program that runs it, and that program's arguments, as in `valgrind --tool=callgrind`; or nothing. It is
@@ -80,7 +80,7 @@ impl Proxy {
             .collect::<anyhow::Result<Vec<_>>>()?;
         let launch = system.launch(&Place {
             services: &services,
-            cpu: start.cpu,
+            cpus: start.cpus,
             dir: dir.path(),
             corelane: start.corelane,
         })?;
@@ -94,7 +94,7 @@ impl Proxy {
             .stderr(fs::File::create(&log)?);
         let prefixed = !start.prefix.is_empty();
         let stop = if prefixed { Signal::TERM } else { launch.stop };
-        sys::tie(&mut command, start.cpu, stop);
+        sys::tie(&mut command, start.cpus, stop);
         let child = command
             .spawn()
             .with_context(|| format!("starting {:?}", command.get_program()))?;

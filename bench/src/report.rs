@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use crate::sample::{Latency, Results};
-use crate::summary::{Spread, Summary, summarise};
+use crate::summary::{Summary, summarise};
 use crate::sys::Priority;
 use crate::system::System;
 use crate::targets;
@@ -104,11 +104,11 @@ pub(crate) fn table(results: &Results) -> String {
         } = summary;
         let ratio = summary
             .ratio
-            .map_or_else(String::new, |ratio| spread(ratio, 2));
+            .map_or_else(String::new, |ratio| ratio.text(2));
         let _ = write!(
             text,
             "| {system} | {} | {ratio} | {:.*} |",
-            spread(*cost, digits(cost.median)),
+            cost.text(digits(cost.median)),
             digits(rate.median),
             rate.median
         );
@@ -188,10 +188,6 @@ fn notes(text: &mut String, results: &Results) {
 /// Digits after the point that still say something.
 fn digits(figure: f64) -> usize {
     if figure.abs() < 100.0 { 2 } else { 0 }
-}
-
-fn spread(Spread { median, low, high }: Spread, digits: usize) -> String {
-    format!("{median:.digits$} ({low:.digits$}–{high:.digits$})")
 }
 
 #[cfg(test)]

@@ -22,13 +22,13 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<()> {
     let systems = args.common.systems()?;
     versions::check(&systems)?;
     let corelane = prepare::corelane(&args.common, &systems)?;
-    prepare::settle(&args.common)?;
+    prepare::settle(&args.common.machine)?;
 
     let head = report::head(&versions::describe(&systems));
     let turns = args.workloads.len() as u64 * u64::from(args.rounds) * systems.len() as u64;
     let mut outputs = Outputs::open(args, &head, turns)?;
     let start = Start {
-        cpu: args.common.proxy_cpu,
+        cpus: &[args.common.machine.proxy_cpu],
         corelane: corelane.as_deref(),
         prefix: &[],
     };

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::str::FromStr;
 
 use anyhow::{Context as _, bail};
-use peers::{Relay, Service};
+use peers::{Echo, Relay, Service};
 use rustix::process::Signal;
 
 use crate::venv;
@@ -40,6 +40,8 @@ pub(crate) enum System {
     Envoy,
     Corelane(Scheduler),
     Peer(Relay),
+    /// A server, which needs no upstream: it is measured like a proxy, but is none.
+    Echo(Echo),
 }
 
 /// A line of corelane's configuration.
@@ -63,8 +65,8 @@ pub(crate) struct Launch {
 pub(crate) struct Place<'a> {
     /// What it relays.
     pub(crate) services: &'a [Service],
-    /// The one CPU it has.
-    pub(crate) cpu: usize,
+    /// The CPUs it has.
+    pub(crate) cpus: &'a [usize],
     /// A directory of its own.
     pub(crate) dir: &'a Path,
     /// The binary, for a corelane.
@@ -72,7 +74,7 @@ pub(crate) struct Place<'a> {
 }
 
 impl System {
-    /// Every system there is.
+    /// Every proxy there is.
     pub(crate) fn all() -> Vec<Self> {
         let mut all = vec![
             Self::Haproxy { splice: false },
@@ -92,7 +94,7 @@ impl System {
 
     /// Whether it is one of the proxies that the others are measured by.
     pub(crate) fn is_anchor(self) -> bool {
-        !matches!(self, Self::Corelane(_) | Self::Peer(_))
+        !matches!(self, Self::Corelane(_) | Self::Peer(_) | Self::Echo(_))
     }
 
     /// Writes the configuration and makes the command.
@@ -146,7 +148,7 @@ impl System {
             Self::Corelane(scheduler) => {
                 let path = write(
                     "corelane.toml",
-                    corelane_config(services, place.cpu, scheduler),
+                    corelane_config(services, place.cpus, scheduler),
                 )?;
                 command = Command::new(place.corelane.context("corelane was not built")?);
                 command.arg("run").arg(path);
@@ -158,6 +160,12 @@ impl System {
                 for service in services {
                     command.arg("--service").arg(service.to_string());
                 }
+                stop = Signal::KILL;
+            }
+            Self::Echo(echo) => {
+                command = Command::new(std::env::current_exe()?);
+                command.arg("echo").arg(echo.name());
+                command.args(services.iter().map(|service| service.listen.to_string()));
                 stop = Signal::KILL;
             }
         }
@@ -183,6 +191,7 @@ impl fmt::Display for System {
             Self::Corelane(Scheduler::WorkStealing) => "corelane-tokio",
             Self::Corelane(Scheduler::PerCore) => "corelane-tokio-per-core",
             Self::Peer(relay) => relay.name(),
+            Self::Echo(echo) => echo.name(),
         })
     }
 }
@@ -290,14 +299,16 @@ fn envoy_config(services: &[Service]) -> String {
     )
 }
 
-fn corelane_config(services: &[Service], cpu: usize, scheduler: Scheduler) -> String {
+fn corelane_config(services: &[Service], cpus: &[usize], scheduler: Scheduler) -> String {
+    let cores: Vec<String> = cpus.iter().map(usize::to_string).collect();
+    let cores = cores.join(",");
     let (name, mode) = match scheduler {
         Scheduler::Glommio => ("glommio", ""),
         Scheduler::WorkStealing => ("tokio", "[runtime.tokio]\nmode = \"work-stealing\"\n"),
         Scheduler::PerCore => ("tokio", "[runtime.tokio]\nmode = \"per-core\"\n"),
     };
     let mut text = format!(
-        "[runtime]\nscheduler = \"{name}\"\ncores = \"{cpu}\"\n{mode}\
+        "[runtime]\nscheduler = \"{name}\"\ncores = \"{cores}\"\n{mode}\
          [admin]\nlisten = \"127.0.0.1:0\"\n"
     );
     for (index, Service { listen, upstream }) in services.iter().enumerate() {
@@ -358,7 +369,7 @@ mod tests {
         let texts = [
             haproxy_config(&services, false),
             nginx_config(&services, "16k", dir),
-            corelane_config(&services, 0, Scheduler::Glommio),
+            corelane_config(&services, &[0], Scheduler::Glommio),
         ];
         for text in texts {
             for Service { listen, upstream } in &services {
@@ -386,7 +397,7 @@ mod tests {
         assert!(text.contains("option splice-request\n    option splice-response\n"));
         assert!(!haproxy_config(&services, false).contains("splice"));
         assert!(nginx_config(&services, "64k", dir).contains("proxy_buffer_size 64k;\n"));
-        let text = corelane_config(&services, 3, Scheduler::PerCore);
+        let text = corelane_config(&services, &[3], Scheduler::PerCore);
         assert!(
             text.contains("scheduler = \"tokio\"\ncores = \"3\"\n"),
             "{text}"

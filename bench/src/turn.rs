@@ -59,22 +59,22 @@ impl Turn<'_> {
             timing: self.timing,
             rate: self.rate,
         };
-        let cpu = self.start.cpu;
-        load::run(load, &Dials { proxy, cpu })
+        let cpus = self.start.cpus;
+        load::run(load, &Dials { proxy, cpus })
     }
 }
 
-/// The gauges of a proxy and of its CPU; without a proxy its own stand at zero.
+/// The gauges of a proxy and of its CPUs; without a proxy its own stand at zero.
 struct Dials<'a> {
     proxy: Option<&'a Proxy>,
-    cpu: usize,
+    cpus: &'a [usize],
 }
 
 impl Gauges for Dials<'_> {
     fn clocks(&self) -> anyhow::Result<Clocks> {
         Ok(Clocks {
             proxy: self.proxy.map_or(Ok(Duration::ZERO), Proxy::cpu_time)?,
-            busy: cpu::busy(self.cpu),
+            busy: self.cpus.iter().map(|&cpu| cpu::busy(cpu)).sum(),
         })
     }
 

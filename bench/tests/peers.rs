@@ -1,4 +1,5 @@
-//! The relays relay: bytes come back as they went, and the end of the stream passes through both ways.
+//! The relays relay and the echo servers echo: bytes come back as they went, and the end of the stream passes through
+//! both ways.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 /// Longer than any step takes.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A relay's process with one service; it ends with the test.
+/// The process of a relay with one service, or of an echo server; it ends with the test.
 struct Relay {
     child: Child,
     listen: SocketAddr,
@@ -145,6 +146,27 @@ fn every_relay_relays_and_passes_the_end_on() {
         rude.write_all(&pattern(7, 50_000)).unwrap();
         drop(rude);
         whole_stream(&relay, 9, 1_000_000);
+    }
+}
+
+#[test]
+fn every_echo_server_echoes_and_passes_the_end_on() {
+    for name in peers::Echo::ALL.map(peers::Echo::name) {
+        eprintln!("{name}");
+        let listen = free_address();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bench"));
+        let child = command
+            .args(["echo", name, &listen.to_string()])
+            .spawn()
+            .unwrap();
+        let server = Relay { child, listen };
+        // Several at once, since a server may have several workers at its address.
+        thread::scope(|scope| {
+            for (seed, len) in [0, 1, 64, 5_000, 70_000, 3_000_000].into_iter().enumerate() {
+                let server = &server;
+                scope.spawn(move || whole_stream(server, seed as u64, len));
+            }
+        });
     }
 }
 
