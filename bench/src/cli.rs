@@ -24,6 +24,8 @@ pub(crate) enum Command {
     Counts(CountsArgs),
     /// Repeats the experiments of the article on thread-per-core that corelane comes from, its figures beside ours.
     Article(ArticleArgs),
+    /// One service's latencies beside another's bulk on the same core: what shares and latency of a listener are for.
+    Quotas(QuotasArgs),
     /// Runs one of the echo servers (the harness starts them by itself).
     #[command(hide = true)]
     Echo(EchoArgs),
@@ -108,6 +110,44 @@ pub(crate) struct ArticleArgs {
     pub(crate) seconds: f64,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct QuotasArgs {
+    #[command(flatten)]
+    pub(crate) machine: MachineArgs,
+
+    /// Systems to compare, by name, or `all`.
+    #[arg(
+        long,
+        short,
+        value_delimiter = ',',
+        default_value = "haproxy,haproxy-splice,nginx,corelane-glommio,corelane-tokio,corelane-tokio-per-core"
+    )]
+    pub(crate) systems: Vec<String>,
+
+    /// A corelane binary to use instead of building the workspace's.
+    #[arg(long)]
+    pub(crate) corelane: Option<PathBuf>,
+
+    /// How often each system has its turn.
+    #[arg(long, short, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) rounds: u32,
+
+    /// Seconds measured in one turn.
+    #[arg(long, default_value_t = 2.0, value_parser = seconds)]
+    pub(crate) seconds: f64,
+
+    /// Seconds of load before measuring.
+    #[arg(long, default_value_t = 0.5, value_parser = seconds)]
+    pub(crate) warmup: f64,
+}
+
+impl QuotasArgs {
+    /// The systems named, each once, in the order named.
+    pub(crate) fn systems(&self) -> anyhow::Result<Vec<System>> {
+        systems(&self.systems)
+    }
+}
+
 /// What every comparison of proxies needs.
 #[derive(Debug, Args)]
 pub(crate) struct CommonArgs {
@@ -157,7 +197,7 @@ impl CommonArgs {
 }
 
 /// The systems of these names, each once.
-fn systems(names: &[String]) -> anyhow::Result<Vec<System>> {
+pub(crate) fn systems(names: &[String]) -> anyhow::Result<Vec<System>> {
     let mut systems = Vec::new();
     for name in names {
         let named = if name == "all" {

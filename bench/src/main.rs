@@ -16,6 +16,7 @@ mod outputs;
 mod plots;
 mod prepare;
 mod proxy;
+mod quotas;
 mod report;
 mod rounds;
 mod sample;
@@ -35,6 +36,7 @@ fn main() -> anyhow::Result<()> {
         cli::Command::Run(args) => rounds::run(&args),
         cli::Command::Counts(args) => counts::run(&args),
         cli::Command::Article(args) => article::run(&args),
+        cli::Command::Quotas(args) => quotas::run(&args),
         cli::Command::Echo(args) => Ok(peers::echo(args.echo, args.listen)?),
         cli::Command::Peer(args) => Ok(peers::run(args.relay, &args.services)?),
     }

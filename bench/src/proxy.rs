@@ -17,7 +17,7 @@ use socket2::{Domain, Socket, Type};
 use tempfile::TempDir;
 
 use crate::sys;
-use crate::system::{Place, System};
+use crate::system::{Place, System, Tuning};
 
 /// How long a proxy may take until it accepts.
 const START_MAX: Duration = Duration::from_secs(10);
@@ -49,6 +49,8 @@ pub(crate) struct Start<'a> {
     /// A program that runs it, and that program's arguments, as in `valgrind --tool=callgrind`; or nothing. It is
     /// told to end by SIGTERM, and has written what it writes when the [`Proxy`] is dropped.
     pub(crate) prefix: &'a [&'a str],
+    /// For a corelane.
+    pub(crate) tuning: Tuning<'a>,
 }
 
 /// One system, running between ports of its own and the upstreams.
@@ -83,6 +85,7 @@ impl Proxy {
             cpus: start.cpus,
             dir: dir.path(),
             corelane: start.corelane,
+            tuning: start.tuning,
         })?;
         let mut command = prefixed(start.prefix, launch.command);
         let log = dir.path().join("stderr.log");

@@ -169,19 +169,25 @@ fn notes(text: &mut String, results: &Results) {
         ),
         None => {}
     }
-    match windows().find_map(|window| window.priority) {
-        Some(Priority::RealTime) => text.push_str(
-            "The messages' thread of the load generator has real-time priority over the bulk load's.\n",
-        ),
-        Some(Priority::Nice) => text.push_str(
-            "The messages' thread of the load generator is only nicer to itself than the bulk load's (no privilege \
-             for SCHED_FIFO): latencies are partly its own.\n",
-        ),
-        Some(Priority::Equal) => text.push_str(
+    if let Some(priority) = windows().find_map(|window| window.priority) {
+        text.push_str(self::priority(priority));
+    }
+}
+
+/// What the load generator's own threads have to do with the latencies.
+pub(crate) fn priority(priority: Priority) -> &'static str {
+    match priority {
+        Priority::RealTime => {
+            "The messages' thread of the load generator has real-time priority over the bulk load's.\n"
+        }
+        Priority::Nice => {
+            "The messages' thread of the load generator is only nicer to itself than the bulk load's (no privilege for \
+             SCHED_FIFO): latencies are partly its own.\n"
+        }
+        Priority::Equal => {
             "The messages' thread of the load generator shares its CPU evenly with the bulk load (no privilege for \
-             SCHED_FIFO): latencies are mostly its own.\n",
-        ),
-        None => {}
+             SCHED_FIFO): latencies are mostly its own.\n"
+        }
     }
 }
 

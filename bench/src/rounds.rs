@@ -7,7 +7,7 @@ use crate::load::Timing;
 use crate::outputs::Outputs;
 use crate::proxy::Start;
 use crate::sample::{Results, Sample, Window};
-use crate::system::System;
+use crate::system::{System, Tuning};
 use crate::turn::Turn;
 use crate::workload::Workload;
 use crate::{memory, prepare, report, versions};
@@ -21,7 +21,7 @@ const RATE_PART: f64 = 0.5;
 pub(crate) fn run(args: &RunArgs) -> anyhow::Result<()> {
     let systems = args.common.systems()?;
     versions::check(&systems)?;
-    let corelane = prepare::corelane(&args.common, &systems)?;
+    let corelane = prepare::corelane(args.common.corelane.as_deref(), &systems)?;
     prepare::settle(&args.common.machine)?;
 
     let head = report::head(&versions::describe(&systems));
@@ -31,6 +31,7 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<()> {
         cpus: &[args.common.machine.proxy_cpu],
         corelane: corelane.as_deref(),
         prefix: &[],
+        tuning: Tuning::default(),
     };
     let mut all = Vec::new();
     for &workload in &args.workloads {

@@ -7,6 +7,7 @@ use std::process::Command;
 use super::echo::{self, WORKLOAD};
 use crate::counts::{Tool, count};
 use crate::proxy::Start;
+use crate::system::Tuning;
 
 /// What the article counts, by perf's names.
 const EVENTS: &str = "L1-dcache-loads,L1-dcache-load-misses,cache-references,cache-misses";
@@ -17,6 +18,7 @@ pub(super) fn table(cpu: usize) -> String {
         cpus: &[cpu],
         corelane: None,
         prefix: &[],
+        tuning: Tuning::default(),
     };
     let mut text = format!(
         "### Memory references and cache misses\n\nThe CPU's own counters: {}. In their place, what callgrind counts \

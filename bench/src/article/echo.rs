@@ -10,7 +10,7 @@ use crate::load::Timing;
 use crate::proxy::Start;
 use crate::sample::Sample;
 use crate::summary::{Spread, ratios};
-use crate::system::System;
+use crate::system::{System, Tuning};
 use crate::turn::Turn;
 use crate::workload::Workload;
 
@@ -57,6 +57,7 @@ fn table(cpus: &[usize], rounds: u32, timing: Timing) -> anyhow::Result<String> 
             cpus,
             corelane: None,
             prefix: &[],
+            tuning: Tuning::default(),
         },
         rate: None,
     };

@@ -15,7 +15,7 @@ pub(crate) use self::tool::Tool;
 use crate::cli::CountsArgs;
 use crate::load::{self, Load, Timing};
 use crate::proxy::{Proxy, Start, free_port};
-use crate::system::System;
+use crate::system::{System, Tuning};
 use crate::workload::Workload;
 use crate::{docs, prepare, report, versions};
 
@@ -38,7 +38,7 @@ pub(crate) fn run(args: &CountsArgs) -> anyhow::Result<()> {
         );
     }
     versions::check(&systems)?;
-    let corelane = prepare::corelane(&args.common, &systems)?;
+    let corelane = prepare::corelane(args.common.corelane.as_deref(), &systems)?;
     prepare::settle(&args.common.machine)?;
     let mut failures = Failures::new();
     for tool in TOOLS {
@@ -58,6 +58,7 @@ pub(crate) fn run(args: &CountsArgs) -> anyhow::Result<()> {
             cpus: &[args.common.machine.proxy_cpu],
             corelane: corelane.as_deref(),
             prefix: &[],
+            tuning: Tuning::default(),
         };
         let table = table(workload, &systems, start, &mut failures);
         println!("{table}");
