@@ -26,6 +26,8 @@ pub(crate) enum Command {
     Article(ArticleArgs),
     /// One service's latencies beside another's bulk on the same core: what shares and latency of a listener are for.
     Quotas(QuotasArgs),
+    /// Heavy flows that all land on one core, under each of corelane's schedulers, and whether the cores even it out.
+    Skew(SkewArgs),
     /// Runs one of the echo servers (the harness starts them by itself).
     #[command(hide = true)]
     Echo(EchoArgs),
@@ -146,6 +148,48 @@ impl QuotasArgs {
     pub(crate) fn systems(&self) -> anyhow::Result<Vec<System>> {
         systems(&self.systems)
     }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SkewArgs {
+    #[command(flatten)]
+    pub(crate) machine: MachineArgs,
+
+    /// A corelane binary to use instead of building the workspace's.
+    #[arg(long)]
+    pub(crate) corelane: Option<PathBuf>,
+
+    /// How often each scheduler has its turn.
+    #[arg(long, short, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) rounds: u32,
+
+    /// Seconds measured in one turn.
+    #[arg(long, default_value_t = 6.0, value_parser = seconds)]
+    pub(crate) seconds: f64,
+
+    /// Seconds of load before measuring: the time that there is to even the load out.
+    #[arg(long, default_value_t = 3.0, value_parser = seconds)]
+    pub(crate) warmup: f64,
+
+    /// Workers of corelane.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(2..=64))]
+    pub(crate) workers: u32,
+
+    /// Per cent of a CPU that a worker may use.
+    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(10..=100))]
+    pub(crate) cap: u32,
+
+    /// MB a second that each heavy flow has to send: together more than a worker can pass, and less than all can.
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) heavy: u32,
+
+    /// `[runtime.glommio] placement`, where it isn't to be the default.
+    #[arg(long)]
+    pub(crate) placement: Option<String>,
+
+    /// Lines of `[runtime.glommio.rebalance]` beside `enabled`, as in `interval = "500ms"`.
+    #[arg(long)]
+    pub(crate) rebalance: Vec<String>,
 }
 
 /// What every comparison of proxies needs.

@@ -20,6 +20,7 @@ mod quotas;
 mod report;
 mod rounds;
 mod sample;
+mod skew;
 mod summary;
 mod sys;
 mod system;
@@ -37,6 +38,7 @@ fn main() -> anyhow::Result<()> {
         cli::Command::Counts(args) => counts::run(&args),
         cli::Command::Article(args) => article::run(&args),
         cli::Command::Quotas(args) => quotas::run(&args),
+        cli::Command::Skew(args) => skew::run(&args),
         cli::Command::Echo(args) => Ok(peers::echo(args.echo, args.listen)?),
         cli::Command::Peer(args) => Ok(peers::run(args.relay, &args.services)?),
     }

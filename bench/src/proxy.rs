@@ -190,7 +190,8 @@ impl Proxy {
         }
     }
 
-    fn pid(&self) -> Pid {
+    /// The process that was started.
+    pub(crate) fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
     }
 }
