@@ -22,7 +22,7 @@ const MESSAGES: usize = 50;
 /// Flows of the bulk service.
 const BULK: usize = 8;
 /// Lines of corelane's listeners, in the order of a mix's services: bulk, messages. HAProxy and nginx have no such
-/// thing; under Tokio it is without effect.
+/// thing.
 const LISTENERS: [&str; 2] = ["shares = 100\n", "shares = 1000\nlatency = \"200us\"\n"];
 
 /// One system in one round.
@@ -99,7 +99,7 @@ fn table(systems: &[System], rounds: u32, turns: &[Turns]) -> String {
          bulk) on the same core; corelane has 10 shares for A to 1 for B, and `latency = \"200us\"` for A. Latencies \
          in µs; medians (quartiles) of {rounds} interleaved rounds.\n\n\
          | system | A alone: p50 | p99 | A beside B: p50 | p99 | p99 beside to alone | B: GB/s | CPU s a GB | proxy on \
-         its CPU |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|\n"
+         its CPU | others on it |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n"
     );
     for &system in systems {
         let spread = |figure: &dyn Fn(&Turns) -> f64| {
@@ -123,9 +123,17 @@ fn table(systems: &[System], rounds: u32, turns: &[Turns]) -> String {
             let figure = figure.map_or("–".to_owned(), |figure| figure.text(digits));
             let _ = write!(text, " {figure} |");
         }
-        let busy = spread(&|turns| turns.beside.busy() * 100.0);
-        let busy = busy.map_or("–".to_owned(), |busy| format!("{:.0} %", busy.median));
-        let _ = writeln!(text, " {busy} |");
+        let parts = [
+            spread(&|turns| turns.beside.busy()),
+            spread(&|turns| turns.beside.window.foreign_part()),
+        ];
+        for part in parts {
+            let part = part.map_or("–".to_owned(), |part| {
+                format!("{:.0} %", part.median * 100.0)
+            });
+            let _ = write!(text, " {part} |");
+        }
+        text.push('\n');
     }
     text
 }

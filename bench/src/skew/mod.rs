@@ -301,8 +301,8 @@ fn table(args: &SkewArgs, contestants: &[Contestant], turns: &[Turn]) -> String 
          is on no worker, so that both loads are the same. A worker that has used up its quota waits for the rest of \
          the {} ms, and so do its messages. λ is max/mean − 1 of the workers' CPU time: 0 is even, {} is all on one. \
          Medians (quartiles) of {} rounds, after {} s of load; the first λ is that of the first second.\n\n\
-         | scheduler | load | heavy GB/s | light p50 µs | p99 µs | λ first | λ | moved |\n\
-         |---|---|--:|--:|--:|--:|--:|--:|\n",
+         | scheduler | load | heavy GB/s | light p50 µs | p99 µs | λ first | λ | moved | others on the \
+         CPU, % |\n|---|---|--:|--:|--:|--:|--:|--:|--:|\n",
         PERIOD_US * cap / 100,
         args.machine.proxy_cpu,
         args.machine.load_cpu,
@@ -342,6 +342,7 @@ fn table(args: &SkewArgs, contestants: &[Contestant], turns: &[Turn]) -> String 
                     2,
                 ),
                 (spread(&|turn| turn.migrations), 0),
+                (spread(&|turn| turn.window.foreign_part() * 100.0), 0),
             ];
             let _ = write!(text, "| {contestant} | {name} |");
             for (figure, digits) in columns {

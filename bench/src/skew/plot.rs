@@ -16,6 +16,8 @@ const RIGHT: i32 = 250;
 const TOP: i32 = 66;
 const HEIGHT: i32 = 220;
 const BOTTOM: i32 = 40;
+/// Seconds that are named, at most.
+const TICKS_MAX: usize = 12;
 /// Between the lines of the key.
 const KEY_STEP: i32 = 22;
 
@@ -54,7 +56,8 @@ pub(super) fn draw(
             let style = text(TEXT_SIZE, &MUTED, HPos::Right);
             area.draw_text(&label, &style, (LEFT - 8, tick))?;
         }
-        for second in 0..=seconds as u32 {
+        let step = (seconds as usize).div_ceil(TICKS_MAX).max(1);
+        for second in (0..=seconds as u32).step_by(step) {
             let style = text(TEXT_SIZE, &MUTED, HPos::Center);
             let place = (x(f64::from(second)), TOP + HEIGHT + 16);
             area.draw_text(&second.to_string(), &style, place)?;
