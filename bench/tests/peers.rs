@@ -4,11 +4,14 @@
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// Longer than any step takes.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Ports of the relays.
+const PORTS: std::ops::Range<u16> = 12_000..20_000;
 
 /// The process of a relay with one service, or of an echo server; it ends with the test.
 struct Relay {
@@ -53,10 +56,19 @@ fn peer(name: &str, services: &[(SocketAddr, SocketAddr)]) -> Command {
     command
 }
 
-/// An address that nothing listens on.
+/// An address that nothing listens on. Its port is below those of outgoing connections, one of which could take it
+/// before the relay does.
 fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    listener.local_addr().unwrap()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let free = PORTS.into_iter().find_map(|_| {
+        let step = NEXT
+            .fetch_add(1, Ordering::Relaxed)
+            .wrapping_add(std::process::id() as u16);
+        let port = PORTS.start + step % (PORTS.end - PORTS.start);
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok()?;
+        listener.local_addr().ok()
+    });
+    free.unwrap()
 }
 
 /// A connection to where a relay listens, or soon will.
