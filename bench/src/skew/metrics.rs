@@ -10,6 +10,8 @@ use anyhow::Context as _;
 
 /// Between two looks.
 pub(super) const EVERY: Duration = Duration::from_millis(250);
+/// Between two looks at whether there are metrics.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// How long an answer may take.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
 
@@ -31,6 +33,18 @@ fn scrape(admin: SocketAddr) -> anyhow::Result<String> {
         .read_to_string(&mut text)
         .context("reading the metrics")?;
     Ok(text)
+}
+
+/// Waits until there are metrics: a proxy may accept before its admin server does.
+pub(super) fn await_start(admin: SocketAddr) -> anyhow::Result<()> {
+    let deadline = Instant::now() + ANSWER_MAX;
+    loop {
+        match scrape(admin) {
+            Ok(_) => return Ok(()),
+            Err(error) if Instant::now() > deadline => return Err(error),
+            Err(_) => sleep(LOOK_EVERY),
+        }
+    }
 }
 
 /// Connections that each core took, by now.

@@ -233,6 +233,7 @@ fn turn(
     // Dropped after the proxy, whose threads are in the cgroups.
     let _caps;
     let proxy = Proxy::start(System::Corelane(contestant.scheduler), &addresses, &start)?;
+    metrics::await_start(admin)?;
     thread::sleep(SETTLE);
     let opened = open(args, &proxy.listens, admin, contestant.scheduler, shape)?;
     _caps = Caps::put(place, proxy.pid(), workers, args.cap)?;
@@ -319,7 +320,8 @@ fn table(args: &SkewArgs, contestants: &[Contestant], turns: &[Turn]) -> String 
                 let own = turns
                     .iter()
                     .filter(|turn| turn.contestant == index && turn.shape == shape);
-                Spread::of(own.map(figure))
+                // Where there was no look within the time, there is no λ.
+                Spread::of(own.map(figure).filter(|figure| figure.is_finite()))
             };
             let quantile = |index: usize| {
                 spread(&|turn| {
