@@ -54,7 +54,8 @@ pub(super) fn table(cpu: usize) -> String {
         text.push('\n');
     }
     text + "\nThe article measured 54 % fewer memory accesses and 37 % fewer L1 misses a message under Monoio than \
-            under Tokio with 24 workers, kernel included. The simulation has one worker and no kernel: it shows what \
+            under \
+            Tokio on 24 cores, by perf on the cores of one kind; it doesn't say whether the kernel's are among them. The simulation has one worker and no kernel: it shows what \
             the runtimes' own structures touch, and nothing of what moves between cores.\n"
         + &reasons
 }
@@ -69,7 +70,7 @@ fn counters() -> String {
         Ok(output) => {
             let said = String::from_utf8_lossy(&output.stderr).into_owned();
             if said.contains("<not supported>") {
-                "not available here: perf says `<not supported>`, as a virtual machine without a PMU does".to_owned()
+                "not available here: perf says `<not supported>`".to_owned()
             } else if output.status.success() {
                 "available here, and not read by this program".to_owned()
             } else {

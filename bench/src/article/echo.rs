@@ -41,7 +41,7 @@ pub(super) fn tables(cpus: [usize; 2], rounds: u32, measured: Duration) -> anyho
         "### Echo servers\n\n100 connections, 64 bytes, the load generator on a CPU of its own; {rounds} interleaved \
          rounds.\n\n#### One worker, on one CPU\n\n{one}\n\
          #### A worker on each of two CPUs, of which the load generator has one as well\n\n{both}\n\
-         The article's 5.7 is of 24 workers that steal from one another, wake one another and share one driver. With \
+         The article's 5.7 is of a machine of 24 cores, whose workers steal from one another, wake one another and share one driver. With \
          one worker there is nobody to steal from or to wake, so that the first table shows what the runtimes cost \
          by themselves; with two there is one thief. The load generator, which is one thread here, bounds the \
          throughput of what is cheap; the CPU a round trip is not bounded by it. The article's servers copy each \

@@ -23,7 +23,7 @@ pub(crate) fn run(args: &ArticleArgs) -> anyhow::Result<()> {
     let cpus = [machine.proxy_cpu, machine.load_cpu];
     let mut text = report::head(&versions::describe(&echo::systems()));
     text.push_str(
-        "- the article: \"Thread-per-Core Async\", Intel Core i9-14900K (24 cores, 32 threads), Rust 1.93.0\n",
+        "- the article's machine: Intel Core i9-14900K (24 cores, 32 threads), Rust 1.93.0\n",
     );
     println!("{text}");
     let mut add = |part: String| {

@@ -84,7 +84,8 @@ pub(super) fn table(cpus: [usize; 2], rounds: u32) -> anyhow::Result<String> {
     let _ = writeln!(
         text,
         "\nThe gain is bounded by how unevenly chance deals: of these tasks the thread with the most work has {:.2} \
-         times the mean of 2 threads, and would have {:.2} times that of {ARTICLE_CORES}, the article's. What \
+         times the mean of 2 threads, and would have {:.2} times that of {ARTICLE_CORES}, which are the cores of the article's \
+         machine; how many threads it ran it doesn't say. What \
          others do on one of the CPUs is unevenness as well, which stealing makes good. A task is never moved while it \
          runs, so that stealing has no part in its own time: where the p99 differ, something else was on the CPU.",
         median(here),
