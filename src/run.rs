@@ -9,7 +9,7 @@ use proxy_core::listen::BindAddress;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::proxy::Proxy;
-use crate::signals::Ending;
+use crate::signals::{Ending, Rotation};
 use crate::{admin, drain, proxy};
 
 /// How long workers may take to end their connections at the last.
@@ -31,11 +31,15 @@ pub(crate) fn run(file: &Path) -> anyhow::Result<()> {
         .build()
         .context("the main thread's runtime can't be made")?;
     // Caught before anything listens: a signal must never find the default action.
-    let mut ending = {
+    let (mut ending, rotation) = {
         let _context = runtime.enter();
-        Ending::catch().context("signals can't be caught")?
+        let caught = Ending::catch().and_then(|ending| Ok((ending, Rotation::catch()?)));
+        caught.context("signals can't be caught")?
     };
     let proxy = proxy::start(&config)?;
+    if let Some(log) = proxy.observed.access_log.clone() {
+        drop(runtime.spawn(rotation.each(move || log.reopen())));
+    }
     let admin = admin::start(config.admin.listen, proxy.observed.clone()).with_context(|| {
         format!(
             "[admin] can't listen on {}; change `listen`, or stop who has the address",
@@ -53,6 +57,9 @@ pub(crate) fn run(file: &Path) -> anyhow::Result<()> {
     }
     // What is left is reset.
     proxy.running.stop(STOP_PATIENCE);
+    if let Some(log) = proxy.access_log {
+        log.finish();
+    }
     Ok(())
 }
 
