@@ -9,10 +9,12 @@ use crate::metrics::ConnectFailure;
 pub(crate) struct Attempts {
     made: u16,
     last_failure: Option<ConnectFailure>,
-    /// From 1; zero before the first attempt.
+    worked: bool,
+    /// It counts if an attempt was made.
     last_server: u32,
     wait: Micros,
-    connect: Option<Micros>,
+    /// It counts if one worked.
+    connect: Micros,
 }
 
 /// Up to an hour and eleven minutes, in microseconds; more is as much.
@@ -26,7 +28,7 @@ impl Attempts {
             self.wait = Micros::between(accepted_at, now);
         }
         self.made = self.made.saturating_add(1);
-        self.last_server = server as u32 + 1;
+        self.last_server = server as u32;
     }
 
     /// It failed.
@@ -36,7 +38,8 @@ impl Attempts {
 
     /// It worked.
     pub(crate) fn on_connected(&mut self, accepted_at: Instant, now: Instant) {
-        self.connect = Some(Micros::between(accepted_at + self.wait.get(), now));
+        self.connect = Micros::between(accepted_at + self.wait.get(), now);
+        self.worked = true;
     }
 
     pub(crate) fn last_failure(&self) -> Option<ConnectFailure> {
@@ -45,9 +48,7 @@ impl Attempts {
 
     /// The server of the last attempt.
     pub(crate) fn last_server(&self) -> Option<usize> {
-        self.last_server
-            .checked_sub(1)
-            .map(|server| server as usize)
+        (self.made > 0).then_some(self.last_server as usize)
     }
 
     /// From the accept to the first attempt; none if there was none.
@@ -57,7 +58,7 @@ impl Attempts {
 
     /// From the first attempt until one worked; none if none did.
     pub(crate) fn connect(&self) -> Option<Duration> {
-        self.connect.map(Micros::get)
+        self.worked.then(|| self.connect.get())
     }
 
     /// Attempts after the first one.

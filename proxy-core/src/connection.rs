@@ -34,7 +34,7 @@ pub struct Connection<R: Runtime> {
     last_byte_at: Instant,
     stall_check_at: Option<Instant>,
     /// The worker that ran it last.
-    core: usize,
+    core: u32,
     moves: u32,
     permit: Permit,
 }
@@ -54,7 +54,7 @@ struct Relaying<S> {
     client: S,
     server: S,
     /// Which of the upstream's servers it is.
-    index: usize,
+    index: u32,
     attempts: Attempts,
     relay: Relay,
 }
@@ -90,7 +90,7 @@ impl<R: Runtime> Connection<R> {
             timer: runtime.timer(),
             last_byte_at: worker.now,
             stall_check_at: None,
-            core: worker.index,
+            core: worker.index as u32,
             moves: 0,
             permit,
         }
@@ -211,7 +211,7 @@ impl<R: Runtime> Connection<R> {
             self.phase = Phase::Relaying(Relaying {
                 client,
                 server: connected.socket,
-                index: connected.index,
+                index: connected.index as u32,
                 attempts: connected.attempts,
                 relay: Relay::new(self.entry.listener.splice),
             });
@@ -234,9 +234,9 @@ impl<R: Runtime> Connection<R> {
         let cells = worker.cells();
         cells.polls.increment();
         worker.activity.note();
-        if self.core != worker.index {
-            cells.taken_from[self.core].increment();
-            self.core = worker.index;
+        if self.core != worker.index as u32 {
+            cells.taken_from[self.core as usize].increment();
+            self.core = worker.index as u32;
             self.entry.record.on_moved(worker.index);
         }
     }
@@ -346,7 +346,7 @@ impl<R: Runtime> Connection<R> {
         match std::mem::replace(&mut self.phase, Phase::Over) {
             Phase::Connecting { mut connect, .. } => connect.abandon(upstream),
             Phase::Relaying(mut relaying) => {
-                upstream.servers[relaying.index].closed.increment();
+                upstream.servers[relaying.index as usize].closed.increment();
                 relaying.relay.release(&mut worker.buffers);
             }
             Phase::Over => {}

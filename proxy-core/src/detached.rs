@@ -24,13 +24,13 @@ pub(crate) struct Parts<T> {
     pub(crate) client: T,
     pub(crate) server: T,
     /// Which of the upstream's servers it is.
-    pub(crate) index: usize,
+    pub(crate) index: u32,
     pub(crate) attempts: Attempts,
     pub(crate) relay: Relay,
     pub(crate) last_byte_at: Instant,
     pub(crate) stall_check_at: Option<Instant>,
     /// The worker that ran it last.
-    pub(crate) core: usize,
+    pub(crate) core: u32,
     /// How often it was attached to another worker.
     pub(crate) moves: u32,
     pub(crate) permit: Permit,
@@ -71,8 +71,8 @@ impl<T: Transport> Parts<T> {
         termination: Termination,
         now: Instant,
     ) {
-        if self.core != worker {
-            cells.taken_from[self.core].increment();
+        if self.core as usize != worker {
+            cells.taken_from[self.core as usize].increment();
         }
         for transport in [&self.client, &self.server] {
             transport.reset_on_close();
@@ -81,7 +81,7 @@ impl<T: Transport> Parts<T> {
             .end(worker, cause, termination, self.attempts, now);
         cells.ended.increment();
         let upstream = self.entry.listener.upstream.cells.of(worker);
-        upstream.servers[self.index].closed.increment();
+        upstream.servers[self.index as usize].closed.increment();
     }
 }
 

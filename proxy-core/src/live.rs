@@ -18,6 +18,9 @@ pub const LOOK_MAX: usize = 128;
 /// Ids that a shard takes at a time, so that workers share nothing for most connections.
 const IDS_AT_A_TIME: u64 = 1024;
 
+/// No connection's slot. An option would take four bytes more of each connection.
+const NO_SLOT: u32 = u32::MAX;
+
 /// Where the next shard that has no ids left finds some.
 static IDS: AtomicU64 = AtomicU64::new(1);
 
@@ -42,8 +45,8 @@ pub(crate) struct Entry {
     pub(crate) listener: Arc<Listener>,
     pub(crate) record: Arc<Record>,
     shard: u32,
-    /// None once it has left.
-    slot: Option<u32>,
+    /// [`NO_SLOT`] once it has left.
+    slot: u32,
 }
 
 impl Live {
@@ -107,7 +110,7 @@ impl Entry {
             listener,
             record,
             shard: worker as u32,
-            slot: Some(slot),
+            slot,
         }
     }
 
@@ -117,7 +120,7 @@ impl Entry {
             listener: self.listener.clone(),
             record: self.record.clone(),
             shard: self.shard,
-            slot: self.slot.take(),
+            slot: std::mem::replace(&mut self.slot, NO_SLOT),
         }
     }
 
@@ -158,7 +161,8 @@ impl Entry {
 
     /// The connection is not shown any more.
     pub(crate) fn leave(&mut self) {
-        if let Some(slot) = self.slot.take() {
+        let slot = std::mem::replace(&mut self.slot, NO_SLOT);
+        if slot != NO_SLOT {
             let mut shard = lock(self.listener.live.0.of(self.shard as usize));
             shard.slots[slot as usize] = None;
             shard.free.push(slot);
