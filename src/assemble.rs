@@ -90,7 +90,7 @@ fn make_listener(
     ends: Option<Arc<Ends>>,
 ) -> Listener {
     let mut listener = Listener::new(configured.name.clone(), upstream, workers);
-    listener.shares = configured.shares.get();
+    listener.share.set_shares(configured.shares.get());
     listener.latency = configured.latency;
     listener.idle_timeout = configured.idle_timeout;
     listener.splice = configured.splice;

@@ -12,6 +12,7 @@ mod drain;
 mod echo;
 mod observed;
 mod proxy;
+mod reload;
 mod resolver;
 mod run;
 mod scheduler;

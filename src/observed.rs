@@ -11,6 +11,7 @@ use proxy_core::{Activity, Listener, Upstream};
 
 use crate::access_log;
 use crate::backlog::Backlogs;
+use crate::reload::Reloads;
 use crate::scheduler::Choice;
 
 /// The running proxy, as counters and names: nothing in it can stop or slow a worker.
@@ -26,8 +27,8 @@ pub(crate) struct Observed {
     pub(crate) listeners: Vec<Arc<Listener>>,
     pub(crate) upstreams: Vec<Arc<Upstream>>,
     pub(crate) own: SchedulersOwn,
-    /// When the configuration was last read with success.
-    pub(crate) configured_at: SystemTime,
+    /// How reading the configuration went, the last time.
+    pub(crate) reloads: Reloads,
     /// What waits to be accepted, by listener.
     pub(crate) backlogs: Backlogs,
     /// None: there is no access log.
@@ -64,11 +65,16 @@ impl Observed {
             listeners,
             upstreams,
             own,
-            configured_at,
+            reloads: Reloads::new(configured_at),
             backlogs: Backlogs::default(),
             access_log: None,
             draining: AtomicBool::new(false),
         }
+    }
+
+    /// Whether the scheduler weighs listeners by shares itself.
+    pub(crate) fn has_task_queues(&self) -> bool {
+        matches!(self.own, SchedulersOwn::Glommio(_))
     }
 
     /// Time that a worker was busy, by its scheduler's own account.

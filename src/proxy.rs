@@ -5,17 +5,17 @@ use std::time::SystemTime;
 
 use anyhow::Context;
 use proxy_config::Config;
-use proxy_core::Activity;
 use proxy_core::listen::{self, BindAddress};
 use proxy_core::metrics::{CoreCells, PerWorker};
 use proxy_core::plan::{Listening, Plan, Running};
+use proxy_core::{Activity, Share};
 
 use crate::access_log::AccessLog;
 use crate::assemble::{self, Assembled};
 use crate::backlog::Backlogs;
 use crate::observed::Observed;
 use crate::scheduler::Choice;
-use crate::{cpus, echo, resolver};
+use crate::{cpus, echo, reload, resolver};
 
 /// A proxy that runs.
 pub(crate) struct Proxy {
@@ -87,6 +87,9 @@ pub(crate) fn start(config: &Config) -> anyhow::Result<Proxy> {
     };
     let started = choice.start(plan, &config.runtime)?;
     let threads = started.running.threads().to_vec();
+    if choice != Choice::Glommio {
+        Share::weigh(reload::shares(&listeners));
+    }
     let observed = Observed::new(
         choice,
         threads,

@@ -9,8 +9,8 @@ use proxy_core::listen::BindAddress;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::proxy::Proxy;
-use crate::signals::{Ending, Rotation};
-use crate::{admin, drain, proxy};
+use crate::signals::{Ending, Hangup, Rotation};
+use crate::{admin, drain, proxy, reload};
 
 /// How long workers may take to end their connections at the last.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
@@ -24,16 +24,17 @@ pub(crate) fn run(file: &Path) -> anyhow::Result<()> {
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    let config = loaded.config;
+    let mut config = loaded.config;
     raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("the main thread's runtime can't be made")?;
     // Caught before anything listens: a signal must never find the default action.
-    let (mut ending, rotation) = {
+    let (mut ending, mut hangup, rotation) = {
         let _context = runtime.enter();
-        let caught = Ending::catch().and_then(|ending| Ok((ending, Rotation::catch()?)));
+        let caught =
+            Ending::catch().and_then(|ending| Ok((ending, Hangup::catch()?, Rotation::catch()?)));
         caught.context("signals can't be caught")?
     };
     let proxy = proxy::start(&config)?;
@@ -48,7 +49,12 @@ pub(crate) fn run(file: &Path) -> anyhow::Result<()> {
     })?;
     announce(&proxy, admin.address).context("stdout can't be written")?;
     runtime.block_on(async {
-        ending.next().await;
+        loop {
+            tokio::select! {
+                () = ending.next() => break,
+                () = hangup.next() => reload::reload(file, &mut config, &proxy),
+            }
+        }
         drain::drain(&proxy, config.runtime.drain_timeout, &mut ending).await;
     });
     for path in unix_sockets(&proxy) {

@@ -1,4 +1,4 @@
-//! Signals: those that end the process, and the one of log rotation.
+//! Signals: those that end the process, have it read its configuration again, or tell of a rotated log.
 
 use std::io;
 use std::task::Poll;
@@ -47,5 +47,21 @@ impl Ending {
             }
         })
         .await;
+    }
+}
+
+/// SIGHUP.
+pub(crate) struct Hangup(Signal);
+
+impl Hangup {
+    /// Catches it from now on.
+    pub(crate) fn catch() -> io::Result<Self> {
+        signal(SignalKind::hangup()).map(Self)
+    }
+
+    /// Waits for the next one. Several at once may be one.
+    pub(crate) async fn next(&mut self) {
+        // None would mean that no more can come, and the runtime is still there.
+        let _ = self.0.recv().await;
     }
 }

@@ -78,6 +78,12 @@ fn every_file_is_tested_above() {
     names.sort();
     assert_eq!(
         names,
-        ["access-log.toml", "echo.toml", "postgres.toml", "redis.toml", "web.toml"]
+        [
+            "access-log.toml",
+            "echo.toml",
+            "postgres.toml",
+            "redis.toml",
+            "web.toml"
+        ]
     );
 }

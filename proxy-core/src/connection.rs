@@ -245,7 +245,7 @@ impl<R: Runtime> Connection<R> {
         let Phase::Relaying(relaying) = &mut self.phase else {
             return Turn::Waiting;
         };
-        let progress = relaying.poll(cx, worker);
+        let progress = relaying.poll(cx, worker, self.entry.listener.share.turn_bytes());
         if progress.up + progress.down > 0 {
             let cells = self.entry.listener.cells.of(worker.index);
             cells.bytes_in.add(progress.up);
@@ -356,9 +356,10 @@ impl<R: Runtime> Connection<R> {
 }
 
 impl<S: Socket> Relaying<S> {
-    fn poll(&mut self, cx: &mut Context<'_>, worker: &mut Worker) -> Progress {
+    fn poll(&mut self, cx: &mut Context<'_>, worker: &mut Worker, budget: usize) -> Progress {
+        let buffers = &mut worker.buffers;
         self.relay
-            .poll(cx, &mut worker.buffers, &self.client, &self.server)
+            .poll(cx, buffers, &self.client, &self.server, budget)
     }
 }
 

@@ -9,6 +9,7 @@ use crate::ends::Ends;
 use crate::live::Live;
 use crate::metrics::{Cause, ListenerCells, PerWorker, Rejection};
 use crate::origin::Origin;
+use crate::share::Share;
 use crate::upstream::Upstream;
 use crate::worker::Worker;
 
@@ -19,8 +20,8 @@ pub struct Listener {
     pub name: String,
     /// Where its connections go.
     pub upstream: Arc<Upstream>,
-    /// CPU shares of its connections against other listeners' on the same core, 1 to 1000.
-    pub shares: u16,
+    /// Its connections' part of the CPU against other listeners'.
+    pub share: Share,
     /// How soon its connections want to run; none: throughput is what matters.
     pub latency: Option<Duration>,
     /// How long both sides may be silent; none: for ever.
@@ -42,7 +43,7 @@ impl Listener {
         Self {
             name,
             upstream,
-            shares: 1000,
+            share: Share::default(),
             latency: None,
             idle_timeout: None,
             splice: true,
