@@ -1,5 +1,6 @@
 //! corelane: an L4 TCP proxy whose scheduler is a line of its configuration.
 
+mod access_log;
 mod admin;
 mod assemble;
 mod backlog;

@@ -9,6 +9,7 @@ use proxy_core::metrics::{CoreCells, PerWorker};
 use proxy_core::plan::WorkerThread;
 use proxy_core::{Activity, Listener, Upstream};
 
+use crate::access_log;
 use crate::backlog::Backlogs;
 use crate::reload::Reloads;
 use crate::scheduler::Choice;
@@ -30,6 +31,8 @@ pub(crate) struct Observed {
     pub(crate) reloads: Reloads,
     /// What waits to be accepted, by listener.
     pub(crate) backlogs: Backlogs,
+    /// None: there is no access log.
+    pub(crate) access_log: Option<Arc<access_log::Shared>>,
     draining: AtomicBool,
 }
 
@@ -64,6 +67,7 @@ impl Observed {
             own,
             reloads: Reloads::new(configured_at),
             backlogs: Backlogs::default(),
+            access_log: None,
             draining: AtomicBool::new(false),
         }
     }
@@ -83,6 +87,11 @@ impl Observed {
     /// With the listening sockets to look at.
     pub(crate) fn with_backlogs(self, backlogs: Backlogs) -> Self {
         Self { backlogs, ..self }
+    }
+
+    /// With the access log to count.
+    pub(crate) fn with_access_log(self, access_log: Option<Arc<access_log::Shared>>) -> Self {
+        Self { access_log, ..self }
     }
 
     /// New connections are refused from now on, as soon as the workers have closed their listening sockets.

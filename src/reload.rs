@@ -82,6 +82,9 @@ fn restarts(new: &Config, running: &Config) -> Vec<String> {
     if new.admin != running.admin {
         changed.push("[admin]".to_owned());
     }
+    if new.access_log != running.access_log {
+        changed.push("[access_log]".to_owned());
+    }
     if new.upstreams != running.upstreams {
         changed.push("[upstreams]".to_owned());
     }
@@ -155,6 +158,10 @@ mod tests {
         assert_eq!(
             sections(&format!("[runtime]\ncores = 1\n{listeners}")),
             ["[runtime]"]
+        );
+        assert_eq!(
+            sections(&format!("[access_log]\npath = \"stdout\"\n{listeners}")),
+            ["[access_log]"]
         );
         let more = format!("{listeners}[listeners.b]\nbind = \"127.0.0.1:0\"\nupstream = \"u\"");
         assert_eq!(sections(&more), ["[listeners]"]);

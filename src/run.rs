@@ -9,7 +9,7 @@ use proxy_core::listen::BindAddress;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::proxy::Proxy;
-use crate::signals::{Ending, Hangup};
+use crate::signals::{Ending, Hangup, Rotation};
 use crate::{admin, drain, proxy, reload};
 
 /// How long workers may take to end their connections at the last.
@@ -31,12 +31,16 @@ pub(crate) fn run(file: &Path) -> anyhow::Result<()> {
         .build()
         .context("the main thread's runtime can't be made")?;
     // Caught before anything listens: a signal must never find the default action.
-    let (mut ending, mut hangup) = {
+    let (mut ending, mut hangup, rotation) = {
         let _context = runtime.enter();
-        let caught = Ending::catch().and_then(|ending| Ok((ending, Hangup::catch()?)));
+        let caught =
+            Ending::catch().and_then(|ending| Ok((ending, Hangup::catch()?, Rotation::catch()?)));
         caught.context("signals can't be caught")?
     };
     let proxy = proxy::start(&config)?;
+    if let Some(log) = proxy.observed.access_log.clone() {
+        drop(runtime.spawn(rotation.each(move || log.reopen())));
+    }
     let admin = admin::start(config.admin.listen, proxy.observed.clone()).with_context(|| {
         format!(
             "[admin] can't listen on {}; change `listen`, or stop who has the address",
@@ -59,6 +63,9 @@ pub(crate) fn run(file: &Path) -> anyhow::Result<()> {
     }
     // What is left is reset.
     proxy.running.stop(STOP_PATIENCE);
+    if let Some(log) = proxy.access_log {
+        log.finish();
+    }
     Ok(())
 }
 

@@ -96,6 +96,11 @@ impl Flow {
         self.state.is_ended()
     }
 
+    /// Whether the source's end was read.
+    pub(crate) const fn source_has_ended(&self) -> bool {
+        self.state.source_has_ended()
+    }
+
     /// The other direction moved bytes.
     pub(crate) const fn on_turned(&mut self) {
         self.bulk.on_turned();

@@ -4,6 +4,7 @@ use std::io;
 use std::task::Context;
 
 use crate::buffer::Buffers;
+use crate::end::Stage;
 use crate::flow::{End, Flow, OnEnd, Turn};
 use crate::runtime::Socket;
 use crate::transport::Transport;
@@ -97,6 +98,20 @@ impl Relay {
     /// Whether bytes are held for a side that is slow, or stuck.
     pub(crate) fn holds_bytes(&self) -> bool {
         self.up.held() > 0 || self.down.held() > 0
+    }
+
+    /// Whether it is the server alone that bytes are held for.
+    pub(crate) fn waits_for_server(&self) -> bool {
+        self.up.held() > 0 && self.down.held() == 0
+    }
+
+    /// What it is at.
+    pub(crate) fn stage(&self) -> Stage {
+        if self.down.source_has_ended() {
+            Stage::Last
+        } else {
+            Stage::Data
+        }
     }
 
     /// Whether a side is not being read, so that its reset would go unnoticed: because the other side holds it up,
