@@ -8,6 +8,9 @@ use crate::load::Loads;
 use crate::ready::TaskKey;
 use crate::rebalance::{Judge, Rebalance, Verdict, choose, rest_intervals};
 
+/// Passes of a lane that an interval has at least.
+const PASSES_MIN: u32 = 4;
+
 /// What a core is to give away.
 #[derive(Debug)]
 pub(crate) struct Gift {
@@ -26,8 +29,10 @@ pub(crate) struct Balancer {
 }
 
 impl Balancer {
-    /// A balancer of the core `own`, which looks for the first time after an interval.
-    pub(crate) fn new(settings: Rebalance, own: usize, loads: Loads) -> Self {
+    /// A balancer of the core `own`, which looks for the first time after an interval. A core says how busy it was when
+    /// a pass of at most `pass` is over, so that an interval is several of them at least.
+    pub(crate) fn new(mut settings: Rebalance, own: usize, loads: Loads, pass: Duration) -> Self {
+        settings.interval = settings.interval.max(pass * PASSES_MIN);
         Self {
             judge: RefCell::new(Judge::new(own, settings.threshold)),
             next: Cell::new(loads.looked_at() + settings.interval),

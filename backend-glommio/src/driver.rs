@@ -16,7 +16,7 @@ use proxy_core::Worker;
 use proxy_core::runtime::Interest;
 
 use crate::balancer::{Balancer, Gift};
-use crate::mailbox::{Message, Order};
+use crate::mailbox::{MAIL_MAX, Message, Order};
 use crate::neighbours::Neighbours;
 use crate::placement::Placer;
 use crate::poller::{Event, Poller, Token};
@@ -40,8 +40,11 @@ pub(crate) struct Driver<P> {
     pub(crate) neighbours: RefCell<Neighbours>,
     pub(crate) placer: RefCell<Placer>,
     pub(crate) balancer: Balancer,
-    /// What the lanes are to do when they run next, by lane.
+    /// What the lanes are to do when they run next, by lane, and how much that is.
     orders: RefCell<Vec<Vec<Order>>>,
+    ordered: Cell<usize>,
+    /// There is mail, which waits until the lanes have done what they are to do.
+    mail_waits: Cell<bool>,
     /// Lanes that have not ended.
     lanes: Cell<usize>,
     /// The driver's own task, and whether it is scheduled.
@@ -88,6 +91,8 @@ impl<P: Poller> Driver<P> {
             placer: RefCell::new(parts.placer),
             balancer: parts.balancer,
             orders: RefCell::default(),
+            ordered: Cell::new(0),
+            mail_waits: Cell::new(false),
             lanes: Cell::new(0),
             waker: RefCell::default(),
             scheduled: Cell::new(true),
@@ -119,7 +124,9 @@ impl<P: Poller> Driver<P> {
 
     /// Takes what a lane is to do.
     pub(crate) fn take_orders(&self, lane: u32) -> Vec<Order> {
-        std::mem::take(&mut self.orders.borrow_mut()[lane as usize])
+        let orders = std::mem::take(&mut self.orders.borrow_mut()[lane as usize]);
+        self.ordered.set(self.ordered.get() - orders.len());
+        orders
     }
 
     /// A lane has ended.
@@ -216,7 +223,7 @@ impl<P: Poller> Driver<P> {
         while let Some(task) = self.timers.borrow_mut().pop(after) {
             self.ready.borrow_mut().push(task);
         }
-        if mail {
+        if mail || self.mail_waits.get() {
             self.read_mail();
         }
         Ok(())
@@ -237,6 +244,15 @@ impl<P: Poller> Driver<P> {
     }
 
     fn read_mail(&self) {
+        if self.phase.get() == Phase::Stopping {
+            // A lane may have ended. Who stops the cores looks through what is left.
+            return;
+        }
+        let waits = self.ordered.get() >= MAIL_MAX;
+        self.mail_waits.set(waits);
+        if waits {
+            return;
+        }
         let messages = self.neighbours.borrow().mailbox().take();
         for message in messages {
             match message {
@@ -266,6 +282,7 @@ impl<P: Poller> Driver<P> {
 
     fn order(&self, lane: u32, order: Order) {
         self.orders.borrow_mut()[lane as usize].push(order);
+        self.ordered.set(self.ordered.get() + 1);
         self.ready.borrow_mut().schedule(lane);
     }
 

@@ -167,9 +167,12 @@ impl Glommio {
             let (sender, started) = mpsc::channel();
             let thread = thread::Builder::new()
                 .name(format!("{WORKER_THREAD_PREFIX}{index}"))
-                .spawn(move || match readiness {
-                    Readiness::IoUring => seat.run::<Uring>(&sender),
-                    Readiness::Epoll => seat.run::<Epoll>(&sender),
+                .spawn(move || {
+                    let _closed = Closing(seat.mailboxes.clone(), index);
+                    match readiness {
+                        Readiness::IoUring => seat.run::<Uring>(&sender),
+                        Readiness::Epoll => seat.run::<Epoll>(&sender),
+                    }
                 })
                 .map_err(io)?;
             running.workers.push(thread);
@@ -245,6 +248,15 @@ impl Running for Glommio {
     }
 }
 
+/// Closes a core's mailbox when its thread ends, however it does: nobody sends connections there any more.
+struct Closing(Arc<[Mailbox]>, usize);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.0[self.1].close();
+    }
+}
+
 /// io_uring where the kernel has the flags that we need.
 fn best_readiness() -> Readiness {
     match Uring::new(2) {
@@ -301,9 +313,9 @@ impl Seat {
         let loads = || Loads::new(self.cores.clone(), now);
         let placement = self.options.placement;
         let placer = Placer::new(placement, self.index, self.placing, loads());
-        let balancer = Balancer::new(self.options.rebalance, self.index, loads());
         let listeners = self.lanes.iter().map(|(listener, _)| listener);
         let quantum = quantum(listeners, self.options.preempt_timer);
+        let balancer = Balancer::new(self.options.rebalance, self.index, loads(), quantum);
         let mut handles = Vec::with_capacity(self.lanes.len());
         for (listener, _) in &self.lanes {
             handles.push(task_queue(listener.clone()));

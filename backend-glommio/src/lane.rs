@@ -155,7 +155,10 @@ impl<P: Poller> Lane<P> {
         self.core.0.current.set(key);
         let begun_at = self.core.0.balancer.is_measuring().then(driver::now);
         let spent = self.run_task(cx, worker, key);
-        if let Some(begun_at) = begun_at {
+        // What ended has left no cost, and an acceptor can't be given away.
+        if let Some(begun_at) = begun_at
+            && matches!(self.tasks[index as usize], Task::Connection(_))
+        {
             let spent = driver::now().saturating_duration_since(begun_at);
             self.core.0.balancer.on_run(key, spent);
         }

@@ -1,7 +1,7 @@
 //! Messages to a core, from other threads and from other cores.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use proxy_core::metrics::CoreCells;
@@ -63,33 +63,45 @@ impl Order {
 /// A core's messages, and the descriptor that wakes it.
 #[derive(Debug)]
 pub(crate) struct Mailbox {
-    messages: Mutex<Vec<Message>>,
+    post: Mutex<Post>,
     wake: OwnedFd,
+}
+
+#[derive(Debug, Default)]
+struct Post {
+    messages: Vec<Message>,
+    /// Nobody will read it any more.
+    closed: bool,
 }
 
 impl Mailbox {
     pub(crate) fn new() -> std::io::Result<Self> {
         Ok(Self {
-            messages: Mutex::default(),
+            post: Mutex::default(),
             wake: rustix::event::eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?,
         })
     }
 
     /// Leaves a message, and wakes the core if it sleeps.
     pub(crate) fn send(&self, message: Message) {
-        self.lock().push(message);
+        self.lock().messages.push(message);
         self.wake();
     }
 
     /// Moves `messages` in, as far as there is room for [`MAIL_MAX`], with one wake for all of them. What is left in
-    /// it had no room.
+    /// it had no room: nothing has any once the core has ended.
     pub(crate) fn post(&self, messages: &mut Vec<Message>) {
-        let mut waiting = self.lock();
-        let room = MAIL_MAX.saturating_sub(waiting.len());
+        let mut post = self.lock();
+        let room = if post.closed {
+            0
+        } else {
+            MAIL_MAX.saturating_sub(post.messages.len())
+        };
         // One that has mail was woken for it, and will find this too.
-        let wakes = waiting.is_empty() && room > 0;
-        waiting.extend(messages.drain(..room.min(messages.len())));
-        drop(waiting);
+        let wakes = post.messages.is_empty() && room > 0;
+        post.messages
+            .extend(messages.drain(..room.min(messages.len())));
+        drop(post);
         if wakes {
             self.wake();
         }
@@ -99,7 +111,12 @@ impl Mailbox {
     pub(crate) fn take(&self) -> Vec<Message> {
         // The wake first: one that comes in between is then seen again, with nothing behind it.
         let _ = rustix::io::read(&self.wake, &mut [0; 8]);
-        std::mem::take(&mut *self.lock())
+        std::mem::take(&mut self.lock().messages)
+    }
+
+    /// The core has ended.
+    pub(crate) fn close(&self) {
+        self.lock().closed = true;
     }
 
     fn wake(&self) {
@@ -107,8 +124,8 @@ impl Mailbox {
         let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Message>> {
-        self.messages.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Post> {
+        self.post.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -134,5 +151,9 @@ mod tests {
         assert_eq!(mailbox.take().len(), MAIL_MAX + 1);
         mailbox.post(&mut messages);
         assert!(messages.is_empty());
+        mailbox.close();
+        messages.push(shed(0));
+        mailbox.post(&mut messages);
+        assert_eq!(messages.len(), 1);
     }
 }

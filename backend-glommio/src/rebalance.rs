@@ -164,15 +164,20 @@ pub(crate) fn choose<K: Copy>(mut costs: Vec<(K, f64)>, gap: f64, max_moves: usi
             sum += cost;
         }
     }
+    // What max_moves cuts short is a beginning, however little it is.
+    let cut_short = chosen.len() == max_moves;
     // One that is too much may still be better than all that are not.
     let over = costs.iter().rev().find(|&&(_, cost)| cost > goal);
     if let Some(&(key, cost)) = over
         && gain(cost) > gain(sum)
     {
-        (chosen, sum) = (vec![key], cost);
+        return if gain(cost) >= GAIN_MIN * gap {
+            vec![key]
+        } else {
+            Vec::new()
+        };
     }
-    // What max_moves cuts short is a beginning.
-    if chosen.len() < max_moves && gain(sum) < GAIN_MIN * gap {
+    if !cut_short && gain(sum) < GAIN_MIN * gap {
         chosen.clear();
     }
     chosen
@@ -212,6 +217,7 @@ mod tests {
     #[test]
     fn a_lone_elephant_stays() {
         assert!(choose(vec![(0, 1.0)], 1.0, 16).is_empty());
+        assert!(choose(vec![(0, 0.95)], 0.97, 1).is_empty());
         assert!(choose(vec![(0, 0.95), (1, 0.05)], 1.0, 16).is_empty());
         assert!(choose(vec![(0, 0.5)], 0.5, 16).is_empty());
     }

@@ -128,6 +128,7 @@ fn report(completion: &cqueue::Entry, on_event: &mut dyn FnMut(Event)) {
     // An error says nothing of readiness: the owner finds out what is the matter by trying. (A removal ends the
     // request with an error too; then the token is stale, and nobody is asked.)
     let failed = completion.result() < 0;
+    let cancelled = completion.result() == -Errno::CANCELED.raw_os_error();
     let flags = PollFlags::from_bits_retain(completion.result().max(0) as u16);
     let gone = PollFlags::ERR | PollFlags::HUP;
     let closed = PollFlags::RDHUP | gone;
@@ -136,6 +137,6 @@ fn report(completion: &cqueue::Entry, on_event: &mut dyn FnMut(Event)) {
         readable: failed || flags.intersects(PollFlags::IN | closed),
         writable: failed || flags.intersects(PollFlags::OUT | gone),
         closed: failed || flags.intersects(closed),
-        ended: !failed && !cqueue::more(completion.flags()),
+        ended: !cancelled && !cqueue::more(completion.flags()),
     });
 }

@@ -152,8 +152,9 @@ impl Flow {
             match done {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(end)) => {
-                    self.state.on_abort();
+                    // Before the state forgets what is held: a pipe with bytes in it must not go to another connection.
                     self.release(buffers);
+                    self.state.on_abort();
                     return Err(end);
                 }
                 Poll::Pending => return Ok(Turn::Waiting),

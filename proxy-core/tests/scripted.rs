@@ -93,6 +93,29 @@ fn dropped_connection_resets_both_sides() {
     });
 }
 
+/// What a connection leaves in a pipe when its destination fails does not come out in another one's stream.
+#[test]
+fn bytes_of_a_cut_connection_are_nobodys() {
+    run::<Scripted>(|| {
+        let stage = Scripted::start(Setup {
+            workers: 1,
+            ..Setup::default()
+        });
+        let (client, server) = stage.pair();
+        pump(&stage, &mut [Flow::new(&client, &server, 1, 1_000_000)]);
+        push_until_stuck(&stage, &mut Flow::new(&client, &server, 2, 1_000_000));
+        server.reset();
+        wait_within(&stage, STALL_CHECK_INTERVAL, "a reset", || {
+            client.is_reset().then_some(())
+        });
+        drop(client);
+        let (client, server) = stage.pair();
+        pump(&stage, &mut [Flow::new(&client, &server, 3, 2_000_000)]);
+        drop((client, server));
+        settle(&stage);
+    });
+}
+
 /// A connection that its new worker can't watch is cut, and counted as one that ended.
 #[test]
 fn connection_that_cannot_be_taken_over_is_cut() {

@@ -133,6 +133,8 @@ impl Transport for ScriptedTransport {
     }
 
     fn splice_in(&self, pipe: &Pipe, count: usize) -> io::Result<Attempt<usize>> {
+        let stale = pipe.peek(&mut [0; 1]);
+        assert!(stale.is_err(), "the pipe has somebody's bytes in it");
         let mut bytes = vec![0; count.min(SPLICE_BYTES_MAX)];
         let attempt = self.receive(&mut bytes)?;
         let (Attempt::Done(received) | Attempt::Drained(received)) = attempt else {
