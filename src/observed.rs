@@ -29,6 +29,8 @@ pub(crate) struct Observed {
     pub(crate) configured_at: SystemTime,
     /// What waits to be accepted, by listener.
     pub(crate) backlogs: Backlogs,
+    /// Whether Glommio moves live connections off hot cores.
+    pub(crate) rebalances: bool,
     draining: AtomicBool,
 }
 
@@ -63,6 +65,7 @@ impl Observed {
             own,
             configured_at,
             backlogs: Backlogs::default(),
+            rebalances: false,
             draining: AtomicBool::new(false),
         }
     }
@@ -77,6 +80,11 @@ impl Observed {
     /// With the listening sockets to look at.
     pub(crate) fn with_backlogs(self, backlogs: Backlogs) -> Self {
         Self { backlogs, ..self }
+    }
+
+    /// Under a Glommio that moves connections, or doesn't.
+    pub(crate) fn with_rebalancing(self, rebalances: bool) -> Self {
+        Self { rebalances, ..self }
     }
 
     /// New connections are refused from now on, as soon as the workers have closed their listening sockets.

@@ -85,9 +85,13 @@ pub(crate) fn start(config: &Config) -> anyhow::Result<Proxy> {
         started.own,
         now(),
     );
+    let rebalances = choice == Choice::Glommio && config.runtime.glommio.rebalance.enabled;
+    let observed = observed
+        .with_backlogs(backlogs)
+        .with_rebalancing(rebalances);
     Ok(Proxy {
         running: started.running,
-        observed: Arc::new(observed.with_backlogs(backlogs)),
+        observed: Arc::new(observed),
         addresses,
     })
 }

@@ -4,6 +4,7 @@
 //! and `/proc` on the thread `corelane-admin`; the thread `corelane-sampler` looks at the CPU clocks once a second
 //! for what needs two looks: utilization and imbalance.
 
+mod advice;
 mod cores;
 mod exposition;
 mod family;
