@@ -12,6 +12,7 @@ mod admin;
 mod back_pressure;
 mod bad_start;
 mod balance;
+mod compare;
 mod cpu;
 mod drain;
 mod duplex;
