@@ -34,6 +34,9 @@ const UNEVEN_MIN: f64 = 0.3;
 /// The longest time between two messages of a flow.
 const INTERVAL_MAX: Duration = Duration::from_secs(60);
 
+/// Exchanges a second of all light flows, at least: fewer have no percentiles.
+const LIGHT_RATE_MIN: f64 = 20.0;
+
 /// Connections that live longer than this are taken to stay.
 const LIFETIME_MAX_SECONDS: f64 = 600.0;
 
@@ -131,7 +134,7 @@ fn derive(before: &Page, after: &Page, seconds: f64) -> anyhow::Result<Recorded>
     // Little's law: how long a connection lives.
     let lifetime = (opened > 0.0).then(|| connections / opened);
     let lifetime = lifetime.filter(|&lifetime| lifetime <= LIFETIME_MAX_SECONDS);
-    let light = flows(
+    let mut light = flows(
         light_count as usize,
         light_bytes / light_runs,
         light_bytes,
@@ -143,6 +146,13 @@ fn derive(before: &Page, after: &Page, seconds: f64) -> anyhow::Result<Recorded>
         light.bytes,
         flow_bytes(&light) / 2.0 / light.bytes as f64
     ));
+    let least = Duration::from_secs_f64(light.count as f64 / LIGHT_RATE_MIN);
+    if light.interval > Some(least) {
+        notes.push(format!(
+            "that is too little to measure latencies by: they exchange {LIGHT_RATE_MIN:.0} messages/s in all"
+        ));
+        light.interval = Some(least);
+    }
     if let Some(messages) = light.messages {
         notes.push(format!("a connection lasts {messages} exchanges"));
     }
@@ -326,6 +336,14 @@ mod tests {
             "{:?}",
             found.notes
         );
+    }
+
+    #[test]
+    fn what_hardly_sends_is_made_to_send_more() {
+        let found = recorded([(5.0, 500.0); 2], 0.0, 0.0, 0.0);
+        assert_eq!((found.light.count, found.light.bytes), (12, 100));
+        assert_eq!(found.light.interval, Some(Duration::from_millis(600)));
+        assert!(found.notes[2].contains("too little"), "{:?}", found.notes);
     }
 
     #[test]

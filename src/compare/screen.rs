@@ -20,7 +20,7 @@ pub(super) fn heading(comparison: &Comparison) {
         ..
     } = comparison;
     let file = shown(&comparison.file);
-    eprintln!("{file}: {workers} workers on a machine of {cpus} CPUs");
+    eprintln!("{file}: {workers} worker(s) on a machine of {cpus} CPUs");
     for note in &comparison.notes {
         eprintln!("  {note}");
     }
@@ -65,7 +65,7 @@ pub(super) fn progress(number: usize, rounds: usize, kind: Kind, round: &Round) 
 pub(super) fn summary(comparison: &Comparison, found: &Found) {
     let verdict = &found.verdict;
     let heavy = comparison.workload.heavy.count > 0;
-    let cost = if heavy { "CPU a MB" } else { "CPU a request" };
+    let cost = cost_name(comparison);
     println!(
         "{:<29} {:>10} {:>9} {:>8} {:>8} {:>14} {:>6} {:>9}",
         "scheduler (* configured)", "requests/s", "MB/s", "p50 ms", "p99 ms", cost, "λ", "stranded"
@@ -186,9 +186,10 @@ fn caveats(comparison: &Comparison, found: &Found) -> Vec<String> {
     ];
     if workers + 2 * threads > cpus {
         caveats.push(format!(
-            "The {cpus} CPUs are shared by {workers} workers, {threads} thread(s) of clients and as many of the echo \
+            "The {cpus} CPUs are shared by {workers} worker(s), {threads} thread(s) of clients and as many of the echo \
              server: clients take CPU from the workers that they load, so requests/s and latencies are worse than with \
-             clients elsewhere, and partly theirs. CPU a request is the workers' own, and the figure to trust."
+             clients elsewhere, and partly theirs. {} is the workers' own, and the figure to trust.",
+            cost_name(comparison)
         ));
     }
     if comparison.is_paced() {
@@ -217,6 +218,15 @@ fn caveats(comparison: &Comparison, found: &Found) -> Vec<String> {
         ));
     }
     caveats
+}
+
+/// The column of CPU.
+fn cost_name(comparison: &Comparison) -> &'static str {
+    if comparison.workload.heavy.count > 0 {
+        "CPU a MB"
+    } else {
+        "CPU a request"
+    }
 }
 
 fn describe(flows: &Flows, what: &str) -> String {
