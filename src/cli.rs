@@ -50,7 +50,7 @@ pub(crate) enum Command {
 pub(crate) struct Compare {
     /// The configuration, in TOML. Its addresses and servers are not used.
     file: PathBuf,
-    /// Take the load for a model that a live proxy at the configuration's [admin] listen has now.
+    /// Take the load for a model that a live proxy at the configuration's `listen` of `[admin]` has now.
     #[arg(long, conflicts_with_all = ["connections", "bytes", "heavy"])]
     record: bool,
     /// Connections that send a message and wait for its answer.
