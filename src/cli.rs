@@ -2,9 +2,12 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use tracing::level_filters::LevelFilter;
+
+use crate::compare::{self, BYTES_MAX, CONNECTIONS_MAX, HEAVY_MAX};
 
 /// An L4 TCP proxy whose scheduler is a line of its configuration.
 #[derive(Debug, Parser)]
@@ -29,6 +32,8 @@ pub(crate) enum Command {
         /// The configuration, in TOML.
         file: PathBuf,
     },
+    /// Run one load under each scheduler on this machine, and tell which one to choose.
+    Compare(Compare),
     /// Show the same skewed load under each scheduler in turn; nothing needs to be installed.
     Demo {
         /// How long each scheduler runs.
@@ -38,6 +43,53 @@ pub(crate) enum Command {
         #[arg(long, default_value = "127.0.0.1:0")]
         listen: SocketAddr,
     },
+}
+
+/// A load, and how long it runs.
+#[derive(Debug, Args)]
+pub(crate) struct Compare {
+    /// The configuration, in TOML. Its addresses and servers are not used.
+    file: PathBuf,
+    /// Take the load for a model that a live proxy at the configuration's `listen` of `[admin]` has now.
+    #[arg(long, conflicts_with_all = ["connections", "bytes", "heavy"])]
+    record: bool,
+    /// Connections that send a message and wait for its answer.
+    #[arg(long, default_value_t = 64, value_parser = within(1, CONNECTIONS_MAX))]
+    connections: u64,
+    /// Bytes of their messages.
+    #[arg(long, default_value_t = 64, value_parser = within(1, BYTES_MAX))]
+    bytes: u64,
+    /// Connections of bulk beside them, all of which begin on one core; the others then send each 5 ms.
+    #[arg(long, default_value_t = 0, value_parser = within(0, HEAVY_MAX))]
+    heavy: u64,
+    /// How long each scheduler is measured in each round.
+    #[arg(long, default_value_t = 3, value_parser = within(1, 60))]
+    seconds: u64,
+    /// How often each scheduler has its turn.
+    #[arg(long, default_value_t = 3, value_parser = within(3, 9))]
+    rounds: u64,
+    /// Print the result as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl From<Compare> for compare::Options {
+    fn from(compare: Compare) -> Self {
+        Self {
+            file: compare.file,
+            record: compare.record,
+            connections: compare.connections as usize,
+            bytes: compare.bytes as usize,
+            heavy: compare.heavy as usize,
+            each: Duration::from_secs(compare.seconds),
+            rounds: compare.rounds as usize,
+            json: compare.json,
+        }
+    }
+}
+
+fn within(min: u64, max: usize) -> clap::builder::RangedU64ValueParser {
+    clap::value_parser!(u64).range(min..=max as u64)
 }
 
 pub(crate) fn parse() -> Cli {

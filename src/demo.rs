@@ -4,20 +4,18 @@
 //! light ones spread over all. Where each core accepts for itself, connections are opened until the first core
 //! has its heavy ones; under work stealing there is no such core, which is the point.
 
-mod load;
 mod screen;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context;
 use proxy_core::listen::BindAddress;
 
 use crate::admin::Imbalance;
-use crate::demo::load::{Load, Report};
+use crate::load::{Flows, Load, Mark, Reading, Report, Workload, pause};
 use crate::observed::Observed;
-use crate::{admin, proxy, sys};
+use crate::{admin, proxy};
 
 /// How often the screen is drawn.
 const TICK: Duration = Duration::from_millis(500);
@@ -34,6 +32,24 @@ const SCHEDULERS: [(&str, &str); 3] = [
         "scheduler = \"tokio\"\n[runtime.tokio]\nmode = \"per-core\"",
     ),
 ];
+
+/// A few heavy flows, all on the first core where there is such a thing, and many light ones.
+const LOAD: Workload = Workload {
+    light: Flows {
+        count: 32,
+        bytes: 64,
+        interval: Some(Duration::from_millis(2)),
+        messages: None,
+    },
+    heavy: Flows {
+        count: 4,
+        bytes: 256 * 1024,
+        interval: None,
+        messages: None,
+    },
+    heavy_on_one_core: true,
+    threads: 1,
+};
 
 /// What came of one scheduler.
 struct Outcome {
@@ -80,9 +96,12 @@ fn show(
         unreachable!("the demo's configuration has a TCP listener");
     };
     screen::heading(name, *address, server.address, proxy.observed.threads.len());
-    let load = Load::start(*address, proxy.observed.clone())?;
-    let imbalance = watch(&proxy.observed, &load, each);
-    let report = load.stop();
+    let load = Load::start(&[*address], &proxy.observed, &LOAD)
+        .context("the demo's clients can't connect")?;
+    let begin = load.mark();
+    let imbalance = watch(&proxy.observed, &load, &begin, each);
+    let report = load.report(&begin);
+    drop(load);
     drop(server);
     proxy.running.stop(STOP_PATIENCE);
     Ok(Outcome {
@@ -93,58 +112,19 @@ fn show(
 }
 
 /// Draws the cores until `each` has passed. Returns the imbalance over all of it.
-fn watch(observed: &Arc<Observed>, load: &Load, each: Duration) -> Imbalance {
+fn watch(observed: &Observed, load: &Load, mark: &Mark, each: Duration) -> Imbalance {
     let begin = Reading::take(observed);
     let mut last = begin.clone();
     while last.at - begin.at < each {
         pause(TICK.min(each - (last.at - begin.at)));
         let reading = Reading::take(observed);
         let utilization = reading.since(&last);
-        screen::cores(&utilization, &Imbalance::of(&utilization), &load.peek());
+        screen::cores(
+            &utilization,
+            &Imbalance::of(&utilization),
+            &load.report(mark),
+        );
         last = reading;
     }
     Imbalance::of(&last.since(&begin))
-}
-
-/// The workers' CPU clocks at one moment.
-#[derive(Clone)]
-struct Reading {
-    at: Instant,
-    cpu: Vec<Duration>,
-}
-
-impl Reading {
-    fn take(observed: &Observed) -> Self {
-        let threads = observed.threads.iter();
-        Self {
-            at: now(),
-            cpu: threads
-                .map(|thread| sys::thread_cpu_time(thread.tid).unwrap_or_default())
-                .collect(),
-        }
-    }
-
-    /// Utilization of each worker since an earlier reading, 0 to 1.
-    fn since(&self, earlier: &Self) -> Vec<f64> {
-        let wall = (self.at - earlier.at).as_secs_f64().max(1e-9);
-        let cpus = self.cpu.iter().zip(&earlier.cpu);
-        cpus.map(|(now, then)| (now.saturating_sub(*then).as_secs_f64() / wall).min(1.0))
-            .collect()
-    }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the main thread, which is no worker"
-)]
-fn now() -> Instant {
-    Instant::now()
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the main thread, which is no worker"
-)]
-fn pause(duration: Duration) {
-    std::thread::sleep(duration);
 }

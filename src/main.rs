@@ -6,10 +6,12 @@ mod assemble;
 mod backlog;
 mod check;
 mod cli;
+mod compare;
 mod cpus;
 mod demo;
 mod drain;
 mod echo;
+mod load;
 mod observed;
 mod proxy;
 mod reload;
@@ -29,6 +31,7 @@ fn main() -> ExitCode {
         cli::Command::Demo { seconds, listen } => {
             demo::run(std::time::Duration::from_secs(seconds), listen)
         }
+        cli::Command::Compare(options) => compare::run(&options.into()),
         cli::Command::Check { file } => return check::check(&file),
     };
     match result {

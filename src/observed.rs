@@ -33,6 +33,8 @@ pub(crate) struct Observed {
     pub(crate) backlogs: Backlogs,
     /// None: there is no access log.
     pub(crate) access_log: Option<Arc<access_log::Shared>>,
+    /// Whether Glommio moves live connections off hot cores.
+    pub(crate) rebalances: bool,
     draining: AtomicBool,
 }
 
@@ -68,6 +70,7 @@ impl Observed {
             reloads: Reloads::new(configured_at),
             backlogs: Backlogs::default(),
             access_log: None,
+            rebalances: false,
             draining: AtomicBool::new(false),
         }
     }
@@ -92,6 +95,11 @@ impl Observed {
     /// With the access log to count.
     pub(crate) fn with_access_log(self, access_log: Option<Arc<access_log::Shared>>) -> Self {
         Self { access_log, ..self }
+    }
+
+    /// Under a Glommio that moves connections, or doesn't.
+    pub(crate) fn with_rebalancing(self, rebalances: bool) -> Self {
+        Self { rebalances, ..self }
     }
 
     /// New connections are refused from now on, as soon as the workers have closed their listening sockets.

@@ -100,7 +100,11 @@ pub(crate) fn start(config: &Config) -> anyhow::Result<Proxy> {
         started.own,
         now(),
     );
-    let observed = observed.with_backlogs(backlogs).with_access_log(shared);
+    let rebalances = choice == Choice::Glommio && config.runtime.glommio.rebalance.enabled;
+    let observed = observed
+        .with_backlogs(backlogs)
+        .with_access_log(shared)
+        .with_rebalancing(rebalances);
     Ok(Proxy {
         running: started.running,
         observed: Arc::new(observed),

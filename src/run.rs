@@ -99,7 +99,7 @@ fn unix_sockets(proxy: &Proxy) -> Vec<std::path::PathBuf> {
 }
 
 /// A connection needs two descriptors, and the soft limit is often 1024.
-fn raise_descriptor_limit() {
+pub(crate) fn raise_descriptor_limit() {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: limit.maximum,

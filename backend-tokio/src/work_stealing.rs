@@ -18,6 +18,9 @@ use crate::{task, worker};
 /// Of the values tried (61, 128, 256, and the shared queue looked at every third time) this one had the lowest p99.
 const EVENTS_MAX: usize = 128;
 
+/// How long a start waits for a worker before it wakes another.
+const ENLIST_PATIENCE: Duration = Duration::from_millis(20);
+
 /// Tokio's multi-threaded scheduler.
 #[derive(Debug)]
 pub struct WorkStealing {
@@ -82,7 +85,15 @@ fn enlist(runtime: &Runtime, plan: &Plan) -> Vec<WorkerThread> {
             let _ = sender.send((index, thread));
         }));
     }
-    let mut threads: Vec<_> = enlisted.iter().take(workers).collect();
+    let mut threads = Vec::with_capacity(workers);
+    while threads.len() < workers {
+        match enlisted.recv_timeout(ENLIST_PATIENCE) {
+            Ok(thread) => threads.push(thread),
+            // A worker may have taken two tasks into its own queue while another looked there for the last time and
+            // went to sleep. Any new task wakes that one, and then it steals.
+            Err(_) => drop(runtime.spawn(async {})),
+        }
+    }
     threads.sort_by_key(|&(index, _)| index);
     threads.into_iter().map(|(_, thread)| thread).collect()
 }

@@ -9,7 +9,7 @@ use super::family::Families;
 use super::process::Process;
 use super::sampler::Watch;
 use super::threads::Threads;
-use super::{access_log, cores, listeners, runtime, schedulers, upstreams};
+use super::{access_log, advice, cores, listeners, runtime, schedulers, upstreams};
 use crate::observed::Observed;
 
 /// The text format's type, with the version that the encoder writes.
@@ -47,6 +47,7 @@ impl Exposition {
             cores::collect(&mut families, &self.observed, threads.read());
         }
         cores::collect_load(&mut families, &self.watch.load());
+        advice::collect(&mut families, &self.watch.advice());
         listeners::collect(
             &mut families,
             &self.observed.listeners,

@@ -77,7 +77,6 @@ impl Load {
     }
 
     /// Whether nobody takes samples.
-    #[cfg(test)]
     pub(super) fn is_resting(&self) -> bool {
         self.resting
     }
@@ -137,9 +136,14 @@ impl Load {
 
     /// How uneven the cores were over all the samples that are kept.
     pub(super) fn imbalance(&self) -> Imbalance {
+        Imbalance::of(&self.window_utilization())
+    }
+
+    /// Utilization of each core, 0 to 1, over all the samples that are kept.
+    pub(super) fn window_utilization(&self) -> Vec<f64> {
         match (self.samples.front(), self.samples.back()) {
-            (Some(first), Some(last)) => Imbalance::of(&self.between(first, last)),
-            _ => Imbalance::of(&[]),
+            (Some(first), Some(last)) => self.between(first, last),
+            _ => vec![0.0; self.saturated.len()],
         }
     }
 

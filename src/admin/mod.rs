@@ -5,6 +5,7 @@
 //! for what needs two looks: utilization and imbalance. `/connections` copies the live connections' cells, a few at a time.
 
 mod access_log;
+mod advice;
 mod connections;
 mod cores;
 mod exposition;

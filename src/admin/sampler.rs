@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use super::advice::{Advice, Adviser, Evening, Look};
 use super::load::{Load, SAMPLE_INTERVAL, Sample};
+use super::{cores, threads};
 use crate::observed::Observed;
 use crate::sys;
 
@@ -29,6 +31,7 @@ pub(super) struct Watch {
     observed: Arc<Observed>,
     origin: Instant,
     load: Mutex<Load>,
+    adviser: Mutex<Adviser>,
     stopped: AtomicBool,
 }
 
@@ -72,6 +75,7 @@ impl Watch {
     pub(super) fn new(observed: Arc<Observed>) -> Self {
         Self {
             load: Mutex::new(Load::new(observed.threads.len())),
+            adviser: Mutex::new(Adviser::new(Evening::of(&observed))),
             observed,
             origin: now(),
             stopped: AtomicBool::new(false),
@@ -87,6 +91,16 @@ impl Watch {
         load
     }
 
+    /// What the load of the last minutes calls for.
+    pub(super) fn advice(&self) -> Vec<Advice> {
+        let resting = self.load().is_resting();
+        let mut adviser = self.lock_adviser();
+        if resting {
+            adviser.on_rest(now() - self.origin);
+        }
+        adviser.advice()
+    }
+
     fn run(&self) {
         while !self.stopped.load(SeqCst) {
             self.sample();
@@ -98,6 +112,8 @@ impl Watch {
     fn sample(&self) {
         let mut load = self.lock();
         load.push(self.look());
+        self.lock_adviser()
+            .on_look(self.look_for_advice(), load.window_utilization());
         if load.idle_samples() < SAMPLER_IDLE_SAMPLES {
             return;
         }
@@ -107,6 +123,7 @@ impl Watch {
         let mut load = self.lock();
         load.rest_until(self.look());
         load.end_rest();
+        self.lock_adviser().on_rest(now() - self.origin);
     }
 
     fn look(&self) -> Sample {
@@ -117,6 +134,23 @@ impl Watch {
         Sample {
             cpu: cpu.collect(),
             polls: self.observed.cores.sum(|cells| cells.polls.get()),
+            at: now() - self.origin,
+        }
+    }
+
+    fn look_for_advice(&self) -> Look {
+        let threads = self.observed.threads.iter();
+        let workers = 0..self.observed.threads.len();
+        let connections = |worker| cores::connections_of(&self.observed, worker);
+        Look {
+            waited: threads
+                .map(|thread| Some(threads::schedstat(thread.tid)?.wait))
+                .collect(),
+            moves: workers
+                .clone()
+                .map(|worker| cores::moved_in(&self.observed, worker))
+                .sum(),
+            connections: workers.map(connections).collect(),
             at: now() - self.origin,
         }
     }
@@ -132,6 +166,11 @@ impl Watch {
             }
             thread::park_timeout(left);
         }
+    }
+
+    /// Taken after the load's lock, never before.
+    fn lock_adviser(&self) -> MutexGuard<'_, Adviser> {
+        self.adviser.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Load> {
@@ -175,5 +214,17 @@ mod tests {
         assert!((0..1000).any(|_| resting()), "it does not sleep again");
         // It ends in its sleep too.
         drop(sampler);
+    }
+
+    #[test]
+    fn the_adviser_sees_what_the_sampler_does() {
+        let watch = Watch::new(Arc::new(fixture::per_core().1));
+        watch.observed.cores.of(0).started.add(1);
+        assert_eq!(watch.advice(), []);
+        watch.sample();
+        let look = watch.look_for_advice();
+        assert_eq!((look.connections, look.moves), (vec![1, 0], 0));
+        assert!(look.waited.iter().all(Option::is_some), "{:?}", look.waited);
+        assert!(format!("{:?}", watch.lock_adviser()).contains("connections: [1, 0]"));
     }
 }

@@ -119,13 +119,14 @@ fn iowq_owner(comm: &str) -> Option<i32> {
 
 /// Times of a thread that the kernel's scheduler accounts.
 #[derive(Debug, PartialEq, Eq)]
-struct Schedstat {
+pub(super) struct Schedstat {
     run: Duration,
-    wait: Duration,
+    /// How long it could have run and waited for a CPU.
+    pub(super) wait: Duration,
 }
 
 /// None when the thread is gone, or the kernel was built without it.
-fn schedstat(tid: i32) -> Option<Schedstat> {
+pub(super) fn schedstat(tid: i32) -> Option<Schedstat> {
     parse_schedstat(&fs::read_to_string(format!("/proc/self/task/{tid}/schedstat")).ok()?)
 }
 

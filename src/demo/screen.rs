@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use crate::admin::Imbalance;
 use crate::demo::Outcome;
-use crate::demo::load::Report;
+use crate::load::Report;
 
 /// Characters of a full bar.
 const BAR_WIDTH: usize = 20;

@@ -13,6 +13,7 @@ mod admin;
 mod back_pressure;
 mod bad_start;
 mod balance;
+mod compare;
 mod connections;
 mod cpu;
 mod drain;

@@ -40,6 +40,7 @@ const NAMES: &[&str] = &[
     "corelane_core_imbalance_ratio",
     "corelane_core_stranded_ratio",
     "corelane_core_fairness_ratio",
+    "corelane_advice",
     "corelane_listener_connections",
     "corelane_listener_connections_total",
     "corelane_listener_accept_queue",

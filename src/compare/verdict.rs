@@ -1,0 +1,319 @@
+//! Which scheduler to choose, by how much, and why.
+//!
+//! The terms are those of thread-per-core against work stealing: is the load uniform, so that per-request overhead is
+//! what counts, or uneven, so that the use of all cores does?
+
+use super::figures::{Figure, Outcome};
+use super::variant::Kind;
+
+/// λ and stranded capacity, under a scheduler that evens nothing out, from which a load is uneven.
+const UNEVEN_RATIO_MIN: f64 = 0.3;
+const UNEVEN_STRANDED_MIN: f64 = 0.1;
+
+/// What to choose.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Verdict {
+    pub(crate) choose: Kind,
+    /// Nothing that was measured speaks for another than the configuration's own.
+    pub(crate) tie: bool,
+    /// Sentences.
+    pub(crate) why: Vec<String>,
+}
+
+/// How the load was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Pace {
+    /// There are heavy flows, and work is counted in bytes.
+    pub(crate) heavy: bool,
+    /// Light flows send at a rate of their own, the same for every scheduler.
+    pub(crate) paced: bool,
+}
+
+/// Chooses among `outcomes`, of which `own` is what the configuration runs under now. None when nothing ran.
+///
+/// One figure after the other narrows the choice down to those that nobody beats by more than the rounds' own spread;
+/// if the own scheduler is among the last, it stays. For an even load that is CPU first, per-request overhead; for an
+/// uneven one, or one of a given rate, it is whether the work gets done.
+pub(crate) fn choose(outcomes: &[Outcome], own: Kind, pace: Pace) -> Option<Verdict> {
+    let heavy = pace.heavy;
+    let uneven = outcomes.iter().any(is_uneven);
+    let order = if uneven || pace.paced {
+        [Figure::Work, Figure::Cost, Figure::Latency]
+    } else {
+        [Figure::Cost, Figure::Work, Figure::Latency]
+    };
+    let mut left: Vec<&Outcome> = outcomes.iter().collect();
+    for figure in order {
+        let unbeaten = |one: &&Outcome| {
+            let beats_it = |other: &&Outcome| other.gain(one, figure, heavy).is_some();
+            !left.iter().any(beats_it)
+        };
+        let kept: Vec<_> = left.iter().copied().filter(unbeaten).collect();
+        // With ratios that differ in spread, it could be that each is beaten by another.
+        if !kept.is_empty() {
+            left = kept;
+        }
+    }
+    let find = |kind: Kind| left.iter().find(|outcome| outcome.kind == kind);
+    let chosen = find(own).or_else(|| Kind::ALL.into_iter().find_map(find))?;
+    let others: Vec<_> = outcomes
+        .iter()
+        .filter(|other| other.kind != chosen.kind)
+        .collect();
+    let differs = |other: &&&Outcome| {
+        Figure::ALL
+            .into_iter()
+            .any(|figure| chosen.gain(other, figure, heavy).is_some())
+    };
+    let tie = chosen.kind == own && !others.iter().any(|other| differs(&other));
+    let mut why = vec![reason(chosen, outcomes, tie, heavy)];
+    why.extend(others.iter().map(|other| against(chosen, other, heavy)));
+    Some(Verdict {
+        choose: chosen.kind,
+        tie,
+        why,
+    })
+}
+
+/// Why, in one sentence or two.
+fn reason(chosen: &Outcome, outcomes: &[Outcome], tie: bool, heavy: bool) -> String {
+    if outcomes.len() == 1 {
+        return format!("Nothing but {} ran.", chosen.kind.name());
+    }
+    let uneven = outcomes.iter().find(|outcome| is_uneven(outcome));
+    let load = match uneven {
+        Some(still) => format!(
+            "The load is uneven: under {} one core has work for which the others have room (λ {:.2}, {:.0} % of a core \
+             stranded).",
+            still.kind.name(),
+            still.median(|round| round.imbalance),
+            still.median(|round| round.stranded) * 100.0,
+        ),
+        None => {
+            "The load is I/O-bound and uniform: no scheduler leaves cores idle beside busy ones."
+                .to_owned()
+        }
+    };
+    let own = if tie {
+        format!(
+            "It is a tie: no difference is greater than the rounds differ among themselves, so what the configuration \
+             has now stays, {}.",
+            chosen.kind.name()
+        )
+    } else {
+        match (uneven.is_some(), chosen.kind) {
+            (true, Kind::WorkStealing) => {
+                "Core utilization is what counts then: work stealing keeps all cores busy.".to_owned()
+            }
+            (true, Kind::Glommio) => {
+                "Core utilization is what counts then: rebalancing moves connections off the busy core.".to_owned()
+            }
+            (true, Kind::GlommioStill | Kind::PerCore) => {
+                "Evening it out brings nothing here: per-request overhead is what counts.".to_owned()
+            }
+            (false, Kind::WorkStealing) => {
+                "Per-request overhead is what counts then, where thread-per-core usually excels; it doesn't here, and \
+                 work stealing is ahead."
+                    .to_owned()
+            }
+            (false, _) => {
+                "Per-request overhead is what counts then, and thread-per-core is ahead.".to_owned()
+            }
+        }
+    };
+    let bytes = if heavy {
+        " Work is counted in bytes."
+    } else {
+        ""
+    };
+    format!("{load} {own}{bytes}")
+}
+
+/// One scheduler beside the chosen one.
+fn against(chosen: &Outcome, other: &Outcome, heavy: bool) -> String {
+    let mut parts = Vec::new();
+    for figure in Figure::ALL {
+        if let Some(gain) = chosen.gain(other, figure, heavy) {
+            parts.push(difference(figure, gain, true, heavy));
+        } else if let Some(gain) = other.gain(chosen, figure, heavy) {
+            parts.push(difference(figure, gain, false, heavy));
+        }
+    }
+    let name = other.kind.name();
+    if parts.is_empty() {
+        format!("Against {name}: no difference beyond the rounds' own.")
+    } else {
+        format!("Against {name}: {}.", parts.join(", "))
+    }
+}
+
+/// `gain` is of the one that is better.
+fn difference(figure: Figure, gain: f64, better: bool, heavy: bool) -> String {
+    // Work is more by the gain; CPU and latency are their inverse.
+    let more = gain * 100.0;
+    let less = (1.0 - 1.0 / (1.0 + gain)) * 100.0;
+    let work = if heavy { "bytes/s" } else { "requests/s" };
+    let unit = if heavy { "byte" } else { "request" };
+    match (figure, better) {
+        (Figure::Work, true) => format!("{more:.0} % more {work}"),
+        (Figure::Work, false) => format!("{less:.0} % fewer {work}"),
+        (Figure::Cost, true) => format!("{less:.0} % less CPU a {unit}"),
+        (Figure::Cost, false) => format!("{more:.0} % more CPU a {unit}"),
+        (Figure::Latency, true) => format!("{less:.0} % lower p99"),
+        (Figure::Latency, false) => format!("{more:.0} % higher p99"),
+    }
+}
+
+fn is_uneven(outcome: &Outcome) -> bool {
+    !outcome.kind.evens()
+        && outcome.median(|round| round.imbalance) >= UNEVEN_RATIO_MIN
+        && outcome.median(|round| round.stranded) >= UNEVEN_STRANDED_MIN
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::figures::Round;
+    use super::*;
+
+    const BULK: Pace = Pace {
+        heavy: true,
+        paced: true,
+    };
+
+    /// Three rounds that differ by 2 %.
+    fn outcome(kind: Kind, requests: f64, cpu: f64, p99: f64) -> Outcome {
+        let round = |drift: f64| Round {
+            requests_per_second: requests * drift,
+            bytes_per_second: requests * drift * 1e4,
+            cpu,
+            p50: p99 / 2.0,
+            p99,
+            imbalance: 0.05,
+            stranded: 0.02,
+            lost: 0,
+        };
+        Outcome {
+            kind,
+            rounds: [1.0, 1.01, 0.99].map(round).to_vec(),
+        }
+    }
+
+    fn stranded(mut outcome: Outcome) -> Outcome {
+        for round in &mut outcome.rounds {
+            (round.imbalance, round.stranded) = (0.9, 0.45);
+        }
+        outcome
+    }
+
+    #[test]
+    fn uniform_load_is_thread_per_core_s() {
+        let outcomes = [
+            outcome(Kind::Glommio, 100.0, 1.0, 0.001),
+            outcome(Kind::GlommioStill, 100.0, 1.0, 0.001),
+            outcome(Kind::WorkStealing, 100.0, 1.3, 0.001),
+            outcome(Kind::PerCore, 100.0, 1.15, 0.001),
+        ];
+        for own in Kind::ALL {
+            let verdict = choose(&outcomes, own, Pace::default()).expect("some ran");
+            // Where the own one is as good as the best, it stays.
+            let wanted = match own {
+                Kind::GlommioStill => own,
+                _ => Kind::Glommio,
+            };
+            assert_eq!((verdict.choose, verdict.tie), (wanted, false));
+            assert!(
+                verdict.why[0].contains("I/O-bound and uniform"),
+                "{verdict:?}"
+            );
+            assert!(verdict.why[0].contains("thread-per-core is ahead"));
+            let stealing = "Against tokio work-stealing: 23 % less CPU a request.";
+            assert!(verdict.why.iter().any(|why| why == stealing), "{verdict:?}");
+        }
+    }
+
+    #[test]
+    fn an_uneven_load_wants_rebalancing_or_work_stealing() {
+        let still = stranded(outcome(Kind::GlommioStill, 60.0, 1.0, 0.01));
+        let per_core = stranded(outcome(Kind::PerCore, 58.0, 1.1, 0.01));
+        let stealing = outcome(Kind::WorkStealing, 100.0, 1.9, 0.001);
+        let outcomes = [
+            outcome(Kind::Glommio, 100.0, 1.6, 0.001),
+            still.clone(),
+            stealing.clone(),
+            per_core.clone(),
+        ];
+        let verdict = choose(&outcomes, Kind::GlommioStill, Pace::default()).expect("some ran");
+        assert_eq!((verdict.choose, verdict.tie), (Kind::Glommio, false));
+        assert!(verdict.why[0].contains("uneven: under glommio without rebalancing"));
+        assert!(verdict.why[0].contains("rebalancing moves connections"));
+        let against = "Against glommio without rebalancing: 67 % more requests/s, 90 % lower p99.";
+        assert!(verdict.why.iter().any(|why| why == against), "{verdict:?}");
+        // Where rebalancing can't keep up, stealing does.
+        let outcomes = [
+            outcome(Kind::Glommio, 75.0, 1.2, 0.01),
+            still,
+            stealing,
+            per_core,
+        ];
+        let verdict = choose(&outcomes, Kind::Glommio, BULK).expect("some ran");
+        assert_eq!(verdict.choose, Kind::WorkStealing);
+        assert!(verdict.why[0].contains("work stealing keeps all cores busy"));
+        let against = "Against glommio: 33 % more bytes/s, 19 % more CPU a byte, 90 % lower p99.";
+        assert!(verdict.why.iter().any(|why| why == against), "{verdict:?}");
+    }
+
+    #[test]
+    fn a_tie_leaves_what_there_is() {
+        let outcomes = Kind::ALL.map(|kind| outcome(kind, 100.0, 1.0, 0.001));
+        for own in Kind::ALL {
+            let verdict = choose(&outcomes, own, Pace::default()).expect("some ran");
+            assert_eq!((verdict.choose, verdict.tie), (own, true));
+            assert!(verdict.why[0].contains("It is a tie"), "{verdict:?}");
+        }
+        // A difference of the medians under the spread is one, too.
+        let mut noisy = outcomes.clone();
+        for (round, requests) in noisy[1].rounds.iter_mut().zip([90.0, 115.0, 130.0]) {
+            round.requests_per_second = requests;
+        }
+        let verdict = choose(&noisy, Kind::Glommio, Pace::default()).expect("some ran");
+        assert_eq!((verdict.choose, verdict.tie), (Kind::Glommio, true));
+    }
+
+    #[test]
+    fn what_could_not_run_is_not_chosen() {
+        let outcomes = [
+            outcome(Kind::WorkStealing, 100.0, 1.3, 0.001),
+            outcome(Kind::PerCore, 100.0, 1.0, 0.001),
+        ];
+        let verdict = choose(&outcomes, Kind::Glommio, Pace::default()).expect("some ran");
+        assert_eq!((verdict.choose, verdict.tie), (Kind::PerCore, false));
+        let alone = choose(&outcomes[..1], Kind::Glommio, Pace::default()).expect("one ran");
+        assert_eq!(alone.why, ["Nothing but tokio work-stealing ran."]);
+        assert_eq!(choose(&[], Kind::Glommio, Pace::default()), None);
+    }
+
+    #[test]
+    fn an_even_load_is_judged_by_cpu_unless_it_is_not_kept_up_with() {
+        let outcomes = [
+            outcome(Kind::Glommio, 90.0, 0.6, 0.001),
+            outcome(Kind::WorkStealing, 100.0, 1.0, 0.001),
+        ];
+        let chosen = |pace| choose(&outcomes, Kind::PerCore, pace).expect("some ran");
+        assert_eq!(chosen(Pace::default()).choose, Kind::Glommio);
+        let paced = Pace {
+            paced: true,
+            heavy: false,
+        };
+        assert_eq!(chosen(paced).choose, Kind::WorkStealing);
+    }
+
+    #[test]
+    fn latency_decides_among_equals() {
+        let outcomes = [
+            outcome(Kind::Glommio, 100.0, 1.0, 0.004),
+            outcome(Kind::WorkStealing, 100.0, 1.0, 0.001),
+        ];
+        let verdict = choose(&outcomes, Kind::Glommio, Pace::default()).expect("some ran");
+        assert_eq!(verdict.choose, Kind::WorkStealing);
+    }
+}
