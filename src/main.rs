@@ -5,6 +5,7 @@ mod assemble;
 mod backlog;
 mod check;
 mod cli;
+mod configuration;
 mod cpus;
 mod demo;
 mod drain;
@@ -15,6 +16,7 @@ mod resolver;
 mod run;
 mod scheduler;
 mod signals;
+mod state;
 mod sys;
 
 use std::process::ExitCode;

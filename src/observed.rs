@@ -29,6 +29,8 @@ pub(crate) struct Observed {
     pub(crate) configured_at: SystemTime,
     /// What waits to be accepted, by listener.
     pub(crate) backlogs: Backlogs,
+    /// The text of a file that means what runs; empty unless told.
+    pub(crate) configuration: String,
     draining: AtomicBool,
 }
 
@@ -63,6 +65,7 @@ impl Observed {
             own,
             configured_at,
             backlogs: Backlogs::default(),
+            configuration: String::new(),
             draining: AtomicBool::new(false),
         }
     }
@@ -77,6 +80,14 @@ impl Observed {
     /// With the listening sockets to look at.
     pub(crate) fn with_backlogs(self, backlogs: Backlogs) -> Self {
         Self { backlogs, ..self }
+    }
+
+    /// With the configuration to show.
+    pub(crate) fn with_configuration(self, configuration: String) -> Self {
+        Self {
+            configuration,
+            ..self
+        }
     }
 
     /// New connections are refused from now on, as soon as the workers have closed their listening sockets.

@@ -14,7 +14,7 @@ use crate::assemble::{self, Assembled};
 use crate::backlog::Backlogs;
 use crate::observed::Observed;
 use crate::scheduler::Choice;
-use crate::{cpus, echo, resolver};
+use crate::{configuration, cpus, echo, resolver};
 
 /// A proxy that runs.
 pub(crate) struct Proxy {
@@ -85,9 +85,12 @@ pub(crate) fn start(config: &Config) -> anyhow::Result<Proxy> {
         started.own,
         now(),
     );
+    let observed = observed
+        .with_backlogs(backlogs)
+        .with_configuration(configuration::written(config));
     Ok(Proxy {
         running: started.running,
-        observed: Arc::new(observed.with_backlogs(backlogs)),
+        observed: Arc::new(observed),
         addresses,
     })
 }

@@ -136,7 +136,7 @@ pub(super) fn collect_load(families: &mut Families, load: &Load) {
 }
 
 /// A connection may begin on one worker, be taken over by others and end on any.
-fn connections_of(observed: &Observed, worker: usize) -> u64 {
+pub(super) fn connections_of(observed: &Observed, worker: usize) -> u64 {
     let cells = observed.cores.of(worker);
     // What is taken away is read first, lest what comes meanwhile make the difference negative.
     let gone = cells.ended.get() + moved_out(observed, worker);

@@ -2,41 +2,49 @@
 
 use std::sync::Arc;
 
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 
+use super::answer::Answer;
+use super::events::Broadcast;
 use super::exposition::{CONTENT_TYPE_METRICS, Exposition};
+use super::page;
 use crate::observed::Observed;
 
 const CONTENT_TYPE_TEXT: &str = "text/plain; charset=utf-8";
 
-const INDEX: &str = "\
-corelane
+const CONTENT_TYPE_JSON: &str = "application/json";
 
-/metrics  counters and gauges for Prometheus
-/healthz  200 while the process runs
-/readyz   200 while connections are accepted, 503 while they drain
-";
+const CONTENT_TYPE_EVENTS: &str = "text/event-stream";
 
 /// The paths, and what they show.
 pub(super) struct Routes {
     observed: Arc<Observed>,
     exposition: Exposition,
+    broadcast: Broadcast,
 }
 
 impl Routes {
     /// Paths that show `observed`.
-    pub(super) fn new(observed: Arc<Observed>, exposition: Exposition) -> Self {
+    pub(super) fn new(
+        observed: Arc<Observed>,
+        exposition: Exposition,
+        broadcast: Broadcast,
+    ) -> Self {
         Self {
             observed,
             exposition,
+            broadcast,
         }
     }
 
     /// The answer to a request. Its body, if any, is ignored.
-    pub(super) fn respond<B>(&self, request: &Request<B>) -> Response<String> {
-        let page: fn(&Self) -> Response<String> = match request.uri().path() {
-            "/" => |_| text(StatusCode::OK, INDEX),
+    pub(super) fn respond<B>(&self, request: &Request<B>) -> Response<Answer> {
+        let page: fn(&Self) -> Response<Answer> = match request.uri().path() {
+            "/" => |_| page::response(),
+            "/state" => Self::state,
+            "/events" => Self::events,
+            "/config" => |this| text(StatusCode::OK, &this.observed.configuration),
             "/metrics" => Self::metrics,
             "/healthz" => |_| text(StatusCode::OK, "ok\n"),
             "/readyz" => Self::ready,
@@ -54,7 +62,7 @@ impl Routes {
         }
     }
 
-    fn ready(&self) -> Response<String> {
+    fn ready(&self) -> Response<Answer> {
         if self.observed.is_draining() {
             text(StatusCode::SERVICE_UNAVAILABLE, "draining\n")
         } else {
@@ -62,7 +70,31 @@ impl Routes {
         }
     }
 
-    fn metrics(&self) -> Response<String> {
+    fn state(&self) -> Response<Answer> {
+        match self.broadcast.state() {
+            Ok(body) => response(StatusCode::OK, CONTENT_TYPE_JSON, body),
+            Err(error) => {
+                tracing::error!(%error, "the state can't be encoded");
+                let body = format!("the state can't be encoded: {error}\n");
+                text(StatusCode::INTERNAL_SERVER_ERROR, &body)
+            }
+        }
+    }
+
+    fn events(&self) -> Response<Answer> {
+        match self.broadcast.subscribe() {
+            Some(events) => {
+                let events = Answer::Events(Box::new(events));
+                response(StatusCode::OK, CONTENT_TYPE_EVENTS, events)
+            }
+            None => text(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "too many listen already; close a page, or ask for /state\n",
+            ),
+        }
+    }
+
+    fn metrics(&self) -> Response<Answer> {
         match self.exposition.encode() {
             Ok(body) => response(StatusCode::OK, CONTENT_TYPE_METRICS, body),
             Err(error) => {
@@ -74,15 +106,20 @@ impl Routes {
     }
 }
 
-fn text(status: StatusCode, body: &str) -> Response<String> {
+fn text(status: StatusCode, body: &str) -> Response<Answer> {
     response(status, CONTENT_TYPE_TEXT, body.to_owned())
 }
 
-fn response(status: StatusCode, content_type: &'static str, body: String) -> Response<String> {
-    let mut response = Response::new(body);
+fn response(
+    status: StatusCode,
+    content_type: &'static str,
+    body: impl Into<Answer>,
+) -> Response<Answer> {
+    let mut response = Response::new(body.into());
     *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    // What is shown is of this moment.
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }

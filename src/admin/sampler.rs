@@ -7,6 +7,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::load::{Load, SAMPLE_INTERVAL, Sample};
+use super::rates::{Rates, Totals};
 use crate::observed::Observed;
 use crate::sys;
 
@@ -29,6 +30,7 @@ pub(super) struct Watch {
     observed: Arc<Observed>,
     origin: Instant,
     load: Mutex<Load>,
+    rates: Mutex<Rates>,
     stopped: AtomicBool,
 }
 
@@ -72,6 +74,7 @@ impl Watch {
     pub(super) fn new(observed: Arc<Observed>) -> Self {
         Self {
             load: Mutex::new(Load::new(observed.threads.len())),
+            rates: Mutex::default(),
             observed,
             origin: now(),
             stopped: AtomicBool::new(false),
@@ -87,6 +90,16 @@ impl Watch {
         load
     }
 
+    /// What the counters gained between the last two samples. As for [`Watch::load`], for moments.
+    pub(super) fn rates(&self) -> MutexGuard<'_, Rates> {
+        self.rates.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How long the workers are watched, which is since the start.
+    pub(super) fn uptime(&self) -> Duration {
+        now() - self.origin
+    }
+
     fn run(&self) {
         while !self.stopped.load(SeqCst) {
             self.sample();
@@ -96,6 +109,7 @@ impl Watch {
 
     /// Takes a sample. When the workers are idle it returns after they woke.
     fn sample(&self) {
+        self.count();
         let mut load = self.lock();
         load.push(self.look());
         if load.idle_samples() < SAMPLER_IDLE_SAMPLES {
@@ -103,10 +117,19 @@ impl Watch {
         }
         load.begin_rest();
         drop(load);
+        self.rates().rest();
         self.observed.activity.sleep();
+        // What came with the wake belongs to the next second.
+        self.count();
+        self.rates().rest();
         let mut load = self.lock();
         load.rest_until(self.look());
         load.end_rest();
+    }
+
+    fn count(&self) {
+        let totals = Totals::read(&self.observed, self.uptime());
+        self.rates().push(totals);
     }
 
     fn look(&self) -> Sample {
