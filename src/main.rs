@@ -18,6 +18,7 @@ mod scheduler;
 mod signals;
 mod state;
 mod sys;
+mod top;
 
 use std::process::ExitCode;
 
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         cli::Command::Demo { seconds, listen } => {
             demo::run(std::time::Duration::from_secs(seconds), listen)
         }
+        cli::Command::Top { url } => top::run(&url),
         cli::Command::Check { file } => return check::check(&file),
     };
     match result {
