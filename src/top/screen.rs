@@ -111,27 +111,29 @@ fn draw_state(frame: &mut Frame<'_>, area: Rect, view: &View, state: &State) {
     }
 }
 
+/// The most urgent one with its cause and what helps, the others in a line each.
 fn findings(state: &State) -> Vec<Line<'_>> {
-    let shown = state.findings.iter().take(FINDINGS_SHOWN_MAX);
-    let mut lines: Vec<_> = shown
-        .map(|finding| {
-            let (sign, color) = match finding.level {
-                Level::Alarm => ("! ", Color::Red),
-                Level::Warning => ("~ ", Color::Yellow),
-                Level::Good => ("· ", Color::Green),
-            };
-            let mut spans = vec![
-                Span::styled(sign, Style::new().fg(color).bold()),
-                Span::styled(&finding.what, Style::new().fg(color).bold()),
-            ];
-            for more in [&finding.why, &finding.remedy] {
-                if !more.is_empty() {
-                    spans.push(format!("; {more}").into());
-                }
+    let mut lines = Vec::new();
+    for (place, finding) in state.findings.iter().take(FINDINGS_SHOWN_MAX).enumerate() {
+        let (sign, color) = match finding.level {
+            Level::Alarm => ("! ", Color::Red),
+            Level::Warning => ("~ ", Color::Yellow),
+            Level::Good => ("· ", Color::Green),
+        };
+        let style = Style::new().fg(color).bold();
+        lines.push(Line::from(vec![
+            Span::styled(sign, style),
+            Span::styled(&finding.what, style),
+        ]));
+        if place > 0 {
+            continue;
+        }
+        for (label, more) in [("why", &finding.why), ("what helps", &finding.remedy)] {
+            if !more.is_empty() {
+                lines.push(Line::from(format!("  {label}: {more}")));
             }
-            Line::from(spans)
-        })
-        .collect();
+        }
+    }
     if !state.advice.is_empty() {
         lines.push(Line::from(format!("adviser: {}", state.advice.join(" "))));
     }
@@ -245,7 +247,9 @@ fn listeners(state: &State) -> Table<'_> {
         Constraint::Length(7),
         Constraint::Length(8),
     ];
-    let titles = ["", "conns", "new/s", "in/s", "out/s", "waiting", "reject/s"];
+    let titles = [
+        "name", "conns", "new/s", "in/s", "out/s", "waiting", "reject/s",
+    ];
     table(
         rows.collect(),
         &widths,
@@ -276,7 +280,7 @@ fn servers(state: &State) -> Table<'_> {
         Constraint::Length(6),
         Constraint::Length(6),
     ];
-    let titles = ["", "state", "conns", "new/s", "fail/s"];
+    let titles = ["server", "state", "conns", "new/s", "fail/s"];
     table(
         rows.collect(),
         &widths,

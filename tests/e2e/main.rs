@@ -26,6 +26,7 @@ mod limit;
 mod memory;
 mod nginx;
 mod nodelay;
+mod page;
 mod postgres;
 mod prometheus;
 mod quiet;

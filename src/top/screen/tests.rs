@@ -80,8 +80,14 @@ fn a_hot_core_is_seen_and_told() {
         lines[0].trim_end(),
         "corelane  tokio (per-core)  up 1 min 1 s  12 connections  0 B/s in  0 B/s out  ● live"
     );
-    let words = "! core 1 is at 97 %, the other at 20 %; it has 11 of the 12 connections";
-    assert_eq!(lines[1].trim_end(), words);
+    assert_eq!(
+        lines[1].trim_end(),
+        "! core 1 is at 97 %, the other at 20 %"
+    );
+    assert_eq!(
+        lines[2].trim_end(),
+        "  why: it has 11 of the 12 connections"
+    );
     let cold = line(&lines, "core 0");
     assert!(cold.contains("████················  20 %"), "{cold}");
     let hot = line(&lines, "core 1");
