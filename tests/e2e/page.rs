@@ -127,6 +127,7 @@ fn asks_nobody_else() {
         other.address()
     );
     assert_eq!(browser.text(&fetch), "refused");
+    assert_eq!(other.accepted(), 0);
     let inline = "(() => {
         const script = document.createElement('script');
         script.textContent = 'window.ran = true';
@@ -134,7 +135,6 @@ fn asks_nobody_else() {
         return window.ran === undefined;
     })()";
     assert_eq!(browser.evaluate(inline), true);
-    assert_eq!(other.accepted(), 0);
 }
 
 /// Colours and order are the reader's choice, by buttons that a keyboard reaches.
