@@ -16,6 +16,10 @@ test:
 ci:
     bash .ci/run
 
+# Connections that go from core to core, tens of thousands of times a minute, for ten minutes.
+soak:
+    CORELANE_SOAK_SECONDS=600 cargo test -p backend-glommio --release --locked --test soak -- --nocapture
+
 # The comparison with the peers; arguments are passed on (`just bench --help`).
 bench *arguments:
     cargo run -p bench --release --locked -- {{arguments}}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use proxy_config::{self as config, Config};
 use proxy_core::listen::BindAddress;
-use proxy_core::{Balance, Listener, Server, ServerAddress, Upstream};
+use proxy_core::{Balance, Ends, Listener, Server, ServerAddress, Upstream};
 
 use crate::resolver::Name;
 
@@ -17,8 +17,13 @@ pub(crate) struct Assembled {
     pub(crate) names: Vec<Name>,
 }
 
-/// Makes the core's listeners and upstreams. `echo` is where `builtin:echo` listens.
-pub(crate) fn assemble(config: &Config, workers: usize, echo: Option<SocketAddr>) -> Assembled {
+/// Makes the core's listeners and upstreams. `echo` is where `builtin:echo` listens, `ends` whom listeners tell of ends.
+pub(crate) fn assemble(
+    config: &Config,
+    workers: usize,
+    echo: Option<SocketAddr>,
+    ends: Option<Arc<Ends>>,
+) -> Assembled {
     let upstreams: Vec<_> = config
         .upstreams
         .iter()
@@ -29,7 +34,7 @@ pub(crate) fn assemble(config: &Config, workers: usize, echo: Option<SocketAddr>
         .iter()
         .map(|listener| {
             let upstream = upstreams[listener.upstream.get()].clone();
-            Arc::new(make_listener(listener, upstream, workers))
+            Arc::new(make_listener(listener, upstream, workers, ends.clone()))
         })
         .collect();
     let names = config
@@ -82,12 +87,14 @@ fn make_listener(
     configured: &config::Listener,
     upstream: Arc<Upstream>,
     workers: usize,
+    ends: Option<Arc<Ends>>,
 ) -> Listener {
     let mut listener = Listener::new(configured.name.clone(), upstream, workers);
-    listener.shares = configured.shares.get();
+    listener.share.set_shares(configured.shares.get());
     listener.latency = configured.latency;
     listener.idle_timeout = configured.idle_timeout;
     listener.splice = configured.splice;
+    listener.ends = ends;
     match configured.max_connections {
         Some(max) => listener.with_max_connections(max.get()),
         None => listener,

@@ -19,7 +19,7 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run the proxy of a configuration file, until SIGTERM or SIGINT.
+    /// Run the proxy of a configuration file, until SIGTERM or SIGINT. SIGHUP reads listeners' shares again.
     Run {
         /// The configuration, in TOML.
         file: PathBuf,

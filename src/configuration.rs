@@ -3,7 +3,9 @@
 use std::fmt::{Display, Write as _};
 use std::time::Duration;
 
-use proxy_config::{Config, Cores, Listener, Runtime, Upstream};
+use proxy_config::{
+    AccessLog, Config, Cores, Format, Listener, Piece, Runtime, Template, Upstream,
+};
 
 /// The text of a file that means the same as `config`.
 pub(crate) fn written(config: &Config) -> String {
@@ -15,6 +17,9 @@ pub(crate) fn written(config: &Config) -> String {
         "[admin]",
         &[("listen", quoted(config.admin.listen))],
     );
+    if let Some(log) = &config.access_log {
+        access_log(&mut text, log);
+    }
     for listener in &config.listeners {
         let upstream = &config.upstream(listener.upstream).name;
         write_listener(&mut text, listener, upstream);
@@ -70,6 +75,27 @@ fn runtime(text: &mut String, runtime: &Runtime) {
         "[runtime.tokio]",
         &[("mode", quoted(runtime.tokio.mode))],
     );
+}
+
+fn access_log(text: &mut String, log: &AccessLog) {
+    let mut values = vec![("path", quoted(&log.destination))];
+    match &log.format {
+        Format::Json => values.push(("format", quoted("json"))),
+        Format::Text(template) => values.extend([
+            ("format", quoted("text")),
+            ("template", quoted(written_template(template))),
+        ]),
+    }
+    values.push(("queue", log.queue.to_string()));
+    table(text, "[access_log]", &values);
+}
+
+fn written_template(template: &Template) -> String {
+    let piece = |piece: &Piece| match piece {
+        Piece::Text(text) => text.replace('{', "{{").replace('}', "}}"),
+        Piece::Field(field) => format!("{{{field}}}"),
+    };
+    template.pieces().iter().map(piece).collect()
 }
 
 fn write_listener(text: &mut String, listener: &Listener, upstream: &str) {
@@ -171,6 +197,9 @@ mod tests {
             glommio.preempt_timer = "150us"
             glommio.rebalance.threshold = 1
             tokio.mode = "per-core"
+            [access_log]
+            path = "/var/log/\t\"corelane\".log"
+            template = "{client} {{{bytes_in}}}"
             [listeners.a]
             bind = ["127.0.0.1:1", "[::]:2", "unix:/run/\"é\".sock"]
             upstream = "main.pool"

@@ -1,5 +1,6 @@
 //! corelane: an L4 TCP proxy whose scheduler is a line of its configuration.
 
+mod access_log;
 mod admin;
 mod assemble;
 mod backlog;
@@ -12,6 +13,7 @@ mod drain;
 mod echo;
 mod observed;
 mod proxy;
+mod reload;
 mod resolver;
 mod run;
 mod scheduler;

@@ -1,7 +1,7 @@
 //! What the admin server may look at.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use backend_glommio::QueueCells;
@@ -9,7 +9,9 @@ use proxy_core::metrics::{CoreCells, PerWorker};
 use proxy_core::plan::WorkerThread;
 use proxy_core::{Activity, Listener, Upstream};
 
+use crate::access_log;
 use crate::backlog::Backlogs;
+use crate::reload::Reloads;
 use crate::scheduler::Choice;
 
 /// The running proxy, as counters and names: nothing in it can stop or slow a worker.
@@ -25,12 +27,14 @@ pub(crate) struct Observed {
     pub(crate) listeners: Vec<Arc<Listener>>,
     pub(crate) upstreams: Vec<Arc<Upstream>>,
     pub(crate) own: SchedulersOwn,
-    /// When the configuration was last read with success.
-    pub(crate) configured_at: SystemTime,
+    /// How reading the configuration went, the last time.
+    pub(crate) reloads: Reloads,
     /// What waits to be accepted, by listener.
     pub(crate) backlogs: Backlogs,
+    /// None: there is no access log.
+    pub(crate) access_log: Option<Arc<access_log::Shared>>,
     /// The text of a file that means what runs; empty unless told.
-    pub(crate) configuration: String,
+    configuration: Mutex<String>,
     draining: AtomicBool,
 }
 
@@ -63,11 +67,17 @@ impl Observed {
             listeners,
             upstreams,
             own,
-            configured_at,
+            reloads: Reloads::new(configured_at),
             backlogs: Backlogs::default(),
-            configuration: String::new(),
+            access_log: None,
+            configuration: Mutex::default(),
             draining: AtomicBool::new(false),
         }
+    }
+
+    /// Whether the scheduler weighs listeners by shares itself.
+    pub(crate) fn has_task_queues(&self) -> bool {
+        matches!(self.own, SchedulersOwn::Glommio(_))
     }
 
     /// Time that a worker was busy, by its scheduler's own account.
@@ -82,12 +92,25 @@ impl Observed {
         Self { backlogs, ..self }
     }
 
-    /// With the configuration to show.
-    pub(crate) fn with_configuration(self, configuration: String) -> Self {
-        Self {
-            configuration,
-            ..self
-        }
+    /// With the access log to count.
+    pub(crate) fn with_access_log(self, access_log: Option<Arc<access_log::Shared>>) -> Self {
+        Self { access_log, ..self }
+    }
+
+    /// The configuration that runs, as a file.
+    pub(crate) fn configuration(&self) -> String {
+        self.lock_configuration().clone()
+    }
+
+    /// Another configuration runs from now on.
+    pub(crate) fn set_configuration(&self, configuration: String) {
+        *self.lock_configuration() = configuration;
+    }
+
+    fn lock_configuration(&self) -> MutexGuard<'_, String> {
+        self.configuration
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// New connections are refused from now on, as soon as the workers have closed their listening sockets.

@@ -5,21 +5,24 @@ use std::time::SystemTime;
 
 use anyhow::Context;
 use proxy_config::Config;
-use proxy_core::Activity;
 use proxy_core::listen::{self, BindAddress};
 use proxy_core::metrics::{CoreCells, PerWorker};
 use proxy_core::plan::{Listening, Plan, Running};
+use proxy_core::{Activity, Share};
 
+use crate::access_log::AccessLog;
 use crate::assemble::{self, Assembled};
 use crate::backlog::Backlogs;
 use crate::observed::Observed;
 use crate::scheduler::Choice;
-use crate::{configuration, cpus, echo, resolver};
+use crate::{configuration, cpus, echo, reload, resolver};
 
 /// A proxy that runs.
 pub(crate) struct Proxy {
     pub(crate) running: Box<dyn Running>,
     pub(crate) observed: Arc<Observed>,
+    /// It is to be finished after the workers are.
+    pub(crate) access_log: Option<AccessLog>,
     /// What to connect to: the listener's name, and its address with the port that the kernel chose.
     pub(crate) addresses: Vec<(String, BindAddress)>,
 }
@@ -38,11 +41,20 @@ pub(crate) fn start(config: &Config) -> anyhow::Result<Proxy> {
     } else {
         None
     };
+    let access_log = match &config.access_log {
+        Some(configured) => Some(
+            AccessLog::start(configured, workers)
+                .with_context(|| cannot_log(&configured.destination))?,
+        ),
+        None => None,
+    };
+    let shared = access_log.as_ref().map(|log| log.shared.clone());
+    let ends = shared.as_ref().map(|shared| shared.ends.clone());
     let Assembled {
         listeners,
         upstreams,
         names,
-    } = assemble::assemble(config, workers, echo);
+    } = assemble::assemble(config, workers, echo, ends);
     let mut addresses = Vec::new();
     let mut listening = Vec::new();
     let mut backlogs = Backlogs::default();
@@ -75,6 +87,9 @@ pub(crate) fn start(config: &Config) -> anyhow::Result<Proxy> {
     };
     let started = choice.start(plan, &config.runtime)?;
     let threads = started.running.threads().to_vec();
+    if choice != Choice::Glommio {
+        Share::weigh(reload::shares(&listeners));
+    }
     let observed = Observed::new(
         choice,
         threads,
@@ -85,12 +100,12 @@ pub(crate) fn start(config: &Config) -> anyhow::Result<Proxy> {
         started.own,
         now(),
     );
-    let observed = observed
-        .with_backlogs(backlogs)
-        .with_configuration(configuration::written(config));
+    let observed = observed.with_backlogs(backlogs).with_access_log(shared);
+    observed.set_configuration(configuration::written(config));
     Ok(Proxy {
         running: started.running,
         observed: Arc::new(observed),
+        access_log,
         addresses,
     })
 }
@@ -99,6 +114,12 @@ fn cannot_listen(name: &str, address: &BindAddress) -> String {
     format!(
         "[listeners.{name}] can't listen on {address}; if another process has the address (`ss -ltnp` tells \
          which), stop it or change `bind`"
+    )
+}
+
+fn cannot_log(destination: &proxy_config::Destination) -> String {
+    format!(
+        "[access_log] can't write to {destination}; make its directory, let this user write there, or change `path`"
     )
 }
 

@@ -9,8 +9,8 @@ use proxy_core::listen::BindAddress;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::proxy::Proxy;
-use crate::signals::Ending;
-use crate::{admin, drain, proxy};
+use crate::signals::{Ending, Hangup, Rotation};
+use crate::{admin, drain, proxy, reload};
 
 /// How long workers may take to end their connections at the last.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
@@ -24,18 +24,23 @@ pub(crate) fn run(file: &Path) -> anyhow::Result<()> {
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    let config = loaded.config;
+    let mut config = loaded.config;
     raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("the main thread's runtime can't be made")?;
     // Caught before anything listens: a signal must never find the default action.
-    let mut ending = {
+    let (mut ending, mut hangup, rotation) = {
         let _context = runtime.enter();
-        Ending::catch().context("signals can't be caught")?
+        let caught =
+            Ending::catch().and_then(|ending| Ok((ending, Hangup::catch()?, Rotation::catch()?)));
+        caught.context("signals can't be caught")?
     };
     let proxy = proxy::start(&config)?;
+    if let Some(log) = proxy.observed.access_log.clone() {
+        drop(runtime.spawn(rotation.each(move || log.reopen())));
+    }
     let admin = admin::start(config.admin.listen, proxy.observed.clone()).with_context(|| {
         format!(
             "[admin] can't listen on {}; change `listen`, or stop who has the address",
@@ -44,7 +49,12 @@ pub(crate) fn run(file: &Path) -> anyhow::Result<()> {
     })?;
     announce(&proxy, admin.address).context("stdout can't be written")?;
     runtime.block_on(async {
-        ending.next().await;
+        loop {
+            tokio::select! {
+                () = ending.next() => break,
+                () = hangup.next() => reload::reload(file, &mut config, &proxy),
+            }
+        }
         drain::drain(&proxy, config.runtime.drain_timeout, &mut ending).await;
     });
     for path in unix_sockets(&proxy) {
@@ -53,6 +63,9 @@ pub(crate) fn run(file: &Path) -> anyhow::Result<()> {
     }
     // What is left is reset.
     proxy.running.stop(STOP_PATIENCE);
+    if let Some(log) = proxy.access_log {
+        log.finish();
+    }
     Ok(())
 }
 

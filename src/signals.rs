@@ -1,4 +1,4 @@
-//! Signals that end the process.
+//! Signals: those that end the process, have it read its configuration again, or tell of a rotated log.
 
 use std::io;
 use std::task::Poll;
@@ -9,6 +9,23 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 pub(crate) struct Ending {
     term: Signal,
     int: Signal,
+}
+
+/// SIGUSR1: a file that is logged to was renamed.
+pub(crate) struct Rotation(Signal);
+
+impl Rotation {
+    /// Catches it from now on.
+    pub(crate) fn catch() -> io::Result<Self> {
+        Ok(Self(signal(SignalKind::user_defined1())?))
+    }
+
+    /// Calls `act` for each.
+    pub(crate) async fn each(mut self, act: impl Fn()) {
+        while self.0.recv().await.is_some() {
+            act();
+        }
+    }
 }
 
 impl Ending {
@@ -30,5 +47,21 @@ impl Ending {
             }
         })
         .await;
+    }
+}
+
+/// SIGHUP.
+pub(crate) struct Hangup(Signal);
+
+impl Hangup {
+    /// Catches it from now on.
+    pub(crate) fn catch() -> io::Result<Self> {
+        signal(SignalKind::hangup()).map(Self)
+    }
+
+    /// Waits for the next one. Several at once may be one.
+    pub(crate) async fn next(&mut self) {
+        // None would mean that no more can come, and the runtime is still there.
+        let _ = self.0.recv().await;
     }
 }

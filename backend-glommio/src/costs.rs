@@ -4,12 +4,10 @@ use std::time::{Duration, Instant};
 
 use crate::ready::TaskKey;
 
-/// How much the last window counts for in a connection's average, against all those before.
-const WINDOW_WEIGHT: f64 = 0.5;
-
 /// By lane, by the task's place.
 ///
-/// A clock is read twice for each run of a connection then, and not otherwise: most of the time nobody asks.
+/// A clock is read twice for each run of a connection then, and not otherwise: most of the time nobody asks. So a cost is
+/// that of one window, and no average over longer: what a connection did before is of no use for what is to be mended.
 #[derive(Debug, Default)]
 pub(crate) struct Costs {
     lanes: Vec<Vec<Cost>>,
@@ -21,8 +19,6 @@ pub(crate) struct Costs {
 struct Cost {
     /// Time spent in this window.
     spent: Duration,
-    /// Exponentially weighted part of the core's time.
-    average: Option<f64>,
     /// It came from another core a moment ago, and stays until then.
     rests_until: Option<Instant>,
 }
@@ -31,7 +27,7 @@ impl Costs {
     /// Measures from `now` on, anew.
     pub(crate) fn begin(&mut self, now: Instant) {
         for cost in self.lanes.iter_mut().flatten() {
-            (cost.spent, cost.average) = (Duration::ZERO, None);
+            cost.spent = Duration::ZERO;
         }
         self.since = Some(now);
     }
@@ -57,27 +53,22 @@ impl Costs {
         self.of(key).rests_until = Some(until);
     }
 
-    /// Ends a window: each task that ran, and what part of the core's time it takes. Those that rest are left out.
-    pub(crate) fn window(&mut self, now: Instant) -> Vec<(TaskKey, f64)> {
-        let Some(since) = self.since.replace(now) else {
+    /// Each task that ran since the beginning, and what part of the core's time it took. Those that rest are left out.
+    pub(crate) fn window(&self, now: Instant) -> Vec<(TaskKey, f64)> {
+        let Some(since) = self.since else {
             return Vec::new();
         };
         let wall = now.saturating_duration_since(since).as_secs_f64();
         let mut costs = Vec::new();
-        for (lane, tasks) in self.lanes.iter_mut().enumerate() {
-            for (index, cost) in tasks.iter_mut().enumerate() {
-                let part = std::mem::take(&mut cost.spent).as_secs_f64() / wall.max(1e-9);
-                let average = match cost.average {
-                    Some(before) => before + (part - before) * WINDOW_WEIGHT,
-                    None => part,
-                };
-                cost.average = Some(average);
-                if average > 0.0 && cost.rests_until.is_none_or(|until| until <= now) {
+        for (lane, tasks) in self.lanes.iter().enumerate() {
+            for (index, cost) in tasks.iter().enumerate() {
+                let rests = cost.rests_until.is_some_and(|until| until > now);
+                if !rests && !cost.spent.is_zero() {
                     let key = TaskKey {
                         lane: lane as u32,
                         index: index as u32,
                     };
-                    costs.push((key, average));
+                    costs.push((key, cost.spent.as_secs_f64() / wall.max(1e-9)));
                 }
             }
         }
@@ -112,11 +103,10 @@ mod tests {
         assert!(costs.window(at(0)).is_empty());
         costs.begin(at(0));
         costs.on_run(BUSY, Duration::from_millis(50));
-        costs.on_run(NEW, Duration::from_millis(10));
+        costs.on_run(NEW, Duration::from_millis(25));
         costs.rest(NEW, at(150));
         assert_eq!(costs.window(at(100)), [(BUSY, 0.5)]);
-        costs.on_run(NEW, Duration::from_millis(30));
-        assert_eq!(costs.window(at(200)), [(NEW, 0.2), (BUSY, 0.25)]);
+        assert_eq!(costs.window(at(200)), [(NEW, 0.125), (BUSY, 0.25)]);
         costs.on_gone(BUSY);
         costs.begin(at(300));
         assert!(costs.window(at(400)).is_empty());

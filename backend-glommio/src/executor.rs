@@ -6,7 +6,9 @@ use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use glommio::{GlommioError, Latency, LocalExecutorBuilder, Shares, TaskQueueHandle};
+use glommio::{
+    GlommioError, Latency, LocalExecutorBuilder, Shares, SharesManager, TaskQueueHandle,
+};
 use proxy_core::metrics::{CoreCells, PerWorker};
 use proxy_core::plan::{Plan, Running, WORKER_THREAD_PREFIX, WorkerThread};
 use proxy_core::{Activity, Descriptor, Listener, Worker};
@@ -304,7 +306,7 @@ impl Seat {
         let quantum = quantum(listeners, self.options.preempt_timer);
         let mut handles = Vec::with_capacity(self.lanes.len());
         for (listener, _) in &self.lanes {
-            handles.push(task_queue(listener));
+            handles.push(task_queue(listener.clone()));
         }
         let publisher = Publisher::new(self.index, self.queues, handles.clone());
         let driver = Driver::<P>::new(Parts {
@@ -340,14 +342,24 @@ fn steer(lanes: &[(Arc<Listener>, Vec<Descriptor>)], cpu: usize) {
     }
 }
 
-/// A task queue with the listener's shares. Its latency is not for Glommio, which would only shorten the preempt
-/// timer: see [`quantum`].
-fn task_queue(listener: &Listener) -> TaskQueueHandle {
+/// A task queue with the listener's shares, which may change. Its latency is not for Glommio, which would only shorten
+/// the preempt timer: see [`quantum`].
+fn task_queue(listener: Arc<Listener>) -> TaskQueueHandle {
+    let name = listener.name.clone();
     glommio::executor().create_task_queue(
-        Shares::Static(listener.shares.into()),
+        Shares::Dynamic(Rc::new(SharesOf(listener))),
         Latency::NotImportant,
-        &listener.name,
+        &name,
     )
+}
+
+/// A listener's shares, which Glommio asks for now and then while the queue is active.
+struct SharesOf(Arc<Listener>);
+
+impl SharesManager for SharesOf {
+    fn shares(&self) -> usize {
+        self.0.share.shares().into()
+    }
 }
 
 /// How long a lane of this core may run at a time: no longer than any listener wants to wait.

@@ -6,14 +6,15 @@
 //! connection is an entry of a plain table: it can be taken out and given to another core.
 
 use std::future::poll_fn;
-use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use proxy_core::runtime::Runtime;
-use proxy_core::{Acceptor, Connection, Descriptor, Detached, Listener, Permit, Turn, Worker};
+use proxy_core::{
+    Accepted, Acceptor, Connection, Descriptor, Detached, Listener, Permit, Turn, Worker,
+};
 
 use crate::driver::{self, Driver, Phase};
 use crate::mailbox::{Message, Order};
@@ -183,7 +184,7 @@ impl<P: Poller> Lane<P> {
         // The acceptor is out of the table while it puts connections into it.
         let mut task = std::mem::replace(&mut self.tasks[place], Task::None);
         if let Task::Acceptor(acceptor) = &mut task
-            && acceptor.poll(cx, worker, |worker, fd| self.place(worker, fd))
+            && acceptor.poll(cx, worker, |worker, accepted| self.place(worker, accepted))
         {
             self.core.0.ready.borrow_mut().push(key);
         }
@@ -192,7 +193,7 @@ impl<P: Poller> Lane<P> {
     }
 
     /// Begins a connection that was accepted here, on whichever core is to have it.
-    fn place(&mut self, worker: &Worker, fd: OwnedFd) {
+    fn place(&mut self, worker: &Worker, accepted: Accepted) {
         let Ok(permit) = self.listener.admit(worker) else {
             return;
         };
@@ -200,24 +201,25 @@ impl<P: Poller> Lane<P> {
         let core = driver.placer.borrow_mut().place(self.index, worker.now);
         let mut neighbours = driver.neighbours.borrow_mut();
         if neighbours.is_other(core) {
-            neighbours.queue(core, self.message(Order::Begin { fd, permit }));
+            neighbours.queue(core, self.message(Order::Begin { accepted, permit }));
         } else {
             drop(neighbours);
-            self.begin(worker, permit, fd);
+            self.begin(worker, permit, accepted);
         }
     }
 
-    fn begin(&mut self, worker: &Worker, permit: Permit, fd: OwnedFd) {
+    fn begin(&mut self, worker: &Worker, permit: Permit, Accepted { fd, origin }: Accepted) {
         let client = match self.core.watch(Descriptor::new(fd)) {
             Ok(client) => client,
             Err((_, error)) => {
                 self.core.0.placer.borrow().on_left();
-                self.listener.give_up(worker.index);
+                self.listener.give_up(worker.index, origin, worker.now);
                 tracing::warn!(listener = self.listener.name, %error, "a connection can't be watched");
                 return;
             }
         };
-        let connection = Connection::new(&self.core, worker, self.listener.clone(), permit, client);
+        let listener = self.listener.clone();
+        let connection = Connection::new(&self.core, worker, listener, permit, client, origin);
         let index = self.insert(connection);
         self.core.0.ready.borrow_mut().push(TaskKey {
             lane: self.index,
@@ -228,7 +230,7 @@ impl<P: Poller> Lane<P> {
     /// Does what another core, or this one's balancer, asks for.
     fn follow(&mut self, worker: &mut Worker, order: Order) {
         match order {
-            Order::Begin { fd, permit } => self.begin(worker, permit, fd),
+            Order::Begin { accepted, permit } => self.begin(worker, permit, accepted),
             Order::Adopt(detached) => self.adopt(worker, detached),
             Order::Give { index, to } => {
                 self.give(worker, index, to);
@@ -329,7 +331,7 @@ impl<P: Poller> Lane<P> {
         for place in 0..std::mem::take(&mut self.acceptors) {
             let task = std::mem::replace(&mut self.tasks[place], Task::None);
             if let Task::Acceptor(acceptor) = task {
-                acceptor.finish(worker, |worker, fd| self.place(worker, fd));
+                acceptor.finish(worker, |worker, accepted| self.place(worker, accepted));
             }
         }
         self.flush(worker);

@@ -1,11 +1,11 @@
 //! Messages to a core, from other threads and from other cores.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use proxy_core::metrics::CoreCells;
-use proxy_core::{Descriptor, Detached, Listener, Permit, Transport};
+use proxy_core::{Accepted, Descriptor, Detached, Listener, Permit, Transport};
 use rustix::event::EventfdFlags;
 
 /// Messages with connections that may wait for a core; beyond it they stay where they are.
@@ -28,7 +28,7 @@ pub(crate) enum Message {
 #[derive(Debug)]
 pub(crate) enum Order {
     /// Begin a connection that another core accepted and admitted.
-    Begin { fd: OwnedFd, permit: Permit },
+    Begin { accepted: Accepted, permit: Permit },
     /// Go on with a connection of another core's.
     Adopt(Detached<Descriptor>),
     /// Give the connection in this place to this core.
@@ -41,15 +41,18 @@ impl Order {
     /// Cuts the connection in it, as no lane is left to take it, and counts it as `worker`'s, whose cells are `cells`.
     pub(crate) fn abandon(
         self,
-        listener: &Listener,
+        listener: &Arc<Listener>,
         worker: usize,
         cells: &CoreCells,
         now: Instant,
     ) {
         match self {
-            Self::Begin { fd, .. } => {
+            Self::Begin {
+                accepted: Accepted { fd, origin },
+                ..
+            } => {
                 Descriptor::new(fd).reset_on_close();
-                listener.abandon(worker);
+                listener.abandon(worker, origin, now);
             }
             Self::Adopt(detached) => detached.abort(worker, cells, now),
             Self::Give { .. } | Self::Shed { .. } => {}

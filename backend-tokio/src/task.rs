@@ -1,12 +1,11 @@
 //! The tasks: accepting, and one a connection.
 
 use std::future::poll_fn;
-use std::os::fd::OwnedFd;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use proxy_core::{Acceptor, Connection, Descriptor, Listener, Turn, Worker};
+use proxy_core::{Accepted, Acceptor, Connection, Descriptor, Listener, Turn, Worker};
 use tokio::sync::watch;
 
 use crate::socket::{Tokio, TokioSocket};
@@ -69,8 +68,8 @@ pub(crate) async fn accept(
     poll_fn(|cx| {
         let more = worker::with(|worker| {
             let listener = acceptor.listener.clone();
-            acceptor.poll(cx, worker, |worker, fd| {
-                if let Some(task) = begin(&listener, worker, fd) {
+            acceptor.poll(cx, worker, |worker, accepted| {
+                if let Some(task) = begin(&listener, worker, accepted) {
                     spawn(task);
                 }
             })
@@ -86,15 +85,19 @@ pub(crate) async fn accept(
     // The reactor may not have told yet of who came last.
     worker::with(|worker| {
         let listener = acceptor.listener.clone();
-        acceptor.finish(worker, |worker, fd| {
-            if let Some(task) = begin(&listener, worker, fd) {
+        acceptor.finish(worker, |worker, accepted| {
+            if let Some(task) = begin(&listener, worker, accepted) {
                 spawn(task);
             }
         });
     });
 }
 
-fn begin(listener: &Arc<Listener>, worker: &Worker, fd: OwnedFd) -> Option<ConnectionTask> {
+fn begin(
+    listener: &Arc<Listener>,
+    worker: &Worker,
+    Accepted { fd, origin }: Accepted,
+) -> Option<ConnectionTask> {
     let permit = listener.admit(worker).ok()?;
     match TokioSocket::new(Descriptor::new(fd)) {
         Ok(client) => Some(ConnectionTask(Connection::new(
@@ -103,9 +106,10 @@ fn begin(listener: &Arc<Listener>, worker: &Worker, fd: OwnedFd) -> Option<Conne
             listener.clone(),
             permit,
             client,
+            origin,
         ))),
         Err((_, error)) => {
-            listener.give_up(worker.index);
+            listener.give_up(worker.index, origin, worker.now);
             tracing::warn!(listener = listener.name, %error, "a connection can't be watched");
             None
         }

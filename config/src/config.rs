@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use crate::access_log::{self, AccessLog};
 use crate::address::BindAddress;
 use crate::admin::{self, Admin};
 use crate::findings::Findings;
@@ -24,6 +25,8 @@ pub struct Config {
     pub runtime: Runtime,
     /// `[admin]`: metrics and health.
     pub admin: Admin,
+    /// `[access_log]`: a line for each connection; absent if it isn't written.
+    pub access_log: Option<AccessLog>,
     /// `[listeners.NAME]`: from 1 to [`LISTENERS_MAX`], in the order of the file.
     pub listeners: Vec<Listener>,
     /// `[upstreams.NAME]`: from 1 to [`UPSTREAMS_MAX`], in the order of the file.
@@ -49,6 +52,7 @@ pub(crate) fn read(root: &mut Section<'_>, warnings: &Findings) -> Config {
     let mut claims = Claims::new();
     let runtime = root.section("runtime", runtime::read);
     let admin = root.section("admin", |section| admin::read(section, &mut claims));
+    let access_log = access_log::read(root);
 
     let listener_nodes = root.named("listeners", LISTENERS_MAX, listener::ADVICE);
     // Listeners may name an upstream that has problems of its own, so names are gathered from what
@@ -77,6 +81,7 @@ pub(crate) fn read(root: &mut Section<'_>, warnings: &Findings) -> Config {
     Config {
         runtime,
         admin,
+        access_log,
         listeners,
         upstreams,
     }

@@ -7,7 +7,8 @@
 //! enough to repair a file.
 //!
 //! An unknown key is a problem at every level. What can be written is documented at the fields of
-//! [`Runtime`], [`Admin`], [`Listener`] and [`Upstream`]; complete files are in `config/examples/`.
+//! [`Runtime`], [`Admin`], [`AccessLog`], [`Listener`] and [`Upstream`]; complete files are in
+//! `config/examples/`.
 
 #![forbid(unsafe_code)]
 
@@ -20,6 +21,7 @@ use toml::de::DeTable;
 use crate::findings::Findings;
 use crate::section::Section;
 
+mod access_log;
 mod address;
 mod admin;
 mod config;
@@ -34,9 +36,11 @@ mod refusal;
 mod runtime;
 mod section;
 mod suggest;
+mod template;
 mod upstream;
 mod value;
 
+pub use crate::access_log::{AccessLog, Destination, Format};
 pub use crate::address::{BindAddress, ServerAddress, UNIX_PATH_BYTES_MAX};
 pub use crate::admin::Admin;
 pub use crate::config::{Config, LISTENERS_MAX, UPSTREAMS_MAX};
@@ -48,6 +52,7 @@ pub use crate::problem::{PROBLEMS_MAX, Problem, Problems};
 pub use crate::runtime::{
     GlommioOptions, Placement, Rebalance, Runtime, Scheduler, TokioMode, TokioOptions,
 };
+pub use crate::template::{Field, Piece, TEMPLATE_BYTES_MAX, Template};
 pub use crate::upstream::{Balance, SERVERS_MAX, Server, Upstream, UpstreamIndex};
 
 /// The largest configuration file, in bytes: 1 MiB. A larger one is refused without being parsed.

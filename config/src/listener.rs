@@ -30,7 +30,7 @@ pub struct Listener {
     /// `upstream`: where the connections go, see [`Config::upstream`](crate::Config::upstream).
     pub upstream: UpstreamIndex,
     /// `shares`: the weight of the listener's connections when a core hasn't time for all, from 1
-    /// to 1000; only Glommio heeds it. Default 1000.
+    /// to 1000. Tokio only weighs how much a turn forwards. Default 1000.
     pub shares: NonZeroU16,
     /// `latency`: how soon a connection that is ready should run, from 100 µs to 100 ms; only
     /// Glommio heeds it. Absent: throughput matters more.

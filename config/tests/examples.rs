@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use proxy_config::{Balance, Config, Scheduler, TokioMode, load};
+use proxy_config::{Balance, Config, Destination, Scheduler, TokioMode, load};
 
 fn examples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("examples")
@@ -39,6 +39,14 @@ fn echo() {
 }
 
 #[test]
+fn access_log() {
+    let config = example("access-log.toml");
+    assert_eq!(routes(&config), ["127.0.0.1:7001 -> builtin:echo"]);
+    let log = config.access_log.expect("it has one");
+    assert_eq!(log.destination, Destination::Stdout);
+}
+
+#[test]
 fn redis() {
     let config = example("redis.toml");
     assert_eq!(routes(&config), ["127.0.0.1:16379 -> 127.0.0.1:6379"]);
@@ -70,6 +78,12 @@ fn every_file_is_tested_above() {
     names.sort();
     assert_eq!(
         names,
-        ["echo.toml", "postgres.toml", "redis.toml", "web.toml"]
+        [
+            "access-log.toml",
+            "echo.toml",
+            "postgres.toml",
+            "redis.toml",
+            "web.toml"
+        ]
     );
 }

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use proxy_config::{
-    Admin, Balance, BindAddress, Config, Cores, GlommioOptions, LoadError, Placement, Rebalance,
-    Runtime, Scheduler, Server, ServerAddress, TokioMode, TokioOptions, load, parse,
+    AccessLog, Admin, Balance, BindAddress, Config, Cores, Destination, Field, Format,
+    GlommioOptions, LoadError, Piece, Placement, Rebalance, Runtime, Scheduler, Server,
+    ServerAddress, Template, TokioMode, TokioOptions, load, parse,
 };
 
 fn config(text: &str) -> Config {
@@ -255,4 +256,34 @@ fn a_file_that_is_not_text_is_a_problem() {
     let error = load(&path).unwrap_err();
     let expected = ":2:14: this is not UTF-8 text; save the file as UTF-8";
     assert_eq!(error.to_string(), format!("{}{expected}", path.display()));
+}
+
+#[test]
+fn access_log() {
+    assert_eq!(config(SMALLEST).access_log, None);
+    let written = |lines: &str| {
+        let config = config(&format!("[access_log]\n{lines}\n{SMALLEST}"));
+        config.access_log.expect("it is written")
+    };
+    let default = AccessLog {
+        destination: Destination::Stdout,
+        format: Format::Text(Template::default()),
+        queue: NonZeroU32::new(8192).unwrap(),
+    };
+    assert_eq!(written("path = \"stdout\""), default);
+    let json = written("path = \"/var/log/a b\"\nformat = \"json\"\nqueue = 1");
+    let wanted = AccessLog {
+        destination: Destination::File(PathBuf::from("/var/log/a b")),
+        format: Format::Json,
+        queue: NonZeroU32::MIN,
+    };
+    assert_eq!(json, wanted);
+    let text = written("path = \"stdout\"\nformat = \"text\"\ntemplate = \"{end}!\"");
+    let Format::Text(template) = text.format else {
+        panic!("it is text");
+    };
+    assert_eq!(
+        template.pieces(),
+        [Piece::Field(Field::End), Piece::Text("!".to_owned())]
+    );
 }

@@ -4,10 +4,12 @@
 mod allocation;
 mod endurance;
 mod exhaustion;
+mod soak;
 
 pub use allocation::messages_allocate_nothing;
 pub use endurance::many_short_connections;
 pub use exhaustion::descriptor_exhaustion;
+pub use soak::connections_survive_moves;
 
 use std::thread;
 use std::time::{Duration, Instant};

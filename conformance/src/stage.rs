@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use proxy_core::metrics::{CoreCells, PerWorker};
-use proxy_core::{Listener, Upstream};
+use proxy_core::{Ends, Listener, Upstream};
 
 /// What is behind the proxy, and how it is configured.
 #[derive(Clone, Debug)]
@@ -20,6 +20,8 @@ pub struct Setup {
     pub connect_timeout: Duration,
     /// The listener's `max_connections`.
     pub max_connections: Option<u64>,
+    /// Whom the listener tells of ends.
+    pub ends: Option<Arc<Ends>>,
 }
 
 impl Default for Setup {
@@ -31,6 +33,7 @@ impl Default for Setup {
             idle_timeout: None,
             connect_timeout: Duration::from_secs(30),
             max_connections: None,
+            ends: None,
         }
     }
 }

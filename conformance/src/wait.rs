@@ -48,6 +48,11 @@ pub fn settle<S: Stage>(stage: &S) {
     wait(stage, "the listener counts no connection", || {
         (stage.listener().connections() == 0).then_some(())
     });
+    wait(stage, "the listener lists no connection", || {
+        let mut listed = 0;
+        stage.listener().live.each(|_| listed += 1);
+        (listed == 0).then_some(())
+    });
     let upstream = stage.upstream();
     for server in 0..upstream.servers().len() {
         wait(stage, "the upstream counts no connection", || {

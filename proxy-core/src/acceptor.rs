@@ -1,16 +1,16 @@
 //! Taking connections from a listening socket, in batches, without spinning when the process has no descriptor.
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
-use rustix::net::SocketFlags;
+use rustix::net::{SocketAddr, SocketFlags};
 
 use crate::listener::Listener;
 use crate::metrics::Rejection;
+use crate::origin::{Accepted, ClientAddress, Origin};
 use crate::runtime::{Attempt, Interest, Runtime, Socket, Timer};
 use crate::transport::Descriptor;
 use crate::worker::Worker;
@@ -48,14 +48,14 @@ where
         }
     }
 
-    /// Hands each connection that waits to `take`, as a non-blocking descriptor.
+    /// Hands each connection that waits to `take`.
     ///
     /// Returns true when it stopped at [`ACCEPT_BATCH_MAX`] and is to be run again soon.
     pub fn poll(
         &mut self,
         cx: &mut Context<'_>,
         worker: &mut Worker,
-        mut take: impl FnMut(&mut Worker, OwnedFd),
+        mut take: impl FnMut(&mut Worker, Accepted),
     ) -> bool {
         if let Some(until) = self.paused_until {
             if self.timer.poll_until(cx, worker.now, until).is_pending() {
@@ -64,9 +64,13 @@ where
             self.paused_until = None;
         }
         for _ in 0..ACCEPT_BATCH_MAX {
-            match self.socket.poll_io(cx, Interest::Read, accept) {
+            let now = worker.now;
+            let accepted = self
+                .socket
+                .poll_io(cx, Interest::Read, |socket| accept(socket, now));
+            match accepted {
                 Poll::Pending => return false,
-                Poll::Ready(Ok(Some(fd))) => take(worker, fd),
+                Poll::Ready(Ok(Some(accepted))) => take(worker, accepted),
                 // The client was gone before it was accepted.
                 Poll::Ready(Ok(None)) => {}
                 Poll::Ready(Err(error)) => {
@@ -84,10 +88,12 @@ where
     /// Hands what waits in the backlog to `take`, whether or not the scheduler has heard of it, and stops listening.
     ///
     /// Clients that keep coming can't hold it up for longer than `BACKLOG_MAX` connections.
-    pub fn finish(self, worker: &mut Worker, mut take: impl FnMut(&mut Worker, OwnedFd)) {
+    pub fn finish(self, worker: &mut Worker, mut take: impl FnMut(&mut Worker, Accepted)) {
         for _ in 0..BACKLOG_MAX {
-            match accept(self.socket.transport()) {
-                Ok(Attempt::Done(Some(fd)) | Attempt::Drained(Some(fd))) => take(worker, fd),
+            match accept(self.socket.transport(), worker.now) {
+                Ok(Attempt::Done(Some(accepted)) | Attempt::Drained(Some(accepted))) => {
+                    take(worker, accepted);
+                }
                 Ok(Attempt::Done(None) | Attempt::Drained(None)) => {}
                 // An error here is a lack of descriptors, and there is no later to wait for.
                 Ok(Attempt::Blocked) | Err(_) => return,
@@ -102,10 +108,17 @@ where
     }
 }
 
-fn accept(socket: &Descriptor) -> io::Result<Attempt<Option<OwnedFd>>> {
+fn accept(socket: &Descriptor, now: Instant) -> io::Result<Attempt<Option<Accepted>>> {
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-    match rustix::net::accept_with(socket, flags) {
-        Ok(fd) => Ok(Attempt::Done(Some(fd))),
+    match rustix::net::acceptfrom_with(socket, flags) {
+        Ok((fd, address)) => {
+            let address = address.and_then(|address| SocketAddr::try_from(address).ok());
+            let origin = Origin {
+                client: ClientAddress::of(address),
+                accepted_at: now,
+            };
+            Ok(Attempt::Done(Some(Accepted { fd, origin })))
+        }
         Err(Errno::AGAIN) => Ok(Attempt::Blocked),
         // accept(2) passes on what befell the connection itself; it says nothing of the listener.
         Err(

@@ -4,6 +4,7 @@ use std::io;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use crate::attempts::Attempts;
 use crate::metrics::{ConnectFailure, UpstreamCells};
 use crate::runtime::{Attempt, Interest, Runtime, Socket, Timer};
 use crate::transport::Transport;
@@ -15,6 +16,8 @@ pub const SERVERS_TRIED_MAX: usize = 16;
 
 /// The connect phase of a connection: at most one attempt at a time, each server at most once.
 pub(crate) struct Connect<R: Runtime> {
+    accepted_at: Instant,
+    pub(crate) attempts: Attempts,
     attempt: Option<Attempting<R>>,
     /// Servers that failed. It allocates at the first failure only.
     tried: Vec<usize>,
@@ -33,11 +36,14 @@ struct Attempting<R: Runtime> {
 pub(crate) struct Connected<S> {
     pub(crate) socket: S,
     pub(crate) index: usize,
+    pub(crate) attempts: Attempts,
 }
 
 impl<R: Runtime> Connect<R> {
-    pub(crate) const fn new() -> Self {
+    pub(crate) fn new(accepted_at: Instant) -> Self {
         Self {
+            accepted_at,
+            attempts: Attempts::default(),
             attempt: None,
             tried: Vec::new(),
         }
@@ -68,7 +74,7 @@ impl<R: Runtime> Connect<R> {
                     cells
                         .connect
                         .observe(worker.now.saturating_duration_since(attempt.begun_at));
-                    return Poll::Ready(self.finish(upstream));
+                    return Poll::Ready(self.finish(worker, upstream));
                 }
                 Poll::Ready(Err(error)) => error,
                 Poll::Pending => {
@@ -83,7 +89,7 @@ impl<R: Runtime> Connect<R> {
             };
             let (server, failed_addresses) = (attempt.server, attempt.failed_addresses);
             self.attempt = None;
-            note_failure(upstream, cells, server, &failure);
+            self.note_failure(upstream, cells, server, &failure);
             cells.servers[server].closed.increment();
             // Another address of the same server comes before another server.
             if !self.attempt(runtime, worker, upstream, server, failed_addresses + 1) {
@@ -114,6 +120,7 @@ impl<R: Runtime> Connect<R> {
             if upstream.servers()[server].address(0).is_none() {
                 let unresolved = ConnectFailure::Resolve;
                 cells.servers[server].failures[unresolved as usize].increment();
+                self.attempts.on_failure(unresolved);
                 upstream.servers()[server].set_up(false);
             }
             self.tried.push(server);
@@ -132,6 +139,7 @@ impl<R: Runtime> Connect<R> {
     ) -> bool {
         let cells = upstream.cells.of(worker.index);
         while let Some(address) = upstream.servers()[server].address(failed_addresses) {
+            self.attempts.on_begin(server, self.accepted_at, worker.now);
             match runtime.connect(&address) {
                 Ok(socket) => {
                     cells.servers[server].opened.increment();
@@ -144,36 +152,45 @@ impl<R: Runtime> Connect<R> {
                     });
                     return true;
                 }
-                Err(error) => note_failure(upstream, cells, server, &error),
+                Err(error) => self.note_failure(upstream, cells, server, &error),
             }
             failed_addresses += 1;
         }
         false
     }
 
-    fn finish(&mut self, upstream: &Upstream) -> Option<Connected<R::Socket>> {
+    fn finish(&mut self, worker: &Worker, upstream: &Upstream) -> Option<Connected<R::Socket>> {
         let attempt = self.attempt.take()?;
+        self.attempts.on_connected(self.accepted_at, worker.now);
         let server = &upstream.servers()[attempt.server];
         server.set_up(true);
         server.prefer(attempt.failed_addresses);
         Some(Connected {
             socket: attempt.socket,
             index: attempt.server,
+            attempts: self.attempts,
         })
     }
-}
 
-fn note_failure(upstream: &Upstream, cells: &UpstreamCells, server: usize, error: &io::Error) {
-    let reason = match error.kind() {
-        io::ErrorKind::TimedOut => ConnectFailure::Timeout,
-        _ => ConnectFailure::of(error),
-    };
-    cells.servers[server].failures[reason as usize].increment();
-    upstream.servers()[server].set_up(false);
-    tracing::debug!(
-        upstream = upstream.name,
-        server = upstream.servers()[server].label,
-        %error,
-        "connect failed"
-    );
+    fn note_failure(
+        &mut self,
+        upstream: &Upstream,
+        cells: &UpstreamCells,
+        server: usize,
+        error: &io::Error,
+    ) {
+        let reason = match error.kind() {
+            io::ErrorKind::TimedOut => ConnectFailure::Timeout,
+            _ => ConnectFailure::of(error),
+        };
+        self.attempts.on_failure(reason);
+        cells.servers[server].failures[reason as usize].increment();
+        upstream.servers()[server].set_up(false);
+        tracing::debug!(
+            upstream = upstream.name,
+            server = upstream.servers()[server].label,
+            %error,
+            "connect failed"
+        );
+    }
 }

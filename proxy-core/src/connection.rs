@@ -9,10 +9,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use crate::attempts::Attempts;
 use crate::connect::{Connect, Connected};
 use crate::detached::{Detached, Parts};
+use crate::end::{Stage, Termination};
 use crate::listener::{Listener, Permit};
+use crate::live::Entry;
 use crate::metrics::Cause;
+use crate::origin::Origin;
 use crate::relay::{Failure, Progress, Relay, Side, State};
 use crate::runtime::{Runtime, Socket, Timer, TransportOf};
 use crate::transport::Transport;
@@ -24,14 +28,13 @@ pub const STALL_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A client's connection and what is done for it.
 pub struct Connection<R: Runtime> {
-    listener: Arc<Listener>,
+    entry: Entry,
     phase: Phase<R>,
     timer: R::Timer,
-    accepted_at: Instant,
     last_byte_at: Instant,
     stall_check_at: Option<Instant>,
     /// The worker that ran it last.
-    core: usize,
+    core: u32,
     moves: u32,
     permit: Permit,
 }
@@ -51,7 +54,8 @@ struct Relaying<S> {
     client: S,
     server: S,
     /// Which of the upstream's servers it is.
-    index: usize,
+    index: u32,
+    attempts: Attempts,
     relay: Relay,
 }
 
@@ -74,19 +78,19 @@ impl<R: Runtime> Connection<R> {
         listener: Arc<Listener>,
         permit: Permit,
         client: R::Socket,
+        origin: Origin,
     ) -> Self {
         worker.cells().started.increment();
         Self {
-            listener,
+            entry: Entry::new(listener, worker.index, origin),
             phase: Phase::Connecting {
                 client,
-                connect: Connect::new(),
+                connect: Connect::new(origin.accepted_at),
             },
             timer: runtime.timer(),
-            accepted_at: worker.now,
             last_byte_at: worker.now,
             stall_check_at: None,
-            core: worker.index,
+            core: worker.index as u32,
             moves: 0,
             permit,
         }
@@ -102,7 +106,7 @@ impl<R: Runtime> Connection<R> {
                 cx,
                 runtime,
                 worker,
-                &self.listener.upstream,
+                &self.entry.listener.upstream,
                 &mut self.timer,
             ) {
                 Poll::Pending => return Turn::Waiting,
@@ -135,12 +139,12 @@ impl<R: Runtime> Connection<R> {
             Phase::Relaying(relaying) => {
                 relaying.relay.leave(&mut worker.buffers);
                 Some(Detached::new(Parts {
-                    listener: self.listener.clone(),
+                    entry: self.entry.hand_on(),
                     client: relaying.client.detach(),
                     server: relaying.server.detach(),
                     index: relaying.index,
+                    attempts: relaying.attempts,
                     relay: relaying.relay,
-                    accepted_at: self.accepted_at,
                     last_byte_at: self.last_byte_at,
                     stall_check_at: self.stall_check_at,
                     core: self.core,
@@ -165,27 +169,27 @@ impl<R: Runtime> Connection<R> {
         let (client, server) = match watch_both(runtime, parts.client, parts.server) {
             Ok(watched) => watched,
             Err((client, server, error)) => {
-                tracing::warn!(listener = parts.listener.name, %error, "a connection can't be watched");
+                tracing::warn!(listener = parts.entry.listener.name, %error, "a connection can't be watched");
                 let parts = Parts {
                     client,
                     server,
                     ..parts
                 };
-                parts.abort(worker.index, worker.cells(), Cause::ClientError, worker.now);
+                parts.give_up(worker.index, worker.cells(), worker.now);
                 return None;
             }
         };
         parts.relay.join(&mut worker.buffers);
         Some(Self {
-            listener: parts.listener,
+            entry: parts.entry,
             phase: Phase::Relaying(Relaying {
                 client,
                 server,
                 index: parts.index,
+                attempts: parts.attempts,
                 relay: parts.relay,
             }),
             timer: runtime.timer(),
-            accepted_at: parts.accepted_at,
             last_byte_at: parts.last_byte_at,
             stall_check_at: parts.stall_check_at,
             core: parts.core,
@@ -202,11 +206,14 @@ impl<R: Runtime> Connection<R> {
     fn begin_relaying(&mut self, worker: &Worker, connected: Connected<R::Socket>) {
         if let Phase::Connecting { client, .. } = std::mem::replace(&mut self.phase, Phase::Over) {
             self.last_byte_at = worker.now;
+            let record = &self.entry.record;
+            record.on_connected(connected.index, worker.now);
             self.phase = Phase::Relaying(Relaying {
                 client,
                 server: connected.socket,
-                index: connected.index,
-                relay: Relay::new(self.listener.splice),
+                index: connected.index as u32,
+                attempts: connected.attempts,
+                relay: Relay::new(self.entry.listener.splice),
             });
         }
     }
@@ -227,9 +234,10 @@ impl<R: Runtime> Connection<R> {
         let cells = worker.cells();
         cells.polls.increment();
         worker.activity.note();
-        if self.core != worker.index {
-            cells.taken_from[self.core].increment();
-            self.core = worker.index;
+        if self.core != worker.index as u32 {
+            cells.taken_from[self.core as usize].increment();
+            self.core = worker.index as u32;
+            self.entry.record.on_moved(worker.index);
         }
     }
 
@@ -237,12 +245,14 @@ impl<R: Runtime> Connection<R> {
         let Phase::Relaying(relaying) = &mut self.phase else {
             return Turn::Waiting;
         };
-        let progress = relaying.poll(cx, worker);
+        let progress = relaying.poll(cx, worker, self.entry.listener.share.turn_bytes());
         if progress.up + progress.down > 0 {
-            let cells = self.listener.cells.of(worker.index);
+            let cells = self.entry.listener.cells.of(worker.index);
             cells.bytes_in.add(progress.up);
             cells.bytes_out.add(progress.down);
             cells.bytes_spliced.add(progress.spliced);
+            let record = &self.entry.record;
+            record.on_bytes(progress.up, progress.down, worker.now);
             self.last_byte_at = worker.now;
         }
         match progress.state {
@@ -260,6 +270,7 @@ impl<R: Runtime> Connection<R> {
         };
         let relay = &relaying.relay;
         let idle_at = self
+            .entry
             .listener
             .idle_timeout
             .map(|timeout| self.last_byte_at + timeout);
@@ -268,7 +279,13 @@ impl<R: Runtime> Connection<R> {
                 // An orderly end would tell the side that they are for that it has everything.
                 self.reset_both();
             }
-            return self.end(worker, Cause::IdleTimeout);
+            let stage = relay.stage();
+            let termination = if relay.waits_for_server() {
+                Termination::server_stalled(stage)
+            } else {
+                Termination::of(Cause::IdleTimeout, stage, None)
+            };
+            return self.end_as(worker, Cause::IdleTimeout, termination);
         }
         if !relay.has_unread_side() {
             self.stall_check_at = None;
@@ -304,18 +321,32 @@ impl<R: Runtime> Connection<R> {
         self.end(worker, cause)
     }
 
-    /// Counts the end, and closes both sides.
     fn end(&mut self, worker: &mut Worker, cause: Cause) -> Turn {
-        let lasted = worker.now.saturating_duration_since(self.accepted_at);
-        self.listener.count_end(worker.index, cause, lasted);
+        let (stage, failure) = match &self.phase {
+            Phase::Relaying(relaying) => (relaying.relay.stage(), None),
+            Phase::Connecting { connect, .. } => (Stage::Connect, connect.attempts.last_failure()),
+            Phase::Over => (Stage::Connect, None),
+        };
+        self.end_as(worker, cause, Termination::of(cause, stage, failure))
+    }
+
+    /// Counts the end and tells of it, and closes both sides.
+    fn end_as(&mut self, worker: &mut Worker, cause: Cause, termination: Termination) -> Turn {
+        let attempts = match &self.phase {
+            Phase::Relaying(relaying) => relaying.attempts,
+            Phase::Connecting { connect, .. } => connect.attempts,
+            Phase::Over => Attempts::default(),
+        };
+        self.entry
+            .end(worker.index, cause, termination, attempts, worker.now);
         worker.cells().ended.increment();
         // Before the client can know of the end: it may come again at once.
         drop(self.permit.hand_on());
-        let upstream = self.listener.upstream.cells.of(worker.index);
+        let upstream = self.entry.listener.upstream.cells.of(worker.index);
         match std::mem::replace(&mut self.phase, Phase::Over) {
             Phase::Connecting { mut connect, .. } => connect.abandon(upstream),
             Phase::Relaying(mut relaying) => {
-                upstream.servers[relaying.index].closed.increment();
+                upstream.servers[relaying.index as usize].closed.increment();
                 relaying.relay.release(&mut worker.buffers);
             }
             Phase::Over => {}
@@ -325,9 +356,10 @@ impl<R: Runtime> Connection<R> {
 }
 
 impl<S: Socket> Relaying<S> {
-    fn poll(&mut self, cx: &mut Context<'_>, worker: &mut Worker) -> Progress {
+    fn poll(&mut self, cx: &mut Context<'_>, worker: &mut Worker, budget: usize) -> Progress {
+        let buffers = &mut worker.buffers;
         self.relay
-            .poll(cx, &mut worker.buffers, &self.client, &self.server)
+            .poll(cx, buffers, &self.client, &self.server, budget)
     }
 }
 

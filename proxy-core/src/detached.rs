@@ -1,9 +1,11 @@
 //! A connection between two workers.
 
-use std::sync::Arc;
 use std::time::Instant;
 
-use crate::listener::{Listener, Permit};
+use crate::attempts::Attempts;
+use crate::end::Termination;
+use crate::listener::Permit;
+use crate::live::Entry;
 use crate::metrics::{Cause, CoreCells};
 use crate::relay::Relay;
 use crate::transport::Transport;
@@ -18,17 +20,17 @@ pub struct Detached<T: Transport>(Option<Box<Parts<T>>>);
 /// What a connection is, wherever it is.
 #[derive(Debug)]
 pub(crate) struct Parts<T> {
-    pub(crate) listener: Arc<Listener>,
+    pub(crate) entry: Entry,
     pub(crate) client: T,
     pub(crate) server: T,
     /// Which of the upstream's servers it is.
-    pub(crate) index: usize,
+    pub(crate) index: u32,
+    pub(crate) attempts: Attempts,
     pub(crate) relay: Relay,
-    pub(crate) accepted_at: Instant,
     pub(crate) last_byte_at: Instant,
     pub(crate) stall_check_at: Option<Instant>,
     /// The worker that ran it last.
-    pub(crate) core: usize,
+    pub(crate) core: u32,
     /// How often it was attached to another worker.
     pub(crate) moves: u32,
     pub(crate) permit: Permit,
@@ -47,27 +49,39 @@ impl<T: Transport> Detached<T> {
     ///
     /// Each cell has one writer: this is for that worker's thread, or for when it has ended.
     pub fn abort(self, worker: usize, cells: &CoreCells, now: Instant) {
-        self.into_parts().abort(worker, cells, Cause::Drain, now);
+        let parts = self.into_parts();
+        let termination = Termination::of(Cause::Drain, parts.relay.stage(), None);
+        parts.cut(worker, cells, Cause::Drain, termination, now);
     }
 }
 
 impl<T: Transport> Parts<T> {
+    /// Cuts it, as this machine has no room for it, and counts it.
+    pub(crate) fn give_up(self, worker: usize, cells: &CoreCells, now: Instant) {
+        let termination = Termination::exhausted(self.relay.stage());
+        self.cut(worker, cells, Cause::ClientError, termination, now);
+    }
+
     /// Resets both sides, and counts the end.
-    pub(crate) fn abort(self, worker: usize, cells: &CoreCells, cause: Cause, now: Instant) {
-        if self.core != worker {
-            cells.taken_from[self.core].increment();
+    fn cut(
+        mut self,
+        worker: usize,
+        cells: &CoreCells,
+        cause: Cause,
+        termination: Termination,
+        now: Instant,
+    ) {
+        if self.core as usize != worker {
+            cells.taken_from[self.core as usize].increment();
         }
         for transport in [&self.client, &self.server] {
             transport.reset_on_close();
         }
-        self.listener.count_end(
-            worker,
-            cause,
-            now.saturating_duration_since(self.accepted_at),
-        );
+        self.entry
+            .end(worker, cause, termination, self.attempts, now);
         cells.ended.increment();
-        let upstream = self.listener.upstream.cells.of(worker);
-        upstream.servers[self.index].closed.increment();
+        let upstream = self.entry.listener.upstream.cells.of(worker);
+        upstream.servers[self.index as usize].closed.increment();
     }
 }
 

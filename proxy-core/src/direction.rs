@@ -17,8 +17,10 @@ enum Phase {
     Open,
     /// The source's end was read; what is held goes out first, then the end.
     Ending,
-    /// The end was passed on, or the direction was given up.
+    /// The end was passed on, or the direction was given up after it was read.
     Ended,
+    /// The direction was given up before its source had ended.
+    Aborted,
 }
 
 /// The next thing to do for a direction.
@@ -47,7 +49,7 @@ impl Direction {
     /// What to do next.
     pub const fn step(&self) -> Step {
         match self.phase {
-            Phase::Ended => Step::Rest,
+            Phase::Ended | Phase::Aborted => Step::Rest,
             _ if self.held > 0 => Step::Send,
             Phase::Open => Step::Receive,
             Phase::Ending => Step::ShutDown,
@@ -84,7 +86,10 @@ impl Direction {
     /// One of the two sides is gone: what is held can't be delivered.
     pub const fn on_abort(&mut self) {
         self.held = 0;
-        self.phase = Phase::Ended;
+        self.phase = match self.phase {
+            Phase::Open | Phase::Aborted => Phase::Aborted,
+            Phase::Ending | Phase::Ended => Phase::Ended,
+        };
     }
 
     /// Bytes received and not yet sent.
@@ -99,7 +104,12 @@ impl Direction {
 
     /// Whether nothing more will be done.
     pub const fn is_ended(&self) -> bool {
-        matches!(self.phase, Phase::Ended)
+        matches!(self.phase, Phase::Ended | Phase::Aborted)
+    }
+
+    /// Whether the source's end was read.
+    pub const fn source_has_ended(&self) -> bool {
+        matches!(self.phase, Phase::Ending | Phase::Ended)
     }
 }
 

@@ -13,6 +13,9 @@ use crate::transport::Transport;
 /// Bytes that one direction forwards before others get their turn.
 pub const TURN_BYTES_MAX: usize = 256 * 1024;
 
+/// The same for a listener with very few shares: less would cost a pipe more than it saves.
+pub const TURN_BYTES_MIN: usize = 16 * 1024;
+
 /// Receives that one direction makes before others get their turn.
 pub const TURN_STEPS_MAX: u32 = 32;
 
@@ -93,12 +96,17 @@ impl Flow {
         self.state.is_ended()
     }
 
+    /// Whether the source's end was read.
+    pub(crate) const fn source_has_ended(&self) -> bool {
+        self.state.source_has_ended()
+    }
+
     /// The other direction moved bytes.
     pub(crate) const fn on_turned(&mut self) {
         self.bulk.on_turned();
     }
 
-    /// Forwards what can be forwarded, within the budget.
+    /// Forwards what can be forwarded, within a budget of so many bytes.
     pub(crate) fn poll<S: Socket>(
         &mut self,
         cx: &mut Context<'_>,
@@ -106,20 +114,23 @@ impl Flow {
         source: &S,
         destination: &S,
         on_end: OnEnd,
+        budget: usize,
     ) -> Result<Turn, End> {
         let begin = self.state.forwarded();
         let mut steps = 0;
         loop {
+            let spent = (self.state.forwarded() - begin) as usize;
             let done = match self.state.step() {
                 Step::Receive => {
-                    if steps == TURN_STEPS_MAX
-                        || self.state.forwarded() - begin >= TURN_BYTES_MAX as u64
-                    {
+                    if steps == TURN_STEPS_MAX || spent >= budget {
                         return Ok(Turn::Spent);
                     }
                     steps += 1;
                     match self.bulk.splices().then(|| buffers.pipes.lend()).flatten() {
-                        Some(pipe) => self.splice_in(cx, buffers, source, pipe),
+                        Some(pipe) => {
+                            let count = PIPE_BYTES.min(budget - spent);
+                            self.splice_in(cx, buffers, source, pipe, count)
+                        }
                         None => self.copy(cx, buffers, source, destination),
                     }
                 }
@@ -217,9 +228,10 @@ impl Flow {
         buffers: &mut Buffers,
         source: &S,
         pipe: Pipe,
+        count: usize,
     ) -> Poll<Result<(), End>> {
         let received = source.poll_io(cx, Interest::Read, |transport| {
-            transport.splice_in(&pipe, PIPE_BYTES)
+            transport.splice_in(&pipe, count)
         });
         match received {
             Poll::Ready(Ok(count)) if count > 0 => {

@@ -2,9 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use crate::end::{End, Stage, Termination};
+use crate::ends::Ends;
+use crate::live::Live;
 use crate::metrics::{Cause, ListenerCells, PerWorker, Rejection};
+use crate::origin::Origin;
+use crate::share::Share;
 use crate::upstream::Upstream;
 use crate::worker::Worker;
 
@@ -15,8 +20,8 @@ pub struct Listener {
     pub name: String,
     /// Where its connections go.
     pub upstream: Arc<Upstream>,
-    /// CPU shares of its connections against other listeners' on the same core, 1 to 1000.
-    pub shares: u16,
+    /// Its connections' part of the CPU against other listeners'.
+    pub share: Share,
     /// How soon its connections want to run; none: throughput is what matters.
     pub latency: Option<Duration>,
     /// How long both sides may be silent; none: for ever.
@@ -25,6 +30,10 @@ pub struct Listener {
     pub splice: bool,
     /// What each worker counts of it.
     pub cells: PerWorker<ListenerCells>,
+    /// Its connections that are open now.
+    pub live: Live,
+    /// Whom to tell of each connection's end; none: nobody.
+    pub ends: Option<Arc<Ends>>,
     limit: Option<Arc<Limit>>,
 }
 
@@ -34,11 +43,13 @@ impl Listener {
         Self {
             name,
             upstream,
-            shares: 1000,
+            share: Share::default(),
             latency: None,
             idle_timeout: None,
             splice: true,
             cells: PerWorker::new(workers, ListenerCells::default),
+            live: Live::new(workers),
+            ends: None,
             limit: None,
         }
     }
@@ -75,15 +86,52 @@ impl Listener {
 
     /// Counts a connection that was admitted and could not be taken on: the scheduler's source of readiness is
     /// full. The caller drops its permit and closes it.
-    pub fn give_up(&self, worker: usize) {
+    pub fn give_up(self: &Arc<Self>, worker: usize, origin: Origin, now: Instant) {
         let cells = self.cells.of(worker);
         cells.rejected[Rejection::Descriptors as usize].increment();
         cells.ended[Cause::ClientError as usize].increment();
+        let termination = Termination::exhausted(Stage::Queue);
+        self.tell_unbegun(worker, origin, Cause::ClientError, termination, now);
     }
 
     /// Counts a connection that was admitted, and that a stop cut before anybody began it. The caller closes it.
-    pub fn abandon(&self, worker: usize) {
-        self.count_end(worker, Cause::Drain, Duration::ZERO);
+    pub fn abandon(self: &Arc<Self>, worker: usize, origin: Origin, now: Instant) {
+        let cause = Cause::Drain;
+        self.count_end(worker, cause, Duration::ZERO);
+        let termination = Termination::of(cause, Stage::Queue, None);
+        self.tell_unbegun(worker, origin, cause, termination, now);
+    }
+
+    /// Tells of the end of a connection that nobody began.
+    fn tell_unbegun(
+        self: &Arc<Self>,
+        worker: usize,
+        origin: Origin,
+        cause: Cause,
+        termination: Termination,
+        now: Instant,
+    ) {
+        let Some(ends) = &self.ends else {
+            return;
+        };
+        let total = now.saturating_duration_since(origin.accepted_at);
+        let end = End {
+            id: self.live.id(worker),
+            listener: self.clone(),
+            client: origin.client,
+            server: None,
+            bytes_in: 0,
+            bytes_out: 0,
+            wait: total,
+            connect: None,
+            total,
+            retries: 0,
+            core: worker,
+            cause,
+            termination,
+            at: now,
+        };
+        ends.tell(worker, end);
     }
 
     /// Counts a connection that `worker` ended.

@@ -4,6 +4,7 @@ use std::io;
 use std::task::Context;
 
 use crate::buffer::Buffers;
+use crate::end::Stage;
 use crate::flow::{End, Flow, OnEnd, Turn};
 use crate::runtime::Socket;
 use crate::transport::Transport;
@@ -63,16 +64,17 @@ impl Relay {
         }
     }
 
-    /// Forwards what can be forwarded, within the budget.
+    /// Forwards what can be forwarded, within a budget of so many bytes a direction.
     pub(crate) fn poll<S: Socket>(
         &mut self,
         cx: &mut Context<'_>,
         buffers: &mut Buffers,
         client: &S,
         server: &S,
+        budget: usize,
     ) -> Progress {
         let before = (self.up.forwarded(), self.down.forwarded(), self.spliced());
-        let state = self.turn(cx, buffers, client, server);
+        let state = self.turn(cx, buffers, client, server, budget);
         let up = self.up.forwarded() - before.0;
         let down = self.down.forwarded() - before.1;
         if up > 0 {
@@ -96,6 +98,20 @@ impl Relay {
     /// Whether bytes are held for a side that is slow, or stuck.
     pub(crate) fn holds_bytes(&self) -> bool {
         self.up.held() > 0 || self.down.held() > 0
+    }
+
+    /// Whether it is the server alone that bytes are held for.
+    pub(crate) fn waits_for_server(&self) -> bool {
+        self.up.held() > 0 && self.down.held() == 0
+    }
+
+    /// What it is at.
+    pub(crate) fn stage(&self) -> Stage {
+        if self.down.source_has_ended() {
+            Stage::Last
+        } else {
+            Stage::Data
+        }
     }
 
     /// Whether a side is not being read, so that its reset would go unnoticed: because the other side holds it up,
@@ -144,23 +160,28 @@ impl Relay {
         buffers: &mut Buffers,
         client: &S,
         server: &S,
+        budget: usize,
     ) -> State {
         let on_end = on_end_beside(&self.down);
-        let up = match self.up.poll(cx, buffers, client, server, on_end) {
+        let up = match self.up.poll(cx, buffers, client, server, on_end, budget) {
             Ok(up) => up,
             Err(End::Source(error)) => return failed(Side::Client, error),
             Err(End::Destination(error)) => {
                 // The server may have answered before it reset: what it said is still to be read.
-                let _ = self.down.poll(cx, buffers, server, client, OnEnd::Ignore);
+                let _ = self
+                    .down
+                    .poll(cx, buffers, server, client, OnEnd::Ignore, budget);
                 return failed(Side::Server, error);
             }
         };
         let on_end = on_end_beside(&self.up);
-        let down = match self.down.poll(cx, buffers, server, client, on_end) {
+        let down = match self.down.poll(cx, buffers, server, client, on_end, budget) {
             Ok(down) => down,
             Err(End::Source(error)) => return failed(Side::Server, error),
             Err(End::Destination(error)) => {
-                let _ = self.up.poll(cx, buffers, client, server, OnEnd::Ignore);
+                let _ = self
+                    .up
+                    .poll(cx, buffers, client, server, OnEnd::Ignore, budget);
                 return failed(Side::Client, error);
             }
         };

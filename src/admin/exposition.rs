@@ -9,7 +9,7 @@ use super::family::Families;
 use super::process::Process;
 use super::sampler::Watch;
 use super::threads::Threads;
-use super::{cores, listeners, runtime, schedulers, upstreams};
+use super::{access_log, cores, listeners, runtime, schedulers, upstreams};
 use crate::observed::Observed;
 
 /// The text format's type, with the version that the encoder writes.
@@ -53,6 +53,7 @@ impl Exposition {
             &self.observed.backlogs,
         );
         upstreams::collect(&mut families, &self.observed.upstreams);
+        access_log::collect(&mut families, &self.observed);
         schedulers::collect(&mut families, &self.observed);
         families.encode()
     }

@@ -6,14 +6,15 @@ use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 
 use super::answer::Answer;
+use super::connections;
 use super::events::Broadcast;
 use super::exposition::{CONTENT_TYPE_METRICS, Exposition};
 use super::page;
 use crate::observed::Observed;
 
-const CONTENT_TYPE_TEXT: &str = "text/plain; charset=utf-8";
-
 const CONTENT_TYPE_JSON: &str = "application/json";
+
+const CONTENT_TYPE_TEXT: &str = "text/plain; charset=utf-8";
 
 const CONTENT_TYPE_EVENTS: &str = "text/event-stream";
 
@@ -40,18 +41,20 @@ impl Routes {
 
     /// The answer to a request. Its body, if any, is ignored.
     pub(super) fn respond<B>(&self, request: &Request<B>) -> Response<Answer> {
-        let page: fn(&Self) -> Response<Answer> = match request.uri().path() {
-            "/" => |_| page::response(),
-            "/state" => Self::state,
-            "/events" => Self::events,
-            "/config" => |this| text(StatusCode::OK, &this.observed.configuration),
-            "/metrics" => Self::metrics,
-            "/healthz" => |_| text(StatusCode::OK, "ok\n"),
-            "/readyz" => Self::ready,
+        let query = request.uri().query().unwrap_or_default();
+        let page: fn(&Self, &str) -> Response<Answer> = match request.uri().path() {
+            "/" => |_, _| page::response(),
+            "/state" => |routes, _| routes.state(),
+            "/events" => |routes, _| routes.events(),
+            "/config" => |routes, _| text(StatusCode::OK, &routes.observed.configuration()),
+            "/metrics" => |routes, _| routes.metrics(),
+            "/connections" => Self::connections,
+            "/healthz" => |_, _| text(StatusCode::OK, "ok\n"),
+            "/readyz" => |routes, _| routes.ready(),
             _ => return text(StatusCode::NOT_FOUND, "not found; / lists what there is\n"),
         };
         match *request.method() {
-            Method::GET | Method::HEAD => page(self),
+            Method::GET | Method::HEAD => page(self, query),
             _ => {
                 let mut refusal = text(StatusCode::METHOD_NOT_ALLOWED, "GET or HEAD\n");
                 refusal
@@ -91,6 +94,15 @@ impl Routes {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "too many listen already; close a page, or ask for /state\n",
             ),
+        }
+    }
+
+    fn connections(&self, query: &str) -> Response<Answer> {
+        let listed = connections::Query::parse(query)
+            .and_then(|query| connections::list(&self.observed.listeners, query));
+        match listed {
+            Ok(body) => response(StatusCode::OK, CONTENT_TYPE_JSON, body),
+            Err(error) => text(StatusCode::BAD_REQUEST, &error.to_string()),
         }
     }
 

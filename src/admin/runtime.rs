@@ -42,10 +42,11 @@ pub(super) fn collect(families: &mut Families, observed: &Observed) {
             "corelane_config_last_reload_success",
             "Whether the configuration was in order when it was last read: 1, or 0 when it was refused.",
         )
-        .add(&[], 1.0);
+        .add(&[], f64::from(u8::from(observed.reloads.succeeded())));
     // A clock before 1970 is shown as 1970.
     let configured_at = observed
-        .configured_at
+        .reloads
+        .at()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     families

@@ -51,7 +51,10 @@ fn glommio(
         "CPU shares of the listener's task queue against the others on the same core, 1 to 1000.",
     );
     for listener in listeners {
-        shares.add(&[("listener", &listener.name)], f64::from(listener.shares));
+        shares.add(
+            &[("listener", &listener.name)],
+            f64::from(listener.share.shares()),
+        );
     }
 }
 

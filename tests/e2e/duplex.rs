@@ -13,7 +13,7 @@ use crate::harness::scheduler::{Scheduler, each_scheduler};
 each_scheduler!(bulk, small_writes, many_connections);
 
 /// Runs `send` at both ends with different seeds and checks what arrives at the other.
-fn both_ways(
+pub(crate) fn both_ways(
     client: &TcpStream,
     upstream: &TcpStream,
     seed: u64,

@@ -8,11 +8,12 @@ use crate::harness::bytes::digest;
 use crate::harness::http;
 use crate::harness::proxy::Proxy;
 use crate::harness::scheduler::{Scheduler, each_scheduler};
+use crate::harness::wait;
 use crate::service::nginx::Nginx;
 use crate::service::postgres::{Postgres, query};
 use crate::service::redis::{Client, Redis};
 
-each_scheduler!(echo, redis, postgres, web);
+each_scheduler!(access_log, echo, redis, postgres, web);
 
 /// Starts the proxy with the example `name` after these replacements, each of which must find its text.
 fn start(scheduler: Scheduler, name: &str, replacements: &[(&str, &str)]) -> Proxy {
@@ -27,6 +28,14 @@ fn start(scheduler: Scheduler, name: &str, replacements: &[(&str, &str)]) -> Pro
         replace(from, to);
     }
     Proxy::start_file(&scheduler.choose_in(&text))
+}
+
+fn access_log(scheduler: Scheduler) {
+    let replacements = [("127.0.0.1:7001", "127.0.0.1:0")];
+    let proxy = start(scheduler, "access-log.toml", &replacements);
+    drop(proxy.connect("echo"));
+    let written = || proxy.metric("corelane_access_log_lines_total", &[]);
+    wait::until("a line is written", || written() == 1.0);
 }
 
 fn echo(scheduler: Scheduler) {

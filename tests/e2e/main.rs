@@ -7,11 +7,13 @@
     reason = "the rules about clocks are for the proxy; these are the peers of it"
 )]
 
+mod access_log;
 mod address;
 mod admin;
 mod back_pressure;
 mod bad_start;
 mod balance;
+mod connections;
 mod cpu;
 mod drain;
 mod duplex;
@@ -27,10 +29,13 @@ mod memory;
 mod nginx;
 mod nodelay;
 mod page;
+mod placement;
 mod postgres;
 mod prometheus;
 mod quiet;
+mod rebalance;
 mod redis;
+mod reload;
 mod reset;
 mod service;
 mod start;

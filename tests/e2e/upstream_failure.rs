@@ -164,14 +164,14 @@ fn unix_socket_missing(scheduler: Scheduler) {
 }
 
 /// An address whose connection attempts get no answer: a listener with a full queue drops each SYN.
-struct Blackhole {
-    address: String,
+pub(crate) struct Blackhole {
+    pub(crate) address: String,
     /// Keep the queue full.
     _sockets: Vec<Socket>,
 }
 
 impl Blackhole {
-    fn open() -> Self {
+    pub(crate) fn open() -> Self {
         let listener = Socket::new(Domain::IPV4, Type::STREAM, None).expect("socket");
         listener
             .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())

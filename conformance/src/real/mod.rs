@@ -100,6 +100,7 @@ impl<B: Backend> RealStage for Real<B> {
         ));
         let mut listener = Listener::new("clients".into(), upstream, workers);
         listener.idle_timeout = setup.idle_timeout;
+        listener.ends = setup.ends;
         if let Some(max) = setup.max_connections {
             listener = listener.with_max_connections(max);
         }

@@ -19,7 +19,8 @@ use std::time::{Duration, Instant};
 
 use proxy_core::metrics::{CoreCells, PerWorker};
 use proxy_core::{
-    Activity, Balance, Connection, Listener, Server, ServerAddress, Turn, Upstream, Worker,
+    Activity, Balance, ClientAddress, Connection, Listener, Origin, Server, ServerAddress, Turn,
+    Upstream, Worker,
 };
 
 use self::kernel::Kernel;
@@ -64,6 +65,7 @@ impl Scripted {
         ));
         let mut listener = Listener::new("clients".into(), upstream, workers);
         listener.idle_timeout = setup.idle_timeout;
+        listener.ends = setup.ends;
         if let Some(max) = setup.max_connections {
             listener = listener.with_max_connections(max);
         }
@@ -236,7 +238,12 @@ impl Stage for Scripted {
         worker.now = now;
         if let Ok(permit) = self.listener.admit(worker) {
             let listener = self.listener.clone();
-            let connection = Connection::new(&self.handle, worker, listener, permit, client);
+            let origin = Origin {
+                client: ClientAddress::Unix,
+                accepted_at: now,
+            };
+            let connection =
+                Connection::new(&self.handle, worker, listener, permit, client, origin);
             let mut connections = self.connections.borrow_mut();
             connections.push(Some(connection));
             self.handle.0.borrow_mut().tasks.wake(connections.len() - 1);

@@ -54,6 +54,8 @@ const NAMES: &[&str] = &[
     "corelane_upstream_retries_total",
     "corelane_upstream_connect_seconds",
     "corelane_upstream_connect_failures_total",
+    "corelane_access_log_lines_total",
+    "corelane_access_log_dropped_total",
 ];
 const NAMES_GLOMMIO: &[&str] = &[
     "corelane_glommio_task_queue_runtime_seconds_total",

@@ -428,7 +428,7 @@ async function askConnections() {
   let again = true;
   if (!document.hidden && (section.hidden || section.open)) {
     try {
-      const answer = await fetch(`/connections?limit=${CONNECTIONS_SHOWN_MAX}`);
+      const answer = await fetch(`/connections?limit=${CONNECTIONS_SHOWN_MAX}&sort=bytes`);
       // A proxy that has no such table won't get one while it runs.
       if (answer.status === 404) again = false;
       if (answer.ok) {

@@ -132,6 +132,13 @@ impl Proxy {
         self.child.log()
     }
 
+    /// Writes the configuration anew, with these routes, and has the proxy read it.
+    pub(crate) fn reload(&self, scheduler: Scheduler, routes: &str) {
+        let file = self.directory.path().join("corelane.toml");
+        fs::write(file, configuration(scheduler, "", routes)).expect("write the configuration");
+        self.signal(Signal::HUP);
+    }
+
     /// SIGTERM: drain.
     pub(crate) fn terminate(&self) {
         self.signal(Signal::TERM);

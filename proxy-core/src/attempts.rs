@@ -1,0 +1,79 @@
+//! What is remembered of a connection's attempts to connect.
+
+use std::time::{Duration, Instant};
+
+use crate::metrics::ConnectFailure;
+
+/// The attempts of one connection, small as it is kept for as long as the connection lives.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Attempts {
+    made: u16,
+    last_failure: Option<ConnectFailure>,
+    worked: bool,
+    /// It counts if an attempt was made.
+    last_server: u32,
+    wait: Micros,
+    /// It counts if one worked.
+    connect: Micros,
+}
+
+/// Up to an hour and eleven minutes, in microseconds; more is as much.
+#[derive(Clone, Copy, Debug, Default)]
+struct Micros(u32);
+
+impl Attempts {
+    /// Another attempt begins.
+    pub(crate) fn on_begin(&mut self, server: usize, accepted_at: Instant, now: Instant) {
+        if self.made == 0 {
+            self.wait = Micros::between(accepted_at, now);
+        }
+        self.made = self.made.saturating_add(1);
+        self.last_server = server as u32;
+    }
+
+    /// It failed.
+    pub(crate) fn on_failure(&mut self, failure: ConnectFailure) {
+        self.last_failure = Some(failure);
+    }
+
+    /// It worked.
+    pub(crate) fn on_connected(&mut self, accepted_at: Instant, now: Instant) {
+        self.connect = Micros::between(accepted_at + self.wait.get(), now);
+        self.worked = true;
+    }
+
+    pub(crate) fn last_failure(&self) -> Option<ConnectFailure> {
+        self.last_failure
+    }
+
+    /// The server of the last attempt.
+    pub(crate) fn last_server(&self) -> Option<usize> {
+        (self.made > 0).then_some(self.last_server as usize)
+    }
+
+    /// From the accept to the first attempt; none if there was none.
+    pub(crate) fn wait(&self) -> Option<Duration> {
+        (self.made > 0).then(|| self.wait.get())
+    }
+
+    /// From the first attempt until one worked; none if none did.
+    pub(crate) fn connect(&self) -> Option<Duration> {
+        self.worked.then(|| self.connect.get())
+    }
+
+    /// Attempts after the first one.
+    pub(crate) fn retries(&self) -> u16 {
+        self.made.saturating_sub(1)
+    }
+}
+
+impl Micros {
+    fn between(begin: Instant, end: Instant) -> Self {
+        let micros = end.saturating_duration_since(begin).as_micros();
+        Self(u32::try_from(micros).unwrap_or(u32::MAX))
+    }
+
+    fn get(self) -> Duration {
+        Duration::from_micros(self.0.into())
+    }
+}

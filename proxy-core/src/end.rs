@@ -1,0 +1,145 @@
+//! The end of a connection, in two letters and in full.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::listener::Listener;
+use crate::metrics::{Cause, ConnectFailure};
+use crate::origin::ClientAddress;
+
+/// All that there is to say of a connection that has ended.
+#[derive(Clone, Debug)]
+pub struct End {
+    /// As among the live connections.
+    pub id: u64,
+    /// What the client connected to.
+    pub listener: Arc<Listener>,
+    /// The client.
+    pub client: ClientAddress,
+    /// Which of the upstream's servers it was, or the last one that was tried; none if none was.
+    pub server: Option<usize>,
+    /// Bytes from the client that the server took.
+    pub bytes_in: u64,
+    /// Bytes from the server that the client took.
+    pub bytes_out: u64,
+    /// From the accept to the first attempt to connect, or to the end if there was none.
+    pub wait: Duration,
+    /// From the first attempt to connect until one had worked; none if none did.
+    pub connect: Option<Duration>,
+    /// From the accept to the end.
+    pub total: Duration,
+    /// Attempts to connect after the first one.
+    pub retries: u16,
+    /// The worker that ended it.
+    pub core: usize,
+    /// Why, as the counters have it.
+    pub cause: Cause,
+    /// Why and when, in two letters.
+    pub termination: Termination,
+    /// When.
+    pub at: Instant,
+}
+
+/// What a connection was at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// It waited for the core that was to begin it.
+    Queue,
+    /// No server had answered yet.
+    Connect,
+    /// Bytes could go both ways.
+    Data,
+    /// The server's stream had ended.
+    Last,
+}
+
+/// Why a connection ended, and what it was at: two letters, which mean what HAProxy's do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Termination([char; 2]);
+
+impl Termination {
+    /// That of a connection that ended by `cause`. `failure` is the last failed connect's.
+    pub fn of(cause: Cause, stage: Stage, failure: Option<ConnectFailure>) -> Self {
+        let who = match cause {
+            Cause::Finished => return Self(['-', '-']),
+            Cause::ClientReset | Cause::ClientError => 'C',
+            Cause::ServerReset | Cause::ServerError => 'S',
+            Cause::ConnectFailed => match failure {
+                Some(ConnectFailure::Timeout) => 's',
+                Some(ConnectFailure::Local) => 'R',
+                _ => 'S',
+            },
+            Cause::IdleTimeout => 'c',
+            Cause::Drain => 'K',
+        };
+        Self([who, stage.letter()])
+    }
+
+    /// That of an idle timeout while the server left bytes untaken.
+    pub(crate) fn server_stalled(stage: Stage) -> Self {
+        Self(['s', stage.letter()])
+    }
+
+    /// That of a connection for which this machine lacked a resource.
+    pub(crate) fn exhausted(stage: Stage) -> Self {
+        Self(['R', stage.letter()])
+    }
+}
+
+impl Stage {
+    const fn letter(self) -> char {
+        match self {
+            Self::Queue => 'Q',
+            Self::Connect => 'C',
+            Self::Data => 'D',
+            Self::Last => 'L',
+        }
+    }
+}
+
+impl fmt::Display for Termination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [cause, stage] = self.0;
+        write!(f, "{cause}{stage}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The table of docs/access-log.md.
+    #[test]
+    fn every_cause_has_its_letters() {
+        use Stage::{Connect, Data, Last, Queue};
+        for (cause, stage, failure, letters) in [
+            (Cause::Finished, Last, None, "--"),
+            (Cause::ClientReset, Data, None, "CD"),
+            (Cause::ClientReset, Last, None, "CL"),
+            (Cause::ClientError, Data, None, "CD"),
+            (Cause::ServerReset, Data, None, "SD"),
+            (Cause::ServerError, Data, None, "SD"),
+            (Cause::IdleTimeout, Data, None, "cD"),
+            (Cause::IdleTimeout, Last, None, "cL"),
+            (Cause::Drain, Queue, None, "KQ"),
+            (Cause::Drain, Connect, None, "KC"),
+            (Cause::Drain, Data, None, "KD"),
+            (Cause::Drain, Last, None, "KL"),
+        ] {
+            let termination = Termination::of(cause, stage, failure);
+            assert_eq!(termination.to_string(), letters, "{cause:?} at {stage:?}");
+        }
+        for failure in ConnectFailure::ALL {
+            let letters = match failure {
+                ConnectFailure::Timeout => "sC",
+                ConnectFailure::Local => "RC",
+                _ => "SC",
+            };
+            let termination = Termination::of(Cause::ConnectFailed, Connect, Some(failure));
+            assert_eq!(termination.to_string(), letters, "{failure:?}");
+        }
+        assert_eq!(Termination::server_stalled(Data).to_string(), "sD");
+        assert_eq!(Termination::exhausted(Queue).to_string(), "RQ");
+    }
+}

@@ -1,0 +1,104 @@
+//! The access log: a line for each connection, at its end.
+//!
+//! Workers leave ends in a bounded queue ([`Ends`]) and never wait; the thread `corelane-log` makes lines of them and
+//! writes. While nothing ends it sleeps and makes no system call.
+
+mod line;
+mod output;
+mod utc;
+mod writer;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::mpsc::{self, Receiver};
+use std::thread::{self, Thread};
+use std::time::Duration;
+
+use proxy_config as config;
+use proxy_core::Ends;
+
+use self::output::Output;
+use self::writer::Writer;
+
+/// How long the end of the process waits for lines to be written, by an output that may be stuck.
+const FINISH_PATIENCE: Duration = Duration::from_secs(1);
+
+/// An access log that is written.
+pub(crate) struct AccessLog {
+    /// For listeners to tell their ends to, and for whoever counts.
+    pub(crate) shared: Arc<Shared>,
+    thread: Thread,
+    /// Its other side is gone when the thread is.
+    finished: Receiver<()>,
+}
+
+/// What the thread shares with the others.
+pub(crate) struct Shared {
+    pub(crate) ends: Arc<Ends>,
+    lines: AtomicU64,
+    /// Lines that could not be written.
+    lost: AtomicU64,
+    reopen: AtomicBool,
+    stop: AtomicBool,
+}
+
+impl Shared {
+    /// Lines that were written.
+    pub(crate) fn lines(&self) -> u64 {
+        self.lines.load(Relaxed)
+    }
+
+    /// Lines that were not: the queue was full, or the output refused them.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.ends.dropped() + self.lost.load(Relaxed)
+    }
+
+    /// Has the file opened anew, before the next line is written at the latest.
+    pub(crate) fn reopen(&self) {
+        self.reopen.store(true, SeqCst);
+        self.ends.nudge();
+    }
+}
+
+impl AccessLog {
+    /// Opens the output and starts the thread.
+    ///
+    /// # Errors
+    /// When the file can't be opened, or a thread can't be had.
+    pub(crate) fn start(configured: &config::AccessLog, workers: usize) -> io::Result<Self> {
+        let output = Output::open(&configured.destination)?;
+        let (ends, queue) = Ends::new(configured.queue.get() as usize, workers);
+        let shared = Arc::new(Shared {
+            ends: Arc::new(ends),
+            lines: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
+            reopen: AtomicBool::new(false),
+            stop: AtomicBool::new(false),
+        });
+        let writer = Writer::new(configured.format.clone(), output, queue, shared.clone());
+        let (finish, finished) = mpsc::channel();
+        let thread = thread::Builder::new()
+            .name("corelane-log".to_owned())
+            .spawn(move || {
+                writer.run();
+                drop(finish);
+            })?;
+        Ok(Self {
+            shared,
+            thread: thread.thread().clone(),
+            finished,
+        })
+    }
+
+    /// Writes what is left, once no worker tells of ends any more. An output that is stuck is left to itself.
+    pub(crate) fn finish(self) {
+        self.shared.stop.store(true, SeqCst);
+        self.shared.ends.nudge();
+        self.thread.unpark();
+        // Nothing is ever sent: the other side's end is the message.
+        if self.finished.recv_timeout(FINISH_PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
+            tracing::warn!("the access log's output is stuck: its last lines are lost");
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! What became of the access log's lines.
+
+use super::family::Families;
+use crate::observed::Observed;
+
+/// Adds the families: zeros where there is no access log.
+pub(super) fn collect(families: &mut Families, observed: &Observed) {
+    let log = observed.access_log.as_ref();
+    families
+        .counter(
+            "corelane_access_log_lines_total",
+            "Lines of the access log that were written.",
+        )
+        .add_count(&[], log.map_or(0, |log| log.lines()));
+    families
+        .counter(
+            "corelane_access_log_dropped_total",
+            "Lines that were dropped, for too many waited or they could not be written.",
+        )
+        .add_count(&[], log.map_or(0, |log| log.dropped()));
+}

@@ -1,0 +1,173 @@
+//! Reading the configuration again while the proxy runs (SIGHUP).
+//!
+//! Listeners' `shares` are applied at once. Everything else needs a restart: a file that changes anything else is
+//! refused as a whole, so that what runs is always what some file says.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
+
+use proxy_config::Config;
+use proxy_core::{Listener, Share};
+
+use crate::configuration;
+use crate::proxy::Proxy;
+
+/// When the configuration was last read with success, and whether it was in order when it was last read.
+pub(crate) struct Reloads {
+    succeeded: AtomicBool,
+    at: Mutex<SystemTime>,
+}
+
+impl Reloads {
+    /// The first reading, which succeeded.
+    pub(crate) fn new(at: SystemTime) -> Self {
+        Self {
+            succeeded: AtomicBool::new(true),
+            at: Mutex::new(at),
+        }
+    }
+
+    pub(crate) fn succeeded(&self) -> bool {
+        self.succeeded.load(Relaxed)
+    }
+
+    pub(crate) fn at(&self) -> SystemTime {
+        *self.at.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, succeeded: bool) {
+        self.succeeded.store(succeeded, Relaxed);
+        if succeeded {
+            *self.at.lock().unwrap_or_else(PoisonError::into_inner) = now();
+        }
+    }
+}
+
+/// Reads `file` again, and applies it to the proxy that runs `config`. The log says what came of it.
+pub(crate) fn reload(file: &Path, config: &mut Config, proxy: &Proxy) {
+    let result = read(file, config).map(|new| apply(new, config, proxy));
+    proxy.observed.reloads.note(result.is_ok());
+    match result {
+        Ok(changes) => tracing::info!(changes, "reloaded the configuration"),
+        Err(reason) => {
+            tracing::error!("the configuration is not reloaded, what ran goes on: {reason}");
+        }
+    }
+}
+
+/// The new configuration, if it differs in nothing that needs a restart.
+fn read(file: &Path, running: &Config) -> Result<Config, String> {
+    let loaded = proxy_config::load(file).map_err(|error| error.to_string())?;
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    let changed = restarts(&loaded.config, running);
+    if changed.is_empty() {
+        Ok(loaded.config)
+    } else {
+        Err(format!(
+            "{} can't be changed while it runs; restart it, or change nothing but listeners' shares",
+            changed.join(", ")
+        ))
+    }
+}
+
+/// What differs and needs a restart, as the sections are written.
+fn restarts(new: &Config, running: &Config) -> Vec<String> {
+    let mut changed = Vec::new();
+    if new.runtime != running.runtime {
+        changed.push("[runtime]".to_owned());
+    }
+    if new.admin != running.admin {
+        changed.push("[admin]".to_owned());
+    }
+    if new.access_log != running.access_log {
+        changed.push("[access_log]".to_owned());
+    }
+    if new.upstreams != running.upstreams {
+        changed.push("[upstreams]".to_owned());
+    }
+    if new.listeners.len() != running.listeners.len() {
+        changed.push("[listeners]".to_owned());
+        return changed;
+    }
+    for (new, running) in new.listeners.iter().zip(&running.listeners) {
+        let mut same = new.clone();
+        same.shares = running.shares;
+        if same != *running {
+            changed.push(format!("[listeners.{}]", new.name));
+        }
+    }
+    changed
+}
+
+/// Applies what may change. Returns how many listeners did.
+fn apply(new: Config, running: &mut Config, proxy: &Proxy) -> usize {
+    let listeners = &proxy.observed.listeners;
+    let mut changes = 0;
+    for (configured, listener) in new.listeners.iter().zip(listeners) {
+        if listener.share.shares() != configured.shares.get() {
+            listener.share.set_shares(configured.shares.get());
+            changes += 1;
+        }
+    }
+    if !proxy.observed.has_task_queues() {
+        Share::weigh(shares(listeners));
+    }
+    *running = new;
+    proxy
+        .observed
+        .set_configuration(configuration::written(running));
+    changes
+}
+
+/// The listeners' shares.
+pub(crate) fn shares(
+    listeners: &[std::sync::Arc<Listener>],
+) -> impl Iterator<Item = &Share> + Clone {
+    listeners.iter().map(|listener| &listener.share)
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "when the configuration was read, for people"
+)]
+fn now() -> SystemTime {
+    SystemTime::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(text: &str) -> Config {
+        let text = format!("{text}\n[upstreams.u]\nservers = [\"builtin:echo\"]\n");
+        proxy_config::parse(&text, "test")
+            .expect("it is valid")
+            .config
+    }
+
+    #[test]
+    fn only_shares_change_without_a_restart() {
+        let listeners = "[listeners.a]\nbind = \"127.0.0.1:0\"\nupstream = \"u\"\n";
+        let running = config(listeners);
+        let sections = |text: &str| restarts(&config(text), &running);
+        assert!(sections(&format!("{listeners}shares = 10")).is_empty());
+        assert_eq!(
+            sections(&format!("{listeners}idle_timeout = \"1m\"")),
+            ["[listeners.a]"]
+        );
+        assert_eq!(
+            sections(&format!("[runtime]\ncores = 1\n{listeners}")),
+            ["[runtime]"]
+        );
+        assert_eq!(
+            sections(&format!("[access_log]\npath = \"stdout\"\n{listeners}")),
+            ["[access_log]"]
+        );
+        let more = format!("{listeners}[listeners.b]\nbind = \"127.0.0.1:0\"\nupstream = \"u\"");
+        assert_eq!(sections(&more), ["[listeners]"]);
+    }
+}

@@ -1,0 +1,114 @@
+//! Which core gets a new connection under Glommio.
+
+use std::io::{Read, Write};
+
+use crate::harness::config::forward;
+use crate::harness::proxy::Proxy;
+use crate::harness::scheduler::Scheduler;
+
+/// Connections of each core, after so many were opened one after the other.
+fn spread(placement: &str, connections: usize) -> Option<Vec<f64>> {
+    spread_by(placement, connections, || {})
+}
+
+/// The same by a client that prepares itself once the proxy runs.
+fn spread_by(placement: &str, connections: usize, prepare: impl Fn()) -> Option<Vec<f64>> {
+    if !Scheduler::Glommio.usable() {
+        return None;
+    }
+    let proxy = Proxy::start_with(
+        Scheduler::Glommio,
+        // Where they are put is what is looked at, and not where they go later.
+        &format!("glommio.placement = \"{placement}\"\nglommio.rebalance.enabled = false\n"),
+        &forward(&["builtin:echo"]),
+    );
+    prepare();
+    let clients: Vec<_> = (0..connections)
+        .map(|_| {
+            let mut client = proxy.connect("main");
+            client.write_all(b"!").expect("send");
+            client.read_exact(&mut [0; 1]).expect("receive");
+            client
+        })
+        .collect();
+    let metrics = proxy.metrics();
+    let cores = metrics.series("corelane_core_connections", &[]);
+    let spread: Vec<_> = cores.map(|(_, count)| count).collect();
+    assert_eq!(spread.iter().sum::<f64>(), connections as f64);
+    println!("{placement}, {connections} connections: {spread:?}");
+    drop(clients);
+    proxy.stop();
+    Some(spread)
+}
+
+fn difference(spread: &[f64]) -> f64 {
+    let max = spread.iter().copied().fold(0.0, f64::max);
+    max - spread.iter().copied().fold(f64::MAX, f64::min)
+}
+
+#[test]
+fn round_robin_is_exact() {
+    for connections in [16, 101] {
+        if let Some(spread) = spread("round-robin", connections) {
+            assert!(difference(&spread) <= 1.0, "{spread:?}");
+        }
+    }
+}
+
+#[test]
+fn least_loaded_spreads_idle_connections_by_count() {
+    for connections in [16, 100] {
+        if let Some(spread) = spread("least-loaded", connections) {
+            // What it costs to connect is load, too.
+            assert!(
+                difference(&spread) <= connections as f64 / 4.0,
+                "{spread:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn reuseport_stays_where_it_is_accepted() {
+    spread("reuseport", 16);
+}
+
+/// All of one CPU's connections are on the core of that CPU. Linux 6.2.
+#[test]
+fn incoming_cpu_is_the_clients() {
+    let Some(release) = steering() else {
+        return;
+    };
+    println!("Linux {release}");
+    // On loopback the client's CPU is the one that its packets come in on.
+    let pinned = std::thread::spawn(|| spread_by("incoming-cpu", 16, pin));
+    if let Some(spread) = pinned.join().expect("client") {
+        assert_eq!(spread[0], 16.0, "{spread:?}");
+    }
+}
+
+/// Keeps the current thread on the first CPU that it may use, which is also the first worker's.
+fn pin() {
+    let mut cpus = rustix::thread::sched_getaffinity(None).expect("affinity");
+    let cpu = (0..rustix::thread::CpuSet::MAX_CPU).find(|&cpu| cpus.is_set(cpu));
+    cpus.clear();
+    cpus.set(cpu.expect("a CPU"));
+    rustix::thread::sched_setaffinity(None, &cpus).expect("affinity");
+}
+
+/// The kernel's release, if it steers.
+fn steering() -> Option<String> {
+    let release = rustix::system::uname()
+        .release()
+        .to_string_lossy()
+        .into_owned();
+    let mut numbers = release
+        .split(['.', '-'])
+        .map(|number| number.parse().unwrap_or(0));
+    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    if version < (6, 2) {
+        println!("skipped: Linux {release} does not steer by SO_INCOMING_CPU; 6.2 does");
+        return None;
+    }
+    Some(release)
+}

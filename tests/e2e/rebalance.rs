@@ -1,0 +1,106 @@
+//! Live connections move off a hot core, and nobody notices.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::thread;
+
+use crate::duplex::both_ways;
+use crate::harness::bytes::{MIB, send};
+use crate::harness::config::forward;
+use crate::harness::metrics::Metrics;
+use crate::harness::peer::Server;
+use crate::harness::proxy::Proxy;
+use crate::harness::scheduler::Scheduler;
+
+const FLOWS: usize = 4;
+
+/// Bytes of each flow, each way.
+const FLOW_BYTES: u64 = 48 * MIB;
+
+const CANDIDATES_MAX: usize = 64;
+
+/// Flows that are all on core 0, and where they come from.
+fn flows_on_the_first_core(proxy: &Proxy, server: &Server) -> Vec<(TcpStream, TcpStream)> {
+    let on_core = || proxy.metric("corelane_core_accepts_total", &[("core", "0")]);
+    let mut flows = Vec::new();
+    for _ in 0..CANDIDATES_MAX {
+        let before = on_core();
+        let (mut client, mut upstream) = (proxy.connect("main"), server.accept());
+        client.write_all(b"?").expect("send");
+        upstream.read_exact(&mut [0; 1]).expect("receive");
+        if on_core() > before {
+            flows.push((client, upstream));
+        }
+        if flows.len() == FLOWS {
+            return flows;
+        }
+    }
+    panic!("the kernel's hash puts {FLOWS} of {CANDIDATES_MAX} connections on the first core");
+}
+
+fn moves(metrics: &Metrics, core: &str, direction: &str) -> f64 {
+    let labels = [("core", core), ("direction", direction)];
+    metrics.get("corelane_core_migrations_total", &labels)
+}
+
+fn run(settings: &str) -> Option<Metrics> {
+    if !Scheduler::Glommio.usable() {
+        return None;
+    }
+    let server = Server::bind();
+    let proxy = Proxy::start_with(
+        Scheduler::Glommio,
+        &format!("glommio.rebalance = {{ {settings} }}\n"),
+        &forward(&[&server.address().to_string()]),
+    );
+    let flows = flows_on_the_first_core(&proxy, &server);
+    thread::scope(|scope| {
+        for (seed, (client, upstream)) in flows.iter().enumerate() {
+            scope.spawn(move || {
+                both_ways(client, upstream, 2 * seed as u64, |mut stream, seed| {
+                    send(&mut stream, seed, FLOW_BYTES)
+                });
+            });
+        }
+    });
+    let metrics = proxy.metrics();
+    drop(flows);
+    proxy.stop();
+    Some(metrics)
+}
+
+/// Flows that all begin on one core are spread, in the middle of what they carry, and their bytes are counted once.
+#[test]
+fn heavy_flows_are_spread() {
+    let Some(metrics) = run("interval = \"50ms\"") else {
+        return;
+    };
+    assert!(moves(&metrics, "0", "out") >= 1.0, "nothing moved");
+    assert_eq!(moves(&metrics, "0", "out"), moves(&metrics, "1", "in"));
+    assert_eq!(moves(&metrics, "1", "out"), moves(&metrics, "0", "in"));
+    for (direction, extra) in [("in", FLOWS), ("out", 0)] {
+        let labels = [("listener", "main"), ("direction", direction)];
+        let counted = metrics.get("corelane_listener_bytes_total", &labels);
+        let sent = FLOWS as u64 * FLOW_BYTES;
+        // Each connection's first byte, whichever core it was on.
+        assert!(
+            counted >= (sent + extra as u64) as f64,
+            "{counted} of {sent}"
+        );
+        assert!(
+            counted <= (sent + CANDIDATES_MAX as u64) as f64,
+            "{counted} of {sent}"
+        );
+    }
+}
+
+/// Switched off, they stay.
+#[test]
+fn they_stay_where_it_is_off() {
+    let Some(metrics) = run("enabled = false, interval = \"50ms\"") else {
+        return;
+    };
+    for core in ["0", "1"] {
+        assert_eq!(moves(&metrics, core, "out"), 0.0);
+    }
+}
