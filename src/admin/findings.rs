@@ -97,7 +97,11 @@ fn balance(state: &State) -> Finding {
         );
     }
     if state.imbalance.ratio >= UNEVEN_MIN && most - others >= GAP_MIN {
-        let why = format!("{}; no core is short of time yet", cause(state, hottest));
+        let mut why = cause(state, hottest);
+        // Else that is told beside it.
+        if cores[hottest].waits < WAITS_MIN {
+            why += "; no core is short of time yet";
+        }
         return Finding {
             level: Level::Warning,
             what: apart,

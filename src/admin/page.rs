@@ -21,8 +21,8 @@ const SCRIPT_MARK: &str = "/* script.js */";
 /// The page asks this server and nobody else, and runs and looks like what is built in only. A test tells the hashes
 /// when the files change.
 const POLICY: &str = "default-src 'none'; \
-    script-src 'sha256-yO08d6W0Z6ypF1nTs7NVCXIIC+Nocrl4V/x/DDorIGs='; \
-    style-src 'sha256-lrbTxnopLObVqYHbVp/8fe27dydN7aCXT1uwZcK64Xs='; \
+    script-src 'sha256-RAqD2wY4e6xG0FkNR90yZfoyBRt3KRG4EPywxqY+Lbc='; \
+    style-src 'sha256-X0vvd13traMcaYg5kPrAByLBxJxIX2kC2UbpJKhLgvk='; \
     connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 static PAGE: LazyLock<String> = LazyLock::new(|| {

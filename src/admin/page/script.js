@@ -374,8 +374,8 @@ const servers = new Table($("servers"), [
   { title: "server", text: true, of: (row) => row.server },
   { title: "state", text: true, of: (row) => (row.up ? "up" : "down"), level: (row) => (row.up ? "good" : "alarm") },
   { title: "connections", of: (row) => row.connections, show: whole },
-  { title: "connects/s", of: (row) => row.connects, show: rate },
-  { title: "failures/s", of: (row) => row.failures, show: rate, level: (row) => (row.failures > 0 ? "alarm" : "") },
+  { title: "new/s", of: (row) => row.connects, show: rate },
+  { title: "failed/s", of: (row) => row.failures, show: rate, level: (row) => (row.failures > 0 ? "alarm" : "") },
 ], (row) => `${row.upstream} ${row.server}`, 0, false);
 
 const connectionTable = new Table($("connection-table"), [
