@@ -49,28 +49,27 @@ fn waiting(view: &View) -> String {
 }
 
 fn heading(view: &View) -> Line<'_> {
-    let mut spans = vec!["corelane".bold(), "  ".into()];
-    if let Some(state) = &view.state {
-        let pinned = if state.pinned { ", pinned" } else { "" };
-        spans.push(format!("{} ({}{pinned})", state.scheduler, state.mode).into());
-        spans.push(
-            format!(
-                "  up {}  {} connections  {}/s in  {}/s out",
-                span(state.uptime_seconds),
-                state.connections,
-                bytes(state.bytes_in),
-                bytes(state.bytes_out)
-            )
-            .into(),
-        );
-    }
     let draining = view.state.as_ref().is_some_and(|state| state.draining);
+    let mut spans = vec!["corelane ".bold()];
     spans.push(match &view.away {
-        Some(why) => format!("  ● connecting… {why}").red(),
-        None if draining => "  ● draining".yellow(),
-        None if view.state.is_some() => "  ● live".green(),
+        Some(why) => format!("● connecting… {why}").red(),
+        None if draining => "● draining".yellow(),
+        None if view.state.is_some() => "● live".green(),
         None => "".into(),
     });
+    if let Some(state) = &view.state {
+        let pinned = if state.pinned { ", pinned" } else { "" };
+        let what = format!(
+            "  {} ({}{pinned})  up {}  {} connections  {}/s in  {}/s out",
+            state.scheduler,
+            state.mode,
+            span(state.uptime_seconds),
+            state.connections,
+            bytes(state.bytes_in),
+            bytes(state.bytes_out)
+        );
+        spans.push(what.into());
+    }
     Line::from(spans)
 }
 
@@ -102,8 +101,9 @@ fn draw_state(frame: &mut Frame<'_>, area: Rect, view: &View, state: &State) {
     frame.render_widget(Paragraph::new(findings), words);
     draw_cores(frame, core_area, state);
     draw_figures(frame, figures, state);
-    let [left, right] =
-        Layout::horizontal([Constraint::Fill(5), Constraint::Fill(4)]).areas(table_area);
+    let [left, right] = Layout::horizontal([Constraint::Fill(5), Constraint::Fill(4)])
+        .spacing(2)
+        .areas(table_area);
     frame.render_widget(listeners(state), left);
     frame.render_widget(servers(state), right);
     if listed {

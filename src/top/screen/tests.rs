@@ -78,7 +78,7 @@ fn a_hot_core_is_seen_and_told() {
     let lines = screen(&view_of(state(), None), 120, 24);
     assert_eq!(
         lines[0].trim_end(),
-        "corelane  tokio (per-core)  up 1 min 1 s  12 connections  0 B/s in  0 B/s out  ● live"
+        "corelane ● live  tokio (per-core)  up 1 min 1 s  12 connections  0 B/s in  0 B/s out"
     );
     assert_eq!(
         lines[1].trim_end(),
