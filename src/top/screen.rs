@@ -239,17 +239,15 @@ fn listeners(state: &State) -> Table<'_> {
         ])
     });
     let widths = [
-        Constraint::Fill(1),
-        Constraint::Length(7),
+        Constraint::Min(10),
         Constraint::Length(6),
-        Constraint::Length(8),
-        Constraint::Length(8),
+        Constraint::Length(5),
         Constraint::Length(7),
-        Constraint::Length(8),
+        Constraint::Length(7),
+        Constraint::Length(5),
+        Constraint::Length(5),
     ];
-    let titles = [
-        "name", "conns", "new/s", "in/s", "out/s", "waiting", "reject/s",
-    ];
+    let titles = ["name", "conns", "new/s", "in/s", "out/s", "queue", "rej/s"];
     table(
         rows.collect(),
         &widths,
@@ -274,10 +272,10 @@ fn servers(state: &State) -> Table<'_> {
         ])
     });
     let widths = [
-        Constraint::Fill(1),
+        Constraint::Min(14),
         Constraint::Length(5),
-        Constraint::Length(7),
         Constraint::Length(6),
+        Constraint::Length(5),
         Constraint::Length(6),
     ];
     let titles = ["server", "state", "conns", "new/s", "fail/s"];
