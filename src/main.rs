@@ -7,6 +7,7 @@ mod backlog;
 mod check;
 mod cli;
 mod compare;
+mod configuration;
 mod cpus;
 mod demo;
 mod drain;
@@ -19,7 +20,9 @@ mod resolver;
 mod run;
 mod scheduler;
 mod signals;
+mod state;
 mod sys;
+mod top;
 
 use std::process::ExitCode;
 
@@ -32,6 +35,7 @@ fn main() -> ExitCode {
             demo::run(std::time::Duration::from_secs(seconds), listen)
         }
         cli::Command::Compare(options) => compare::run(&options.into()),
+        cli::Command::Top { url } => top::run(&url),
         cli::Command::Check { file } => return check::check(&file),
     };
     match result {

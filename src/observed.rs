@@ -1,7 +1,7 @@
 //! What the admin server may look at.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use backend_glommio::QueueCells;
@@ -35,6 +35,8 @@ pub(crate) struct Observed {
     pub(crate) access_log: Option<Arc<access_log::Shared>>,
     /// Whether Glommio moves live connections off hot cores.
     pub(crate) rebalances: bool,
+    /// The text of a file that means what runs; empty unless told.
+    configuration: Mutex<String>,
     draining: AtomicBool,
 }
 
@@ -71,6 +73,7 @@ impl Observed {
             backlogs: Backlogs::default(),
             access_log: None,
             rebalances: false,
+            configuration: Mutex::default(),
             draining: AtomicBool::new(false),
         }
     }
@@ -100,6 +103,22 @@ impl Observed {
     /// Under a Glommio that moves connections, or doesn't.
     pub(crate) fn with_rebalancing(self, rebalances: bool) -> Self {
         Self { rebalances, ..self }
+    }
+
+    /// The configuration that runs, as a file.
+    pub(crate) fn configuration(&self) -> String {
+        self.lock_configuration().clone()
+    }
+
+    /// Another configuration runs from now on.
+    pub(crate) fn set_configuration(&self, configuration: String) {
+        *self.lock_configuration() = configuration;
+    }
+
+    fn lock_configuration(&self) -> MutexGuard<'_, String> {
+        self.configuration
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// New connections are refused from now on, as soon as the workers have closed their listening sockets.

@@ -15,7 +15,7 @@ use crate::assemble::{self, Assembled};
 use crate::backlog::Backlogs;
 use crate::observed::Observed;
 use crate::scheduler::Choice;
-use crate::{cpus, echo, reload, resolver};
+use crate::{configuration, cpus, echo, reload, resolver};
 
 /// A proxy that runs.
 pub(crate) struct Proxy {
@@ -105,6 +105,7 @@ pub(crate) fn start(config: &Config) -> anyhow::Result<Proxy> {
         .with_backlogs(backlogs)
         .with_access_log(shared)
         .with_rebalancing(rebalances);
+    observed.set_configuration(configuration::written(config));
     Ok(Proxy {
         running: started.running,
         observed: Arc::new(observed),

@@ -11,6 +11,7 @@ use std::time::SystemTime;
 use proxy_config::Config;
 use proxy_core::{Listener, Share};
 
+use crate::configuration;
 use crate::proxy::Proxy;
 
 /// When the configuration was last read with success, and whether it was in order when it was last read.
@@ -116,6 +117,9 @@ fn apply(new: Config, running: &mut Config, proxy: &Proxy) -> usize {
         Share::weigh(shares(listeners));
     }
     *running = new;
+    proxy
+        .observed
+        .set_configuration(configuration::written(running));
     changes
 }
 

@@ -1,5 +1,7 @@
 //! How uneven a load is, in three figures.
 
+use crate::state::Figures;
+
 /// Mean utilization under which λ and Jain's index say "even": figures of a proxy that does next to nothing are noise.
 const MEAN_MIN: f64 = 0.02;
 
@@ -35,6 +37,16 @@ impl Imbalance {
             ratio: (max / mean - 1.0).min(cores - 1.0),
             stranded,
             fairness: (sum * sum / (cores * squares)).clamp(1.0 / cores, 1.0),
+        }
+    }
+}
+
+impl From<Imbalance> for Figures {
+    fn from(imbalance: Imbalance) -> Self {
+        Self {
+            ratio: imbalance.ratio,
+            stranded: imbalance.stranded,
+            fairness: imbalance.fairness,
         }
     }
 }

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::imbalance::Imbalance;
+use crate::state::{Figures, HISTORY_MAX, Point};
 
 /// Time between two samples.
 pub(super) const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
@@ -35,6 +36,10 @@ pub(super) struct Load {
     saturated: Vec<Duration>,
     idle_samples: u32,
     resting: bool,
+    /// What each sample told, [`HISTORY_MAX`] of them.
+    history: VecDeque<Point>,
+    /// Points that there ever were.
+    points: u64,
 }
 
 impl Load {
@@ -45,6 +50,8 @@ impl Load {
             saturated: vec![Duration::ZERO; workers],
             idle_samples: 0,
             resting: false,
+            history: VecDeque::with_capacity(HISTORY_MAX),
+            points: 0,
         }
     }
 
@@ -107,9 +114,14 @@ impl Load {
                 }
             }
         }
-        // Of a long rest only the end is kept.
+        // Of a long rest only the end is kept; the history reaches further back.
         let kept = SAMPLE_INTERVAL * SAMPLES_MAX as u32;
-        at = at.max(sample.at.saturating_sub(kept));
+        let until = sample.at.saturating_sub(kept);
+        let left_out = until.saturating_sub(at).as_secs() / SAMPLE_INTERVAL.as_secs();
+        for _ in 0..left_out.min(HISTORY_MAX as u64) {
+            self.remember(vec![0.0; self.saturated.len()], Imbalance::of(&[]));
+        }
+        at = at.max(until);
         while at + SAMPLE_INTERVAL < sample.at {
             at += SAMPLE_INTERVAL;
             self.keep(Sample {
@@ -136,15 +148,21 @@ impl Load {
 
     /// How uneven the cores were over all the samples that are kept.
     pub(super) fn imbalance(&self) -> Imbalance {
-        Imbalance::of(&self.window_utilization())
+        Imbalance::of(&self.recent_utilization())
     }
 
-    /// Utilization of each core, 0 to 1, over all the samples that are kept.
-    pub(super) fn window_utilization(&self) -> Vec<f64> {
+    /// Utilization of each core over all the samples that are kept, 0 to 1.
+    pub(super) fn recent_utilization(&self) -> Vec<f64> {
         match (self.samples.front(), self.samples.back()) {
             (Some(first), Some(last)) => self.between(first, last),
             _ => vec![0.0; self.saturated.len()],
         }
+    }
+
+    /// The points of the history after the one of this number, the oldest first; all of them without a number.
+    pub(super) fn history_after(&self, number: Option<u64>) -> impl Iterator<Item = &Point> {
+        let points = self.history.iter();
+        points.skip_while(move |point| number.is_some_and(|number| point.number <= number))
     }
 
     /// How long each core was saturated, ever. It never shrinks.
@@ -157,6 +175,22 @@ impl Load {
             self.samples.pop_front();
         }
         self.samples.push_back(sample);
+        // One sample alone tells nothing.
+        if self.samples.len() > 1 {
+            self.remember(self.utilization(), self.imbalance());
+        }
+    }
+
+    fn remember(&mut self, utilization: Vec<f64>, imbalance: Imbalance) {
+        if self.history.len() == HISTORY_MAX {
+            self.history.pop_front();
+        }
+        self.points += 1;
+        self.history.push_back(Point {
+            number: self.points,
+            utilization,
+            imbalance: Figures::from(imbalance),
+        });
     }
 
     fn last_two(&self) -> Option<(&Sample, &Sample)> {
@@ -278,6 +312,39 @@ mod tests {
     }
 
     #[test]
+    fn history_has_a_point_a_second_through_rests() {
+        let mut load = Load::new(2);
+        let numbers = |load: &Load, after| -> Vec<u64> {
+            load.history_after(after)
+                .map(|point| point.number)
+                .collect()
+        };
+        load.push(sample(0, &[0, 0], 0));
+        assert!(numbers(&load, None).is_empty());
+        load.push(sample(1000, &[500, 0], 1));
+        load.push(sample(2000, &[600, 0], 2));
+        assert_eq!(numbers(&load, None), [1, 2]);
+        assert_eq!(numbers(&load, Some(1)), [2]);
+        let utilization: Vec<_> = load
+            .history_after(None)
+            .map(|p| &p.utilization[..])
+            .collect();
+        assert_eq!(utilization, [[0.5, 0.0], [0.1, 0.0]]);
+        // A rest of 28 seconds, of which the samples keep ten.
+        load.begin_rest();
+        load.rest_until(sample(30_000, &[610, 0], 2));
+        assert_eq!(numbers(&load, None).len(), 30);
+        assert!(
+            load.history_after(Some(2))
+                .all(|p| p.utilization == [0.0, 0.0])
+        );
+        // A day is as long as the history at most.
+        load.rest_until(sample(86_430_000, &[620, 0], 2));
+        assert_eq!(numbers(&load, None).len(), HISTORY_MAX);
+        assert!(numbers(&load, Some(u64::MAX)).is_empty());
+    }
+
+    #[test]
     fn idle_samples_are_counted_in_a_row() {
         let mut load = Load::new(1);
         let mut found = |at, cpu, polls| {
@@ -331,7 +398,7 @@ mod tests {
                 let imbalance = load.imbalance();
                 prop_assert!((0.0..=1.0).contains(&imbalance.ratio));
                 prop_assert!((0.5..=1.0).contains(&imbalance.fairness));
-                prop_assert!(load.samples.len() <= SAMPLES_MAX);
+                prop_assert!(load.samples.len() <= SAMPLES_MAX && load.history.len() <= HISTORY_MAX);
             }
         }
     }

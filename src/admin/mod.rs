@@ -1,4 +1,4 @@
-//! The admin server: metrics and health, on threads of their own.
+//! The admin server: metrics, health and the live page, on threads of their own.
 //!
 //! Workers count into cells and know nothing of who reads them. A scrape reads the cells, the threads' CPU clocks
 //! and `/proc` on the thread `corelane-admin`; the thread `corelane-sampler` looks at the CPU clocks once a second
@@ -6,14 +6,20 @@
 
 mod access_log;
 mod advice;
+mod answer;
 mod connections;
 mod cores;
+mod events;
 mod exposition;
 mod family;
+mod findings;
 mod imbalance;
 mod listeners;
 mod load;
+mod moment;
+mod page;
 mod process;
+mod rates;
 mod routes;
 mod runtime;
 mod sampler;
@@ -33,6 +39,7 @@ use std::thread::{self, JoinHandle};
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 
+use self::events::Broadcast;
 use self::exposition::Exposition;
 pub(crate) use self::imbalance::Imbalance;
 use self::routes::Routes;
@@ -59,7 +66,8 @@ pub(crate) fn start(listen: SocketAddr, observed: Arc<Observed>) -> io::Result<A
     let address = listener.local_addr()?;
     let sampler = Sampler::start(observed.clone())?;
     let exposition = Exposition::new(observed.clone(), sampler.watch.clone());
-    let routes = Arc::new(Routes::new(observed, exposition));
+    let broadcast = Broadcast::new(observed.clone(), sampler.watch.clone());
+    let routes = Arc::new(Routes::new(observed, exposition, broadcast));
     let (stop, stopped) = oneshot::channel();
     let (tell, started) = mpsc::channel();
     let server = thread::Builder::new()
@@ -109,6 +117,7 @@ mod tests {
     use std::net::TcpStream;
 
     use super::*;
+    use crate::state::State;
 
     fn admin() -> (Admin, Arc<Observed>) {
         let observed = Arc::new(fixture::glommio());
@@ -135,12 +144,88 @@ mod tests {
         assert!(metrics.contains("\ncorelane_core_connections{core=\"0\"} "));
         assert!(ask(&admin, "GET /healthz").ends_with("\r\n\r\nok\n"));
         assert!(ask(&admin, "GET /readyz").ends_with("\r\n\r\nready\n"));
-        assert!(ask(&admin, "GET /").contains("/metrics"));
         observed.start_draining();
         let draining = ask(&admin, "GET /readyz");
         assert!(draining.starts_with("HTTP/1.1 503 "), "{draining}");
         assert!(draining.ends_with("\r\n\r\ndraining\n"));
         assert!(ask(&admin, "GET /healthz").starts_with("HTTP/1.1 200 "));
+    }
+
+    #[test]
+    fn the_page_and_what_it_shows() {
+        let (admin, _) = admin();
+        let page = ask(&admin, "GET /");
+        assert!(page.contains("content-security-policy: default-src 'none'; "));
+        assert!(page.contains("\r\n\r\n<!doctype html>"), "{page}");
+        let state = ask(&admin, "GET /state");
+        let (head, body) = state.split_once("\r\n\r\n").expect("a head and a body");
+        assert!(head.contains("content-type: application/json"), "{head}");
+        let state: State = serde_json::from_str(body).expect("JSON");
+        assert_eq!((state.cores.len(), &state.scheduler[..]), (2, "glommio"));
+        assert!(ask(&admin, "GET /config").starts_with("HTTP/1.1 200 "));
+    }
+
+    /// Asks for events, and reads until one, or a refusal, is complete.
+    fn subscribe(admin: &Admin) -> (TcpStream, String) {
+        let mut stream = TcpStream::connect(admin.address).expect("it listens");
+        stream
+            .write_all(b"GET /events HTTP/1.1\r\nhost: a\r\n\r\n")
+            .expect("it reads");
+        let mut answer = String::new();
+        while !answer.contains("\n\n") && !answer.contains("/state") {
+            read_more(&mut stream, &mut answer);
+        }
+        (stream, answer)
+    }
+
+    fn read_more(stream: &mut TcpStream, answer: &mut String) {
+        let mut bytes = [0; 4096];
+        let count = stream.read(&mut bytes).expect("it answers");
+        assert!(count > 0, "ended after {answer:?}");
+        answer.push_str(str::from_utf8(&bytes[..count]).expect("ASCII"));
+    }
+
+    #[test]
+    fn events_follow_each_other() {
+        let (admin, _) = admin();
+        let (mut stream, mut answer) = subscribe(&admin);
+        assert!(
+            answer.contains("content-type: text/event-stream"),
+            "{answer}"
+        );
+        let states = |answer: &str| -> Vec<State> {
+            let whole = answer.rsplit_once("\n\n").expect("an event").0;
+            let data = whole.lines().filter_map(|line| line.strip_prefix("data: "));
+            data.map(|json| serde_json::from_str(json).expect("JSON"))
+                .collect()
+        };
+        assert_eq!(states(&answer)[0].cores.len(), 2);
+        // Each has what is new of the history only.
+        let mut numbers: Vec<u64> = Vec::new();
+        while numbers.len() < 3 {
+            read_more(&mut stream, &mut answer);
+            let history = states(&answer).into_iter().flat_map(|state| state.history);
+            numbers = history.map(|point| point.number).collect();
+        }
+        let in_turn = numbers.windows(2).all(|pair| pair[1] == pair[0] + 1);
+        assert!(in_turn, "{numbers:?}");
+    }
+
+    #[test]
+    fn subscribers_are_bounded() {
+        let (admin, _) = admin();
+        let mut held: Vec<_> = (0..events::SUBSCRIBERS_MAX)
+            .map(|_| subscribe(&admin))
+            .collect();
+        let (_, refusal) = subscribe(&admin);
+        assert!(refusal.starts_with("HTTP/1.1 503 "), "{refusal}");
+        drop(held.pop());
+        // The server hears of the end when it sends the next event.
+        let again = (0..1000).any(|_| {
+            thread::park_timeout(std::time::Duration::from_millis(10));
+            subscribe(&admin).1.starts_with("HTTP/1.1 200 ")
+        });
+        assert!(again, "a subscriber that left is still counted");
     }
 
     #[test]

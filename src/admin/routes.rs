@@ -2,46 +2,51 @@
 
 use std::sync::Arc;
 
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 
+use super::answer::Answer;
 use super::connections;
+use super::events::Broadcast;
 use super::exposition::{CONTENT_TYPE_METRICS, Exposition};
+use super::page;
 use crate::observed::Observed;
 
 const CONTENT_TYPE_JSON: &str = "application/json";
 
 const CONTENT_TYPE_TEXT: &str = "text/plain; charset=utf-8";
 
-const INDEX: &str = "\
-corelane
-
-/metrics      counters and gauges for Prometheus
-/connections  who is connected now, as JSON; ?limit=1000&sort=age|bytes|idle&listener=NAME
-/healthz      200 while the process runs
-/readyz       200 while connections are accepted, 503 while they drain
-";
+const CONTENT_TYPE_EVENTS: &str = "text/event-stream";
 
 /// The paths, and what they show.
 pub(super) struct Routes {
     observed: Arc<Observed>,
     exposition: Exposition,
+    broadcast: Broadcast,
 }
 
 impl Routes {
     /// Paths that show `observed`.
-    pub(super) fn new(observed: Arc<Observed>, exposition: Exposition) -> Self {
+    pub(super) fn new(
+        observed: Arc<Observed>,
+        exposition: Exposition,
+        broadcast: Broadcast,
+    ) -> Self {
         Self {
             observed,
             exposition,
+            broadcast,
         }
     }
 
     /// The answer to a request. Its body, if any, is ignored.
-    pub(super) fn respond<B>(&self, request: &Request<B>) -> Response<String> {
+    pub(super) fn respond<B>(&self, request: &Request<B>) -> Response<Answer> {
         let query = request.uri().query().unwrap_or_default();
-        let page: fn(&Self, &str) -> Response<String> = match request.uri().path() {
-            "/" => |_, _| text(StatusCode::OK, INDEX),
+        let page: fn(&Self, &str) -> Response<Answer> = match request.uri().path() {
+            "/" => |_, _| page::response(),
+            "/state" => |routes, _| routes.state(),
+            "/events" => |routes, _| routes.events(),
+            "/config" => |routes, _| text(StatusCode::OK, &routes.observed.configuration()),
             "/metrics" => |routes, _| routes.metrics(),
             "/connections" => Self::connections,
             "/healthz" => |_, _| text(StatusCode::OK, "ok\n"),
@@ -60,7 +65,7 @@ impl Routes {
         }
     }
 
-    fn ready(&self) -> Response<String> {
+    fn ready(&self) -> Response<Answer> {
         if self.observed.is_draining() {
             text(StatusCode::SERVICE_UNAVAILABLE, "draining\n")
         } else {
@@ -68,7 +73,31 @@ impl Routes {
         }
     }
 
-    fn connections(&self, query: &str) -> Response<String> {
+    fn state(&self) -> Response<Answer> {
+        match self.broadcast.state() {
+            Ok(body) => response(StatusCode::OK, CONTENT_TYPE_JSON, body),
+            Err(error) => {
+                tracing::error!(%error, "the state can't be encoded");
+                let body = format!("the state can't be encoded: {error}\n");
+                text(StatusCode::INTERNAL_SERVER_ERROR, &body)
+            }
+        }
+    }
+
+    fn events(&self) -> Response<Answer> {
+        match self.broadcast.subscribe() {
+            Some(events) => {
+                let events = Answer::Events(Box::new(events));
+                response(StatusCode::OK, CONTENT_TYPE_EVENTS, events)
+            }
+            None => text(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "too many listen already; close a page, or ask for /state\n",
+            ),
+        }
+    }
+
+    fn connections(&self, query: &str) -> Response<Answer> {
         let listed = connections::Query::parse(query)
             .and_then(|query| connections::list(&self.observed.listeners, query));
         match listed {
@@ -77,7 +106,7 @@ impl Routes {
         }
     }
 
-    fn metrics(&self) -> Response<String> {
+    fn metrics(&self) -> Response<Answer> {
         match self.exposition.encode() {
             Ok(body) => response(StatusCode::OK, CONTENT_TYPE_METRICS, body),
             Err(error) => {
@@ -89,15 +118,20 @@ impl Routes {
     }
 }
 
-fn text(status: StatusCode, body: &str) -> Response<String> {
+fn text(status: StatusCode, body: &str) -> Response<Answer> {
     response(status, CONTENT_TYPE_TEXT, body.to_owned())
 }
 
-fn response(status: StatusCode, content_type: &'static str, body: String) -> Response<String> {
-    let mut response = Response::new(body);
+fn response(
+    status: StatusCode,
+    content_type: &'static str,
+    body: impl Into<Answer>,
+) -> Response<Answer> {
+    let mut response = Response::new(body.into());
     *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    // What is shown is of this moment.
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::advice::{Advice, Adviser, Evening, Look};
 use super::load::{Load, SAMPLE_INTERVAL, Sample};
+use super::rates::{Rates, Totals};
 use super::{cores, threads};
 use crate::observed::Observed;
 use crate::sys;
@@ -32,6 +33,7 @@ pub(super) struct Watch {
     origin: Instant,
     load: Mutex<Load>,
     adviser: Mutex<Adviser>,
+    rates: Mutex<Rates>,
     stopped: AtomicBool,
 }
 
@@ -76,6 +78,7 @@ impl Watch {
         Self {
             load: Mutex::new(Load::new(observed.threads.len())),
             adviser: Mutex::new(Adviser::new(Evening::of(&observed))),
+            rates: Mutex::default(),
             observed,
             origin: now(),
             stopped: AtomicBool::new(false),
@@ -101,6 +104,16 @@ impl Watch {
         adviser.advice()
     }
 
+    /// What the counters gained between the last two samples. As for [`Watch::load`], for moments.
+    pub(super) fn rates(&self) -> MutexGuard<'_, Rates> {
+        self.rates.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How long the workers are watched, which is since the start.
+    pub(super) fn uptime(&self) -> Duration {
+        now() - self.origin
+    }
+
     fn run(&self) {
         while !self.stopped.load(SeqCst) {
             self.sample();
@@ -110,20 +123,30 @@ impl Watch {
 
     /// Takes a sample. When the workers are idle it returns after they woke.
     fn sample(&self) {
+        self.count();
         let mut load = self.lock();
         load.push(self.look());
         self.lock_adviser()
-            .on_look(self.look_for_advice(), load.window_utilization());
+            .on_look(self.look_for_advice(), load.recent_utilization());
         if load.idle_samples() < SAMPLER_IDLE_SAMPLES {
             return;
         }
         load.begin_rest();
         drop(load);
+        self.rates().rest();
         self.observed.activity.sleep();
+        // What came with the wake belongs to the next second.
+        self.count();
+        self.rates().rest();
         let mut load = self.lock();
         load.rest_until(self.look());
         load.end_rest();
         self.lock_adviser().on_rest(now() - self.origin);
+    }
+
+    fn count(&self) {
+        let totals = Totals::read(&self.observed, self.uptime());
+        self.rates().push(totals);
     }
 
     fn look(&self) -> Sample {

@@ -117,6 +117,11 @@ fn iowq_owner(comm: &str) -> Option<i32> {
     comm.trim_end().strip_prefix(IOWQ_PREFIX)?.parse().ok()
 }
 
+/// How long a thread could have run and waited for a CPU, ever; as [`Account::runqueue_wait`] says.
+pub(super) fn runqueue_wait(tid: i32) -> Option<Duration> {
+    Some(schedstat(tid)?.wait)
+}
+
 /// Times of a thread that the kernel's scheduler accounts.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Schedstat {

@@ -29,6 +29,7 @@ mod limit;
 mod memory;
 mod nginx;
 mod nodelay;
+mod page;
 mod placement;
 mod postgres;
 mod prometheus;

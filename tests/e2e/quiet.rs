@@ -10,6 +10,7 @@ use rustix::process::Signal;
 
 use crate::harness::child::Child;
 use crate::harness::config::forward;
+use crate::harness::peer;
 use crate::harness::proxy::Proxy;
 use crate::harness::scheduler::{Scheduler, each_scheduler};
 use crate::harness::wait;
@@ -40,6 +41,12 @@ fn after_load(scheduler: Scheduler) {
     clients.pop();
     assert_eq!(proxy.get("/metrics").status, 200);
     assert_eq!(proxy.get("/connections").status, 200);
+    // Somebody had the live page open, and went.
+    let mut page = peer::connect(proxy.admin());
+    page.write_all(b"GET /events HTTP/1.1\r\nHost: test\r\n\r\n")
+        .expect("send");
+    page.read_exact(&mut [0; 1]).expect("receive");
+    drop(page);
     thread::sleep(SETTLE);
 
     let calls = system_calls(&proxy);

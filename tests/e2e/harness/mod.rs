@@ -1,5 +1,6 @@
 //! What the tests stand on: the proxy under test, scripted peers, child processes, bytes with a hash.
 
+pub(crate) mod browser;
 pub(crate) mod bytes;
 pub(crate) mod child;
 pub(crate) mod config;

@@ -1,0 +1,482 @@
+"use strict";
+// The live page. Everything comes from /events; connections come from /connections while their table is open.
+
+const HISTORY_MAX = 120;
+const CONNECTIONS_SHOWN_MAX = 500;
+const CONNECTIONS_INTERVAL_MS = 2000;
+const RETRY_INTERVAL_MS = 5000;
+// As in the findings of the server.
+const HOT_MIN = 0.85;
+const WARM_MIN = 0.6;
+
+const $ = (id) => document.getElementById(id);
+
+function element(name, classes, text) {
+  const made = document.createElement(name);
+  if (classes) made.className = classes;
+  if (text !== undefined) made.textContent = text;
+  return made;
+}
+
+// Writes only what has changed, so that a selection or a reader's place isn't lost.
+function say(target, text) {
+  if (target.textContent !== text) target.textContent = text;
+}
+
+// A number and its unit stay on one line.
+const together = (text) => text.replaceAll(/(\d) (%|[kMGTP]?B\b)/g, "$1\u00a0$2");
+const percent = (ratio) => `${Math.round(ratio * 100)}\u00a0%`;
+const whole = (count) => Math.round(count).toLocaleString("en");
+
+function rate(perSecond) {
+  if (perSecond === 0) return "0";
+  return perSecond < 10 ? perSecond.toFixed(1) : whole(perSecond);
+}
+
+function bytes(count) {
+  const units = ["B", "kB", "MB", "GB", "TB", "PB"];
+  let unit = 0;
+  while (count >= 999.5 && unit < units.length - 1) {
+    count /= 1000;
+    unit += 1;
+  }
+  return `${unit === 0 || count >= 99.5 ? Math.round(count) : count.toFixed(1)} ${units[unit]}`;
+}
+
+function span(seconds) {
+  if (seconds < 60) return `${Math.floor(seconds)} s`;
+  const minutes = Math.floor(seconds / 60);
+  if (minutes < 60) return `${minutes} min ${Math.floor(seconds % 60)} s`;
+  const hours = Math.floor(minutes / 60);
+  return hours < 48 ? `${hours} h ${minutes % 60} min` : `${Math.floor(hours / 24)} d ${hours % 24} h`;
+}
+
+// ---- colours
+
+const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+const levelOf = (used) => (used >= HOT_MIN ? "alarm" : used >= WARM_MIN ? "warning" : "good");
+const prefersDark = matchMedia("(prefers-color-scheme: dark)");
+
+function isDark() {
+  const chosen = document.documentElement.dataset.theme;
+  return chosen ? chosen === "dark" : prefersDark.matches;
+}
+
+function nameTheme() {
+  const other = isDark() ? "light" : "dark";
+  say($("theme"), other);
+  $("theme").setAttribute("aria-label", `change to ${other} colours`);
+}
+
+$("theme").addEventListener("click", () => {
+  const other = isDark() ? "light" : "dark";
+  document.documentElement.dataset.theme = other;
+  // Storage may be forbidden; then the choice is of this page only.
+  try { localStorage.setItem("theme", other); } catch { /* see above */ }
+  nameTheme();
+  draw();
+});
+try {
+  const kept = localStorage.getItem("theme");
+  if (kept === "dark" || kept === "light") document.documentElement.dataset.theme = kept;
+} catch { /* as above */ }
+prefersDark.addEventListener("change", () => { nameTheme(); draw(); });
+nameTheme();
+
+// ---- canvases
+
+function prepare(canvas) {
+  const scale = window.devicePixelRatio || 1;
+  const width = Math.round(canvas.clientWidth * scale);
+  const height = Math.round(canvas.clientHeight * scale);
+  if (canvas.width !== width || canvas.height !== height) {
+    canvas.width = width;
+    canvas.height = height;
+  }
+  const context = canvas.getContext("2d");
+  context.clearRect(0, 0, width, height);
+  return { context, width, height, scale };
+}
+
+// A column a second, the newest at the right, as high as the core was busy.
+function drawStrip(canvas, values) {
+  const { context, width, height, scale } = prepare(canvas);
+  const colors = { good: color("good"), warning: color("warning"), alarm: color("alarm") };
+  const step = width / HISTORY_MAX;
+  context.fillStyle = color("line");
+  for (const part of [0.25, 0.5, 0.75]) context.fillRect(0, Math.round(height * part), width, scale * 0.5);
+  values.forEach((used, index) => {
+    const left = width - (values.length - index) * step;
+    const tall = Math.max(used * height, used > 0 ? scale : 0);
+    context.fillStyle = colors[levelOf(used)];
+    context.fillRect(Math.floor(left), height - tall, Math.ceil(step), tall);
+  });
+}
+
+function drawLine(canvas, values, least, most) {
+  const { context, width, height, scale } = prepare(canvas);
+  const step = width / (HISTORY_MAX - 1);
+  const margin = 2 * scale;
+  const place = (value) => height - margin - ((value - least) / (most - least || 1)) * (height - 2 * margin);
+  context.strokeStyle = color("line");
+  context.lineWidth = scale;
+  context.beginPath();
+  context.moveTo(0, place(least));
+  context.lineTo(width, place(least));
+  context.stroke();
+  context.strokeStyle = color("accent");
+  context.lineWidth = 1.5 * scale;
+  context.lineJoin = "round";
+  context.beginPath();
+  values.forEach((value, index) => {
+    context.lineTo(width - (values.length - 1 - index) * step, place(value));
+  });
+  context.stroke();
+}
+
+// ---- what is known
+
+let state = null;
+let history = [];
+
+// ---- header and words
+
+function showHeader() {
+  say($("scheduler"), state.scheduler);
+  say($("mode"), `${state.mode}${state.pinned ? ", pinned" : ""}`);
+  say($("workers"), whole(state.cores.length));
+  say($("uptime"), span(state.uptime_seconds));
+  say($("connections"), whole(state.connections));
+  say($("bytes-in"), `${bytes(state.bytes_in)}/s`);
+  say($("bytes-out"), `${bytes(state.bytes_out)}/s`);
+}
+
+const levelNames = { alarm: "Act now", warning: "Watch", good: "Good" };
+let said = "";
+
+function showFindings() {
+  // A screen reader hears what is new, and not the same words each second.
+  const now = JSON.stringify(state.findings);
+  if (now === said) return;
+  said = now;
+  const line = (classes, label, text) => {
+    const made = element("div", classes);
+    made.append(element("b", "", `${label} `), together(text));
+    return made;
+  };
+  $("findings").replaceChildren(...state.findings.map((finding) => {
+    const made = element("article", `finding ${finding.level}`);
+    made.append(element("span", "level", levelNames[finding.level] ?? finding.level));
+    made.append(element("span", "what", together(finding.what)));
+    if (finding.why) made.append(line("why", "Why:", finding.why));
+    if (finding.remedy) made.append(line("remedy", "What helps:", finding.remedy));
+    return made;
+  }));
+  const first = state.findings[0];
+  document.title = first && first.level !== "good" ? `${first.what} – corelane` : "corelane";
+}
+
+function showAdvice() {
+  const advice = state.advice ?? [];
+  $("advice").hidden = advice.length === 0;
+  say($("advice"), advice.length ? `Adviser: ${advice.join(" ")}` : "");
+}
+
+// ---- cores and imbalance
+
+let cores = [];
+
+function makeCore(index) {
+  const item = element("li", "core");
+  item.dataset.core = index;
+  const top = element("div", "top");
+  const name = element("strong", "", `core ${index}`);
+  const cpu = element("span", "quiet");
+  const now = element("span", "now", "–");
+  const canvas = element("canvas");
+  canvas.setAttribute("role", "img");
+  const detail = element("div", "detail");
+  top.append(name, cpu, now);
+  item.append(top, canvas, detail);
+  return { item, cpu, now, canvas, detail };
+}
+
+function showCores() {
+  if (cores.length !== state.cores.length) {
+    cores = state.cores.map((_, index) => makeCore(index));
+    $("core-list").replaceChildren(...cores.map((core) => core.item));
+  }
+  state.cores.forEach((core, index) => {
+    const shown = cores[index];
+    say(shown.cpu, core.cpu === null ? "" : `CPU ${core.cpu}`);
+    say(shown.now, percent(core.utilization));
+    const level = levelOf(core.utilization);
+    shown.now.className = `now ${level === "good" ? "" : level}`;
+    shown.item.classList.toggle("hot", core.utilization_10s >= HOT_MIN);
+    const parts = [
+      `${whole(core.connections)} connections`,
+      `${bytes(core.bytes)}/s`,
+      `${rate(core.accepts)} accepts/s`,
+    ];
+    if (core.migrations > 0) parts.push(`${rate(core.migrations)} moved/s`);
+    if (core.waits >= 0.01) parts.push(`waits ${percent(core.waits)} for its CPU`);
+    say(shown.detail, parts.join(" · "));
+    shown.canvas.setAttribute("aria-label",
+      `core ${index}: ${percent(core.utilization)} now, ${percent(core.utilization_10s)} in ten seconds`);
+  });
+}
+
+const figures = [
+  {
+    key: "ratio", name: "λ, imbalance", detail: (n) => `max/mean − 1: 0 is even, ${n - 1} is one core doing all`,
+    text: (value) => value.toFixed(2), least: 0, most: (n) => Math.max(n - 1, 0.1),
+  },
+  {
+    key: "stranded", name: "stranded", detail: () => "max − mean: what the other cores could take over",
+    text: percent, least: 0, most: () => 1,
+  },
+  {
+    key: "fairness", name: "Jain's fairness", detail: (n) => `1 is even, ${(1 / n).toFixed(2)} is one core doing all`,
+    text: (value) => value.toFixed(2), least: 0, most: () => 1,
+  },
+];
+for (const figure of figures) {
+  const made = element("div", "figure");
+  const top = element("div", "top");
+  figure.now = element("span", "now", "–");
+  figure.canvas = element("canvas");
+  figure.canvas.setAttribute("role", "img");
+  figure.words = element("div", "detail");
+  top.append(element("strong", "", figure.name), figure.now);
+  made.append(top, figure.canvas, figure.words);
+  $("figures").append(made);
+}
+
+function showFigures() {
+  for (const figure of figures) {
+    const value = state.imbalance[figure.key];
+    say(figure.now, figure.text(value));
+    say(figure.words, figure.detail(state.cores.length));
+    figure.canvas.setAttribute("aria-label", `${figure.name} is ${figure.text(value)}`);
+  }
+}
+
+function draw() {
+  if (!state) return;
+  cores.forEach((core, index) => {
+    drawStrip(core.canvas, history.map((point) => point.utilization[index] ?? 0));
+  });
+  for (const figure of figures) {
+    const values = history.map((point) => point.imbalance[figure.key]);
+    drawLine(figure.canvas, values, figure.least, figure.most(state.cores.length));
+  }
+}
+addEventListener("resize", draw);
+
+// ---- tables
+
+// Columns are { title, text: whether it is words, of: row => value, show: (value, row) => text, level: row => class }.
+class Table {
+  constructor(table, columns, key, sorted, descending) {
+    this.columns = columns;
+    this.key = key;
+    this.sorted = sorted;
+    this.descending = descending;
+    this.rows = new Map();
+    this.data = [];
+    const head = element("thead");
+    const line = element("tr");
+    this.heads = columns.map((column, index) => {
+      const cell = element("th", column.text ? "text" : "");
+      cell.scope = "col";
+      const button = element("button", "", column.title);
+      button.type = "button";
+      button.addEventListener("click", () => this.sort(index));
+      cell.append(button);
+      line.append(cell);
+      return cell;
+    });
+    head.append(line);
+    this.body = element("tbody");
+    table.append(head, this.body);
+    this.mark();
+  }
+
+  sort(index) {
+    this.descending = index === this.sorted ? !this.descending : !this.columns[index].text;
+    this.sorted = index;
+    this.mark();
+    this.show(this.data);
+  }
+
+  mark() {
+    this.heads.forEach((head, index) => {
+      if (index === this.sorted) head.setAttribute("aria-sort", this.descending ? "descending" : "ascending");
+      else head.removeAttribute("aria-sort");
+    });
+  }
+
+  show(data) {
+    this.data = data;
+    const { of } = this.columns[this.sorted];
+    const direction = this.descending ? -1 : 1;
+    const sorted = [...data].sort((one, other) => {
+      const [a, b] = [of(one), of(other)];
+      const order = typeof a === "number" ? a - b : String(a).localeCompare(String(b), "en", { numeric: true });
+      return direction * order;
+    });
+    const rows = new Map();
+    sorted.forEach((row, place) => {
+      const name = this.key(row);
+      const shown = this.rows.get(name) ?? this.make(name);
+      rows.set(name, shown);
+      this.columns.forEach((column, index) => {
+        const value = column.of(row);
+        const cell = shown.cells[index];
+        say(cell, column.show ? column.show(value, row) : String(value));
+        const classes = `${column.text ? "text" : ""} ${column.level ? column.level(row) : ""}`.trim();
+        if (cell.className !== classes) cell.className = classes;
+      });
+      const there = this.body.children[place];
+      if (there !== shown.line) this.body.insertBefore(shown.line, there ?? null);
+    });
+    for (const [name, shown] of this.rows) if (!rows.has(name)) shown.line.remove();
+    this.rows = rows;
+  }
+
+  make(name) {
+    const line = element("tr");
+    line.dataset.name = name;
+    const cells = this.columns.map((_, index) => {
+      const cell = element(index === 0 ? "th" : "td");
+      if (index === 0) cell.scope = "row";
+      line.append(cell);
+      return cell;
+    });
+    return { line, cells };
+  }
+}
+
+const perSecond = (value) => `${bytes(value)}/s`;
+const listeners = new Table($("listeners"), [
+  { title: "listener", text: true, of: (row) => row.name },
+  { title: "upstream", text: true, of: (row) => row.upstream },
+  { title: "connections", of: (row) => row.connections, show: whole },
+  { title: "new/s", of: (row) => row.accepts, show: rate },
+  { title: "from clients", of: (row) => row.bytes_in, show: perSecond },
+  { title: "to clients", of: (row) => row.bytes_out, show: perSecond },
+  { title: "waiting", of: (row) => row.waiting, show: whole, level: (row) => (row.waiting > 100 ? "warning" : "") },
+  { title: "rejected/s", of: (row) => row.rejects, show: rate, level: (row) => (row.rejects > 0 ? "alarm" : "") },
+], (row) => row.name, 0, false);
+
+const servers = new Table($("servers"), [
+  { title: "upstream", text: true, of: (row) => row.upstream },
+  { title: "server", text: true, of: (row) => row.server },
+  { title: "state", text: true, of: (row) => (row.up ? "up" : "down"), level: (row) => (row.up ? "good" : "alarm") },
+  { title: "connections", of: (row) => row.connections, show: whole },
+  { title: "new/s", of: (row) => row.connects, show: rate },
+  { title: "failed/s", of: (row) => row.failures, show: rate, level: (row) => (row.failures > 0 ? "alarm" : "") },
+], (row) => `${row.upstream} ${row.server}`, 0, false);
+
+const connectionTable = new Table($("connection-table"), [
+  { title: "client", text: true, of: (row) => row.client },
+  { title: "listener", text: true, of: (row) => row.listener },
+  { title: "server", text: true, of: (row) => row.server ?? "" },
+  { title: "core", of: (row) => row.core },
+  { title: "age", of: (row) => row.age_seconds, show: span },
+  { title: "idle", of: (row) => row.idle_seconds, show: span },
+  { title: "bytes", of: (row) => row.bytes_in + row.bytes_out, show: bytes },
+  { title: "rate", of: (row) => row.rate, show: perSecond },
+  { title: "state", text: true, of: (row) => row.state },
+], (row) => String(row.id), 7, true);
+
+function showTables() {
+  listeners.show(state.listeners);
+  servers.show(state.servers);
+  say($("left-out"), state.servers_left_out ? `and ${whole(state.servers_left_out)} more` : "");
+}
+
+// ---- connections
+
+let connections = { total: 0, connections: [] };
+let counted = { at: 0, bytes: new Map() };
+
+function showConnections() {
+  const wanted = $("filter").value.trim().toLowerCase();
+  const matches = (row) => !wanted ||
+    `${row.client} ${row.listener} ${row.server ?? ""} core ${row.core} ${row.state}`.toLowerCase().includes(wanted);
+  const rows = connections.connections.filter(matches);
+  connectionTable.show(rows);
+  const total = whole(connections.total);
+  say($("shown"), rows.length === connections.total ? total : `${whole(rows.length)} of ${total}`);
+}
+
+function countConnections(now) {
+  const seconds = (now - counted.at) / 1000;
+  const sums = new Map();
+  for (const row of connections.connections) {
+    const sum = row.bytes_in + row.bytes_out;
+    const before = counted.bytes.get(row.id);
+    row.rate = before === undefined || seconds <= 0 ? 0 : Math.max(0, sum - before) / seconds;
+    sums.set(row.id, sum);
+  }
+  counted = { at: now, bytes: sums };
+}
+
+async function askConnections() {
+  const section = $("connection-section");
+  let again = true;
+  if (!document.hidden && (section.hidden || section.open)) {
+    try {
+      const answer = await fetch(`/connections?limit=${CONNECTIONS_SHOWN_MAX}&sort=bytes`);
+      // A proxy that has no such table won't get one while it runs.
+      if (answer.status === 404) again = false;
+      if (answer.ok) {
+        connections = await answer.json();
+        countConnections(performance.now());
+        section.hidden = false;
+        showConnections();
+      }
+    } catch { /* The proxy is away; the events' connection tells so. */ }
+  }
+  if (!again) section.hidden = true;
+  else setTimeout(askConnections, CONNECTIONS_INTERVAL_MS);
+}
+$("filter").addEventListener("input", showConnections);
+
+// ---- events
+
+function link(text, live) {
+  say($("link"), text);
+  $("link").classList.toggle("lost", !live);
+  document.body.classList.toggle("stale", !live);
+}
+
+function listen() {
+  const source = new EventSource("/events");
+  let first = true;
+  source.addEventListener("open", () => { first = true; });
+  source.addEventListener("message", (event) => {
+    state = JSON.parse(event.data);
+    // The first event has all that is kept; a proxy that was started anew counts from 1 again.
+    history = first ? state.history : history.concat(state.history);
+    history = history.slice(-HISTORY_MAX);
+    first = false;
+    link(state.draining ? "draining" : "live", true);
+    showHeader();
+    showFindings();
+    showAdvice();
+    showCores();
+    showFigures();
+    showTables();
+    draw();
+  });
+  source.addEventListener("error", () => {
+    link("connecting…", false);
+    // Refused for good, as by "too many pages": the browser doesn't try again.
+    if (source.readyState === EventSource.CLOSED) setTimeout(listen, RETRY_INTERVAL_MS);
+  });
+}
+
+listen();
+askConnections();

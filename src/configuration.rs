@@ -1,0 +1,242 @@
+//! The configuration that runs, written as a file of its own: every value, the defaults too.
+
+use std::fmt::{Display, Write as _};
+use std::time::Duration;
+
+use proxy_config::{
+    AccessLog, Config, Cores, Format, Listener, Piece, Runtime, Template, Upstream,
+};
+
+/// The text of a file that means the same as `config`.
+pub(crate) fn written(config: &Config) -> String {
+    let mut text =
+        String::from("# What runs: every value as it was understood, defaults included.\n\n");
+    runtime(&mut text, &config.runtime);
+    table(
+        &mut text,
+        "[admin]",
+        &[("listen", quoted(config.admin.listen))],
+    );
+    if let Some(log) = &config.access_log {
+        access_log(&mut text, log);
+    }
+    for listener in &config.listeners {
+        let upstream = &config.upstream(listener.upstream).name;
+        write_listener(&mut text, listener, upstream);
+    }
+    for upstream in &config.upstreams {
+        write_upstream(&mut text, upstream);
+    }
+    text
+}
+
+fn runtime(text: &mut String, runtime: &Runtime) {
+    let cores = match &runtime.cores {
+        Cores::All => quoted("all"),
+        Cores::Count(count) => count.to_string(),
+        Cores::List(cpus) => {
+            let cpus: Vec<_> = cpus.iter().map(usize::to_string).collect();
+            quoted(cpus.join(","))
+        }
+    };
+    table(
+        text,
+        "[runtime]",
+        &[
+            ("scheduler", quoted(runtime.scheduler)),
+            ("cores", cores),
+            ("pin", runtime.pin.to_string()),
+            ("drain_timeout", duration(runtime.drain_timeout)),
+        ],
+    );
+    let glommio = &runtime.glommio;
+    table(
+        text,
+        "[runtime.glommio]",
+        &[
+            ("ring_depth", glommio.ring_depth.to_string()),
+            ("preempt_timer", duration(glommio.preempt_timer)),
+            ("placement", quoted(glommio.placement)),
+        ],
+    );
+    let rebalance = &glommio.rebalance;
+    table(
+        text,
+        "[runtime.glommio.rebalance]",
+        &[
+            ("enabled", rebalance.enabled.to_string()),
+            ("interval", duration(rebalance.interval)),
+            ("threshold", format!("{:?}", rebalance.threshold)),
+            ("max_moves", rebalance.max_moves.to_string()),
+        ],
+    );
+    table(
+        text,
+        "[runtime.tokio]",
+        &[("mode", quoted(runtime.tokio.mode))],
+    );
+}
+
+fn access_log(text: &mut String, log: &AccessLog) {
+    let mut values = vec![("path", quoted(&log.destination))];
+    match &log.format {
+        Format::Json => values.push(("format", quoted("json"))),
+        Format::Text(template) => values.extend([
+            ("format", quoted("text")),
+            ("template", quoted(written_template(template))),
+        ]),
+    }
+    values.push(("queue", log.queue.to_string()));
+    table(text, "[access_log]", &values);
+}
+
+fn written_template(template: &Template) -> String {
+    let piece = |piece: &Piece| match piece {
+        Piece::Text(text) => text.replace('{', "{{").replace('}', "}}"),
+        Piece::Field(field) => format!("{{{field}}}"),
+    };
+    template.pieces().iter().map(piece).collect()
+}
+
+fn write_listener(text: &mut String, listener: &Listener, upstream: &str) {
+    let binds: Vec<_> = listener.binds.iter().map(quoted).collect();
+    let mut values = vec![
+        ("bind", format!("[{}]", binds.join(", "))),
+        ("upstream", quoted(upstream)),
+        ("shares", listener.shares.to_string()),
+    ];
+    values.extend(
+        listener
+            .latency
+            .map(|latency| ("latency", duration(latency))),
+    );
+    values.extend(
+        listener
+            .max_connections
+            .map(|max| ("max_connections", max.to_string())),
+    );
+    let idle_timeout = listener
+        .idle_timeout
+        .map_or_else(|| quoted("off"), duration);
+    values.extend([
+        ("idle_timeout", idle_timeout),
+        ("backlog", listener.backlog.to_string()),
+        ("splice", listener.splice.to_string()),
+    ]);
+    table(
+        text,
+        &format!("[listeners.{}]", quoted(&listener.name)),
+        &values,
+    );
+}
+
+fn write_upstream(text: &mut String, upstream: &Upstream) {
+    let servers: Vec<_> = upstream
+        .servers
+        .iter()
+        .map(|server| {
+            let address = quoted(&server.address);
+            match server.weight.get() {
+                1 => address,
+                weight => format!("{{ address = {address}, weight = {weight} }}"),
+            }
+        })
+        .collect();
+    table(
+        text,
+        &format!("[upstreams.{}]", quoted(&upstream.name)),
+        &[
+            ("servers", format!("[{}]", servers.join(", "))),
+            ("balance", quoted(upstream.balance)),
+            ("connect_timeout", duration(upstream.connect_timeout)),
+        ],
+    );
+}
+
+fn table(text: &mut String, heading: &str, values: &[(&str, String)]) {
+    let _ = writeln!(text, "{heading}");
+    for (key, value) in values {
+        let _ = writeln!(text, "{key} = {value}");
+    }
+    text.push('\n');
+}
+
+/// A string of JSON is one of TOML.
+fn quoted(value: impl Display) -> String {
+    serde_json::Value::from(value.to_string()).to_string()
+}
+
+/// In the largest unit that needs no fraction.
+fn duration(duration: Duration) -> String {
+    const UNITS: [(&str, u128); 4] = [
+        ("s", 1_000_000_000),
+        ("ms", 1_000_000),
+        ("us", 1000),
+        ("ns", 1),
+    ];
+    let nanoseconds = duration.as_nanos();
+    let whole = UNITS
+        .iter()
+        .find(|(_, unit)| nanoseconds.is_multiple_of(*unit));
+    let (name, unit) = whole.unwrap_or(&UNITS[3]);
+    quoted(format!("{}{name}", nanoseconds / unit))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_means_the_same() {
+        let text = r#"
+            [runtime]
+            scheduler = "glommio"
+            cores = "0-2,7"
+            drain_timeout = "0s"
+            glommio.placement = "least-loaded"
+            glommio.preempt_timer = "150us"
+            glommio.rebalance.threshold = 1
+            tokio.mode = "per-core"
+            [access_log]
+            path = "/var/log/\t\"corelane\".log"
+            template = "{client} {{{bytes_in}}}"
+            [listeners.a]
+            bind = ["127.0.0.1:1", "[::]:2", "unix:/run/\"é\".sock"]
+            upstream = "main.pool"
+            latency = "2ms"
+            max_connections = 7
+            idle_timeout = "off"
+            [listeners."b.c"]
+            bind = "127.0.0.1:3"
+            upstream = "main.pool"
+            splice = false
+            [upstreams."main.pool"]
+            servers = ["builtin:echo", { address = "host:80", weight = 3 }]
+            balance = "least-connections"
+            connect_timeout = "1m1s"
+        "#;
+        let config = |text: &str| proxy_config::parse(text, "test").expect("valid").config;
+        let given = config(text);
+        let written = written(&given);
+        assert_eq!(config(&written), given, "{written}");
+        assert!(
+            written.contains("\nconnect_timeout = \"61s\"\n"),
+            "{written}"
+        );
+    }
+
+    #[test]
+    fn defaults_are_written() {
+        let text = "listeners.a = { bind = \"127.0.0.1:0\", upstream = \"a\" }\nupstreams.a.servers = [\"builtin:echo\"]";
+        let config = proxy_config::parse(text, "test").expect("valid").config;
+        let written = written(&config);
+        assert!(
+            written.contains("scheduler = \"auto\"\ncores = \"all\"\npin = true\n"),
+            "{written}"
+        );
+        assert_eq!(
+            proxy_config::parse(&written, "test").expect("valid").config,
+            config
+        );
+    }
+}

@@ -1,0 +1,204 @@
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+
+use super::*;
+use crate::state::{Connection, Connections, Core, Figures, Finding, Listener, Point, Server};
+use crate::top::source::Update;
+
+/// Two cores, one of which is hot.
+fn state() -> State {
+    let core = |cpu, utilization, connections| Core {
+        cpu: Some(cpu),
+        utilization,
+        connections,
+        bytes: 2e6,
+        ..Core::default()
+    };
+    let point = |number, hot| Point {
+        number,
+        utilization: vec![0.25, hot],
+        imbalance: Figures::default(),
+    };
+    State {
+        scheduler: "tokio".to_owned(),
+        mode: "per-core".to_owned(),
+        uptime_seconds: 61.0,
+        connections: 12,
+        findings: vec![Finding {
+            level: Level::Alarm,
+            what: "core 1 is at 97 %, the other at 20 %".to_owned(),
+            why: "it has 11 of the 12 connections".to_owned(),
+            remedy: String::new(),
+        }],
+        imbalance: Figures {
+            ratio: 0.66,
+            stranded: 0.39,
+            fairness: 0.7,
+        },
+        cores: vec![core(0, 0.2, 1), core(1, 0.97, 11)],
+        listeners: vec![Listener {
+            name: "redis".to_owned(),
+            connections: 12,
+            bytes_in: 1.5e6,
+            ..Listener::default()
+        }],
+        servers: vec![Server {
+            upstream: "pool".to_owned(),
+            server: "10.0.0.1:6379".to_owned(),
+            up: false,
+            ..Server::default()
+        }],
+        history: vec![point(1, 0.0), point(2, 1.0)],
+        ..State::default()
+    }
+}
+
+fn screen(view: &View, width: u16, height: u16) -> Vec<String> {
+    let backend = TestBackend::new(width, height);
+    let mut terminal = Terminal::new(backend).expect("memory");
+    terminal.draw(|frame| draw(frame, view)).expect("memory");
+    let buffer = terminal.backend().buffer();
+    let line = |y| (0..width).map(|x| buffer[(x, y)].symbol()).collect();
+    (0..height).map(line).collect()
+}
+
+fn view_of(state: State, connections: Option<Connections>) -> View {
+    let mut view = View::new("http://127.0.0.1:9600".to_owned());
+    view.on_update(Update::State(Box::new(state), connections));
+    view
+}
+
+fn line<'a>(lines: &'a [String], begin: &str) -> &'a str {
+    let found = lines.iter().find(|line| line.starts_with(begin));
+    found.unwrap_or_else(|| panic!("no line begins with {begin:?}:\n{}", lines.join("\n")))
+}
+
+#[test]
+fn a_hot_core_is_seen_and_told() {
+    let lines = screen(&view_of(state(), None), 120, 24);
+    assert_eq!(
+        lines[0].trim_end(),
+        "corelane ● live  tokio (per-core)  up 1 min 1 s  12 connections  0 B/s in  0 B/s out"
+    );
+    assert_eq!(
+        lines[1].trim_end(),
+        "! core 1 is at 97 %, the other at 20 %"
+    );
+    assert_eq!(
+        lines[2].trim_end(),
+        "  why: it has 11 of the 12 connections"
+    );
+    let cold = line(&lines, "core 0");
+    assert!(cold.contains("████················  20 %"), "{cold}");
+    let hot = line(&lines, "core 1");
+    assert!(hot.contains("███████████████████·  97 %"), "{hot}");
+    assert!(hot.contains(" █     11 conns    2.0 MB/s"), "{hot}");
+    let figures = line(&lines, "λ 0.66");
+    assert!(figures.contains("stranded 39 %  Jain 0.70"), "{figures}");
+    let tables = line(&lines, "redis");
+    assert!(
+        tables.contains("1.5 MB") && tables.contains("pool 10.0.0.1:6379"),
+        "{tables}"
+    );
+    assert!(tables.contains("down"), "{tables}");
+    assert!(
+        !lines.concat().contains("client"),
+        "no table without connections"
+    );
+}
+
+#[test]
+fn connections_are_listed_with_their_order() {
+    let connections = Connections {
+        total: 700,
+        shown: 1,
+        connections: vec![Connection {
+            client: "10.1.1.1:5000".to_owned(),
+            listener: "redis".to_owned(),
+            bytes_in: 3_000,
+            bytes_out: 500,
+            age_seconds: 90.0,
+            state: "relaying".to_owned(),
+            ..Connection::default()
+        }],
+    };
+    let mut view = view_of(state(), Some(connections));
+    let lines = screen(&view, 120, 30);
+    assert!(line(&lines, " connections: 700 ").len() > 20);
+    let row = line(&lines, "10.1.1.1:5000");
+    assert!(
+        row.contains("1 min 30 s") && row.contains("3.5 kB"),
+        "{row}"
+    );
+    assert!(line(&lines, "client").contains("rate▼"));
+    view.sort_by_next();
+    view.reverse();
+    let lines = screen(&view, 120, 30);
+    assert!(line(&lines, "client").contains("bytes▲"));
+    assert!(lines[29].contains("sort (by bytes)"), "{}", lines[29]);
+}
+
+#[test]
+fn a_proxy_that_is_away_is_told_and_comes_back() {
+    let mut view = View::new("http://127.0.0.1:9600".to_owned());
+    assert_eq!(
+        line(&screen(&view, 80, 10), "connecting").trim_end(),
+        "connecting to http://127.0.0.1:9600 …"
+    );
+    let away = || Update::Away("connection refused".to_owned());
+    view.on_update(away());
+    assert!(
+        screen(&view, 80, 10)
+            .concat()
+            .contains("connection refused")
+    );
+    view.on_update(Update::State(Box::new(state()), None));
+    view.on_update(away());
+    let lines = screen(&view, 120, 24);
+    assert!(
+        lines[0].contains("● connecting… connection refused"),
+        "{}",
+        lines[0]
+    );
+    // What was last seen stays.
+    line(&lines, "core 1");
+    view.on_update(Update::State(Box::new(state()), None));
+    assert!(screen(&view, 120, 24)[0].contains("● live"));
+}
+
+#[test]
+fn many_cores_are_shown_by_how_busy_they_are() {
+    let mut many = state();
+    let core = |index| Core {
+        utilization: f64::from(index) / 100.0,
+        ..Core::default()
+    };
+    many.cores = (0..64).map(core).collect();
+    let lines = screen(&view_of(many, None), 100, 24);
+    let first = lines.iter().position(|line| line.contains("busiest of 64"));
+    let first = first.expect("a title");
+    assert!(
+        lines[first + 1].starts_with("core 63 "),
+        "{}",
+        lines[first + 1]
+    );
+    assert!(
+        lines[first + 2].starts_with("core 62 "),
+        "{}",
+        lines[first + 2]
+    );
+    line(&lines, "redis");
+}
+
+#[test]
+fn any_size_is_drawn() {
+    for (width, height) in [(1, 1), (10, 3), (40, 8), (300, 100)] {
+        screen(
+            &view_of(state(), Some(Connections::default())),
+            width,
+            height,
+        );
+        screen(&View::new(String::new()), width, height);
+        screen(&view_of(State::default(), None), width, height);
+    }
+}

@@ -1,0 +1,77 @@
+//! Figures as people read them.
+
+/// 0 to 1 as a whole number of per cent.
+pub(super) fn percent(ratio: f64) -> String {
+    format!("{:.0} %", ratio * 100.0)
+}
+
+/// In units of 1000, with three digits at most.
+pub(super) fn bytes(mut count: f64) -> String {
+    const UNITS: [&str; 6] = ["B", "kB", "MB", "GB", "TB", "PB"];
+    let mut unit = 0;
+    while count >= 999.5 && unit < UNITS.len() - 1 {
+        count /= 1000.0;
+        unit += 1;
+    }
+    let digits = usize::from(unit > 0 && count < 99.5);
+    format!("{count:.digits$} {}", UNITS[unit])
+}
+
+/// A rate of events.
+pub(super) fn rate(per_second: f64) -> String {
+    let digits = usize::from(per_second > 0.0 && per_second < 9.95);
+    format!("{per_second:.digits$}")
+}
+
+/// A time in its two largest units.
+pub(super) fn span(seconds: f64) -> String {
+    let seconds = seconds.max(0.0) as u64;
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, _) => format!("{minutes} min {} s", seconds % 60),
+        (0 | 1, _, _) => format!("{hours} h {} min", minutes % 60),
+        _ => format!("{days} d {} h", hours % 24),
+    }
+}
+
+/// A sparkline of the last `width` values, each 0 to 1.
+pub(super) fn sparkline(values: impl DoubleEndedIterator<Item = f64>, width: usize) -> String {
+    const LEVELS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    let level = |value: f64| {
+        let level = (value * 8.0).round().clamp(0.0, 8.0) as usize;
+        // What is more than nothing shows.
+        LEVELS[level.max(usize::from(value > 0.0))]
+    };
+    let mut newest_first: Vec<_> = values.rev().take(width).map(level).collect();
+    newest_first.resize(width, ' ');
+    newest_first.iter().rev().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_read_well() {
+        let sizes = [0.0, 999.0, 999.6, 1500.0, 99_960.0, 1e6, 2.5e9, 1e19].map(bytes);
+        let wanted = [
+            "0 B", "999 B", "1.0 kB", "1.5 kB", "100 kB", "1.0 MB", "2.5 GB", "10000 PB",
+        ];
+        assert_eq!(sizes, wanted);
+        assert_eq!([0.0, 0.5, 12.3].map(rate), ["0", "0.5", "12"]);
+        let spans = [0.4, 61.0, 7200.0, 100_000.0, 200_000.0].map(span);
+        assert_eq!(
+            spans,
+            ["0 s", "1 min 1 s", "2 h 0 min", "27 h 46 min", "2 d 7 h"]
+        );
+        assert_eq!(percent(0.966), "97 %");
+    }
+
+    #[test]
+    fn sparklines_end_with_the_newest() {
+        let values = [1.0, 0.0, 0.01, 0.5];
+        assert_eq!(sparkline(values.into_iter(), 3), " ▁▄");
+        assert_eq!(sparkline(values.into_iter(), 6), "  █ ▁▄");
+    }
+}
