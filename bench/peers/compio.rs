@@ -9,20 +9,20 @@ use compio::runtime::{Runtime, spawn};
 use futures_lite::future::try_zip;
 
 use crate::readiness::SCRATCH_BYTES;
-use crate::service::Service;
+use crate::service::Post;
 use crate::socket;
 
-/// Relays until the process is killed.
-pub(crate) fn run(services: &[Service]) -> io::Result<()> {
+/// Serves until the process is killed.
+pub(crate) fn run(posts: &[Post]) -> io::Result<()> {
     Runtime::new()?.block_on(async {
         let mut accepting = Vec::new();
-        for service in services {
+        for post in posts {
             // Compio's own `bind` has an accept queue of 128.
-            let listener = std::net::TcpListener::from(socket::listener(service.listen)?);
+            let listener = std::net::TcpListener::from(socket::bind(post.listen, post.shared)?);
             // The ring waits by itself only for a socket that blocks.
             listener.set_nonblocking(false)?;
             let listener = TcpListener::from_std(listener)?;
-            accepting.push(spawn(accept(listener, service.upstream)));
+            accepting.push(spawn(accept(listener, post.upstream)));
         }
         for task in accepting {
             task.await.map_err(|_| io::Error::other("a panic"))??;
@@ -31,12 +31,15 @@ pub(crate) fn run(services: &[Service]) -> io::Result<()> {
     })
 }
 
-async fn accept(listener: TcpListener, upstream: SocketAddr) -> io::Result<()> {
+async fn accept(listener: TcpListener, upstream: Option<SocketAddr>) -> io::Result<()> {
     loop {
         let (client, _) = listener.accept().await?;
         // An error is the connection's own; there is nobody to tell.
         spawn(async move {
-            let _ = relay(client, upstream).await;
+            let _ = match upstream {
+                Some(upstream) => relay(client, upstream).await,
+                None => echo(client).await,
+            };
         })
         .detach();
     }
@@ -54,5 +57,12 @@ async fn relay(client: TcpStream, upstream: SocketAddr) -> io::Result<()> {
         copy_with_size(&mut from_server, &mut to_client, SCRATCH_BYTES),
     )
     .await?;
+    Ok(())
+}
+
+async fn echo(client: TcpStream) -> io::Result<()> {
+    client.set_nodelay(true)?;
+    let (mut from, mut to) = client.split();
+    copy_with_size(&mut from, &mut to, SCRATCH_BYTES).await?;
     Ok(())
 }

@@ -1,26 +1,34 @@
-//! What most Tokio proxies do: a task a connection, `copy_bidirectional`.
+//! What most Tokio servers do: a task a connection; `copy_bidirectional` to relay, a loop over one buffer to echo.
 
 use std::io;
 use std::net::SocketAddr;
 
-use tokio::io::copy_bidirectional;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Builder;
 use tokio::task::JoinSet;
 
-use crate::service::Service;
+use crate::service::Post;
+use crate::socket;
 
-/// Relays on one worker, stealing (from nobody) or current-thread.
-pub(crate) fn run(stealing: bool, services: &[Service]) -> io::Result<()> {
-    let mut builder = if stealing {
-        Builder::new_multi_thread()
-    } else {
-        Builder::new_current_thread()
-    };
-    let runtime = builder.worker_threads(1).enable_io().build()?;
+/// The buffer of an echo.
+const ECHO_BYTES: usize = 4 * 1024;
+
+/// Serves on the calling thread.
+pub(crate) fn run_current_thread(posts: &[Post]) -> io::Result<()> {
+    serve(&mut Builder::new_current_thread(), posts)
+}
+
+/// Serves on so many workers that steal from each other; from nobody where there is one.
+pub(crate) fn run_stealing(workers: usize, posts: &[Post]) -> io::Result<()> {
+    serve(Builder::new_multi_thread().worker_threads(workers), posts)
+}
+
+fn serve(builder: &mut Builder, posts: &[Post]) -> io::Result<()> {
+    let runtime = builder.enable_io().build()?;
     // The future of `block_on` is no worker's: accepting has a task of its own.
     runtime.block_on(async {
-        let mut accepting: JoinSet<_> = services.iter().copied().map(accept).collect();
+        let mut accepting: JoinSet<_> = posts.iter().copied().map(accept).collect();
         // None ends but by an error.
         while let Some(ended) = accepting.join_next().await {
             ended.map_err(io::Error::other)??;
@@ -29,13 +37,16 @@ pub(crate) fn run(stealing: bool, services: &[Service]) -> io::Result<()> {
     })
 }
 
-async fn accept(Service { listen, upstream }: Service) -> io::Result<()> {
-    let listener = TcpListener::bind(listen).await?;
+async fn accept(post: Post) -> io::Result<()> {
+    let listener = TcpListener::from_std(socket::bind(post.listen, post.shared)?.into())?;
     loop {
         let (client, _) = listener.accept().await?;
         // An error is the connection's own; there is nobody to tell.
         tokio::spawn(async move {
-            let _ = relay(client, upstream).await;
+            let _ = match post.upstream {
+                Some(upstream) => relay(client, upstream).await,
+                None => echo(client).await,
+            };
         });
     }
 }
@@ -46,4 +57,16 @@ async fn relay(mut client: TcpStream, upstream: SocketAddr) -> io::Result<()> {
     server.set_nodelay(true)?;
     copy_bidirectional(&mut client, &mut server).await?;
     Ok(())
+}
+
+async fn echo(mut client: TcpStream) -> io::Result<()> {
+    client.set_nodelay(true)?;
+    let mut buffer = [0; ECHO_BYTES];
+    loop {
+        let bytes = client.read(&mut buffer).await?;
+        if bytes == 0 {
+            return Ok(());
+        }
+        client.write_all(&buffer[..bytes]).await?;
+    }
 }

@@ -11,7 +11,7 @@ use glommio::net::{TcpListener, TcpStream};
 use glommio::{LocalExecutorBuilder, Placement};
 
 use crate::readiness::SCRATCH_BYTES;
-use crate::service::Service;
+use crate::service::Post;
 
 /// Longer than a run. Glommio 0.9 parks for ever when its preempt timer fires before it has chosen a task queue, and
 /// goes around its rings each time that it fires; here there is one queue, with nothing to preempt for.
@@ -21,17 +21,18 @@ const PREEMPT_TIMER: Duration = Duration::from_secs(24 * 60 * 60);
 /// it. The traits want buffers that are initialised, so one of 64 KiB would be resident under an idle connection.
 const FIRST_BYTES: usize = 8 * 1024;
 
-/// Relays until the process is killed.
-pub(crate) fn run(services: &[Service]) -> io::Result<()> {
+/// Serves until the process is killed.
+pub(crate) fn run(posts: &[Post]) -> io::Result<()> {
     // The harness has chosen the CPU.
     let executor = LocalExecutorBuilder::new(Placement::Unbound)
         .preempt_timer(PREEMPT_TIMER)
         .make()?;
     executor.run(async {
         let mut accepting = Vec::new();
-        for service in services {
-            let listener = TcpListener::bind(service.listen)?;
-            accepting.push(glommio::spawn_local(accept(listener, service.upstream)));
+        for post in posts {
+            // Glommio shares every address.
+            let listener = TcpListener::bind(post.listen)?;
+            accepting.push(glommio::spawn_local(accept(listener, post.upstream)));
         }
         for task in accepting {
             task.await?;
@@ -40,12 +41,15 @@ pub(crate) fn run(services: &[Service]) -> io::Result<()> {
     })
 }
 
-async fn accept(listener: TcpListener, upstream: SocketAddr) -> io::Result<()> {
+async fn accept(listener: TcpListener, upstream: Option<SocketAddr>) -> io::Result<()> {
     loop {
         let client = listener.accept().await?;
         // An error is the connection's own; there is nobody to tell.
         glommio::spawn_local(async move {
-            let _ = relay(client, upstream).await;
+            let _ = match upstream {
+                Some(upstream) => relay(client, upstream).await,
+                None => echo(client).await,
+            };
         })
         .detach();
     }
@@ -59,6 +63,18 @@ async fn relay(client: TcpStream, upstream: SocketAddr) -> io::Result<()> {
     let (from_server, to_server) = split(server);
     try_zip(pump(from_client, to_server), pump(from_server, to_client)).await?;
     Ok(())
+}
+
+async fn echo(mut client: TcpStream) -> io::Result<()> {
+    client.set_nodelay(true)?;
+    let mut buffer = vec![0; FIRST_BYTES];
+    loop {
+        let bytes = client.read(&mut buffer).await?;
+        if bytes == 0 {
+            return Ok(());
+        }
+        client.write_all(&buffer[..bytes]).await?;
+    }
 }
 
 async fn pump(mut from: ReadHalf<TcpStream>, mut to: WriteHalf<TcpStream>) -> io::Result<()> {

@@ -3,6 +3,7 @@
 
 mod compio;
 mod copy;
+mod echo;
 mod epoll;
 mod glommio;
 mod monoio;
@@ -17,7 +18,9 @@ mod sys;
 use std::io;
 use std::str::FromStr;
 
+pub use self::echo::{Echo, run as echo};
 pub use self::service::Service;
+use crate::service::Post;
 
 /// A relay, by its idea.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -116,13 +119,14 @@ pub fn run(relay: Relay, services: &[Service]) -> io::Result<()> {
         incremental: true,
         ring_sends: true,
     };
+    let posts: Vec<Post> = services.iter().copied().map(Post::from).collect();
     match relay {
-        Relay::Tokio => copy::run(false, services),
-        Relay::TokioMulti => copy::run(true, services),
-        Relay::Glommio => glommio::run(services),
-        Relay::MonoioEpoll => monoio::run_epoll(services),
-        Relay::MonoioUring => monoio::run_uring(services),
-        Relay::Compio => compio::run(services),
+        Relay::Tokio => copy::run_current_thread(&posts),
+        Relay::TokioMulti => copy::run_stealing(1, &posts),
+        Relay::Glommio => glommio::run(&posts),
+        Relay::MonoioEpoll => monoio::run_epoll(&posts),
+        Relay::MonoioUring => monoio::run_uring(&posts),
+        Relay::Compio => compio::run(&posts),
         Relay::Epoll => epoll::run(only(relay, services)?),
         Relay::PollRing => poll_ring::run(only(relay, services)?),
         Relay::RecvRing => recv_ring::run(

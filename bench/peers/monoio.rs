@@ -11,27 +11,27 @@ use monoio::net::{ListenerOpts, TcpListener, TcpStream};
 use monoio::{IoUringDriver, LegacyDriver, RuntimeBuilder};
 
 use crate::readiness::SCRATCH_BYTES;
-use crate::service::Service;
+use crate::service::Post;
 use crate::socket::BACKLOG;
 
-/// Relays on epoll.
-pub(crate) fn run_epoll(services: &[Service]) -> io::Result<()> {
+/// Serves on epoll.
+pub(crate) fn run_epoll(posts: &[Post]) -> io::Result<()> {
     let mut runtime = RuntimeBuilder::<LegacyDriver>::new().build()?;
-    runtime.block_on(serve(services))
+    runtime.block_on(serve(posts))
 }
 
-/// Relays on an `io_uring`.
-pub(crate) fn run_uring(services: &[Service]) -> io::Result<()> {
+/// Serves on an `io_uring`.
+pub(crate) fn run_uring(posts: &[Post]) -> io::Result<()> {
     let mut runtime = RuntimeBuilder::<IoUringDriver>::new().build()?;
-    runtime.block_on(serve(services))
+    runtime.block_on(serve(posts))
 }
 
-async fn serve(services: &[Service]) -> io::Result<()> {
+async fn serve(posts: &[Post]) -> io::Result<()> {
     let mut accepting = Vec::new();
-    let options = ListenerOpts::new().reuse_port(false).backlog(BACKLOG);
-    for service in services {
-        let listener = TcpListener::bind_with_config(service.listen, &options)?;
-        accepting.push(monoio::spawn(accept(listener, service.upstream)));
+    for post in posts {
+        let options = ListenerOpts::new().reuse_port(post.shared).backlog(BACKLOG);
+        let listener = TcpListener::bind_with_config(post.listen, &options)?;
+        accepting.push(monoio::spawn(accept(listener, post.upstream)));
     }
     for task in accepting {
         task.await?;
@@ -39,12 +39,15 @@ async fn serve(services: &[Service]) -> io::Result<()> {
     Ok(())
 }
 
-async fn accept(listener: TcpListener, upstream: SocketAddr) -> io::Result<()> {
+async fn accept(listener: TcpListener, upstream: Option<SocketAddr>) -> io::Result<()> {
     loop {
         let (client, _) = listener.accept().await?;
         // An error is the connection's own; there is nobody to tell.
         monoio::spawn(async move {
-            let _ = relay(client, upstream).await;
+            let _ = match upstream {
+                Some(upstream) => relay(client, upstream).await,
+                None => echo(client).await,
+            };
         });
     }
 }
@@ -61,6 +64,12 @@ async fn relay(client: TcpStream, upstream: SocketAddr) -> io::Result<()> {
     )
     .await?;
     Ok(())
+}
+
+async fn echo(client: TcpStream) -> io::Result<()> {
+    client.set_nodelay(true)?;
+    let (mut from, mut to) = client.into_split();
+    pump(&mut from, &mut to).await
 }
 
 async fn pump(from: &mut impl AsyncReadRent, to: &mut impl AsyncWriteRent) -> io::Result<()> {

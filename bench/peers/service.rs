@@ -13,6 +13,26 @@ pub struct Service {
     pub upstream: SocketAddr,
 }
 
+/// Where a server of a library accepts, and what it does with the bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Post {
+    pub(crate) listen: SocketAddr,
+    /// Where they go; none: back to where they came from.
+    pub(crate) upstream: Option<SocketAddr>,
+    /// Whether others listen there too (`SO_REUSEPORT`).
+    pub(crate) shared: bool,
+}
+
+impl From<Service> for Post {
+    fn from(Service { listen, upstream }: Service) -> Self {
+        Self {
+            listen,
+            upstream: Some(upstream),
+            shared: false,
+        }
+    }
+}
+
 impl fmt::Display for Service {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}={}", self.listen, self.upstream)

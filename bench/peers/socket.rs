@@ -14,10 +14,16 @@ pub(crate) const BACKLOG: i32 = 4096;
 /// Flags of every socket.
 const FLAGS: SocketFlags = SocketFlags::NONBLOCK.union(SocketFlags::CLOEXEC);
 
-/// A listener.
+/// A listener that has its address for itself.
 pub(crate) fn listener(address: SocketAddr) -> io::Result<OwnedFd> {
+    bind(address, false)
+}
+
+/// A listener; others may be at the same address where it is `shared` by them all.
+pub(crate) fn bind(address: SocketAddr, shared: bool) -> io::Result<OwnedFd> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
+    socket.set_reuse_port(shared)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;

@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -21,6 +22,15 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Counts system calls (strace) and user-space instructions (callgrind) for each message.
     Counts(CountsArgs),
+    /// Repeats the experiments of the article on thread-per-core that corelane comes from, its figures beside ours.
+    Article(ArticleArgs),
+    /// One service's latencies beside another's bulk on the same core: what shares and latency of a listener are for.
+    Quotas(QuotasArgs),
+    /// Heavy flows that all land on one core, under each of corelane's schedulers, and whether the cores even it out.
+    Skew(SkewArgs),
+    /// Runs one of the echo servers (the harness starts them by itself).
+    #[command(hide = true)]
+    Echo(EchoArgs),
     /// Runs one of the reference relays (the harness starts them by itself).
     #[command(hide = true)]
     Peer(PeerArgs),
@@ -63,6 +73,11 @@ pub(crate) struct RunArgs {
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(0..=100))]
     pub(crate) foreign_max: u32,
 
+    /// The section of the document that gets the results; others than the default have a directory of their own for
+    /// plots and samples.
+    #[arg(long, default_value = "results", value_parser = section)]
+    pub(crate) section: String,
+
     /// Writes every sample to this file.
     #[arg(long)]
     pub(crate) csv: Option<PathBuf>,
@@ -88,9 +103,106 @@ pub(crate) struct CountsArgs {
     pub(crate) workloads: Vec<Workload>,
 }
 
-/// What every comparison needs.
+#[derive(Debug, Args)]
+pub(crate) struct ArticleArgs {
+    #[command(flatten)]
+    pub(crate) machine: MachineArgs,
+
+    /// How often each contestant has its turn.
+    #[arg(long, short, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) rounds: u32,
+
+    /// Seconds measured in one turn of an echo server.
+    #[arg(long, default_value_t = 1.0, value_parser = seconds)]
+    pub(crate) seconds: f64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct QuotasArgs {
+    #[command(flatten)]
+    pub(crate) machine: MachineArgs,
+
+    /// Systems to compare, by name, or `all`.
+    #[arg(
+        long,
+        short,
+        value_delimiter = ',',
+        default_value = "haproxy,haproxy-splice,nginx,corelane-glommio,corelane-tokio,corelane-tokio-per-core"
+    )]
+    pub(crate) systems: Vec<String>,
+
+    /// A corelane binary to use instead of building the workspace's.
+    #[arg(long)]
+    pub(crate) corelane: Option<PathBuf>,
+
+    /// How often each system has its turn.
+    #[arg(long, short, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) rounds: u32,
+
+    /// Seconds measured in one turn.
+    #[arg(long, default_value_t = 2.0, value_parser = seconds)]
+    pub(crate) seconds: f64,
+
+    /// Seconds of load before measuring.
+    #[arg(long, default_value_t = 0.5, value_parser = seconds)]
+    pub(crate) warmup: f64,
+}
+
+impl QuotasArgs {
+    /// The systems named, each once, in the order named.
+    pub(crate) fn systems(&self) -> anyhow::Result<Vec<System>> {
+        systems(&self.systems)
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SkewArgs {
+    #[command(flatten)]
+    pub(crate) machine: MachineArgs,
+
+    /// A corelane binary to use instead of building the workspace's.
+    #[arg(long)]
+    pub(crate) corelane: Option<PathBuf>,
+
+    /// How often each scheduler has its turn.
+    #[arg(long, short, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) rounds: u32,
+
+    /// Seconds measured in one turn.
+    #[arg(long, default_value_t = 6.0, value_parser = seconds)]
+    pub(crate) seconds: f64,
+
+    /// Seconds of load before measuring: the time that there is to even the load out.
+    #[arg(long, default_value_t = 3.0, value_parser = seconds)]
+    pub(crate) warmup: f64,
+
+    /// Workers of corelane.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(2..=64))]
+    pub(crate) workers: u32,
+
+    /// Per cent of a CPU that a worker may use.
+    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(10..=100))]
+    pub(crate) cap: u32,
+
+    /// MB a second that each heavy flow has to send: together more than a worker can pass, and less than all can.
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) heavy: u32,
+
+    /// `[runtime.glommio] placement`, where it isn't to be the default.
+    #[arg(long)]
+    pub(crate) placement: Option<String>,
+
+    /// Lines of `[runtime.glommio.rebalance]` beside `enabled`, as in `interval = "500ms"`.
+    #[arg(long)]
+    pub(crate) rebalance: Vec<String>,
+}
+
+/// What every comparison of proxies needs.
 #[derive(Debug, Args)]
 pub(crate) struct CommonArgs {
+    #[command(flatten)]
+    pub(crate) machine: MachineArgs,
+
     /// Systems to compare, by name, or `all`.
     #[arg(
         long,
@@ -100,6 +212,14 @@ pub(crate) struct CommonArgs {
     )]
     pub(crate) systems: Vec<String>,
 
+    /// A corelane binary to use instead of building the workspace's.
+    #[arg(long)]
+    pub(crate) corelane: Option<PathBuf>,
+}
+
+/// Where a measurement takes place, and where its results go.
+#[derive(Debug, Args)]
+pub(crate) struct MachineArgs {
     /// CPU of the proxy.
     #[arg(long, default_value_t = 0)]
     pub(crate) proxy_cpu: usize,
@@ -113,10 +233,6 @@ pub(crate) struct CommonArgs {
     #[arg(long, allow_hyphen_values = true, value_parser = clap::value_parser!(i32).range(-20..=19))]
     pub(crate) nice: Option<i32>,
 
-    /// A corelane binary to use instead of building the workspace's.
-    #[arg(long)]
-    pub(crate) corelane: Option<PathBuf>,
-
     /// A directory (`docs`) whose BENCHMARKS.md gets the results between its markers, and plots and samples beside it.
     #[arg(long)]
     pub(crate) out: Option<PathBuf>,
@@ -125,21 +241,34 @@ pub(crate) struct CommonArgs {
 impl CommonArgs {
     /// The systems named, each once, in the order named.
     pub(crate) fn systems(&self) -> anyhow::Result<Vec<System>> {
-        let mut systems = Vec::new();
-        for name in &self.systems {
-            let named = if name == "all" {
-                System::all()
-            } else {
-                vec![name.parse()?]
-            };
-            for system in named {
-                if !systems.contains(&system) {
-                    systems.push(system);
-                }
+        systems(&self.systems)
+    }
+}
+
+/// The systems of these names, each once.
+pub(crate) fn systems(names: &[String]) -> anyhow::Result<Vec<System>> {
+    let mut systems = Vec::new();
+    for name in names {
+        let named = if name == "all" {
+            System::all()
+        } else {
+            vec![name.parse()?]
+        };
+        for system in named {
+            if !systems.contains(&system) {
+                systems.push(system);
             }
         }
-        Ok(systems)
     }
+    Ok(systems)
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EchoArgs {
+    /// Which server.
+    pub(crate) echo: peers::Echo,
+    /// Where it accepts.
+    pub(crate) listen: SocketAddr,
 }
 
 #[derive(Debug, Args)]
@@ -149,6 +278,16 @@ pub(crate) struct PeerArgs {
     /// Where it accepts, and where it connects to; as often as there are services.
     #[arg(long = "service", value_name = "LISTEN=UPSTREAM", required = true)]
     pub(crate) services: Vec<peers::Service>,
+}
+
+/// A name that can stand in a marker and a path.
+fn section(text: &str) -> Result<String, String> {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte == b'-';
+    if !text.is_empty() && text.bytes().all(plain) {
+        Ok(text.to_owned())
+    } else {
+        Err("small letters and hyphens only".to_owned())
+    }
 }
 
 /// A duration's number of seconds, bounded so that no run is endless.

@@ -5,6 +5,7 @@
 //! systems differ: only ratios between neighbours in time are worth reading. The figure that holds best is the
 //! CPU time which the proxy's process spends on a unit of work.
 
+mod article;
 mod cli;
 mod counts;
 mod cpu;
@@ -15,9 +16,11 @@ mod outputs;
 mod plots;
 mod prepare;
 mod proxy;
+mod quotas;
 mod report;
 mod rounds;
 mod sample;
+mod skew;
 mod summary;
 mod sys;
 mod system;
@@ -33,6 +36,10 @@ fn main() -> anyhow::Result<()> {
     match cli::Cli::parse().command {
         cli::Command::Run(args) => rounds::run(&args),
         cli::Command::Counts(args) => counts::run(&args),
+        cli::Command::Article(args) => article::run(&args),
+        cli::Command::Quotas(args) => quotas::run(&args),
+        cli::Command::Skew(args) => skew::run(&args),
+        cli::Command::Echo(args) => Ok(peers::echo(args.echo, args.listen)?),
         cli::Command::Peer(args) => Ok(peers::run(args.relay, &args.services)?),
     }
 }

@@ -15,7 +15,7 @@ use crate::{docs, plots, report};
 const TEMPLATE: &str = "{elapsed_precise} {bar:24} {pos}/{len}, {eta} to go: {msg}";
 /// The samples, beside the plots.
 const SAMPLES: &str = "samples.csv";
-/// The document's section.
+/// The section whose plots and samples are not in a directory of its name.
 const SECTION: &str = "results";
 
 /// The terminal, and the files asked for.
@@ -24,6 +24,7 @@ pub(crate) struct Outputs {
     csv: Vec<File>,
     /// The directory of the document, and what stands above its tables.
     document: Option<(PathBuf, String)>,
+    section: String,
     /// Shown where standard error is a terminal. It has no ticker: a thread of its own would take time from the load.
     bar: ProgressBar,
 }
@@ -33,8 +34,8 @@ impl Outputs {
     /// so many `turns`.
     pub(crate) fn open(args: &RunArgs, head: &str, turns: u64) -> anyhow::Result<Self> {
         let mut csv: Vec<PathBuf> = args.csv.iter().cloned().collect();
-        if let Some(dir) = &args.common.out {
-            let dir = dir.join(docs::FILES);
+        if let Some(dir) = &args.common.machine.out {
+            let dir = dir.join(files(&args.section));
             create_dir_all(&dir).with_context(|| format!("creating {}", dir.display()))?;
             csv.push(dir.join(SAMPLES));
         }
@@ -44,7 +45,13 @@ impl Outputs {
                 .iter()
                 .map(|path| create(path))
                 .collect::<anyhow::Result<_>>()?,
-            document: args.common.out.clone().map(|dir| (dir, head.to_owned())),
+            document: args
+                .common
+                .machine
+                .out
+                .clone()
+                .map(|dir| (dir, head.to_owned())),
+            section: args.section.clone(),
             bar: ProgressBar::new(turns).with_style(ProgressStyle::with_template(TEMPLATE)?),
         };
         outputs.csv(Sample::CSV_HEADER)?;
@@ -77,15 +84,12 @@ impl Outputs {
         let mut text = format!("{head}\n{}", report::overview(all));
         for results in all {
             text.push_str(&format!("\n{}\n", report::table(results).trim_end()));
-            for name in plots::draw(&dir.join(docs::FILES), results)? {
-                text.push_str(&format!(
-                    "\n![{}]({}/{name})\n",
-                    results.workload,
-                    docs::FILES
-                ));
+            let files = files(&self.section);
+            for name in plots::draw(&dir.join(&files), results)? {
+                text.push_str(&format!("\n![{}]({files}/{name})\n", results.workload));
             }
         }
-        docs::write(dir, SECTION, &text)
+        docs::write(dir, &self.section, &text)
     }
 
     /// Says what is being done.
@@ -103,6 +107,15 @@ impl Outputs {
 impl Drop for Outputs {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
+    }
+}
+
+/// Where a section's plots and samples are, beside the document.
+fn files(section: &str) -> String {
+    if section == SECTION {
+        docs::FILES.to_owned()
+    } else {
+        format!("{}/{section}", docs::FILES)
     }
 }
 

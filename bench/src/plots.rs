@@ -8,11 +8,11 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use crate::sample::Results;
-use crate::summary::{Spread, summarise};
+use crate::summary::summarise;
 use crate::system::System;
 
 /// Pixels. Names are on the left of the axis, figures on its right.
-const WIDTH: i32 = 860;
+pub(crate) const WIDTH: i32 = 860;
 const LEFT: i32 = 190;
 const RIGHT: i32 = 190;
 const TOP: i32 = 62;
@@ -20,15 +20,15 @@ const BOTTOM: i32 = 34;
 const ROW: i32 = 26;
 const BAR: i32 = 7;
 
-const TITLE_SIZE: i32 = 17;
-const TEXT_SIZE: i32 = 13;
+pub(crate) const TITLE_SIZE: i32 = 17;
+pub(crate) const TEXT_SIZE: i32 = 13;
 
-const INK: RGBColor = RGBColor(31, 41, 55);
-const FAINT: RGBColor = RGBColor(217, 221, 227);
-const MUTED: RGBColor = RGBColor(96, 104, 117);
-const CORELANE: RGBColor = RGBColor(37, 99, 235);
-const ANCHOR: RGBColor = RGBColor(133, 142, 155);
-const OTHER: RGBColor = RGBColor(217, 160, 74);
+pub(crate) const INK: RGBColor = RGBColor(31, 41, 55);
+pub(crate) const FAINT: RGBColor = RGBColor(217, 221, 227);
+pub(crate) const MUTED: RGBColor = RGBColor(96, 104, 117);
+pub(crate) const CORELANE: RGBColor = RGBColor(37, 99, 235);
+pub(crate) const ANCHOR: RGBColor = RGBColor(133, 142, 155);
+pub(crate) const OTHER: RGBColor = RGBColor(217, 160, 74);
 
 /// Marks on an axis, at most.
 const TICKS_MAX: usize = 8;
@@ -56,11 +56,11 @@ pub(crate) fn draw(dir: &Path, results: &Results) -> anyhow::Result<Vec<String>>
     let costs: Vec<Row> = summaries
         .iter()
         .filter_map(|summary| {
-            let Spread { median, low, high } = summary.ratio?;
+            let ratio = summary.ratio?;
             Some(Row {
                 system: summary.system,
-                figures: [low, median, high],
-                label: format!("{median:.2} ({low:.2}–{high:.2})"),
+                figures: [ratio.low, ratio.median, ratio.high],
+                label: ratio.text(2),
             })
         })
         .collect();
@@ -99,7 +99,7 @@ pub(crate) fn draw(dir: &Path, results: &Results) -> anyhow::Result<Vec<String>>
 fn bars(path: &Path, title: &str, rows: &[Row]) -> anyhow::Result<()> {
     let high = rows.iter().map(|row| row.figures[2]).fold(1.0, f64::max);
     let axis = Axis::linear(high);
-    canvas(path, rows, |area| {
+    canvas(path, bottom(rows) + BOTTOM, |area| {
         frame(
             area,
             title,
@@ -131,7 +131,7 @@ fn latencies(path: &Path, title: &str, rows: &[Row]) -> anyhow::Result<()> {
         figures().fold(f64::MAX, f64::min),
         figures().fold(1.0, f64::max),
     );
-    canvas(path, rows, |area| {
+    canvas(path, bottom(rows) + BOTTOM, |area| {
         frame(
             area,
             title,
@@ -159,13 +159,13 @@ fn latencies(path: &Path, title: &str, rows: &[Row]) -> anyhow::Result<()> {
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Drawn<'a> = Result<(), DrawingAreaErrorKind<<SVGBackend<'a> as DrawingBackend>::ErrorType>>;
 
-/// A white ground that is large enough, with what `draw` puts on it.
-fn canvas(
+/// A white ground of this height, with what `draw` puts on it.
+pub(crate) fn canvas(
     path: &Path,
-    rows: &[Row],
+    height: i32,
     draw: impl for<'a> Fn(&Area<'a>) -> Drawn<'a>,
 ) -> anyhow::Result<()> {
-    let size = (WIDTH.unsigned_abs(), (bottom(rows) + BOTTOM).unsigned_abs());
+    let size = (WIDTH.unsigned_abs(), height.unsigned_abs());
     let area = SVGBackend::new(path, size).into_drawing_area();
     let drawn = area
         .fill(&WHITE)
@@ -202,7 +202,7 @@ fn frame<'a>(area: &Area<'a>, title: &str, key: &str, rows: &[Row], axis: &Axis)
     Ok(())
 }
 
-fn text(size: i32, colour: &RGBColor, side: HPos) -> TextStyle<'_> {
+pub(crate) fn text(size: i32, colour: &RGBColor, side: HPos) -> TextStyle<'_> {
     ("sans-serif", size)
         .into_text_style(&(1, 1))
         .color(colour)

@@ -1,17 +1,18 @@
 //! What happens before anything is measured.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, ensure};
 use rustix::process::{Resource, getrlimit, setpriority_process, setrlimit};
-use rustix::thread::{CpuSet, sched_setaffinity};
+use rustix::thread::sched_setaffinity;
 
-use crate::cli::CommonArgs;
+use crate::cli::MachineArgs;
+use crate::sys;
 use crate::system::System;
 
 /// Puts this process where and how it stays.
-pub(crate) fn settle(args: &CommonArgs) -> anyhow::Result<()> {
+pub(crate) fn settle(args: &MachineArgs) -> anyhow::Result<()> {
     ensure!(
         args.proxy_cpu != args.load_cpu,
         "proxy and load need a CPU each"
@@ -22,21 +23,23 @@ pub(crate) fn settle(args: &CommonArgs) -> anyhow::Result<()> {
     let mut files = getrlimit(Resource::Nofile);
     files.current = files.maximum;
     setrlimit(Resource::Nofile, files).context("raising the limit on descriptors")?;
-    let mut cpus = CpuSet::new();
-    cpus.set(args.load_cpu);
-    sched_setaffinity(None, &cpus).with_context(|| format!("moving to CPU {}", args.load_cpu))
+    sched_setaffinity(None, &sys::set_of(&[args.load_cpu]))
+        .with_context(|| format!("moving to CPU {}", args.load_cpu))
 }
 
-/// The corelane binary, built where none is given.
-pub(crate) fn corelane(args: &CommonArgs, systems: &[System]) -> anyhow::Result<Option<PathBuf>> {
+/// The corelane binary, if one of `systems` needs it: the given one, or one that is built.
+pub(crate) fn corelane(
+    given: Option<&Path>,
+    systems: &[System],
+) -> anyhow::Result<Option<PathBuf>> {
     if !systems
         .iter()
         .any(|system| matches!(system, System::Corelane(_)))
     {
         return Ok(None);
     }
-    if let Some(path) = &args.corelane {
-        return Ok(Some(path.clone()));
+    if let Some(path) = given {
+        return Ok(Some(path.to_owned()));
     }
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = Command::new(cargo)

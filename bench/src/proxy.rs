@@ -1,6 +1,7 @@
 //! A running proxy: started on its CPU, and stopped whatever happens.
 
 use std::fs;
+use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -16,7 +17,7 @@ use socket2::{Domain, Socket, Type};
 use tempfile::TempDir;
 
 use crate::sys;
-use crate::system::{Place, System};
+use crate::system::{Place, System, Tuning};
 
 /// How long a proxy may take until it accepts.
 const START_MAX: Duration = Duration::from_secs(10);
@@ -26,6 +27,8 @@ const PREFIXED_START_MAX: Duration = Duration::from_secs(120);
 const STOP_MAX: Duration = Duration::from_secs(2);
 /// The same under a prefix, which may have much to write first.
 const PREFIXED_STOP_MAX: Duration = Duration::from_secs(60);
+/// Between two signals to one that is slow to hear the first.
+const SIGNAL_EVERY: Duration = Duration::from_millis(500);
 /// Between two looks at whether it has.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// The upstream's accept queue.
@@ -39,13 +42,15 @@ const PROCESSES_MAX: usize = 64;
 /// How a system is started.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Start<'a> {
-    /// The one CPU it has.
-    pub(crate) cpu: usize,
+    /// The CPUs it has.
+    pub(crate) cpus: &'a [usize],
     /// The binary, for a corelane.
     pub(crate) corelane: Option<&'a Path>,
     /// A program that runs it, and that program's arguments, as in `valgrind --tool=callgrind`; or nothing. It is
     /// told to end by SIGTERM, and has written what it writes when the [`Proxy`] is dropped.
     pub(crate) prefix: &'a [&'a str],
+    /// For a corelane.
+    pub(crate) tuning: Tuning<'a>,
 }
 
 /// One system, running between ports of its own and the upstreams.
@@ -77,9 +82,10 @@ impl Proxy {
             .collect::<anyhow::Result<Vec<_>>>()?;
         let launch = system.launch(&Place {
             services: &services,
-            cpu: start.cpu,
+            cpus: start.cpus,
             dir: dir.path(),
             corelane: start.corelane,
+            tuning: start.tuning,
         })?;
         let mut command = prefixed(start.prefix, launch.command);
         let log = dir.path().join("stderr.log");
@@ -91,7 +97,7 @@ impl Proxy {
             .stderr(fs::File::create(&log)?);
         let prefixed = !start.prefix.is_empty();
         let stop = if prefixed { Signal::TERM } else { launch.stop };
-        sys::tie(&mut command, start.cpu, stop);
+        sys::tie(&mut command, start.cpus, stop);
         let child = command
             .spawn()
             .with_context(|| format!("starting {:?}", command.get_program()))?;
@@ -151,7 +157,41 @@ impl Proxy {
         Ok(sum)
     }
 
-    fn pid(&self) -> Pid {
+    /// Ends a program and the tool that runs it, which has something to write first.
+    ///
+    /// Valgrind 3.19 doesn't know that `io_uring_enter` blocks: a worker that sleeps in it keeps the lock without which
+    /// no other thread runs, the one that hears the signal among them. So a connection keeps the worker awake; and
+    /// since a drain would wait for it, the signal comes until it is heard twice, which ends a drain.
+    fn end_prefixed(&mut self) {
+        let streams: Vec<TcpStream> = (self.listens.iter())
+            .filter_map(|listen| TcpStream::connect_timeout(listen, STOP_MAX).ok())
+            .collect();
+        let deadline = Instant::now() + PREFIXED_STOP_MAX;
+        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {
+            // A tracer ends when what it traces does.
+            for (_, pidfd) in &self.descendants {
+                let _ = pidfd_send_signal(pidfd, self.stop);
+            }
+            let _ = kill_process(self.pid(), self.stop);
+            self.await_end(SIGNAL_EVERY, || {
+                for mut stream in &streams {
+                    let _ = stream.write(&[0]);
+                }
+            });
+        }
+    }
+
+    /// Waits until the child has ended, `most` at the longest, and does something between the looks at it.
+    fn await_end(&mut self, most: Duration, between: impl Fn()) {
+        let deadline = Instant::now() + most;
+        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {
+            between();
+            sleep(LOOK_EVERY);
+        }
+    }
+
+    /// The process that was started.
+    pub(crate) fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
     }
 }
@@ -160,19 +200,11 @@ impl Drop for Proxy {
     fn drop(&mut self) {
         // Errors mean that it ended before; there is nobody to tell.
         if matches!(self.child.try_wait(), Ok(None)) {
-            let stop_max = if self.prefixed {
-                // A tracer ends when what it traces does.
-                for (_, pidfd) in &self.descendants {
-                    let _ = pidfd_send_signal(pidfd, self.stop);
-                }
-                PREFIXED_STOP_MAX
+            if self.prefixed {
+                self.end_prefixed();
             } else {
-                STOP_MAX
-            };
-            let _ = kill_process(self.pid(), self.stop);
-            let deadline = Instant::now() + stop_max;
-            while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {
-                sleep(LOOK_EVERY);
+                let _ = kill_process(self.pid(), self.stop);
+                self.await_end(STOP_MAX, || {});
             }
             let _ = self.child.kill();
             let _ = self.child.wait();

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use crate::sample::{Latency, Results};
-use crate::summary::{Spread, Summary, summarise};
+use crate::summary::{Summary, summarise};
 use crate::sys::Priority;
 use crate::system::System;
 use crate::targets;
@@ -104,11 +104,11 @@ pub(crate) fn table(results: &Results) -> String {
         } = summary;
         let ratio = summary
             .ratio
-            .map_or_else(String::new, |ratio| spread(ratio, 2));
+            .map_or_else(String::new, |ratio| ratio.text(2));
         let _ = write!(
             text,
             "| {system} | {} | {ratio} | {:.*} |",
-            spread(*cost, digits(cost.median)),
+            cost.text(digits(cost.median)),
             digits(rate.median),
             rate.median
         );
@@ -169,29 +169,31 @@ fn notes(text: &mut String, results: &Results) {
         ),
         None => {}
     }
-    match windows().find_map(|window| window.priority) {
-        Some(Priority::RealTime) => text.push_str(
-            "The messages' thread of the load generator has real-time priority over the bulk load's.\n",
-        ),
-        Some(Priority::Nice) => text.push_str(
-            "The messages' thread of the load generator is only nicer to itself than the bulk load's (no privilege \
-             for SCHED_FIFO): latencies are partly its own.\n",
-        ),
-        Some(Priority::Equal) => text.push_str(
+    if let Some(priority) = windows().find_map(|window| window.priority) {
+        text.push_str(self::priority(priority));
+    }
+}
+
+/// What the load generator's own threads have to do with the latencies.
+pub(crate) fn priority(priority: Priority) -> &'static str {
+    match priority {
+        Priority::RealTime => {
+            "The messages' thread of the load generator has real-time priority over the bulk load's.\n"
+        }
+        Priority::Nice => {
+            "The messages' thread of the load generator is only nicer to itself than the bulk load's (no privilege for \
+             SCHED_FIFO): latencies are partly its own.\n"
+        }
+        Priority::Equal => {
             "The messages' thread of the load generator shares its CPU evenly with the bulk load (no privilege for \
-             SCHED_FIFO): latencies are mostly its own.\n",
-        ),
-        None => {}
+             SCHED_FIFO): latencies are mostly its own.\n"
+        }
     }
 }
 
 /// Digits after the point that still say something.
 fn digits(figure: f64) -> usize {
     if figure.abs() < 100.0 { 2 } else { 0 }
-}
-
-fn spread(Spread { median, low, high }: Spread, digits: usize) -> String {
-    format!("{median:.digits$} ({low:.digits$}–{high:.digits$})")
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use crate::load::Timing;
 use crate::outputs::Outputs;
 use crate::proxy::Start;
 use crate::sample::{Results, Sample, Window};
-use crate::system::System;
+use crate::system::{System, Tuning};
 use crate::turn::Turn;
 use crate::workload::Workload;
 use crate::{memory, prepare, report, versions};
@@ -21,16 +21,17 @@ const RATE_PART: f64 = 0.5;
 pub(crate) fn run(args: &RunArgs) -> anyhow::Result<()> {
     let systems = args.common.systems()?;
     versions::check(&systems)?;
-    let corelane = prepare::corelane(&args.common, &systems)?;
-    prepare::settle(&args.common)?;
+    let corelane = prepare::corelane(args.common.corelane.as_deref(), &systems)?;
+    prepare::settle(&args.common.machine)?;
 
     let head = report::head(&versions::describe(&systems));
     let turns = args.workloads.len() as u64 * u64::from(args.rounds) * systems.len() as u64;
     let mut outputs = Outputs::open(args, &head, turns)?;
     let start = Start {
-        cpu: args.common.proxy_cpu,
+        cpus: &[args.common.machine.proxy_cpu],
         corelane: corelane.as_deref(),
         prefix: &[],
+        tuning: Tuning::default(),
     };
     let mut all = Vec::new();
     for &workload in &args.workloads {

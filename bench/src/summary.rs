@@ -32,6 +32,12 @@ impl Spread {
             high: quantile(0.75),
         })
     }
+
+    /// The median and, in parentheses, the quartiles.
+    pub(crate) fn text(self, digits: usize) -> String {
+        let Self { median, low, high } = self;
+        format!("{median:.digits$} ({low:.digits$}–{high:.digits$})")
+    }
 }
 
 /// A system's samples under one workload, against the baseline's of the same rounds.

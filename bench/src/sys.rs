@@ -8,10 +8,9 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, set_parent_process_death_signal, setpriority_process};
 use rustix::thread::{CpuSet, sched_setaffinity};
 
-/// Makes `command` start on `cpu` alone, and receive `signal` when the calling thread dies.
-pub(crate) fn tie(command: &mut Command, cpu: usize, signal: Signal) {
-    let mut cpus = CpuSet::new();
-    cpus.set(cpu);
+/// Makes `command` start on `cpus` alone, and receive `signal` when the calling thread dies.
+pub(crate) fn tie(command: &mut Command, cpus: &[usize], signal: Signal) {
+    let cpus = set_of(cpus);
     let prepare = move || {
         set_parent_process_death_signal(Some(signal))?;
         sched_setaffinity(None, &cpus)?;
@@ -20,6 +19,15 @@ pub(crate) fn tie(command: &mut Command, cpu: usize, signal: Signal) {
     // SAFETY: the closure runs after fork; it makes two raw system calls on values of its own, allocates
     // nothing and takes no lock.
     unsafe { command.pre_exec(prepare) };
+}
+
+/// The set of these CPUs.
+pub(crate) fn set_of(cpus: &[usize]) -> CpuSet {
+    let mut set = CpuSet::new();
+    for &cpu in cpus {
+        set.set(cpu);
+    }
+    set
 }
 
 /// How a thread goes before the others of its CPU.

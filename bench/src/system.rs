@@ -1,13 +1,13 @@
 //! The systems compared, and how each is told to relay from one port to another.
 
 use std::fmt::{self, Write as _};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::str::FromStr;
 
 use anyhow::{Context as _, bail};
-use peers::{Relay, Service};
+use peers::{Echo, Relay, Service};
 use rustix::process::Signal;
 
 use crate::venv;
@@ -20,6 +20,8 @@ pub(crate) const NGINX_STREAM_MODULE: &str = "/usr/lib/nginx/modules/ngx_stream_
 const HAPROXY_CONNECTIONS_MAX: usize = 7_000;
 /// What Envoy's documentation puts for a limit that isn't there.
 const ENVOY_UNLIMITED: u32 = 1_000_000_000;
+/// Where metrics are that nobody asks for.
+const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 /// The accept queue's length where the system's default is shorter than the others'.
 const BACKLOG: usize = 4096;
 
@@ -40,6 +42,8 @@ pub(crate) enum System {
     Envoy,
     Corelane(Scheduler),
     Peer(Relay),
+    /// A server, which needs no upstream: it is measured like a proxy, but is none.
+    Echo(Echo),
 }
 
 /// A line of corelane's configuration.
@@ -59,20 +63,34 @@ pub(crate) struct Launch {
     pub(crate) stop: Signal,
 }
 
+/// What a corelane's configuration says beside the addresses.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Tuning<'a> {
+    /// Workers that are not pinned; without it there is one on each CPU.
+    pub(crate) workers: Option<usize>,
+    /// Tables after that of the runtime.
+    pub(crate) tables: &'a str,
+    /// Lines of the listeners' tables, in the order of the services; those that there are no more lines for have none.
+    pub(crate) listeners: &'a [&'a str],
+    /// Where the metrics are.
+    pub(crate) admin: Option<SocketAddr>,
+}
+
 /// What a system is started with.
 pub(crate) struct Place<'a> {
     /// What it relays.
     pub(crate) services: &'a [Service],
-    /// The one CPU it has.
-    pub(crate) cpu: usize,
+    /// The CPUs it has.
+    pub(crate) cpus: &'a [usize],
     /// A directory of its own.
     pub(crate) dir: &'a Path,
     /// The binary, for a corelane.
     pub(crate) corelane: Option<&'a Path>,
+    pub(crate) tuning: Tuning<'a>,
 }
 
 impl System {
-    /// Every system there is.
+    /// Every proxy there is.
     pub(crate) fn all() -> Vec<Self> {
         let mut all = vec![
             Self::Haproxy { splice: false },
@@ -92,7 +110,7 @@ impl System {
 
     /// Whether it is one of the proxies that the others are measured by.
     pub(crate) fn is_anchor(self) -> bool {
-        !matches!(self, Self::Corelane(_) | Self::Peer(_))
+        !matches!(self, Self::Corelane(_) | Self::Peer(_) | Self::Echo(_))
     }
 
     /// Writes the configuration and makes the command.
@@ -146,7 +164,7 @@ impl System {
             Self::Corelane(scheduler) => {
                 let path = write(
                     "corelane.toml",
-                    corelane_config(services, place.cpu, scheduler),
+                    corelane_config(services, place.cpus, scheduler, place.tuning),
                 )?;
                 command = Command::new(place.corelane.context("corelane was not built")?);
                 command.arg("run").arg(path);
@@ -158,6 +176,12 @@ impl System {
                 for service in services {
                     command.arg("--service").arg(service.to_string());
                 }
+                stop = Signal::KILL;
+            }
+            Self::Echo(echo) => {
+                command = Command::new(std::env::current_exe()?);
+                command.arg("echo").arg(echo.name());
+                command.args(services.iter().map(|service| service.listen.to_string()));
                 stop = Signal::KILL;
             }
         }
@@ -183,6 +207,7 @@ impl fmt::Display for System {
             Self::Corelane(Scheduler::WorkStealing) => "corelane-tokio",
             Self::Corelane(Scheduler::PerCore) => "corelane-tokio-per-core",
             Self::Peer(relay) => relay.name(),
+            Self::Echo(echo) => echo.name(),
         })
     }
 }
@@ -290,20 +315,35 @@ fn envoy_config(services: &[Service]) -> String {
     )
 }
 
-fn corelane_config(services: &[Service], cpu: usize, scheduler: Scheduler) -> String {
+fn corelane_config(
+    services: &[Service],
+    cpus: &[usize],
+    scheduler: Scheduler,
+    tuning: Tuning<'_>,
+) -> String {
+    let cores = match tuning.workers {
+        Some(workers) => format!("{workers}\npin = false"),
+        None => {
+            let cpus: Vec<String> = cpus.iter().map(usize::to_string).collect();
+            format!("\"{}\"", cpus.join(","))
+        }
+    };
+    let admin = tuning.admin.unwrap_or(ANY_PORT);
+    let tables = tuning.tables;
     let (name, mode) = match scheduler {
         Scheduler::Glommio => ("glommio", ""),
         Scheduler::WorkStealing => ("tokio", "[runtime.tokio]\nmode = \"work-stealing\"\n"),
         Scheduler::PerCore => ("tokio", "[runtime.tokio]\nmode = \"per-core\"\n"),
     };
     let mut text = format!(
-        "[runtime]\nscheduler = \"{name}\"\ncores = \"{cpu}\"\n{mode}\
-         [admin]\nlisten = \"127.0.0.1:0\"\n"
+        "[runtime]\nscheduler = \"{name}\"\ncores = {cores}\n{mode}{tables}\
+         [admin]\nlisten = \"{admin}\"\n"
     );
     for (index, Service { listen, upstream }) in services.iter().enumerate() {
+        let lines = tuning.listeners.get(index).unwrap_or(&"");
         let _ = write!(
             text,
-            "[listeners.service{index}]\nbind = \"{listen}\"\nupstream = \"service{index}\"\n\
+            "[listeners.service{index}]\nbind = \"{listen}\"\nupstream = \"service{index}\"\n{lines}\
              [upstreams.service{index}]\nservers = [\"{upstream}\"]\n"
         );
     }
@@ -358,7 +398,7 @@ mod tests {
         let texts = [
             haproxy_config(&services, false),
             nginx_config(&services, "16k", dir),
-            corelane_config(&services, 0, Scheduler::Glommio),
+            corelane_config(&services, &[0], Scheduler::Glommio, Tuning::default()),
         ];
         for text in texts {
             for Service { listen, upstream } in &services {
@@ -386,11 +426,21 @@ mod tests {
         assert!(text.contains("option splice-request\n    option splice-response\n"));
         assert!(!haproxy_config(&services, false).contains("splice"));
         assert!(nginx_config(&services, "64k", dir).contains("proxy_buffer_size 64k;\n"));
-        let text = corelane_config(&services, 3, Scheduler::PerCore);
+        let text = corelane_config(&services, &[3], Scheduler::PerCore, Tuning::default());
         assert!(
             text.contains("scheduler = \"tokio\"\ncores = \"3\"\n"),
             "{text}"
         );
         assert!(text.contains("mode = \"per-core\"\n"), "{text}");
+        let tuning = Tuning {
+            workers: Some(4),
+            listeners: &["shares = 7\n"],
+            ..Tuning::default()
+        };
+        let text = corelane_config(&services, &[3], Scheduler::Glommio, tuning);
+        assert!(text.contains("cores = 4\npin = false\n"), "{text}");
+        // The first listener has the line, and the second none.
+        assert!(text.contains("shares = 7\n[upstreams.service0]"), "{text}");
+        assert_eq!(text.matches("shares").count(), 1, "{text}");
     }
 }

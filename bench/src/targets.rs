@@ -35,13 +35,11 @@ pub(crate) fn table(results: &[Results]) -> String {
             {
                 let _ = writeln!(
                     rows,
-                    "| {} | {system} | {} ≤ {:.2} of {peer} | {:.2} ({:.2}–{:.2}) | {} |",
+                    "| {} | {system} | {} ≤ {:.2} of {peer} | {} | {} |",
                     results.workload,
                     target.what,
                     target.limit,
-                    ratio.median,
-                    ratio.low,
-                    ratio.high,
+                    ratio.text(2),
                     verdict(ratio, target.limit)
                 );
             }

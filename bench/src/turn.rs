@@ -23,27 +23,15 @@ pub(crate) struct Turn<'a> {
 impl Turn<'_> {
     /// Measures `system`, started afresh.
     pub(crate) fn of(&self, system: System) -> anyhow::Result<Window> {
-        let (upstreams, addresses) = self.upstreams()?;
+        let (upstreams, addresses) = upstreams(self.workload.services())?;
         let proxy = Proxy::start(system, &addresses, &self.start)?;
         self.load(&upstreams, &proxy.listens, Some(&proxy))
     }
 
     /// Measures the load generator straight at its own servers: what no proxy can be blamed for.
     pub(crate) fn direct(&self) -> anyhow::Result<Window> {
-        let (upstreams, addresses) = self.upstreams()?;
+        let (upstreams, addresses) = upstreams(self.workload.services())?;
         self.load(&upstreams, &addresses, None)
-    }
-
-    /// Upstreams on ports of their own: connections of the turn before, in TIME_WAIT, are in nobody's way.
-    fn upstreams(&self) -> anyhow::Result<(Vec<TcpListener>, Vec<SocketAddr>)> {
-        let listeners = (0..self.workload.services())
-            .map(|_| free_port())
-            .collect::<anyhow::Result<Vec<_>>>()?;
-        let addresses = listeners
-            .iter()
-            .map(TcpListener::local_addr)
-            .collect::<Result<_, _>>()?;
-        Ok((listeners, addresses))
     }
 
     fn load(
@@ -59,22 +47,34 @@ impl Turn<'_> {
             timing: self.timing,
             rate: self.rate,
         };
-        let cpu = self.start.cpu;
-        load::run(load, &Dials { proxy, cpu })
+        let cpus = self.start.cpus;
+        load::run(load, &Dials { proxy, cpus })
     }
 }
 
-/// The gauges of a proxy and of its CPU; without a proxy its own stand at zero.
-struct Dials<'a> {
-    proxy: Option<&'a Proxy>,
-    cpu: usize,
+/// Upstreams on ports of their own: connections of the turn before, in TIME_WAIT, are in nobody's way.
+pub(crate) fn upstreams(count: usize) -> anyhow::Result<(Vec<TcpListener>, Vec<SocketAddr>)> {
+    let listeners = (0..count)
+        .map(|_| free_port())
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    let addresses = listeners
+        .iter()
+        .map(TcpListener::local_addr)
+        .collect::<Result<_, _>>()?;
+    Ok((listeners, addresses))
+}
+
+/// The gauges of a proxy and of its CPUs; without a proxy its own stand at zero.
+pub(crate) struct Dials<'a> {
+    pub(crate) proxy: Option<&'a Proxy>,
+    pub(crate) cpus: &'a [usize],
 }
 
 impl Gauges for Dials<'_> {
     fn clocks(&self) -> anyhow::Result<Clocks> {
         Ok(Clocks {
             proxy: self.proxy.map_or(Ok(Duration::ZERO), Proxy::cpu_time)?,
-            busy: cpu::busy(self.cpu),
+            busy: self.cpus.iter().map(|&cpu| cpu::busy(cpu)).sum(),
         })
     }
 

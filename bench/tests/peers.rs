@@ -1,15 +1,19 @@
-//! The relays relay: bytes come back as they went, and the end of the stream passes through both ways.
+//! The relays relay and the echo servers echo: bytes come back as they went, and the end of the stream passes through
+//! both ways.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// Longer than any step takes.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Ports of the relays.
+const PORTS: std::ops::Range<u16> = 12_000..20_000;
 
-/// A relay's process with one service; it ends with the test.
+/// The process of a relay with one service, or of an echo server; it ends with the test.
 struct Relay {
     child: Child,
     listen: SocketAddr,
@@ -52,10 +56,19 @@ fn peer(name: &str, services: &[(SocketAddr, SocketAddr)]) -> Command {
     command
 }
 
-/// An address that nothing listens on.
+/// An address that nothing listens on. Its port is below those of outgoing connections, one of which could take it
+/// before the relay does.
 fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    listener.local_addr().unwrap()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let free = PORTS.into_iter().find_map(|_| {
+        let step = NEXT
+            .fetch_add(1, Ordering::Relaxed)
+            .wrapping_add(std::process::id() as u16);
+        let port = PORTS.start + step % (PORTS.end - PORTS.start);
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok()?;
+        listener.local_addr().ok()
+    });
+    free.unwrap()
 }
 
 /// A connection to where a relay listens, or soon will.
@@ -145,6 +158,27 @@ fn every_relay_relays_and_passes_the_end_on() {
         rude.write_all(&pattern(7, 50_000)).unwrap();
         drop(rude);
         whole_stream(&relay, 9, 1_000_000);
+    }
+}
+
+#[test]
+fn every_echo_server_echoes_and_passes_the_end_on() {
+    for name in peers::Echo::ALL.map(peers::Echo::name) {
+        eprintln!("{name}");
+        let listen = free_address();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bench"));
+        let child = command
+            .args(["echo", name, &listen.to_string()])
+            .spawn()
+            .unwrap();
+        let server = Relay { child, listen };
+        // Several at once, since a server may have several workers at its address.
+        thread::scope(|scope| {
+            for (seed, len) in [0, 1, 64, 5_000, 70_000, 3_000_000].into_iter().enumerate() {
+                let server = &server;
+                scope.spawn(move || whole_stream(server, seed as u64, len));
+            }
+        });
     }
 }
 

@@ -11,16 +11,19 @@ use std::fmt::Write as _;
 
 use anyhow::{Context as _, ensure};
 
-use self::tool::Tool;
+pub(crate) use self::tool::Tool;
 use crate::cli::CountsArgs;
 use crate::load::{self, Load, Timing};
 use crate::proxy::{Proxy, Start, free_port};
-use crate::system::System;
+use crate::system::{System, Tuning};
 use crate::workload::Workload;
 use crate::{docs, prepare, report, versions};
 
 /// The document's section.
 const SECTION: &str = "counts";
+
+/// What is counted, a column each.
+const TOOLS: [Tool; 2] = [Tool::Strace, Tool::Callgrind];
 
 /// A failure belongs to a system under a tool: with the next workload it would only cost the same time again.
 type Failures = HashMap<(System, Tool), String>;
@@ -35,10 +38,10 @@ pub(crate) fn run(args: &CountsArgs) -> anyhow::Result<()> {
         );
     }
     versions::check(&systems)?;
-    let corelane = prepare::corelane(&args.common, &systems)?;
-    prepare::settle(&args.common)?;
+    let corelane = prepare::corelane(args.common.corelane.as_deref(), &systems)?;
+    prepare::settle(&args.common.machine)?;
     let mut failures = Failures::new();
-    for tool in Tool::ALL {
+    for tool in TOOLS {
         if let Some(reason) = tool.missing() {
             failures.extend(
                 systems
@@ -52,9 +55,10 @@ pub(crate) fn run(args: &CountsArgs) -> anyhow::Result<()> {
     println!("{text}");
     for &workload in &args.workloads {
         let start = Start {
-            cpu: args.common.proxy_cpu,
+            cpus: &[args.common.machine.proxy_cpu],
             corelane: corelane.as_deref(),
             prefix: &[],
+            tuning: Tuning::default(),
         };
         let table = table(workload, &systems, start, &mut failures);
         println!("{table}");
@@ -63,7 +67,7 @@ pub(crate) fn run(args: &CountsArgs) -> anyhow::Result<()> {
     let notes = notes(&systems, &failures);
     println!("{notes}");
     let _ = write!(text, "\n{notes}");
-    match &args.common.out {
+    match &args.common.machine.out {
         Some(dir) => docs::write(dir, SECTION, &text),
         None => Ok(()),
     }
@@ -82,7 +86,7 @@ fn table(
     );
     for &system in systems {
         let _ = write!(text, "| {system} |");
-        for tool in Tool::ALL {
+        for tool in TOOLS {
             let figure = match failures.entry((system, tool)) {
                 Entry::Occupied(_) => None,
                 Entry::Vacant(failure) => count(tool, workload, system, start)
@@ -106,7 +110,7 @@ fn notes(systems: &[System], failures: &Failures) -> String {
                     slow the proxy down, so that more messages may be ready at a time than otherwise.\n"
         .to_owned();
     for system in systems {
-        for tool in Tool::ALL {
+        for tool in TOOLS {
             if let Some(reason) = failures.get(&(*system, tool)) {
                 // A program's last words may have many lines.
                 let reason = reason.lines().next().unwrap_or_default();
@@ -118,7 +122,12 @@ fn notes(systems: &[System], failures: &Failures) -> String {
 }
 
 /// What one unit takes.
-fn count(tool: Tool, workload: Workload, system: System, start: Start<'_>) -> anyhow::Result<f64> {
+pub(crate) fn count(
+    tool: Tool,
+    workload: Workload,
+    system: System,
+    start: Start<'_>,
+) -> anyhow::Result<f64> {
     let counted = workload.counted().context("a workload without units")?;
     let once = |units| total(tool, workload, system, start, units);
     let (short, long) = (once(counted.units)?, once(2 * counted.units)?);

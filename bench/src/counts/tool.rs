@@ -12,20 +12,24 @@ const STRACE_FILE: &str = "strace";
 const CALLGRIND_FILE: &str = "callgrind.";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Tool {
+pub(crate) enum Tool {
     /// System calls.
     Strace,
     /// Instructions in user space.
     Callgrind,
+    /// Reads and writes of memory in user space.
+    References,
+    /// Those of them that miss the first cache of callgrind's model.
+    Misses,
 }
 
 impl Tool {
-    pub(super) const ALL: [Self; 2] = [Self::Strace, Self::Callgrind];
-
-    pub(super) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Strace => "strace",
             Self::Callgrind => "callgrind",
+            Self::References => "callgrind's references",
+            Self::Misses => "callgrind's misses",
         }
     }
 
@@ -33,20 +37,20 @@ impl Tool {
     fn program(self) -> &'static str {
         match self {
             Self::Strace => "strace",
-            Self::Callgrind => "valgrind",
+            Self::Callgrind | Self::References | Self::Misses => "valgrind",
         }
     }
 
     /// Digits after the point that are worth printing.
-    pub(super) fn digits(self) -> usize {
+    pub(crate) fn digits(self) -> usize {
         match self {
-            Self::Strace => 2,
-            Self::Callgrind => 0,
+            Self::Strace | Self::Misses => 2,
+            Self::Callgrind | Self::References => 0,
         }
     }
 
     /// Why it can't be used, if it can't.
-    pub(super) fn missing(self) -> Option<String> {
+    pub(crate) fn missing(self) -> Option<String> {
         let program = self.program();
         let mut command = Command::new(program);
         command
@@ -58,7 +62,7 @@ impl Tool {
     }
 
     /// What runs a program and leaves the counts in `dir`.
-    pub(super) fn prefix(self, dir: &Path) -> Vec<String> {
+    pub(crate) fn prefix(self, dir: &Path) -> Vec<String> {
         let dir = dir.display();
         match self {
             Self::Strace => vec![
@@ -68,23 +72,30 @@ impl Tool {
                 "-o".to_owned(),
                 format!("{dir}/{STRACE_FILE}"),
             ],
-            Self::Callgrind => vec![
+            Self::Callgrind | Self::References | Self::Misses => vec![
                 "valgrind".to_owned(),
                 "--tool=callgrind".to_owned(),
                 "--fair-sched=yes".to_owned(),
+                // Several times slower, so only where it is asked.
+                format!(
+                    "--cache-sim={}",
+                    if self == Self::Callgrind { "no" } else { "yes" }
+                ),
                 format!("--callgrind-out-file={dir}/{CALLGRIND_FILE}%p"),
             ],
         }
     }
 
     /// What it counted, of all processes.
-    pub(super) fn total(self, dir: &Path) -> anyhow::Result<u64> {
+    pub(crate) fn total(self, dir: &Path) -> anyhow::Result<u64> {
         let mut total = 0;
         for file in fs::read_dir(dir)? {
             let text = fs::read_to_string(file?.path())?;
             total += match self {
                 Self::Strace => strace_calls(&text),
-                Self::Callgrind => callgrind_instructions(&text),
+                Self::Callgrind => callgrind_events(&text, &["Ir"]),
+                Self::References => callgrind_events(&text, &["Dr", "Dw"]),
+                Self::Misses => callgrind_events(&text, &["D1mr", "D1mw"]),
             }
             .unwrap_or(0);
         }
@@ -99,11 +110,18 @@ fn strace_calls(text: &str) -> Option<u64> {
     line.split_whitespace().nth(3)?.parse().ok()
 }
 
-/// The sum over a process' functions, in a line of its own.
-fn callgrind_instructions(text: &str) -> Option<u64> {
-    let mut lines = text.lines().rev();
-    let totals = lines.find_map(|line| line.strip_prefix("totals: "))?;
-    totals.trim().parse().ok()
+/// The sum over a process' functions, of the events of these names: a line has the names, another the totals.
+fn callgrind_events(text: &str, names: &[&str]) -> Option<u64> {
+    let line = |head: &str| text.lines().rev().find_map(|line| line.strip_prefix(head));
+    let (events, totals) = (line("events: ")?, line("totals: ")?);
+    let mut sum = None;
+    for (event, total) in events.split_whitespace().zip(totals.split_whitespace()) {
+        if names.contains(&event) {
+            let total: u64 = total.parse().ok()?;
+            sum = Some(sum.unwrap_or(0) + total);
+        }
+    }
+    sum
 }
 
 #[cfg(test)]
@@ -119,7 +137,9 @@ mod tests {
                       100.00    0.000333           1       333        10 total\n";
         assert_eq!(strace_calls(strace), Some(333));
         assert_eq!(strace_calls(""), None);
-        let callgrind = "events: Ir\n\nfn=(1)\n3 100\n\ntotals: 12345\n";
-        assert_eq!(callgrind_instructions(callgrind), Some(12_345));
+        let callgrind = "events: Ir Dr Dw\n\nfn=(1)\n3 100 20 10\n\ntotals: 12345 300 45\n";
+        assert_eq!(callgrind_events(callgrind, &["Ir"]), Some(12_345));
+        assert_eq!(callgrind_events(callgrind, &["Dr", "Dw"]), Some(345));
+        assert_eq!(callgrind_events(callgrind, &["D1mr"]), None);
     }
 }

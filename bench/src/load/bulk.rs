@@ -2,6 +2,8 @@
 //! they arrive.
 
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+use std::vec::IntoIter;
 
 use anyhow::ensure;
 use rustix::event::epoll::EventFlags;
@@ -11,18 +13,50 @@ use super::clients::{Clients, connect};
 use super::server::{CHUNK_BYTES, discard, send_some};
 use super::{Owner, Poller, Tally};
 
+/// How often paced flows send.
+const TICK: Duration = Duration::from_millis(2);
+/// Ticks that a flow can be behind: what it was kept from sending longer ago is not made up for.
+const BEHIND_MAX: usize = 4;
+
 pub(super) struct Bulk {
     connections: usize,
     /// What clients wait for: room to send, and in both ways bytes as well.
     interest: EventFlags,
     chunk: Vec<u8>,
+    /// Connections that are open before the load starts.
+    opened: IntoIter<OwnedFd>,
     sockets: Vec<OwnedFd>,
+    pace: Option<Pace>,
+}
+
+/// What paced flows may send, and when they may send more.
+struct Pace {
+    bytes_per_tick: usize,
+    next: Instant,
+    /// Of each flow, and unsent.
+    credit: Vec<usize>,
 }
 
 impl Bulk {
     /// Clients that only send.
     pub(super) fn one_way(connections: usize) -> Self {
         Self::new(connections, EventFlags::OUT)
+    }
+
+    /// Clients on connections that are open, which only send, and so many bytes a second each at most.
+    pub(super) fn paced(opened: Vec<OwnedFd>, bytes_per_second: f64) -> Self {
+        let pace = Pace {
+            bytes_per_tick: (bytes_per_second * TICK.as_secs_f64()) as usize,
+            next: Instant::now(),
+            credit: vec![0; opened.len()],
+        };
+        Self {
+            connections: opened.len(),
+            opened: opened.into_iter(),
+            pace: Some(pace),
+            // The clock says when to send; what closes is told of anyway.
+            ..Self::new(0, EventFlags::empty())
+        }
     }
 
     /// Clients that throw away what they get, too.
@@ -35,7 +69,9 @@ impl Bulk {
             connections,
             interest,
             chunk: vec![b'b'; CHUNK_BYTES],
+            opened: IntoIter::default(),
             sockets: Vec::new(),
+            pace: None,
         }
     }
 }
@@ -43,7 +79,7 @@ impl Bulk {
 impl Clients for Bulk {
     fn start(&mut self, proxy: SocketAddr, poller: &Poller) -> anyhow::Result<()> {
         for index in 0..self.connections {
-            let socket = connect(proxy)?;
+            let socket = self.opened.next().map_or_else(|| connect(proxy), Ok)?;
             poller.add(&socket, Owner::Client, index, self.interest)?;
             self.sockets.push(socket);
         }
@@ -71,5 +107,62 @@ impl Clients for Bulk {
             send_some(socket, &self.chunk)?;
         }
         Ok(())
+    }
+
+    fn due(&self) -> Option<Instant> {
+        self.pace.as_ref().map(|pace| pace.next)
+    }
+
+    fn on_time(&mut self, now: Instant, _: &Poller) -> anyhow::Result<()> {
+        let Some(pace) = &mut self.pace else {
+            return Ok(());
+        };
+        pace.earn(now);
+        for (socket, credit) in self.sockets.iter().zip(&mut pace.credit) {
+            while *credit > 0 {
+                let most = self.chunk.len().min(*credit);
+                match send_some(socket, &self.chunk[..most])? {
+                    0 => break,
+                    sent => *credit -= sent,
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Pace {
+    /// Credit for the ticks that have come by `now`.
+    fn earn(&mut self, now: Instant) {
+        let mut ticks = 0;
+        while self.next <= now {
+            self.next += TICK;
+            ticks += 1;
+        }
+        for credit in &mut self.credit {
+            *credit = (*credit + ticks * self.bytes_per_tick).min(BEHIND_MAX * self.bytes_per_tick);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flow_earns_by_the_tick_and_not_without_end() {
+        let start = Instant::now();
+        let mut pace = Pace {
+            bytes_per_tick: 100,
+            next: start,
+            credit: vec![0, 30],
+        };
+        pace.earn(start + TICK / 2);
+        assert_eq!(pace.credit, [100, 130]);
+        pace.earn(start + TICK / 2);
+        assert_eq!(pace.credit, [100, 130]);
+        pace.earn(start + 100 * TICK);
+        assert_eq!(pace.credit, [400, 400]);
+        assert_eq!(pace.next, start + 101 * TICK);
     }
 }

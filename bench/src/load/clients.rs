@@ -37,7 +37,7 @@ pub(super) trait Clients {
 }
 
 /// A connected, non-blocking socket without Nagle's delay. On loopback, connect doesn't wait for an accept.
-pub(super) fn connect(proxy: SocketAddr) -> anyhow::Result<OwnedFd> {
+pub(crate) fn connect(proxy: SocketAddr) -> anyhow::Result<OwnedFd> {
     let stream = TcpStream::connect(proxy)?;
     stream.set_nodelay(true)?;
     stream.set_nonblocking(true)?;

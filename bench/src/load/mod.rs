@@ -22,6 +22,8 @@ use anyhow::{bail, ensure};
 use rustix::thread::set_current_timer_slack;
 
 use self::clients::Clients;
+pub(crate) use self::clients::connect;
+pub(crate) use self::mix::{Opened, run_opened};
 use self::poller::{Owner, Poller};
 use self::server::Mode;
 use self::stage::Stage;

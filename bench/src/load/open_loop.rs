@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::time::Instant;
+use std::vec::IntoIter;
 
 use anyhow::ensure;
 use rustix::event::epoll::EventFlags;
@@ -16,6 +17,8 @@ use super::{Owner, Poller, Tally};
 
 pub(super) struct OpenLoop {
     connections: usize,
+    /// Connections that are open before the load starts.
+    opened: IntoIter<OwnedFd>,
     rate: f64,
     message: Vec<u8>,
     answer: Vec<u8>,
@@ -40,11 +43,21 @@ impl OpenLoop {
     pub(super) fn new(connections: usize, bytes: usize, rate: f64) -> Self {
         Self {
             connections,
+            opened: IntoIter::default(),
             rate,
             message: vec![b'o'; bytes],
             answer: vec![0; bytes],
             clients: Vec::new(),
             schedule: None,
+        }
+    }
+
+    /// The same on connections that are open.
+    pub(super) fn on(opened: Vec<OwnedFd>, bytes: usize, rate: f64) -> Self {
+        let new = Self::new(opened.len(), bytes, rate);
+        Self {
+            opened: opened.into_iter(),
+            ..new
         }
     }
 
@@ -67,7 +80,7 @@ impl OpenLoop {
 impl Clients for OpenLoop {
     fn start(&mut self, proxy: SocketAddr, poller: &Poller) -> anyhow::Result<()> {
         for index in 0..self.connections {
-            let socket = connect(proxy)?;
+            let socket = self.opened.next().map_or_else(|| connect(proxy), Ok)?;
             poller.add(&socket, Owner::Client, index, EventFlags::IN)?;
             self.clients.push(Client {
                 socket,

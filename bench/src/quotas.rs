@@ -1,0 +1,153 @@
+//! Two services on one core: few messages of one, which should not notice the bulk of the other.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+use crate::cli::QuotasArgs;
+use crate::load::Timing;
+use crate::proxy::Start;
+use crate::sample::{Sample, Window};
+use crate::summary::Spread;
+use crate::system::{System, Tuning};
+use crate::turn::Turn;
+use crate::workload::Workload;
+use crate::{docs, prepare, report, versions};
+
+/// The document's section.
+const SECTION: &str = "quotas";
+/// Connections of the messages' service.
+const MESSAGES: usize = 50;
+/// Flows of the bulk service.
+const BULK: usize = 8;
+/// Lines of corelane's listeners, in the order of a mix's services: bulk, messages. HAProxy and nginx have no such
+/// thing.
+const LISTENERS: [&str; 2] = ["shares = 100\n", "shares = 1000\nlatency = \"200us\"\n"];
+
+/// One system in one round.
+struct Turns {
+    alone: Sample,
+    beside: Sample,
+}
+
+/// Measures what `args` ask for and prints the table.
+pub(crate) fn run(args: &QuotasArgs) -> anyhow::Result<()> {
+    let systems = args.systems()?;
+    versions::check(&systems)?;
+    let corelane = prepare::corelane(args.corelane.as_deref(), &systems)?;
+    prepare::settle(&args.machine)?;
+    let cpus = [args.machine.proxy_cpu];
+    let turn = |bulk| Turn {
+        workload: Workload::Mix {
+            bulk,
+            messages: MESSAGES,
+        },
+        timing: Timing {
+            warmup: Duration::from_secs_f64(args.warmup),
+            measured: Duration::from_secs_f64(args.seconds),
+        },
+        start: Start {
+            cpus: &cpus,
+            corelane: corelane.as_deref(),
+            prefix: &[],
+            tuning: Tuning {
+                listeners: &LISTENERS,
+                ..Tuning::default()
+            },
+        },
+        rate: None,
+    };
+    let (alone, beside) = (turn(0), turn(BULK));
+    let (mut turns, mut failures) = (Vec::new(), Vec::new());
+    for round in 0..args.rounds {
+        for &system in &systems {
+            let sample = |turn: &Turn<'_>| {
+                let window = turn.of(system)?;
+                Ok(Sample {
+                    workload: turn.workload,
+                    system,
+                    round,
+                    window,
+                })
+            };
+            // Neighbours in time, so that their ratio is good.
+            let both: anyhow::Result<_> =
+                sample(&alone).and_then(|alone| Ok((alone, sample(&beside)?)));
+            match both {
+                Ok((alone, beside)) => turns.push(Turns { alone, beside }),
+                Err(error) => failures.push(format!("{system}, round {}: {error:#}", round + 1)),
+            }
+        }
+    }
+    let mut text = report::head(&versions::describe(&systems));
+    let _ = write!(text, "\n{}", table(&systems, args.rounds, &turns));
+    text.push_str(&notes(&beside.direct()?, &turns)?);
+    if !failures.is_empty() {
+        let _ = writeln!(text, "\nTurns that failed:\n\n- {}", failures.join("\n- "));
+    }
+    println!("{text}");
+    match &args.machine.out {
+        Some(dir) => docs::write(dir, SECTION, &text),
+        None => Ok(()),
+    }
+}
+
+fn table(systems: &[System], rounds: u32, turns: &[Turns]) -> String {
+    let mut text = format!(
+        "### Quotas\n\nService A ({MESSAGES} connections, 64-byte messages) alone, and beside service B ({BULK} flows of \
+         bulk) on the same core; corelane has 10 shares for A to 1 for B, and `latency = \"200us\"` for A. Latencies \
+         in µs; medians (quartiles) of {rounds} interleaved rounds.\n\n\
+         | system | A alone: p50 | p99 | A beside B: p50 | p99 | p99 beside to alone | B: GB/s | CPU s a GB | proxy on \
+         its CPU | others on it |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n"
+    );
+    for &system in systems {
+        let spread = |figure: &dyn Fn(&Turns) -> f64| {
+            let own = turns.iter().filter(|turns| turns.alone.system == system);
+            Spread::of(own.map(figure))
+        };
+        let columns = [
+            (spread(&|turns| turns.alone.latency_us(0)), 0),
+            (spread(&|turns| turns.alone.latency_us(1)), 0),
+            (spread(&|turns| turns.beside.latency_us(0)), 0),
+            (spread(&|turns| turns.beside.latency_us(1)), 0),
+            (
+                spread(&|turns| turns.beside.latency_us(1) / turns.alone.latency_us(1)),
+                1,
+            ),
+            (spread(&|turns| turns.beside.rate()), 2),
+            (spread(&|turns| turns.beside.cost()), 2),
+        ];
+        let _ = write!(text, "| {system} |");
+        for (figure, digits) in columns {
+            let figure = figure.map_or("–".to_owned(), |figure| figure.text(digits));
+            let _ = write!(text, " {figure} |");
+        }
+        let parts = [
+            spread(&|turns| turns.beside.busy()),
+            spread(&|turns| turns.beside.window.foreign_part()),
+        ];
+        for part in parts {
+            let part = part.map_or("–".to_owned(), |part| {
+                format!("{:.0} %", part.median * 100.0)
+            });
+            let _ = write!(text, " {part} |");
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// What the figures rest on.
+fn notes(direct: &Window, turns: &[Turns]) -> anyhow::Result<String> {
+    let latency = direct.latency.context("a mix has latencies")?;
+    let [p50, p99, _] = latency.quantiles.map(|latency| latency.as_micros());
+    let rate = latency.rate.unwrap_or(0.0);
+    let priority = turns.iter().find_map(|turns| turns.beside.window.priority);
+    Ok(format!(
+        "\nA is an open loop of {rate:.0} messages/s in all, the same for every system, alone and beside B; latencies \
+         count from the time at which a message was to be sent. Beside B but without a proxy they are {p50} and {p99} \
+         µs. Where the proxy is on its CPU for less than all of the time, B is bounded by the load generator. {}",
+        priority.map_or("", report::priority)
+    ))
+}
