@@ -18,6 +18,9 @@ use crate::{task, worker};
 /// Of the values tried (61, 128, 256, and the shared queue looked at every third time) this one had the lowest p99.
 const EVENTS_MAX: usize = 128;
 
+/// How long a start waits for a worker before it wakes one that may have slept through it.
+const ENLIST_PATIENCE: Duration = Duration::from_millis(50);
+
 /// Tokio's multi-threaded scheduler.
 #[derive(Debug)]
 pub struct WorkStealing {
@@ -82,7 +85,15 @@ fn enlist(runtime: &Runtime, plan: &Plan) -> Vec<WorkerThread> {
             let _ = sender.send((index, thread));
         }));
     }
-    let mut threads: Vec<_> = enlisted.iter().take(workers).collect();
+    let mut threads = Vec::with_capacity(workers);
+    while threads.len() < workers {
+        match enlisted.recv_timeout(ENLIST_PATIENCE) {
+            Ok(thread) => threads.push(thread),
+            // A worker may have taken two from the shared queue and stand at the barrier with the second one in its own,
+            // while the others sleep. This wakes one, which finds nothing else to do than to steal that.
+            Err(_) => drop(runtime.spawn(async {})),
+        }
+    }
     threads.sort_by_key(|&(index, _)| index);
     threads.into_iter().map(|(_, thread)| thread).collect()
 }
