@@ -70,6 +70,29 @@ fn live_connections_are_listed_with_what_they_did() {
     });
 }
 
+/// The scripted scheduler runs a connection now here, now there, and detaches and attaches it.
+#[test]
+fn a_connection_that_moved_is_listed_where_it_is() {
+    run::<Scripted>(|| {
+        let stage = Scripted::start(Setup {
+            workers: 3,
+            ..Setup::default()
+        });
+        let pairs: Vec<_> = (0..10).map(|_| established(&stage)).collect();
+        let listed = live(&stage);
+        let cores: Vec<_> = stage.cores().iter().collect();
+        for (index, core) in cores.iter().enumerate() {
+            let arrived: u64 = core.taken_from.iter().map(|count| count.get()).sum();
+            let left = cores.iter().map(|other| other.taken_from[index].get());
+            let present = core.started.get() + arrived - left.sum::<u64>();
+            let here = listed.iter().filter(|connection| connection.core == index);
+            assert_eq!(here.count() as u64, present, "core {index}");
+        }
+        drop(pairs);
+        settle(&stage);
+    });
+}
+
 #[test]
 fn a_connection_has_no_server_until_one_answers() {
     run::<Scripted>(|| {
