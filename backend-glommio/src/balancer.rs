@@ -11,12 +11,8 @@ use crate::rebalance::{Judge, Rebalance, Verdict, choose, rest_intervals};
 /// Passes of a lane that an interval has at least.
 const PASSES_MIN: u32 = 4;
 
-/// What a core is to give away.
-#[derive(Debug)]
-pub(crate) struct Gift {
-    pub(crate) to: usize,
-    pub(crate) tasks: Vec<TaskKey>,
-}
+/// What a core is to give away, and to which core each.
+pub(crate) type Gifts = Vec<(TaskKey, usize)>;
 
 /// One core's balancer.
 pub(crate) struct Balancer {
@@ -44,27 +40,26 @@ impl Balancer {
     }
 
     /// Looks, if it is time. The core's own busy time must have been counted.
-    pub(crate) fn look(&self, now: Instant) -> Option<Gift> {
+    pub(crate) fn look(&self, now: Instant) -> Gifts {
         if !self.settings.enabled || now < self.next.get() {
-            return None;
+            return Gifts::new();
         }
         self.next.set(now + self.settings.interval);
         let (mut judge, mut loads) = (self.judge.borrow_mut(), self.loads.borrow_mut());
         let mut costs = self.costs.borrow_mut();
         loads.look(now);
         let verdict = judge.on_look(loads.utilization());
-        let mut gift = None;
-        if let Verdict::Move { to, gap } = verdict {
-            let tasks = choose(costs.window(now), gap, self.settings.max_moves);
-            judge.on_chosen(tasks.len());
-            gift = (!tasks.is_empty()).then_some(Gift { to, tasks });
-        }
         let measuring = verdict == Verdict::Measure;
+        let mut gifts = Gifts::new();
+        if let Verdict::Move(room) = verdict {
+            gifts = choose(costs.window(now), room, self.settings.max_moves);
+            judge.on_chosen(gifts.len());
+        }
         if measuring {
             costs.begin(now);
         }
         self.measuring.set(measuring);
-        gift
+        gifts
     }
 
     /// Whether the runs of tasks are to be timed.

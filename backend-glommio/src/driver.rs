@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use proxy_core::Worker;
 use proxy_core::runtime::Interest;
 
-use crate::balancer::{Balancer, Gift};
+use crate::balancer::Balancer;
 use crate::mailbox::{MAIL_MAX, Message, Order};
 use crate::neighbours::Neighbours;
 use crate::placement::Placer;
@@ -189,8 +189,8 @@ impl<P: Poller> Driver<P> {
         let before = now();
         self.count_busy(before);
         self.publisher.publish(before);
-        if let Some(gift) = self.balancer.look(before) {
-            self.give(gift);
+        for (TaskKey { lane, index }, to) in self.balancer.look(before) {
+            self.order(lane, Order::Give { index, to });
         }
         let timeout = if self.ready.borrow().is_idle() {
             let next = self.timers.borrow().next();
@@ -272,12 +272,6 @@ impl<P: Poller> Driver<P> {
     fn advance(&self, phase: Phase) {
         self.phase.set(self.phase.get().max(phase));
         self.ready.borrow_mut().schedule_all();
-    }
-
-    fn give(&self, Gift { to, tasks }: Gift) {
-        for TaskKey { lane, index } in tasks {
-            self.order(lane, Order::Give { index, to });
-        }
     }
 
     fn order(&self, lane: u32, order: Order) {
