@@ -135,6 +135,10 @@ pub(crate) struct QuotasArgs {
     #[arg(long)]
     pub(crate) corelane: Option<PathBuf>,
 
+    /// `latency` of corelane's listener of messages.
+    #[arg(long, default_value = "200us")]
+    pub(crate) latency: String,
+
     /// How often each system has its turn.
     #[arg(long, short, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) rounds: u32,

@@ -21,9 +21,8 @@ const SECTION: &str = "quotas";
 const MESSAGES: usize = 50;
 /// Flows of the bulk service.
 const BULK: usize = 8;
-/// Lines of corelane's listeners, in the order of a mix's services: bulk, messages. HAProxy and nginx have no such
-/// thing.
-const LISTENERS: [&str; 2] = ["shares = 100\n", "shares = 1000\nlatency = \"200us\"\n"];
+/// Lines of corelane's listener of bulk. HAProxy and nginx have no such thing.
+const BULK_LINES: &str = "shares = 100\n";
 
 /// One system in one round.
 struct Turns {
@@ -38,6 +37,9 @@ pub(crate) fn run(args: &QuotasArgs) -> anyhow::Result<()> {
     let corelane = prepare::corelane(args.corelane.as_deref(), &systems)?;
     prepare::settle(&args.machine)?;
     let cpus = [args.machine.proxy_cpu];
+    let message_lines = format!("shares = 1000\nlatency = \"{}\"\n", args.latency);
+    // In the order of a mix's services.
+    let listeners = [BULK_LINES, &message_lines];
     let turn = |bulk| Turn {
         workload: Workload::Mix {
             bulk,
@@ -52,7 +54,7 @@ pub(crate) fn run(args: &QuotasArgs) -> anyhow::Result<()> {
             corelane: corelane.as_deref(),
             prefix: &[],
             tuning: Tuning {
-                listeners: &LISTENERS,
+                listeners: &listeners,
                 ..Tuning::default()
             },
         },
@@ -81,7 +83,7 @@ pub(crate) fn run(args: &QuotasArgs) -> anyhow::Result<()> {
         }
     }
     let mut text = report::head(&versions::describe(&systems));
-    let _ = write!(text, "\n{}", table(&systems, args.rounds, &turns));
+    let _ = write!(text, "\n{}", table(&systems, args, &turns));
     text.push_str(&notes(&beside.direct()?, &turns)?);
     if !failures.is_empty() {
         let _ = writeln!(text, "\nTurns that failed:\n\n- {}", failures.join("\n- "));
@@ -93,10 +95,13 @@ pub(crate) fn run(args: &QuotasArgs) -> anyhow::Result<()> {
     }
 }
 
-fn table(systems: &[System], rounds: u32, turns: &[Turns]) -> String {
+fn table(systems: &[System], args: &QuotasArgs, turns: &[Turns]) -> String {
+    let QuotasArgs {
+        rounds, latency, ..
+    } = args;
     let mut text = format!(
         "### Quotas\n\nService A ({MESSAGES} connections, 64-byte messages) alone, and beside service B ({BULK} flows of \
-         bulk) on the same core; corelane has 10 shares for A to 1 for B, and `latency = \"200us\"` for A. Latencies \
+         bulk) on the same core; corelane has 10 shares for A to 1 for B, and `latency = \"{latency}\"` for A. Latencies \
          in µs; medians (quartiles) of {rounds} interleaved rounds.\n\n\
          | system | A alone: p50 | p99 | A beside B: p50 | p99 | p99 beside to alone | B: GB/s | CPU s a GB | proxy on \
          its CPU | others on it |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n"

@@ -1,6 +1,7 @@
 //! Bytes from one peer to the other, checked as they arrive.
 
 use std::cell::RefCell;
+use std::time::Duration;
 
 use crate::pattern;
 use crate::stage::{Peer, Received, Stage};
@@ -128,7 +129,15 @@ impl<'a, P: Peer> Flow<'a, P> {
 /// # Panics
 /// When nothing moves for [`Stage::PATIENCE`], or what arrives is not what was sent.
 pub fn pump<S: Stage>(stage: &S, flows: &mut [Flow<'_, S::Peer>]) {
-    let mut until = stage.now() + S::PATIENCE;
+    pump_within(stage, S::PATIENCE, flows);
+}
+
+/// Sends and receives until every flow is done.
+///
+/// # Panics
+/// When nothing moves for as long as `patience`, or what arrives is not what was sent.
+pub fn pump_within<S: Stage>(stage: &S, patience: Duration, flows: &mut [Flow<'_, S::Peer>]) {
+    let mut until = stage.now() + patience;
     loop {
         let mut moved = false;
         for flow in &mut *flows {
@@ -138,7 +147,7 @@ pub fn pump<S: Stage>(stage: &S, flows: &mut [Flow<'_, S::Peer>]) {
             return;
         }
         if moved {
-            until = stage.now() + S::PATIENCE;
+            until = stage.now() + patience;
         } else if !stage.pass(until) {
             let counts: Vec<_> = flows
                 .iter()

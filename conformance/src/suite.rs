@@ -23,6 +23,7 @@ macro_rules! suite {
         $crate::cases_on! { $name, $stage:
             echo
             full_duplex_bulk
+            bursts_arrive_whole
             one_byte_writes
             empty_connection
             connection_that_only_talks

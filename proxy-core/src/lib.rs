@@ -4,7 +4,7 @@
 //! the traits of [`runtime`], and a scheduler runs [`Connection`]s with a [`Worker`] of its own. Nothing here
 //! spawns, blocks, sleeps or asks a clock.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod acceptor;
 mod activity;
@@ -23,6 +23,7 @@ mod flow;
 pub mod listen;
 mod listener;
 mod live;
+mod low_water;
 pub mod metrics;
 mod origin;
 mod pipe;
@@ -31,6 +32,7 @@ mod record;
 mod relay;
 pub mod runtime;
 mod share;
+mod sys;
 mod transport;
 mod upstream;
 mod worker;
@@ -49,6 +51,7 @@ pub use ends::Ends;
 pub use flow::{TURN_BYTES_MAX, TURN_BYTES_MIN, TURN_STEPS_MAX};
 pub use listener::{Listener, Permit};
 pub use live::{LOOK_MAX, Live};
+pub use low_water::{FLOWED_TO_RAISE, FLOWED_TO_RAISE_MAX, LOW_WATER_BYTES, LOW_WATER_PATIENCE};
 pub use origin::{Accepted, ClientAddress, Origin};
 pub use pipe::{PIPE_BYTES, PIPES_FREE_MAX, PIPES_MAX, Pipe};
 pub use record::LiveConnection;
