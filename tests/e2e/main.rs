@@ -38,6 +38,7 @@ mod rebalance;
 mod redis;
 mod reload;
 mod reset;
+mod ring;
 mod service;
 mod start;
 mod truth;
