@@ -86,6 +86,12 @@ impl Poller for Uring {
         let sleep = timeout != Some(Duration::ZERO) && self.ring.completion().is_empty();
         self.enter(sleep.then_some(&args))?;
         self.take(on_event);
+        // While anything waits for room, the kernel ends every watch that has something to say, one that is begun again
+        // here at once, since a socket is writable: that would go on for ever. What waits is one completion a watch.
+        while self.ring.submission().cq_overflow() {
+            self.enter(None)?;
+            self.take(on_event);
+        }
         Ok(())
     }
 }
@@ -181,4 +187,53 @@ fn report(completion: &cqueue::Entry, on_event: &mut dyn FnMut(Event)) {
         closed: failed || flags.intersects(closed),
         ended: !cancelled && !cqueue::more(completion.flags()),
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::os::fd::AsFd;
+
+    use rustix::event::{EventfdFlags, eventfd};
+
+    use super::*;
+    use crate::metrics::Cells;
+    use crate::readiness::Readiness;
+
+    #[test]
+    fn an_overflow_is_counted_and_comes_to_rest() {
+        const DEPTH: u32 = 2;
+        const WATCHES: usize = 4 * (DEPTH * COMPLETIONS_PER_SUBMISSION) as usize;
+        if !Uring::is_available() {
+            return println!("skipped: no io_uring of Linux 6.1");
+        }
+        let cells = Cells::new(Readiness::IoUring, 1, 0);
+        let mut poller = Uring::new(DEPTH, cells.ring_of(0)).expect("a ring");
+        // Each can be written from the beginning.
+        let make = |_| eventfd(0, EventfdFlags::NONBLOCK).expect("an eventfd");
+        let fds: Vec<_> = (0..WATCHES).map(make).collect();
+        for (token, fd) in fds.iter().enumerate() {
+            poller.add(fd.as_fd(), token as Token).expect("a watch");
+        }
+        let (mut seen, mut rearms, mut rounds) = (HashSet::new(), 0, 0);
+        while poller.has_work() {
+            rounds += 1;
+            assert!(rounds < 100 * WATCHES, "it goes round for ever: {cells:?}");
+            let mut ended = Vec::new();
+            let waited = poller.wait(Some(Duration::ZERO), &mut |event| {
+                seen.insert(event.token);
+                ended.extend(event.ended.then_some(event.token));
+            });
+            waited.expect("it waits");
+            for token in ended {
+                let fd = fds[token as usize].as_raw_fd();
+                poller.rearm(fd, token).expect("a watch");
+                rearms += 1;
+            }
+        }
+        let ring = cells.rings.of(0);
+        assert_eq!(seen.len(), WATCHES);
+        assert!(ring.overflows.get() > 0 && rearms > 0, "{ring:?}");
+        assert_eq!(ring.rearms.get(), rearms);
+    }
 }
