@@ -61,6 +61,11 @@ fn counts_grow_with_messages_and_rest_with_them() {
     let before = counts(&proxy.metrics());
     thread::sleep(WATCH);
     assert_eq!(counts(&proxy.metrics()), before);
+    let metrics = proxy.metrics();
+    for core in 0..metrics.series("corelane_core_info", &[]).count() {
+        let sleeps = metrics.get(FAMILIES[1], &[("core", &core.to_string())]);
+        assert!(sleeps > 0.0, "core {core} never slept");
+    }
     drop(client);
 }
 
