@@ -10,6 +10,7 @@
 mod access_log;
 mod address;
 mod admin;
+mod adviser;
 mod back_pressure;
 mod bad_start;
 mod balance;
