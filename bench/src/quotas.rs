@@ -1,12 +1,10 @@
 //! Two services on one core: few messages of one, which should not notice the bulk of the other.
 
 use std::fmt::Write as _;
-use std::time::Duration;
 
 use anyhow::Context as _;
 
 use crate::cli::QuotasArgs;
-use crate::load::Timing;
 use crate::proxy::Start;
 use crate::sample::{Sample, Window};
 use crate::summary::Spread;
@@ -33,20 +31,17 @@ struct Turns {
 
 /// Measures what `args` ask for and prints the table.
 pub(crate) fn run(args: &QuotasArgs) -> anyhow::Result<()> {
-    let systems = args.systems()?;
+    let systems = args.common.systems()?;
     versions::check(&systems)?;
-    let corelane = prepare::corelane(args.corelane.as_deref(), &systems)?;
-    prepare::settle(&args.machine)?;
-    let cpus = [args.machine.proxy_cpu];
+    let corelane = prepare::corelane(args.common.binary.corelane.as_deref(), &systems)?;
+    prepare::settle(&args.common.machine)?;
+    let cpus = [args.common.machine.proxy_cpu];
     let turn = |bulk| Turn {
         workload: Workload::Mix {
             bulk,
             messages: MESSAGES,
         },
-        timing: Timing {
-            warmup: Duration::from_secs_f64(args.warmup),
-            measured: Duration::from_secs_f64(args.seconds),
-        },
+        timing: args.turns.timing(),
         start: Start {
             cpus: &cpus,
             corelane: corelane.as_deref(),
@@ -60,7 +55,7 @@ pub(crate) fn run(args: &QuotasArgs) -> anyhow::Result<()> {
     };
     let (alone, beside) = (turn(0), turn(BULK));
     let (mut turns, mut failures) = (Vec::new(), Vec::new());
-    for round in 0..args.rounds {
+    for round in 0..args.turns.measured.rounds {
         for &system in &systems {
             let sample = |turn: &Turn<'_>| {
                 let window = turn.of(system)?;
@@ -81,13 +76,17 @@ pub(crate) fn run(args: &QuotasArgs) -> anyhow::Result<()> {
         }
     }
     let mut text = report::head(&versions::describe(&systems));
-    let _ = write!(text, "\n{}", table(&systems, args.rounds, &turns));
+    let _ = write!(
+        text,
+        "\n{}",
+        table(&systems, args.turns.measured.rounds, &turns)
+    );
     text.push_str(&notes(&beside.direct()?, &turns)?);
     if !failures.is_empty() {
         let _ = writeln!(text, "\nTurns that failed:\n\n- {}", failures.join("\n- "));
     }
     println!("{text}");
-    match &args.machine.out {
+    match &args.common.machine.out {
         Some(dir) => docs::write(dir, SECTION, &text),
         None => Ok(()),
     }
