@@ -288,6 +288,43 @@ def scheduler(board):
             width=8,
         )
     )
+    enters = "sum by (instance, core) (rate(corelane_glommio_ring_enters_total{@}[@]))"
+    sleeps = "sum by (instance, core) (rate(corelane_glommio_ring_sleeps_total{@}[@]))"
+    completions = "sum by (instance, core) (rate(corelane_glommio_ring_completions_total{@}[@]))"
+    board.with_panel(
+        graph(
+            "Completions per enter (glommio)",
+            "Completions that each system call into a core's ring brought. About 1: each message wakes the core by "
+            "itself, and costs most; fewer cores would do. It rises with the load; where it doesn't while utilization "
+            "is high, see Run-queue wait.",
+            "none",
+            query(f"{completions} / ({enters} > 0)", CORE),
+            width=8,
+        )
+    )
+    board.with_panel(
+        graph(
+            "Overflows and rearms (glommio)",
+            "System calls a second before which a core's completions had no room in its ring, and watches that the "
+            "kernel ended for it. Nothing is lost, but CPU is: raise [runtime.glommio] ring_depth.",
+            "ops",
+            query("sum by (instance, core) (rate(corelane_glommio_ring_overflows_total{@}[@]))", CORE + " overflows"),
+            query("sum by (instance, core) (rate(corelane_glommio_ring_rearms_total{@}[@]))", CORE + " rearms"),
+            width=8,
+            steps=NONE_WANTED,
+        )
+    )
+    board.with_panel(
+        graph(
+            "Enters and sleeps (glommio)",
+            "System calls a second into each core's ring, and those that were allowed to sleep. Many sleeps with high "
+            "utilization: the load comes in small pieces, each of which wakes the core; fewer cores would do.",
+            "ops",
+            query(enters, CORE + " enters"),
+            query(sleeps, CORE + " sleeps"),
+            width=8,
+        )
+    )
     board.with_panel(
         graph(
             "Parks (tokio)",

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use backend_glommio::QueueCells;
+use backend_glommio::Cells;
 use proxy_core::metrics::{CoreCells, PerWorker};
 use proxy_core::plan::WorkerThread;
 use proxy_core::{Activity, Listener, Upstream};
@@ -42,8 +42,8 @@ pub(crate) struct Observed {
 
 /// Counters that only one scheduler has.
 pub(crate) enum SchedulersOwn {
-    /// Task queues: by worker, then by listener in the order of [`Observed::listeners`].
-    Glommio(Arc<PerWorker<Box<[QueueCells]>>>),
+    /// Task queues and rings; listeners are in the order of [`Observed::listeners`].
+    Glommio(Cells),
     /// One handle for the shared runtime, or one a worker.
     Tokio(Vec<tokio::runtime::Handle>),
 }

@@ -78,7 +78,7 @@ impl Choice {
         Ok(match self {
             Self::Glommio => {
                 let glommio = Glommio::start(plan, options(&runtime.glommio))?;
-                let own = SchedulersOwn::Glommio(glommio.queues());
+                let own = SchedulersOwn::Glommio(glommio.cells().clone());
                 Started {
                     running: Box::new(glommio),
                     own,

@@ -17,6 +17,7 @@ use proxy_core::runtime::Interest;
 
 use crate::balancer::Balancer;
 use crate::mailbox::{MAIL_MAX, Message, Order};
+use crate::metrics::OwnRing;
 use crate::neighbours::Neighbours;
 use crate::placement::Placer;
 use crate::poller::{Event, Poller, Token};
@@ -60,6 +61,8 @@ pub(crate) struct Driver<P> {
 pub(crate) struct Parts {
     /// Requests that the poller takes at once.
     pub(crate) depth: u32,
+    /// What it counts into.
+    pub(crate) ring: OwnRing,
     pub(crate) worker: Worker,
     pub(crate) neighbours: Neighbours,
     pub(crate) placer: Placer,
@@ -77,7 +80,7 @@ pub(crate) enum Phase {
 
 impl<P: Poller> Driver<P> {
     pub(crate) fn new(parts: Parts) -> io::Result<Rc<Self>> {
-        let mut poller = P::new(parts.depth)?;
+        let mut poller = P::new(parts.depth, parts.ring)?;
         poller.add(parts.neighbours.mailbox().as_fd(), MAILBOX)?;
         let worker = parts.worker;
         Ok(Rc::new(Self {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 
+use crate::metrics::OwnRing;
 use crate::poller::{Event, Poller, Token};
 
 /// Events taken from the kernel by one call.
@@ -15,13 +16,15 @@ const BATCH: usize = 256;
 
 pub(crate) struct Epoll {
     fd: OwnedFd,
+    own: OwnRing,
     events: Box<[MaybeUninit<epoll::Event>; BATCH]>,
 }
 
 impl Poller for Epoll {
-    fn new(_depth: u32) -> io::Result<Self> {
+    fn new(_depth: u32, own: OwnRing) -> io::Result<Self> {
         Ok(Self {
             fd: epoll::create(epoll::CreateFlags::CLOEXEC)?,
+            own,
             events: Box::new([MaybeUninit::uninit(); BATCH]),
         })
     }
@@ -31,6 +34,7 @@ impl Poller for Epoll {
             | epoll::EventFlags::OUT
             | epoll::EventFlags::RDHUP
             | epoll::EventFlags::ET;
+        self.own.cells().enters.increment();
         Ok(epoll::add(
             &self.fd,
             fd,
@@ -45,6 +49,7 @@ impl Poller for Epoll {
     }
 
     fn remove(&mut self, fd: BorrowedFd<'_>, _token: Token) {
+        self.own.cells().enters.increment();
         // It can only fail for a descriptor that is not watched.
         let _ = epoll::delete(&self.fd, fd);
     }
@@ -63,6 +68,11 @@ impl Poller for Epoll {
         timeout: Option<Duration>,
         on_event: &mut dyn FnMut(Event),
     ) -> io::Result<()> {
+        let cells = self.own.cells();
+        cells.enters.increment();
+        if timeout != Some(Duration::ZERO) {
+            cells.sleeps.increment();
+        }
         // A timeout beyond what the kernel can count is as good as none.
         let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
         let events = match epoll::wait(&self.fd, &mut self.events[..], timeout.as_ref()) {
@@ -70,6 +80,7 @@ impl Poller for Epoll {
             Err(Errno::INTR) => return Ok(()),
             Err(errno) => return Err(errno.into()),
         };
+        cells.completions.add(events.len() as u64);
         let gone = epoll::EventFlags::ERR | epoll::EventFlags::HUP;
         let closed = epoll::EventFlags::RDHUP | gone;
         for event in events.iter() {

@@ -20,12 +20,13 @@ use crate::epoll::Epoll;
 use crate::lane::Lane;
 use crate::load::Loads;
 use crate::mailbox::{Mailbox, Message};
-use crate::metrics::QueueCells;
+use crate::metrics::Cells;
 use crate::neighbours::Neighbours;
 use crate::placement::{Placement, Placer, Shared};
 use crate::poller::Poller;
 use crate::probe::{Unavailable, probe};
 use crate::publisher::Publisher;
+use crate::readiness::Readiness;
 use crate::rebalance::Rebalance;
 use crate::uring::Uring;
 
@@ -49,15 +50,6 @@ pub struct Options {
     pub rebalance: Rebalance,
     /// Where readiness comes from; none: io_uring where the kernel has what it takes, else epoll.
     pub readiness: Option<Readiness>,
-}
-
-/// Where readiness comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Readiness {
-    /// An io_uring of our own, Linux 6.1.
-    IoUring,
-    /// An epoll instance a core.
-    Epoll,
 }
 
 /// Why the cores did not start.
@@ -93,8 +85,7 @@ pub struct Glommio {
     threads: Vec<WorkerThread>,
     cores: Arc<PerWorker<CoreCells>>,
     listeners: Vec<Arc<Listener>>,
-    queues: Arc<PerWorker<Box<[QueueCells]>>>,
-    readiness: Readiness,
+    cells: Cells,
 }
 
 /// What one core is started with.
@@ -106,7 +97,7 @@ struct Seat {
     lanes: Vec<(Arc<Listener>, Vec<Descriptor>)>,
     mailboxes: Arc<[Mailbox]>,
     placing: Arc<Shared>,
-    queues: Arc<PerWorker<Box<[QueueCells]>>>,
+    cells: Cells,
     options: Options,
 }
 
@@ -117,13 +108,8 @@ impl Glommio {
     /// [`StartError`]; the executors that had started are stopped.
     pub fn start(plan: Plan, options: Options) -> Result<Self, StartError> {
         probe()?;
-        let readiness = options.readiness.unwrap_or_else(best_readiness);
-        let queues = Arc::new(PerWorker::new(plan.cpus.len(), || {
-            plan.listeners
-                .iter()
-                .map(|_| QueueCells::default())
-                .collect()
-        }));
+        let readiness = options.readiness.unwrap_or_else(Readiness::best);
+        let cells = Cells::new(readiness, plan.cpus.len(), plan.listeners.len());
         let mailboxes = plan.cpus.iter().map(|_| Mailbox::new());
         let mailboxes: Arc<[Mailbox]> = mailboxes
             .collect::<io::Result<_>>()
@@ -138,8 +124,7 @@ impl Glommio {
             listeners: listeners
                 .map(|listening| listening.listener.clone())
                 .collect(),
-            queues: queues.clone(),
-            readiness,
+            cells: cells.clone(),
         };
         let mut listeners = plan.listeners;
         for (index, &cpu) in plan.cpus.iter().enumerate() {
@@ -161,7 +146,7 @@ impl Glommio {
                     .collect(),
                 mailboxes: mailboxes.clone(),
                 placing: placing.clone(),
-                queues: queues.clone(),
+                cells: cells.clone(),
                 options,
             };
             let (sender, started) = mpsc::channel();
@@ -185,14 +170,9 @@ impl Glommio {
         Ok(running)
     }
 
-    /// Where readiness comes from.
-    pub fn readiness(&self) -> Readiness {
-        self.readiness
-    }
-
-    /// Glommio's account of the task queues: by worker, then by listener in the order of the plan.
-    pub fn queues(&self) -> Arc<PerWorker<Box<[QueueCells]>>> {
-        self.queues.clone()
+    /// What there is to read of it.
+    pub fn cells(&self) -> &Cells {
+        &self.cells
     }
 
     /// Has a core give so many connections of each listener, those that relay, to another one, whatever they cost. It
@@ -257,14 +237,6 @@ impl Drop for Closing {
     }
 }
 
-/// io_uring where the kernel has the flags that we need.
-fn best_readiness() -> Readiness {
-    match Uring::new(2) {
-        Ok(_) => Readiness::IoUring,
-        Err(_) => Readiness::Epoll,
-    }
-}
-
 impl Seat {
     /// The life of a worker thread.
     fn run<P: Poller>(self, started: &mpsc::Sender<Result<WorkerThread, StartError>>) {
@@ -320,9 +292,10 @@ impl Seat {
         for (listener, _) in &self.lanes {
             handles.push(task_queue(listener.clone()));
         }
-        let publisher = Publisher::new(self.index, self.queues, handles.clone());
+        let publisher = Publisher::new(self.index, self.cells.queues.clone(), handles.clone());
         let driver = Driver::<P>::new(Parts {
             depth: self.options.ring_depth,
+            ring: self.cells.ring_of(self.index),
             worker,
             neighbours: Neighbours::new(self.index, self.mailboxes),
             placer,

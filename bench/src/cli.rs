@@ -2,9 +2,11 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::load::Timing;
 use crate::system::System;
 use crate::workload::Workload;
 
@@ -52,17 +54,8 @@ pub(crate) struct RunArgs {
     )]
     pub(crate) workloads: Vec<Workload>,
 
-    /// How often each system has its turn.
-    #[arg(long, short, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    pub(crate) rounds: u32,
-
-    /// Seconds measured in one turn.
-    #[arg(long, default_value_t = 2.0, value_parser = seconds)]
-    pub(crate) seconds: f64,
-
-    /// Seconds of load before measuring: pools fill, windows open, a ring's first park is over.
-    #[arg(long, default_value_t = 0.5, value_parser = seconds)]
-    pub(crate) warmup: f64,
+    #[command(flatten)]
+    pub(crate) turns: TurnArgs,
 
     /// Messages a second, of all connections together, in the open loop that gives the latencies of a ping-pong.
     /// By default half of what the first of HAProxy and nginx does in a closed loop, before the first round.
@@ -104,81 +97,59 @@ pub(crate) struct CountsArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(
+    mut_arg("rounds", |arg| arg
+        .default_value("5")
+        .help("How often each contestant has its turn")),
+    mut_arg("seconds", |arg| arg
+        .default_value("1")
+        .help("Seconds measured in one turn of an echo server")),
+)]
 pub(crate) struct ArticleArgs {
     #[command(flatten)]
     pub(crate) machine: MachineArgs,
 
-    /// How often each contestant has its turn.
-    #[arg(long, short, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    pub(crate) rounds: u32,
-
-    /// Seconds measured in one turn of an echo server.
-    #[arg(long, default_value_t = 1.0, value_parser = seconds)]
-    pub(crate) seconds: f64,
+    #[command(flatten)]
+    pub(crate) turns: MeasuredArgs,
 }
 
 #[derive(Debug, Args)]
+#[command(
+    mut_arg("systems", |arg| arg.default_value(
+        "haproxy,haproxy-splice,nginx,corelane-glommio,corelane-tokio,corelane-tokio-per-core"
+    )),
+    mut_arg("rounds", |arg| arg.default_value("5")),
+    mut_arg("warmup", |arg| arg.help("Seconds of load before measuring")),
+)]
 pub(crate) struct QuotasArgs {
     #[command(flatten)]
-    pub(crate) machine: MachineArgs,
-
-    /// Systems to compare, by name, or `all`.
-    #[arg(
-        long,
-        short,
-        value_delimiter = ',',
-        default_value = "haproxy,haproxy-splice,nginx,corelane-glommio,corelane-tokio,corelane-tokio-per-core"
-    )]
-    pub(crate) systems: Vec<String>,
-
-    /// A corelane binary to use instead of building the workspace's.
-    #[arg(long)]
-    pub(crate) corelane: Option<PathBuf>,
+    pub(crate) common: CommonArgs,
 
     /// `latency` of corelane's listener of messages.
     #[arg(long, default_value = "200us")]
     pub(crate) latency: String,
 
-    /// How often each system has its turn.
-    #[arg(long, short, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    pub(crate) rounds: u32,
-
-    /// Seconds measured in one turn.
-    #[arg(long, default_value_t = 2.0, value_parser = seconds)]
-    pub(crate) seconds: f64,
-
-    /// Seconds of load before measuring.
-    #[arg(long, default_value_t = 0.5, value_parser = seconds)]
-    pub(crate) warmup: f64,
-}
-
-impl QuotasArgs {
-    /// The systems named, each once, in the order named.
-    pub(crate) fn systems(&self) -> anyhow::Result<Vec<System>> {
-        systems(&self.systems)
-    }
+    #[command(flatten)]
+    pub(crate) turns: TurnArgs,
 }
 
 #[derive(Debug, Args)]
+#[command(
+    mut_arg("rounds", |arg| arg.help("How often each scheduler has its turn")),
+    mut_arg("seconds", |arg| arg.default_value("6")),
+    mut_arg("warmup", |arg| arg
+        .default_value("3")
+        .help("Seconds of load before measuring: the time that there is to even the load out")),
+)]
 pub(crate) struct SkewArgs {
     #[command(flatten)]
     pub(crate) machine: MachineArgs,
 
-    /// A corelane binary to use instead of building the workspace's.
-    #[arg(long)]
-    pub(crate) corelane: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) binary: BinaryArgs,
 
-    /// How often each scheduler has its turn.
-    #[arg(long, short, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    pub(crate) rounds: u32,
-
-    /// Seconds measured in one turn.
-    #[arg(long, default_value_t = 6.0, value_parser = seconds)]
-    pub(crate) seconds: f64,
-
-    /// Seconds of load before measuring: the time that there is to even the load out.
-    #[arg(long, default_value_t = 3.0, value_parser = seconds)]
-    pub(crate) warmup: f64,
+    #[command(flatten)]
+    pub(crate) turns: TurnArgs,
 
     /// Workers of corelane.
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(2..=64))]
@@ -207,7 +178,7 @@ pub(crate) struct CommonArgs {
     #[command(flatten)]
     pub(crate) machine: MachineArgs,
 
-    /// Systems to compare, by name, or `all`.
+    /// Systems to compare, by name, or `all`; `corelane-glommio=BINARY` and the like for other builds of corelane.
     #[arg(
         long,
         short,
@@ -216,9 +187,39 @@ pub(crate) struct CommonArgs {
     )]
     pub(crate) systems: Vec<String>,
 
+    #[command(flatten)]
+    pub(crate) binary: BinaryArgs,
+}
+
+/// Which corelane is measured.
+#[derive(Debug, Args)]
+pub(crate) struct BinaryArgs {
     /// A corelane binary to use instead of building the workspace's.
     #[arg(long)]
     pub(crate) corelane: Option<PathBuf>,
+}
+
+/// How often something is measured, and for how long.
+#[derive(Debug, Args)]
+pub(crate) struct MeasuredArgs {
+    /// How often each system has its turn.
+    #[arg(long, short, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) rounds: u32,
+
+    /// Seconds measured in one turn.
+    #[arg(long, default_value_t = 2.0, value_parser = seconds)]
+    pub(crate) seconds: f64,
+}
+
+/// The same of a proxy, which is under load before.
+#[derive(Debug, Args)]
+pub(crate) struct TurnArgs {
+    #[command(flatten)]
+    pub(crate) measured: MeasuredArgs,
+
+    /// Seconds of load before measuring: pools fill, windows open, a ring's first park is over.
+    #[arg(long, default_value_t = 0.5, value_parser = seconds)]
+    pub(crate) warmup: f64,
 }
 
 /// Where a measurement takes place, and where its results go.
@@ -245,26 +246,31 @@ pub(crate) struct MachineArgs {
 impl CommonArgs {
     /// The systems named, each once, in the order named.
     pub(crate) fn systems(&self) -> anyhow::Result<Vec<System>> {
-        systems(&self.systems)
+        let mut systems = Vec::new();
+        for name in &self.systems {
+            let named = if name == "all" {
+                System::all()
+            } else {
+                vec![name.parse()?]
+            };
+            for system in named {
+                if !systems.contains(&system) {
+                    systems.push(system);
+                }
+            }
+        }
+        Ok(systems)
     }
 }
 
-/// The systems of these names, each once.
-pub(crate) fn systems(names: &[String]) -> anyhow::Result<Vec<System>> {
-    let mut systems = Vec::new();
-    for name in names {
-        let named = if name == "all" {
-            System::all()
-        } else {
-            vec![name.parse()?]
-        };
-        for system in named {
-            if !systems.contains(&system) {
-                systems.push(system);
-            }
+impl TurnArgs {
+    /// The times of one turn.
+    pub(crate) fn timing(&self) -> Timing {
+        Timing {
+            warmup: Duration::from_secs_f64(self.warmup),
+            measured: Duration::from_secs_f64(self.measured.seconds),
         }
     }
-    Ok(systems)
 }
 
 #[derive(Debug, Args)]

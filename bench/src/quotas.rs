@@ -1,12 +1,10 @@
 //! Two services on one core: few messages of one, which should not notice the bulk of the other.
 
 use std::fmt::Write as _;
-use std::time::Duration;
 
 use anyhow::Context as _;
 
 use crate::cli::QuotasArgs;
-use crate::load::Timing;
 use crate::proxy::Start;
 use crate::sample::{Sample, Window};
 use crate::summary::Spread;
@@ -32,11 +30,11 @@ struct Turns {
 
 /// Measures what `args` ask for and prints the table.
 pub(crate) fn run(args: &QuotasArgs) -> anyhow::Result<()> {
-    let systems = args.systems()?;
+    let systems = args.common.systems()?;
     versions::check(&systems)?;
-    let corelane = prepare::corelane(args.corelane.as_deref(), &systems)?;
-    prepare::settle(&args.machine)?;
-    let cpus = [args.machine.proxy_cpu];
+    let corelane = prepare::corelane(args.common.binary.corelane.as_deref(), &systems)?;
+    prepare::settle(&args.common.machine)?;
+    let cpus = [args.common.machine.proxy_cpu];
     let message_lines = format!("shares = 1000\nlatency = \"{}\"\n", args.latency);
     // In the order of a mix's services.
     let listeners = [BULK_LINES, &message_lines];
@@ -45,10 +43,7 @@ pub(crate) fn run(args: &QuotasArgs) -> anyhow::Result<()> {
             bulk,
             messages: MESSAGES,
         },
-        timing: Timing {
-            warmup: Duration::from_secs_f64(args.warmup),
-            measured: Duration::from_secs_f64(args.seconds),
-        },
+        timing: args.turns.timing(),
         start: Start {
             cpus: &cpus,
             corelane: corelane.as_deref(),
@@ -62,7 +57,7 @@ pub(crate) fn run(args: &QuotasArgs) -> anyhow::Result<()> {
     };
     let (alone, beside) = (turn(0), turn(BULK));
     let (mut turns, mut failures) = (Vec::new(), Vec::new());
-    for round in 0..args.rounds {
+    for round in 0..args.turns.measured.rounds {
         for &system in &systems {
             let sample = |turn: &Turn<'_>| {
                 let window = turn.of(system)?;
@@ -89,16 +84,14 @@ pub(crate) fn run(args: &QuotasArgs) -> anyhow::Result<()> {
         let _ = writeln!(text, "\nTurns that failed:\n\n- {}", failures.join("\n- "));
     }
     println!("{text}");
-    match &args.machine.out {
+    match &args.common.machine.out {
         Some(dir) => docs::write(dir, SECTION, &text),
         None => Ok(()),
     }
 }
 
 fn table(systems: &[System], args: &QuotasArgs, turns: &[Turns]) -> String {
-    let QuotasArgs {
-        rounds, latency, ..
-    } = args;
+    let (rounds, latency) = (args.turns.measured.rounds, &args.latency);
     let mut text = format!(
         "### Quotas\n\nService A ({MESSAGES} connections, 64-byte messages) alone, and beside service B ({BULK} flows of \
          bulk) on the same core; corelane has 10 shares for A to 1 for B, and `latency = \"{latency}\"` for A. Latencies \

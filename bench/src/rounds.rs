@@ -1,9 +1,6 @@
 //! A whole run: every system in turn, round after round, one workload after another.
 
-use std::time::Duration;
-
 use crate::cli::RunArgs;
-use crate::load::Timing;
 use crate::outputs::Outputs;
 use crate::proxy::Start;
 use crate::sample::{Results, Sample, Window};
@@ -21,11 +18,12 @@ const RATE_PART: f64 = 0.5;
 pub(crate) fn run(args: &RunArgs) -> anyhow::Result<()> {
     let systems = args.common.systems()?;
     versions::check(&systems)?;
-    let corelane = prepare::corelane(args.common.corelane.as_deref(), &systems)?;
+    let corelane = prepare::corelane(args.common.binary.corelane.as_deref(), &systems)?;
     prepare::settle(&args.common.machine)?;
 
     let head = report::head(&versions::describe(&systems));
-    let turns = args.workloads.len() as u64 * u64::from(args.rounds) * systems.len() as u64;
+    let turns =
+        args.workloads.len() as u64 * u64::from(args.turns.measured.rounds) * systems.len() as u64;
     let mut outputs = Outputs::open(args, &head, turns)?;
     let start = Start {
         cpus: &[args.common.machine.proxy_cpu],
@@ -37,10 +35,7 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<()> {
     for &workload in &args.workloads {
         let mut turn = Turn {
             workload,
-            timing: Timing {
-                warmup: Duration::from_secs_f64(args.warmup),
-                measured: Duration::from_secs_f64(args.seconds),
-            },
+            timing: args.turns.timing(),
             start,
             rate: None,
         };
@@ -68,12 +63,12 @@ fn measure(
         samples: Vec::new(),
         failures: Vec::new(),
     };
-    for round in 0..args.rounds {
+    for round in 0..args.turns.measured.rounds {
         for &system in systems {
             outputs.progress(format!(
                 "{workload}, round {} of {}, {system}",
                 round + 1,
-                args.rounds
+                args.turns.measured.rounds
             ));
             match undisturbed(turn, system, args.foreign_max) {
                 Ok(window) => {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use backend_glommio::{Cells, Readiness};
 use proxy_core::metrics::{CoreCells, PerWorker};
 use proxy_core::plan::WorkerThread;
 use proxy_core::{Activity, Balance, Listener, Server, ServerAddress, Upstream};
@@ -15,10 +16,9 @@ const WORKERS: usize = 2;
 
 /// On Glommio, pinned to the CPUs 4 and 5.
 pub(super) fn glommio() -> Observed {
-    let queues = PerWorker::new(WORKERS, || (0..2).map(|_| Default::default()).collect());
     observed(
         Choice::Glommio,
-        SchedulersOwn::Glommio(Arc::new(queues)),
+        SchedulersOwn::Glommio(Cells::new(Readiness::IoUring, WORKERS, 2)),
         [Some(4), Some(5)],
     )
 }

@@ -212,7 +212,7 @@ fn now() -> Instant {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admin::fixture;
+    use crate::admin::{fixture, moment};
 
     #[test]
     fn it_sleeps_when_workers_do_and_wakes_with_them() {
@@ -249,5 +249,23 @@ mod tests {
         assert_eq!((look.connections, look.moves), (vec![1, 0], 0));
         assert!(look.waited.iter().all(Option::is_some), "{:?}", look.waited);
         assert!(format!("{:?}", watch.lock_adviser()).contains("connections: [1, 0]"));
+    }
+    #[test]
+    fn what_the_adviser_says_is_in_the_state() {
+        let watch = Watch::new(Arc::new(fixture::per_core().1));
+        let state = || moment::state(&watch.observed, &watch, None).advice;
+        assert_eq!(state(), [""; 0]);
+        for second in 0..=60 {
+            let look = Look {
+                at: Duration::from_secs(second),
+                waited: vec![None; 2],
+                moves: 0,
+                connections: vec![9, 9],
+            };
+            watch.lock_adviser().on_look(look, vec![0.95, 0.93]);
+        }
+        let wanted = "all 2 cores are over 90 %, for 1 min: give it more CPUs in [runtime] cores, or put a second \
+                      machine beside it";
+        assert_eq!(state(), [wanted]);
     }
 }

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use backend_glommio::QueueCells;
+use backend_glommio::{Cells, QueueCells, RingCells};
 use proxy_core::Listener;
-use proxy_core::metrics::PerWorker;
+use proxy_core::metrics::{Counter, PerWorker};
 use tokio::runtime::{Handle, RuntimeMetrics};
 
 use super::family::Families;
@@ -14,12 +14,15 @@ use crate::observed::{Observed, SchedulersOwn};
 /// Adds the families of the scheduler that runs.
 pub(super) fn collect(families: &mut Families, observed: &Observed) {
     match &observed.own {
-        SchedulersOwn::Glommio(queues) => glommio(families, queues, &observed.listeners),
+        SchedulersOwn::Glommio(cells) => {
+            queues(families, &cells.queues, &observed.listeners);
+            rings(families, cells);
+        }
         SchedulersOwn::Tokio(handles) => tokio(families, handles, observed.threads.len()),
     }
 }
 
-fn glommio(
+fn queues(
     families: &mut Families,
     queues: &PerWorker<Box<[QueueCells]>>,
     listeners: &[Arc<Listener>],
@@ -56,6 +59,45 @@ fn glommio(
             f64::from(listener.share.shares()),
         );
     }
+}
+
+fn rings(families: &mut Families, cells: &Cells) {
+    let mut info = families.gauge(
+        "corelane_glommio_poller_info",
+        "Always 1. What the workers get readiness from and sleep in: \"io_uring\", or \"epoll\" before Linux 6.1.",
+    );
+    info.add_count(&[("poller", cells.readiness.name())], 1);
+    let mut counter = |name, help, read: fn(&RingCells) -> &Counter| {
+        let mut family = families.counter(name, help);
+        for (worker, ring) in cells.rings.iter().enumerate() {
+            family.add_count(&[("core", &worker.to_string())], read(ring).get());
+        }
+    };
+    counter(
+        "corelane_glommio_ring_enters_total",
+        "System calls that the core's worker made into its poller: io_uring_enter, or epoll_wait and epoll_ctl.",
+        |ring| &ring.enters,
+    );
+    counter(
+        "corelane_glommio_ring_sleeps_total",
+        "Those of the system calls that were allowed to sleep, since the worker had nothing to do.",
+        |ring| &ring.sleeps,
+    );
+    counter(
+        "corelane_glommio_ring_completions_total",
+        "Completions, or epoll's events, that the core's worker took.",
+        |ring| &ring.completions,
+    );
+    counter(
+        "corelane_glommio_ring_overflows_total",
+        "System calls before which the kernel had more completions than the ring has room for; never under epoll.",
+        |ring| &ring.overflows,
+    );
+    counter(
+        "corelane_glommio_ring_rearms_total",
+        "Watches that the kernel ended by itself and that were begun again; never under epoll.",
+        |ring| &ring.rearms,
+    );
 }
 
 fn tokio(families: &mut Families, handles: &[Handle], workers: usize) {

@@ -7,7 +7,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Borders, Cell, Paragraph, Row, Table};
 
 use super::view::{Sort, View, sum};
-use super::words::{bytes, percent, rate, span, sparkline};
+use super::words::{bytes, percent, rate, span, sparkline, wrap};
 use crate::state::{Level, State};
 
 /// As on the live page.
@@ -19,6 +19,9 @@ const BAR_WIDTH: usize = 20;
 
 /// Lines of findings at most.
 const FINDINGS_SHOWN_MAX: usize = 3;
+
+/// Lines of the adviser's at most.
+const ADVICE_LINES_MAX: usize = 6;
 
 /// Draws everything.
 pub(super) fn draw(frame: &mut Frame<'_>, view: &View) {
@@ -74,7 +77,8 @@ fn heading(view: &View) -> Line<'_> {
 }
 
 fn draw_state(frame: &mut Frame<'_>, area: Rect, view: &View, state: &State) {
-    let findings = findings(state);
+    let mut findings = findings(state);
+    findings.extend(advice(state, area.width.into()));
     let listed = view.connections.is_some();
     let tables = 3 + state.listeners.len().max(state.servers.len()).min(8) as u16;
     // What is below the cores keeps a few lines; the cores have what is left, the busiest first.
@@ -134,10 +138,14 @@ fn findings(state: &State) -> Vec<Line<'_>> {
             }
         }
     }
-    if !state.advice.is_empty() {
-        lines.push(Line::from(format!("adviser: {}", state.advice.join(" "))));
-    }
     lines
+}
+
+/// All of it: what to do comes at the end of the text.
+fn advice(state: &State, width: usize) -> impl Iterator<Item = Line<'_>> {
+    let each = state.advice.iter();
+    let lines = each.flat_map(move |text| wrap(&format!("adviser: {text}"), width));
+    lines.take(ADVICE_LINES_MAX).map(Line::from)
 }
 
 fn draw_cores(frame: &mut Frame<'_>, area: Rect, state: &State) {

@@ -35,6 +35,21 @@ pub(super) fn span(seconds: f64) -> String {
     }
 }
 
+/// `text` in lines of `width` characters at most, parted between words; a word that is longer is not parted.
+pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
 /// A sparkline of the last `width` values, each 0 to 1.
 pub(super) fn sparkline(values: impl DoubleEndedIterator<Item = f64>, width: usize) -> String {
     const LEVELS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
@@ -66,6 +81,14 @@ mod tests {
             ["0 s", "1 min 1 s", "2 h 0 min", "27 h 46 min", "2 d 7 h"]
         );
         assert_eq!(percent(0.966), "97 %");
+    }
+
+    #[test]
+    fn text_is_parted_between_words() {
+        assert_eq!(wrap("λ is 0.8: use", 7), ["λ is", "0.8:", "use"]);
+        assert_eq!(wrap("a longer one", 5), ["a", "longer", "one"]);
+        assert_eq!(wrap("as is", 5), ["as is"]);
+        assert_eq!(wrap("a b", 0), ["a", "b"]);
     }
 
     #[test]

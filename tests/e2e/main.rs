@@ -10,6 +10,7 @@
 mod access_log;
 mod address;
 mod admin;
+mod adviser;
 mod back_pressure;
 mod bad_start;
 mod balance;
@@ -38,6 +39,7 @@ mod rebalance;
 mod redis;
 mod reload;
 mod reset;
+mod ring;
 mod service;
 mod start;
 mod truth;

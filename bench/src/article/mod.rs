@@ -31,10 +31,10 @@ pub(crate) fn run(args: &ArticleArgs) -> anyhow::Result<()> {
         text.push('\n');
         text.push_str(&part);
     };
-    add(send::table(args.rounds));
-    let measured = Duration::from_secs_f64(args.seconds);
-    add(echo::tables(cpus, args.rounds, measured)?);
-    add(uneven::table(cpus, args.rounds)?);
+    add(send::table(args.turns.rounds));
+    let measured = Duration::from_secs_f64(args.turns.seconds);
+    add(echo::tables(cpus, args.turns.rounds, measured)?);
+    add(uneven::table(cpus, args.turns.rounds)?);
     add(caches::table(machine.proxy_cpu));
     match &machine.out {
         Some(dir) => docs::write(dir, SECTION, &text),

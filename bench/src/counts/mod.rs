@@ -38,7 +38,7 @@ pub(crate) fn run(args: &CountsArgs) -> anyhow::Result<()> {
         );
     }
     versions::check(&systems)?;
-    let corelane = prepare::corelane(args.common.corelane.as_deref(), &systems)?;
+    let corelane = prepare::corelane(args.common.binary.corelane.as_deref(), &systems)?;
     prepare::settle(&args.common.machine)?;
     let mut failures = Failures::new();
     for tool in TOOLS {

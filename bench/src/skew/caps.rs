@@ -1,6 +1,7 @@
 //! Slow cores on a machine that has few: a cgroup for each worker's threads, with a part of a CPU.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process;
 
@@ -14,13 +15,15 @@ const CONTROLLER: &str = "/sys/fs/cgroup/cpu";
 pub(super) const PERIOD_US: u32 = 10_000;
 /// How the names of corelane's workers begin; the worker's number follows.
 const WORKER: &str = "corelane-w";
+/// How the names of the cgroups begin; the process' id follows, and "-" and the worker's number.
+const GROUP: &str = "bench-";
 
 /// The cgroups of a proxy; they go when this does, after the proxy.
 pub(super) struct Caps {
     dirs: Vec<PathBuf>,
 }
 
-/// Where cgroups can be made, or why none can.
+/// Where cgroups can be made, or why none can. What a run left there that was stopped by a signal is removed.
 pub(super) fn place() -> anyhow::Result<PathBuf> {
     // A line is "1:cpu:/path".
     let own = fs::read_to_string("/proc/self/cgroup").context("reading /proc/self/cgroup")?;
@@ -31,7 +34,9 @@ pub(super) fn place() -> anyhow::Result<PathBuf> {
     });
     let path = path.context("cgroup v1's cpu controller is not mounted")?;
     let dir = Path::new(CONTROLLER).join(path.trim_start_matches('/'));
-    let probe = dir.join(format!("bench-{}", process::id()));
+    let is_alive = |pid: u32| fs::exists(format!("/proc/{pid}")).unwrap_or(true);
+    sweep(&dir, is_alive).with_context(|| format!("looking through {}", dir.display()))?;
+    let probe = dir.join(format!("{GROUP}{}", process::id()));
     fs::create_dir(&probe).with_context(|| format!("making a cgroup in {}", dir.display()))?;
     let capped = fs::exists(probe.join("cpu.cfs_quota_us"));
     fs::remove_dir(&probe).context("removing a cgroup")?;
@@ -49,7 +54,7 @@ impl Caps {
     ) -> anyhow::Result<Self> {
         let mut caps = Self { dirs: Vec::new() };
         for worker in 0..workers {
-            let dir = place.join(format!("bench-{}-{worker}", process::id()));
+            let dir = place.join(format!("{GROUP}{}-{worker}", process::id()));
             fs::create_dir(&dir).with_context(|| format!("making {}", dir.display()))?;
             caps.dirs.push(dir.clone());
             let write = |file: &str, value: String| {
@@ -76,6 +81,26 @@ impl Drop for Caps {
     }
 }
 
+/// Removes the cgroups of processes that are gone.
+fn sweep(dir: &Path, is_alive: impl Fn(u32) -> bool) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        if owner(&entry.file_name().to_string_lossy()).is_some_and(|pid| !is_alive(pid)) {
+            // One that has threads yet is refused, and stays.
+            let _ = fs::remove_dir(entry.path());
+        }
+    }
+    Ok(())
+}
+
+/// The process that made a cgroup of this name.
+fn owner(name: &str) -> Option<u32> {
+    let rest = name.strip_prefix(GROUP)?;
+    let (pid, worker) = rest.split_once('-').unwrap_or((rest, "0"));
+    worker.parse::<u32>().ok()?;
+    pid.parse().ok()
+}
+
 /// The threads of a worker: Glommio gives its helper the same name.
 fn threads(pid: Pid, worker: usize) -> anyhow::Result<Vec<String>> {
     let name = format!("{WORKER}{worker}");
@@ -88,4 +113,34 @@ fn threads(pid: Pid, worker: usize) -> anyhow::Result<Vec<String>> {
         }
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_the_dead_left_is_removed() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let gone = ["bench-7", "bench-7-0", "bench-7-12"];
+        let kept = [
+            "bench-8-0",
+            "bench-7-x",
+            "bench-",
+            "bench-7-3",
+            "system.slice",
+        ];
+        for name in gone.iter().chain(&kept) {
+            fs::create_dir(dir.path().join(name)).expect("a directory");
+        }
+        // As if a thread were in it.
+        fs::create_dir(dir.path().join("bench-7-3/thread")).expect("a directory");
+        sweep(dir.path(), |pid| pid == 8).expect("a directory");
+        for name in gone {
+            assert!(!dir.path().join(name).exists(), "{name}");
+        }
+        for name in kept {
+            assert!(dir.path().join(name).exists(), "{name}");
+        }
+    }
 }

@@ -22,7 +22,7 @@ use anyhow::{Context as _, anyhow};
 use self::caps::{Caps, PERIOD_US};
 use self::metrics::Look;
 use crate::cli::SkewArgs;
-use crate::load::{Opened, Timing, run_opened};
+use crate::load::{Opened, run_opened};
 use crate::proxy::{Proxy, Start, free_port};
 use crate::sample::Window;
 use crate::summary::Spread;
@@ -82,7 +82,7 @@ pub(crate) fn run(args: &SkewArgs) -> anyhow::Result<()> {
         }
     };
     let corelane = prepare::corelane(
-        args.corelane.as_deref(),
+        args.binary.corelane.as_deref(),
         &[System::Corelane(Scheduler::Glommio)],
     )?;
     let corelane = corelane.as_deref().context("corelane was not built")?;
@@ -90,7 +90,7 @@ pub(crate) fn run(args: &SkewArgs) -> anyhow::Result<()> {
     prepare::settle(&args.machine)?;
 
     let (mut turns, mut failures) = (Vec::new(), Vec::new());
-    for round in 0..args.rounds {
+    for round in 0..args.turns.measured.rounds {
         for (index, contestant) in contestants.iter().enumerate() {
             for shape in [Shape::Even, Shape::Skewed] {
                 match turn(args, corelane, &place, contestant, shape) {
@@ -133,7 +133,7 @@ pub(crate) fn run(args: &SkewArgs) -> anyhow::Result<()> {
     plot::draw(
         &files.join(&name),
         args.workers,
-        args.warmup,
+        args.turns.warmup,
         &lines.collect::<Vec<_>>(),
     )?;
     let _ = writeln!(
@@ -238,10 +238,7 @@ fn turn(
     let opened = open(args, &proxy.listens, admin, contestant.scheduler, shape)?;
     _caps = Caps::put(place, proxy.pid(), workers, args.cap)?;
 
-    let timing = Timing {
-        warmup: Duration::from_secs_f64(args.warmup),
-        measured: Duration::from_secs_f64(args.seconds),
-    };
+    let timing = args.turns.timing();
     let dials = Dials {
         proxy: Some(&proxy),
         cpus: &cpus,
@@ -311,8 +308,8 @@ fn table(args: &SkewArgs, contestants: &[Contestant], turns: &[Turn]) -> String 
         args.heavy,
         PERIOD_US / 1_000,
         workers - 1,
-        args.rounds,
-        args.warmup,
+        args.turns.measured.rounds,
+        args.turns.warmup,
     );
     for (index, contestant) in contestants.iter().enumerate() {
         for (shape, name) in [(Shape::Even, "even"), (Shape::Skewed, "skewed")] {
@@ -340,7 +337,7 @@ fn table(args: &SkewArgs, contestants: &[Contestant], turns: &[Turn]) -> String 
                 (quantile(1), 0),
                 (spread(&|turn| imbalance(&turn.looks, 0.0..1.0)), 2),
                 (
-                    spread(&|turn| imbalance(&turn.looks, args.warmup..f64::MAX)),
+                    spread(&|turn| imbalance(&turn.looks, args.turns.warmup..f64::MAX)),
                     2,
                 ),
                 (spread(&|turn| turn.migrations), 0),

@@ -62,6 +62,12 @@ const NAMES_GLOMMIO: &[&str] = &[
     "corelane_glommio_task_queue_runtime_seconds_total",
     "corelane_glommio_task_queue_selected_total",
     "corelane_glommio_task_queue_shares",
+    "corelane_glommio_poller_info",
+    "corelane_glommio_ring_enters_total",
+    "corelane_glommio_ring_sleeps_total",
+    "corelane_glommio_ring_completions_total",
+    "corelane_glommio_ring_overflows_total",
+    "corelane_glommio_ring_rearms_total",
 ];
 const NAMES_TOKIO: &[&str] = &[
     "corelane_tokio_park_total",
@@ -111,9 +117,16 @@ fn work(observed: &Observed) {
     upstream.servers[0].opened.add(2);
     upstream.servers[0].closed.add(1);
     upstream.servers[1].failures[ConnectFailure::Timeout as usize].add(1);
-    if let SchedulersOwn::Glommio(queues) = &observed.own {
-        queues.of(1)[0].runtime_nanoseconds.add(2_000_000);
-        queues.of(1)[0].selected.add(9);
+    if let SchedulersOwn::Glommio(cells) = &observed.own {
+        let queue = &cells.queues.of(1)[0];
+        queue.runtime_nanoseconds.add(2_000_000);
+        queue.selected.add(9);
+        let ring = cells.rings.of(1);
+        ring.enters.add(20);
+        ring.sleeps.add(6);
+        ring.completions.add(70);
+        ring.overflows.add(3);
+        ring.rearms.add(2);
     }
 }
 
@@ -168,6 +181,13 @@ fn cells_are_shown() {
         "corelane_glommio_task_queue_selected_total{core=\"1\",listener=\"redis\"} 9",
         "corelane_glommio_task_queue_selected_total{core=\"0\",listener=\"web\"} 0",
         "corelane_glommio_task_queue_shares{listener=\"web\"} 1000",
+        "corelane_glommio_poller_info{poller=\"io_uring\"} 1",
+        "corelane_glommio_ring_enters_total{core=\"0\"} 0",
+        "corelane_glommio_ring_enters_total{core=\"1\"} 20",
+        "corelane_glommio_ring_sleeps_total{core=\"1\"} 6",
+        "corelane_glommio_ring_completions_total{core=\"1\"} 70",
+        "corelane_glommio_ring_overflows_total{core=\"1\"} 3",
+        "corelane_glommio_ring_rearms_total{core=\"1\"} 2",
     ] {
         assert!(
             text.lines().any(|found| found == line),

@@ -108,6 +108,32 @@ fn a_hot_core_is_seen_and_told() {
 }
 
 #[test]
+fn the_adviser_s_words_are_all_there() {
+    const ADVICE: &str = "imbalance 0.8, core 1 at 97 % and the mean at 54 %, for 3 min: set enabled = true in \
+        [runtime.glommio.rebalance], or use scheduler = \"tokio\", whose workers steal";
+    let mut advised = state();
+    assert!(
+        !screen(&view_of(advised.clone(), None), 80, 24)
+            .concat()
+            .contains("adviser")
+    );
+    advised.advice = vec![ADVICE.to_owned(), "all 2 cores are over 90 %".to_owned()];
+    let lines = screen(&view_of(advised, None), 80, 24);
+    let first = lines.iter().position(|line| line.starts_with("adviser: "));
+    let lines: Vec<_> = lines[first.expect("a line")..]
+        .iter()
+        .map(|line| line.trim_end())
+        .collect();
+    assert_eq!(lines[..3].join(" "), format!("adviser: {ADVICE}"));
+    assert_eq!(lines[3], "adviser: all 2 cores are over 90 %");
+    // What it is about has its place still.
+    assert!(
+        lines.iter().any(|line| line.starts_with("core 1")),
+        "{lines:?}"
+    );
+}
+
+#[test]
 fn connections_are_listed_with_their_order() {
     let connections = Connections {
         total: 700,
@@ -200,5 +226,10 @@ fn any_size_is_drawn() {
         );
         screen(&View::new(String::new()), width, height);
         screen(&view_of(State::default(), None), width, height);
+        let advised = State {
+            advice: vec!["many words and ".repeat(50); 5],
+            ..state()
+        };
+        screen(&view_of(advised, None), width, height);
     }
 }

@@ -104,6 +104,15 @@ impl Browser {
         value.as_str().unwrap_or_default().to_owned()
     }
 
+    /// What a screen reader finds on the page, one piece of text a line. What is hidden is not in it.
+    pub(crate) fn readable(&mut self) -> String {
+        let tree = self.call("Accessibility.getFullAXTree", json!({}));
+        let nodes = tree["nodes"].as_array().expect("nodes").iter();
+        let texts = nodes.filter(|node| node["role"]["value"] == "StaticText");
+        let names = texts.filter_map(|node| node["name"]["value"].as_str());
+        names.collect::<Vec<_>>().join("\n")
+    }
+
     /// What the page has asked for so far.
     pub(crate) fn asked(&self) -> &[String] {
         &self.asked

@@ -1,0 +1,30 @@
+//! What is said of `[admin]`.
+
+use crate::{LISTENER, UPSTREAM, assert_problems};
+
+#[test]
+fn keys() {
+    let render = |lines: &str| format!("[admin]\n{lines}\n{LISTENER}{UPSTREAM}");
+    let listen = "2:10: `admin.listen` must be an IP address and port such as \"127.0.0.1:9600\" \
+        or \"[::1]:9600\", not";
+    assert_problems(
+        render,
+        &[
+            (
+                "lisen = 1",
+                "2:1: unknown key `lisen` in [admin]; did you mean `listen`?",
+            ),
+            ("listen = 9600", &format!("{listen} 9600")),
+            (
+                "listen = \"localhost:9600\"",
+                &format!("{listen} \"localhost:9600\""),
+            ),
+            ("listen = \"127.0.0.1\"", &format!("{listen} \"127.0.0.1\"")),
+            (
+                "listen = \"127.0.0.1:1\"",
+                "4:8: `listeners.l.bind` is \"127.0.0.1:1\", which `admin.listen` has already; \
+                 choose another address",
+            ),
+        ],
+    );
+}

@@ -1,0 +1,156 @@
+//! What is said of `[listeners]`.
+
+use crate::{LISTENER, UPSTREAM, assert_problems, problems};
+
+#[test]
+fn keys() {
+    let render = |lines: &str| format!("{LISTENER}{lines}\n{UPSTREAM}");
+    assert_problems(
+        render,
+        &[
+            (
+                "idle_timout = \"1h\"",
+                "4:1: unknown key `idle_timout` in [listeners.l]; did you mean `idle_timeout`?",
+            ),
+            (
+                "shares = 0",
+                "4:10: `listeners.l.shares` must be an integer from 1 to 1000, not 0",
+            ),
+            (
+                "shares = 1001",
+                "4:10: `listeners.l.shares` must be an integer from 1 to 1000, not 1001",
+            ),
+            (
+                "shares = 0x3e9",
+                "4:10: `listeners.l.shares` must be an integer from 1 to 1000, not 0x3e9",
+            ),
+            (
+                "shares = 1.5",
+                "4:10: `listeners.l.shares` must be an integer from 1 to 1000, not 1.5",
+            ),
+            (
+                "latency = \"99us\"",
+                "4:11: `listeners.l.latency` must be a duration from 100us to 100ms, not \"99us\"",
+            ),
+            (
+                "latency = \"off\"",
+                "4:11: `listeners.l.latency` must be a duration from 100us to 100ms, \
+                 not \"off\"; write whole numbers with the units d, h, m, s, ms, us or ns, \
+                 the largest first, as in \"1h30m\"",
+            ),
+            (
+                "max_connections = 0",
+                "4:19: `listeners.l.max_connections` must be an integer of at least 1, not 0",
+            ),
+            (
+                "max_connections = 99999999999999999999",
+                "4:19: `listeners.l.max_connections` must be an integer of at least 1, \
+                 not 99999999999999999999",
+            ),
+            (
+                "idle_timeout = \"0s\"",
+                "4:16: `listeners.l.idle_timeout` must be a duration from 1ms to 365d or \"off\", \
+                 not \"0s\"",
+            ),
+            (
+                "idle_timeout = false",
+                "4:16: `listeners.l.idle_timeout` must be a duration from 1ms to 365d or \"off\", \
+                 not false",
+            ),
+            (
+                "backlog = 65536",
+                "4:11: `listeners.l.backlog` must be an integer from 1 to 65535, not 65536",
+            ),
+            (
+                "\"ä\\n\" = 1",
+                "4:1: unknown key `\"ä\\n\"` in [listeners.l]; the keys are bind, upstream, \
+                 shares, latency, max_connections, idle_timeout, backlog, splice",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn bind() {
+    let render = |bind: &str| LISTENER.replace("\"127.0.0.1:1\"", bind) + UPSTREAM;
+    let forms = "must be \"IP:PORT\", \"[IPV6]:PORT\" or \"unix:/PATH\", not";
+    let an_ip = "listeners have IP addresses: \"0.0.0.0:PORT\" is every IPv4 one, \
+        \"[::]:PORT\" every one";
+    assert_problems(
+        render,
+        &[
+            (
+                "[]",
+                "2:8: `listeners.l.bind` is empty; write where to listen, \
+                 as in bind = \"127.0.0.1:7000\"",
+            ),
+            ("80", &format!("2:8: `listeners.l.bind` {forms} 80")),
+            (
+                "\"localhost:80\"",
+                &format!("2:8: `listeners.l.bind` {forms} \"localhost:80\"; {an_ip}"),
+            ),
+            (
+                "[\"[::1]:1\", \":80\"]",
+                &format!("2:20: `listeners.l.bind[1]` {forms} \":80\"; {an_ip}"),
+            ),
+            (
+                "\"unix:run\"",
+                &format!(
+                    "2:8: `listeners.l.bind` {forms} \"unix:run\"; \
+                     the path of a socket is absolute and names a file"
+                ),
+            ),
+            (
+                "[\"[::1]:1\", \"[0::1]:1\"]",
+                "2:20: `listeners.l.bind[1]` is \"[::1]:1\", which `listeners.l.bind[0]` has \
+                 already; choose another address",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn two_listeners_cannot_have_one_address() {
+    for bind in ["127.0.0.1:1", "unix:/a"] {
+        let first = LISTENER.replace("127.0.0.1:1", bind);
+        let second = first.replace("[listeners.l]", "[listeners.\"m.n\"]");
+        let problem = format!(
+            "5:8: `listeners.\"m.n\".bind` is \"{bind}\", which `listeners.l.bind` has already; \
+             choose another address"
+        );
+        assert_eq!(problems(&format!("{first}{second}{UPSTREAM}")), [problem]);
+    }
+}
+
+#[test]
+fn a_listener_names_an_upstream_of_the_file() {
+    let render = |name: &str| {
+        let listener = LISTENER.replace("\"u\"", name);
+        format!("{listener}[upstreams.redis]\nservers = [\"a:1\"]\n")
+    };
+    assert_problems(
+        render,
+        &[
+            (
+                "\"rediss\"",
+                "3:12: `listeners.l.upstream` must be the name of an upstream, not \"rediss\"; \
+                 did you mean \"redis\"?",
+            ),
+            (
+                "\"web\"",
+                "3:12: `listeners.l.upstream` must be the name of an upstream, not \"web\"; \
+                 add a table [upstreams.NAME] of that name",
+            ),
+            (
+                "1",
+                "3:12: `listeners.l.upstream` must be the name of an upstream, not 1",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn a_listener_may_name_an_upstream_that_has_problems() {
+    let text = format!("{LISTENER}[upstreams.u]\nservers = [1]\n");
+    assert_eq!(problems(&text).len(), 1);
+}

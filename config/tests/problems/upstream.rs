@@ -1,0 +1,86 @@
+//! What is said of `[upstreams]`.
+
+use crate::{LISTENER, UPSTREAM, assert_problems};
+
+#[test]
+fn keys() {
+    let render = |lines: &str| format!("{LISTENER}{UPSTREAM}{lines}\n");
+    assert_problems(
+        render,
+        &[
+            (
+                "balanse = \"round-robin\"",
+                "6:1: unknown key `balanse` in [upstreams.u]; did you mean `balance`?",
+            ),
+            (
+                "balance = \"random\"",
+                "6:11: `upstreams.u.balance` must be \"round-robin\" or \"least-connections\", \
+                 not \"random\"",
+            ),
+            (
+                "connect_timeout = \"2h\"",
+                "6:19: `upstreams.u.connect_timeout` must be a duration from 1ms to 1h, not \"2h\"",
+            ),
+            (
+                "health.interval = \"2s\"",
+                "6:1: unknown key `health` in [upstreams.u]; \
+                 the keys are servers, balance, connect_timeout",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn servers() {
+    let render = |servers: &str| LISTENER.to_owned() + &UPSTREAM.replace("[\"a:1\"]", servers);
+    let forms = "must be \"HOST:PORT\", \"IP:PORT\", \"[IPV6]:PORT\", \"unix:/PATH\" \
+        or \"builtin:echo\", not";
+    assert_problems(
+        render,
+        &[
+            (
+                "[]",
+                "5:11: `upstreams.u.servers` is empty; write where connections go, \
+                 as in servers = [\"127.0.0.1:6379\"]",
+            ),
+            (
+                "\"a:1\"",
+                "5:11: `upstreams.u.servers` must be an array, not \"a:1\"; \
+                 write where connections go, as in servers = [\"127.0.0.1:6379\"]",
+            ),
+            ("[1]", &format!("5:12: `upstreams.u.servers[0]` {forms} 1")),
+            (
+                "[\"a:1\", \"10.0.0.256:1\"]",
+                &format!(
+                    "5:19: `upstreams.u.servers[1]` {forms} \"10.0.0.256:1\"; \
+                     this is neither an IP address nor the name of a host"
+                ),
+            ),
+            (
+                "[{ address = \"a\" }]",
+                &format!(
+                    "5:24: `upstreams.u.servers[0].address` {forms} \"a\"; \
+                     add a port from 1 to 65535"
+                ),
+            ),
+            (
+                "[{ weight = 2 }]",
+                "5:12: missing key `address` in `upstreams.u.servers[0]`; \
+                 write the server's address, as in address = \"127.0.0.1:6379\"",
+            ),
+            (
+                "[{ address = \"a:1\", wieght = 2 }]",
+                "5:31: unknown key `wieght` in `upstreams.u.servers[0]`; did you mean `weight`?",
+            ),
+            (
+                "[{ address = \"a:1\", weight = 257 }]",
+                "5:40: `upstreams.u.servers[0].weight` must be an integer from 1 to 256, not 257",
+            ),
+            (
+                "[\"a:1\", { address = \"a:1\", weight = 2 }]",
+                "5:31: `upstreams.u.servers[1].address` is \"a:1\", which is listed already; \
+                 give it a weight instead",
+            ),
+        ],
+    );
+}
