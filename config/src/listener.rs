@@ -32,7 +32,7 @@ pub struct Listener {
     /// `shares`: the weight of the listener's connections when a core hasn't time for all, from 1
     /// to 1000. Tokio only weighs how much a turn forwards. Default 1000.
     pub shares: NonZeroU16,
-    /// `latency`: how soon a connection that is ready should run, from 100 µs to 100 ms; only
+    /// `latency`: how soon a connection that is ready should run, from 10 µs to 100 ms; only
     /// Glommio heeds it. Absent: throughput matters more.
     pub latency: Option<Duration>,
     /// `max_connections`: how many connections may be open at a time; more are rejected. Absent: no
@@ -57,7 +57,7 @@ const UPSTREAM_ADVICE: &str =
 
 const SHARES_MAX: u64 = 1000;
 const SHARES_DEFAULT: NonZeroU16 = NonZeroU16::new(1000).unwrap();
-const LATENCY_MIN: Duration = Duration::from_micros(100);
+const LATENCY_MIN: Duration = Duration::from_micros(10);
 const LATENCY_MAX: Duration = Duration::from_millis(100);
 const IDLE_TIMEOUT_MIN: Duration = Duration::from_millis(1);
 const IDLE_TIMEOUT_DEFAULT: Duration = Duration::from_secs(60 * 60);

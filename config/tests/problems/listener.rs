@@ -29,12 +29,12 @@ fn keys() {
                 "4:10: `listeners.l.shares` must be an integer from 1 to 1000, not 1.5",
             ),
             (
-                "latency = \"99us\"",
-                "4:11: `listeners.l.latency` must be a duration from 100us to 100ms, not \"99us\"",
+                "latency = \"9us\"",
+                "4:11: `listeners.l.latency` must be a duration from 10us to 100ms, not \"9us\"",
             ),
             (
                 "latency = \"off\"",
-                "4:11: `listeners.l.latency` must be a duration from 100us to 100ms, \
+                "4:11: `listeners.l.latency` must be a duration from 10us to 100ms, \
                  not \"off\"; write whole numbers with the units d, h, m, s, ms, us or ns, \
                  the largest first, as in \"1h30m\"",
             ),
