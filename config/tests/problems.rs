@@ -372,9 +372,7 @@ fn health() {
             ),
             (
                 "interval = 2",
-                &format!(
-                    "{interval} 2; a duration is a string with a unit, such as \"2s\""
-                ),
+                &format!("{interval} 2; a duration is a string with a unit, such as \"2s\""),
             ),
             ("interval = \"99ms\"", &format!("{interval} \"99ms\"")),
             ("interval = \"2h\"", &format!("{interval} \"2h\"")),
