@@ -87,9 +87,9 @@ mod tests {
 
     /// The verdict as one would say it: the last run of equal results that was long enough decides.
     fn naive(results: &[bool], rise: usize, fall: usize) -> bool {
-        let runs = results.chunk_by(|one, other| one == other);
+        let mut runs = results.chunk_by(|one, other| one == other);
         let decisive = |run: &&[bool]| run.len() >= if run[0] { rise } else { fall };
-        runs.filter(decisive).last().is_none_or(|run| run[0])
+        runs.rfind(decisive).is_none_or(|run| run[0])
     }
 
     proptest! {
