@@ -7,6 +7,7 @@ OF = 'upstream=~"$upstream"'
 SERVER = "{{upstream}} {{server}}"
 FAILURES = f"corelane_upstream_connect_failures_total{{@, {OF}}}"
 CONNECTS = f"corelane_upstream_connect_seconds_count{{@, {OF}}}"
+CHECKS = f"corelane_upstream_health_checks_total{{@, {OF}}}"
 BUCKETS = f"corelane_upstream_connect_seconds_bucket{{@, {OF}}}"
 
 
@@ -17,7 +18,7 @@ def build():
     variable(
         board, "upstream", 'label_values(corelane_upstream_up{job=~"$job", instance=~"$instance"}, upstream)'
     )
-    for part in (now, servers, connects, failures):
+    for part in (now, servers, connects, failures, checks):
         part(board)
     return board
 
@@ -27,8 +28,8 @@ def now(board):
     board.with_panel(
         figure(
             "Servers down",
-            "Servers whose last connect failed, as seen by each instance. Which ones: the timeline below. All of an "
-            "upstream: its clients are turned away.",
+            "Servers whose health checks fail or, without checks, whose last connect did, as seen by each instance. Which "
+            "ones: the timeline below. All of an upstream: its clients are turned away.",
             "short",
             f"count(corelane_upstream_up{{@, {OF}}}) - sum(corelane_upstream_up{{@, {OF}}})",
             width=6,
@@ -75,8 +76,8 @@ def servers(board):
         up_and_down(
             timeline(
                 "Up by server",
-                "Whether the last connect to the server worked, on every instance. Flapping: it is overloaded or "
-                "restarts. Down on one instance only: the way from there.",
+                "Whether the server's health checks pass or, without checks, the last connect to it worked, on every "
+                "instance. Flapping: it is overloaded or restarts. Down on one instance only: the way from there.",
                 "short",
                 f"min by (upstream, server) (corelane_upstream_up{{@, {OF}}})",
                 SERVER,
@@ -91,6 +92,27 @@ def servers(board):
             "differently; balance = \"least-connections\" evens it out.",
             "short",
             query(f"sum by (upstream, server) (corelane_upstream_connections{{@, {OF}}})", SERVER),
+        )
+    )
+    board.with_panel(
+        graph(
+            "Clients that wait for a server",
+            "Accepted, and no server has answered yet. A few come and go; a plateau is a server that hangs, which costs "
+            "each of them connect_timeout: Failures by server tells which. Health checks keep clients away from it.",
+            "short",
+            query(f"sum by (upstream) (corelane_upstream_queue{{@, {OF}}})", "{{upstream}}"),
+        )
+    )
+    board.with_panel(
+        graph(
+            "Bytes by server",
+            "Bytes a second to (in) and from (out) each server, counted while connections run. Uneven though connections "
+            "are even: a few heavy clients; no way of balancing connections evens that out.",
+            "Bps",
+            query(
+                f"sum by (upstream, server, direction) (rate(corelane_upstream_bytes_total{{@, {OF}}}[@]))",
+                SERVER + " {{direction}}",
+            ),
         )
     )
     board.with_panel(
@@ -176,5 +198,33 @@ def failures(board):
             "cps",
             query(f"sum by (upstream, server) (rate({FAILURES}[@]))", SERVER),
             stack=True,
+        )
+    )
+
+
+def checks(board):
+    board.with_row(Row("Health checks"))
+    board.with_panel(
+        graph(
+            "Health checks by result",
+            "Checks a second, of upstreams with [upstreams.NAME.health]; empty without any. passed, or why they failed: as "
+            "for connects. Fewer than servers over interval: servers that hang hold their own checks up.",
+            "cps",
+            query(f"sum by (upstream, result) (rate({CHECKS}[@]))", "{{upstream}} {{result}}"),
+            stack=True,
+        )
+    )
+    board.with_panel(
+        graph(
+            "Failed share of health checks by server",
+            "A server between 0 and 1 answers now and then: overloaded, or its accept queue is full. fall and rise of "
+            "[upstreams.NAME.health] keep it from flapping.",
+            "percentunit",
+            query(
+                f'1 - sum by (upstream, server) (rate(corelane_upstream_health_checks_total{{@, {OF}, result="passed"}}[@]))'
+                f" / sum by (upstream, server) (rate({CHECKS}[@]))",
+                SERVER,
+            ),
+            ceiling=1.0,
         )
     )

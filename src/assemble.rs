@@ -118,13 +118,17 @@ fn make_upstream(
         }
         config::Balance::LeastConnections => Balance::least_connections(),
     };
-    Upstream::new(
+    let upstream = Upstream::new(
         configured.name.clone(),
         servers,
         balance,
         configured.connect_timeout,
         workers,
-    )
+    );
+    match configured.health {
+        Some(_) => upstream.with_checks(),
+        None => upstream,
+    }
 }
 
 fn make_server(configured: &config::Server, echo: Option<SocketAddr>) -> Server {

@@ -4,7 +4,7 @@ use std::fmt::{Display, Write as _};
 use std::time::Duration;
 
 use proxy_config::{
-    AccessLog, Config, Cores, Format, Listener, Piece, Runtime, Template, Upstream,
+    AccessLog, Config, Cores, Format, Health, Listener, Piece, Runtime, Template, Upstream,
 };
 
 /// The text of a file that means the same as `config`.
@@ -142,13 +142,30 @@ fn write_upstream(text: &mut String, upstream: &Upstream) {
             }
         })
         .collect();
+    let name = quoted(&upstream.name);
     table(
         text,
-        &format!("[upstreams.{}]", quoted(&upstream.name)),
+        &format!("[upstreams.{name}]"),
         &[
             ("servers", format!("[{}]", servers.join(", "))),
             ("balance", quoted(upstream.balance)),
             ("connect_timeout", duration(upstream.connect_timeout)),
+        ],
+    );
+    if let Some(health) = &upstream.health {
+        write_health(text, &name, health);
+    }
+}
+
+fn write_health(text: &mut String, upstream: &str, health: &Health) {
+    table(
+        text,
+        &format!("[upstreams.{upstream}.health]"),
+        &[
+            ("interval", duration(health.interval)),
+            ("timeout", duration(health.timeout)),
+            ("rise", health.rise.to_string()),
+            ("fall", health.fall.to_string()),
         ],
     );
 }
@@ -214,6 +231,9 @@ mod tests {
             servers = ["builtin:echo", { address = "host:80", weight = 3 }]
             balance = "least-connections"
             connect_timeout = "1m1s"
+            [upstreams."main.pool".health]
+            interval = "1500ms"
+            fall = 1
         "#;
         let config = |text: &str| proxy_config::parse(text, "test").expect("valid").config;
         let given = config(text);
@@ -223,6 +243,8 @@ mod tests {
             written.contains("\nconnect_timeout = \"61s\"\n"),
             "{written}"
         );
+        let health = "health]\ninterval = \"1500ms\"\ntimeout = \"1s\"\nrise = 2\nfall = 1\n";
+        assert!(written.contains(health), "{written}");
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod cpus;
 mod demo;
 mod drain;
 mod echo;
+mod health;
 mod load;
 mod observed;
 mod proxy;

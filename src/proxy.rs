@@ -15,7 +15,7 @@ use crate::assemble::{self, Assembled};
 use crate::backlog::Backlogs;
 use crate::observed::Observed;
 use crate::scheduler::Choice;
-use crate::{configuration, cpus, echo, reload, resolver};
+use crate::{configuration, cpus, echo, health, reload, resolver};
 
 /// A proxy that runs.
 pub(crate) struct Proxy {
@@ -87,6 +87,7 @@ pub(crate) fn start(config: &Config) -> anyhow::Result<Proxy> {
     };
     let started = choice.start(plan, &config.runtime)?;
     let threads = started.running.threads().to_vec();
+    health::start(config, &upstreams).context("the health checks' thread can't be started")?;
     if choice != Choice::Glommio {
         Share::weigh(reload::shares(&listeners));
     }

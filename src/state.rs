@@ -120,8 +120,10 @@ pub(crate) struct Listener {
 pub(crate) struct Server {
     pub(crate) upstream: String,
     pub(crate) server: String,
-    /// Whether the last connect to it worked.
+    /// What its health checks say, or else whether the last connect to it worked.
     pub(crate) up: bool,
+    /// Whether there are health checks of it.
+    pub(crate) checked: bool,
     pub(crate) connections: u64,
     /// Connects begun.
     pub(crate) connects: f64,

@@ -7,8 +7,8 @@
 //! enough to repair a file.
 //!
 //! An unknown key is a problem at every level. What can be written is documented at the fields of
-//! [`Runtime`], [`Admin`], [`AccessLog`], [`Listener`] and [`Upstream`]; complete files are in
-//! `config/examples/`.
+//! [`Runtime`], [`Admin`], [`AccessLog`], [`Listener`], [`Upstream`] and [`Health`]; complete files
+//! are in `config/examples/`.
 
 #![forbid(unsafe_code)]
 
@@ -28,6 +28,7 @@ mod config;
 mod cores;
 mod duration;
 mod findings;
+mod health;
 mod listener;
 mod node;
 mod path;
@@ -46,6 +47,7 @@ pub use crate::admin::Admin;
 pub use crate::config::{Config, LISTENERS_MAX, UPSTREAMS_MAX};
 pub use crate::cores::{CORES_MAX, Cores};
 pub use crate::duration::DURATION_MAX;
+pub use crate::health::Health;
 pub use crate::listener::{BINDS_MAX, Listener};
 pub use crate::node::NAME_BYTES_MAX;
 pub use crate::problem::{PROBLEMS_MAX, Problem, Problems};

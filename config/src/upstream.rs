@@ -9,6 +9,7 @@ use toml::de::DeValue;
 
 use crate::address::{ServerAddress, server_address};
 use crate::duration::duration;
+use crate::health::{self, Health};
 use crate::node::Node;
 use crate::section::Section;
 use crate::value::{choice, integer};
@@ -29,6 +30,8 @@ pub struct Upstream {
     /// `connect_timeout`: how long a server may take to accept a connection before the attempt has
     /// failed, from 1 ms to 1 h. Default `"3s"`.
     pub connect_timeout: Duration,
+    /// `[upstreams.NAME.health]`: health checks; absent if there are none.
+    pub health: Option<Health>,
 }
 
 /// A server: a string, or a table `{ address = "…", weight = 2 }`.
@@ -96,6 +99,7 @@ pub(crate) fn read(name: &str, section: &mut Section<'_>) -> Upstream {
         connect_timeout: section.or("connect_timeout", CONNECT_TIMEOUT_DEFAULT, |value| {
             duration(value, connect_timeouts)
         }),
+        health: health::read(section),
     }
 }
 

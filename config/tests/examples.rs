@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use proxy_config::{Balance, Config, Destination, Scheduler, TokioMode, load};
+use proxy_config::{Balance, Config, Destination, Health, Scheduler, TokioMode, load};
 
 fn examples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("examples")
@@ -69,6 +69,7 @@ fn web() {
     );
     assert_eq!(config.upstreams[0].balance, Balance::LeastConnections);
     assert_eq!(config.upstreams[0].servers[0].weight.get(), 2);
+    assert_eq!(config.upstreams[0].health, Some(Health::default()));
 }
 
 #[test]

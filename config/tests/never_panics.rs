@@ -101,7 +101,7 @@ proptest! {
 
     #[test]
     fn any_value(key in "[a-z_]{1,15}", value in any::<String>()) {
-        for table in ["runtime", "listeners.a", "upstreams.a"] {
+        for table in ["runtime", "listeners.a", "upstreams.a", "upstreams.a.health"] {
             let bind_and_servers = format!("bind = {value:?}\nservers = [{value:?}]\n");
             check(&format!("[{table}]\n{key} = {value:?}\n{bind_and_servers}"))?;
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use proxy_config::{
     AccessLog, Admin, Balance, BindAddress, Config, Cores, Destination, Field, Format,
-    GlommioOptions, LoadError, Piece, Placement, Rebalance, Runtime, Scheduler, Server,
+    GlommioOptions, Health, LoadError, Piece, Placement, Rebalance, Runtime, Scheduler, Server,
     ServerAddress, Template, TokioMode, TokioOptions, load, parse,
 };
 
@@ -82,6 +82,21 @@ fn what_is_absent_has_its_documented_default() {
     assert_eq!(upstream.servers, [server]);
     assert_eq!(upstream.balance, Balance::RoundRobin);
     assert_eq!(upstream.connect_timeout, Duration::from_secs(3));
+    assert_eq!(upstream.health, None);
+}
+
+#[test]
+fn a_table_of_health_is_enough_for_checks() {
+    let health = config(&format!("{SMALLEST}[upstreams.b.health]\n")).upstreams[0]
+        .health
+        .clone();
+    let defaults = Health {
+        interval: Duration::from_secs(2),
+        timeout: Duration::from_secs(1),
+        rise: NonZeroU32::new(2).unwrap(),
+        fall: NonZeroU32::new(3).unwrap(),
+    };
+    assert_eq!(health, Some(defaults));
 }
 
 #[test]
@@ -96,6 +111,7 @@ fn every_key_can_be_set() {
         ]
         upstreams.u.balance = "least-connections"
         upstreams.u.connect_timeout = "1m30s"
+        upstreams.u.health = { interval = "100ms", timeout = "1h", rise = 100, fall = 1 }
 
         [runtime]
         scheduler = "glommio"
@@ -184,6 +200,13 @@ fn every_key_can_be_set() {
     assert_eq!(weights, [1, 256, 1, 1]);
     assert_eq!(upstream.balance, Balance::LeastConnections);
     assert_eq!(upstream.connect_timeout, Duration::from_secs(90));
+    let health = Health {
+        interval: Duration::from_millis(100),
+        timeout: Duration::from_secs(3600),
+        rise: NonZeroU32::new(100).unwrap(),
+        fall: NonZeroU32::MIN,
+    };
+    assert_eq!(upstream.health, Some(health));
 }
 
 #[test]

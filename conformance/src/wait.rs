@@ -54,6 +54,9 @@ pub fn settle<S: Stage>(stage: &S) {
         (listed == 0).then_some(())
     });
     let upstream = stage.upstream();
+    wait(stage, "the upstream counts nobody that waits", || {
+        (upstream.queue() == 0).then_some(())
+    });
     for server in 0..upstream.servers().len() {
         wait(stage, "the upstream counts no connection", || {
             (upstream.connections(server) == 0).then_some(())

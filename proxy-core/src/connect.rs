@@ -121,7 +121,7 @@ impl<R: Runtime> Connect<R> {
                 let unresolved = ConnectFailure::Resolve;
                 cells.servers[server].failures[unresolved as usize].increment();
                 self.attempts.on_failure(unresolved);
-                upstream.servers()[server].set_up(false);
+                upstream.on_connect(server, false);
             }
             self.tried.push(server);
         }
@@ -163,7 +163,7 @@ impl<R: Runtime> Connect<R> {
         let attempt = self.attempt.take()?;
         self.attempts.on_connected(self.accepted_at, worker.now);
         let server = &upstream.servers()[attempt.server];
-        server.set_up(true);
+        upstream.on_connect(attempt.server, true);
         server.prefer(attempt.failed_addresses);
         Some(Connected {
             socket: attempt.socket,
@@ -179,13 +179,10 @@ impl<R: Runtime> Connect<R> {
         server: usize,
         error: &io::Error,
     ) {
-        let reason = match error.kind() {
-            io::ErrorKind::TimedOut => ConnectFailure::Timeout,
-            _ => ConnectFailure::of(error),
-        };
+        let reason = ConnectFailure::of(error);
         self.attempts.on_failure(reason);
         cells.servers[server].failures[reason as usize].increment();
-        upstream.servers()[server].set_up(false);
+        upstream.on_connect(server, false);
         tracing::debug!(
             upstream = upstream.name,
             server = upstream.servers()[server].label,

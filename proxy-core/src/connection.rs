@@ -81,6 +81,8 @@ impl<R: Runtime> Connection<R> {
         origin: Origin,
     ) -> Self {
         worker.cells().started.increment();
+        let upstream = listener.upstream.cells.of(worker.index);
+        upstream.waits_begun.increment();
         Self {
             entry: Entry::new(listener, worker.index, origin),
             phase: Phase::Connecting {
@@ -208,6 +210,8 @@ impl<R: Runtime> Connection<R> {
             self.last_byte_at = worker.now;
             let record = &self.entry.record;
             record.on_connected(connected.index, worker.now);
+            let upstream = self.entry.listener.upstream.cells.of(worker.index);
+            upstream.waits_over.increment();
             self.phase = Phase::Relaying(Relaying {
                 client,
                 server: connected.socket,
@@ -245,12 +249,17 @@ impl<R: Runtime> Connection<R> {
         let Phase::Relaying(relaying) = &mut self.phase else {
             return Turn::Waiting;
         };
-        let progress = relaying.poll(cx, worker, self.entry.listener.share.turn_bytes());
+        let listener = &self.entry.listener;
+        let progress = relaying.poll(cx, worker, listener.share.turn_bytes());
         if progress.up + progress.down > 0 {
-            let cells = self.entry.listener.cells.of(worker.index);
+            let cells = listener.cells.of(worker.index);
             cells.bytes_in.add(progress.up);
             cells.bytes_out.add(progress.down);
             cells.bytes_spliced.add(progress.spliced);
+            let upstream = listener.upstream.cells.of(worker.index);
+            let server = &upstream.servers[relaying.index as usize];
+            server.bytes_in.add(progress.up);
+            server.bytes_out.add(progress.down);
             let record = &self.entry.record;
             record.on_bytes(progress.up, progress.down, worker.now);
             self.last_byte_at = worker.now;
@@ -351,7 +360,10 @@ impl<R: Runtime> Connection<R> {
         drop(self.permit.hand_on());
         let upstream = self.entry.listener.upstream.cells.of(worker.index);
         match std::mem::replace(&mut self.phase, Phase::Over) {
-            Phase::Connecting { mut connect, .. } => connect.abandon(upstream),
+            Phase::Connecting { mut connect, .. } => {
+                upstream.waits_over.increment();
+                connect.abandon(upstream);
+            }
             Phase::Relaying(mut relaying) => {
                 upstream.servers[relaying.index as usize].closed.increment();
                 relaying.relay.release(&mut worker.buffers);

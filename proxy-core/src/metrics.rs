@@ -5,11 +5,13 @@
 //! thread sees each cell whole and never going backwards.
 
 mod cell;
+mod check;
 mod core;
 mod listener;
 mod upstream;
 
 pub use self::cell::{Counter, Histogram};
+pub use self::check::{CheckCells, CheckResult};
 pub use self::core::CoreCells;
 pub use self::listener::{Cause, ListenerCells, Rejection};
 pub use self::upstream::{ConnectFailure, ServerCells, UpstreamCells};

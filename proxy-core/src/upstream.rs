@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::address::ServerAddress;
 use crate::balance::{Balance, Load};
-use crate::metrics::{PerWorker, UpstreamCells};
+use crate::metrics::{CheckCells, PerWorker, UpstreamCells};
 
 /// A set of servers that are as good as each other.
 #[derive(Debug)]
@@ -18,6 +18,8 @@ pub struct Upstream {
     pub connect_timeout: Duration,
     /// What each worker counts of it.
     pub cells: PerWorker<UpstreamCells>,
+    /// What is counted of its health checks, by the server's index; none: there are no checks.
+    pub checks: Option<Box<[CheckCells]>>,
     servers: Box<[Server]>,
     balance: Balance,
 }
@@ -35,9 +37,18 @@ impl Upstream {
             name,
             connect_timeout,
             cells: PerWorker::new(workers, || UpstreamCells::new(servers.len())),
+            checks: None,
             servers: servers.into(),
             balance,
         }
+    }
+
+    /// With health checks, which are then what says whether a server is up; all are until [`Server::set_up`] says else.
+    #[must_use]
+    pub fn with_checks(mut self) -> Self {
+        let cells = self.servers.iter().map(|_| CheckCells::default());
+        self.checks = Some(cells.collect());
+        self
     }
 
     /// Its servers, in the order of the configuration.
@@ -54,7 +65,23 @@ impl Upstream {
         opened.saturating_sub(closed)
     }
 
-    /// The server to try next, or none when all are in `tried`.
+    /// Connections that wait for a server, over all workers.
+    pub fn queue(&self) -> u64 {
+        // As for connections: a wait may end on another worker than it began on.
+        let over = self.cells.sum(|cells| cells.waits_over.get());
+        let begun = self.cells.sum(|cells| cells.waits_begun.get());
+        begun.saturating_sub(over)
+    }
+
+    /// A connect of traffic worked, or failed. Health checks, where there are any, know better: a server that resets one
+    /// connect in a thousand is not down.
+    pub(crate) fn on_connect(&self, server: usize, worked: bool) {
+        if self.checks.is_none() {
+            self.servers[server].set_up(worked);
+        }
+    }
+
+    /// The server to try next, or none when all are in `tried`. Those that checks say are down come last.
     pub(crate) fn pick(&self, tried: &[usize]) -> Option<usize> {
         self.balance.pick(
             self.servers.len(),
@@ -63,6 +90,7 @@ impl Upstream {
                 weight: self.servers[server].weight,
             },
             |server| tried.contains(&server),
+            |server| self.checks.is_some() && !self.servers[server].is_up(),
         )
     }
 }
@@ -74,7 +102,8 @@ pub struct Server {
     pub label: String,
     weight: u16,
     location: Location,
-    /// Whether the last connect worked. Written by any worker, at the end of a connect.
+    /// What health checks say, written by the thread that checks; without them, whether the last connect worked, written by
+    /// any worker at the end of a connect.
     up: AtomicBool,
 }
 
@@ -132,12 +161,14 @@ impl Server {
         }
     }
 
-    /// Whether the last connect to it worked; true before the first.
+    /// Whether its health checks say that it is up; without checks, whether the last connect to it worked. True before the
+    /// first.
     pub fn is_up(&self) -> bool {
         self.up.load(Relaxed)
     }
 
-    pub(crate) fn set_up(&self, up: bool) {
+    /// Says whether it is up: for who checks it.
+    pub fn set_up(&self, up: bool) {
         // A write only on change keeps the cache line shared.
         if self.up.load(Relaxed) != up {
             self.up.store(up, Relaxed);
@@ -145,7 +176,7 @@ impl Server {
     }
 
     /// The address to try after `failed` others of it, or none when there is no other.
-    pub(crate) fn address(&self, failed: usize) -> Option<ServerAddress> {
+    pub fn address(&self, failed: usize) -> Option<ServerAddress> {
         match &self.location {
             Location::Fixed(address) => (failed == 0).then(|| address.clone()),
             Location::Named(named) => {
@@ -158,7 +189,7 @@ impl Server {
     }
 
     /// The address after `failed` others worked: it is tried first from now on.
-    pub(crate) fn prefer(&self, failed: usize) {
+    pub fn prefer(&self, failed: usize) {
         if let Location::Named(named) = &self.location
             && failed > 0
         {
@@ -175,5 +206,42 @@ impl Named {
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn upstream() -> Upstream {
+        let server = |port: u16| {
+            let address = SocketAddr::from(([192, 0, 2, 1], port));
+            Server::fixed(address.to_string(), ServerAddress::Tcp(address), 1)
+        };
+        let servers = vec![server(1), server(2)];
+        let balance = Balance::round_robin(&[1, 1]);
+        Upstream::new("u".to_owned(), servers, balance, Duration::from_secs(1), 1)
+    }
+
+    #[test]
+    fn without_checks_the_last_connect_tells_and_nobody_is_passed_over() {
+        let upstream = upstream();
+        upstream.on_connect(0, false);
+        assert!(!upstream.servers()[0].is_up());
+        assert_eq!([upstream.pick(&[]), upstream.pick(&[])], [Some(0), Some(1)]);
+        upstream.on_connect(0, true);
+        assert!(upstream.servers()[0].is_up());
+    }
+
+    #[test]
+    fn with_checks_they_alone_tell_and_who_is_down_is_passed_over() {
+        let upstream = upstream().with_checks();
+        upstream.on_connect(0, false);
+        assert!(upstream.servers()[0].is_up());
+        upstream.servers()[0].set_up(false);
+        upstream.on_connect(0, true);
+        assert!(!upstream.servers()[0].is_up());
+        assert_eq!([upstream.pick(&[]), upstream.pick(&[])], [Some(1), Some(1)]);
+        assert_eq!(upstream.pick(&[1]), Some(0));
     }
 }

@@ -199,7 +199,7 @@ fn starved(state: &State) -> Option<Finding> {
     })
 }
 
-/// Servers that can't be connected to.
+/// Servers that are down: their health checks fail or, without any, the last connect did.
 fn down(state: &State) -> Option<Finding> {
     let mut down = state.servers.iter().filter(|server| !server.up);
     let first = down.next()?;
@@ -221,23 +221,30 @@ fn down(state: &State) -> Option<Finding> {
         .iter()
         .filter(|server| server.upstream == first.upstream)
         .all(|server| !server.up);
-    let (level, why) = if nothing_left {
-        (
+    let (level, why) = match (nothing_left, first.checked) {
+        (true, true) => (
+            Level::Alarm,
+            "the health checks of all servers of this upstream fail; they are tried all the same",
+        ),
+        (true, false) => (
             Level::Alarm,
             "no server of this upstream works: its clients are closed",
-        )
-    } else {
-        (
+        ),
+        (false, true) => (
+            Level::Warning,
+            "its health checks fail; the upstream's other servers get the connections",
+        ),
+        (false, false) => (
             Level::Warning,
             "the upstream's other servers are tried instead",
-        )
+        ),
     };
-    Some(finding(
-        level,
-        &what,
-        why,
-        "corelane_upstream_connect_failures_total tells the reasons",
-    ))
+    let remedy = if first.checked {
+        "corelane_upstream_health_checks_total tells the reasons"
+    } else {
+        "corelane_upstream_connect_failures_total tells the reasons"
+    };
+    Some(finding(level, &what, why, remedy))
 }
 
 /// Listeners that turn clients away.
@@ -411,6 +418,12 @@ mod tests {
                 "the load is even: cores are at 50 % to 50 %",
             ]
         );
+        let without_checks = of(&state)[2].clone();
+        assert!(without_checks.remedy.contains("connect_failures"));
+        state.servers[1].checked = true;
+        let with_checks = of(&state)[2].clone();
+        assert!(with_checks.remedy.contains("health_checks"));
+        assert!(with_checks.why.starts_with("its health checks fail"));
         state.servers[0].up = false;
         let found = &of(&state)[0];
         assert_eq!(

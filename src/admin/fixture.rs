@@ -1,4 +1,4 @@
-//! A proxy made by hand: two workers, two listeners, an upstream of two servers.
+//! A proxy made by hand: two workers, two listeners, an upstream of two servers that are checked.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -45,13 +45,14 @@ fn observed(choice: Choice, own: SchedulersOwn, cpus: [Option<usize>; WORKERS]) 
         let address = std::net::SocketAddr::from(([10, 0, 0, 1], port));
         Server::fixed(address.to_string(), ServerAddress::Tcp(address), 1)
     };
-    let upstream = Arc::new(Upstream::new(
+    let upstream = Upstream::new(
         "pool".to_owned(),
         vec![server(1), server(2)],
         Balance::least_connections(),
         Duration::from_secs(1),
         WORKERS,
-    ));
+    );
+    let upstream = Arc::new(upstream.with_checks());
     let listener = |name: &str| Arc::new(Listener::new(name.to_owned(), upstream.clone(), WORKERS));
     let tid = rustix::thread::gettid().as_raw_nonzero().get();
     Observed::new(

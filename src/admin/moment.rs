@@ -113,6 +113,7 @@ fn servers(observed: &Observed, rates: &Rates) -> Vec<Server> {
                 upstream: upstream.name.clone(),
                 server: server.label.clone(),
                 up: server.is_up(),
+                checked: upstream.checks.is_some(),
                 connections: upstream.connections(index),
                 connects: rate(|totals| totals.connects),
                 failures: rate(|totals| totals.failures),

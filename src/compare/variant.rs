@@ -92,7 +92,8 @@ impl Kind {
 }
 
 /// The same configuration, with nothing in it that anyone else uses: each listener is on a free port of loopback, and
-/// each server is one of the embedded `echoes`. Limits of connections are lifted.
+/// each server is one of the embedded `echoes`. Limits of connections are lifted, and nobody checks servers: the load alone is
+/// compared.
 pub(super) fn isolate(config: &Config, echoes: &[SocketAddr]) -> Config {
     let mut config = config.clone();
     for listener in &mut config.listeners {
@@ -102,6 +103,7 @@ pub(super) fn isolate(config: &Config, echoes: &[SocketAddr]) -> Config {
     }
     let mut echoes = echoes.iter().cycle();
     for upstream in &mut config.upstreams {
+        upstream.health = None;
         for server in &mut upstream.servers {
             if let Some(&echo) = echoes.next() {
                 server.address = ServerAddress::Socket(echo);
@@ -125,6 +127,7 @@ mod tests {
         max_connections = 3
         [upstreams.u]
         servers = ["10.0.0.1:80", { address = "db.example:5432", weight = 2 }, "unix:/run/b.sock", "builtin:echo"]
+        [upstreams.u.health]
     "#;
 
     fn config(text: &str) -> Config {
@@ -151,6 +154,7 @@ mod tests {
         let wanted = ["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:1", "127.0.0.1:2"];
         assert_eq!(addresses, wanted);
         assert_eq!(servers[1].weight.get(), 2);
+        assert_eq!(isolated.upstreams[0].health, None);
         assert_eq!(isolated.runtime, config.runtime);
     }
 

@@ -22,6 +22,7 @@ mod duplex;
 mod examples;
 mod half_close;
 mod harness;
+mod health;
 mod idle;
 mod io_uring;
 mod iperf;

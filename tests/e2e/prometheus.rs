@@ -28,6 +28,9 @@ const VARIABLES: &[(&str, &str)] = &[
     ("$upstream", ".+"),
 ];
 
+/// So often that every window has checks.
+const HEALTH: &str = "[upstreams.bulk.health]\ninterval = \"500ms\"\n";
+
 /// Between two rounds of each client of the load, which need not be heavy.
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -93,12 +96,12 @@ fn every_query_has_an_answer() {
 }
 
 /// One server of the first upstream is dead, so that connects fail and are tried again; the second listener has room for
-/// one client, so that others are rejected.
+/// one client, so that others are rejected; the third upstream is checked.
 fn routes(echo: &str, dead: &str) -> String {
     let any = "127.0.0.1:0";
     route("main", any, &[dead, echo], "", "")
         + &route("limited", any, &["builtin:echo"], "max_connections = 1", "")
-        + &route("bulk", any, &[echo], "", "")
+        + &route("bulk", any, &[echo], "", HEALTH)
 }
 
 fn panels(prometheus: &Prometheus) {

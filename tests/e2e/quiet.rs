@@ -11,6 +11,7 @@ use rustix::process::Signal;
 use crate::harness::child::Child;
 use crate::harness::config::forward;
 use crate::harness::peer;
+use crate::harness::process::thread_names;
 use crate::harness::proxy::Proxy;
 use crate::harness::scheduler::{Scheduler, each_scheduler};
 use crate::harness::wait;
@@ -40,6 +41,11 @@ fn after_load(scheduler: Scheduler) {
     // A line for the log's thread.
     clients.pop();
     assert_eq!(proxy.get("/metrics").status, 200);
+    let names = thread_names(proxy.pid());
+    assert!(
+        !names.iter().any(|name| name == "corelane-health"),
+        "{names:?}"
+    );
     assert_eq!(proxy.get("/connections").status, 200);
     // Somebody had the live page open, and went.
     let mut page = peer::connect(proxy.admin());

@@ -10,11 +10,12 @@ use rustix::process::Signal;
 
 use crate::harness::bytes::{MIB, receive, send};
 use crate::harness::config::{forward, forward_with};
-use crate::harness::peer::{self, Server};
+use crate::harness::peer::{self, Server, assert_closed_unanswered};
 use crate::harness::process::{descriptors, resident_bytes, thread_cpus, thread_wait, threads};
 use crate::harness::proxy::Proxy;
 use crate::harness::scheduler::{Scheduler, each_scheduler};
 use crate::harness::wait;
+use crate::upstream_failure::Blackhole;
 
 each_scheduler!(
     bytes,
@@ -22,6 +23,9 @@ each_scheduler!(
     connections,
     connections_by_core,
     upstream_connections,
+    upstream_bytes,
+    upstream_queue,
+    upstream_queue_until_served,
     accept_drops,
     runqueue_wait,
     cpus,
@@ -74,6 +78,10 @@ fn assert_bytes(proxy: &Proxy, inward: f64, outward: f64) {
         let labels = [MAIN, ("direction", direction)];
         wait::until(&format!("{bytes} bytes {direction}"), || {
             proxy.metric("corelane_listener_bytes_total", &labels) == bytes
+        });
+        let upstream = [("upstream", "main"), ("direction", direction)];
+        wait::until(&format!("{bytes} bytes {direction} of the server"), || {
+            proxy.metric("corelane_upstream_bytes_total", &upstream) == bytes
         });
         let by_core = proxy.metric("corelane_core_bytes_total", &[("direction", direction)]);
         assert_eq!(by_core, bytes, "bytes {direction} over the cores");
@@ -148,6 +156,73 @@ fn upstream_connections(scheduler: Scheduler) {
         ),
         10.0
     );
+}
+
+/// Each server has its own, while connections run.
+fn upstream_bytes(scheduler: Scheduler) {
+    let echoes = [peer::echo(), peer::echo()];
+    let servers = echoes.each_ref().map(|echo| echo.address().to_string());
+    let proxy = Proxy::start(scheduler, &forward(&[&servers[0], &servers[1]]));
+    let mut clients: Vec<_> = (0..20).map(|_| proxy.connect("main")).collect();
+    for (index, client) in (1_usize..).zip(&mut clients) {
+        // Each another size, so that no server has what the other one has.
+        client.write_all(&vec![1; index * index]).expect("send");
+        client
+            .read_exact(&mut vec![0; index * index])
+            .expect("receive");
+    }
+    let listed = |server: &str, key: &str| -> f64 {
+        let body = proxy.get("/connections").body;
+        let all: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
+        let all = all["connections"].as_array().expect("a list");
+        let of_server = all.iter().filter(|one| one["server"] == server);
+        of_server.filter_map(|one| one[key].as_f64()).sum()
+    };
+    for server in &servers {
+        for (direction, key) in [("in", "bytes_in"), ("out", "bytes_out")] {
+            let labels = [("server", server.as_str()), ("direction", direction)];
+            wait::until("the server's bytes are those of its connections", || {
+                let counted = proxy.metric("corelane_upstream_bytes_total", &labels);
+                counted > 0.0 && counted == listed(server, key)
+            });
+        }
+    }
+    let total: usize = (1..=20).map(|index| index * index).sum();
+    let sum = proxy.metric("corelane_upstream_bytes_total", &[("direction", "in")]);
+    assert_eq!(sum, total as f64);
+}
+
+/// Clients of a server that doesn't answer wait until their time is over.
+fn upstream_queue(scheduler: Scheduler) {
+    let silent = Blackhole::open();
+    let config = forward_with(&[&silent.address], "", "connect_timeout = \"10s\"");
+    let proxy = Proxy::start(scheduler, &config);
+    let clients: Vec<_> = (0..12).map(|_| proxy.connect("main")).collect();
+    queue(&proxy, 12.0);
+    clients.into_iter().for_each(assert_closed_unanswered);
+    queue(&proxy, 0.0);
+}
+
+fn queue(proxy: &Proxy, wanted: f64) {
+    wait::until(&format!("{wanted} connections wait for a server"), || {
+        proxy.metric("corelane_upstream_queue", &[("upstream", "main")]) == wanted
+    });
+}
+
+/// Those that another server takes in the end wait no more.
+fn upstream_queue_until_served(scheduler: Scheduler) {
+    let (silent, echo) = (Blackhole::open(), peer::echo());
+    let servers = [silent.address.as_str(), &echo.address().to_string()];
+    let config = forward_with(&servers, "", "connect_timeout = \"2s\"");
+    let proxy = Proxy::start(scheduler, &config);
+    let mut clients: Vec<_> = (0..12).map(|_| proxy.connect("main")).collect();
+    for client in &mut clients {
+        client.write_all(b"?").expect("send");
+        client.read_exact(&mut [0; 1]).expect("an answer");
+    }
+    queue(&proxy, 0.0);
+    let open = [("upstream", "main")];
+    assert_eq!(proxy.metric("corelane_upstream_connections", &open), 12.0);
 }
 
 /// A proxy that can't accept fills the queue; whom the kernel then drops is counted.

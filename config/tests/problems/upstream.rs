@@ -22,9 +22,50 @@ fn keys() {
                 "6:19: `upstreams.u.connect_timeout` must be a duration from 1ms to 1h, not \"2h\"",
             ),
             (
-                "health.interval = \"2s\"",
-                "6:1: unknown key `health` in [upstreams.u]; \
-                 the keys are servers, balance, connect_timeout",
+                "zzz = 1",
+                "6:1: unknown key `zzz` in [upstreams.u]; \
+                 the keys are servers, balance, connect_timeout, health",
+            ),
+            (
+                "health = \"2s\"",
+                "6:10: `upstreams.u.health` must be a table, not \"2s\"",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn health() {
+    let render = |lines: &str| format!("{LISTENER}{UPSTREAM}[upstreams.u.health]\n{lines}\n");
+    let interval = "7:12: `upstreams.u.health.interval` must be a duration from 100ms to 1h, not";
+    let timeout = "7:11: `upstreams.u.health.timeout` must be a duration from 1ms to 1h, not";
+    assert_problems(
+        render,
+        &[
+            (
+                "intervall = \"2s\"",
+                "7:1: unknown key `intervall` in [upstreams.u.health]; did you mean `interval`?",
+            ),
+            (
+                "zzz = 1",
+                "7:1: unknown key `zzz` in [upstreams.u.health]; \
+                 the keys are interval, timeout, rise, fall",
+            ),
+            (
+                "interval = 2",
+                &format!("{interval} 2; a duration is a string with a unit, such as \"2s\""),
+            ),
+            ("interval = \"99ms\"", &format!("{interval} \"99ms\"")),
+            ("interval = \"2h\"", &format!("{interval} \"2h\"")),
+            ("timeout = \"0s\"", &format!("{timeout} \"0s\"")),
+            ("timeout = \"2h\"", &format!("{timeout} \"2h\"")),
+            (
+                "rise = 0",
+                "7:8: `upstreams.u.health.rise` must be an integer from 1 to 100, not 0",
+            ),
+            (
+                "fall = 101",
+                "7:8: `upstreams.u.health.fall` must be an integer from 1 to 100, not 101",
             ),
         ],
     );

@@ -1,6 +1,6 @@
 //! What cases look at.
 
-use proxy_core::metrics::{Cause, ConnectFailure, Rejection};
+use proxy_core::metrics::{Cause, ConnectFailure, Rejection, ServerCells, UpstreamCells};
 
 use crate::stage::{Peer, Received, Stage};
 use crate::wait::{wait, wait_within};
@@ -35,10 +35,24 @@ impl<S: Stage> Counts<'_, S> {
     /// Bytes from clients, and bytes to them.
     pub(crate) fn bytes(&self) -> (u64, u64) {
         let cells = &self.0.listener().cells;
-        (
+        let bytes = (
             cells.sum(|cells| cells.bytes_in.get()),
             cells.sum(|cells| cells.bytes_out.get()),
-        )
+        );
+        let upstream = self.0.upstream();
+        let servers = |read: fn(&ServerCells) -> u64| {
+            let all = |cells: &UpstreamCells| cells.servers.iter().map(|cells| read(cells)).sum();
+            upstream.cells.sum(all)
+        };
+        // A worker counts them a moment after the listener's.
+        wait(self.0, "the servers' bytes are the listener's", || {
+            let by_server = (
+                servers(|cells| cells.bytes_in.get()),
+                servers(|cells| cells.bytes_out.get()),
+            );
+            (by_server == bytes).then_some(())
+        });
+        bytes
     }
 
     /// Waits until so many connections ended by `cause`, and checks that none ended by another.

@@ -3,6 +3,8 @@
 use std::io;
 use std::time::Duration;
 
+use crossbeam_utils::CachePadded;
+
 use super::{Counter, Histogram};
 
 /// Counters of one upstream on one worker.
@@ -12,8 +14,13 @@ pub struct UpstreamCells {
     pub retries: Counter,
     /// How long connects took that worked.
     pub connect: Histogram,
-    /// By the server's index.
-    pub servers: Box<[ServerCells]>,
+    /// Connections that began to wait for a server.
+    pub waits_begun: Counter,
+    /// Connections that wait no more: a server took them, or they ended.
+    pub waits_over: Counter,
+    /// By the server's index. Each on cache lines of its own, as bytes are counted for each message and those of another
+    /// worker may lie beside them.
+    pub servers: Box<[CachePadded<ServerCells>]>,
 }
 
 impl UpstreamCells {
@@ -22,7 +29,9 @@ impl UpstreamCells {
         Self {
             retries: Counter::default(),
             connect: Histogram::new(CONNECT_BOUNDS),
-            servers: (0..servers).map(|_| ServerCells::default()).collect(),
+            waits_begun: Counter::default(),
+            waits_over: Counter::default(),
+            servers: (0..servers).map(|_| CachePadded::default()).collect(),
         }
     }
 }
@@ -56,6 +65,10 @@ pub struct ServerCells {
     pub closed: Counter,
     /// Connects that failed, by [`ConnectFailure`].
     pub failures: [Counter; ConnectFailure::ALL.len()],
+    /// Bytes from clients that it took.
+    pub bytes_in: Counter,
+    /// Bytes from it that clients took.
+    pub bytes_out: Counter,
 }
 
 /// Why a server could not be connected to.
@@ -102,13 +115,15 @@ impl ConnectFailure {
         }
     }
 
-    /// The reason that an error of `connect(2)` stands for.
+    /// The reason that an error of `connect(2)` stands for, or a timeout of our own.
     pub fn of(error: &io::Error) -> Self {
         use rustix::io::Errno;
+        if error.kind() == io::ErrorKind::TimedOut {
+            return Self::Timeout;
+        }
         match Errno::from_io_error(error) {
             // A unix socket says ENOENT when nobody ever listened, and EAGAIN when its backlog is full.
             Some(Errno::CONNREFUSED | Errno::NOENT | Errno::AGAIN) => Self::Refused,
-            Some(Errno::TIMEDOUT) => Self::Timeout,
             Some(Errno::CONNRESET) => Self::Reset,
             Some(Errno::HOSTUNREACH | Errno::NETUNREACH | Errno::NETDOWN) => Self::Unreachable,
             Some(

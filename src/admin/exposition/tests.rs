@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Write};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use proxy_core::metrics::{Cause, ConnectFailure, Rejection};
+use proxy_core::metrics::{Cause, CheckResult, ConnectFailure, Rejection};
 
 use super::*;
 use crate::admin::fixture;
@@ -52,9 +52,12 @@ const NAMES: &[&str] = &[
     "corelane_listener_ended_total",
     "corelane_upstream_up",
     "corelane_upstream_connections",
+    "corelane_upstream_queue",
+    "corelane_upstream_bytes_total",
     "corelane_upstream_retries_total",
     "corelane_upstream_connect_seconds",
     "corelane_upstream_connect_failures_total",
+    "corelane_upstream_health_checks_total",
     "corelane_access_log_lines_total",
     "corelane_access_log_dropped_total",
 ];
@@ -116,6 +119,17 @@ fn work(observed: &Observed) {
     upstream.connect.observe(ms(1));
     upstream.servers[0].opened.add(2);
     upstream.servers[0].closed.add(1);
+    upstream.servers[0].bytes_in.add(100);
+    observed.upstreams[0].cells.of(0).servers[0].bytes_in.add(1);
+    upstream.servers[1].bytes_out.add(7);
+    // It is over on another worker than it began on.
+    upstream.waits_begun.add(5);
+    observed.upstreams[0].cells.of(0).waits_over.add(3);
+    let checks = observed.upstreams[0].checks.as_ref().expect("checks");
+    checks[0].of(CheckResult::Passed).add(8);
+    checks[1]
+        .of(CheckResult::Failed(ConnectFailure::Refused))
+        .add(2);
     upstream.servers[1].failures[ConnectFailure::Timeout as usize].add(1);
     if let SchedulersOwn::Glommio(cells) = &observed.own {
         let queue = &cells.queues.of(1)[0];
@@ -172,7 +186,13 @@ fn cells_are_shown() {
         "corelane_listener_ended_total{listener=\"web\",cause=\"drain\"} 0",
         "corelane_upstream_up{upstream=\"pool\",server=\"10.0.0.1:2\"} 1",
         "corelane_upstream_connections{upstream=\"pool\",server=\"10.0.0.1:1\"} 1",
+        "corelane_upstream_queue{upstream=\"pool\"} 2",
+        "corelane_upstream_bytes_total{upstream=\"pool\",server=\"10.0.0.1:1\",direction=\"in\"} 101",
+        "corelane_upstream_bytes_total{upstream=\"pool\",server=\"10.0.0.1:2\",direction=\"out\"} 7",
         "corelane_upstream_retries_total{upstream=\"pool\"} 1",
+        "corelane_upstream_health_checks_total{upstream=\"pool\",server=\"10.0.0.1:1\",result=\"passed\"} 8",
+        "corelane_upstream_health_checks_total{upstream=\"pool\",server=\"10.0.0.1:2\",result=\"refused\"} 2",
+        "corelane_upstream_health_checks_total{upstream=\"pool\",server=\"10.0.0.1:2\",result=\"resolve\"} 0",
         "corelane_upstream_connect_seconds_bucket{upstream=\"pool\",le=\"0.0001\"} 0",
         "corelane_upstream_connect_seconds_bucket{upstream=\"pool\",le=\"0.001\"} 1",
         "corelane_upstream_connect_failures_total{upstream=\"pool\",server=\"10.0.0.1:2\",reason=\"timeout\"} 1",
@@ -301,9 +321,15 @@ fn connections_are_never_negative() {
     let exposition = exposition(fixture::glommio());
     // As if an end had been counted, and its beginning were not seen yet.
     exposition.observed.cores.of(0).ended.increment();
+    let upstream = exposition.observed.upstreams[0].cells.of(0);
+    upstream.waits_over.increment();
     let text = encode(&exposition);
     assert!(
         text.contains("\ncorelane_core_connections{core=\"0\"} 0\n"),
+        "{text}"
+    );
+    assert!(
+        text.contains("\ncorelane_upstream_queue{upstream=\"pool\"} 0\n"),
         "{text}"
     );
 }

@@ -31,6 +31,11 @@ pub(crate) fn threads(pid: u32) -> usize {
         .count()
 }
 
+/// Names of the threads.
+pub(crate) fn thread_names(pid: u32) -> Vec<String> {
+    tasks(pid).map(|(name, _)| name).collect()
+}
+
 /// CPU time of the threads whose name starts with `prefix`, summed. It is schedstat's first field, in
 /// nanoseconds; `stat` counts in ticks of 10 ms.
 pub(crate) fn threads_cpu(pid: u32, prefix: &str) -> Duration {

@@ -22,8 +22,12 @@ pub(crate) struct Redis {
 
 impl Redis {
     pub(crate) fn start() -> Self {
+        Self::start_on(port::free())
+    }
+
+    /// On the port of one that is gone.
+    pub(crate) fn start_on(port: u16) -> Self {
         let directory = tempfile::tempdir().expect("directory");
-        let port = port::free();
         let mut command = Command::new(program::path("redis-server"));
         command.args(["--port", &port.to_string(), "--bind", "127.0.0.1"]);
         command
