@@ -1,7 +1,6 @@
 //! Bytes from one peer to the other, checked as they arrive.
 
 use std::cell::RefCell;
-use std::time::Duration;
 
 use crate::pattern;
 use crate::stage::{Peer, Received, Stage};
@@ -129,15 +128,7 @@ impl<'a, P: Peer> Flow<'a, P> {
 /// # Panics
 /// When nothing moves for [`Stage::PATIENCE`], or what arrives is not what was sent.
 pub fn pump<S: Stage>(stage: &S, flows: &mut [Flow<'_, S::Peer>]) {
-    pump_within(stage, S::PATIENCE, flows);
-}
-
-/// Sends and receives until every flow is done.
-///
-/// # Panics
-/// When nothing moves for as long as `patience`, or what arrives is not what was sent.
-pub fn pump_within<S: Stage>(stage: &S, patience: Duration, flows: &mut [Flow<'_, S::Peer>]) {
-    let mut until = stage.now() + patience;
+    let mut until = stage.now() + S::PATIENCE;
     loop {
         let mut moved = false;
         for flow in &mut *flows {
@@ -147,7 +138,7 @@ pub fn pump_within<S: Stage>(stage: &S, patience: Duration, flows: &mut [Flow<'_
             return;
         }
         if moved {
-            until = stage.now() + patience;
+            until = stage.now() + S::PATIENCE;
         } else if !stage.pass(until) {
             let counts: Vec<_> = flows
                 .iter()

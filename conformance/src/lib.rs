@@ -17,7 +17,7 @@ mod stage;
 mod suite;
 mod wait;
 
-pub use flow::{Flow, pump, pump_within, push_until_stuck};
+pub use flow::{Flow, pump, push_until_stuck};
 pub use pattern::{fill, first_difference};
 pub use real::{Backend, Real, RealPeer, RealStage};
 pub use scripted::{Scripted, ScriptedPeer};

@@ -274,9 +274,6 @@ impl<R: Runtime> Connection<R> {
 
     /// Arms the timer, or acts on it.
     fn wait(&mut self, cx: &mut Context<'_>, worker: &mut Worker) -> Turn {
-        if let Phase::Relaying(relaying) = &mut self.phase {
-            relaying.on_time(worker.now);
-        }
         let Phase::Relaying(relaying) = &self.phase else {
             return Turn::Waiting;
         };
@@ -309,12 +306,8 @@ impl<R: Runtime> Connection<R> {
             }
             self.stall_check_at = Some(worker.now + STALL_CHECK_INTERVAL);
         }
-        if let Some(deadline) = [idle_at, self.stall_check_at, relay.deadline()]
-            .into_iter()
-            .flatten()
-            .min()
-        {
-            // No deadline has passed, so this only arms.
+        if let Some(deadline) = [idle_at, self.stall_check_at].into_iter().flatten().min() {
+            // Neither deadline has passed, so this only arms.
             let _ = self.timer.poll_until(cx, worker.now, deadline);
         }
         Turn::Waiting
@@ -378,11 +371,7 @@ impl<S: Socket> Relaying<S> {
     fn poll(&mut self, cx: &mut Context<'_>, worker: &mut Worker, budget: usize) -> Progress {
         let buffers = &mut worker.buffers;
         self.relay
-            .poll(cx, buffers, &self.client, &self.server, budget, worker.now)
-    }
-
-    fn on_time(&mut self, now: Instant) {
-        self.relay.on_time(now, &self.client, &self.server);
+            .poll(cx, buffers, &self.client, &self.server, budget)
     }
 }
 

@@ -2,12 +2,10 @@
 
 use std::io;
 use std::task::{Context, Poll};
-use std::time::Instant;
 
 use crate::buffer::{BUFFER_BYTES, Buffers, Held};
 use crate::bulk::Bulk;
 use crate::direction::{Direction, Step};
-use crate::low_water::{LOW_WATER_BYTES, LowWater};
 use crate::pipe::{PIPE_BYTES, Pipe};
 use crate::runtime::{Interest, Socket};
 use crate::transport::Transport;
@@ -27,7 +25,6 @@ pub(crate) struct Flow {
     state: Direction,
     store: Store,
     bulk: Bulk,
-    low_water: LowWater,
     spliced: u64,
 }
 
@@ -70,7 +67,6 @@ impl Flow {
             state: Direction::new(),
             store: Store::Nowhere,
             bulk: Bulk::new(splice),
-            low_water: LowWater::new(),
             spliced: 0,
         }
     }
@@ -108,29 +104,6 @@ impl Flow {
     /// The other direction moved bytes.
     pub(crate) const fn on_turned(&mut self) {
         self.bulk.on_turned();
-    }
-
-    /// A turn moved bytes: says from how many on the source is readable, if that changes.
-    pub(crate) fn on_moved<S: Socket>(&mut self, count: u64, now: Instant, source: &S) {
-        if self.bulk.splices() {
-            if self.low_water.on_moved(count, now) {
-                source.transport().set_low_water(LOW_WATER_BYTES);
-            }
-        } else if self.low_water.lower() {
-            source.transport().set_low_water(1);
-        }
-    }
-
-    /// When [`Flow::on_time`] is to be called, if no byte moves until then.
-    pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.low_water.deadline()
-    }
-
-    /// Time has passed.
-    pub(crate) fn on_time<S: Socket>(&mut self, now: Instant, source: &S) {
-        if self.low_water.on_time(now) {
-            source.transport().set_low_water(1);
-        }
     }
 
     /// Forwards what can be forwarded, within a budget of so many bytes.

@@ -4,7 +4,7 @@
 //! the traits of [`runtime`], and a scheduler runs [`Connection`]s with a [`Worker`] of its own. Nothing here
 //! spawns, blocks, sleeps or asks a clock.
 
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 
 mod acceptor;
 mod activity;
@@ -24,7 +24,6 @@ mod health;
 pub mod listen;
 mod listener;
 mod live;
-mod low_water;
 pub mod metrics;
 mod origin;
 mod pipe;
@@ -33,7 +32,6 @@ mod record;
 mod relay;
 pub mod runtime;
 mod share;
-mod sys;
 mod transport;
 mod upstream;
 mod worker;
@@ -53,7 +51,6 @@ pub use flow::{TURN_BYTES_MAX, TURN_BYTES_MIN, TURN_STEPS_MAX};
 pub use health::Health;
 pub use listener::{Listener, Permit};
 pub use live::{LOOK_MAX, Live};
-pub use low_water::{FLOWED_TO_RAISE, FLOWED_TO_RAISE_MAX, LOW_WATER_BYTES, LOW_WATER_PATIENCE};
 pub use origin::{Accepted, ClientAddress, Origin};
 pub use pipe::{PIPE_BYTES, PIPES_FREE_MAX, PIPES_MAX, Pipe};
 pub use record::LiveConnection;

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::task::Context;
-use std::time::Instant;
 
 use crate::buffer::Buffers;
 use crate::end::Stage;
@@ -73,18 +72,15 @@ impl Relay {
         client: &S,
         server: &S,
         budget: usize,
-        now: Instant,
     ) -> Progress {
         let before = (self.up.forwarded(), self.down.forwarded(), self.spliced());
         let state = self.turn(cx, buffers, client, server, budget);
         let up = self.up.forwarded() - before.0;
         let down = self.down.forwarded() - before.1;
         if up > 0 {
-            self.up.on_moved(up, now, client);
             self.down.on_turned();
         }
         if down > 0 {
-            self.down.on_moved(down, now, server);
             self.up.on_turned();
         }
         Progress {
@@ -93,20 +89,6 @@ impl Relay {
             spliced: self.spliced() - before.2,
             state,
         }
-    }
-
-    /// When [`Relay::on_time`] is to be called, if no byte moves until then.
-    pub(crate) fn deadline(&self) -> Option<Instant> {
-        [self.up.deadline(), self.down.deadline()]
-            .into_iter()
-            .flatten()
-            .min()
-    }
-
-    /// Time has passed.
-    pub(crate) fn on_time<S: Socket>(&mut self, now: Instant, client: &S, server: &S) {
-        self.up.on_time(now, client);
-        self.down.on_time(now, server);
     }
 
     fn spliced(&self) -> u64 {

@@ -13,7 +13,6 @@ use rustix::pipe::{self, SpliceFlags};
 use crate::address::ServerAddress;
 use crate::pipe::Pipe;
 use crate::runtime::Attempt;
-use crate::sys;
 
 /// A stream that can be read, written and closed without blocking. Tests script it.
 pub trait Transport {
@@ -54,10 +53,6 @@ pub trait Transport {
     /// # Errors
     /// That error, or the one of `getsockopt(2)`.
     fn take_error(&self) -> io::Result<()>;
-
-    /// Has the kernel call the stream readable when so many bytes wait (`SO_RCVLOWAT`), or its end. 1 is as it was at
-    /// first. Where it can't be had, nothing changes.
-    fn set_low_water(&self, bytes: usize);
 
     /// Makes the coming close a reset (`SO_LINGER` of zero) instead of an orderly end.
     fn reset_on_close(&self);
@@ -143,11 +138,6 @@ impl Transport for Descriptor {
     fn take_error(&self) -> io::Result<()> {
         net::sockopt::socket_error(&self.0)??;
         Ok(())
-    }
-
-    fn set_low_water(&self, bytes: usize) {
-        // Refused, the kernel tells of fewer bytes: that costs wakes, and nothing else.
-        let _ = sys::set_receive_low_water(self.0.as_fd(), bytes);
     }
 
     fn reset_on_close(&self) {

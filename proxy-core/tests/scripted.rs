@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use conformance::{
-    Flow, Peer, Received, Scripted, Setup, Stage, elapse, pump, pump_within, push_until_stuck, run,
-    settle, wait_within,
+    Flow, Peer, Received, Scripted, Setup, Stage, elapse, pump, push_until_stuck, run, settle,
+    wait_within,
 };
+use proxy_core::STALL_CHECK_INTERVAL;
 use proxy_core::metrics::Cause;
-use proxy_core::{FLOWED_TO_RAISE, LOW_WATER_PATIENCE, STALL_CHECK_INTERVAL};
 
 conformance::suite!(scripted, Scripted);
 
@@ -93,29 +93,6 @@ fn dropped_connection_resets_both_sides() {
     });
 }
 
-/// Bulk is gathered by the kernel, and what is too little for that when the source pauses comes all the same.
-#[test]
-fn end_of_a_burst_is_not_gathered_for_ever() {
-    run::<Scripted>(|| {
-        let stage = Scripted::start(Setup::default());
-        let (client, server) = stage.pair();
-        pump(&stage, &mut [Flow::new(&client, &server, 1, 100_000)]);
-        assert_eq!(stage.low_water_max(), 1, "a little is not gathered");
-        let mut burst = [Flow::new(&client, &server, 2, 2 * FLOWED_TO_RAISE + 1)];
-        pump_within(&stage, LOW_WATER_PATIENCE, &mut burst);
-        assert!(stage.low_water_max() > 1, "bulk is gathered");
-        // After the pause every byte comes at once.
-        elapse(&stage, LOW_WATER_PATIENCE);
-        let mut before = stage.now();
-        for seed in 0..100 {
-            pump(&stage, &mut [Flow::new(&client, &server, seed, 1)]);
-            assert_eq!(std::mem::replace(&mut before, stage.now()), stage.now());
-        }
-        drop((client, server));
-        settle(&stage);
-    });
-}
-
 /// What a connection leaves in a pipe when its destination fails does not come out in another one's stream.
 #[test]
 fn bytes_of_a_cut_connection_are_nobodys() {
@@ -133,11 +110,7 @@ fn bytes_of_a_cut_connection_are_nobodys() {
         });
         drop(client);
         let (client, server) = stage.pair();
-        pump_within(
-            &stage,
-            LOW_WATER_PATIENCE,
-            &mut [Flow::new(&client, &server, 3, 2_000_000)],
-        );
+        pump(&stage, &mut [Flow::new(&client, &server, 3, 2_000_000)]);
         drop((client, server));
         settle(&stage);
     });
@@ -225,9 +198,7 @@ fn bulk_is_spliced_and_messages_are_copied() {
             pump(&stage, &mut [Flow::new(&client, &server, trip, 64)]);
         }
         assert_eq!(spliced(), 0);
-        let mut bulk = [Flow::new(&client, &server, 1, BULK)];
-        pump_within(&stage, LOW_WATER_PATIENCE, &mut bulk);
-        elapse(&stage, LOW_WATER_PATIENCE);
+        pump(&stage, &mut [Flow::new(&client, &server, 1, BULK)]);
         assert!(spliced() > BULK / 2, "{} bytes were spliced", spliced());
         let before = spliced();
         for trip in 0..100 {

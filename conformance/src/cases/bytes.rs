@@ -1,10 +1,9 @@
 //! Bytes, both ways.
 
 use proxy_core::metrics::Cause;
-use proxy_core::{FLOWED_TO_RAISE, LOW_WATER_PATIENCE};
 
 use super::{Counts, expect_end};
-use crate::flow::{Flow, pump, pump_within};
+use crate::flow::{Flow, pump};
 use crate::stage::{Peer, Setup, Stage};
 use crate::wait::settle;
 
@@ -44,27 +43,24 @@ pub fn full_duplex_bulk<S: Stage>() {
     settle(&stage);
 }
 
-/// Bulk in bursts both ways, with nothing after a burst that would push its end.
+/// Bulk in bursts, both ways, with nothing after a burst that would push its end.
 pub fn bursts_arrive_whole<S: Stage>() {
     const BURSTS: u64 = 3;
-    /// So many that the kernel is told to gather them, and no multiple of anything.
-    const BYTES: u64 = 3 * FLOWED_TO_RAISE + 4_711;
+    let bytes = S::BULK_BYTES + 4_711;
     let stage = S::start(Setup::default());
     let (client, server) = stage.pair();
     for seed in 0..BURSTS {
-        // The last bytes of a burst may be gathered for a while, and must come though nobody says anything more.
-        pump_within(
+        pump(
             &stage,
-            S::PATIENCE + LOW_WATER_PATIENCE,
             &mut [
-                Flow::new(&client, &server, seed, BYTES),
-                Flow::new(&server, &client, seed + BURSTS, BYTES),
+                Flow::new(&client, &server, seed, bytes),
+                Flow::new(&server, &client, seed + BURSTS, bytes),
             ],
         );
     }
     drop((client, server));
     settle(&stage);
-    assert_eq!(Counts(&stage).bytes(), (BURSTS * BYTES, BURSTS * BYTES));
+    assert_eq!(Counts(&stage).bytes(), (BURSTS * bytes, BURSTS * bytes));
 }
 
 /// The smallest messages there are, one after the other in both directions.

@@ -18,9 +18,6 @@ pub(super) struct End {
     pub(super) inbox: VecDeque<u8>,
     /// Bytes that the inbox has room for.
     pub(super) room: usize,
-    /// Bytes that make it readable, and the most that they ever were.
-    pub(super) low_water: usize,
-    pub(super) low_water_max: usize,
     /// The other side has ended its stream.
     pub(super) ended: bool,
     /// This side has.
@@ -47,8 +44,6 @@ impl End {
             other,
             inbox: VecDeque::new(),
             room,
-            low_water: 1,
-            low_water_max: 1,
             ended: false,
             shut: false,
             cut: false,
@@ -60,11 +55,6 @@ impl End {
             is_drain: false,
             watch,
         }
-    }
-
-    /// Whether there are enough bytes to tell of. As in the kernel, a full window is enough too.
-    pub(super) fn is_readable(&self) -> bool {
-        self.inbox.len() >= self.low_water || self.inbox.len() == self.room
     }
 
     /// Whether nothing can happen any more.

@@ -122,7 +122,7 @@ impl Kernel {
             };
         }
         self.ends[other].inbox.extend(&bytes[..room]);
-        if room > 0 && self.ends[other].is_readable() {
+        if room > 0 {
             self.note(other, Event::READABLE);
         }
         if room == bytes.len() {
@@ -212,22 +212,6 @@ impl Kernel {
             .map_or(Ok(()), |errno| Err(errno.into()))
     }
 
-    /// Sets how many bytes make an end readable: half of its room at most, as in the kernel.
-    pub(super) fn set_low_water(&mut self, id: EndId, bytes: usize) {
-        let end = &mut self.ends[id];
-        end.low_water = bytes.min(end.room / 2).max(1);
-        end.low_water_max = end.low_water_max.max(end.low_water);
-        if end.is_readable() {
-            self.note(id, Event::READABLE);
-        }
-    }
-
-    /// The most bytes that ever had to be there to make an end of the proxy's readable.
-    pub(super) fn low_water_max(&self) -> usize {
-        let all = self.ends.iter().map(|end| end.low_water_max);
-        all.max().unwrap_or(1)
-    }
-
     /// Closes an end: with a reset, where the owner asked for it or had not received everything.
     pub(super) fn close(&mut self, id: EndId) {
         let end = &mut self.ends[id];
@@ -295,7 +279,7 @@ impl Kernel {
         let end = &self.ends[id];
         let other = &self.ends[end.other];
         let event = Event {
-            readable: end.is_readable() || end.ended || end.cut || end.fountain.is_some(),
+            readable: !end.inbox.is_empty() || end.ended || end.cut || end.fountain.is_some(),
             writable: end.cut || other.is_drain || other.inbox.len() < other.room,
             ended: end.ended || end.cut,
         };

@@ -93,11 +93,6 @@ impl Scripted {
         self.handle.0.borrow().tasks.arms
     }
 
-    /// The most bytes that the proxy ever had the kernel gather before it was told of them.
-    pub fn low_water_max(&self) -> usize {
-        self.handle.0.borrow().low_water_max()
-    }
-
     /// Does one thing, if there is one to do without time passing.
     pub fn step(&self) -> bool {
         let mut kernel = self.handle.0.borrow_mut();

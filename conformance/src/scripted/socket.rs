@@ -170,10 +170,6 @@ impl Transport for ScriptedTransport {
         self.kernel.borrow_mut().take_error(self.end)
     }
 
-    fn set_low_water(&self, bytes: usize) {
-        self.kernel.borrow_mut().set_low_water(self.end, bytes);
-    }
-
     fn reset_on_close(&self) {
         self.kernel.borrow_mut().end(self.end).resets_on_close = true;
     }
