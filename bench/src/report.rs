@@ -178,7 +178,7 @@ fn notes(text: &mut String, results: &Results) {
 pub(crate) fn priority(priority: Priority) -> &'static str {
     match priority {
         Priority::RealTime => {
-            "The messages' thread of the load generator has real-time priority over the bulk load's.\n"
+            "The messages' thread of the load generator has real-time priority over the bulk load's, which goes after all others of its CPU (`SCHED_IDLE`).\n"
         }
         Priority::Nice => {
             "The messages' thread of the load generator is only nicer to itself than the bulk load's (no privilege for \

@@ -55,6 +55,30 @@ pub(crate) fn go_first() -> Priority {
     }
 }
 
+/// A thread that goes after all others of its CPU, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Last(());
+
+impl Last {
+    /// Lets the calling thread go last. Refused, nothing changes.
+    pub(crate) fn begin() -> Self {
+        set_policy(libc::SCHED_IDLE);
+        Self(())
+    }
+}
+
+impl Drop for Last {
+    fn drop(&mut self) {
+        set_policy(libc::SCHED_OTHER);
+    }
+}
+
+fn set_policy(policy: libc::c_int) {
+    let parameter = libc::sched_param { sched_priority: 0 };
+    // SAFETY: the pointer is to a valid value that the call only reads; 0 names the calling thread.
+    let _ = unsafe { libc::sched_setscheduler(0, policy, &raw const parameter) };
+}
+
 /// CPU time, user and system, of a process: all its threads, those that ended and the kernel's io_uring workers
 /// among them. It has the scheduler's precision, not a tick's.
 pub(crate) fn cpu_time(pid: Pid) -> io::Result<Duration> {
