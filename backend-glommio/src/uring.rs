@@ -20,6 +20,9 @@ use crate::sys;
 /// they are made again.
 const COMPLETIONS_PER_SUBMISSION: u32 = 8;
 
+/// The most completions that the kernel lets a ring hold (`IORING_MAX_CQ_ENTRIES`).
+const COMPLETIONS_MAX: u32 = 65_536;
+
 /// Marks the completion of a removal, which means nothing to anybody.
 const REMOVAL: Token = Token::MAX;
 
@@ -164,7 +167,7 @@ fn build(depth: u32) -> io::Result<IoUring> {
         .setup_defer_taskrun()
         // Tells, without a system call, whether completions wait for us to ask for them.
         .setup_taskrun_flag()
-        .setup_cqsize(depth * COMPLETIONS_PER_SUBMISSION)
+        .setup_cqsize((depth * COMPLETIONS_PER_SUBMISSION).min(COMPLETIONS_MAX))
         .build(depth)
 }
 
@@ -199,6 +202,16 @@ mod tests {
     use super::*;
     use crate::metrics::Cells;
     use crate::readiness::Readiness;
+
+    #[test]
+    fn the_deepest_ring_can_be_had() {
+        if !Uring::is_available() {
+            return println!("skipped: no io_uring of Linux 6.1");
+        }
+        // What the configuration allows at most, and what the kernel does (IORING_MAX_ENTRIES).
+        let cells = Cells::new(Readiness::IoUring, 1, 0);
+        Uring::new(32_768, cells.ring_of(0)).expect("a ring");
+    }
 
     #[test]
     fn an_overflow_is_counted_and_comes_to_rest() {

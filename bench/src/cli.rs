@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::ensure;
 use clap::{Args, Parser, Subcommand};
 
 use crate::load::Timing;
@@ -246,7 +247,7 @@ pub(crate) struct MachineArgs {
 impl CommonArgs {
     /// The systems named, each once, in the order named.
     pub(crate) fn systems(&self) -> anyhow::Result<Vec<System>> {
-        let mut systems = Vec::new();
+        let mut systems: Vec<System> = Vec::new();
         for name in &self.systems {
             let named = if name == "all" {
                 System::all()
@@ -254,6 +255,12 @@ impl CommonArgs {
                 vec![name.parse()?]
             };
             for system in named {
+                ensure!(
+                    systems
+                        .iter()
+                        .all(|other| *other == system || other.to_string() != system.to_string()),
+                    "two builds are called {system}: give their files other names"
+                );
                 if !systems.contains(&system) {
                     systems.push(system);
                 }

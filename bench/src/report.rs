@@ -178,15 +178,16 @@ fn notes(text: &mut String, results: &Results) {
 pub(crate) fn priority(priority: Priority) -> &'static str {
     match priority {
         Priority::RealTime => {
-            "The messages' thread of the load generator has real-time priority over the bulk load's, which goes after all others of its CPU (`SCHED_IDLE`).\n"
+            "The messages' thread of the load generator has real-time priority over the bulk load's, which goes after all \
+             others of its CPU (`SCHED_IDLE`).\n"
         }
         Priority::Nice => {
-            "The messages' thread of the load generator is only nicer to itself than the bulk load's (no privilege for \
-             SCHED_FIFO): latencies are partly its own.\n"
+            "The bulk load goes after all others of its CPU (`SCHED_IDLE`); the messages' thread of the load generator is \
+             nicer to itself, and has no real-time priority (no privilege for it).\n"
         }
         Priority::Equal => {
-            "The messages' thread of the load generator shares its CPU evenly with the bulk load (no privilege for \
-             SCHED_FIFO): latencies are mostly its own.\n"
+            "The bulk load goes after all others of its CPU (`SCHED_IDLE`); the messages' thread of the load generator has \
+             no real-time priority (no privilege for it).\n"
         }
     }
 }

@@ -60,7 +60,7 @@ pub(crate) fn go_first() -> Priority {
 pub(crate) struct Last(());
 
 impl Last {
-    /// Lets the calling thread go last. Refused, nothing changes.
+    /// Lets the calling thread go last, which needs no privilege.
     pub(crate) fn begin() -> Self {
         set_policy(libc::SCHED_IDLE);
         Self(())

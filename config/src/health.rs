@@ -13,7 +13,7 @@ use crate::value::integer;
 pub struct Health {
     /// `interval`: how often each server is checked, from 100 ms to 1 h. Default `"2s"`.
     pub interval: Duration,
-    /// `timeout`: how long a server's address may take to accept the check's connection, from 1 ms to 1 h. A check that
+    /// `timeout`: how long a server's address may take to accept the check's connection, from 1 ms to 10 s. A check that
     /// takes longer than the interval is followed by the next one at its next turn. Default `"1s"`.
     pub timeout: Duration,
     /// `rise`: checks in a row that must pass until a server that is down is up, from 1 to 100. Default 2.
@@ -35,7 +35,8 @@ impl Default for Health {
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const INTERVALS: RangeInclusive<Duration> = Duration::from_millis(100)..=HOUR;
-const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(1)..=HOUR;
+/// Servers that don't answer take up the checks that may be under way, of all upstreams: not for long.
+const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(10);
 const IN_A_ROW_MAX: u64 = 100;
 
 /// Reads the section of an upstream, if it is written.

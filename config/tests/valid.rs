@@ -111,7 +111,7 @@ fn every_key_can_be_set() {
         ]
         upstreams.u.balance = "least-connections"
         upstreams.u.connect_timeout = "1m30s"
-        upstreams.u.health = { interval = "100ms", timeout = "1h", rise = 100, fall = 1 }
+        upstreams.u.health = { interval = "100ms", timeout = "10s", rise = 100, fall = 1 }
 
         [runtime]
         scheduler = "glommio"
@@ -202,7 +202,7 @@ fn every_key_can_be_set() {
     assert_eq!(upstream.connect_timeout, Duration::from_secs(90));
     let health = Health {
         interval: Duration::from_millis(100),
-        timeout: Duration::from_secs(3600),
+        timeout: Duration::from_secs(10),
         rise: NonZeroU32::new(100).unwrap(),
         fall: NonZeroU32::MIN,
     };

@@ -72,7 +72,9 @@ impl Target {
         if let Some(checks) = &self.upstream.checks {
             checks[self.index].of(result).increment();
         }
-        if !self.health.on_check(result.passed()) {
+        // This machine has no descriptor or port to spare: that says nothing of the server.
+        let is_ours = result == CheckResult::Failed(ConnectFailure::Local);
+        if is_ours || !self.health.on_check(result.passed()) {
             return;
         }
         self.server().set_up(self.health.is_up());
@@ -263,6 +265,15 @@ mod tests {
         (sockets, address.as_socket().expect("IPv4"))
     }
 
+    /// An address at which nobody listens, for as long as the socket lives that has it.
+    fn refusing() -> (Socket, SocketAddr) {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("socket");
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        socket.bind(&any.into()).expect("a port");
+        let address = socket.local_addr().expect("an address");
+        (socket, address.as_socket().expect("IPv4"))
+    }
+
     fn checker(servers: Vec<Server>, timeout: Duration) -> (Checker, Arc<Upstream>) {
         let count = servers.len();
         let balance = Balance::round_robin(&vec![1; count]);
@@ -310,8 +321,12 @@ mod tests {
 
     #[test]
     fn a_server_goes_and_comes_back() {
-        let (gone, address) = listener();
-        let (mut checker, upstream) = checker(vec![tcp(address)], DEADLINE);
+        // Nobody else takes its address meanwhile, as might happen to a port.
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("socket");
+        let gone = UnixListener::bind(&path).expect("bind");
+        let server = Server::fixed("unix".into(), ServerAddress::Unix(path.clone()), 1);
+        let (mut checker, upstream) = checker(vec![server], DEADLINE);
         let passed = || count(&upstream, 0, CheckResult::Passed);
         turn_until(&mut checker, "a check passes", |_| passed() >= 1);
         drop(gone);
@@ -320,9 +335,22 @@ mod tests {
         assert_eq!(count(&upstream, 0, REFUSED), 3);
         let before = passed();
         // Those that wait need no accept.
-        let _back = TcpListener::bind(address).expect("the port is free");
+        std::fs::remove_file(&path).expect("the socket's file");
+        let _back = UnixListener::bind(&path).expect("bind");
         turn_until(&mut checker, "it is up again", |_| is_up());
         assert_eq!(passed() - before, 2);
+    }
+
+    #[test]
+    fn what_this_machine_lacks_takes_no_server_down() {
+        let (_listener, address) = listener();
+        let (mut checker, upstream) = checker(vec![tcp(address)], DEADLINE);
+        let local = CheckResult::Failed(ConnectFailure::Local);
+        for _ in 0..10 {
+            checker.targets[0].on_result(local);
+        }
+        assert!(upstream.servers()[0].is_up());
+        assert_eq!(count(&upstream, 0, local), 10);
     }
 
     #[test]
@@ -361,8 +389,7 @@ mod tests {
     #[test]
     fn a_name_is_checked_where_it_resolves_to() {
         let (_listener, address) = listener();
-        let refusing = TcpListener::bind(("127.0.0.1", 0)).and_then(|gone| gone.local_addr());
-        let refusing = refusing.expect("an address");
+        let (_refuses, refusing) = refusing();
         let (mut checker, upstream) = checker(vec![Server::named("a:1".into(), 1)], DEADLINE);
         let server = &upstream.servers()[0];
         turn_until(&mut checker, "it is down", |_| !server.is_up());

@@ -38,7 +38,7 @@ fn keys() {
 fn health() {
     let render = |lines: &str| format!("{LISTENER}{UPSTREAM}[upstreams.u.health]\n{lines}\n");
     let interval = "7:12: `upstreams.u.health.interval` must be a duration from 100ms to 1h, not";
-    let timeout = "7:11: `upstreams.u.health.timeout` must be a duration from 1ms to 1h, not";
+    let timeout = "7:11: `upstreams.u.health.timeout` must be a duration from 1ms to 10s, not";
     assert_problems(
         render,
         &[
