@@ -5,6 +5,7 @@
 //! systems differ: only ratios between neighbours in time are worth reading. The figure that holds best is the
 //! CPU time which the proxy's process spends on a unit of work.
 
+mod admin;
 mod article;
 mod cli;
 mod counts;
