@@ -21,6 +21,7 @@ mod quotas;
 mod report;
 mod rounds;
 mod sample;
+mod scrape;
 mod skew;
 mod summary;
 mod sys;
@@ -40,6 +41,7 @@ fn main() -> anyhow::Result<()> {
         cli::Command::Article(args) => article::run(&args),
         cli::Command::Quotas(args) => quotas::run(&args),
         cli::Command::Skew(args) => skew::run(&args),
+        cli::Command::Scrape(args) => scrape::run(&args),
         cli::Command::Echo(args) => Ok(peers::echo(args.echo, args.listen)?),
         cli::Command::Peer(args) => Ok(peers::run(args.relay, &args.services)?),
     }
