@@ -31,6 +31,8 @@ pub(crate) enum Command {
     Quotas(QuotasArgs),
     /// Heavy flows that all land on one core, under each of corelane's schedulers, and whether the cores even it out.
     Skew(SkewArgs),
+    /// Scrapes of corelane's metrics with many servers configured, and what they take from messages meanwhile.
+    Scrape(ScrapeArgs),
     /// Runs one of the echo servers (the harness starts them by itself).
     #[command(hide = true)]
     Echo(EchoArgs),
@@ -171,6 +173,28 @@ pub(crate) struct SkewArgs {
     /// Lines of `[runtime.glommio.rebalance]` beside `enabled`, as in `interval = "500ms"`.
     #[arg(long)]
     pub(crate) rebalance: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    mut_arg("systems", |arg| arg.default_value(
+        "corelane-glommio,corelane-tokio,corelane-tokio-per-core"
+    )),
+    mut_arg("seconds", |arg| arg
+        .default_value("5")
+        .help("Seconds of messages without scrapes, and again with them")),
+    mut_arg("warmup", |arg| arg.help("Seconds of messages before measuring")),
+)]
+pub(crate) struct ScrapeArgs {
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
+
+    /// Servers configured.
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) servers: u32,
+
+    #[command(flatten)]
+    pub(crate) turns: TurnArgs,
 }
 
 /// What every comparison of proxies needs.

@@ -5,6 +5,7 @@
 //! systems differ: only ratios between neighbours in time are worth reading. The figure that holds best is the
 //! CPU time which the proxy's process spends on a unit of work.
 
+mod admin;
 mod article;
 mod cli;
 mod counts;
@@ -20,6 +21,7 @@ mod quotas;
 mod report;
 mod rounds;
 mod sample;
+mod scrape;
 mod skew;
 mod summary;
 mod sys;
@@ -39,6 +41,7 @@ fn main() -> anyhow::Result<()> {
         cli::Command::Article(args) => article::run(&args),
         cli::Command::Quotas(args) => quotas::run(&args),
         cli::Command::Skew(args) => skew::run(&args),
+        cli::Command::Scrape(args) => scrape::run(&args),
         cli::Command::Echo(args) => Ok(peers::echo(args.echo, args.listen)?),
         cli::Command::Peer(args) => Ok(peers::run(args.relay, &args.services)?),
     }

@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::thread;
 
-use crate::harness::config::forward_with;
+use crate::harness::config::{forward_with, route};
 use crate::harness::peer::{self, assert_closed_unanswered};
 use crate::harness::process::thread_names;
 use crate::harness::proxy::Proxy;
@@ -36,7 +36,7 @@ fn is_up(proxy: &Proxy, server: &str) -> bool {
 }
 
 fn checks(proxy: &Proxy, server: &str, result: &str) -> f64 {
-    let labels = [("upstream", "main"), ("server", server), ("result", result)];
+    let labels = [("server", server), ("result", result)];
     proxy.metric("corelane_upstream_health_checks_total", &labels)
 }
 
@@ -188,26 +188,36 @@ fn checks_are_no_connections(scheduler: Scheduler) {
 fn reasons_are_counted(scheduler: Scheduler) {
     let (silent, refusing) = (Blackhole::open(), peer::refusing().to_string());
     let servers = [
-        (silent.address.as_str(), "timeout"),
         (refusing.as_str(), "refused"),
         ("nosuchhost.invalid:1", "resolve"),
         ("unix:/nonexistent/corelane.sock", "refused"),
         ("builtin:echo", "passed"),
     ];
-    let health = format!("{HEALTH}timeout = \"50ms\"\n");
-    let addresses = servers.map(|(server, _)| server);
-    let proxy = Proxy::start(scheduler, &forward_with(&addresses, "", &health));
-    for (server, result) in servers {
+    // None of these may fail by timeout, not even on a machine that has no time for them.
+    let patient = format!("{HEALTH}timeout = \"1m\"\n");
+    let hasty = format!("{HEALTH}timeout = \"50ms\"\n").replace("main", "silent");
+    let bind = "127.0.0.1:0";
+    let routes = route(
+        "main",
+        bind,
+        &servers.map(|(server, _)| server),
+        "",
+        &patient,
+    ) + &route("silent", bind, &[&silent.address], "", &hasty);
+    let proxy = Proxy::start(scheduler, &routes);
+    let main = servers.map(|(server, result)| ("main", server, result));
+    let silent = ("silent", silent.address.as_str(), "timeout");
+    for (upstream, server, result) in main.into_iter().chain([silent]) {
         wait::until(&format!("{server} is checked: {result}"), || {
             checks(&proxy, server, result) >= 3.0
         });
         wait::until("the verdict", || {
             is_up(&proxy, server) == (result == "passed")
         });
-        let all = [("server", server)];
+        let labels = [("upstream", upstream), ("server", server)];
         let metrics = proxy.metrics();
         let name = "corelane_upstream_health_checks_total";
-        let series: Vec<_> = metrics.series(name, &all).collect();
+        let series: Vec<_> = metrics.series(name, &labels).collect();
         assert_eq!(series.len(), 8, "{series:?}");
         let others = series.iter().filter(|(labels, count)| {
             *count > 0.0 && !labels.contains(&format!("result=\"{result}\""))

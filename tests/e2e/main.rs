@@ -41,6 +41,7 @@ mod redis;
 mod reload;
 mod reset;
 mod ring;
+mod series;
 mod service;
 mod start;
 mod truth;

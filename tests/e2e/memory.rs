@@ -2,9 +2,8 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use rustix::process::{Resource, getrlimit};
-
 use crate::harness::config::forward;
+use crate::harness::limit;
 use crate::harness::process::resident_bytes;
 use crate::harness::proxy::Proxy;
 use crate::harness::scheduler::{Scheduler, each_scheduler};
@@ -29,13 +28,8 @@ fn idle_connections(scheduler: Scheduler) {
     // The clients of one test are as many descriptors as this process should have at a time.
     static ALONE: Mutex<()> = Mutex::new(());
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let needed = CONNECTIONS as u64 * DESCRIPTORS_EACH + DESCRIPTORS_SPARE;
-    if let Some(limit) = getrlimit(Resource::Nofile).current
-        && limit < needed
-    {
-        return println!(
-            "skipped: {limit} descriptors may be open, and {needed} are needed; ulimit -n"
-        );
+    if !limit::descriptors(CONNECTIONS as u64 * DESCRIPTORS_EACH + DESCRIPTORS_SPARE) {
+        return;
     }
     let redis = Redis::start();
     let proxy = Proxy::start(scheduler, &forward(&[&redis.address.to_string()]));

@@ -1,12 +1,17 @@
 //! Which core gets a new connection under Glommio.
 
 use std::io::{Read, Write};
+use std::sync::{Mutex, PoisonError};
 
 use crate::harness::config::forward;
+use crate::harness::limit;
 use crate::harness::proxy::Proxy;
 use crate::harness::scheduler::Scheduler;
 
 const COUNTS: [usize; 3] = [16, 100, 1000];
+
+/// Descriptors for everything else in this process.
+const DESCRIPTORS_SPARE: u64 = 500;
 
 /// Connections of each core, after so many were opened one after the other.
 fn spread(placement: &str, connections: usize) -> Option<Vec<f64>> {
@@ -15,7 +20,10 @@ fn spread(placement: &str, connections: usize) -> Option<Vec<f64>> {
 
 /// The same by a client that prepares itself once the proxy runs.
 fn spread_by(placement: &str, connections: usize, prepare: impl Fn()) -> Option<Vec<f64>> {
-    if !Scheduler::Glommio.usable() {
+    // The clients of one test are as many descriptors as this process should have at a time.
+    static ALONE: Mutex<()> = Mutex::new(());
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    if !Scheduler::Glommio.usable() || !limit::descriptors(connections as u64 + DESCRIPTORS_SPARE) {
         return None;
     }
     let proxy = Proxy::start_with(

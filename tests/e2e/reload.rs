@@ -1,13 +1,22 @@
 //! SIGHUP: shares change while connections run; anything else is refused, and what ran goes on.
 
 use std::io::{Read, Write};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
 
 use crate::harness::config::route;
+use crate::harness::metrics::Metrics;
 use crate::harness::proxy::Proxy;
 use crate::harness::scheduler::{Scheduler, each_scheduler};
 use crate::harness::wait;
 
-each_scheduler!(shares_change, refusals_change_nothing);
+each_scheduler!(shares_change, refusals_change_nothing, counters_only_grow);
+
+/// Clients at a time.
+const CLIENTS: usize = 4;
+
+/// How often each of their connections sends.
+const EXCHANGES: usize = 50;
 
 fn configuration(shares: &str) -> String {
     route("main", "127.0.0.1:0", &["builtin:echo"], shares, "")
@@ -44,6 +53,7 @@ fn shares_change(scheduler: Scheduler) {
         );
     }
     echoes(&client);
+    drop(client);
     proxy.stop();
 }
 
@@ -58,10 +68,87 @@ fn refusals_change_nothing(scheduler: Scheduler) {
         proxy.reload(scheduler, &configuration("shares = 900"));
         wait::until("it is reloaded", || reloads(&proxy).0 == 1.0);
     }
+    drop(client);
     let log = proxy.log();
     assert!(
         log.contains("[listeners.main] can't be changed while it runs"),
         "{log}"
     );
     proxy.stop();
+}
+
+/// Whatever becomes of a reload, under traffic, nothing that was counted is forgotten.
+fn counters_only_grow(scheduler: Scheduler) {
+    let proxy = Proxy::start(scheduler, &configuration("shares = 900"));
+    let opened = come_and_go(&proxy, || {
+        let mut last = proxy.metrics();
+        for (line, is_accepted) in [
+            ("shares = 90", true),
+            ("shares = 0", false),
+            ("shares = 1000", true),
+            ("idle_timeout = \"1s\"", false),
+        ] {
+            let at = reloads(&proxy).1;
+            proxy.reload(scheduler, &configuration(line));
+            wait::until(&format!("{line} is read"), || {
+                let (succeeded, now) = reloads(&proxy);
+                if is_accepted {
+                    now > at
+                } else {
+                    succeeded == 0.0
+                }
+            });
+            wait::until("another connection has ended since", || {
+                let ended = |metrics: &Metrics| metrics.get("corelane_listener_ended_total", &[]);
+                let now = proxy.metrics();
+                assert_grown(&last, &now);
+                let more = ended(&now) > ended(&last);
+                last = now;
+                more
+            });
+        }
+    });
+    let connections = || proxy.metric("corelane_listener_connections_total", &[]);
+    assert_eq!(connections(), opened as f64);
+    wait::until("every end is counted", || {
+        proxy.metric("corelane_listener_ended_total", &[]) == opened as f64
+    });
+    let bytes = proxy.metric("corelane_core_bytes_total", &[("direction", "in")]);
+    assert_eq!(bytes, opened as f64 * (EXCHANGES * 10) as f64);
+    proxy.stop();
+}
+
+/// Connections that come, exchange and go, until `watch` returns; how many they were.
+fn come_and_go(proxy: &Proxy, watch: impl FnOnce()) -> u64 {
+    let (over, opened) = (AtomicBool::new(false), AtomicU64::new(0));
+    thread::scope(|scope| {
+        // The traffic ends also when `watch` panics.
+        let _end = wait::End(&over);
+        for _ in 0..CLIENTS {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    let client = proxy.connect("main");
+                    opened.fetch_add(1, Ordering::Relaxed);
+                    (0..EXCHANGES).for_each(|_| echoes(&client));
+                }
+            });
+        }
+        watch();
+    });
+    opened.into_inner()
+}
+
+/// Each series that may only grow is there, and has.
+fn assert_grown(before: &Metrics, after: &Metrics) {
+    let now = after.all();
+    let mut series = 0;
+    for (name, (family, was)) in before.all() {
+        if !["counter", "histogram"].contains(&family) {
+            continue;
+        }
+        let is = now.get(name).map(|(_, is)| *is);
+        assert!(is.is_some_and(|is| is >= was), "{name}: {was}, then {is:?}");
+        series += 1;
+    }
+    assert!(series > 50, "{series} series of counters");
 }

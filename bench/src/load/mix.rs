@@ -1,25 +1,17 @@
-//! A mix: bulk on one service of the proxy, few messages on another, as an open loop on a thread that goes before the
-//! bulk load, so that what a message waits for is the proxy and not the load generator.
+//! A mix: bulk on one service of the proxy, few messages on another.
 
 use std::net::{SocketAddr, TcpListener};
-use std::thread;
-use std::time::{Duration, Instant};
 
-use anyhow::{anyhow, ensure};
+use anyhow::ensure;
 use rustix::fd::OwnedFd;
 
 use super::bulk::Bulk;
 use super::open_loop::OpenLoop;
 use super::server::Mode;
 use super::stage::Stage;
-use super::{Gauges, Timing, measure};
-use crate::sample::{Latency, Window};
+use super::{Gauges, Timing, measure, messages};
+use crate::sample::Window;
 use crate::sys;
-
-/// Messages a second on each connection.
-const MESSAGES_PER_SECOND: f64 = 50.0;
-/// Bytes of a message.
-const MESSAGE_BYTES: usize = 64;
 
 /// Connections that are open, to both services.
 #[derive(Debug)]
@@ -40,8 +32,8 @@ pub(super) fn run(
     timing: Timing,
     gauges: &dyn Gauges,
 ) -> anyhow::Result<Window> {
-    let rate = MESSAGES_PER_SECOND * connections as f64;
-    let messages = OpenLoop::new(connections, MESSAGE_BYTES, rate);
+    let rate = messages::rate(connections);
+    let messages = OpenLoop::new(connections, messages::BYTES, rate);
     let clients = (Bulk::one_way(bulk), messages);
     go(clients, rate, targets, upstreams, timing, gauges)
 }
@@ -55,7 +47,7 @@ pub(crate) fn run_opened(
     gauges: &dyn Gauges,
 ) -> anyhow::Result<Window> {
     let rate = opened.messages_per_second;
-    let messages = OpenLoop::on(opened.messages, MESSAGE_BYTES, rate);
+    let messages = OpenLoop::on(opened.messages, messages::BYTES, rate);
     let clients = (Bulk::paced(opened.bulk, opened.bytes_per_second), messages);
     go(clients, rate, targets, upstreams, timing, gauges)
 }
@@ -73,33 +65,17 @@ fn go(
         "a mix takes two services"
     );
     let mut flows = Stage::start(targets[0], &upstreams[0], Mode::Sink, Box::new(bulk))?;
-
-    let started = Instant::now();
-    thread::scope(|scope| {
-        let messages = scope.spawn(move || {
-            let clients = Box::new(messages);
-            let mut messages = Stage::start(targets[1], &upstreams[1], Mode::Echo, clients)?;
-            let priority = sys::go_first();
-            messages.run_until(started + timing.warmup)?;
-            messages.tally.reset();
-            messages.run_until(started + timing.warmup + timing.measured)?;
-            messages.finish();
-            Ok((priority, messages.tally.latency()))
-        });
+    let work = |begin| {
         // The kernel's own thread for packets that wait (ksoftirqd) would else take turns with the bulk load, and messages
         // would wait for that, for milliseconds.
         let _last = sys::Last::begin();
-        flows.run_until(started + timing.warmup)?;
-        let mut window = measure(&mut flows, timing.measured, gauges)?;
-        let result: anyhow::Result<(sys::Priority, [Duration; 3])> = messages
-            .join()
-            .map_err(|_| anyhow!("the messages' thread panicked"))?;
-        let (priority, quantiles) = result?;
-        window.latency = Some(Latency {
-            quantiles,
-            rate: Some(rate),
-        });
-        window.priority = Some(priority);
-        Ok(window)
-    })
+        flows.run_until(begin)?;
+        measure(&mut flows, timing.measured, gauges)
+    };
+    let (target, upstream) = (targets[1], &upstreams[1]);
+    let beside = messages::go((messages, rate), target, upstream, timing.warmup, work)?;
+    let mut window = beside.work;
+    window.latency = Some(beside.latency);
+    window.priority = Some(beside.priority);
+    Ok(window)
 }

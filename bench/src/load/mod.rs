@@ -5,6 +5,7 @@ mod bulk;
 mod clients;
 mod connect;
 mod idle;
+mod messages;
 mod mix;
 mod open_loop;
 mod pingpong;
@@ -23,6 +24,7 @@ use rustix::thread::set_current_timer_slack;
 
 use self::clients::Clients;
 pub(crate) use self::clients::connect;
+pub(crate) use self::messages::run_beside;
 pub(crate) use self::mix::{Opened, run_opened};
 use self::poller::{Owner, Poller};
 use self::server::Mode;

@@ -1,19 +1,14 @@
 //! What corelane says of its cores.
 
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
+use crate::admin::scrape;
 
 /// Between two looks.
 pub(super) const EVERY: Duration = Duration::from_millis(250);
-/// Between two looks at whether there are metrics.
-const LOOK_EVERY: Duration = Duration::from_millis(10);
-/// How long an answer may take.
-const ANSWER_MAX: Duration = Duration::from_secs(5);
 
 /// λ between two looks.
 #[derive(Clone, Copy, Debug)]
@@ -21,30 +16,6 @@ pub(super) struct Look {
     /// Since the load began, at the end of the interval.
     pub(super) at: Duration,
     pub(super) imbalance: f64,
-}
-
-/// The metrics as text.
-fn scrape(admin: SocketAddr) -> anyhow::Result<String> {
-    let mut stream = TcpStream::connect(admin).context("connecting to the admin server")?;
-    stream.set_read_timeout(Some(ANSWER_MAX))?;
-    stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: bench\r\nconnection: close\r\n\r\n")?;
-    let mut text = String::new();
-    stream
-        .read_to_string(&mut text)
-        .context("reading the metrics")?;
-    Ok(text)
-}
-
-/// Waits until there are metrics: a proxy may accept before its admin server does.
-pub(super) fn await_start(admin: SocketAddr) -> anyhow::Result<()> {
-    let deadline = Instant::now() + ANSWER_MAX;
-    loop {
-        match scrape(admin) {
-            Ok(_) => return Ok(()),
-            Err(error) if Instant::now() > deadline => return Err(error),
-            Err(_) => sleep(LOOK_EVERY),
-        }
-    }
 }
 
 /// Connections that each core took, by now.

@@ -21,6 +21,7 @@ use anyhow::{Context as _, anyhow};
 
 use self::caps::{Caps, PERIOD_US};
 use self::metrics::Look;
+use crate::admin::await_start;
 use crate::cli::SkewArgs;
 use crate::load::{Opened, run_opened};
 use crate::proxy::{Proxy, Start, free_port};
@@ -233,7 +234,7 @@ fn turn(
     // Dropped after the proxy, whose threads are in the cgroups.
     let _caps;
     let proxy = Proxy::start(System::Corelane(contestant.scheduler), &addresses, &start)?;
-    metrics::await_start(admin)?;
+    await_start(admin)?;
     thread::sleep(SETTLE);
     let opened = open(args, &proxy.listens, admin, contestant.scheduler, shape)?;
     _caps = Caps::put(place, proxy.pid(), workers, args.cap)?;

@@ -1,5 +1,6 @@
 //! One scrape of /metrics.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 pub(crate) struct Metrics {
@@ -41,6 +42,22 @@ impl Metrics {
                 .all(has)
                 .then(|| (given, value.parse().expect("a number")))
         })
+    }
+
+    /// Every series, as its name and labels are written, with its family's type and its value.
+    pub(crate) fn all(&self) -> BTreeMap<&str, (&str, f64)> {
+        let (mut all, mut family) = (BTreeMap::new(), "");
+        for line in self.text.lines() {
+            if let Some(typed) = line.strip_prefix("# TYPE ") {
+                family = typed.rsplit_once(' ').expect("a type").1;
+            } else if !line.starts_with('#') {
+                let (series, value) = line.rsplit_once(' ').expect("a value");
+                let value = value.parse().expect("a number");
+                let twin = all.insert(series, (family, value));
+                assert!(twin.is_none(), "twice: {series}");
+            }
+        }
+        all
     }
 
     pub(crate) fn text(&self) -> &str {

@@ -20,6 +20,20 @@ pub(crate) fn connect(address: SocketAddr) -> TcpStream {
     stream
 }
 
+/// The same from an address of loopback's.
+pub(crate) fn connect_from(client: Ipv4Addr, address: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("socket");
+    socket
+        .bind(&SocketAddr::from((client, 0)).into())
+        .expect("bind");
+    socket.connect(&address.into()).unwrap_or_else(|error| {
+        panic!("connect from {client} to {address}: {error}");
+    });
+    let stream = socket.into();
+    prepare(&stream);
+    stream
+}
+
 fn prepare(stream: &TcpStream) {
     stream.set_nodelay(true).expect("nodelay");
     stream
