@@ -95,7 +95,7 @@ def imbalance(board):
         graph(
             "λ over time",
             "From the counters, over the graph's resolution; 0 while the mean is below 2 %. Lasting under thread-per-core "
-            "with few connections: try work stealing, or fewer cores.",
+            "with few connections: see that [runtime.glommio.rebalance] is enabled, try work stealing, or fewer cores.",
             "none",
             query(f"({MAX} / ({MEAN} >= 0.02) - 1) or 0 * {MEAN}", "{{instance}}"),
             width=8,
@@ -135,10 +135,10 @@ def why(board):
         grid(
             "Why is a core busy?",
             "Compare the busiest core with the others. More connections or accepts: too many fell to it; work stealing "
-            "evens that out, and so do more connections. The same number of connections but far more bytes: one elephant "
-            "flow, which no placement divides; give it a listener of its own with fewer shares. Run-queue wait: "
-            "something else uses its CPU; move that away or leave the CPU out of cores. Migrations tell how "
-            "much work stealing moves.",
+            "evens that out, under glommio rebalancing does ([runtime.glommio.rebalance] enabled, by default true), and so "
+            "do more connections. The same number of connections but far more bytes: one elephant flow, which no placement "
+            "divides; give it a listener of its own with fewer shares. Run-queue wait: something else uses its CPU; move "
+            "that away or leave the CPU out of cores. Migrations tell how much either moves.",
             ["instance", "core", "cpu"],
             [
                 ("Utilization", "percentunit", UTILIZATION, SHARE),
@@ -197,8 +197,9 @@ def work(board):
     board.with_panel(
         graph(
             "Migrations",
-            "Live connections that moved between cores. Only work stealing moves them; many a second cost caches: if "
-            "the load is even anyway, try mode per-core or glommio.",
+            "Live connections that moved between cores: by work stealing, or by glommio's rebalancing, which is on by "
+            "default. Many a second cost caches. If the load is even anyway: instead of work stealing try mode per-core "
+            "or glommio; under glommio raise threshold or interval of [runtime.glommio.rebalance], or set enabled = false.",
             "ops",
             query(
                 "sum by (instance, core, direction) (rate(corelane_core_migrations_total{@}[@]))", CORE + " {{direction}}"
@@ -322,7 +323,7 @@ def scheduler(board):
             "ops",
             query(enters, CORE + " enters"),
             query(sleeps, CORE + " sleeps"),
-            width=8,
+            width=6,
         )
     )
     board.with_panel(
@@ -332,7 +333,18 @@ def scheduler(board):
             "small pieces, each of which wakes a thread; fewer cores would do.",
             "ops",
             query("sum by (instance, core) (rate(corelane_tokio_park_total{@}[@]))", CORE),
-            width=8,
+            width=6,
+        )
+    )
+    board.with_panel(
+        graph(
+            "Steals (tokio)",
+            "Tasks a second that each worker took from another's queue: what evens out the load under work stealing. Many "
+            "with an even load cost caches: try mode per-core or glommio. Empty unless corelane was built with "
+            "RUSTFLAGS=\"--cfg tokio_unstable\".",
+            "ops",
+            query("sum by (instance, core) (rate(corelane_tokio_steal_total{@}[@]))", CORE),
+            width=6,
         )
     )
     board.with_panel(
@@ -343,7 +355,7 @@ def scheduler(board):
             "short",
             query("sum by (instance) (corelane_tokio_global_queue_depth{@})", "{{instance}} waiting"),
             query("sum by (instance) (corelane_tokio_alive_tasks{@})", "{{instance}} tasks"),
-            width=8,
+            width=6,
         )
     )
 

@@ -163,7 +163,9 @@ def evenness(board):
     board.with_panel(
         graph(
             "Migrations by scheduler",
-            "Live connections that moved between cores a second: what work stealing pays for evenness. 0 elsewhere.",
+            "Live connections that moved between cores a second: what work stealing and glommio's rebalancing pay for "
+            "evenness. Far more under one of them with an even load: see Migrations of the dashboard Cores. 0 in mode "
+            "per-core.",
             "ops",
             query(
                 f"sum {BY} ("

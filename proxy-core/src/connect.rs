@@ -139,6 +139,9 @@ impl<R: Runtime> Connect<R> {
     ) -> bool {
         let cells = upstream.cells.of(worker.index);
         while let Some(address) = upstream.servers()[server].address(failed_addresses) {
+            if failed_addresses > 0 {
+                cells.retries.increment();
+            }
             self.attempts.on_begin(server, self.accepted_at, worker.now);
             match runtime.connect(&address) {
                 Ok(socket) => {

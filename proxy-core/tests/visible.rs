@@ -188,6 +188,44 @@ fn a_failed_connect_is_told_with_its_attempts() {
     });
 }
 
+/// Each failure of a client that is served led to another attempt, be it at another server or at another address of one.
+#[test]
+fn another_address_is_another_attempt() {
+    run::<Scripted>(|| {
+        let (ends, told) = ends();
+        let stage = Scripted::start(Setup {
+            ends,
+            servers: vec![
+                ServerKind::Unresolved,
+                ServerKind::Refusing,
+                ServerKind::Listening,
+            ],
+            ..Setup::default()
+        });
+        // The name turns out to be both of the others.
+        let both = [1, 2].map(|port| ([192, 0, 2, 1], port).into());
+        stage.upstream().servers()[0].set_addresses(&both);
+        for _ in 0..3 {
+            let client = stage.connect();
+            let server = wait(&stage, "a server that answers", || stage.accept(2));
+            pump(&stage, &mut [Flow::new(&client, &server, 1, 1)]);
+        }
+        settle(&stage);
+        let cells = &stage.upstream().cells;
+        let failures = cells.sum(|cells| {
+            let all = cells.servers.iter().flat_map(|server| &server.failures);
+            all.map(|failures| failures.get()).sum()
+        });
+        assert!(failures > 0);
+        assert_eq!(cells.sum(|cells| cells.retries.get()), failures);
+        let ends = told.try_iter().flatten();
+        assert_eq!(
+            ends.map(|end| u64::from(end.retries)).sum::<u64>(),
+            failures
+        );
+    });
+}
+
 #[test]
 fn a_name_without_address_is_told_as_the_servers_fault() {
     run::<Scripted>(|| {

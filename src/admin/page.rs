@@ -21,8 +21,8 @@ const SCRIPT_MARK: &str = "/* script.js */";
 /// The page asks this server and nobody else, and runs and looks like what is built in only. A test tells the hashes
 /// when the files change.
 const POLICY: &str = "default-src 'none'; \
-    script-src 'sha256-RAqD2wY4e6xG0FkNR90yZfoyBRt3KRG4EPywxqY+Lbc='; \
-    style-src 'sha256-X0vvd13traMcaYg5kPrAByLBxJxIX2kC2UbpJKhLgvk='; \
+    script-src 'sha256-DgbovQi6DYsqtmXkW7Wr/DCymIlARXu8hbuDLxZnSwE='; \
+    style-src 'sha256-17FEwyWUK24yu8l7hk1TxCq5/WO3uHpRvUOwvQ7zVsg='; \
     connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 static PAGE: LazyLock<String> = LazyLock::new(|| {

@@ -7,7 +7,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Borders, Cell, Paragraph, Row, Table};
 
 use super::view::{Sort, View, sum};
-use super::words::{bytes, percent, rate, span, sparkline, wrap};
+use super::words::{bytes, hang, percent, rate, span, sparkline, wrap};
 use crate::state::{Level, State};
 
 /// As on the live page.
@@ -17,8 +17,11 @@ const WARM_MIN: f64 = 0.6;
 /// Characters of a core's bar.
 const BAR_WIDTH: usize = 20;
 
-/// Lines of findings at most.
+/// Findings that are shown at most.
 const FINDINGS_SHOWN_MAX: usize = 3;
+
+/// Lines of all of them at most: enough for the longest names at 80 columns.
+const FINDING_LINES_MAX: usize = 10;
 
 /// Lines of the adviser's at most.
 const ADVICE_LINES_MAX: usize = 6;
@@ -77,8 +80,9 @@ fn heading(view: &View) -> Line<'_> {
 }
 
 fn draw_state(frame: &mut Frame<'_>, area: Rect, view: &View, state: &State) {
-    let mut findings = findings(state);
-    findings.extend(advice(state, area.width.into()));
+    let width = area.width.into();
+    let mut findings = findings(state, width);
+    findings.extend(advice(state, width));
     let listed = view.connections.is_some();
     let tables = 3 + state.listeners.len().max(state.servers.len()).min(8) as u16;
     // What is below the cores keeps a few lines; the cores have what is left, the busiest first.
@@ -115,8 +119,8 @@ fn draw_state(frame: &mut Frame<'_>, area: Rect, view: &View, state: &State) {
     }
 }
 
-/// The most urgent one with its cause and what helps, the others in a line each.
-fn findings(state: &State) -> Vec<Line<'_>> {
+/// The most urgent one with its cause and what helps, of the others what they are.
+fn findings(state: &State, width: usize) -> Vec<Line<'static>> {
     let mut lines = Vec::new();
     for (place, finding) in state.findings.iter().take(FINDINGS_SHOWN_MAX).enumerate() {
         let (sign, color) = match finding.level {
@@ -125,19 +129,19 @@ fn findings(state: &State) -> Vec<Line<'_>> {
             Level::Good => ("· ", Color::Green),
         };
         let style = Style::new().fg(color).bold();
-        lines.push(Line::from(vec![
-            Span::styled(sign, style),
-            Span::styled(&finding.what, style),
-        ]));
+        let what = hang(sign, &finding.what, width);
+        lines.extend(what.into_iter().map(|line| Line::styled(line, style)));
         if place > 0 {
             continue;
         }
         for (label, more) in [("why", &finding.why), ("what helps", &finding.remedy)] {
             if !more.is_empty() {
-                lines.push(Line::from(format!("  {label}: {more}")));
+                let more = hang("  ", &format!("{label}: {more}"), width);
+                lines.extend(more.into_iter().map(Line::from));
             }
         }
     }
+    lines.truncate(FINDING_LINES_MAX);
     lines
 }
 

@@ -50,6 +50,17 @@ pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
+/// As [`wrap`], with `first` before the first line and as much room before the others.
+pub(super) fn hang(first: &str, text: &str, width: usize) -> Vec<String> {
+    let indent = first.chars().count();
+    let mut lines = wrap(text, width.saturating_sub(indent));
+    for (place, line) in lines.iter_mut().enumerate() {
+        let begin = if place == 0 { first } else { "" };
+        *line = format!("{begin:indent$}{line}");
+    }
+    lines
+}
+
 /// A sparkline of the last `width` values, each 0 to 1.
 pub(super) fn sparkline(values: impl DoubleEndedIterator<Item = f64>, width: usize) -> String {
     const LEVELS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
@@ -89,6 +100,7 @@ mod tests {
         assert_eq!(wrap("a longer one", 5), ["a", "longer", "one"]);
         assert_eq!(wrap("as is", 5), ["as is"]);
         assert_eq!(wrap("a b", 0), ["a", "b"]);
+        assert_eq!(hang("λ ", "is 0.8: so", 8), ["λ is", "  0.8:", "  so"]);
     }
 
     #[test]

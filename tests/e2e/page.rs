@@ -1,5 +1,10 @@
 //! The live page, in a real browser.
 
+mod connections;
+mod phone;
+mod pictures;
+mod reconnect;
+
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -27,6 +28,9 @@ const VARIABLES: &[(&str, &str)] = &[
     ("$instance", ".+"),
     ("$upstream", ".+"),
 ];
+
+/// Panels of families that are in some builds only, with the family: where no page has it, the panel is empty.
+const UNSTABLE: &[(&str, &str)] = &[("Steals (tokio)", "corelane_tokio_steal_total")];
 
 /// So often that every window has checks.
 const HEALTH: &str = "[upstreams.bulk.health]\ninterval = \"500ms\"\n";
@@ -86,9 +90,10 @@ fn every_query_has_an_answer() {
         }
         let targets = [0, 1, 2].map(|index| proxies[index].admin());
         let prometheus = Prometheus::start(&targets);
-        panels(&prometheus);
+        let pages = proxies.each_ref().map(Proxy::metrics);
+        panels(&prometheus, &pages);
         rules(&prometheus);
-        names(&prometheus, &proxies.each_ref().map(Proxy::metrics));
+        names(&prometheus, &pages);
         proxies
             .iter()
             .for_each(|proxy| lint(proxy.metrics().text()));
@@ -104,12 +109,12 @@ fn routes(echo: &str, dead: &str) -> String {
         + &route("bulk", any, &[echo], "", HEALTH)
 }
 
-fn panels(prometheus: &Prometheus) {
-    let mut queries = Vec::new();
-    for entry in fs::read_dir(folder().join("grafana/dashboards")).expect("dashboards") {
-        let text = fs::read_to_string(entry.expect("entry").path()).expect("read");
-        let board: Value = serde_json::from_str(&text).expect("JSON");
-        queries.extend(board_queries(&board));
+fn panels(prometheus: &Prometheus, pages: &[Metrics]) {
+    let mut queries: Vec<_> = boards().iter().flat_map(board_queries).collect();
+    for (title, family) in UNSTABLE {
+        let of = |(other, query): &(String, String)| other == title && query.contains(family);
+        assert!(queries.iter().any(of), "no panel {title} of {family}");
+        queries.retain(|query| !of(query) || is_shown(family, pages));
     }
     assert!(queries.len() > 50, "only {} queries", queries.len());
     let queries = queries.into_iter().map(|(title, query)| {
@@ -119,6 +124,15 @@ fn panels(prometheus: &Prometheus) {
         (title, query)
     });
     answered(prometheus, queries.collect());
+}
+
+fn boards() -> Vec<Value> {
+    let files = fs::read_dir(folder().join("grafana/dashboards")).expect("dashboards");
+    let read = |file: PathBuf| fs::read_to_string(file).expect("read");
+    let texts = files.map(|entry| read(entry.expect("entry").path()));
+    texts
+        .map(|text| serde_json::from_str(&text).expect("JSON"))
+        .collect()
 }
 
 /// Titles and queries of the panels, those in collapsed rows included.
@@ -197,12 +211,10 @@ fn answered(prometheus: &Prometheus, mut left: Vec<(String, String)>) {
     assert!(all, "empty, or no number:\n{}", answers.join("\n\n"));
 }
 
-/// Every metric that a query names is on a page of /metrics.
+/// Every metric that a query names is on a page of /metrics, but for those of other builds.
 fn names(prometheus: &Prometheus, pages: &[Metrics]) {
     let mut queries = String::new();
-    for entry in fs::read_dir(folder().join("grafana/dashboards")).expect("dashboards") {
-        let text = fs::read_to_string(entry.expect("entry").path()).expect("read");
-        let board: Value = serde_json::from_str(&text).expect("JSON");
+    for board in boards() {
         for (_, query) in board_queries(&board) {
             queries += &query;
             queries.push('\n');
@@ -221,9 +233,14 @@ fn names(prometheus: &Prometheus, pages: &[Metrics]) {
     let names: BTreeSet<_> = words.filter(metric).collect();
     assert!(names.len() > 40, "only {names:?}");
     for name in names {
-        let shown = |page: &Metrics| page.series(name, &[]).next().is_some();
-        assert!(pages.iter().any(shown), "{name} is on no page");
+        let excepted = UNSTABLE.iter().any(|(_, family)| *family == name);
+        assert!(excepted || is_shown(name, pages), "{name} is on no page");
     }
+}
+
+fn is_shown(name: &str, pages: &[Metrics]) -> bool {
+    let shows = |page: &Metrics| page.series(name, &[]).next().is_some();
+    pages.iter().any(shows)
 }
 
 /// Small messages on connections that stay.

@@ -5,6 +5,8 @@ const HISTORY_MAX = 120;
 const CONNECTIONS_SHOWN_MAX = 500;
 const CONNECTIONS_INTERVAL_MS = 2000;
 const RETRY_INTERVAL_MS = 5000;
+// A connection may be dead and nobody says so, as after a phone has slept. Events come each second.
+const SILENCE_MAX_MS = 10000;
 // As in the findings of the server.
 const HOT_MIN = 0.85;
 const WARM_MIN = 0.6;
@@ -428,7 +430,8 @@ async function askConnections() {
   let again = true;
   if (!document.hidden && (section.hidden || section.open)) {
     try {
-      const answer = await fetch(`/connections?limit=${CONNECTIONS_SHOWN_MAX}&sort=bytes`);
+      const answer = await fetch(`/connections?limit=${CONNECTIONS_SHOWN_MAX}&sort=bytes`,
+        { signal: AbortSignal.timeout(SILENCE_MAX_MS) });
       // A proxy that has no such table won't get one while it runs.
       if (answer.status === 404) again = false;
       if (answer.ok) {
@@ -455,8 +458,16 @@ function link(text, live) {
 function listen() {
   const source = new EventSource("/events");
   let first = true;
+  const beginAnew = () => {
+    link("connecting…", false);
+    source.close();
+    listen();
+  };
+  let silence = setTimeout(beginAnew, SILENCE_MAX_MS);
   source.addEventListener("open", () => { first = true; });
   source.addEventListener("message", (event) => {
+    clearTimeout(silence);
+    silence = setTimeout(beginAnew, SILENCE_MAX_MS);
     state = JSON.parse(event.data);
     // The first event has all that is kept; a proxy that was started anew counts from 1 again.
     history = first ? state.history : history.concat(state.history);
@@ -474,7 +485,10 @@ function listen() {
   source.addEventListener("error", () => {
     link("connecting…", false);
     // Refused for good, as by "too many pages": the browser doesn't try again.
-    if (source.readyState === EventSource.CLOSED) setTimeout(listen, RETRY_INTERVAL_MS);
+    if (source.readyState === EventSource.CLOSED) {
+      clearTimeout(silence);
+      setTimeout(listen, RETRY_INTERVAL_MS);
+    }
   });
 }
 

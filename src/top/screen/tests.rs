@@ -107,6 +107,51 @@ fn a_hot_core_is_seen_and_told() {
     );
 }
 
+/// Nothing is cut off at the edge, and what it is about has its place still.
+#[test]
+fn findings_are_told_in_whole() {
+    let finding = |level, what: &str, why: &str, remedy: &str| Finding {
+        level,
+        what: what.to_owned(),
+        why: why.to_owned(),
+        remedy: remedy.to_owned(),
+    };
+    let mut troubled = state();
+    troubled.findings = vec![
+        finding(
+            Level::Alarm,
+            "core 1 is at 97 %, the other at 20 %",
+            "it moves 100 % of the bytes with 9 % of the connections: a few heavy ones; no core is short of time yet",
+            "see that [runtime.glommio.rebalance] is enabled, which moves connections, or try scheduler = \"tokio\", \
+             which shares them",
+        ),
+        finding(
+            Level::Warning,
+            "3 servers can't be connected to, database-17.eu-central.example.net:5432 of upstream postgres-replicas is the \
+             first",
+            "the upstream's other servers are tried instead",
+            "",
+        ),
+    ];
+    troubled.advice = vec!["many words and ".repeat(50)];
+    let lines = screen(&view_of(troubled, Some(Connections::default())), 80, 24);
+    let told: Vec<_> = lines.iter().map(|line| line.trim_end()).collect();
+    assert_eq!(
+        told[1..8],
+        [
+            "! core 1 is at 97 %, the other at 20 %",
+            "  why: it moves 100 % of the bytes with 9 % of the connections: a few heavy",
+            "  ones; no core is short of time yet",
+            "  what helps: see that [runtime.glommio.rebalance] is enabled, which moves",
+            "  connections, or try scheduler = \"tokio\", which shares them",
+            "~ 3 servers can't be connected to, database-17.eu-central.example.net:5432 of",
+            "  upstream postgres-replicas is the first",
+        ]
+    );
+    assert!(told[8].starts_with("adviser: "), "{told:?}");
+    line(&lines, "core 1");
+}
+
 #[test]
 fn the_adviser_s_words_are_all_there() {
     const ADVICE: &str = "imbalance 0.8, core 1 at 97 % and the mean at 54 %, for 3 min: set enabled = true in \

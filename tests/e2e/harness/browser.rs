@@ -113,6 +113,77 @@ impl Browser {
         names.collect::<Vec<_>>().join("\n")
     }
 
+    /// Presses a key and lets go of it. Enter's text is what makes it press a button.
+    pub(crate) fn press(&mut self, key: &str) {
+        let code = match key {
+            "Enter" => 13,
+            "Tab" => 9,
+            _ => panic!("what code has {key}?"),
+        };
+        let text = if key == "Enter" { "\r" } else { "" };
+        for kind in ["keyDown", "keyUp"] {
+            let event = json!({
+                "type": kind, "key": key, "code": key, "windowsVirtualKeyCode": code, "text": text,
+            });
+            self.call("Input.dispatchKeyEvent", event);
+        }
+    }
+
+    /// Types into what has the focus, in the place of what is selected there.
+    pub(crate) fn write(&mut self, text: &str) {
+        self.call("Input.insertText", json!({ "text": text }));
+    }
+
+    /// Touches the middle of the element that the expression is.
+    pub(crate) fn touch(&mut self, element: &str) {
+        let middle = self.evaluate(&format!(
+            "(() => {{
+                const box = ({element}).getBoundingClientRect();
+                return {{ x: box.x + box.width / 2, y: box.y + box.height / 2 }};
+            }})()"
+        ));
+        let events = [("touchStart", json!([middle])), ("touchEnd", json!([]))];
+        for (kind, points) in events {
+            let event = json!({ "type": kind, "touchPoints": points });
+            self.call("Input.dispatchTouchEvent", event);
+        }
+    }
+
+    /// Makes the window a phone's: of this many CSS pixels, and touched.
+    pub(crate) fn become_phone(&mut self, width: u32, height: u32) {
+        self.resize(width, height, true);
+        let touch = json!({ "enabled": true, "maxTouchPoints": 5 });
+        self.call("Emulation.setTouchEmulationEnabled", touch);
+    }
+
+    /// Makes the window of a desktop this large.
+    pub(crate) fn become_desktop(&mut self, width: u32, height: u32) {
+        self.resize(width, height, false);
+    }
+
+    fn resize(&mut self, width: u32, height: u32, mobile: bool) {
+        let metrics =
+            json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": mobile });
+        self.call("Emulation.setDeviceMetricsOverride", metrics);
+    }
+
+    /// Says which colours, "dark" or "light", the system's user likes.
+    pub(crate) fn prefer(&mut self, colours: &str) {
+        let feature = json!({ "name": "prefers-color-scheme", "value": colours });
+        self.call(
+            "Emulation.setEmulatedMedia",
+            json!({ "features": [feature] }),
+        );
+    }
+
+    /// What is seen, as PNG: this much from the top of the page, be the window smaller.
+    pub(crate) fn picture(&mut self, width: u32, height: u32) -> Vec<u8> {
+        let clip = json!({ "x": 0, "y": 0, "width": width, "height": height, "scale": 1 });
+        let how = json!({ "format": "png", "clip": clip, "captureBeyondViewport": true });
+        let taken = self.call("Page.captureScreenshot", how);
+        debase64(taken["data"].as_str().expect("a picture"))
+    }
+
     /// What the page has asked for so far.
     pub(crate) fn asked(&self) -> &[String] {
         &self.asked
@@ -142,6 +213,30 @@ impl Browser {
             }
         }
     }
+}
+
+/// RFC 4648, without a look at what is no base64.
+fn debase64(text: &str) -> Vec<u8> {
+    let value = |digit: u8| match digit {
+        b'A'..=b'Z' => digit - b'A',
+        b'a'..=b'z' => digit - b'a' + 26,
+        b'0'..=b'9' => digit - b'0' + 52,
+        b'+' => 62,
+        _ => 63,
+    };
+    let digits = text.trim_end_matches('=').as_bytes().chunks(4);
+    digits
+        .flat_map(|digits| {
+            let bits = digits
+                .iter()
+                .fold(0, |bits, &digit| bits << 6 | u32::from(value(digit)));
+            let bits = bits << (6 * (4 - digits.len()));
+            bits.to_be_bytes()
+                .into_iter()
+                .skip(1)
+                .take(digits.len() - 1)
+        })
+        .collect()
 }
 
 /// Reads to the end, on a thread of its own: a browser that hangs must not hang the test.

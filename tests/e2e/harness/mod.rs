@@ -12,6 +12,7 @@ pub(crate) mod port;
 pub(crate) mod process;
 pub(crate) mod program;
 pub(crate) mod proxy;
+pub(crate) mod relay;
 pub(crate) mod restrict;
 pub(crate) mod scheduler;
 pub(crate) mod wait;
