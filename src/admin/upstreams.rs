@@ -66,7 +66,7 @@ pub(super) fn collect(families: &mut Families, upstreams: &[Arc<Upstream>]) {
     }
     let mut retries = families.counter(
         "corelane_upstream_retries_total",
-        "Connects to another server, after one had failed.",
+        "Connects to another server or address, after one had failed.",
     );
     for upstream in upstreams {
         let count = upstream.cells.sum(|cells| cells.retries.get());
