@@ -7,7 +7,7 @@ use crate::harness::config::forward;
 use crate::harness::proxy::Proxy;
 use crate::harness::scheduler::{Scheduler, each_scheduler};
 
-each_scheduler!(health, runtime_info, exposition);
+each_scheduler!(health, runtime_info, exposition, gives_way);
 
 fn start(scheduler: Scheduler) -> Proxy {
     Proxy::start(scheduler, &forward(&["builtin:echo"]))
@@ -18,6 +18,25 @@ fn health(scheduler: Scheduler) {
     assert_eq!(proxy.get("/healthz").status, 200);
     assert_eq!(proxy.get("/readyz").status, 200);
     assert_eq!(proxy.get("/nothing-here").status, 404);
+}
+
+/// The thread that answers is nicer than the workers.
+fn gives_way(scheduler: Scheduler) {
+    let proxy = start(scheduler);
+    let niceness = |name: &str| {
+        let tasks = format!("/proc/{}/task", proxy.pid());
+        let threads = std::fs::read_dir(tasks).expect("the process runs");
+        let stat = threads
+            .map(|thread| thread.expect("a thread").path().join("stat"))
+            .filter_map(|path| std::fs::read_to_string(path).ok())
+            .find(|stat| stat.contains(name))
+            .expect("a thread of this name");
+        // After the name, which ends with a bracket, it is the 17th field (proc_pid_stat(5): 19).
+        let (_, fields) = stat.rsplit_once(')').expect("a name");
+        let field = fields.split_whitespace().nth(16).expect("a niceness");
+        field.parse::<i32>().expect("a number")
+    };
+    assert!(niceness("(corelane-admin)") > niceness("(corelane-w0)"));
 }
 
 fn runtime_info(scheduler: Scheduler) {
