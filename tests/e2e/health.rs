@@ -194,7 +194,7 @@ fn reasons_are_counted(scheduler: Scheduler) {
         ("builtin:echo", "passed"),
     ];
     // None of these may fail by timeout, not even on a machine that has no time for them.
-    let patient = format!("{HEALTH}timeout = \"1m\"\n");
+    let patient = format!("{HEALTH}timeout = \"10s\"\n");
     let hasty = format!("{HEALTH}timeout = \"50ms\"\n").replace("main", "silent");
     let bind = "127.0.0.1:0";
     let routes = route(

@@ -64,9 +64,9 @@ fn shows_the_load(scheduler: Scheduler) {
         });
         wait::until("each core is shown with its connections", || {
             let details = browser.text(
-                "[...document.querySelectorAll('[data-core] .detail')].map(d => d.textContent).join()",
+                "[...document.querySelectorAll('[data-core] .detail')].map(d => d.textContent).join('\\n')",
             );
-            let connections = details.split(',').map(|detail| {
+            let connections = details.lines().map(|detail| {
                 let count = detail.split(' ').next();
                 count.and_then(|count| count.parse::<usize>().ok())
             });
