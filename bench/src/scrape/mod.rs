@@ -105,7 +105,7 @@ fn table(systems: &[System], args: &ScrapeArgs, turns: &[Turn]) -> String {
 fn notes(args: &ScrapeArgs, turns: &[Turn]) -> String {
     let mut text = format!(
         "\nEach corelane has one worker, pinned to CPU {}. The threads that answer scrapes and check servers are not pinned \
-         and have the priority that the worker has: they run on all CPUs that the process may use, which is this one \
+         and the former is nicer than the worker: they run on all CPUs that the process may use, which is this one \
          alone. So a scrape takes all that it needs from the worker's CPU. A scrape is a connection of its own, from \
          connect to the end of the answer. With health checks each server is connected to once in 2 s. The messages are an open loop: \
          latencies count from the time at which a message was to be sent.",
