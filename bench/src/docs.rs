@@ -5,6 +5,8 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
+use crate::cli::MachineArgs;
+
 /// The document's name in the directory of the results.
 pub(crate) const DOCUMENT: &str = "BENCHMARKS.md";
 /// The directory beside it, for what it links to.
@@ -12,6 +14,15 @@ pub(crate) const FILES: &str = "benchmarks";
 /// What a new document begins with.
 const HEAD: &str = "# Benchmarks\n\n`bench/` measures corelane side by side with its peers; the sections between the \
                     markers are written by it.\n";
+
+/// Prints a section, and writes it where `machine` says that results go.
+pub(crate) fn publish(machine: &MachineArgs, name: &str, body: &str) -> anyhow::Result<()> {
+    println!("{body}");
+    match &machine.out {
+        Some(dir) => write(dir, name, body),
+        None => Ok(()),
+    }
+}
 
 /// Writes section `name` of the document in `dir`, and leaves the rest as it is.
 pub(crate) fn write(dir: &Path, name: &str, body: &str) -> anyhow::Result<()> {

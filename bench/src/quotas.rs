@@ -80,14 +80,8 @@ pub(crate) fn run(args: &QuotasArgs) -> anyhow::Result<()> {
     let mut text = report::head(&versions::describe(&systems));
     let _ = write!(text, "\n{}", table(&systems, args, &turns));
     text.push_str(&notes(&beside.direct()?, &turns)?);
-    if !failures.is_empty() {
-        let _ = writeln!(text, "\nTurns that failed:\n\n- {}", failures.join("\n- "));
-    }
-    println!("{text}");
-    match &args.common.machine.out {
-        Some(dir) => docs::write(dir, SECTION, &text),
-        None => Ok(()),
-    }
+    text.push_str(&report::failures(&failures));
+    docs::publish(&args.common.machine, SECTION, &text)
 }
 
 fn table(systems: &[System], args: &QuotasArgs, turns: &[Turns]) -> String {

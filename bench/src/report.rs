@@ -127,10 +127,16 @@ pub(crate) fn table(results: &Results) -> String {
         );
     }
     notes(&mut text, results);
-    if !failures.is_empty() {
-        let _ = writeln!(text, "\nTurns that failed:\n\n- {}", failures.join("\n- "));
-    }
+    text.push_str(&self::failures(failures));
     text
+}
+
+/// The turns that failed, and why; nothing when none did.
+pub(crate) fn failures(failures: &[String]) -> String {
+    if failures.is_empty() {
+        return String::new();
+    }
+    format!("\nTurns that failed:\n\n- {}\n", failures.join("\n- "))
 }
 
 /// How the figures came about, under the table.

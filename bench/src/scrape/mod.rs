@@ -44,14 +44,8 @@ pub(crate) fn run(args: &ScrapeArgs) -> anyhow::Result<()> {
     let mut text = report::head(&versions::describe(&systems));
     let _ = write!(text, "\n{}", table(&systems, args, &turns));
     text.push_str(&notes(args, &turns));
-    if !failures.is_empty() {
-        let _ = writeln!(text, "\nTurns that failed:\n\n- {}", failures.join("\n- "));
-    }
-    println!("{text}");
-    match &args.common.machine.out {
-        Some(dir) => docs::write(dir, SECTION, &text),
-        None => Ok(()),
-    }
+    text.push_str(&report::failures(&failures));
+    docs::publish(&args.common.machine, SECTION, &text)
 }
 
 fn table(systems: &[System], args: &ScrapeArgs, turns: &[Turn]) -> String {

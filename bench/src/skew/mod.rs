@@ -115,9 +115,7 @@ pub(crate) fn run(args: &SkewArgs) -> anyhow::Result<()> {
     if let Some(refused) = refused {
         let _ = writeln!(text, "\nWithout rebalancing under Glommio: {refused}");
     }
-    if !failures.is_empty() {
-        let _ = writeln!(text, "\nTurns that failed:\n\n- {}", failures.join("\n- "));
-    }
+    text.push_str(&report::failures(&failures));
     println!("{text}");
     let Some(dir) = &args.machine.out else {
         return Ok(());
