@@ -1,9 +1,9 @@
 //! A lane: everything that one listener has on one core, as one task in the listener's task queue.
 //!
 //! Glommio weighs the task queues against each other by shares. Within one, connections take turns in the order in
-//! which they became ready, which is also how Glommio runs the tasks of a queue; but a task of Glommio's each would
-//! cost four atomic operations a wake and a waker a connection. Here a wake is a push onto a plain queue, and a
-//! connection is an entry of a plain table: it can be taken out and given to another core.
+//! which they became ready, except that bulk goes after the others, one at a time (`ready.rs`). A task of Glommio's for
+//! each would cost four atomic operations a wake and a waker a connection. Here a wake is a push onto a plain queue, and
+//! a connection is an entry of a plain table: it can be taken out and given to another core.
 
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -49,8 +49,8 @@ enum Task<P: Poller> {
 
 /// What a pass over the ready tasks left.
 #[derive(PartialEq, Eq)]
-enum Pass {
-    Idle,
+enum Left {
+    Nothing,
     More,
     Ended,
 }
@@ -92,15 +92,15 @@ impl<P: Poller> Lane<P> {
     /// Runs until the core stops.
     pub(crate) async fn run(mut self) {
         loop {
-            let pass = poll_fn(|cx| {
+            let left = poll_fn(|cx| {
                 self.core.0.on_lane_run(self.index, cx.waker());
                 match self.pass() {
-                    Pass::Idle => Poll::Pending,
-                    pass => Poll::Ready(pass),
+                    Left::Nothing => Poll::Pending,
+                    left => Poll::Ready(left),
                 }
             })
             .await;
-            if pass == Pass::Ended {
+            if left == Left::Ended {
                 break;
             }
             // Others get their turn, and the driver: Glommio picks by virtual run time.
@@ -110,15 +110,15 @@ impl<P: Poller> Lane<P> {
         self.core.0.on_lane_end();
     }
 
-    /// Runs every task that is ready now, once, unless the time is up before.
-    fn pass(&mut self) -> Pass {
+    /// Runs what is ready now, once, unless the time is up before: see [`Ready::pass`](crate::ready::Ready::pass).
+    fn pass(&mut self) -> Left {
         let driver = self.core.0.clone();
         match driver.phase.get() {
             Phase::Running => {}
             Phase::Draining => self.stop_accepting(),
             Phase::Stopping => {
                 self.stop();
-                return Pass::Ended;
+                return Left::Ended;
             }
         }
         let cx = &mut Context::from_waker(Waker::noop());
@@ -126,35 +126,43 @@ impl<P: Poller> Lane<P> {
         for order in driver.take_orders(self.index) {
             self.follow(worker, order);
         }
-        let ready = driver.ready.borrow().len(self.index);
-        for turn in 1..=ready {
-            let Some(index) = driver.ready.borrow_mut().pop(self.index) else {
+        let mut pass = driver.ready.borrow().pass(self.index);
+        for turn in 1.. {
+            let next = driver.ready.borrow_mut().next(&mut pass);
+            let Some((index, expected_long)) = next else {
                 break;
             };
-            let spent = self.poll(cx, worker, index);
-            if (spent || turn % TURNS_BETWEEN_LOOKS == 0)
-                && driver::now().saturating_duration_since(worker.now) >= self.quantum
+            let was_long = self.poll(cx, worker, index, expected_long);
+            if was_long
+                || turn % TURNS_BETWEEN_LOOKS == 0
+                    && driver::now().saturating_duration_since(worker.now) >= self.quantum
             {
-                break;
+                pass.cut();
             }
         }
         driver.current.set(TaskKey::NONE);
-        if driver.ready.borrow().len(self.index) > 0 {
-            Pass::More
+        if driver.ready.borrow().has_any(self.index) {
+            Left::More
         } else {
-            Pass::Idle
+            Left::Nothing
         }
     }
 
-    /// Runs a task; whether its turn was a long one, which spent all that a turn may.
-    fn poll(&mut self, cx: &mut Context<'_>, worker: &mut Worker, index: u32) -> bool {
+    /// Runs a task that is expected to run long, or not to; whether it did.
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        worker: &mut Worker,
+        index: u32,
+        expected_long: bool,
+    ) -> bool {
         let key = TaskKey {
             lane: self.index,
             index,
         };
         self.core.0.current.set(key);
         let begun_at = self.core.0.balancer.is_measuring().then(driver::now);
-        let spent = self.run_task(cx, worker, key);
+        let was_long = self.run_task(cx, worker, key, expected_long);
         // What ended has left no cost, and an acceptor can't be given away.
         if let Some(begun_at) = begun_at
             && matches!(self.tasks[index as usize], Task::Connection(_))
@@ -162,22 +170,33 @@ impl<P: Poller> Lane<P> {
             let spent = driver::now().saturating_duration_since(begun_at);
             self.core.0.balancer.on_run(key, spent);
         }
-        spent
+        was_long
     }
 
-    fn run_task(&mut self, cx: &mut Context<'_>, worker: &mut Worker, key: TaskKey) -> bool {
+    fn run_task(
+        &mut self,
+        cx: &mut Context<'_>,
+        worker: &mut Worker,
+        key: TaskKey,
+        expected_long: bool,
+    ) -> bool {
         match &mut self.tasks[key.index as usize] {
             // It ended after it was queued.
             Task::None => {}
             Task::Acceptor(_) => self.accept(cx, worker, key),
-            Task::Connection(connection) => match connection.poll(cx, &self.core, worker) {
-                Turn::Waiting => {}
-                Turn::Again => {
-                    self.core.0.ready.borrow_mut().push(key);
-                    return true;
+            Task::Connection(connection) => {
+                let turn = connection.poll(cx, &self.core, worker);
+                let was_long = connection.was_long();
+                if was_long != expected_long {
+                    self.core.0.ready.borrow_mut().set_long(key, was_long);
                 }
-                Turn::Ended(_) => self.remove(key.index),
-            },
+                match turn {
+                    Turn::Waiting => {}
+                    Turn::Again => self.core.0.ready.borrow_mut().push(key),
+                    Turn::Ended(_) => self.remove(key.index),
+                }
+                return was_long;
+            }
         }
         false
     }
@@ -323,6 +342,7 @@ impl<P: Poller> Lane<P> {
             lane: self.index,
             index,
         };
+        self.core.0.ready.borrow_mut().set_long(key, false);
         self.core.0.balancer.on_gone(key);
         self.core.0.placer.borrow().on_left();
     }

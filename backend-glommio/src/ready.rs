@@ -1,4 +1,8 @@
-//! What is to be run: a first-in first-out queue a lane, each task in it at most once.
+//! What is to be run: two first-in first-out queues a lane, each task in one of them at most once.
+//!
+//! Tasks whose last run was a long one have a queue of their own, of which a pass takes one, so that those that have
+//! little to do don't wait for all of them. FQ-CoDel tells sparse flows from bulk like that (RFC 8290, section 4.2); but
+//! there a flow counts as new for a quantum after each rest, and here for as long as its runs are short.
 
 use std::collections::VecDeque;
 use std::task::Waker;
@@ -32,12 +36,36 @@ pub(crate) struct Ready {
 
 #[derive(Debug, Default)]
 struct LaneQueue {
-    queue: VecDeque<u32>,
+    short: VecDeque<u32>,
+    long: VecDeque<u32>,
     /// By the task's place.
-    queued: Vec<bool>,
+    tasks: Vec<Task>,
     /// The lane is in Glommio's run queue, or will be as soon as it has a waker.
     scheduled: bool,
     waker: Option<Waker>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Task {
+    queued: bool,
+    /// Which queue it goes to.
+    long: bool,
+}
+
+/// What is left of a pass over a lane's ready tasks.
+#[derive(Debug)]
+pub(crate) struct Pass {
+    lane: u32,
+    short: usize,
+    long: usize,
+}
+
+impl Pass {
+    /// Leaves the tasks whose runs are short for the next pass. One whose runs are long still has its turn: else it might
+    /// never.
+    pub(crate) fn cut(&mut self) {
+        self.short = 0;
+    }
 }
 
 impl Ready {
@@ -57,26 +85,57 @@ impl Ready {
             return;
         };
         let place = key.index as usize;
-        if place >= lane.queued.len() {
-            lane.queued.resize(place + 1, false);
+        if place >= lane.tasks.len() {
+            lane.tasks.resize(place + 1, Task::default());
         }
-        if !std::mem::replace(&mut lane.queued[place], true) {
-            lane.queue.push_back(key.index);
+        let task = &mut lane.tasks[place];
+        if !std::mem::replace(&mut task.queued, true) {
+            let queue = if task.long {
+                &mut lane.long
+            } else {
+                &mut lane.short
+            };
+            queue.push_back(key.index);
         }
         self.schedule(key.lane);
     }
 
-    /// Takes the task that has waited longest.
-    pub(crate) fn pop(&mut self, lane: u32) -> Option<u32> {
-        let lane = &mut self.lanes[lane as usize];
-        let index = lane.queue.pop_front()?;
-        lane.queued[index as usize] = false;
-        Some(index)
+    /// Says whether a task's runs are long. It counts from the next time that it is queued.
+    pub(crate) fn set_long(&mut self, key: TaskKey, long: bool) {
+        let lane = self.lanes.get_mut(key.lane as usize);
+        if let Some(task) = lane.and_then(|lane| lane.tasks.get_mut(key.index as usize)) {
+            task.long = long;
+        }
     }
 
-    /// How many tasks of a lane wait.
-    pub(crate) fn len(&self, lane: u32) -> usize {
-        self.lanes[lane as usize].queue.len()
+    /// What a lane is to run before the kernel is asked again for what is ready: all whose runs are short and that wait
+    /// now, and one whose runs are long.
+    pub(crate) fn pass(&self, lane: u32) -> Pass {
+        Pass {
+            lane,
+            short: self.lanes[lane as usize].short.len(),
+            long: 1,
+        }
+    }
+
+    /// Takes the next task of a pass, and whether its runs are long.
+    pub(crate) fn next(&mut self, pass: &mut Pass) -> Option<(u32, bool)> {
+        let lane = &mut self.lanes[pass.lane as usize];
+        let (left, queue, long) = if pass.short > 0 {
+            (&mut pass.short, &mut lane.short, false)
+        } else {
+            (&mut pass.long, &mut lane.long, true)
+        };
+        *left = left.checked_sub(1)?;
+        let index = queue.pop_front()?;
+        lane.tasks[index as usize].queued = false;
+        Some((index, long))
+    }
+
+    /// Whether any task of a lane waits.
+    pub(crate) fn has_any(&self, lane: u32) -> bool {
+        let lane = &self.lanes[lane as usize];
+        !lane.short.is_empty() || !lane.long.is_empty()
     }
 
     /// Wakes a lane.
@@ -128,13 +187,68 @@ mod tests {
             ready.push(TaskKey { lane, index });
         }
         assert!(!ready.is_idle());
-        assert_eq!(ready.len(lane), 2);
         ready.on_run(lane, Waker::noop());
         assert!(ready.is_idle());
-        assert_eq!(
-            (ready.pop(lane), ready.pop(lane), ready.pop(lane)),
-            (Some(3), Some(1), None)
-        );
+        assert_eq!(run(&mut ready, lane), [(3, false), (1, false)]);
+        assert!(!ready.has_any(lane));
+    }
+
+    /// A pass, as far as it goes.
+    fn run(ready: &mut Ready, lane: u32) -> Vec<(u32, bool)> {
+        let mut pass = ready.pass(lane);
+        std::iter::from_fn(|| ready.next(&mut pass)).collect()
+    }
+
+    #[test]
+    fn a_pass_has_all_short_runs_and_one_long_one() {
+        let mut ready = Ready::default();
+        let lane = ready.add_lane();
+        let keys = [0, 1, 2, 3].map(|index| TaskKey { lane, index });
+        let push = |ready: &mut Ready| keys.into_iter().for_each(|key| ready.push(key));
+        push(&mut ready);
+        // They stay where they are queued, and go to the others after the next run.
+        ready.set_long(keys[0], true);
+        ready.set_long(keys[2], true);
+        let all = [0, 1, 2, 3].map(|index| (index, false));
+        assert_eq!(run(&mut ready, lane), all);
+        push(&mut ready);
+        assert_eq!(run(&mut ready, lane), [(1, false), (3, false), (0, true)]);
+        ready.push(keys[1]);
+        assert_eq!(run(&mut ready, lane), [(1, false), (2, true)]);
+        assert!(!ready.has_any(lane));
+        ready.set_long(keys[0], false);
+        ready.push(keys[0]);
+        assert_eq!(run(&mut ready, lane), [(0, false)]);
+    }
+
+    #[test]
+    fn what_comes_during_a_pass_is_for_the_next_one() {
+        let mut ready = Ready::default();
+        let lane = ready.add_lane();
+        let key = TaskKey { lane, index: 0 };
+        ready.push(key);
+        let mut pass = ready.pass(lane);
+        assert_eq!(ready.next(&mut pass), Some((0, false)));
+        ready.push(key);
+        assert_eq!(ready.next(&mut pass), None);
+        assert_eq!(run(&mut ready, lane), [(0, false)]);
+    }
+
+    #[test]
+    fn a_pass_that_is_cut_still_has_its_long_run() {
+        let mut ready = Ready::default();
+        let lane = ready.add_lane();
+        let keys = [0, 1, 2].map(|index| TaskKey { lane, index });
+        keys.into_iter().for_each(|key| ready.push(key));
+        run(&mut ready, lane);
+        ready.set_long(keys[2], true);
+        keys.into_iter().for_each(|key| ready.push(key));
+        let mut pass = ready.pass(lane);
+        assert_eq!(ready.next(&mut pass), Some((0, false)));
+        pass.cut();
+        assert_eq!(ready.next(&mut pass), Some((2, true)));
+        assert_eq!(ready.next(&mut pass), None);
+        assert_eq!(run(&mut ready, lane), [(1, false)]);
     }
 
     #[test]

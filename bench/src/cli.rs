@@ -263,6 +263,11 @@ pub(crate) struct MachineArgs {
     #[arg(long, allow_hyphen_values = true, value_parser = clap::value_parser!(i32).range(-20..=19))]
     pub(crate) nice: Option<i32>,
 
+    /// TCP congestion control of the network namespace that this makes for proxy and load, which takes root and `ip`;
+    /// `as-is` takes the machine's network as it is.
+    #[arg(long, default_value = "cubic")]
+    pub(crate) congestion: String,
+
     /// A directory (`docs`) whose BENCHMARKS.md gets the results between its markers, and plots and samples beside it.
     #[arg(long)]
     pub(crate) out: Option<PathBuf>,

@@ -13,6 +13,7 @@ mod cpu;
 mod docs;
 mod load;
 mod memory;
+mod network;
 mod outputs;
 mod plots;
 mod prepare;

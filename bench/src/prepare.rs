@@ -8,6 +8,7 @@ use rustix::process::{Resource, getrlimit, setpriority_process, setrlimit};
 use rustix::thread::sched_setaffinity;
 
 use crate::cli::MachineArgs;
+use crate::network;
 use crate::sys;
 use crate::system::System;
 
@@ -17,6 +18,8 @@ pub(crate) fn settle(args: &MachineArgs) -> anyhow::Result<()> {
         args.proxy_cpu != args.load_cpu,
         "proxy and load need a CPU each"
     );
+    // Before any thread is started: a namespace is a thread's, and its children's.
+    network::enter(&args.congestion)?;
     if let Some(nice) = args.nice {
         setpriority_process(None, nice).context("setting the niceness")?;
     }

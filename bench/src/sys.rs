@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, set_parent_process_death_signal, setpriority_process};
-use rustix::thread::{CpuSet, sched_setaffinity};
+use rustix::thread::{CpuSet, UnshareFlags, sched_setaffinity, unshare_unsafe};
 
 /// Makes `command` start on `cpus` alone, and receive `signal` when the calling thread dies.
 pub(crate) fn tie(command: &mut Command, cpus: &[usize], signal: Signal) {
@@ -19,6 +19,12 @@ pub(crate) fn tie(command: &mut Command, cpus: &[usize], signal: Signal) {
     // SAFETY: the closure runs after fork; it makes two raw system calls on values of its own, allocates
     // nothing and takes no lock.
     unsafe { command.pre_exec(prepare) };
+}
+
+/// Moves the calling thread, and what it starts from now on, into a network namespace of its own.
+pub(crate) fn leave_network() -> rustix::io::Result<()> {
+    // SAFETY: descriptors stay shared; the flag for those isn't given.
+    unsafe { unshare_unsafe(UnshareFlags::NEWNET) }
 }
 
 /// The set of these CPUs.

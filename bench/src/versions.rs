@@ -6,6 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, ensure};
 
+use crate::network;
 use crate::system::{NGINX_STREAM_MODULE, System};
 use crate::venv;
 
@@ -45,6 +46,9 @@ pub(crate) fn describe(systems: &[System]) -> String {
         format!("- machine: {}", machine()),
         format!("- kernel: {}", read("/proc/sys/kernel/osrelease")),
     ];
+    if let Ok(used) = network::used() {
+        lines.push(format!("- TCP over loopback: {used}"));
+    }
     for &system in systems {
         let line = match system {
             System::Haproxy { .. } => first_line("haproxy", "-v"),

@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use crate::attempts::Attempts;
+use crate::buffer::BUFFER_BYTES;
 use crate::connect::{Connect, Connected};
 use crate::detached::{Detached, Parts};
 use crate::end::{Stage, Termination};
@@ -26,6 +27,9 @@ use crate::worker::Worker;
 /// reset.
 pub const STALL_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Bytes from which a run of a connection is a long one: what is copied in so many runs of a small message.
+pub const LONG_TURN_BYTES: u64 = BUFFER_BYTES as u64;
+
 /// A client's connection and what is done for it.
 pub struct Connection<R: Runtime> {
     entry: Entry,
@@ -36,6 +40,7 @@ pub struct Connection<R: Runtime> {
     /// The worker that ran it last.
     core: u32,
     moves: u32,
+    was_long: bool,
     permit: Permit,
 }
 
@@ -94,8 +99,15 @@ impl<R: Runtime> Connection<R> {
             stall_check_at: None,
             core: worker.index as u32,
             moves: 0,
+            was_long: false,
             permit,
         }
+    }
+
+    /// Whether its last run moved [`LONG_TURN_BYTES`] or more, so that the next one may as well. A scheduler may
+    /// want to run others first.
+    pub const fn was_long(&self) -> bool {
+        self.was_long
     }
 
     /// Does what can be done now.
@@ -196,6 +208,7 @@ impl<R: Runtime> Connection<R> {
             stall_check_at: parts.stall_check_at,
             core: parts.core,
             moves: parts.moves.saturating_add(1),
+            was_long: false,
             permit: parts.permit,
         })
     }
@@ -251,6 +264,7 @@ impl<R: Runtime> Connection<R> {
         };
         let listener = &self.entry.listener;
         let progress = relaying.poll(cx, worker, listener.share.turn_bytes());
+        self.was_long = progress.up + progress.down >= LONG_TURN_BYTES;
         if progress.up + progress.down > 0 {
             let cells = listener.cells.of(worker.index);
             cells.bytes_in.add(progress.up);
