@@ -59,3 +59,37 @@ pub(crate) fn used() -> anyhow::Result<String> {
     let name = tcp_congestion(&client).context("asking for the congestion control")?;
     Ok(name.trim_end_matches('\0').to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    /// In a thread of its own, since the namespace is the thread's.
+    fn entered(congestion: &'static str) -> Result<String, String> {
+        let inside = move || {
+            enter(congestion)
+                .and_then(|()| used())
+                .map_err(|error| format!("{error:#}"))
+        };
+        thread::spawn(inside).join().expect("no panic")
+    }
+
+    #[test]
+    fn loopback_has_the_congestion_control_that_was_asked_for() {
+        let outside = used().expect("loopback");
+        match entered("reno") {
+            Ok(inside) => assert_eq!(inside, "reno"),
+            Err(reason) => eprintln!("skipped: {reason}"),
+        }
+        assert_eq!(entered(AS_IT_IS), Ok(outside.clone()));
+        let refused = entered("no-such-control").expect_err("there is none of that name");
+        assert!(
+            refused.contains("ip route") || refused.contains("--congestion"),
+            "{refused}"
+        );
+        // The others of this process stay where they are.
+        assert_eq!(used().expect("loopback"), outside);
+    }
+}
