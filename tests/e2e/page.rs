@@ -86,6 +86,27 @@ fn shows_the_load(scheduler: Scheduler) {
             );
             rate.ends_with("B/s") && rate != "0 B/s"
         });
+        wait::until(
+            "the server's rate is what the listener's are together",
+            || {
+                let rates = browser.evaluate(
+                    "(() => {
+                    const [listener, server] = [state.listeners[0], state.servers[0]];
+                    const shown = document.querySelector('#servers tbody tr').cells[5].textContent;
+                    return {
+                        server: server.bytes_in + server.bytes_out,
+                        listener: listener.bytes_in + listener.bytes_out,
+                        is_shown: shown === `${bytes(server.bytes_in + server.bytes_out)}/s`,
+                    };
+                })()",
+                );
+                let rate = |name: &str| rates[name].as_f64().expect("a rate");
+                // What is on its way between two readings may be in one of them only.
+                rates["is_shown"] == true
+                    && rate("server") > 0.0
+                    && (rate("server") / rate("listener") - 1.0).abs() < 0.1
+            },
+        );
         wait::until("each core is shown with its connections", || {
             let details = browser.text(
                 "[...document.querySelectorAll('[data-core] .detail')].map(d => d.textContent).join('\\n')",

@@ -336,6 +336,7 @@ const servers = new Table($("servers"), [
   { title: "state", text: true, of: (row) => (row.up ? "up" : "down"), level: (row) => (row.up ? "good" : "alarm") },
   { title: "connections", of: (row) => row.connections, show: whole },
   { title: "new/s", of: (row) => row.connects, show: rate },
+  { title: "rate", of: (row) => row.bytes_in + row.bytes_out, show: perSecond },
   { title: "failed/s", of: (row) => row.failures, show: rate, level: (row) => (row.failures > 0 ? "alarm" : "") },
 ], (row) => `${row.upstream} ${row.server}`, 0, false);
 
