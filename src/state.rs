@@ -128,6 +128,10 @@ pub(crate) struct Server {
     /// Connects begun.
     pub(crate) connects: f64,
     pub(crate) failures: f64,
+    /// From clients to the server.
+    pub(crate) bytes_in: f64,
+    /// From the server.
+    pub(crate) bytes_out: f64,
 }
 
 /// One sample of the history.

@@ -117,6 +117,8 @@ fn servers(observed: &Observed, rates: &Rates) -> Vec<Server> {
                 connections: upstream.connections(index),
                 connects: rate(|totals| totals.connects),
                 failures: rate(|totals| totals.failures),
+                bytes_in: rate(|totals| totals.bytes_in),
+                bytes_out: rate(|totals| totals.bytes_out),
             }
         })
         .collect()

@@ -11,24 +11,44 @@ use hyper::header::{
 use super::answer::Answer;
 
 const DOCUMENT: &str = include_str!("page/page.html");
-const STYLE: &str = include_str!("page/style.css");
-const SCRIPT: &str = include_str!("page/script.js");
 
-/// The places of style and script in the document.
-const STYLE_MARK: &str = "/* style.css */";
-const SCRIPT_MARK: &str = "/* script.js */";
+/// What goes into the document, each in the place that is marked with its name. The page's own comes after what it
+/// builds on.
+const STYLES: [(&str, &str); 2] = [
+    (
+        "/* uPlot.min.css */",
+        include_str!("page/vendor/uplot/uPlot.min.css"),
+    ),
+    ("/* style.css */", include_str!("page/style.css")),
+];
+const SCRIPTS: [(&str, &str); 3] = [
+    (
+        "/* uPlot.iife.min.js */",
+        include_str!("page/vendor/uplot/uPlot.iife.min.js"),
+    ),
+    ("/* charts.js */", include_str!("page/charts.js")),
+    ("/* script.js */", include_str!("page/script.js")),
+];
+const LICENCES: [(&str, &str); 1] = [(
+    "/* uPlot's LICENSE */",
+    include_str!("page/vendor/uplot/LICENSE"),
+)];
 
 /// The page asks this server and nobody else, and runs and looks like what is built in only. A test tells the hashes
 /// when the files change.
 const POLICY: &str = "default-src 'none'; \
-    script-src 'sha256-DgbovQi6DYsqtmXkW7Wr/DCymIlARXu8hbuDLxZnSwE='; \
-    style-src 'sha256-17FEwyWUK24yu8l7hk1TxCq5/WO3uHpRvUOwvQ7zVsg='; \
+    script-src 'sha256-GcjUxq2Ikpp59K5J1vcWFWbf0Lo9FcxJXpdPeH63jx8=' \
+        'sha256-CyEd6gBXwRnep9fD6Dujw3ZBqXOQP9AQinem6QG2n2w=' \
+        'sha256-dk4hTZvZgsitRMRLHU/oSeOEMaH6qlnPQQe94YhTbpU='; \
+    style-src 'sha256-32MMao1vjur/JktQ9zzlsRT2Rv/ZoLt08EmwoAE1+gQ=' \
+        'sha256-V0IpAn9r1kHIDvVFaog1Lol80Q68CZcnRz0zmSclbqI='; \
     connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 static PAGE: LazyLock<String> = LazyLock::new(|| {
-    DOCUMENT
-        .replacen(STYLE_MARK, STYLE, 1)
-        .replacen(SCRIPT_MARK, SCRIPT, 1)
+    let parts = STYLES.iter().chain(&SCRIPTS).chain(&LICENCES);
+    parts.fold(DOCUMENT.to_owned(), |page, (mark, part)| {
+        page.replacen(mark, part, 1)
+    })
 });
 
 /// The page with its headers.
@@ -76,20 +96,33 @@ mod tests {
     #[test]
     fn the_policy_allows_what_is_built_in() {
         assert_eq!(base64(b"light w"), "bGlnaHQgdw==");
-        for (directive, content) in [("script-src", SCRIPT), ("style-src", STYLE)] {
-            let hash = base64(&Sha256::digest(content));
-            let wanted = format!("{directive} 'sha256-{hash}';");
+        for (directive, parts) in [("script-src", &SCRIPTS[..]), ("style-src", &STYLES)] {
+            let hashes = parts.iter().map(|(_, part)| {
+                let hash = base64(&Sha256::digest(part));
+                format!(" 'sha256-{hash}'")
+            });
+            let hashes: String = hashes.collect();
+            let wanted = format!("{directive}{hashes};");
             assert!(POLICY.contains(&wanted), "POLICY needs: {wanted}");
         }
     }
 
     #[test]
     fn it_is_whole_and_asks_nobody_else() {
-        assert!(PAGE.contains(STYLE) && PAGE.contains(SCRIPT));
-        // An end tag in a string would end the script.
-        assert_eq!(PAGE.matches("</script").count(), 1);
+        for (mark, part) in STYLES.iter().chain(&SCRIPTS).chain(&LICENCES) {
+            assert!(PAGE.contains(part) && !PAGE.contains(mark), "{mark}");
+        }
+        // An end tag or the end of a comment in a part would end what the part is in.
+        assert_eq!(PAGE.matches("</script").count(), SCRIPTS.len());
+        assert_eq!(PAGE.matches("</style").count(), STYLES.len());
+        assert_eq!(PAGE.matches("-->").count(), LICENCES.len());
+        // uPlot's first line is a comment that says where it comes from.
+        let (_, uplot) = SCRIPTS[0];
+        let name = uplot.lines().next().expect("a line");
+        assert!(name.starts_with("/*!") && name.find("*/") == Some(name.len() - 2));
+        let page = PAGE.replacen(name, "", 1);
         for elsewhere in ["http://", "https://", "//cdn", "@import", "url("] {
-            assert!(!PAGE.contains(elsewhere), "{elsewhere}");
+            assert!(!page.contains(elsewhere), "{elsewhere}");
         }
     }
 }

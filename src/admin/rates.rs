@@ -39,6 +39,8 @@ pub(super) struct ListenerTotals {
 pub(super) struct ServerTotals {
     pub(super) connects: u64,
     pub(super) failures: u64,
+    pub(super) bytes_in: u64,
+    pub(super) bytes_out: u64,
 }
 
 impl Totals {
@@ -63,6 +65,12 @@ impl Totals {
                     let failures = cells.servers[index].failures.iter();
                     failures.map(|count| count.get()).sum()
                 }),
+                bytes_in: upstream
+                    .cells
+                    .sum(|cells| cells.servers[index].bytes_in.get()),
+                bytes_out: upstream
+                    .cells
+                    .sum(|cells| cells.servers[index].bytes_out.get()),
             })
         });
         Self {
@@ -149,13 +157,22 @@ mod tests {
         rates.push(Totals::read(&observed, seconds(5)));
         assert_eq!(bytes(&rates), 0.0);
         observed.listeners[0].cells.of(0).bytes_in.add(600);
-        observed.upstreams[0].cells.of(1).servers[1].failures[2].add(4);
+        let server = |worker: usize| &observed.upstreams[0].cells.of(worker).servers[1];
+        server(1).failures[2].add(4);
+        server(0).bytes_in.add(20);
+        server(1).bytes_in.add(40);
+        server(1).bytes_out.add(8);
         rates.push(Totals::read(&observed, seconds(7)));
         assert_eq!(bytes(&rates), 300.0);
         let core = |worker: usize| rates.per_second(|totals| Some(totals.cores.get(worker)?.bytes));
         assert_eq!((core(0), core(1)), (300.0, 0.0));
         let failures = rates.per_second(|totals| Some(totals.servers.get(1)?.failures));
         assert_eq!(failures, 2.0);
+        let of_server = |read: fn(&ServerTotals) -> u64| {
+            rates.per_second(|totals| totals.servers.get(1).map(read))
+        };
+        assert_eq!(of_server(|server| server.bytes_in), 30.0);
+        assert_eq!(of_server(|server| server.bytes_out), 4.0);
         rates.rest();
         assert_eq!(bytes(&rates), 0.0);
     }

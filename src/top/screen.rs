@@ -26,6 +26,10 @@ const FINDING_LINES_MAX: usize = 10;
 /// Lines of the adviser's at most.
 const ADVICE_LINES_MAX: usize = 6;
 
+/// Characters a line that let the tables have all of their columns. With fewer some are left out, since a figure that is cut
+/// off is another figure.
+const WIDE_MIN: u16 = 100;
+
 /// Draws everything.
 pub(super) fn draw(frame: &mut Frame<'_>, view: &View) {
     let area = frame.area();
@@ -109,11 +113,12 @@ fn draw_state(frame: &mut Frame<'_>, area: Rect, view: &View, state: &State) {
     frame.render_widget(Paragraph::new(findings), words);
     draw_cores(frame, core_area, state);
     draw_figures(frame, figures, state);
-    let [left, right] = Layout::horizontal([Constraint::Fill(5), Constraint::Fill(4)])
+    let [left, right] = Layout::horizontal([Constraint::Fill(1), Constraint::Fill(1)])
         .spacing(2)
         .areas(table_area);
-    frame.render_widget(listeners(state), left);
-    frame.render_widget(servers(state), right);
+    let wide = area.width >= WIDE_MIN;
+    frame.render_widget(listeners(state, wide), left);
+    frame.render_widget(servers(state, wide), right);
     if listed {
         frame.render_widget(connection_table(view), connections);
     }
@@ -233,70 +238,75 @@ fn draw_figures(frame: &mut Frame<'_>, area: Rect, state: &State) {
     frame.render_widget(Paragraph::new(line).block(block), area);
 }
 
-fn listeners(state: &State) -> Table<'_> {
+fn listeners(state: &State, wide: bool) -> Table<'_> {
     let rows = state.listeners.iter().map(|listener| {
         let rejects = Cell::from(rate(listener.rejects));
-        Row::new(vec![
-            Cell::from(listener.name.as_str()),
-            Cell::from(listener.connections.to_string()),
-            Cell::from(rate(listener.accepts)),
-            Cell::from(bytes(listener.bytes_in)),
-            Cell::from(bytes(listener.bytes_out)),
-            Cell::from(listener.waiting.to_string()),
-            if listener.rejects > 0.0 {
+        let cells = [
+            Some(Cell::from(listener.name.as_str())),
+            Some(Cell::from(listener.connections.to_string())),
+            wide.then(|| Cell::from(rate(listener.accepts))),
+            Some(Cell::from(bytes(listener.bytes_in))),
+            Some(Cell::from(bytes(listener.bytes_out))),
+            wide.then(|| Cell::from(listener.waiting.to_string())),
+            Some(if listener.rejects > 0.0 {
                 rejects.style(Style::new().red())
             } else {
                 rejects
-            },
-        ])
+            }),
+        ];
+        Row::new(cells.into_iter().flatten())
     });
-    let widths = [
-        Constraint::Min(10),
-        Constraint::Length(6),
-        Constraint::Length(5),
-        Constraint::Length(7),
-        Constraint::Length(7),
-        Constraint::Length(5),
-        Constraint::Length(5),
+    let columns = [
+        Some(("name", Constraint::Min(8))),
+        Some(("conns", Constraint::Length(6))),
+        wide.then_some(("new/s", Constraint::Length(5))),
+        Some(("in/s", Constraint::Length(7))),
+        Some(("out/s", Constraint::Length(7))),
+        wide.then_some(("queue", Constraint::Length(5))),
+        Some(("rej/s", Constraint::Length(5))),
     ];
-    let titles = ["name", "conns", "new/s", "in/s", "out/s", "queue", "rej/s"];
-    table(
-        rows.collect(),
-        &widths,
-        titles.map(str::to_owned).to_vec(),
-        " listeners ".to_owned(),
-    )
+    table_of(rows.collect(), &columns, " listeners ")
 }
 
-fn servers(state: &State) -> Table<'_> {
+fn servers(state: &State, wide: bool) -> Table<'_> {
     let rows = state.servers.iter().map(|server| {
         let (word, style) = if server.up {
             ("up", Style::new().green())
         } else {
             ("down", Style::new().red().bold())
         };
-        Row::new(vec![
-            Cell::from(format!("{} {}", server.upstream, server.server)),
-            Cell::from(word).style(style),
-            Cell::from(server.connections.to_string()),
-            Cell::from(rate(server.connects)),
-            Cell::from(rate(server.failures)),
-        ])
+        let cells = [
+            Some(Cell::from(format!("{} {}", server.upstream, server.server))),
+            Some(Cell::from(word).style(style)),
+            Some(Cell::from(server.connections.to_string())),
+            wide.then(|| Cell::from(rate(server.connects))),
+            Some(Cell::from(bytes(server.bytes_in + server.bytes_out))),
+            Some(Cell::from(rate(server.failures))),
+        ];
+        Row::new(cells.into_iter().flatten())
     });
-    let widths = [
-        Constraint::Min(14),
-        Constraint::Length(5),
-        Constraint::Length(6),
-        Constraint::Length(5),
-        Constraint::Length(6),
+    let columns = [
+        Some(("server", Constraint::Min(11))),
+        Some(("state", Constraint::Length(5))),
+        Some(("conns", Constraint::Length(6))),
+        wide.then_some(("new/s", Constraint::Length(5))),
+        Some(("bytes/s", Constraint::Length(7))),
+        Some(("fail/s", Constraint::Length(6))),
     ];
-    let titles = ["server", "state", "conns", "new/s", "fail/s"];
-    table(
-        rows.collect(),
-        &widths,
-        titles.map(str::to_owned).to_vec(),
-        " upstreams ".to_owned(),
-    )
+    table_of(rows.collect(), &columns, " upstreams ")
+}
+
+/// A table of the columns that there are.
+fn table_of<'a>(
+    rows: Vec<Row<'a>>,
+    columns: &[Option<(&str, Constraint)>],
+    title: &str,
+) -> Table<'a> {
+    let columns = columns.iter().flatten();
+    let (titles, widths): (Vec<_>, Vec<_>) = columns
+        .map(|&(title, width)| (title.to_owned(), width))
+        .unzip();
+    table(rows, &widths, titles, title.to_owned())
 }
 
 fn connection_table(view: &View) -> Table<'_> {

@@ -1,6 +1,7 @@
 //! The live page, in a real browser.
 
 mod connections;
+mod look_back;
 mod phone;
 mod pictures;
 mod reconnect;
@@ -27,6 +28,15 @@ const ANY: Scheduler = Scheduler::PerCore;
 /// Whether the page has what the proxy pushed.
 const LIVE: &str = "document.getElementById('link')?.textContent === 'live'";
 
+/// The colour of the first strip's ticks, as the style writes colours.
+const TICKS: &str = "(() => {
+    const { ctx, bbox: { left, top, width, height } } = cores[0].chart.plot;
+    if (width === 0) return '';
+    const { data } = ctx.getImageData(left, top + height + 1, width, 1);
+    const opaque = data.findIndex((byte, index) => index % 4 === 3 && byte === 255);
+    return `rgb(${data.slice(opaque - 3, opaque).join(', ')})`;
+})()";
+
 /// Between two messages of a client: the machine is left for the browser.
 const PAUSE: Duration = Duration::from_millis(1);
 
@@ -40,6 +50,20 @@ fn open(proxy: &Proxy) -> Option<Browser> {
 
 fn wait_for(browser: &mut Browser, what: &str, expression: &str) {
     wait::until(what, || browser.evaluate(expression) == true);
+}
+
+/// Seconds of which the busiest core's strip shows something.
+fn drawn(browser: &mut Browser) -> u64 {
+    let seconds = browser.evaluate(
+        "Math.max(...cores.map(core => {
+            const { ctx, bbox: { left, top, width, height } } = core.chart.plot;
+            if (width === 0) return 0;
+            const { data } = ctx.getImageData(left, top + height - 1, width, 1);
+            const columns = data.filter((byte, index) => index % 4 === 3 && byte).length;
+            return Math.round(columns / width * 120);
+        }))",
+    );
+    seconds.as_u64().expect("a count")
 }
 
 fn shows_the_load(scheduler: Scheduler) {
@@ -62,6 +86,27 @@ fn shows_the_load(scheduler: Scheduler) {
             );
             rate.ends_with("B/s") && rate != "0 B/s"
         });
+        wait::until(
+            "the server's rate is what the listener's are together",
+            || {
+                let rates = browser.evaluate(
+                    "(() => {
+                    const [listener, server] = [state.listeners[0], state.servers[0]];
+                    const shown = document.querySelector('#servers tbody tr').cells[5].textContent;
+                    return {
+                        server: server.bytes_in + server.bytes_out,
+                        listener: listener.bytes_in + listener.bytes_out,
+                        is_shown: shown === `${bytes(server.bytes_in + server.bytes_out)}/s`,
+                    };
+                })()",
+                );
+                let rate = |name: &str| rates[name].as_f64().expect("a rate");
+                // What is on its way between two readings may be in one of them only.
+                rates["is_shown"] == true
+                    && rate("server") > 0.0
+                    && (rate("server") / rate("listener") - 1.0).abs() < 0.1
+            },
+        );
         wait::until("each core is shown with its connections", || {
             let details = browser.text(
                 "[...document.querySelectorAll('[data-core] .detail')].map(d => d.textContent).join('\\n')",
@@ -75,16 +120,7 @@ fn shows_the_load(scheduler: Scheduler) {
                 .collect::<Option<Vec<_>>>()
                 .is_some_and(|found| found.len() == cores && found.iter().sum::<usize>() > 0)
         });
-        wait_for(
-            &mut browser,
-            "the history is drawn",
-            "(() => {
-                const canvas = document.querySelector('[data-core] canvas');
-                const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
-                // More than the grid's lines.
-                return data.filter((byte, index) => index % 4 === 3 && byte).length > canvas.width * 4;
-            })()",
-        );
+        wait::until("the history is drawn", || drawn(&mut browser) >= 2);
         let name = match scheduler {
             Scheduler::Glommio => "glommio thread-per-core, pinned",
             Scheduler::WorkStealing => "tokio work-stealing, pinned",
@@ -143,6 +179,65 @@ fn asks_nobody_else() {
     assert_eq!(browser.evaluate(inline), true);
 }
 
+/// Whoever gets the page gets uPlot with it, which may be given on only with these words.
+#[test]
+fn has_the_licence_of_what_it_draws_with() {
+    let page = start(ANY).get("/").body;
+    let page = String::from_utf8(page).expect("UTF-8");
+    let (licence, _) = page.split_once("<style>").expect("a style");
+    for words in [
+        "The MIT License (MIT)",
+        "Copyright (c) 2022 Leon Sorokin",
+        "The above copyright notice and this permission notice shall be included in",
+        "THE SOFTWARE IS PROVIDED \"AS IS\", WITHOUT WARRANTY OF ANY KIND",
+    ] {
+        assert!(licence.contains(words), "{words}");
+    }
+    assert!(page.contains("var uPlot="));
+}
+
+/// What nobody sees costs no drawing, and is up to date once somebody does.
+#[test]
+fn draws_only_what_is_seen() {
+    let proxy = start(ANY);
+    let Some(mut browser) = open(&proxy) else {
+        return;
+    };
+    wait_for(&mut browser, "the page is live", LIVE);
+    // The charts' sizes and the first second may come later.
+    let ready = "cores[0].chart.plot.width > 0 && history.length > 0";
+    wait_for(&mut browser, "the strips have sizes and a history", ready);
+    browser.evaluate(
+        "{
+            let hidden = true;
+            Object.defineProperty(document, 'hidden', { get: () => hidden });
+            window.drawn = 0;
+            const { clearRect } = CanvasRenderingContext2D.prototype;
+            CanvasRenderingContext2D.prototype.clearRect = function (...area) {
+                window.drawn += 1;
+                clearRect.apply(this, area);
+            };
+            window.show = () => {
+                hidden = false;
+                document.dispatchEvent(new Event('visibilitychange'));
+            };
+            window.before = history.at(-1).number;
+        }",
+    );
+    let later = "history.at(-1).number >= before + 2";
+    wait_for(&mut browser, "two seconds have come", later);
+    assert_eq!(browser.evaluate("drawn"), 0);
+    let all = "cores.length + figures.length";
+    browser.evaluate("show()");
+    wait_for(
+        &mut browser,
+        "all is drawn",
+        &format!(
+            "drawn >= {all} && cores[0].chart.values.at(-1) === history.at(-1).utilization[0]"
+        ),
+    );
+}
+
 /// Colours and order are the reader's choice, by buttons that a keyboard reaches.
 #[test]
 fn obeys() {
@@ -152,9 +247,14 @@ fn obeys() {
     };
     wait_for(&mut browser, "the page is live", LIVE);
     let ground = "getComputedStyle(document.body).backgroundColor";
-    let before = browser.text(ground);
+    let quiet = "getComputedStyle(document.querySelector('dt')).color";
+    let before = (browser.text(ground), browser.text(quiet));
+    let ticks_are_quiet = format!("{TICKS} === {quiet}");
+    wait_for(&mut browser, "the time's axis is there", &ticks_are_quiet);
     browser.evaluate("document.getElementById('theme').click()");
-    assert_ne!(browser.text(ground), before);
+    assert_ne!(browser.text(ground), before.0);
+    assert_ne!(browser.text(quiet), before.1);
+    assert_eq!(browser.evaluate(&ticks_are_quiet), true);
     let first = "document.querySelector('#servers tbody tr').cells[1].textContent";
     assert_eq!(browser.text(first), "127.0.0.1:1");
     let press = "document.querySelectorAll('#servers th button')[1].click()";

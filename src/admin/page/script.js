@@ -1,15 +1,11 @@
 "use strict";
 // The live page. Everything comes from /events; connections come from /connections while their table is open.
 
-const HISTORY_MAX = 120;
 const CONNECTIONS_SHOWN_MAX = 500;
 const CONNECTIONS_INTERVAL_MS = 2000;
 const RETRY_INTERVAL_MS = 5000;
 // A connection may be dead and nobody says so, as after a phone has slept. Events come each second.
 const SILENCE_MAX_MS = 10000;
-// As in the findings of the server.
-const HOT_MIN = 0.85;
-const WARM_MIN = 0.6;
 
 const $ = (id) => document.getElementById(id);
 
@@ -55,8 +51,6 @@ function span(seconds) {
 
 // ---- colours
 
-const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
-const levelOf = (used) => (used >= HOT_MIN ? "alarm" : used >= WARM_MIN ? "warning" : "good");
 const prefersDark = matchMedia("(prefers-color-scheme: dark)");
 
 function isDark() {
@@ -84,57 +78,6 @@ try {
 } catch { /* as above */ }
 prefersDark.addEventListener("change", () => { nameTheme(); draw(); });
 nameTheme();
-
-// ---- canvases
-
-function prepare(canvas) {
-  const scale = window.devicePixelRatio || 1;
-  const width = Math.round(canvas.clientWidth * scale);
-  const height = Math.round(canvas.clientHeight * scale);
-  if (canvas.width !== width || canvas.height !== height) {
-    canvas.width = width;
-    canvas.height = height;
-  }
-  const context = canvas.getContext("2d");
-  context.clearRect(0, 0, width, height);
-  return { context, width, height, scale };
-}
-
-// A column a second, the newest at the right, as high as the core was busy.
-function drawStrip(canvas, values) {
-  const { context, width, height, scale } = prepare(canvas);
-  const colors = { good: color("good"), warning: color("warning"), alarm: color("alarm") };
-  const step = width / HISTORY_MAX;
-  context.fillStyle = color("line");
-  for (const part of [0.25, 0.5, 0.75]) context.fillRect(0, Math.round(height * part), width, scale * 0.5);
-  values.forEach((used, index) => {
-    const left = width - (values.length - index) * step;
-    const tall = Math.max(used * height, used > 0 ? scale : 0);
-    context.fillStyle = colors[levelOf(used)];
-    context.fillRect(Math.floor(left), height - tall, Math.ceil(step), tall);
-  });
-}
-
-function drawLine(canvas, values, least, most) {
-  const { context, width, height, scale } = prepare(canvas);
-  const step = width / (HISTORY_MAX - 1);
-  const margin = 2 * scale;
-  const place = (value) => height - margin - ((value - least) / (most - least || 1)) * (height - 2 * margin);
-  context.strokeStyle = color("line");
-  context.lineWidth = scale;
-  context.beginPath();
-  context.moveTo(0, place(least));
-  context.lineTo(width, place(least));
-  context.stroke();
-  context.strokeStyle = color("accent");
-  context.lineWidth = 1.5 * scale;
-  context.lineJoin = "round";
-  context.beginPath();
-  values.forEach((value, index) => {
-    context.lineTo(width - (values.length - 1 - index) * step, place(value));
-  });
-  context.stroke();
-}
 
 // ---- what is known
 
@@ -193,18 +136,20 @@ function makeCore(index) {
   item.dataset.core = index;
   const top = element("div", "top");
   const name = element("strong", "", `core ${index}`);
-  const cpu = element("span", "quiet");
+  const cpu = element("span", "quiet cpu");
+  const then = element("span", "then");
   const now = element("span", "now", "–");
-  const canvas = element("canvas");
-  canvas.setAttribute("role", "img");
+  const plot = element("div", "plot");
+  plot.setAttribute("role", "img");
   const detail = element("div", "detail");
-  top.append(name, cpu, now);
-  item.append(top, canvas, detail);
-  return { item, cpu, now, canvas, detail };
+  top.append(name, cpu, then, now);
+  item.append(top, plot, detail);
+  return { item, cpu, now, plot, detail, chart: new Chart(plot, STRIP, () => [0, 1], then, percent) };
 }
 
 function showCores() {
   if (cores.length !== state.cores.length) {
+    for (const core of cores) core.chart.plot.destroy();
     cores = state.cores.map((_, index) => makeCore(index));
     $("core-list").replaceChildren(...cores.map((core) => core.item));
   }
@@ -223,7 +168,7 @@ function showCores() {
     if (core.migrations > 0) parts.push(`${rate(core.migrations)} moved/s`);
     if (core.waits >= 0.01) parts.push(`waits ${percent(core.waits)} for its CPU`);
     say(shown.detail, parts.join(" · "));
-    shown.canvas.setAttribute("aria-label",
+    shown.plot.setAttribute("aria-label",
       `core ${index}: ${percent(core.utilization)} now, ${percent(core.utilization_10s)} in ten seconds`);
   });
 }
@@ -246,12 +191,15 @@ for (const figure of figures) {
   const made = element("div", "figure");
   const top = element("div", "top");
   figure.now = element("span", "now", "–");
-  figure.canvas = element("canvas");
-  figure.canvas.setAttribute("role", "img");
+  figure.plot = element("div", "plot");
+  figure.plot.setAttribute("role", "img");
   figure.words = element("div", "detail");
-  top.append(element("strong", "", figure.name), figure.now);
-  made.append(top, figure.canvas, figure.words);
+  const then = element("span", "then");
+  top.append(element("strong", "", figure.name), then, figure.now);
+  made.append(top, figure.plot, figure.words);
   $("figures").append(made);
+  const range = () => [figure.least, figure.most(cores.length || 1)];
+  figure.chart = new Chart(figure.plot, LINE, range, then, figure.text);
 }
 
 function showFigures() {
@@ -259,21 +207,32 @@ function showFigures() {
     const value = state.imbalance[figure.key];
     say(figure.now, figure.text(value));
     say(figure.words, figure.detail(state.cores.length));
-    figure.canvas.setAttribute("aria-label", `${figure.name} is ${figure.text(value)}`);
+    figure.plot.setAttribute("aria-label", `${figure.name} is ${figure.text(value)}`);
   }
 }
 
 function draw() {
-  if (!state) return;
-  cores.forEach((core, index) => {
-    drawStrip(core.canvas, history.map((point) => point.utilization[index] ?? 0));
-  });
-  for (const figure of figures) {
-    const values = history.map((point) => point.imbalance[figure.key]);
-    drawLine(figure.canvas, values, figure.least, figure.most(state.cores.length));
-  }
+  // A page that nobody sees draws nothing; it is up to date when it is looked at again.
+  if (!state || document.hidden) return;
+  readColors();
+  cores.forEach((core, index) => core.chart.draw(history.map((point) => point.utilization[index] ?? 0)));
+  for (const figure of figures) figure.chart.draw(history.map((point) => point.imbalance[figure.key]));
 }
-addEventListener("resize", draw);
+document.addEventListener("visibilitychange", draw);
+
+function lookBack(key) {
+  const index = cores[0]?.chart.look(key);
+  if (index === undefined) return false;
+  const used = cores.map((core) => core.chart.values[index]);
+  const busiest = used.indexOf(Math.max(...used));
+  // For those who don't see the strips. The page has room for the words of one core only.
+  say($("looked-at"), index === null ? "" : `${ago(index)}: core ${busiest} the busiest, at ${percent(used[busiest])}`);
+  return true;
+}
+$("core-list").addEventListener("keydown", (event) => {
+  if (!event.altKey && !event.ctrlKey && !event.metaKey && lookBack(event.key)) event.preventDefault();
+});
+$("core-list").addEventListener("blur", () => lookBack("Escape"));
 
 // ---- tables
 
@@ -377,6 +336,7 @@ const servers = new Table($("servers"), [
   { title: "state", text: true, of: (row) => (row.up ? "up" : "down"), level: (row) => (row.up ? "good" : "alarm") },
   { title: "connections", of: (row) => row.connections, show: whole },
   { title: "new/s", of: (row) => row.connects, show: rate },
+  { title: "rate", of: (row) => row.bytes_in + row.bytes_out, show: perSecond },
   { title: "failed/s", of: (row) => row.failures, show: rate, level: (row) => (row.failures > 0 ? "alarm" : "") },
 ], (row) => `${row.upstream} ${row.server}`, 0, false);
 

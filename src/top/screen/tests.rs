@@ -46,6 +46,8 @@ fn state() -> State {
             upstream: "pool".to_owned(),
             server: "10.0.0.1:6379".to_owned(),
             up: false,
+            bytes_in: 1.5e6,
+            bytes_out: 2.4e6,
             ..Server::default()
         }],
         history: vec![point(1, 0.0), point(2, 1.0)],
@@ -101,10 +103,36 @@ fn a_hot_core_is_seen_and_told() {
         "{tables}"
     );
     assert!(tables.contains("down"), "{tables}");
+    assert!(tables.contains("3.9 MB"), "{tables}");
     assert!(
         !lines.concat().contains("client"),
         "no table without connections"
     );
+}
+
+/// A figure whose end is cut off would be another one.
+#[test]
+fn figures_of_the_tables_are_whole_at_any_usual_width() {
+    let mut full = state();
+    let listener = &mut full.listeners[0];
+    listener.connections = 10_000;
+    (listener.bytes_in, listener.bytes_out) = (98.7e6, 98.6e6);
+    (listener.accepts, listener.rejects, listener.waiting) = (1234.0, 4321.0, 1024);
+    let server = &mut full.servers[0];
+    server.connections = 20_000;
+    (server.bytes_in, server.bytes_out) = (50e6, 47.5e6);
+    (server.connects, server.failures) = (5678.0, 8765.0);
+    for width in [80, 100, 120, 200] {
+        let lines = screen(&view_of(full.clone(), None), width, 24);
+        let row = line(&lines, "redis");
+        for figure in [
+            "10000", "98.7 MB", "98.6 MB", "4321", "down", "20000", "97.5 MB", "8765",
+        ] {
+            assert!(row.contains(figure), "{figure} at {width}: {row}");
+        }
+        let more = ["1234", "1024", "5678"].map(|figure| row.contains(figure));
+        assert_eq!(more, [width >= WIDE_MIN; 3], "at {width}: {row}");
+    }
 }
 
 /// Nothing is cut off at the edge, and what it is about has its place still.

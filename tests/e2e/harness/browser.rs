@@ -118,6 +118,10 @@ impl Browser {
         let code = match key {
             "Enter" => 13,
             "Tab" => 9,
+            "Escape" => 27,
+            "Home" => 36,
+            "ArrowLeft" => 37,
+            "ArrowRight" => 39,
             _ => panic!("what code has {key}?"),
         };
         let text = if key == "Enter" { "\r" } else { "" };
@@ -147,6 +151,15 @@ impl Browser {
             let event = json!({ "type": kind, "touchPoints": points });
             self.call("Input.dispatchTouchEvent", event);
         }
+    }
+
+    /// Moves the mouse to the point, an object of `x` and `y`, that the expression is.
+    pub(crate) fn point(&mut self, point: &str) {
+        let Value::Object(mut event) = self.evaluate(point) else {
+            panic!("{point} is no point");
+        };
+        event.insert("type".to_owned(), json!("mouseMoved"));
+        self.call("Input.dispatchMouseEvent", event.into());
     }
 
     /// Makes the window a phone's: of this many CSS pixels, and touched.

@@ -13,11 +13,16 @@ const WIDTH_MIN: u32 = 320;
 /// Bytes of the longest name that a configuration may have.
 const NAME_BYTES_MAX: usize = 64;
 
-/// Whether each core's strip is wholly on the screen, and nothing is in front of it.
+/// A larger window.
+const DESKTOP: (u32, u32) = (1280, 900);
+
+/// Whether each core's strip fills its place, is wholly on the screen, and nothing is in front of it.
 const STRIPS_ARE_SEEN: &str = "[...document.querySelectorAll('[data-core] canvas')].every(canvas => {
     const { left, right, top, bottom, width, height } = canvas.getBoundingClientRect();
+    const place = canvas.closest('.plot');
     return width >= 200 && height >= 24 && left >= 0 && right <= innerWidth && top >= 0 && bottom <= innerHeight
-        && document.elementFromPoint(left + width / 2, top + height / 2) === canvas;
+        && width === place.clientWidth && height === place.clientHeight && canvas.width === width
+        && document.elementFromPoint(left + width / 2, top + height / 2).closest('.plot') === place;
 })";
 
 /// Who looks sees the cores, before anything is touched.
@@ -33,7 +38,8 @@ fn the_cores_are_on_the_first_screen() {
     let shown = "document.querySelectorAll('[data-core] canvas').length";
     assert_eq!(browser.evaluate(shown), cores);
     assert_eq!(browser.evaluate("scrollY"), 0);
-    assert_eq!(browser.evaluate(STRIPS_ARE_SEEN), true);
+    wait_for(&mut browser, "the cores are seen", STRIPS_ARE_SEEN);
+    assert_eq!(browser.evaluate("scrollY"), 0);
     let ground = "getComputedStyle(document.body).backgroundColor";
     let before = browser.text(ground);
     browser.touch("document.getElementById('theme')");
@@ -74,8 +80,14 @@ fn nothing_is_too_wide_or_too_small() {
         let widths = "[innerWidth, document.documentElement.scrollWidth]";
         assert_eq!(browser.evaluate(widths), serde_json::json!([width, width]));
         browser.evaluate("document.getElementById('core-list').scrollIntoView()");
-        assert_eq!(browser.evaluate(STRIPS_ARE_SEEN), true, "{width} wide");
+        let seen = format!("the cores are seen, {width} wide");
+        wait_for(&mut browser, &seen, STRIPS_ARE_SEEN);
     }
+    let (width, height) = DESKTOP;
+    browser.become_desktop(width, height);
+    browser.evaluate("document.getElementById('core-list').scrollIntoView()");
+    wait_for(&mut browser, "the strips grow", STRIPS_ARE_SEEN);
+    browser.become_phone(WIDTH_MIN, HEIGHT);
     let small = "[...document.querySelectorAll('a, button, input, summary')]
         .filter(control => control.getBoundingClientRect().height < 24)
         .map(control => control.outerHTML).join()";

@@ -82,8 +82,9 @@ fn are_taken() {
             } else {
                 browser.become_desktop(width, height);
             }
-            let size =
-                format!("innerWidth === {width} && document.querySelector('canvas').width > 0");
+            let filled = "[...document.querySelectorAll('.plot')]
+                .every(place => place.querySelector('canvas').width === place.clientWidth)";
+            let size = format!("innerWidth === {width} && {filled}");
             wait_for(&mut browser, "the window has its size", &size);
             let picture = browser.picture(width, height);
             assert_eq!(picture[..8], *b"\x89PNG\r\n\x1a\n");

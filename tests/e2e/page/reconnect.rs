@@ -5,7 +5,7 @@ use std::thread;
 
 use rustix::process::Signal;
 
-use super::{ANY, LIVE, open, ping_pong, start, wait_for};
+use super::{ANY, LIVE, drawn, open, ping_pong, start, wait_for};
 use crate::harness::browser::Browser;
 use crate::harness::proxy::Proxy;
 use crate::harness::relay::Relay;
@@ -23,19 +23,6 @@ fn history(browser: &mut Browser) -> Vec<u64> {
     numbers
         .map(|number| number.as_u64().expect("a number"))
         .collect()
-}
-
-/// Seconds of which the busiest core's strip shows something.
-fn drawn(browser: &mut Browser) -> u64 {
-    let seconds = browser.evaluate(
-        "Math.max(...[...document.querySelectorAll('[data-core] canvas')].map(canvas => {
-            const { width, height } = canvas;
-            const { data } = canvas.getContext('2d').getImageData(0, height - 1, width, 1);
-            const columns = data.filter((byte, index) => index % 4 === 3 && byte).length;
-            return Math.round(columns / width * 120);
-        }))",
-    );
-    seconds.as_u64().expect("a count")
 }
 
 /// The number of the newest point that the proxy has.
