@@ -79,6 +79,10 @@ pub(crate) fn start(config: &Config) -> anyhow::Result<Proxy> {
     resolver::start(names).context("the resolver's thread can't be started")?;
     let cores = Arc::new(PerWorker::new(workers, || CoreCells::new(workers)));
     let activity = Arc::new(Activity::default());
+    // A turn holds up the connections of all listeners.
+    if let Some(least) = listeners.iter().filter_map(|all| all.latency).min() {
+        reload::shares(&listeners).for_each(|share| share.limit(least));
+    }
     let plan = Plan {
         cpus,
         cores: cores.clone(),

@@ -32,8 +32,8 @@ pub struct Listener {
     /// `shares`: the weight of the listener's connections when a core hasn't time for all, from 1
     /// to 1000. Tokio only weighs how much a turn forwards. Default 1000.
     pub shares: NonZeroU16,
-    /// `latency`: how soon a connection that is ready should run, from 10 µs to 100 ms; only
-    /// Glommio heeds it. Absent: throughput matters more.
+    /// `latency`: how soon a connection that is ready should run, from 10 µs to 100 ms. Tokio
+    /// only forwards less in a turn for it. Absent: throughput matters more.
     pub latency: Option<Duration>,
     /// `max_connections`: how many connections may be open at a time; more are rejected. Absent: no
     /// limit.

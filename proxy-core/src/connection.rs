@@ -27,8 +27,9 @@ use crate::worker::Worker;
 /// reset.
 pub const STALL_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Bytes from which a run of a connection is a long one: what is copied in so many runs of a small message.
-pub const LONG_TURN_BYTES: u64 = BUFFER_BYTES as u64;
+/// Bytes from which a run of a connection is a long one: it takes several times as long as that of a small message, and
+/// requests and answers of 16 KiB are not yet among them.
+pub const LONG_TURN_BYTES: u64 = BUFFER_BYTES as u64 / 2;
 
 /// A client's connection and what is done for it.
 pub struct Connection<R: Runtime> {

@@ -45,4 +45,5 @@ mod series;
 mod service;
 mod start;
 mod truth;
+mod turns;
 mod upstream_failure;
