@@ -8,9 +8,9 @@ use crate::flow::{TURN_BYTES_MAX, TURN_BYTES_MIN};
 /// The most shares that a listener can have, and what it has by default.
 pub const SHARES_MAX: u16 = 1000;
 
-/// What splicing forwards in a microsecond: a GB takes 0.16 s, a turn of [`TURN_BYTES_MAX`] 40 µs (docs/BENCHMARKS.md, of
-/// an AMD EPYC). Copying takes four times as long.
-const BYTES_A_MICROSECOND: u128 = TURN_BYTES_MAX as u128 / 40;
+/// How long a turn of [`TURN_BYTES_MAX`] takes that splices, of which a GB takes 0.16 s (docs/BENCHMARKS.md, of an AMD
+/// EPYC). Copying takes four times as long.
+const LONGEST_TURN: Duration = Duration::from_micros(40);
 
 /// Shares, and what a scheduler without task queues makes of them. Both may change while connections run.
 #[derive(Debug)]
@@ -40,8 +40,8 @@ impl Share {
     /// Shortens turns to what takes about so long, since a turn can't be interrupted: down to [`TURN_BYTES_MIN`], for
     /// times of less than 2.5 µs, and no longer than [`TURN_BYTES_MAX`], from 40 µs on.
     pub fn limit(&self, time: Duration) {
-        let bytes = (time.as_nanos() * BYTES_A_MICROSECOND / 1000).min(TURN_BYTES_MAX as u128);
-        let limit = (bytes as usize).max(TURN_BYTES_MIN);
+        let part = time.min(LONGEST_TURN).div_duration_f64(LONGEST_TURN);
+        let limit = ((TURN_BYTES_MAX as f64 * part) as usize).max(TURN_BYTES_MIN);
         self.turn_limit.store(limit, Relaxed);
         self.turn_bytes.fetch_min(limit, Relaxed);
     }
