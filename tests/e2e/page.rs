@@ -139,6 +139,18 @@ fn shows_the_load(scheduler: Scheduler) {
     proxy.stop();
 }
 
+/// Runs `look` while a client of the proxy is busy.
+fn under_load(proxy: &Proxy, look: impl FnOnce()) {
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let end = End(&over);
+        let client = proxy.connect("main");
+        scope.spawn(|| ping_pong(client, &over));
+        look();
+        drop(end);
+    });
+}
+
 fn ping_pong(mut client: TcpStream, over: &AtomicBool) {
     while !over.load(Ordering::Relaxed) {
         client.write_all(&[7; 512]).expect("send");

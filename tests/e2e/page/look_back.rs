@@ -1,11 +1,8 @@
 //! Looking back at a moment of the last two minutes, in all charts at once.
 
-use std::sync::atomic::AtomicBool;
-use std::thread;
-
-use super::{ANY, LIVE, drawn, open, ping_pong, start, wait_for};
+use super::{ANY, LIVE, drawn, open, start, under_load, wait_for};
 use crate::harness::browser::Browser;
-use crate::harness::wait::{self, End};
+use crate::harness::wait;
 
 /// What Tab may stop at before the cores.
 const STOPS_MAX: usize = 10;
@@ -39,11 +36,7 @@ fn by_keyboard_and_by_mouse() {
         return;
     };
     wait_for(&mut browser, "the page is live", LIVE);
-    let over = AtomicBool::new(false);
-    thread::scope(|scope| {
-        let end = End(&over);
-        let client = proxy.connect("main");
-        scope.spawn(|| ping_pong(client, &over));
+    under_load(&proxy, || {
         wait::until("some seconds are drawn", || drawn(&mut browser) >= 4);
         assert!(none_tells(&mut browser));
 
@@ -86,7 +79,6 @@ fn by_keyboard_and_by_mouse() {
         );
         browser.point("({ x: 1, y: 1 })");
         wait::until("the mouse is elsewhere", || none_tells(&mut browser));
-        drop(end);
     });
     proxy.stop();
 }

@@ -1,15 +1,12 @@
 //! The page's own connection is cut, or goes silent, while the proxy goes on.
 
-use std::sync::atomic::AtomicBool;
-use std::thread;
-
 use rustix::process::Signal;
 
-use super::{ANY, LIVE, drawn, open, ping_pong, start, wait_for};
+use super::{ANY, LIVE, drawn, open, start, under_load, wait_for};
 use crate::harness::browser::Browser;
 use crate::harness::proxy::Proxy;
 use crate::harness::relay::Relay;
-use crate::harness::wait::{self, End};
+use crate::harness::wait;
 
 /// Points that the page and the proxy keep.
 const HISTORY_MAX: u64 = 120;
@@ -42,11 +39,7 @@ fn the_history_is_kept() {
         return;
     };
     wait_for(&mut browser, "the page is live", LIVE);
-    let over = AtomicBool::new(false);
-    thread::scope(|scope| {
-        let end = End(&over);
-        let client = proxy.connect("main");
-        scope.spawn(|| ping_pong(client, &over));
+    under_load(&proxy, || {
         wait::until("five seconds are drawn", || drawn(&mut browser) >= 5);
         let drawn_before = drawn(&mut browser);
         way.cut();
@@ -71,7 +64,6 @@ fn the_history_is_kept() {
         assert_eq!(after, whole, "each second once");
         let drawn = drawn(&mut browser);
         assert!(drawn >= drawn_before, "{drawn} s of {drawn_before}");
-        drop(end);
     });
     proxy.stop();
 }
