@@ -89,7 +89,7 @@ impl<R: Runtime> Connect<R> {
             };
             let (server, failed_addresses) = (attempt.server, attempt.failed_addresses);
             self.attempt = None;
-            self.note_failure(upstream, cells, server, &failure);
+            self.note_failure(upstream, cells, server, &failure, worker.now);
             cells.servers[server].closed.increment();
             // Another address of the same server comes before another server.
             if !self.attempt(runtime, worker, upstream, server, failed_addresses + 1) {
@@ -121,6 +121,7 @@ impl<R: Runtime> Connect<R> {
                 let unresolved = ConnectFailure::Resolve;
                 cells.servers[server].failures[unresolved as usize].increment();
                 self.attempts.on_failure(unresolved);
+                upstream.note_attempt(server, Some(unresolved), worker.now);
                 upstream.on_connect(server, false);
             }
             self.tried.push(server);
@@ -155,7 +156,7 @@ impl<R: Runtime> Connect<R> {
                     });
                     return true;
                 }
-                Err(error) => self.note_failure(upstream, cells, server, &error),
+                Err(error) => self.note_failure(upstream, cells, server, &error, worker.now),
             }
             failed_addresses += 1;
         }
@@ -165,6 +166,7 @@ impl<R: Runtime> Connect<R> {
     fn finish(&mut self, worker: &Worker, upstream: &Upstream) -> Option<Connected<R::Socket>> {
         let attempt = self.attempt.take()?;
         self.attempts.on_connected(self.accepted_at, worker.now);
+        upstream.note_attempt(attempt.server, None, worker.now);
         let server = &upstream.servers()[attempt.server];
         upstream.on_connect(attempt.server, true);
         server.prefer(attempt.failed_addresses);
@@ -181,9 +183,11 @@ impl<R: Runtime> Connect<R> {
         cells: &UpstreamCells,
         server: usize,
         error: &io::Error,
+        now: Instant,
     ) {
         let reason = ConnectFailure::of(error);
         self.attempts.on_failure(reason);
+        upstream.note_attempt(server, Some(reason), now);
         cells.servers[server].failures[reason as usize].increment();
         upstream.on_connect(server, false);
         tracing::debug!(

@@ -64,6 +64,11 @@ impl Listener {
         self
     }
 
+    /// Connections that it takes at a time; none: as many as come.
+    pub fn max_connections(&self) -> Option<u64> {
+        self.limit.as_ref().map(|limit| limit.max)
+    }
+
     /// Asks for one more connection.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::address::ServerAddress;
 use crate::balance::{Balance, Load};
 use crate::metrics::{CheckCells, PerWorker, UpstreamCells};
+use crate::outage::Outage;
 
 /// A set of servers that are as good as each other.
 #[derive(Debug)]
@@ -100,6 +101,8 @@ impl Upstream {
 pub struct Server {
     /// The label `server`: the address as it was configured.
     pub label: String,
+    /// Since when it fails, and why.
+    pub outage: Outage,
     weight: u16,
     location: Location,
     /// What health checks say, written by the thread that checks; without them, whether the last connect worked, written by
@@ -126,6 +129,7 @@ impl Server {
     pub fn fixed(label: String, address: ServerAddress, weight: u16) -> Self {
         Self {
             label,
+            outage: Outage::default(),
             weight,
             location: Location::Fixed(address),
             up: AtomicBool::new(true),
@@ -136,6 +140,7 @@ impl Server {
     pub fn named(label: String, weight: u16) -> Self {
         Self {
             label,
+            outage: Outage::default(),
             weight,
             location: Location::Named(Named::default()),
             up: AtomicBool::new(true),

@@ -68,13 +68,23 @@ impl Target {
     }
 
     /// Counts a result, and tells workers and the log what it changes.
-    fn on_result(&mut self, result: CheckResult) {
+    fn on_result(&mut self, result: CheckResult, now: Instant) {
         if let Some(checks) = &self.upstream.checks {
             checks[self.index].of(result).increment();
         }
         // This machine has no descriptor or port to spare: that says nothing of the server.
         let is_ours = result == CheckResult::Failed(ConnectFailure::Local);
-        if is_ours || !self.health.on_check(result.passed()) {
+        if is_ours {
+            return;
+        }
+        let has_changed = self.health.on_check(result.passed());
+        match result {
+            CheckResult::Failed(reason) => self.server().outage.on_failure(reason, now),
+            CheckResult::Passed if self.health.is_up() => self.server().outage.on_success(),
+            // It takes more of them to be up again.
+            CheckResult::Passed => {}
+        }
+        if !has_changed {
             return;
         }
         self.server().set_up(self.health.is_up());
@@ -207,7 +217,7 @@ impl Checker {
     }
 
     fn end(&mut self, target: usize, result: CheckResult, now: Instant) {
-        self.targets[target].on_result(result);
+        self.targets[target].on_result(result, now);
         self.schedule.on_over(target, now);
     }
 }
@@ -347,9 +357,10 @@ mod tests {
         let (mut checker, upstream) = checker(vec![tcp(address)], DEADLINE);
         let local = CheckResult::Failed(ConnectFailure::Local);
         for _ in 0..10 {
-            checker.targets[0].on_result(local);
+            checker.targets[0].on_result(local, now());
         }
         assert!(upstream.servers()[0].is_up());
+        assert_eq!(upstream.servers()[0].outage.since(), None);
         assert_eq!(count(&upstream, 0, local), 10);
     }
 
