@@ -79,6 +79,7 @@ pub(crate) fn wants_echo(config: &Config) -> bool {
 pub(crate) fn bind_address(address: &config::BindAddress) -> BindAddress {
     match address {
         config::BindAddress::Tcp(address) => BindAddress::Tcp(*address),
+        config::BindAddress::Every(port) => BindAddress::Every(*port),
         config::BindAddress::Unix(path) => BindAddress::Unix(path.clone()),
     }
 }

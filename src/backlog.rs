@@ -38,7 +38,7 @@ impl Backlogs {
     pub(crate) fn add(&mut self, bounds: &[Bound]) -> io::Result<()> {
         let tcp = bounds
             .iter()
-            .filter(|bound| matches!(bound.address, BindAddress::Tcp(_)));
+            .filter(|bound| !matches!(bound.address, BindAddress::Unix(_)));
         let copies: io::Result<Vec<_>> = tcp
             .flat_map(|bound| &bound.sockets)
             .map(|socket: &Descriptor| {

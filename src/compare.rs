@@ -17,7 +17,6 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use proxy_config::Config;
-use proxy_core::listen::BindAddress;
 use rustix::process::{Resource, getrlimit};
 
 use self::figures::{Outcome, Round};
@@ -225,10 +224,7 @@ impl Comparison {
         let addresses: Vec<SocketAddr> = proxy
             .addresses
             .iter()
-            .filter_map(|(_, address)| match address {
-                BindAddress::Tcp(address) => Some(*address),
-                BindAddress::Unix(_) => None,
-            })
+            .filter_map(|(_, address)| address.local())
             .collect();
         let load = Load::start(&addresses, &proxy.observed, &self.workload)
             .context("the clients can't connect")?;

@@ -93,7 +93,7 @@ fn unix_sockets(proxy: &Proxy) -> Vec<std::path::PathBuf> {
         .iter()
         .filter_map(|(_, address)| match address {
             BindAddress::Unix(path) => Some(path.clone()),
-            BindAddress::Tcp(_) => None,
+            BindAddress::Tcp(_) | BindAddress::Every(_) => None,
         });
     paths.collect()
 }

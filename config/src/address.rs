@@ -18,7 +18,7 @@ const HOST_BYTES_MAX: usize = 253;
 const LABEL_BYTES_MAX: usize = 63;
 
 const SOCKET: &str = "an IP address and port such as \"127.0.0.1:9600\" or \"[::1]:9600\"";
-const BIND: &str = "\"IP:PORT\", \"[IPV6]:PORT\" or \"unix:/PATH\"";
+const BIND: &str = "\"IP:PORT\", \"[IPV6]:PORT\", \"*:PORT\" or \"unix:/PATH\"";
 const SERVER: &str =
     "\"HOST:PORT\", \"IP:PORT\", \"[IPV6]:PORT\", \"unix:/PATH\" or \"builtin:echo\"";
 const BUILTIN_ECHO: &str = "builtin:echo";
@@ -26,8 +26,14 @@ const BUILTIN_ECHO: &str = "builtin:echo";
 /// An address to accept connections on; displayed as it is written.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum BindAddress {
-    /// An IP address and port; port 0 lets the kernel choose one.
+    /// An IP address and port; port 0 lets the kernel choose one. `[::]` is every IPv6 address and no
+    /// IPv4 one.
     Tcp(SocketAddr),
+    /// `*:PORT`: every address of the machine, IPv4 and IPv6, on one socket; port 0 as above. It is
+    /// written as `ss` shows such a socket. HAProxy (`v4v6`), nginx (`ipv6only=off`) and Envoy
+    /// (`ipv4_compat`) have a flag beside `[::]`, which could also stand beside an address where it
+    /// means nothing; and `[::]` alone depends on the system's setting, or is easily misread.
+    Every(u16),
     /// A Unix socket: an absolute path of at most [`UNIX_PATH_BYTES_MAX`] bytes.
     Unix(PathBuf),
 }
@@ -36,7 +42,19 @@ impl fmt::Display for BindAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => write!(f, "{address}"),
+            Self::Every(port) => write!(f, "*:{port}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+impl BindAddress {
+    /// Whether the kernel chooses the port.
+    pub(crate) fn is_chosen_by_kernel(&self) -> bool {
+        match self {
+            Self::Tcp(address) => address.port() == 0,
+            Self::Every(port) => *port == 0,
+            Self::Unix(_) => false,
         }
     }
 }
@@ -95,9 +113,17 @@ pub(crate) fn server_address(value: &DeValue<'_>) -> Result<ServerAddress, Refus
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 enum AddressError {
     #[error(
-        "listeners have IP addresses: \"0.0.0.0:PORT\" is every IPv4 one, \"[::]:PORT\" every one"
+        "a listener has an IP address: \"0.0.0.0:PORT\" is every IPv4 one, \"[::]:PORT\" every IPv6 \
+         one, \"*:PORT\" every one of both"
     )]
     NotAnIp,
+    #[error("write the IPv4 address itself, as in \"{0}\"")]
+    Mapped(SocketAddr),
+    #[error(
+        "a link-local address needs the number of its interface (`ip link` shows it), as in \
+         \"[fe80::1%2]:80\""
+    )]
+    Interface,
     #[error("add a port from 1 to 65535")]
     Port,
     #[error("leave out the scheme")]
@@ -115,13 +141,33 @@ enum AddressError {
 }
 
 fn parse_bind(text: &str) -> Result<BindAddress, AddressError> {
-    match text.strip_prefix("unix:") {
-        Some(path) => unix_path(path).map(BindAddress::Unix),
-        None => text
-            .parse()
-            .map(BindAddress::Tcp)
-            .map_err(|_| AddressError::NotAnIp),
+    if let Some(path) = text.strip_prefix("unix:") {
+        return unix_path(path).map(BindAddress::Unix);
     }
+    if let Some(port) = text.strip_prefix("*:") {
+        return parse_port(port)
+            .map(BindAddress::Every)
+            .ok_or(AddressError::NotAnIp);
+    }
+    match text.parse() {
+        Ok(SocketAddr::V6(v6)) => match v6.ip().to_ipv4_mapped() {
+            // The kernel refuses it on a socket for IPv6 alone.
+            Some(ip) => Err(AddressError::Mapped((ip, v6.port()).into())),
+            None if v6.ip().is_unicast_link_local() && v6.scope_id() == 0 => {
+                Err(AddressError::Interface)
+            }
+            None => Ok(BindAddress::Tcp(v6.into())),
+        },
+        Ok(address) => Ok(BindAddress::Tcp(address)),
+        Err(_) if text.contains('%') => Err(AddressError::Interface),
+        Err(_) => Err(AddressError::NotAnIp),
+    }
+}
+
+/// A port in digits, from 0.
+fn parse_port(text: &str) -> Option<u16> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| digits)
 }
 
 fn parse_server(text: &str) -> Result<ServerAddress, AddressError> {
@@ -150,11 +196,8 @@ fn parse_name(text: &str) -> Result<ServerAddress, AddressError> {
     if host.contains(':') && !host.starts_with('[') {
         return Err(AddressError::Brackets);
     }
-    let digits = port.bytes().all(|byte| byte.is_ascii_digit());
-    let port = port
-        .parse()
-        .ok()
-        .filter(|port| digits && *port != 0)
+    let port = parse_port(port)
+        .filter(|port| *port != 0)
         .ok_or(AddressError::Port)?;
     if !is_host(host) {
         return Err(AddressError::Host);
@@ -263,7 +306,14 @@ mod tests {
 
     #[test]
     fn binds_are_addresses_or_sockets() {
-        for text in ["0.0.0.0:80", "[::]:0", "unix:/run/a.sock"] {
+        for text in [
+            "0.0.0.0:80",
+            "[::]:0",
+            "[fe80::1%2]:80",
+            "*:80",
+            "*:0",
+            "unix:/run/a.sock",
+        ] {
             assert_eq!(
                 parse_bind(text).map(|address| address.to_string()),
                 Ok(text.to_owned())
@@ -273,7 +323,10 @@ mod tests {
             "",
             "localhost:80",
             ":80",
-            "*:80",
+            "*",
+            "*:",
+            "*:+80",
+            "*:65536",
             "80",
             "1.2.3.4",
             "builtin:echo",
@@ -281,5 +334,10 @@ mod tests {
             assert_eq!(parse_bind(text), Err(AddressError::NotAnIp), "{text}");
         }
         assert_eq!(parse_bind("unix:a.sock"), Err(AddressError::NotAbsolute));
+        let mapped = AddressError::Mapped("10.0.0.1:80".parse().unwrap());
+        assert_eq!(parse_bind("[::ffff:10.0.0.1]:80"), Err(mapped));
+        for text in ["[fe80::1]:80", "[fe80::1%eth0]:80"] {
+            assert_eq!(parse_bind(text), Err(AddressError::Interface), "{text}");
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use crate::address::{BindAddress, socket_address};
-use crate::config::Claims;
+use crate::claims::Claims;
 use crate::section::Section;
 
 /// The admin server's options.
@@ -25,8 +25,7 @@ impl Default for Admin {
 pub(crate) fn read(section: &mut Section<'_>, claims: &mut Claims) -> Admin {
     let default = Admin::default();
     let listen = section.or("listen", default.listen, socket_address);
-    if listen.port() != 0 {
-        claims.insert(BindAddress::Tcp(listen), "admin.listen".to_owned());
-    }
+    // It is the first that asks.
+    let _ = claims.claim(&BindAddress::Tcp(listen), "admin.listen");
     Admin { listen }
 }

@@ -1,10 +1,8 @@
 //! The configuration as a whole.
 
-use std::collections::HashMap;
-
 use crate::access_log::{self, AccessLog};
-use crate::address::BindAddress;
 use crate::admin::{self, Admin};
+use crate::claims::Claims;
 use crate::findings::Findings;
 use crate::listener::{self, Listener};
 use crate::node::Node;
@@ -44,12 +42,9 @@ impl Config {
     }
 }
 
-/// Who has an address already: the path of the key that binds it.
-pub(crate) type Claims = HashMap<BindAddress, String>;
-
 /// Reads the whole document. The result is a configuration only if no problem was found.
 pub(crate) fn read(root: &mut Section<'_>, warnings: &Findings) -> Config {
-    let mut claims = Claims::new();
+    let mut claims = Claims::default();
     let runtime = root.section("runtime", runtime::read);
     let admin = root.section("admin", |section| admin::read(section, &mut claims));
     let access_log = access_log::read(root);

@@ -24,6 +24,7 @@ use crate::section::Section;
 mod access_log;
 mod address;
 mod admin;
+mod claims;
 mod config;
 mod cores;
 mod duration;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 use crate::address::{BindAddress, bind_address};
-use crate::config::Claims;
+use crate::claims::Claims;
 use crate::duration::{DURATION_MAX, duration};
 use crate::node::Node;
 use crate::refusal::Refusal;
@@ -25,7 +25,7 @@ pub struct Listener {
     /// characters `A-Z a-z 0-9 _ . -`; a label of metrics.
     pub name: String,
     /// `bind`: one string or an array of them. From 1 to [`BINDS_MAX`] addresses, none of which
-    /// (but those of port 0) is also another listener's or the admin server's.
+    /// (but those of port 0) overlaps with another one, or with the admin server's.
     pub binds: Vec<BindAddress>,
     /// `upstream`: where the connections go, see [`Config::upstream`](crate::Config::upstream).
     pub upstream: UpstreamIndex,
@@ -117,18 +117,11 @@ fn read_binds(section: &mut Section<'_>, claims: &mut Claims) -> Vec<BindAddress
 
 fn read_bind(node: &Node<'_>, claims: &mut Claims) -> Option<BindAddress> {
     let address = node.read(bind_address)?;
-    let chosen_by_kernel = matches!(&address, BindAddress::Tcp(socket) if socket.port() == 0);
-    if chosen_by_kernel {
-        return Some(address);
-    }
     let path = node.path();
-    if let Some(owner) = claims.get(&address) {
-        node.report(format!(
-            "`{path}` is \"{address}\", which `{owner}` has already; choose another address"
-        ));
+    if let Err(reason) = claims.claim(&address, path) {
+        node.report(format!("`{path}` is \"{address}\", which {reason}"));
         return None;
     }
-    claims.insert(address.clone(), path.to_owned());
     Some(address)
 }
 

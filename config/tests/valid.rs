@@ -128,7 +128,7 @@ fn every_key_can_be_set() {
         listen = "[::]:0"
 
         [listeners.l]
-        bind = ["0.0.0.0:6379", "[::]:6379", "unix:/run/l.sock"]
+        bind = ["0.0.0.0:6379", "[::]:6379", "*:6380", "unix:/run/l.sock"]
         upstream = "u"
         shares = 1
         latency = "100ms"
@@ -162,7 +162,11 @@ fn every_key_can_be_set() {
 
     let listener = &config.listeners[0];
     let binds: Vec<String> = listener.binds.iter().map(BindAddress::to_string).collect();
-    assert_eq!(binds, ["0.0.0.0:6379", "[::]:6379", "unix:/run/l.sock"]);
+    assert_eq!(
+        binds,
+        ["0.0.0.0:6379", "[::]:6379", "*:6380", "unix:/run/l.sock"]
+    );
+    assert_eq!(listener.binds[2], BindAddress::Every(6380));
     assert_eq!(listener.shares, NonZeroU16::MIN);
     assert_eq!(listener.latency, Some(Duration::from_millis(100)));
     assert_eq!(listener.max_connections, NonZeroU64::new(i64::MAX as u64));

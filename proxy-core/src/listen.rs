@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
@@ -14,16 +14,34 @@ use crate::transport::Descriptor;
 /// Where a listener listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BindAddress {
-    /// TCP; port 0 lets the kernel choose.
+    /// TCP; port 0 lets the kernel choose. `[::]` is IPv6 only.
     Tcp(SocketAddr),
+    /// TCP on every address of the machine, IPv4 and IPv6, at this port.
+    Every(u16),
     /// A unix stream socket at this path.
     Unix(PathBuf),
+}
+
+impl BindAddress {
+    /// Where a client on this machine connects to; none for a unix socket.
+    pub fn local(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(address) if !address.ip().is_unspecified() => Some(*address),
+            Self::Tcp(address) if address.is_ipv6() => {
+                Some((Ipv6Addr::LOCALHOST, address.port()).into())
+            }
+            Self::Tcp(address) => Some((Ipv4Addr::LOCALHOST, address.port()).into()),
+            Self::Every(port) => Some((Ipv4Addr::LOCALHOST, *port).into()),
+            Self::Unix(_) => None,
+        }
+    }
 }
 
 impl fmt::Display for BindAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => address.fmt(f),
+            Self::Every(port) => write!(f, "*:{port}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
@@ -32,7 +50,8 @@ impl fmt::Display for BindAddress {
 /// Sockets that listen on one address.
 #[derive(Debug)]
 pub struct Bound {
-    /// The address, with the port that the kernel chose.
+    /// The address, with the port that the kernel chose. [`BindAddress::Every`] is 0.0.0.0 where the kernel has no
+    /// IPv6.
     pub address: BindAddress,
     /// As many as were asked for.
     pub sockets: Vec<Descriptor>,
@@ -48,21 +67,53 @@ pub struct Bound {
 /// What `bind(2)` and `listen(2)` return: `AddrInUse` when somebody else listens there.
 pub fn bind(address: &BindAddress, backlog: u16, count: usize) -> io::Result<Bound> {
     match address {
-        BindAddress::Tcp(address) => bind_tcp(*address, backlog, count),
+        BindAddress::Tcp(address) => bind_tcp(*address, Families::Own, backlog, count),
+        BindAddress::Every(port) => bind_every(*port, backlog, count),
         BindAddress::Unix(path) => bind_unix(path, backlog, count),
     }
 }
 
-fn bind_tcp(address: SocketAddr, backlog: u16, count: usize) -> io::Result<Bound> {
+/// What a socket for IPv6 takes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Families {
+    /// IPv6 only: "[::]:80" and "0.0.0.0:80" are two addresses, on any system's setting.
+    Own,
+    /// IPv4, too, whose clients have addresses such as ::ffff:10.0.0.1.
+    Both,
+}
+
+/// One socket of both families, so that there is one queue and one limit. A kernel that was started without IPv6 has no
+/// such socket, and no address that 0.0.0.0 leaves out.
+fn bind_every(port: u16, backlog: u16, count: usize) -> io::Result<Bound> {
+    let address = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
+    match bind_tcp(address, Families::Both, backlog, count) {
+        Err(error) if is_unsupported_family(&error) => {
+            let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+            bind_tcp(address, Families::Own, backlog, count)
+        }
+        result => result,
+    }
+}
+
+fn is_unsupported_family(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error())
+}
+
+fn bind_tcp(
+    address: SocketAddr,
+    families: Families,
+    backlog: u16,
+    count: usize,
+) -> io::Result<Bound> {
     // The first bind is exclusive: it fails if anybody has the port, be it with SO_REUSEPORT. Only then may the
     // others join. All are bound before any listens, so that none gets connections alone.
-    let first = tcp_socket(address)?;
+    let first = tcp_socket(address, families)?;
     first.bind(&address.into())?;
     first.set_reuse_port(true)?;
     let address = first.local_addr()?.as_socket().unwrap_or(address);
     let mut sockets = vec![first];
     for _ in 1..count {
-        let socket = tcp_socket(address)?;
+        let socket = tcp_socket(address, families)?;
         socket.set_reuse_port(true)?;
         socket.bind(&address.into())?;
         sockets.push(socket);
@@ -71,12 +122,15 @@ fn bind_tcp(address: SocketAddr, backlog: u16, count: usize) -> io::Result<Bound
         socket.listen(backlog.into())?;
     }
     Ok(Bound {
-        address: BindAddress::Tcp(address),
+        address: match families {
+            Families::Own => BindAddress::Tcp(address),
+            Families::Both => BindAddress::Every(address.port()),
+        },
         sockets: sockets.into_iter().map(descriptor).collect(),
     })
 }
 
-fn tcp_socket(address: SocketAddr) -> io::Result<Socket> {
+fn tcp_socket(address: SocketAddr, families: Families) -> io::Result<Socket> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM.nonblocking().cloexec(),
@@ -85,8 +139,7 @@ fn tcp_socket(address: SocketAddr) -> io::Result<Socket> {
     // Connections in TIME_WAIT must not keep a restart from listening.
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
-        // "[::]:80" and "0.0.0.0:80" are two addresses, on any system's setting.
-        socket.set_only_v6(true)?;
+        socket.set_only_v6(families == Families::Own)?;
     }
     // Accepted sockets inherit it, which saves a call each.
     socket.set_tcp_nodelay(true)?;
@@ -149,6 +202,74 @@ mod tests {
         let bound = bind(&any(), 16, 2).unwrap();
         let error = bind(&bound.address, 16, 2).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+    }
+
+    /// Whether this machine has IPv6; tests that need it say that they are skipped.
+    fn has_ipv6() -> bool {
+        let has = std::net::TcpListener::bind("[::1]:0").is_ok();
+        if !has {
+            println!("skipped: this machine has no IPv6 loopback");
+        }
+        has
+    }
+
+    #[test]
+    fn every_address_is_both_families_on_one_port() {
+        if !has_ipv6() {
+            return;
+        }
+        let bound = bind(&BindAddress::Every(0), 16, 3).unwrap();
+        let BindAddress::Every(port) = bound.address else {
+            panic!("{} is not what was asked for", bound.address);
+        };
+        assert_ne!(port, 0);
+        for client in ["127.0.0.1", "127.0.0.2", "::1"] {
+            let client: std::net::IpAddr = client.parse().unwrap();
+            std::net::TcpStream::connect((client, port)).expect("it listens");
+        }
+        // Nobody else has a part of it.
+        for taken in ["0.0.0.0", "127.0.0.1", "::", "::1"] {
+            let address = SocketAddr::new(taken.parse().unwrap(), port);
+            let error = bind(&BindAddress::Tcp(address), 16, 1).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::AddrInUse, "{taken}");
+        }
+    }
+
+    #[test]
+    fn every_ipv6_address_leaves_ipv4_alone() {
+        if !has_ipv6() {
+            return;
+        }
+        let bound = bind(&BindAddress::Tcp((Ipv6Addr::UNSPECIFIED, 0).into()), 16, 2).unwrap();
+        let BindAddress::Tcp(address) = bound.address else {
+            panic!("{} is not what was asked for", bound.address);
+        };
+        std::net::TcpStream::connect((Ipv6Addr::LOCALHOST, address.port())).expect("it listens");
+        std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, address.port()))
+            .expect_err("that is IPv4");
+    }
+
+    #[test]
+    fn a_client_on_this_machine_finds_each() {
+        for (address, local) in [
+            (
+                BindAddress::Tcp(([10, 0, 0, 1], 7).into()),
+                Some("10.0.0.1:7"),
+            ),
+            (
+                BindAddress::Tcp((Ipv4Addr::UNSPECIFIED, 7).into()),
+                Some("127.0.0.1:7"),
+            ),
+            (
+                BindAddress::Tcp((Ipv6Addr::UNSPECIFIED, 7).into()),
+                Some("[::1]:7"),
+            ),
+            (BindAddress::Every(7), Some("127.0.0.1:7")),
+            (BindAddress::Unix(PathBuf::from("/a")), None),
+        ] {
+            let found = address.local().map(|local| local.to_string());
+            assert_eq!(found.as_deref(), local, "{address}");
+        }
     }
 
     #[test]

@@ -1,14 +1,15 @@
 //! Kinds of addresses to listen on and to connect to.
 
 use std::io::{Read, Write};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::thread;
 
 use crate::harness::bytes::{MIB, receive, send};
 use crate::harness::config::{forward, route};
 use crate::harness::peer;
-use crate::harness::proxy::Proxy;
+use crate::harness::proxy::{self, Proxy};
+use crate::harness::restrict::without_ipv6;
 use crate::harness::scheduler::{Scheduler, each_scheduler};
 use crate::harness::wait::DEADLINE;
 
@@ -16,6 +17,8 @@ each_scheduler!(
     unix_bind,
     unix_upstream,
     ipv6_bind,
+    every_address,
+    every_address_without_ipv6,
     several_binds,
     name_of_a_host
 );
@@ -65,15 +68,92 @@ fn unix_upstream(scheduler: Scheduler) {
     assert_eq!(sender.join().expect("client"), (at_server, answered));
 }
 
+fn has_ipv6() -> bool {
+    let has = std::net::TcpListener::bind("[::1]:0").is_ok();
+    if !has {
+        println!("skipped: this machine has no IPv6 loopback");
+    }
+    has
+}
+
 fn ipv6_bind(scheduler: Scheduler) {
-    if std::net::TcpListener::bind("[::1]:0").is_err() {
-        return println!("skipped: this machine has no IPv6 loopback");
+    if !has_ipv6() {
+        return;
     }
     let echo = peer::echo();
     let servers = [echo.address().to_string()];
     let proxy = Proxy::start(scheduler, &route("main", "[::1]:0", &[&servers[0]], "", ""));
     assert!(proxy.address("main").is_ipv6());
     assert_echoes(&mut proxy.connect("main"));
+    // Every IPv6 address is no IPv4 one.
+    let proxy = Proxy::start(scheduler, &route("main", "[::]:0", &[&servers[0]], "", ""));
+    let port = proxy.address("main").port();
+    assert_echoes(&mut peer::connect(([0, 0, 0, 0, 0, 0, 0, 1], port).into()));
+    TcpStream::connect(("127.0.0.1", port)).expect_err("it is for IPv6 only");
+}
+
+/// The port of `*:PORT`, as it is printed.
+fn port_of_every(printed: &str) -> u16 {
+    let port = printed
+        .strip_prefix("*:")
+        .and_then(|port| port.parse().ok());
+    port.unwrap_or_else(|| panic!("{printed} is not *:PORT"))
+}
+
+/// Connects, and returns how the proxy calls the client.
+fn shown_client(proxy: &Proxy, server: SocketAddr) -> (String, SocketAddr) {
+    let mut client = peer::connect(server);
+    assert_echoes(&mut client);
+    let list = proxy.get("/connections").body;
+    let list: serde_json::Value = serde_json::from_slice(&list).expect("JSON");
+    let own = client.local_addr().expect("address");
+    let rows = list["connections"].as_array().expect("an array");
+    let mut clients = rows
+        .iter()
+        .map(|row| row["client"].as_str().expect("a string"));
+    let suffix = format!(":{}", own.port());
+    let shown = clients.find(|client| client.ends_with(&suffix));
+    (shown.expect("it is listed").to_owned(), own)
+}
+
+fn every_address(scheduler: Scheduler) {
+    if !has_ipv6() {
+        return;
+    }
+    let echo = peer::echo();
+    let proxy = Proxy::start(
+        scheduler,
+        &route("main", "*:0", &[&echo.address().to_string()], "", ""),
+    );
+    let addresses = proxy.addresses("main");
+    assert_eq!(addresses.len(), 1, "{addresses:?}");
+    let port = port_of_every(addresses[0]);
+    for ip in ["127.0.0.1", "127.0.0.2", "::1"] {
+        let server = SocketAddr::new(ip.parse().expect("an address"), port);
+        let (shown, own) = shown_client(&proxy, server);
+        assert_eq!(shown, own.to_string());
+    }
+    assert_eq!(
+        proxy.metric(
+            "corelane_listener_connections_total",
+            &[("listener", "main")]
+        ),
+        3.0
+    );
+}
+
+fn every_address_without_ipv6(scheduler: Scheduler) {
+    let echo = peer::echo();
+    let routes = route("main", "*:0", &[&echo.address().to_string()], "", "");
+    let mut command = proxy::command();
+    without_ipv6(&mut command);
+    let proxy = Proxy::start_command(command, &proxy::configuration(scheduler, "", &routes));
+    // What it prints is what it has.
+    let printed = proxy.address("main");
+    assert_eq!(printed.ip().to_string(), "0.0.0.0");
+    let server = SocketAddr::from(([127, 0, 0, 1], printed.port()));
+    let (shown, own) = shown_client(&proxy, server);
+    assert_eq!(shown, own.to_string());
 }
 
 fn several_binds(scheduler: Scheduler) {

@@ -25,6 +25,11 @@ fn keys() {
                 "4:8: `listeners.l.bind` is \"127.0.0.1:1\", which `admin.listen` has already; \
                  choose another address",
             ),
+            (
+                "listen = \"0.0.0.0:1\"",
+                "4:8: `listeners.l.bind` is \"127.0.0.1:1\", which is part of \"0.0.0.0:1\", which \
+                 `admin.listen` has already; remove one of the two, or choose another port",
+            ),
         ],
     );
 }

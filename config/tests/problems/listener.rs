@@ -1,5 +1,7 @@
 //! What is said of `[listeners]`.
 
+use proxy_config::parse;
+
 use crate::{LISTENER, UPSTREAM, assert_problems, problems};
 
 #[test]
@@ -73,9 +75,9 @@ fn keys() {
 #[test]
 fn bind() {
     let render = |bind: &str| LISTENER.replace("\"127.0.0.1:1\"", bind) + UPSTREAM;
-    let forms = "must be \"IP:PORT\", \"[IPV6]:PORT\" or \"unix:/PATH\", not";
-    let an_ip = "listeners have IP addresses: \"0.0.0.0:PORT\" is every IPv4 one, \
-        \"[::]:PORT\" every one";
+    let forms = "must be \"IP:PORT\", \"[IPV6]:PORT\", \"*:PORT\" or \"unix:/PATH\", not";
+    let an_ip = "a listener has an IP address: \"0.0.0.0:PORT\" is every IPv4 one, \
+        \"[::]:PORT\" every IPv6 one, \"*:PORT\" every one of both";
     assert_problems(
         render,
         &[
@@ -101,6 +103,20 @@ fn bind() {
                 ),
             ),
             (
+                "\"[::ffff:10.0.0.1]:80\"",
+                &format!(
+                    "2:8: `listeners.l.bind` {forms} \"[::ffff:10.0.0.1]:80\"; \
+                     write the IPv4 address itself, as in \"10.0.0.1:80\""
+                ),
+            ),
+            (
+                "\"[fe80::1]:80\"",
+                &format!(
+                    "2:8: `listeners.l.bind` {forms} \"[fe80::1]:80\"; a link-local address needs \
+                     the number of its interface (`ip link` shows it), as in \"[fe80::1%2]:80\""
+                ),
+            ),
+            (
                 "[\"[::1]:1\", \"[0::1]:1\"]",
                 "2:20: `listeners.l.bind[1]` is \"[::1]:1\", which `listeners.l.bind[0]` has \
                  already; choose another address",
@@ -120,6 +136,47 @@ fn two_listeners_cannot_have_one_address() {
         );
         assert_eq!(problems(&format!("{first}{second}{UPSTREAM}")), [problem]);
     }
+}
+
+#[test]
+fn addresses_of_two_listeners_do_not_overlap() {
+    let render = |second: &str| {
+        let first = LISTENER.replace("127.0.0.1:1", "0.0.0.0:80");
+        let second = LISTENER
+            .replace("127.0.0.1:1", second)
+            .replace("[listeners.l]", "[listeners.m]");
+        format!("{first}{second}{UPSTREAM}")
+    };
+    let either = "remove one of the two, or choose another port";
+    assert_problems(
+        render,
+        &[
+            (
+                "127.0.0.1:80",
+                &format!(
+                    "5:8: `listeners.m.bind` is \"127.0.0.1:80\", which is part of \"0.0.0.0:80\", \
+                     which `listeners.l.bind` has already; {either}"
+                ),
+            ),
+            (
+                "*:80",
+                &format!(
+                    "5:8: `listeners.m.bind` is \"*:80\", which includes \"0.0.0.0:80\", \
+                     which `listeners.l.bind` has already; {either}"
+                ),
+            ),
+        ],
+    );
+    parse(&render("[::]:80"), "f").expect("that is IPv6");
+}
+
+#[test]
+fn addresses_of_one_listener_do_not_overlap() {
+    let binds = "[\"[::1]:80\", \"127.0.0.1:80\", \"[::]:80\"]";
+    let text = LISTENER.replace("\"127.0.0.1:1\"", binds) + UPSTREAM;
+    let problem = "2:37: `listeners.l.bind[2]` is \"[::]:80\", which includes \"[::1]:80\", which \
+        `listeners.l.bind[0]` has already; remove one of the two, or choose another port";
+    assert_eq!(problems(&text), [problem]);
 }
 
 #[test]

@@ -25,9 +25,12 @@ impl RealPeer {
     }
 
     pub(crate) fn connect(address: &BindAddress) -> io::Result<Self> {
-        let (domain, address) = match address {
-            BindAddress::Tcp(address) => (Domain::for_address(*address), (*address).into()),
-            BindAddress::Unix(path) => (Domain::UNIX, SockAddr::unix(path)?),
+        let (domain, address) = match (address, address.local()) {
+            (BindAddress::Unix(path), _) => (Domain::UNIX, SockAddr::unix(path)?),
+            (_, local) => {
+                let local = local.expect("only a unix socket has none");
+                (Domain::for_address(local), local.into())
+            }
         };
         let socket = Socket::new(domain, Type::STREAM.cloexec(), None)?;
         socket.connect(&address)?;

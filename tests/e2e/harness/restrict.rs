@@ -9,7 +9,16 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 /// Refuses io_uring as the default seccomp profiles of containers do.
 pub(crate) fn without_io_uring(command: &mut Command) {
     // SAFETY: between fork and exec, the closure makes system calls only.
-    unsafe { command.pre_exec(|| refuse(libc::SYS_io_uring_setup, libc::EPERM)) };
+    unsafe { command.pre_exec(|| refuse(libc::SYS_io_uring_setup, None, libc::EPERM)) };
+}
+
+/// Refuses sockets for IPv6 as a kernel does that was started with `ipv6.disable=1`.
+pub(crate) fn without_ipv6(command: &mut Command) {
+    let family = libc::AF_INET6 as u32;
+    // SAFETY: as above.
+    unsafe {
+        command.pre_exec(move || refuse(libc::SYS_socket, Some(family), libc::EAFNOSUPPORT));
+    };
 }
 
 /// Limits locked memory to `bytes`.
@@ -22,8 +31,14 @@ pub(crate) fn with_memlock(command: &mut Command, bytes: u64) {
     unsafe { command.pre_exec(move || Ok(setrlimit(Resource::Memlock, limit)?)) };
 }
 
-/// Makes the system call `number` fail with `errno` in this process, for good.
-fn refuse(number: libc::c_long, errno: libc::c_int) -> io::Result<()> {
+/// Makes the system call `number` fail with `errno` in this process, for good: every one, or those with this first
+/// argument.
+fn refuse(number: libc::c_long, first: Option<u32>, errno: libc::c_int) -> io::Result<()> {
+    /// Where a filter sees the first argument's lower half, on machines whose lower half comes first.
+    const FIRST_ARGUMENT: u32 = 16;
+    const LOAD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
+    const EQUAL: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
+    const RETURN: u32 = libc::BPF_RET | libc::BPF_K;
     let statement = |code: u32, if_not: u8, value: u32| libc::sock_filter {
         code: code as u16,
         jt: 0,
@@ -33,18 +48,13 @@ fn refuse(number: libc::c_long, errno: libc::c_int) -> io::Result<()> {
     // The number of the call is the first word of what a filter sees. All calls of a test go through one
     // architecture, so that isn't looked at.
     let mut filter = [
-        statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0),
-        statement(
-            libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K,
-            1,
-            number as u32,
-        ),
-        statement(
-            libc::BPF_RET | libc::BPF_K,
-            0,
-            libc::SECCOMP_RET_ERRNO | errno as u32,
-        ),
-        statement(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ALLOW),
+        statement(LOAD, 0, 0),
+        statement(EQUAL, 3, number as u32),
+        statement(LOAD, 0, FIRST_ARGUMENT),
+        // Without an argument to look for, both ways lead on.
+        statement(EQUAL, u8::from(first.is_some()), first.unwrap_or_default()),
+        statement(RETURN, 0, libc::SECCOMP_RET_ERRNO | errno as u32),
+        statement(RETURN, 0, libc::SECCOMP_RET_ALLOW),
     ];
     let program = libc::sock_fprog {
         len: filter.len() as u16,
