@@ -15,6 +15,7 @@ use proxy_core::listen::BindAddress;
 use crate::admin::Imbalance;
 use crate::load::{Flows, Load, Mark, Reading, Report, Workload, pause};
 use crate::observed::Observed;
+use crate::start_error::{Asker, Explain, cannot_listen};
 use crate::{admin, proxy};
 
 /// How often the screen is drawn.
@@ -90,8 +91,13 @@ fn show(
     );
     let config = proxy_config::parse(&text, "demo")?.config;
     let proxy = proxy::start(&config)?;
-    let server = admin::start(config.admin.listen, proxy.observed.clone())
-        .with_context(|| format!("the admin server can't listen on {admin}; see --listen"))?;
+    let server = admin::start(config.admin.listen, proxy.observed.clone()).explain(|error| {
+        let asker = Asker {
+            name: "the admin server",
+            key: "--listen",
+        };
+        cannot_listen(asker, &BindAddress::Tcp(admin), error)
+    })?;
     let Some((_, BindAddress::Tcp(address))) = proxy.addresses.first() else {
         unreachable!("the demo's configuration has a TCP listener");
     };

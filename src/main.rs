@@ -21,6 +21,7 @@ mod resolver;
 mod run;
 mod scheduler;
 mod signals;
+mod start_error;
 mod state;
 mod sys;
 mod top;

@@ -1,10 +1,10 @@
 //! A proxy: a configuration at work on a scheduler.
 
+use std::io;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use anyhow::Context;
-use proxy_config::Config;
+use proxy_config::{Config, Destination};
 use proxy_core::listen::{self, BindAddress};
 use proxy_core::metrics::{CoreCells, PerWorker};
 use proxy_core::plan::{Listening, Plan, Running};
@@ -15,6 +15,7 @@ use crate::assemble::{self, Assembled};
 use crate::backlog::Backlogs;
 use crate::observed::Observed;
 use crate::scheduler::Choice;
+use crate::start_error::{Asker, Explain, cannot_listen, cannot_start, cannot_write};
 use crate::{configuration, cpus, echo, health, reload, resolver};
 
 /// A proxy that runs.
@@ -37,14 +38,14 @@ pub(crate) fn start(config: &Config) -> anyhow::Result<Proxy> {
     let cpus = cpus::assign(&config.runtime)?;
     let workers = cpus.len();
     let echo = if assemble::wants_echo(config) {
-        Some(echo::start().context("builtin:echo can't be started")?)
+        Some(echo::start().explain(|error| cannot_start("builtin:echo", error))?)
     } else {
         None
     };
     let access_log = match &config.access_log {
         Some(configured) => Some(
             AccessLog::start(configured, workers)
-                .with_context(|| cannot_log(&configured.destination))?,
+                .explain(|error| cannot_log(&configured.destination, error))?,
         ),
         None => None,
     };
@@ -63,20 +64,27 @@ pub(crate) fn start(config: &Config) -> anyhow::Result<Proxy> {
         for bind in &configured.binds {
             let address = assemble::bind_address(bind);
             let backlog = configured.backlog.get();
-            let bound = listen::bind(&address, backlog, choice.sockets(workers))
-                .with_context(|| cannot_listen(&configured.name, &address))?;
+            let bound =
+                listen::bind(&address, backlog, choice.sockets(workers)).explain(|error| {
+                    let name = format!("[listeners.{}]", configured.name);
+                    let asker = Asker {
+                        name: &name,
+                        key: "`bind`",
+                    };
+                    cannot_listen(asker, &address, error)
+                })?;
             addresses.push((configured.name.clone(), bound.address.clone()));
             bounds.push(bound);
         }
         backlogs
             .add(&bounds)
-            .context("the listening sockets can't be watched")?;
+            .explain(|error| cannot_start("watching the listening sockets", error))?;
         listening.push(Listening {
             listener: listener.clone(),
             sockets: bounds.into_iter().map(|bound| bound.sockets).collect(),
         });
     }
-    resolver::start(names).context("the resolver's thread can't be started")?;
+    resolver::start(names).explain(|error| cannot_start("the resolver's thread", error))?;
     let cores = Arc::new(PerWorker::new(workers, || CoreCells::new(workers)));
     let activity = Arc::new(Activity::default());
     // A turn holds up the connections of all listeners.
@@ -91,7 +99,8 @@ pub(crate) fn start(config: &Config) -> anyhow::Result<Proxy> {
     };
     let started = choice.start(plan, &config.runtime)?;
     let threads = started.running.threads().to_vec();
-    health::start(config, &upstreams).context("the health checks' thread can't be started")?;
+    health::start(config, &upstreams)
+        .explain(|error| cannot_start("the health checks' thread", error))?;
     if choice != Choice::Glommio {
         Share::weigh(reload::shares(&listeners));
     }
@@ -119,17 +128,11 @@ pub(crate) fn start(config: &Config) -> anyhow::Result<Proxy> {
     })
 }
 
-fn cannot_listen(name: &str, address: &BindAddress) -> String {
-    format!(
-        "[listeners.{name}] can't listen on {address}; if another process has the address (`ss -ltnp` tells \
-         which), stop it or change `bind`"
-    )
-}
-
-fn cannot_log(destination: &proxy_config::Destination) -> String {
-    format!(
-        "[access_log] can't write to {destination}; make its directory, let this user write there, or change `path`"
-    )
+fn cannot_log(destination: &Destination, error: &io::Error) -> String {
+    match destination {
+        Destination::Stdout => cannot_start("[access_log] on stdout", error),
+        Destination::File(path) => cannot_write("[access_log]", "`path`", path, error),
+    }
 }
 
 #[expect(

@@ -10,6 +10,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::proxy::Proxy;
 use crate::signals::{Ending, Hangup, Rotation};
+use crate::start_error::{Asker, Explain, cannot_listen, cannot_start};
 use crate::{admin, drain, proxy, reload};
 
 /// How long workers may take to end their connections at the last.
@@ -29,23 +30,25 @@ pub(crate) fn run(file: &Path) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .context("the main thread's runtime can't be made")?;
+        .explain(|error| cannot_start("the main thread's runtime", error))?;
     // Caught before anything listens: a signal must never find the default action.
     let (mut ending, mut hangup, rotation) = {
         let _context = runtime.enter();
         let caught =
             Ending::catch().and_then(|ending| Ok((ending, Hangup::catch()?, Rotation::catch()?)));
-        caught.context("signals can't be caught")?
+        caught.explain(|error| cannot_start("the handlers of signals", error))?
     };
     let proxy = proxy::start(&config)?;
     if let Some(log) = proxy.observed.access_log.clone() {
         drop(runtime.spawn(rotation.each(move || log.reopen())));
     }
-    let admin = admin::start(config.admin.listen, proxy.observed.clone()).with_context(|| {
-        format!(
-            "[admin] can't listen on {}; change `listen`, or stop who has the address",
-            config.admin.listen
-        )
+    let listen = config.admin.listen;
+    let admin = admin::start(listen, proxy.observed.clone()).explain(|error| {
+        let asker = Asker {
+            name: "[admin]",
+            key: "`listen`",
+        };
+        cannot_listen(asker, &BindAddress::Tcp(listen), error)
     })?;
     announce(&proxy, admin.address).context("stdout can't be written")?;
     runtime.block_on(async {

@@ -1,18 +1,30 @@
 //! Mistakes of an operator: each is named, with what to do about it.
 
 use std::fs;
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixListener;
 use std::path::Path;
-use std::process::ExitStatus;
+use std::process::{Command, ExitStatus};
 
 use rustix::process::Signal;
 
 use crate::harness::child::Child;
 use crate::harness::config::{forward, route};
 use crate::harness::proxy;
+use crate::harness::restrict::{with_descriptors, without_ipv6, without_privileges};
 use crate::harness::scheduler::{Scheduler, each_scheduler};
 
-each_scheduler!(port_in_use);
+each_scheduler!(
+    port_in_use,
+    port_of_a_connection,
+    foreign_address,
+    no_ipv6,
+    port_below_1024,
+    missing_directory,
+    file_in_the_way,
+    socket_in_use,
+    no_descriptor
+);
 
 /// Its end, and what it wrote to stdout and stderr.
 fn corelane(arguments: [&str; 2]) -> (ExitStatus, String) {
@@ -34,17 +46,122 @@ fn assert_all_in(text: &str, parts: &[&str]) {
     }
 }
 
+/// What a proxy says that can't listen on `bind`, started by a command that may be restricted.
+fn refused_by(mut command: Command, scheduler: Scheduler, bind: &str) -> String {
+    let routes = route("main", bind, &["builtin:echo"], "", "");
+    let config = proxy::configuration(scheduler, "", &routes);
+    with_file(&config, |file| {
+        let mut child = Child::spawn(command.args(["run", file]), Signal::KILL);
+        let status = child.wait();
+        let text = child.whole_log();
+        assert!(status.code().is_some_and(|code| code != 0), "{status}");
+        assert_all_in(&text, &["[listeners.main] can't listen on", bind]);
+        text
+    })
+}
+
+fn refused(scheduler: Scheduler, bind: &str) -> String {
+    refused_by(proxy::command(), scheduler, bind)
+}
+
+fn assert_none_in(text: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(!text.contains(part), "{part:?} misleads in:\n{text}");
+    }
+}
+
 fn port_in_use(scheduler: Scheduler) {
     let taken = TcpListener::bind("127.0.0.1:0").expect("bind");
-    let address = taken.local_addr().expect("address").to_string();
-    let config = proxy::configuration(
+    let address = taken.local_addr().expect("address");
+    let text = refused(scheduler, &address.to_string());
+    let command = format!("ss -tanp 'sport = :{}'", address.port());
+    assert_all_in(&text, &["in use", &command]);
+}
+
+fn port_of_a_connection(scheduler: Scheduler) {
+    let server = TcpListener::bind("127.0.0.1:0").expect("bind");
+    let client = TcpStream::connect(server.local_addr().expect("address")).expect("connect");
+    let text = refused(
         scheduler,
-        "",
-        &route("main", &address, &["builtin:echo"], "", ""),
+        &client.local_addr().expect("address").to_string(),
     );
-    let (status, text) = with_file(&config, |file| corelane(["run", file]));
-    assert!(status.code().is_some_and(|code| code != 0), "{}", status);
-    assert_all_in(&text, &[&address, "in use"]);
+    assert_all_in(&text, &["in use", "ss -tanp", "ip_local_port_range"]);
+}
+
+fn foreign_address(scheduler: Scheduler) {
+    // An address for documents (RFC 5737).
+    let text = refused(scheduler, "192.0.2.1:0");
+    assert_all_in(&text, &["ip address", "Cannot assign"]);
+    assert_none_in(&text, &["ss -", "another"]);
+}
+
+fn no_ipv6(scheduler: Scheduler) {
+    let mut command = proxy::command();
+    without_ipv6(&mut command);
+    let text = refused_by(command, scheduler, "[::1]:0");
+    assert_all_in(&text, &["without IPv6", "0.0.0.0:0"]);
+    assert_none_in(&text, &["ss -", "another"]);
+}
+
+fn port_below_1024(scheduler: Scheduler) {
+    let start = fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");
+    let start: u16 = start.map_or(1024, |text| text.trim().parse().expect("a number"));
+    if start < 2 {
+        return println!("skipped: here everybody may listen below 1024");
+    }
+    let mut command = proxy::command();
+    without_privileges(&mut command);
+    let text = refused_by(command, scheduler, "127.0.0.1:1");
+    assert_all_in(&text, &["CAP_NET_BIND_SERVICE", "Permission denied"]);
+    assert_none_in(&text, &["ss -", "another"]);
+}
+
+fn missing_directory(scheduler: Scheduler) {
+    let text = refused(scheduler, "unix:/nonexistent/in.sock");
+    assert_all_in(&text, &["make the directory /nonexistent", "No such file"]);
+    assert_none_in(&text, &["ss -", "another"]);
+}
+
+fn file_in_the_way(scheduler: Scheduler) {
+    let directory = tempfile::tempdir().expect("directory");
+    let file = directory.path().join("in.sock");
+    fs::write(&file, "precious").expect("write");
+    let text = refused(scheduler, &format!("unix:{}", file.display()));
+    assert_all_in(&text, &["no socket", "ss -lxp"]);
+    assert_none_in(&text, &["ss -t"]);
+    assert_eq!(
+        fs::read_to_string(&file).expect("it is still there"),
+        "precious"
+    );
+}
+
+fn socket_in_use(scheduler: Scheduler) {
+    let directory = tempfile::tempdir().expect("directory");
+    let file = directory.path().join("in.sock");
+    let _taken = UnixListener::bind(&file).expect("bind");
+    let text = refused(scheduler, &format!("unix:{}", file.display()));
+    assert_all_in(&text, &["in use", "ss -lxp src"]);
+    assert_none_in(&text, &["ss -t"]);
+}
+
+fn no_descriptor(scheduler: Scheduler) {
+    // Enough for all that comes before the listeners, and not for a thousand binds.
+    const LIMIT: u64 = 256;
+    let binds: Vec<_> = (0..64).map(|_| "127.0.0.1:0".to_owned()).collect();
+    let routes: String = (0..16)
+        .map(|index| format!("[listeners.l{index}]\nbind = {binds:?}\nupstream = \"u\"\n"))
+        .chain(["[upstreams.u]\nservers = [\"builtin:echo\"]\n".to_owned()])
+        .collect();
+    let config = proxy::configuration(scheduler, "", &routes);
+    let mut command = proxy::command();
+    with_descriptors(&mut command, LIMIT);
+    let text = with_file(&config, |file| {
+        let mut child = Child::spawn(command.args(["run", file]), Signal::KILL);
+        assert!(!child.wait().success());
+        child.whole_log()
+    });
+    assert_all_in(&text, &["LimitNOFILE", "Too many open files"]);
+    assert_none_in(&text, &["ss -", "another"]);
 }
 
 #[test]
@@ -58,7 +175,32 @@ fn admin_port_in_use() {
         );
     let (status, text) = with_file(&config, |file| corelane(["run", file]));
     assert!(status.code().is_some_and(|code| code != 0), "{}", status);
-    assert_all_in(&text, &[&address, "in use"]);
+    assert_all_in(
+        &text,
+        &["[admin]", &address, "in use", "ss -tanp", "`listen`"],
+    );
+}
+
+#[test]
+fn foreign_admin_address() {
+    let config = proxy::configuration(Scheduler::WorkStealing, "", &forward(&["builtin:echo"]))
+        .replace("listen = \"127.0.0.1:0\"", "listen = \"192.0.2.1:0\"");
+    let (status, text) = with_file(&config, |file| corelane(["run", file]));
+    assert!(!status.success(), "{status}");
+    assert_all_in(&text, &["[admin]", "ip address", "`listen`"]);
+    assert_none_in(&text, &["ss -", "another"]);
+}
+
+#[test]
+fn access_log_in_a_missing_directory() {
+    let routes = forward(&["builtin:echo"]) + "[access_log]\npath = \"/nonexistent/access.log\"\n";
+    let config = proxy::configuration(Scheduler::WorkStealing, "", &routes);
+    let (status, text) = with_file(&config, |file| corelane(["run", file]));
+    assert!(!status.success(), "{status}");
+    assert_all_in(
+        &text,
+        &["[access_log]", "make the directory /nonexistent", "`path`"],
+    );
 }
 
 /// All of the problems at once, each with its place and the nearest valid name.

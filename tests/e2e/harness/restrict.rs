@@ -31,6 +31,35 @@ pub(crate) fn with_memlock(command: &mut Command, bytes: u64) {
     unsafe { command.pre_exec(move || Ok(setrlimit(Resource::Memlock, limit)?)) };
 }
 
+/// Takes away what root may do, as far as sockets' addresses are concerned.
+pub(crate) fn without_privileges(command: &mut Command) {
+    if !rustix::process::geteuid().is_root() {
+        // It has no privileges.
+        return;
+    }
+    // SAFETY: between fork and exec, the closure makes one system call. What it takes from the bounding set, exec gives
+    // to nobody.
+    unsafe {
+        command.pre_exec(|| {
+            const CAP_NET_BIND_SERVICE: libc::c_ulong = 10;
+            match libc::prctl(libc::PR_CAPBSET_DROP, CAP_NET_BIND_SERVICE, 0, 0, 0) {
+                0 => Ok(()),
+                _ => Err(io::Error::last_os_error()),
+            }
+        });
+    }
+}
+
+/// Limits open files to `count`, which the process can't raise.
+pub(crate) fn with_descriptors(command: &mut Command, count: u64) {
+    let limit = Rlimit {
+        current: Some(count),
+        maximum: Some(count),
+    };
+    // SAFETY: as above.
+    unsafe { command.pre_exec(move || Ok(setrlimit(Resource::Nofile, limit)?)) };
+}
+
 /// Makes the system call `number` fail with `errno` in this process, for good: every one, or those with this first
 /// argument.
 fn refuse(number: libc::c_long, first: Option<u32>, errno: libc::c_int) -> io::Result<()> {
