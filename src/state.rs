@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 /// Samples of the history: two minutes of them.
 pub(crate) const HISTORY_MAX: usize = 120;
 
-/// Servers that are shown, over all upstreams; those beyond are only counted.
+/// Servers that are shown, over all upstreams: those that are down first, then the busiest. Those beyond are only counted, but what is
+/// found is found among all.
 pub(crate) const SERVERS_SHOWN_MAX: usize = 256;
 
 /// One moment. Rates are of the last second, and in a second.
@@ -35,6 +36,7 @@ pub(crate) struct State {
     pub(crate) imbalance: Figures,
     pub(crate) cores: Vec<Core>,
     pub(crate) listeners: Vec<Listener>,
+    /// Those that are down first, then those with failures, then the others in the order of the configuration.
     pub(crate) servers: Vec<Server>,
     /// Servers beyond [`SERVERS_SHOWN_MAX`].
     pub(crate) servers_left_out: usize,
@@ -65,6 +67,12 @@ pub(crate) struct Finding {
     pub(crate) why: String,
     /// What helps; may be empty.
     pub(crate) remedy: String,
+    /// Since when it is so, as Unix time in seconds; none where nothing is wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) since: Option<f64>,
+    /// Whether it is no longer so: it stays for a few seconds, so that it doesn't come and go.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) over: bool,
 }
 
 /// How urgent a finding is.

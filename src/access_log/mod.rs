@@ -8,6 +8,8 @@ mod output;
 mod utc;
 mod writer;
 
+pub(crate) use self::utc::Utc;
+
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};

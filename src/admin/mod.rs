@@ -20,6 +20,8 @@ mod moment;
 mod page;
 mod process;
 mod rates;
+mod ready;
+mod recent;
 mod routes;
 mod runtime;
 mod sampler;

@@ -6,7 +6,6 @@ use proxy_core::metrics::ListenerCells;
 
 use super::threads;
 use crate::observed::Observed;
-use crate::state::SERVERS_SHOWN_MAX;
 
 /// The counters that the live page shows as rates, at one moment. They only grow.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -15,7 +14,7 @@ pub(super) struct Totals {
     pub(super) at: Duration,
     pub(super) cores: Vec<CoreTotals>,
     pub(super) listeners: Vec<ListenerTotals>,
-    /// Of all upstreams in turn, [`SERVERS_SHOWN_MAX`] at most.
+    /// Of all upstreams in turn.
     pub(super) servers: Vec<ServerTotals>,
 }
 
@@ -77,7 +76,7 @@ impl Totals {
             at,
             cores: cores.collect(),
             listeners: listeners.collect(),
-            servers: servers.take(SERVERS_SHOWN_MAX).collect(),
+            servers: servers.collect(),
         }
     }
 }

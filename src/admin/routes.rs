@@ -10,6 +10,7 @@ use super::connections;
 use super::events::Broadcast;
 use super::exposition::{CONTENT_TYPE_METRICS, Exposition};
 use super::page;
+use super::ready;
 use crate::observed::Observed;
 
 const CONTENT_TYPE_JSON: &str = "application/json";
@@ -50,7 +51,7 @@ impl Routes {
             "/metrics" => |routes, _| routes.metrics(),
             "/connections" => Self::connections,
             "/healthz" => |_, _| text(StatusCode::OK, "ok\n"),
-            "/readyz" => |routes, _| routes.ready(),
+            "/readyz" => Self::ready,
             _ => return text(StatusCode::NOT_FOUND, "not found; / lists what there is\n"),
         };
         match *request.method() {
@@ -65,12 +66,9 @@ impl Routes {
         }
     }
 
-    fn ready(&self) -> Response<Answer> {
-        if self.observed.is_draining() {
-            text(StatusCode::SERVICE_UNAVAILABLE, "draining\n")
-        } else {
-            text(StatusCode::OK, "ready\n")
-        }
+    fn ready(&self, query: &str) -> Response<Answer> {
+        let (status, body) = ready::answer(&self.observed, query);
+        text(status, &body)
     }
 
     fn state(&self) -> Response<Answer> {

@@ -4,11 +4,13 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::advice::{Advice, Adviser, Evening, Look};
+use super::findings::Held;
 use super::load::{Load, SAMPLE_INTERVAL, Sample};
 use super::rates::{Rates, Totals};
+use super::recent::{Counts, Recent};
 use super::{cores, threads};
 use crate::observed::Observed;
 use crate::sys;
@@ -30,11 +32,40 @@ pub(super) struct Sampler {
 /// Watches the workers' CPU clocks.
 pub(super) struct Watch {
     observed: Arc<Observed>,
-    origin: Instant,
+    origin: Origin,
     load: Mutex<Load>,
     adviser: Mutex<Adviser>,
     rates: Mutex<Rates>,
+    recent: Mutex<Recent>,
+    held: Mutex<Held>,
+    /// Whether there are CPUs that no worker has.
+    pub(super) has_spare_cpus: bool,
     stopped: AtomicBool,
+}
+
+/// One moment, on both clocks.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Origin {
+    pub(super) instant: Instant,
+    pub(super) utc: SystemTime,
+}
+
+impl Origin {
+    #[expect(clippy::disallowed_methods, reason = "times are told to people")]
+    pub(super) fn now() -> Self {
+        Self {
+            instant: now(),
+            utc: SystemTime::now(),
+        }
+    }
+
+    /// The time of day of a moment, the same one whenever it is asked for.
+    pub(super) fn utc_of(&self, moment: Instant) -> SystemTime {
+        match moment.checked_duration_since(self.instant) {
+            Some(after) => self.utc + after,
+            None => self.utc - self.instant.saturating_duration_since(moment),
+        }
+    }
 }
 
 impl Sampler {
@@ -79,8 +110,12 @@ impl Watch {
             load: Mutex::new(Load::new(observed.threads.len())),
             adviser: Mutex::new(Adviser::new(Evening::of(&observed))),
             rates: Mutex::default(),
+            recent: Mutex::default(),
+            held: Mutex::default(),
+            has_spare_cpus: thread::available_parallelism()
+                .is_ok_and(|cpus| cpus.get() > observed.threads.len()),
             observed,
-            origin: now(),
+            origin: Origin::now(),
             stopped: AtomicBool::new(false),
         }
     }
@@ -88,7 +123,7 @@ impl Watch {
     /// The load as of now. The lock is to be held for moments; workers never wait for it.
     pub(super) fn load(&self) -> MutexGuard<'_, Load> {
         let mut load = self.lock();
-        if load.is_stale(now() - self.origin) {
+        if load.is_stale(self.uptime()) {
             load.rest_until(self.look());
         }
         load
@@ -99,7 +134,7 @@ impl Watch {
         let resting = self.load().is_resting();
         let mut adviser = self.lock_adviser();
         if resting {
-            adviser.on_rest(now() - self.origin);
+            adviser.on_rest(self.uptime());
         }
         adviser.advice()
     }
@@ -111,7 +146,31 @@ impl Watch {
 
     /// How long the workers are watched, which is since the start.
     pub(super) fn uptime(&self) -> Duration {
-        now() - self.origin
+        now() - self.origin.instant
+    }
+
+    /// What all of its times count from.
+    pub(super) fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    /// What clients met with lately, as of the last [`Watch::count_recent`].
+    pub(super) fn recent(&self) -> MutexGuard<'_, Recent> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was found lately. Taken after the lock of what is recent, never before.
+    pub(super) fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks at what clients met with. Returns when that was.
+    pub(super) fn count_recent(&self) -> Duration {
+        // Read under the lock, so that no look is older than the one before.
+        let mut recent = self.recent();
+        let at = self.uptime();
+        recent.on_look(Counts::read(&self.observed), at);
+        at
     }
 
     fn run(&self) {
@@ -141,12 +200,13 @@ impl Watch {
         let mut load = self.lock();
         load.rest_until(self.look());
         load.end_rest();
-        self.lock_adviser().on_rest(now() - self.origin);
+        self.lock_adviser().on_rest(self.uptime());
     }
 
     fn count(&self) {
         let totals = Totals::read(&self.observed, self.uptime());
         self.rates().push(totals);
+        self.count_recent();
     }
 
     fn look(&self) -> Sample {
@@ -157,7 +217,7 @@ impl Watch {
         Sample {
             cpu: cpu.collect(),
             polls: self.observed.cores.sum(|cells| cells.polls.get()),
-            at: now() - self.origin,
+            at: self.uptime(),
         }
     }
 
@@ -174,7 +234,7 @@ impl Watch {
                 .map(|worker| cores::moved_in(&self.observed, worker))
                 .sum(),
             connections: workers.map(connections).collect(),
-            at: now() - self.origin,
+            at: self.uptime(),
         }
     }
 

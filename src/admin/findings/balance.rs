@@ -1,7 +1,7 @@
 //! How the cores share the load.
 
 use super::cpu::WAITS_MIN;
-use super::{finding, percent};
+use super::{Scene, finding, percent};
 use crate::state::{Core, Finding, Level, State};
 
 /// Utilization from which on a core is short of time.
@@ -19,8 +19,9 @@ const QUIET_MAX: f64 = 0.02;
 /// Share of one core in what all cores have that explains a hot core.
 const SHARE_FACTOR: f64 = 1.5;
 
-/// How the cores share the load.
-pub(super) fn of(state: &State) -> Finding {
+/// How the cores share the load, by their utilization over ten seconds.
+pub(super) fn of(scene: &Scene<'_>) -> Finding {
+    let state = scene.state;
     let cores = &state.cores;
     let used = |core: &Core| core.utilization_10s;
     let Some((hottest, most)) = maximum(cores) else {
@@ -33,35 +34,42 @@ pub(super) fn of(state: &State) -> Finding {
     }
     let others = (mean * cores.len() as f64 - most) / (cores.len() as f64 - 1.0).max(1.0);
     let apart = if cores.len() > 1 {
-        let whom = if cores.len() == 2 {
+        let rest = if cores.len() == 2 {
             "the other"
         } else {
             "the others"
         };
         format!(
-            "core {hottest} is at {}, {whom} at {}",
+            "core {hottest} is at {} over ten seconds, {rest} at {}",
             percent(most),
             percent(others)
         )
     } else {
-        format!("the only core is at {}", percent(most))
+        format!("the only core is at {} over ten seconds", percent(most))
     };
     if most >= HOT_MIN && cores.len() > 1 && most - others >= GAP_MIN {
         return Finding {
             level: Level::Alarm,
             what: apart,
             why: cause(state, hottest),
-            remedy: remedy(state, hottest),
+            remedy: remedy(scene, hottest),
+            ..Finding::default()
         };
     }
     if least >= HOT_MIN {
         let what = if cores.len() > 1 {
-            format!("all cores are busy: {} on average", percent(mean))
+            format!(
+                "all cores are busy: {} on average over ten seconds",
+                percent(mean)
+            )
         } else {
             apart
         };
-        let remedy =
-            "give corelane more cores ([runtime] cores), or spread the clients over more machines";
+        let remedy = if scene.has_spare_cpus {
+            "give corelane more cores ([runtime] cores), or spread the clients over more machines"
+        } else {
+            "corelane has all CPUs that it may use: spread the clients over more machines, or take a larger one"
+        };
         return finding(
             Level::Alarm,
             &what,
@@ -79,7 +87,8 @@ pub(super) fn of(state: &State) -> Finding {
             level: Level::Warning,
             what: apart,
             why,
-            remedy: remedy(state, hottest),
+            remedy: remedy(scene, hottest),
+            ..Finding::default()
         };
     }
     let even = if state.imbalance.ratio < UNEVEN_MIN {
@@ -89,7 +98,7 @@ pub(super) fn of(state: &State) -> Finding {
     };
     let what = if cores.len() > 1 {
         format!(
-            "{even}: cores are at {} to {}",
+            "{even}: cores are at {} to {} over ten seconds",
             percent(least),
             percent(most)
         )
@@ -107,7 +116,7 @@ fn cause(state: &State, hottest: usize) -> String {
     let heavy = few_heavy(state, hottest);
     if heavy {
         format!(
-            "it moves {} of the bytes with {} of the connections: a few heavy ones",
+            "it moved {} of the last second's bytes with {} of the connections: a few heavy ones",
             percent(bytes),
             percent(connections)
         )
@@ -127,15 +136,21 @@ fn few_heavy(state: &State, core: usize) -> bool {
     bytes > fair && bytes > connections * SHARE_FACTOR
 }
 
-fn remedy(state: &State, hottest: usize) -> String {
-    let alone = state.cores[hottest].connections <= 1;
+/// What helps, under the configuration that runs.
+fn remedy(scene: &Scene<'_>, hottest: usize) -> String {
+    let state = scene.state;
+    let alone = state.cores[hottest].connections == 1;
     let remedy = if alone {
         "one connection can't use more than one core: let this client open several"
     } else {
         match state.mode.as_str() {
+            "thread-per-core" if scene.observed.rebalances => {
+                "rebalancing is on: if this lasts, the load of connections changes too fast for it, or one is most of the \
+                 load; scheduler = \"tokio\" lets idle cores take work over"
+            }
             "thread-per-core" => {
-                "see that [runtime.glommio.rebalance] is enabled, which moves connections, or try scheduler = \"tokio\", \
-                 which shares them"
+                "set enabled = true in [runtime.glommio.rebalance], which moves connections, or try scheduler = \
+                 \"tokio\", which lets idle cores take work over"
             }
             "per-core" => {
                 "[runtime.tokio] mode = \"work-stealing\" lets idle cores take connections over"

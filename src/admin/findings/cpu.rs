@@ -24,11 +24,16 @@ pub(super) fn of(state: &State) -> Option<Finding> {
                 Level::Warning
             },
             what: format!(
-                "core {worst}{cpu} waits {} of the time for its CPU",
+                "core {worst}{cpu} waited {} of the last second for its CPU",
                 percent(core.waits)
             ),
             why: "something else runs there, or the machine's host gives it away".to_owned(),
-            remedy: "move other programs away, or choose other CPUs ([runtime] cores)".to_owned(),
+            remedy: match core.cpu {
+                Some(_) => "move other programs away, or choose other CPUs ([runtime] cores)",
+                None => "move other programs away, or raise the container's limit of CPU",
+            }
+            .to_owned(),
+            ..Finding::default()
         }
     })
 }

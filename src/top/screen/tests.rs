@@ -29,6 +29,7 @@ fn state() -> State {
             what: "core 1 is at 97 %, the other at 20 %".to_owned(),
             why: "it has 11 of the 12 connections".to_owned(),
             remedy: String::new(),
+            ..Finding::default()
         }],
         imbalance: Figures {
             ratio: 0.66,
@@ -143,6 +144,7 @@ fn findings_are_told_in_whole() {
         what: what.to_owned(),
         why: why.to_owned(),
         remedy: remedy.to_owned(),
+        ..Finding::default()
     };
     let mut troubled = state();
     troubled.findings = vec![
