@@ -20,6 +20,7 @@ mod cpu;
 mod drain;
 mod duplex;
 mod examples;
+mod findings;
 mod half_close;
 mod harness;
 mod health;
