@@ -50,7 +50,6 @@ pub(super) fn answer(observed: &Observed, query: &str) -> (StatusCode, String) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::admin::fixture;
 
     #[test]
