@@ -5,13 +5,14 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
 
 use proxy_core::Descriptor;
-use proxy_core::listen::{BindAddress, Bound};
+use proxy_core::listen::{self, BindAddress, Bound};
 
 use crate::sys;
 
-/// Descriptors of the listening sockets, for looking at them only: the workers have their own.
+/// Descriptors of the listening sockets: the workers have their own. They serve to look at the sockets, and to stop all
+/// of them at once when the proxy drains.
 ///
-/// They must be closed when the proxy drains, lest the kernel go on taking connections that nobody will accept.
+/// Each must be closed soon after the workers have closed theirs: until then new clients wait instead of being refused.
 #[derive(Debug, Default)]
 pub(crate) struct Backlogs(Mutex<Vec<Backlog>>);
 
@@ -19,6 +20,8 @@ pub(crate) struct Backlogs(Mutex<Vec<Backlog>>);
 #[derive(Debug, Default)]
 struct Backlog {
     sockets: Vec<Socket>,
+    /// Unix sockets: the kernel tells nothing of them.
+    unix: Vec<OwnedFd>,
     /// What the kernel dropped, as of the last look.
     drops: u64,
 }
@@ -31,30 +34,47 @@ struct Socket {
 }
 
 impl Backlogs {
-    /// Adds the next listener, with its TCP sockets. The kernel doesn't tell how many wait at a unix socket.
+    /// Adds the next listener, with its sockets.
     ///
     /// # Errors
     /// When there is no descriptor left.
     pub(crate) fn add(&mut self, bounds: &[Bound]) -> io::Result<()> {
-        let tcp = bounds
-            .iter()
-            .filter(|bound| !matches!(bound.address, BindAddress::Unix(_)));
-        let copies: io::Result<Vec<_>> = tcp
-            .flat_map(|bound| &bound.sockets)
-            .map(|socket: &Descriptor| {
-                let descriptor = socket.as_fd().try_clone_to_owned()?;
-                Ok(Socket {
-                    descriptor,
-                    drops: 0,
-                })
-            })
-            .collect();
+        let mut backlog = Backlog::default();
+        for bound in bounds {
+            let mut copies = bound
+                .sockets
+                .iter()
+                .map(|socket: &Descriptor| socket.as_fd().try_clone_to_owned());
+            match bound.address {
+                BindAddress::Tcp(_) | BindAddress::Every(_) => {
+                    for descriptor in copies {
+                        let descriptor = descriptor?;
+                        backlog.sockets.push(Socket {
+                            descriptor,
+                            drops: 0,
+                        });
+                    }
+                }
+                // All its descriptors are one socket.
+                BindAddress::Unix(_) => backlog.unix.extend(copies.next().transpose()?),
+            }
+        }
         let listeners = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
-        listeners.push(Backlog {
-            sockets: copies?,
-            drops: 0,
-        });
+        listeners.push(backlog);
         Ok(())
+    }
+
+    /// Has every socket take nobody any more, whether or not its worker has time now. Who waits is kept.
+    pub(crate) fn stop_taking(&self) {
+        let listeners = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for backlog in listeners.iter() {
+            let tcp = backlog.sockets.iter().map(|socket| &socket.descriptor);
+            for descriptor in tcp.chain(&backlog.unix) {
+                if let Err(error) = listen::stop_taking(descriptor) {
+                    tracing::warn!(%error, "a socket takes new connections until its worker closes it");
+                }
+            }
+        }
     }
 
     /// Connections that wait at a listener, by its index.
@@ -86,11 +106,12 @@ impl Backlogs {
         backlog.drops
     }
 
-    /// Nothing listens any more.
-    pub(crate) fn close(&self) {
+    /// The workers have closed the sockets of a listener, by its index.
+    pub(crate) fn close(&self, listener: usize) {
         let mut listeners = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for backlog in listeners.iter_mut() {
+        if let Some(backlog) = listeners.get_mut(listener) {
             backlog.sockets.clear();
+            backlog.unix.clear();
         }
     }
 }
@@ -99,8 +120,6 @@ impl Backlogs {
 mod tests {
     use std::net::TcpStream;
     use std::time::Duration;
-
-    use proxy_core::listen;
 
     use super::*;
 
@@ -115,7 +134,11 @@ mod tests {
         assert_eq!(backlogs.waiting(0), 0);
         let _clients = [TcpStream::connect(address), TcpStream::connect(address)];
         assert_eq!(backlogs.waiting(0), 2);
-        backlogs.close();
+        backlogs.stop_taking();
+        assert_eq!(backlogs.waiting(0), 2);
+        let timeout = Duration::from_millis(50);
+        TcpStream::connect_timeout(&address, timeout).expect_err("nobody is taken");
+        backlogs.close(0);
         assert_eq!(backlogs.waiting(0), 0);
         assert!(TcpStream::connect(address).is_err());
     }
@@ -135,7 +158,7 @@ mod tests {
         TcpStream::connect_timeout(&address, timeout).expect_err("no answer");
         let drops = backlogs.drops(0);
         assert!(drops >= 1);
-        backlogs.close();
+        backlogs.close(0);
         assert_eq!(backlogs.drops(0), drops);
         assert_eq!(backlogs.drops(1), 0);
     }

@@ -1,38 +1,57 @@
 //! The end of a proxy: connections finish, within bounds.
 
+use std::pin::pin;
 use std::time::Duration;
 
+use tokio::time::{sleep, timeout};
+
+use crate::observed::Observed;
 use crate::proxy::Proxy;
 use crate::signals::Ending;
 
 /// How often the connections that are left are counted while draining.
 const COUNT_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Stops accepting, and waits until the last connection has ended, `timeout` has passed or the next signal comes.
-pub(crate) async fn drain(proxy: &Proxy, timeout: Duration, ending: &mut Ending) {
-    let connections = || -> u64 {
-        let listeners = &proxy.observed.listeners;
-        listeners
-            .iter()
-            .map(|listener| listener.connections())
-            .sum()
-    };
-    proxy.observed.start_draining();
+/// How soon they are counted at first: workers that have time have emptied their backlogs by then.
+const FIRST_COUNT_AFTER: Duration = Duration::from_millis(1);
+
+/// Who has not been served to the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Left {
+    /// Connections that a worker has.
+    connections: u64,
+    /// Clients that wait in a backlog of TCP.
+    waiting: u64,
+    /// Listeners of which a worker has not emptied every backlog.
+    listeners: usize,
+}
+
+/// Stops accepting, and waits until every backlog is empty and the last connection has ended, until `patience` has
+/// passed, or until the next signal.
+pub(crate) async fn drain(proxy: &Proxy, patience: Duration, ending: &mut Ending) {
+    let observed = &*proxy.observed;
+    // Before the workers are told, who may be late: a client that comes now must not be taken and reset then.
+    observed.start_draining();
     proxy.running.drain();
+    let left = Left::of(observed);
     tracing::info!(
-        connections = connections(),
-        ?timeout,
+        connections = left.connections,
+        waiting = left.waiting,
+        timeout = ?patience,
         "draining; a second signal stops at once"
     );
     let finished = async {
-        // What waits in the backlogs is taken first, so the count is not asked at once.
-        tokio::time::sleep(COUNT_INTERVAL).await;
-        while connections() > 0 {
-            tokio::time::sleep(COUNT_INTERVAL).await;
+        let mut interval = FIRST_COUNT_AFTER;
+        loop {
+            sleep(interval).await;
+            if Left::of(observed).is_nothing() {
+                break;
+            }
+            interval = COUNT_INTERVAL.min(2 * interval);
         }
     };
-    let mut finished = std::pin::pin!(tokio::time::timeout(timeout, finished));
-    let mut signal = std::pin::pin!(ending.next());
+    let mut finished = pin!(timeout(patience, finished));
+    let mut signal = pin!(ending.next());
     std::future::poll_fn(|cx| {
         use std::task::Poll;
         if finished.as_mut().poll(cx).is_ready() || signal.as_mut().poll(cx).is_ready() {
@@ -42,11 +61,42 @@ pub(crate) async fn drain(proxy: &Proxy, timeout: Duration, ending: &mut Ending)
         }
     })
     .await;
-    match connections() {
-        0 => tracing::info!("drained"),
-        left => tracing::warn!(
-            connections = left,
-            "stopped before they ended: they are reset"
-        ),
+    let left = Left::of(observed);
+    if left.is_nothing() {
+        tracing::info!("drained");
+    } else {
+        tracing::warn!(
+            connections = left.connections,
+            waiting = left.waiting,
+            listeners = left.listeners,
+            "stopped before they ended: these connections, and clients that wait at these listeners, are reset"
+        );
+    }
+    (0..observed.listeners.len()).for_each(|index| observed.backlogs.close(index));
+}
+
+impl Left {
+    /// Looks, and closes what the workers have done with.
+    fn of(observed: &Observed) -> Self {
+        let mut left = Self {
+            connections: 0,
+            waiting: 0,
+            listeners: 0,
+        };
+        for (index, listener) in observed.listeners.iter().enumerate() {
+            // Asked before the connections are counted: who was in a backlog is among them then.
+            if listener.is_accepting() {
+                left.listeners += 1;
+                left.waiting += observed.backlogs.waiting(index);
+            } else {
+                observed.backlogs.close(index);
+            }
+            left.connections += listener.connections();
+        }
+        left
+    }
+
+    fn is_nothing(self) -> bool {
+        self.connections == 0 && self.listeners == 0
     }
 }

@@ -121,9 +121,10 @@ impl Observed {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// New connections are refused from now on, as soon as the workers have closed their listening sockets.
+    /// No listening socket takes a new connection from now on. They are refused as soon as the workers have emptied
+    /// their backlogs and closed them.
     pub(crate) fn start_draining(&self) {
-        self.backlogs.close();
+        self.backlogs.stop_taking();
         self.draining.store(true, Relaxed);
     }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use proxy_core::runtime::Runtime;
 use proxy_core::{
-    Accepted, Acceptor, Connection, Descriptor, Detached, Listener, Permit, Turn, Worker,
+    Accepted, Acceptor, Connection, Descriptor, Detached, Draining, Listener, Permit, Turn, Worker,
 };
 
 use crate::driver::{self, Driver, Phase};
@@ -34,6 +34,8 @@ pub(crate) struct Lane<P: Poller> {
     /// Acceptors stay in the first places; the places after them are used again.
     tasks: Vec<Task<P>>,
     acceptors: usize,
+    /// The acceptors empty their backlogs, and end.
+    draining: bool,
     free: Vec<u32>,
 }
 
@@ -84,6 +86,7 @@ impl<P: Poller> Lane<P> {
             listener,
             quantum,
             acceptors: tasks.len(),
+            draining: false,
             tasks,
             free: Vec::new(),
         })
@@ -205,12 +208,24 @@ impl<P: Poller> Lane<P> {
         let place = key.index as usize;
         // The acceptor is out of the table while it puts connections into it.
         let mut task = std::mem::replace(&mut self.tasks[place], Task::None);
-        if let Task::Acceptor(acceptor) = &mut task
-            && acceptor.poll(cx, worker, |worker, accepted| self.place(worker, accepted))
-        {
+        let Task::Acceptor(acceptor) = &mut task else {
+            return;
+        };
+        let draining = self.draining;
+        let take = |worker: &mut Worker, accepted| self.place(worker, accepted);
+        let left = if draining {
+            acceptor.poll_drain(cx, worker, take)
+        } else if acceptor.poll(cx, worker, take) {
+            Draining::Again
+        } else {
+            Draining::Waiting
+        };
+        if left == Draining::Again {
             self.core.0.ready.borrow_mut().push(key);
         }
-        self.tasks[place] = task;
+        if left != Draining::Over {
+            self.tasks[place] = task;
+        }
         self.flush(worker);
     }
 
@@ -347,17 +362,16 @@ impl<P: Poller> Lane<P> {
         self.core.0.placer.borrow().on_left();
     }
 
-    /// Takes what waits in the backlogs, and closes the listening sockets.
+    /// Has the acceptors take what waits in their backlogs, and close them then.
     fn stop_accepting(&mut self) {
-        let driver = self.core.0.clone();
-        let worker = &mut *driver.worker.borrow_mut();
-        for place in 0..std::mem::take(&mut self.acceptors) {
-            let task = std::mem::replace(&mut self.tasks[place], Task::None);
-            if let Task::Acceptor(acceptor) = task {
-                acceptor.finish(worker, |worker, accepted| self.place(worker, accepted));
-            }
+        if std::mem::replace(&mut self.draining, true) {
+            return;
         }
-        self.flush(worker);
+        for index in 0..self.acceptors as u32 {
+            let lane = self.index;
+            let mut ready = self.core.0.ready.borrow_mut();
+            ready.push(TaskKey { lane, index });
+        }
     }
 
     /// Ends everything.

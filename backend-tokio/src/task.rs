@@ -5,7 +5,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use proxy_core::{Accepted, Acceptor, Connection, Descriptor, Listener, Turn, Worker};
+use proxy_core::{Accepted, Acceptor, Connection, Descriptor, Draining, Listener, Turn, Worker};
 use tokio::sync::watch;
 
 use crate::socket::{Tokio, TokioSocket};
@@ -48,49 +48,55 @@ impl Drop for ConnectionTask {
     }
 }
 
-/// Accepts until `draining` says so, and spawns a task for each connection.
-pub(crate) async fn accept(
+/// Accepts until `draining` says so, then empties the backlog, and spawns a task for each connection. The socket is
+/// watched before this returns, so it must be called with the runtime around it.
+pub(crate) fn accept(
     listener: Arc<Listener>,
     socket: Descriptor,
     mut draining: watch::Receiver<bool>,
     spawn: impl Fn(ConnectionTask),
-) {
-    let socket = match TokioSocket::new(socket) {
-        Ok(socket) => socket,
-        Err((_, error)) => {
-            tracing::error!(listener = listener.name, %error, "the listening socket can't be watched");
-            return;
-        }
-    };
-    let mut acceptor = Acceptor::new(&Tokio, listener, socket);
-    // A sender that is gone means the same as true.
-    let mut drain = pin!(async { drop(draining.wait_for(|&draining| draining).await) });
-    poll_fn(|cx| {
-        let more = worker::with(|worker| {
-            let listener = acceptor.listener.clone();
-            acceptor.poll(cx, worker, |worker, accepted| {
-                if let Some(task) = begin(&listener, worker, accepted) {
-                    spawn(task);
-                }
-            })
-        });
-        if more {
-            yield_now(cx);
-            return Poll::Pending;
-        }
-        // Asked after the backlog is empty: who got in before the end is served.
-        drain.as_mut().poll(cx)
-    })
-    .await;
-    // The reactor may not have told yet of who came last.
-    worker::with(|worker| {
-        let listener = acceptor.listener.clone();
-        acceptor.finish(worker, |worker, accepted| {
+) -> impl Future<Output = ()> {
+    let watched = TokioSocket::new(socket)
+        .map(|socket| Acceptor::new(&Tokio, listener.clone(), socket))
+        .map_err(|(_, error)| error);
+    async move {
+        let mut acceptor = match watched {
+            Ok(acceptor) => acceptor,
+            Err(error) => {
+                tracing::error!(listener = listener.name, %error, "the listening socket can't be watched");
+                return;
+            }
+        };
+        let take = |worker: &mut Worker, accepted| {
             if let Some(task) = begin(&listener, worker, accepted) {
                 spawn(task);
             }
-        });
-    });
+        };
+        // A sender that is gone means the same as true.
+        let mut drain = pin!(async { drop(draining.wait_for(|&draining| draining).await) });
+        poll_fn(|cx| {
+            // Asked first: clients that keep coming must not hold it up.
+            if drain.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(());
+            }
+            if worker::with(|worker| acceptor.poll(cx, worker, &take)) {
+                yield_now(cx);
+            }
+            Poll::Pending
+        })
+        .await;
+        poll_fn(
+            |cx| match worker::with(|worker| acceptor.poll_drain(cx, worker, &take)) {
+                Draining::Again => {
+                    yield_now(cx);
+                    Poll::Pending
+                }
+                Draining::Waiting => Poll::Pending,
+                Draining::Over => Poll::Ready(()),
+            },
+        )
+        .await;
+    }
 }
 
 fn begin(

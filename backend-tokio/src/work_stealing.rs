@@ -44,6 +44,8 @@ impl WorkStealing {
             .build()?;
         let threads = enlist(&runtime, &plan);
         let (draining, watched) = watch::channel(false);
+        // The listening sockets are watched before this returns.
+        let context = runtime.enter();
         for listening in plan.listeners {
             for socket in listening.sockets.into_iter().flatten() {
                 let listener = listening.listener.clone();
@@ -53,6 +55,7 @@ impl WorkStealing {
                 drop(runtime.spawn(accept));
             }
         }
+        drop(context);
         Ok(Self {
             runtime,
             threads,

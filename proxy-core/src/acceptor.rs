@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 use rustix::net::{SocketAddr, SocketFlags};
 
-use crate::listener::Listener;
+use crate::listener::{Accepting, Listener};
 use crate::metrics::Rejection;
 use crate::origin::{Accepted, ClientAddress, Origin};
 use crate::runtime::{Attempt, Interest, Runtime, Socket, Timer};
@@ -18,8 +18,11 @@ use crate::worker::Worker;
 /// Connections that one run accepts before others get their turn.
 pub const ACCEPT_BATCH_MAX: usize = 64;
 
-/// The most that a backlog holds (`listen(2)` takes 16 bits from us).
-const BACKLOG_MAX: usize = 65_536;
+/// Connections that a drain takes from one socket at most: as many as a backlog can hold (`listen(2)` takes 16 bits
+/// from us). It matters only where the kernel goes on completing handshakes (see [`listen::stop_taking`]).
+///
+/// [`listen::stop_taking`]: crate::listen::stop_taking
+const DRAINED_MAX: usize = 65_536;
 
 /// How long accepting rests when the process or the system has no descriptor or memory left. Clients wait in the
 /// backlog meanwhile.
@@ -32,6 +35,20 @@ pub struct Acceptor<R: Runtime> {
     socket: R::Socket,
     timer: R::Timer,
     paused_until: Option<Instant>,
+    /// Connections that a drain took.
+    drained: usize,
+    _open: Accepting,
+}
+
+/// How far a drain has emptied a listening socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Draining {
+    /// More wait: it is to be run again soon.
+    Again,
+    /// More wait, and there is no descriptor for them now. It is run again by its timer.
+    Waiting,
+    /// Nobody waits. The acceptor is to be dropped, which closes the socket.
+    Over,
 }
 
 impl<R: Runtime> Acceptor<R>
@@ -41,10 +58,12 @@ where
     /// Accepts from `socket`, which listens and is non-blocking.
     pub fn new(runtime: &R, listener: Arc<Listener>, socket: R::Socket) -> Self {
         Self {
+            _open: Accepting::new(&listener),
             listener,
             socket,
             timer: runtime.timer(),
             paused_until: None,
+            drained: 0,
         }
     }
 
@@ -57,11 +76,8 @@ where
         worker: &mut Worker,
         mut take: impl FnMut(&mut Worker, Accepted),
     ) -> bool {
-        if let Some(until) = self.paused_until {
-            if self.timer.poll_until(cx, worker.now, until).is_pending() {
-                return false;
-            }
-            self.paused_until = None;
+        if self.is_paused(cx, worker) {
+            return false;
         }
         for _ in 0..ACCEPT_BATCH_MAX {
             let now = worker.now;
@@ -74,10 +90,7 @@ where
                 // The client was gone before it was accepted.
                 Poll::Ready(Ok(None)) => {}
                 Poll::Ready(Err(error)) => {
-                    self.pause(worker, &error);
-                    let until = worker.now + EXHAUSTED_PAUSE;
-                    self.paused_until = Some(until);
-                    let _ = self.timer.poll_until(cx, worker.now, until);
+                    self.pause(cx, worker, &error);
                     return false;
                 }
             }
@@ -85,26 +98,56 @@ where
         true
     }
 
-    /// Hands what waits in the backlog to `take`, whether or not the scheduler has heard of it, and stops listening.
-    ///
-    /// Clients that keep coming can't hold it up for longer than `BACKLOG_MAX` connections.
-    pub fn finish(self, worker: &mut Worker, mut take: impl FnMut(&mut Worker, Accepted)) {
-        for _ in 0..BACKLOG_MAX {
+    /// Hands what waits in the backlog to `take`, whether or not the scheduler has heard of it, up to
+    /// [`ACCEPT_BATCH_MAX`] a run. From the first call on, [`Acceptor::poll`] must not be called.
+    pub fn poll_drain(
+        &mut self,
+        cx: &mut Context<'_>,
+        worker: &mut Worker,
+        mut take: impl FnMut(&mut Worker, Accepted),
+    ) -> Draining {
+        if self.is_paused(cx, worker) {
+            return Draining::Waiting;
+        }
+        for _ in 0..ACCEPT_BATCH_MAX {
+            if self.drained == DRAINED_MAX {
+                return Draining::Over;
+            }
             match accept(self.socket.transport(), worker.now) {
                 Ok(Attempt::Done(Some(accepted)) | Attempt::Drained(Some(accepted))) => {
+                    self.drained += 1;
                     take(worker, accepted);
                 }
-                Ok(Attempt::Done(None) | Attempt::Drained(None)) => {}
-                // An error here is a lack of descriptors, and there is no later to wait for.
-                Ok(Attempt::Blocked) | Err(_) => return,
+                Ok(Attempt::Done(None) | Attempt::Drained(None)) => self.drained += 1,
+                Ok(Attempt::Blocked) => return Draining::Over,
+                Err(error) => {
+                    self.pause(cx, worker, &error);
+                    return Draining::Waiting;
+                }
             }
         }
+        Draining::Again
     }
 
-    fn pause(&self, worker: &Worker, error: &io::Error) {
+    fn is_paused(&mut self, cx: &mut Context<'_>, worker: &Worker) -> bool {
+        let Some(until) = self.paused_until else {
+            return false;
+        };
+        let pending = self.timer.poll_until(cx, worker.now, until).is_pending();
+        if !pending {
+            self.paused_until = None;
+        }
+        pending
+    }
+
+    fn pause(&mut self, cx: &mut Context<'_>, worker: &Worker, error: &io::Error) {
         let rejection = Rejection::Descriptors;
         self.listener.cells.of(worker.index).rejected[rejection as usize].increment();
         tracing::debug!(listener = self.listener.name, %error, "accepting rests");
+        let until = worker.now + EXHAUSTED_PAUSE;
+        self.paused_until = Some(until);
+        // Armed: the pause has only begun.
+        let _ = self.timer.poll_until(cx, worker.now, until);
     }
 }
 
@@ -119,7 +162,8 @@ fn accept(socket: &Descriptor, now: Instant) -> io::Result<Attempt<Option<Accept
             };
             Ok(Attempt::Done(Some(Accepted { fd, origin })))
         }
-        Err(Errno::AGAIN) => Ok(Attempt::Blocked),
+        // A unix socket that takes nobody any more (`listen::stop_taking`) says EINVAL once its backlog is empty.
+        Err(Errno::AGAIN | Errno::INVAL) => Ok(Attempt::Blocked),
         // accept(2) passes on what befell the connection itself; it says nothing of the listener.
         Err(
             Errno::INTR

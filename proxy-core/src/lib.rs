@@ -37,7 +37,7 @@ mod transport;
 mod upstream;
 mod worker;
 
-pub use acceptor::{ACCEPT_BATCH_MAX, Acceptor, EXHAUSTED_PAUSE};
+pub use acceptor::{ACCEPT_BATCH_MAX, Acceptor, Draining, EXHAUSTED_PAUSE};
 pub use activity::Activity;
 pub use address::ServerAddress;
 pub use balance::Balance;

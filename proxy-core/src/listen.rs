@@ -2,12 +2,12 @@
 
 use std::fmt;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::OwnedFd;
+use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
-use socket2::{Domain, SockAddr, Socket, Type};
+use socket2::{Domain, SockAddr, SockFilter, SockRef, Socket, Type};
 
 use crate::transport::Descriptor;
 
@@ -169,6 +169,40 @@ fn bind_unix(path: &Path, backlog: u16, count: usize) -> io::Result<Bound> {
     })
 }
 
+/// Has a listening socket take nobody any more, and keep those who wait in its backlog: they can still be accepted.
+/// It works through any descriptor of the socket.
+///
+/// TCP: a filter drops the SYNs of new clients, which come again until the socket is closed, and are refused then.
+/// A handshake that has begun is completed. A connection that is made of it inherits the filter, which drops nothing
+/// that a live connection gets. Unix: new clients are refused.
+///
+/// # Errors
+/// What `setsockopt(2)` or `shutdown(2)` returns. Then the kernel goes on taking clients until the socket is closed.
+pub fn stop_taking(socket: impl AsFd) -> io::Result<()> {
+    /// The byte of the TCP header that holds the flags.
+    const FLAGS_OFFSET: u32 = 13;
+    const SYN: u32 = 0x02;
+    const SYN_AND_ACK: u32 = 0x12;
+    const KEEP: u32 = u32::MAX;
+    const DROP: u32 = 0;
+    // Classic BPF; the names are those of the kernel's filter documentation.
+    const LDB_ABSOLUTE: u16 = 0x30;
+    const AND: u16 = 0x54;
+    const JUMP_IF_EQUAL: u16 = 0x15;
+    const RETURN: u16 = 0x06;
+    let socket = SockRef::from(&socket);
+    if socket.local_addr()?.is_unix() {
+        return socket.shutdown(Shutdown::Read);
+    }
+    socket.attach_filter(&[
+        SockFilter::new(LDB_ABSOLUTE, 0, 0, FLAGS_OFFSET),
+        SockFilter::new(AND, 0, 0, SYN_AND_ACK),
+        SockFilter::new(JUMP_IF_EQUAL, 0, 1, SYN),
+        SockFilter::new(RETURN, 0, 0, DROP),
+        SockFilter::new(RETURN, 0, 0, KEEP),
+    ])
+}
+
 /// Whether a socket file is left from a process that is gone.
 fn is_stale(path: &Path, probe: &Socket) -> bool {
     let is_socket = std::fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
@@ -270,6 +304,34 @@ mod tests {
             let found = address.local().map(|local| local.to_string());
             assert_eq!(found.as_deref(), local, "{address}");
         }
+    }
+
+    #[test]
+    fn who_waits_is_kept_and_nobody_else_is_taken() {
+        let path = std::env::temp_dir().join(format!("corelane-taking-{}", std::process::id()));
+        for address in [any(), BindAddress::Unix(path.clone())] {
+            let bound = bind(&address, 16, 1).unwrap();
+            let (domain, address) = match &bound.address {
+                BindAddress::Tcp(address) => (Domain::IPV4, SockAddr::from(*address)),
+                BindAddress::Unix(path) => (Domain::UNIX, SockAddr::unix(path).unwrap()),
+                BindAddress::Every(_) => unreachable!("it was not asked for"),
+            };
+            let connect = || {
+                let client = Socket::new(domain, Type::STREAM, None).unwrap();
+                let timeout = std::time::Duration::from_millis(50);
+                client.connect_timeout(&address, timeout).map(|()| client)
+            };
+            let waiting = connect().unwrap();
+            stop_taking(&bound.sockets[0]).unwrap();
+            connect().unwrap_err();
+            let (accepted, _) = SockRef::from(&bound.sockets[0]).accept().unwrap();
+            waiting.send(b"hello").unwrap();
+            let mut text = [std::mem::MaybeUninit::uninit(); 8];
+            accepted.set_nonblocking(false).unwrap();
+            assert_eq!(accepted.recv(&mut text).unwrap(), 5);
+            assert!(SockRef::from(&bound.sockets[0]).accept().is_err());
+        }
+        std::fs::remove_file(path).unwrap();
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! What clients connect to.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::time::{Duration, Instant};
 
 use crate::end::{End, Stage, Termination};
@@ -35,6 +36,8 @@ pub struct Listener {
     /// Whom to tell of each connection's end; none: nobody.
     pub ends: Option<Arc<Ends>>,
     limit: Option<Arc<Limit>>,
+    /// Its sockets that are accepted from.
+    accepting: Arc<AtomicUsize>,
 }
 
 impl Listener {
@@ -51,7 +54,14 @@ impl Listener {
             live: Live::new(workers),
             ends: None,
             limit: None,
+            accepting: Arc::default(),
         }
+    }
+
+    /// Whether a worker still accepts from one of its sockets. Once none does, all whom the workers took are among
+    /// [`Listener::connections`].
+    pub fn is_accepting(&self) -> bool {
+        self.accepting.load(Acquire) > 0
     }
 
     /// Takes at most `max` connections at a time; those beyond are closed at once.
@@ -155,6 +165,24 @@ impl Listener {
         self.cells
             .sum(|cells| cells.accepted.get())
             .saturating_sub(ended)
+    }
+}
+
+/// One socket that is accepted from, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Accepting(Arc<AtomicUsize>);
+
+impl Accepting {
+    pub(crate) fn new(listener: &Listener) -> Self {
+        listener.accepting.fetch_add(1, Relaxed);
+        Self(listener.accepting.clone())
+    }
+}
+
+impl Drop for Accepting {
+    fn drop(&mut self) {
+        // Who sees it sees the connections that were counted before, too.
+        self.0.fetch_sub(1, Release);
     }
 }
 
