@@ -12,6 +12,7 @@ mod cpus;
 mod demo;
 mod drain;
 mod echo;
+mod ephemeral;
 mod health;
 mod load;
 mod observed;

@@ -12,6 +12,8 @@ use proxy_core::{Ends, Listener, Upstream};
 pub struct Setup {
     /// The upstream's servers, which take turns.
     pub servers: Vec<ServerKind>,
+    /// They are the addresses of a name, which is the upstream's only server.
+    pub one_name: bool,
     /// Workers of the proxy.
     pub workers: usize,
     /// The listener's `idle_timeout`.
@@ -29,6 +31,7 @@ impl Default for Setup {
     fn default() -> Self {
         Self {
             servers: vec![ServerKind::Listening],
+            one_name: false,
             workers: 2,
             idle_timeout: None,
             connect_timeout: Duration::from_secs(30),
@@ -49,6 +52,8 @@ pub enum ServerKind {
     Silent,
     /// Its name has no address.
     Unresolved,
+    /// Nobody listens there, and the connect meets itself. On the scripted kernel only, as it takes luck on a real one.
+    Itself,
 }
 
 /// A proxy between clients and servers that a case plays.

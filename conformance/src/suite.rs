@@ -43,6 +43,10 @@ macro_rules! suite {
             all_refused
             connect_timeout
             unresolved_name
+            refusing_server_gets_one_try_in_a_while
+            refusing_address_gets_one_try_in_a_while
+            each_client_tries_each_address
+            connections_are_spread_over_a_names_addresses
             client_that_leaves_while_connecting
             idle_connection_ends
             idle_timeout_spares_the_busy
@@ -65,6 +69,8 @@ macro_rules! real_suite {
             drain_lets_connections_finish
             restart_on_the_same_port
             unix_sockets
+            full_unix_server_is_waited_for
+            full_unix_server_times_out
         }
     };
 }

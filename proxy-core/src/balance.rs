@@ -3,7 +3,9 @@
 //! Round robin counts over all workers, not within each: with a few connections, a count a worker would send
 //! them all to the first server. That is one shared counter a connect, and none a message. A server that can't be
 //! had gives its turn up rather than to its neighbour: the next turn is taken, or where that finds nobody for a while, one
-//! of those that can be had by their weights. So the others share what it leaves.
+//! of those that can be had by their weights. So the others share what it leaves. A retry takes no turn: it goes to one of
+//! those that are left by their weights. Otherwise each failure would shift the turns, and with one of two servers
+//! dead every connection would begin with it.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -17,7 +19,21 @@ pub enum Balance {
     /// Each server in turn, by weight.
     RoundRobin(RoundRobin),
     /// The server with the fewest connections for its weight; equals take turns.
-    LeastConnections(Turn),
+    LeastConnections {
+        /// Turns of connections.
+        turn: Turn,
+        /// Turns of retries.
+        retry: Turn,
+    },
+}
+
+/// Which of a connection's tries a server is picked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Try {
+    /// It takes a turn.
+    First,
+    /// Another server has failed. It leaves the turns alone.
+    Another,
 }
 
 /// What is known of a server when one is picked.
@@ -40,7 +56,10 @@ impl Balance {
 
     /// Least connections.
     pub fn least_connections() -> Self {
-        Self::LeastConnections(Turn::default())
+        Self::LeastConnections {
+            turn: Turn::default(),
+            retry: Turn::default(),
+        }
     }
 
     /// The next of `servers` servers that was not `tried`; one that is `down` only when all that were not are.
@@ -52,6 +71,7 @@ impl Balance {
         load: impl Fn(usize) -> Load,
         tried: impl Fn(usize) -> bool,
         down: impl Fn(usize) -> bool,
+        try_number: Try,
     ) -> Option<usize> {
         let all_down = (0..servers).all(|server| tried(server) || down(server));
         if all_down && (0..servers).all(&tried) {
@@ -59,8 +79,15 @@ impl Balance {
         }
         let usable = |&server: &usize| !tried(server) && (all_down || !down(server));
         let picked = match self {
-            Self::RoundRobin(round_robin) => round_robin.pick(servers, usable),
-            Self::LeastConnections(turn) => {
+            Self::RoundRobin(round_robin) => match try_number {
+                Try::First => round_robin.pick(servers, usable),
+                Try::Another => round_robin.deal(servers, usable),
+            },
+            Self::LeastConnections { turn, retry } => {
+                let turn = match try_number {
+                    Try::First => turn,
+                    Try::Another => retry,
+                };
                 let candidates = (0..servers).filter(usable);
                 let first = turn.next() % candidates.clone().count().max(1);
                 let in_turn = candidates.clone().skip(first).chain(candidates.take(first));
@@ -84,7 +111,7 @@ pub struct RoundRobin {
     order: Box<[u16]>,
     weights: Box<[u16]>,
     turn: Turn,
-    /// Turns among the servers that can be had, where few can.
+    /// Turns among the servers that can be had, where few can, and of retries.
     rest: Turn,
 }
 
@@ -164,7 +191,7 @@ mod tests {
         let picks: Vec<_> = (0..7)
             .map(|_| {
                 balance
-                    .pick(3, |_| load(0, 1), |_| false, |_| false)
+                    .pick(3, |_| load(0, 1), |_| false, |_| false, Try::First)
                     .unwrap()
             })
             .collect();
@@ -175,10 +202,13 @@ mod tests {
     fn round_robin_passes_over_what_was_tried() {
         let balance = Balance::round_robin(&[1, 1, 1]);
         assert_eq!(
-            balance.pick(3, |_| load(0, 1), |s| s == 0, |_| false),
+            balance.pick(3, |_| load(0, 1), |s| s == 0, |_| false, Try::First),
             Some(1)
         );
-        assert_eq!(balance.pick(3, |_| load(0, 1), |_| true, |_| false), None);
+        assert_eq!(
+            balance.pick(3, |_| load(0, 1), |_| true, |_| false, Try::First),
+            None
+        );
     }
 
     #[test]
@@ -186,7 +216,10 @@ mod tests {
         let balance = Balance::least_connections();
         let loads = [load(4, 1), load(7, 4), load(2, 1)];
         for _ in 0..4 {
-            assert_eq!(balance.pick(3, |s| loads[s], |_| false, |_| false), Some(1));
+            assert_eq!(
+                balance.pick(3, |s| loads[s], |_| false, |_| false, Try::First),
+                Some(1)
+            );
         }
     }
 
@@ -196,7 +229,7 @@ mod tests {
         let picks: Vec<_> = (0..4)
             .map(|_| {
                 balance
-                    .pick(2, |_| load(3, 1), |_| false, |_| false)
+                    .pick(2, |_| load(3, 1), |_| false, |_| false, Try::First)
                     .unwrap()
             })
             .collect();
@@ -205,7 +238,7 @@ mod tests {
 
     fn picks<const N: usize>(balance: &Balance, servers: usize, down: &[usize]) -> [usize; N] {
         let down = |server| down.contains(&server);
-        let pick = |_| balance.pick(servers, |_| load(0, 1), |_| false, down);
+        let pick = |_| balance.pick(servers, |_| load(0, 1), |_| false, down, Try::First);
         std::array::from_fn(pick).map(|server| server.expect("there is always one to try"))
     }
 
@@ -235,8 +268,9 @@ mod tests {
     #[test]
     fn one_that_is_down_is_tried_when_the_others_were() {
         for balance in [Balance::round_robin(&[1, 1]), Balance::least_connections()] {
-            let pick =
-                |tried: fn(usize) -> bool| balance.pick(2, |_| load(0, 1), tried, |s| s == 1);
+            let pick = |tried: fn(usize) -> bool| {
+                balance.pick(2, |_| load(0, 1), tried, |s| s == 1, Try::Another)
+            };
             assert_eq!(pick(|s| s == 0), Some(1));
             assert_eq!(pick(|_| true), None);
         }
@@ -248,7 +282,7 @@ mod tests {
         let mut counts = vec![0; weights.len()];
         let total: usize = weights.iter().map(|&weight| usize::from(weight)).sum();
         for _ in 0..rounds * total {
-            let server = balance.pick(weights.len(), |_| load(0, 1), |_| false, &down);
+            let server = balance.pick(weights.len(), |_| load(0, 1), |_| false, &down, Try::First);
             counts[server.expect("one is up")] += 1;
         }
         counts
@@ -279,12 +313,41 @@ mod tests {
     }
 
     #[test]
+    fn retries_leave_the_turns_alone_and_are_shared() {
+        for balance in [
+            Balance::round_robin(&[1, 1, 1]),
+            Balance::least_connections(),
+        ] {
+            let pick = |tried: Option<usize>, try_number| {
+                let tried = |server| Some(server) == tried;
+                let picked = balance.pick(3, |_| load(0, 1), tried, |_| false, try_number);
+                picked.expect("there is one")
+            };
+            // The first one is dead.
+            let (mut firsts, mut retries) = (Vec::new(), Vec::new());
+            for _ in 0..12 {
+                let first = pick(None, Try::First);
+                firsts.push(first);
+                if first == 0 {
+                    retries.push(pick(Some(0), Try::Another));
+                }
+            }
+            assert_eq!(firsts, [0, 1, 2].repeat(4));
+            assert_eq!(retries, [1, 2, 1, 2]);
+        }
+    }
+
+    #[test]
     fn the_last_one_may_go_down_meanwhile() {
         for balance in [Balance::round_robin(&[1, 1]), Balance::least_connections()] {
             let looks = std::cell::Cell::new(0);
             // Up at the first look, and at no other.
             let down = |_| looks.replace(looks.get() + 1) > 0;
-            assert!(balance.pick(2, |_| load(0, 1), |_| false, down).is_some());
+            assert!(
+                balance
+                    .pick(2, |_| load(0, 1), |_| false, down, Try::First)
+                    .is_some()
+            );
         }
     }
 
@@ -302,7 +365,7 @@ mod tests {
             const ROUNDS: usize = 20;
             for _ in 0..ROUNDS * usize::from(up) {
                 let down = |server: usize| !servers[server].1;
-                let server = balance.pick(servers.len(), |_| load(0, 1), |_| false, down);
+                let server = balance.pick(servers.len(), |_| load(0, 1), |_| false, down, Try::First);
                 counts[server.expect("one is up")] += 1;
             }
             for (&(weight, up), count) in servers.iter().zip(counts) {

@@ -2,8 +2,12 @@
 
 use std::io;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
+
+use crate::address::ServerAddress;
+use crate::addresses::Walk;
 use crate::attempts::Attempts;
 use crate::metrics::{ConnectFailure, UpstreamCells};
 use crate::runtime::{Attempt, Interest, Runtime, Socket, Timer};
@@ -13,6 +17,13 @@ use crate::worker::Worker;
 
 /// Servers that one connection tries before it gives up.
 pub const SERVERS_TRIED_MAX: usize = 16;
+
+/// How soon a connect to a unix socket whose queue is full is made again. The kernel says nothing when there is room. It
+/// is a quarter of the time that the connect waits already, at least this long.
+pub const ROOM_RETRY_MIN: Duration = Duration::from_millis(2);
+
+/// The same: at most this long.
+pub const ROOM_RETRY_MAX: Duration = Duration::from_millis(50);
 
 /// The connect phase of a connection: at most one attempt at a time, each server at most once.
 pub(crate) struct Connect<R: Runtime> {
@@ -24,12 +35,23 @@ pub(crate) struct Connect<R: Runtime> {
 }
 
 struct Attempting<R: Runtime> {
-    socket: R::Socket,
+    waits_for: WaitsFor<R::Socket>,
     server: usize,
-    /// Addresses of this server that failed.
-    failed_addresses: usize,
+    /// The server's addresses, of which the last one is tried now.
+    walk: Walk,
     begun_at: Instant,
     deadline: Instant,
+}
+
+/// What an attempt waits for.
+enum WaitsFor<S> {
+    /// The kernel decides the connect.
+    Decision(S),
+    /// There is room in the queue of a unix socket; `retry_at` is when to look.
+    Room {
+        address: ServerAddress,
+        retry_at: Instant,
+    },
 }
 
 /// A server that answered.
@@ -60,16 +82,14 @@ impl<R: Runtime> Connect<R> {
     ) -> Poll<Option<Connected<R::Socket>>> {
         let cells = upstream.cells.of(worker.index);
         loop {
-            let Some(attempt) = &self.attempt else {
+            let Some(attempt) = &mut self.attempt else {
                 if !self.begin(runtime, worker, upstream) {
                     return Poll::Ready(None);
                 }
                 continue;
             };
-            let decided = attempt.socket.poll_io(cx, Interest::Write, |transport| {
-                transport.take_error().map(Attempt::Done)
-            });
-            let failure = match decided {
+            let failure = match attempt.poll(cx, runtime, worker, upstream, timer) {
+                Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(())) => {
                     cells
                         .connect
@@ -77,24 +97,14 @@ impl<R: Runtime> Connect<R> {
                     return Poll::Ready(self.finish(worker, upstream));
                 }
                 Poll::Ready(Err(error)) => error,
-                Poll::Pending => {
-                    if timer
-                        .poll_until(cx, worker.now, attempt.deadline)
-                        .is_pending()
-                    {
-                        return Poll::Pending;
-                    }
-                    io::ErrorKind::TimedOut.into()
-                }
             };
-            let (server, failed_addresses) = (attempt.server, attempt.failed_addresses);
-            self.attempt = None;
-            self.note_failure(upstream, cells, server, &failure, worker.now);
+            let Some(Attempting { server, walk, .. }) = self.attempt.take() else {
+                continue;
+            };
             cells.servers[server].closed.increment();
+            let failure = self.note_failure(worker, upstream, server, &walk, &failure);
             // Another address of the same server comes before another server.
-            if !self.attempt(runtime, worker, upstream, server, failed_addresses + 1) {
-                self.tried.push(server);
-            }
+            self.attempt(runtime, worker, upstream, server, walk, Some(failure));
         }
     }
 
@@ -108,70 +118,81 @@ impl<R: Runtime> Connect<R> {
     /// Starts on the next server. False when there is none left.
     fn begin(&mut self, runtime: &R, worker: &Worker, upstream: &Upstream) -> bool {
         while self.tried.len() < SERVERS_TRIED_MAX
-            && let Some(server) = upstream.pick(&self.tried)
+            && let Some(server) = upstream.pick(&self.tried, worker.now)
         {
-            let cells = upstream.cells.of(worker.index);
             if !self.tried.is_empty() {
-                cells.retries.increment();
+                upstream.cells.of(worker.index).retries.increment();
             }
-            if self.attempt(runtime, worker, upstream, server, 0) {
+            let walk = upstream.servers()[server].walk();
+            if self.attempt(runtime, worker, upstream, server, walk, None) {
                 return true;
             }
-            if upstream.servers()[server].address(0).is_none() {
-                let unresolved = ConnectFailure::Resolve;
-                cells.servers[server].failures[unresolved as usize].increment();
-                self.attempts.on_failure(unresolved);
-                upstream.note_attempt(server, Some(unresolved), worker.now);
-                upstream.on_connect(server, false);
-            }
-            self.tried.push(server);
         }
         false
     }
 
-    /// Starts on a server's first address after `failed_addresses` that can be started on.
+    /// Starts on a server's next address that can be started on; `failure` is what came of the one before. False, with the
+    /// server among those that were tried, when there is none left.
     fn attempt(
         &mut self,
         runtime: &R,
         worker: &Worker,
         upstream: &Upstream,
         server: usize,
-        mut failed_addresses: usize,
+        mut walk: Walk,
+        mut failure: Option<Failure>,
     ) -> bool {
         let cells = upstream.cells.of(worker.index);
-        while let Some(address) = upstream.servers()[server].address(failed_addresses) {
-            if failed_addresses > 0 {
+        while let Some(address) = walk.next(worker.now) {
+            if failure.is_some() {
                 cells.retries.increment();
             }
             self.attempts.on_begin(server, self.accepted_at, worker.now);
-            match runtime.connect(&address) {
-                Ok(socket) => {
+            match open(runtime, worker, upstream, address, worker.now) {
+                Ok(waits_for) => {
                     cells.servers[server].opened.increment();
                     self.attempt = Some(Attempting {
-                        socket,
+                        waits_for,
                         server,
-                        failed_addresses,
+                        walk,
                         begun_at: worker.now,
                         deadline: worker.now + upstream.connect_timeout,
                     });
                     return true;
                 }
-                Err(error) => self.note_failure(upstream, cells, server, &error, worker.now),
+                Err(error) => {
+                    failure = Some(self.note_failure(worker, upstream, server, &walk, &error));
+                }
             }
-            failed_addresses += 1;
         }
+        let failure = failure.unwrap_or_else(|| {
+            let reason = ConnectFailure::Resolve;
+            cells.servers[server].failures[reason as usize].increment();
+            self.attempts.on_failure(reason);
+            Failure {
+                reason,
+                is_ours: false,
+            }
+        });
+        if !failure.is_ours {
+            upstream.note_attempt(server, Some(failure.reason), worker.now);
+            upstream.on_connect(server, false, worker.now);
+        }
+        self.tried.push(server);
         false
     }
 
     fn finish(&mut self, worker: &Worker, upstream: &Upstream) -> Option<Connected<R::Socket>> {
         let attempt = self.attempt.take()?;
+        let WaitsFor::Decision(socket) = attempt.waits_for else {
+            return None;
+        };
         self.attempts.on_connected(self.accepted_at, worker.now);
         upstream.note_attempt(attempt.server, None, worker.now);
-        let server = &upstream.servers()[attempt.server];
-        upstream.on_connect(attempt.server, true);
-        server.prefer(attempt.failed_addresses);
+        upstream.on_connect(attempt.server, true, worker.now);
+        attempt.walk.on_success();
         Some(Connected {
-            socket: attempt.socket,
+            socket,
             index: attempt.server,
             attempts: self.attempts,
         })
@@ -179,22 +200,112 @@ impl<R: Runtime> Connect<R> {
 
     fn note_failure(
         &mut self,
+        worker: &Worker,
         upstream: &Upstream,
-        cells: &UpstreamCells,
         server: usize,
+        walk: &Walk,
         error: &io::Error,
-        now: Instant,
-    ) {
+    ) -> Failure {
         let reason = ConnectFailure::of(error);
         self.attempts.on_failure(reason);
-        upstream.note_attempt(server, Some(reason), now);
+        let cells = upstream.cells.of(worker.index);
         cells.servers[server].failures[reason as usize].increment();
-        upstream.on_connect(server, false);
         tracing::debug!(
             upstream = upstream.name,
             server = upstream.servers()[server].label,
             %error,
             "connect failed"
         );
+        let is_ours = is_ours(error);
+        if !is_ours {
+            walk.on_failure(worker.now);
+        }
+        Failure { reason, is_ours }
     }
+}
+
+impl<R: Runtime> Attempting<R> {
+    /// Ready once the connect is decided, or has taken too long.
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        runtime: &R,
+        worker: &Worker,
+        upstream: &Upstream,
+        timer: &mut R::Timer,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            let wake_at = match &self.waits_for {
+                WaitsFor::Decision(socket) => {
+                    let decided = socket.poll_io(cx, Interest::Write, |transport| {
+                        transport.take_error().map(Attempt::Done)
+                    });
+                    if decided.is_ready() {
+                        return decided;
+                    }
+                    self.deadline
+                }
+                WaitsFor::Room { address, retry_at } => {
+                    if *retry_at <= worker.now {
+                        let address = address.clone();
+                        match open(runtime, worker, upstream, address, self.begun_at) {
+                            Ok(waits_for) => self.waits_for = waits_for,
+                            Err(error) => return Poll::Ready(Err(error)),
+                        }
+                        continue;
+                    }
+                    self.deadline.min(*retry_at)
+                }
+            };
+            if timer.poll_until(cx, worker.now, wake_at).is_pending() {
+                return Poll::Pending;
+            }
+            if self.deadline <= worker.now {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+        }
+    }
+}
+
+/// Begins a connect, for the first time at `begun_at`.
+fn open<R: Runtime>(
+    runtime: &R,
+    worker: &Worker,
+    upstream: &Upstream,
+    address: ServerAddress,
+    begun_at: Instant,
+) -> io::Result<WaitsFor<R::Socket>> {
+    match runtime.connect(&address) {
+        Ok(socket) => {
+            if upstream.may_meet_itself(&address) && address.is_met_by(socket.transport()) {
+                return Err(Errno::CONNREFUSED.into());
+            }
+            Ok(WaitsFor::Decision(socket))
+        }
+        Err(error) if address.is_full(&error) => {
+            let waited = worker.now.saturating_duration_since(begun_at);
+            let pause = (waited / 4).clamp(ROOM_RETRY_MIN, ROOM_RETRY_MAX);
+            Ok(WaitsFor::Room {
+                address,
+                retry_at: worker.now + pause,
+            })
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Why a connect failed.
+#[derive(Clone, Copy)]
+struct Failure {
+    reason: ConnectFailure,
+    /// It says nothing of the server.
+    is_ours: bool,
+}
+
+/// Whether a connect failed because this process has no descriptor or memory to spare.
+fn is_ours(error: &io::Error) -> bool {
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS)
+    )
 }

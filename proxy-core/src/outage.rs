@@ -59,7 +59,7 @@ impl Outage {
 }
 
 impl Upstream {
-    /// A connect of traffic to a server failed, or worked.
+    /// A connect of traffic to a server failed at all of its addresses, or worked.
     pub(crate) fn note_attempt(
         &self,
         server: usize,

@@ -1,6 +1,7 @@
 //! The system calls of forwarding, made here once for every scheduler.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::Duration;
 
@@ -56,6 +57,12 @@ pub trait Transport {
 
     /// Makes the coming close a reset (`SO_LINGER` of zero) instead of an orderly end.
     fn reset_on_close(&self);
+
+    /// This side's address, which a connect has as soon as it has begun; none where it is no TCP.
+    ///
+    /// # Errors
+    /// What `getsockname(2)` returns.
+    fn local_address(&self) -> io::Result<Option<SocketAddr>>;
 }
 
 /// A non-blocking socket that this process owns.
@@ -72,7 +79,7 @@ impl Descriptor {
     ///
     /// # Errors
     /// What `socket(2)` and `connect(2)` return, `EINPROGRESS` excepted. A unix socket whose backlog is full
-    /// says `EAGAIN` at once, since such a connect can't be waited for.
+    /// says `EAGAIN` at once: the caller has to try again.
     pub fn connect(address: &ServerAddress) -> io::Result<Self> {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         let (fd, result) = match address {
@@ -143,6 +150,10 @@ impl Transport for Descriptor {
     fn reset_on_close(&self) {
         // Failing leaves an orderly close, which is all that can be done then.
         let _ = net::sockopt::set_socket_linger(&self.0, Some(Duration::ZERO));
+    }
+
+    fn local_address(&self) -> io::Result<Option<SocketAddr>> {
+        Ok(net::getsockname(&self.0)?.try_into().ok())
     }
 }
 

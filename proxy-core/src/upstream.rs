@@ -1,14 +1,16 @@
 //! Where connections go: servers, and which one is next.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 
 use crate::address::ServerAddress;
-use crate::balance::{Balance, Load};
+use crate::addresses::{Addresses, Walk};
+use crate::balance::{Balance, Load, Try};
 use crate::metrics::{CheckCells, PerWorker, UpstreamCells};
 use crate::outage::Outage;
+use crate::rest::Rest;
 
 /// A set of servers that are as good as each other.
 #[derive(Debug)]
@@ -21,6 +23,9 @@ pub struct Upstream {
     pub cells: PerWorker<UpstreamCells>,
     /// What is counted of its health checks, by the server's index; none: there are no checks.
     pub checks: Option<Box<[CheckCells]>>,
+    /// Ports that the kernel gives to clients on this machine: a connect to one of them, where nobody listens, may
+    /// meet itself. A connect to another port is spared the look. All ports unless it is said.
+    pub ephemeral_ports: RangeInclusive<u16>,
     servers: Box<[Server]>,
     balance: Balance,
 }
@@ -39,6 +44,7 @@ impl Upstream {
             connect_timeout,
             cells: PerWorker::new(workers, || UpstreamCells::new(servers.len())),
             checks: None,
+            ephemeral_ports: 0..=u16::MAX,
             servers: servers.into(),
             balance,
         }
@@ -74,25 +80,63 @@ impl Upstream {
         begun.saturating_sub(over)
     }
 
-    /// A connect of traffic worked, or failed. Health checks, where there are any, know better: a server that resets one
-    /// connect in a thousand is not down.
-    pub(crate) fn on_connect(&self, server: usize, worked: bool) {
-        if self.checks.is_none() {
-            self.servers[server].set_up(worked);
+    /// Whether a connect to `address` may be met by itself: both of its ends are one.
+    pub fn may_meet_itself(&self, address: &ServerAddress) -> bool {
+        match address {
+            ServerAddress::Tcp(address) => self.ephemeral_ports.contains(&address.port()),
+            ServerAddress::Unix(_) => false,
         }
     }
 
-    /// The server to try next, or none when all are in `tried`. Those that checks say are down come last.
-    pub(crate) fn pick(&self, tried: &[usize]) -> Option<usize> {
-        self.balance.pick(
-            self.servers.len(),
-            |server| Load {
-                connections: self.connections(server),
-                weight: self.servers[server].weight,
-            },
-            |server| tried.contains(&server),
-            |server| self.checks.is_some() && !self.servers[server].is_up(),
-        )
+    /// A connect of traffic worked, or failed at all addresses of the server. Health checks, where there are any, know
+    /// better: a server that resets one connect in a thousand is not down.
+    pub(crate) fn on_connect(&self, server: usize, worked: bool, now: Instant) {
+        if self.checks.is_some() {
+            return;
+        }
+        let server = &self.servers[server];
+        server.set_up(worked);
+        if worked {
+            server.rest.on_success();
+        } else {
+            server.rest.on_failure(now);
+        }
+    }
+
+    /// The server to try next, or none when all are in `tried`. Those that checks say are down come last; without checks,
+    /// those that failed a moment ago do.
+    pub(crate) fn pick(&self, tried: &[usize], now: Instant) -> Option<usize> {
+        // Each time that another connection takes a server's try first, one more rests.
+        for _ in 0..self.servers.len() {
+            let picked = self.pick_in_turn(tried, now)?;
+            if self.checks.is_some() || self.servers[picked].rest.claim(now) {
+                return Some(picked);
+            }
+        }
+        self.pick_in_turn(tried, now)
+    }
+
+    fn pick_in_turn(&self, tried: &[usize], now: Instant) -> Option<usize> {
+        let is_down = |server: usize| {
+            let server = &self.servers[server];
+            if self.checks.is_some() {
+                !server.is_up()
+            } else {
+                server.rest.is_resting(now)
+            }
+        };
+        let load = |server: usize| Load {
+            connections: self.connections(server),
+            weight: self.servers[server].weight,
+        };
+        let try_number = if tried.is_empty() {
+            Try::First
+        } else {
+            Try::Another
+        };
+        let tried = |server| tried.contains(&server);
+        self.balance
+            .pick(self.servers.len(), load, tried, is_down, try_number)
     }
 }
 
@@ -108,20 +152,14 @@ pub struct Server {
     /// What health checks say, written by the thread that checks; without them, whether the last connect worked, written by
     /// any worker at the end of a connect.
     up: AtomicBool,
+    /// Without checks: until when it is passed over.
+    rest: Rest,
 }
 
 #[derive(Debug)]
 enum Location {
     Fixed(ServerAddress),
-    Named(Named),
-}
-
-/// The addresses of a name, as of the last time it was resolved. Read once a connect.
-#[derive(Debug, Default)]
-struct Named {
-    addresses: RwLock<Arc<[SocketAddr]>>,
-    /// The address that worked last: where a name has an address of each family and the server listens on one.
-    preferred: AtomicUsize,
+    Named(Addresses),
 }
 
 impl Server {
@@ -133,6 +171,7 @@ impl Server {
             weight,
             location: Location::Fixed(address),
             up: AtomicBool::new(true),
+            rest: Rest::default(),
         }
     }
 
@@ -142,8 +181,9 @@ impl Server {
             label,
             outage: Outage::default(),
             weight,
-            location: Location::Named(Named::default()),
+            location: Location::Named(Addresses::default()),
             up: AtomicBool::new(true),
+            rest: Rest::default(),
         }
     }
 
@@ -154,15 +194,10 @@ impl Server {
 
     /// What a name resolves to now; connections that exist are left alone. Nothing for a fixed server.
     pub fn set_addresses(&self, addresses: &[SocketAddr]) {
-        if let Location::Named(named) = &self.location {
-            let mut current = named
-                .addresses
-                .write()
-                .unwrap_or_else(PoisonError::into_inner);
-            if current.as_ref() != addresses {
-                *current = addresses.into();
-                named.preferred.store(0, Relaxed);
-            }
+        if let Location::Named(named) = &self.location
+            && named.set(addresses)
+        {
+            self.rest.end();
         }
     }
 
@@ -180,43 +215,27 @@ impl Server {
         }
     }
 
-    /// The address to try after `failed` others of it, or none when there is no other.
-    pub fn address(&self, failed: usize) -> Option<ServerAddress> {
+    /// A connection's way over its addresses, which begins with another one than the last connection's.
+    pub fn walk(&self) -> Walk {
         match &self.location {
-            Location::Fixed(address) => (failed == 0).then(|| address.clone()),
-            Location::Named(named) => {
-                let addresses = named.addresses();
-                let index = named.preferred.load(Relaxed) + failed;
-                (failed < addresses.len())
-                    .then(|| ServerAddress::Tcp(addresses[index % addresses.len()]))
-            }
+            Location::Fixed(address) => Walk::fixed(address.clone()),
+            Location::Named(named) => named.walk(),
         }
     }
 
-    /// The address after `failed` others worked: it is tried first from now on.
-    pub fn prefer(&self, failed: usize) {
-        if let Location::Named(named) = &self.location
-            && failed > 0
-        {
-            let count = named.addresses().len().max(1);
-            let index = named.preferred.load(Relaxed) + failed;
-            named.preferred.store(index % count, Relaxed);
+    /// The same for a check, which takes no connection's turn.
+    pub fn walk_aside(&self) -> Walk {
+        match &self.location {
+            Location::Fixed(address) => Walk::fixed(address.clone()),
+            Location::Named(named) => named.walk_aside(),
         }
-    }
-}
-
-impl Named {
-    fn addresses(&self) -> Arc<[SocketAddr]> {
-        self.addresses
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rest::REST;
 
     fn upstream() -> Upstream {
         let server = |port: u16| {
@@ -228,25 +247,107 @@ mod tests {
         Upstream::new("u".to_owned(), servers, balance, Duration::from_secs(1), 1)
     }
 
+    #[expect(clippy::disallowed_methods, reason = "any moment will do")]
+    fn origin() -> Instant {
+        Instant::now()
+    }
+
     #[test]
-    fn without_checks_the_last_connect_tells_and_nobody_is_passed_over() {
-        let upstream = upstream();
-        upstream.on_connect(0, false);
+    fn without_checks_the_last_connect_says_whether_a_server_is_up() {
+        let (upstream, now) = (upstream(), origin());
+        upstream.on_connect(0, false, now);
         assert!(!upstream.servers()[0].is_up());
-        assert_eq!([upstream.pick(&[]), upstream.pick(&[])], [Some(0), Some(1)]);
-        upstream.on_connect(0, true);
+        upstream.on_connect(0, true, now);
         assert!(upstream.servers()[0].is_up());
     }
 
     #[test]
-    fn with_checks_they_alone_tell_and_who_is_down_is_passed_over() {
-        let upstream = upstream().with_checks();
-        upstream.on_connect(0, false);
+    fn without_checks_one_that_failed_gets_one_try_after_each_rest() {
+        let (upstream, now) = (upstream(), origin());
+        upstream.on_connect(0, false, now);
+        let tries = |now| {
+            let picks = (0..20).map(|_| upstream.pick(&[], now));
+            picks.filter(|&picked| picked == Some(0)).count()
+        };
+        assert_eq!(tries(now), 0);
+        assert_eq!(tries(now + REST), 1);
+        // What came of it is not known yet.
+        assert_eq!(tries(now + REST), 0);
+        upstream.on_connect(0, false, now + REST);
+        assert_eq!(tries(now + REST), 0);
+        assert_eq!(
+            upstream.pick(&[1], now + REST),
+            Some(0),
+            "nothing else is left"
+        );
+        upstream.on_connect(0, true, now + REST);
+        assert_eq!(tries(now + REST), 10);
+    }
+
+    #[test]
+    fn without_checks_all_that_failed_are_tried_in_turn() {
+        let (upstream, now) = (upstream(), origin());
+        for server in [0, 1] {
+            upstream.on_connect(server, false, now);
+        }
+        let picks: [_; 4] = std::array::from_fn(|_| upstream.pick(&[], now));
+        assert_eq!(picks, [Some(0), Some(1), Some(0), Some(1)]);
+    }
+
+    #[test]
+    fn a_retry_leaves_the_turns_alone() {
+        let least = Balance::least_connections;
+        let balances: [fn() -> Balance; 2] = [|| Balance::round_robin(&[1, 1]), least];
+        for balance in balances {
+            let (mut upstream, now) = (upstream(), origin());
+            upstream.balance = balance();
+            let first: [_; 6] = std::array::from_fn(|_| {
+                let first = upstream.pick(&[], now);
+                let failed = first.expect("there is one");
+                assert_eq!(upstream.pick(&[failed], now), Some(1 - failed));
+                assert_eq!(upstream.pick(&[0, 1], now), None);
+                failed
+            });
+            assert_eq!(first, [0, 1, 0, 1, 0, 1]);
+        }
+    }
+
+    #[test]
+    fn new_addresses_end_the_rest_of_a_name() {
+        let (mut upstream, now) = (upstream(), origin());
+        upstream.servers[0] = Server::named("a:1".to_owned(), 1);
+        upstream.on_connect(0, false, now);
+        let later = now + Duration::from_millis(1);
+        let picks = || [upstream.pick(&[], later), upstream.pick(&[], later)];
+        assert_eq!(picks(), [Some(1), Some(1)]);
+        let addresses = [([192, 0, 2, 1], 1).into()];
+        upstream.servers[0].set_addresses(&addresses);
+        assert!(picks().contains(&Some(0)));
+        assert_eq!(picks(), [Some(1), Some(1)], "one try, as after any rest");
+        upstream.servers[0].set_addresses(&addresses);
+        assert_eq!(picks(), [Some(1), Some(1)], "nothing is new");
+    }
+
+    #[test]
+    fn with_checks_they_alone_say_it_and_who_is_down_is_passed_over() {
+        let (upstream, now) = (upstream().with_checks(), origin());
+        upstream.on_connect(0, false, now);
         assert!(upstream.servers()[0].is_up());
         upstream.servers()[0].set_up(false);
-        upstream.on_connect(0, true);
+        upstream.on_connect(0, true, now);
         assert!(!upstream.servers()[0].is_up());
-        assert_eq!([upstream.pick(&[]), upstream.pick(&[])], [Some(1), Some(1)]);
-        assert_eq!(upstream.pick(&[1]), Some(0));
+        let picks = [upstream.pick(&[], now), upstream.pick(&[], now)];
+        assert_eq!(picks, [Some(1), Some(1)]);
+        assert_eq!(upstream.pick(&[1], now), Some(0));
+    }
+
+    #[test]
+    fn only_a_port_of_clients_may_meet_itself() {
+        let mut upstream = upstream();
+        upstream.ephemeral_ports = 32_768..=60_999;
+        let tcp = |port| ServerAddress::Tcp(([127, 0, 0, 1], port).into());
+        assert!(!upstream.may_meet_itself(&tcp(32_767)));
+        assert!(upstream.may_meet_itself(&tcp(32_768)) && upstream.may_meet_itself(&tcp(60_999)));
+        assert!(!upstream.may_meet_itself(&ServerAddress::Unix("a".into())));
     }
 }

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use conformance::{
-    Flow, Peer, Received, Scripted, Setup, Stage, elapse, pump, push_until_stuck, run, settle,
-    wait_within,
+    Flow, Peer, Received, Scripted, ServerKind, Setup, Stage, elapse, pump, push_until_stuck, run,
+    settle, wait, wait_within,
 };
 use proxy_core::STALL_CHECK_INTERVAL;
-use proxy_core::metrics::Cause;
+use proxy_core::metrics::{Cause, ConnectFailure};
 
 conformance::suite!(scripted, Scripted);
 
@@ -133,6 +133,38 @@ fn connection_that_cannot_be_taken_over_is_cut() {
         };
         assert_eq!(ended(Cause::ClientError), 1);
         settle(&stage);
+    });
+}
+
+/// A connect that met itself counts as refused: nothing is sent to it, and the next server is tried.
+#[test]
+fn connect_that_meets_itself_is_refused() {
+    run::<Scripted>(|| {
+        for one_name in [false, true] {
+            let stage = Scripted::start(Setup {
+                servers: vec![ServerKind::Itself, ServerKind::Listening],
+                one_name,
+                ..Setup::default()
+            });
+            for seed in 0..4 {
+                let client = stage.connect();
+                let server = wait(&stage, "the other one", || stage.accept(1));
+                pump(
+                    &stage,
+                    &mut [Flow::new(&client, &server, seed, 1000).with_end()],
+                );
+            }
+            let itself = stage.accept(0).expect("the first try");
+            assert!(itself.is_reset(), "its close is no orderly one");
+            assert_eq!(itself.receive(&mut [0; 16]), Received::Reset);
+            settle(&stage);
+            let refused = ConnectFailure::Refused as usize;
+            let cells = &stage.upstream().cells;
+            assert_eq!(
+                cells.sum(|cells| cells.servers[0].failures[refused].get()),
+                1
+            );
+        }
     });
 }
 

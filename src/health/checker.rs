@@ -6,7 +6,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use proxy_core::metrics::{CheckResult, ConnectFailure};
-use proxy_core::{Descriptor, Health, Server, Transport, Upstream};
+use proxy_core::{
+    Descriptor, Health, ROOM_RETRY_MAX, Server, ServerAddress, Transport, Upstream, Walk,
+};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
@@ -34,6 +36,7 @@ pub(super) struct Checker {
     targets: Vec<Target>,
     schedule: Schedule,
     under_way: Vec<UnderWay>,
+    full: Vec<Full>,
     /// [`CHECKS_MAX`].
     under_way_max: usize,
 }
@@ -42,8 +45,17 @@ pub(super) struct Checker {
 struct UnderWay {
     target: usize,
     socket: Descriptor,
-    /// Addresses of this server that failed before, in this check.
-    failed_addresses: usize,
+    /// The server's addresses, of which the last one is tried now.
+    walk: Walk,
+    deadline: Instant,
+}
+
+/// A unix socket that has no room for another connect now.
+struct Full {
+    target: usize,
+    address: ServerAddress,
+    walk: Walk,
+    retry_at: Instant,
     deadline: Instant,
 }
 
@@ -112,6 +124,7 @@ impl Checker {
             schedule: Schedule::new(intervals, now()),
             targets,
             under_way: Vec::new(),
+            full: Vec::new(),
             under_way_max: CHECKS_MAX,
         }
     }
@@ -126,47 +139,103 @@ impl Checker {
     /// Begins what is due, and sleeps until something is to be done.
     fn turn(&mut self) {
         let begun_at = now();
-        while self.under_way.len() < self.under_way_max
+        self.retry(begun_at);
+        while !self.is_full()
             && let Some(target) = self.schedule.pop_due(begun_at)
         {
-            self.attempt(target, 0, ConnectFailure::Resolve, begun_at);
+            let walk = self.targets[target].server().walk_aside();
+            self.attempt(target, walk, ConnectFailure::Resolve, begun_at);
         }
         let ready = self.wait(begun_at);
         self.look(&ready, now());
     }
 
+    fn is_full(&self) -> bool {
+        self.under_way.len() + self.full.len() >= self.under_way_max
+    }
+
     /// Connects to the server's next address. There is none when all have failed, the last one for `reason`, or when
     /// the name has none.
-    fn attempt(
-        &mut self,
-        target: usize,
-        mut failed_addresses: usize,
-        mut reason: ConnectFailure,
-        now: Instant,
-    ) {
-        while let Some(address) = self.targets[target].server().address(failed_addresses) {
-            match Descriptor::connect(&address) {
-                Ok(socket) => {
-                    return self.under_way.push(UnderWay {
-                        target,
-                        socket,
-                        failed_addresses,
-                        deadline: now + self.targets[target].timeout,
-                    });
-                }
-                Err(error) => reason = ConnectFailure::of(&error),
+    fn attempt(&mut self, target: usize, mut walk: Walk, mut reason: ConnectFailure, now: Instant) {
+        let deadline = now + self.targets[target].timeout;
+        while let Some(address) = walk.next(now) {
+            match self.open(target, address, walk, deadline, now) {
+                Ok(()) => return,
+                Err((left, error)) => (walk, reason) = (left, ConnectFailure::of(&error)),
             }
-            failed_addresses += 1;
+            if reason != ConnectFailure::Local {
+                walk.on_failure(now);
+            }
         }
         self.end(target, CheckResult::Failed(reason), now);
     }
 
+    /// Begins a connect, or the wait for room in the queue of a unix socket.
+    ///
+    /// # Errors
+    /// Why it failed at once, and the addresses that are left.
+    fn open(
+        &mut self,
+        target: usize,
+        address: ServerAddress,
+        walk: Walk,
+        deadline: Instant,
+        now: Instant,
+    ) -> Result<(), (Walk, io::Error)> {
+        let upstream = &self.targets[target].upstream;
+        match Descriptor::connect(&address) {
+            Ok(socket) => {
+                if upstream.may_meet_itself(&address) && address.is_met_by(&socket) {
+                    return Err((walk, Errno::CONNREFUSED.into()));
+                }
+                self.under_way.push(UnderWay {
+                    target,
+                    socket,
+                    walk,
+                    deadline,
+                });
+            }
+            Err(error) if address.is_full(&error) => self.full.push(Full {
+                target,
+                address,
+                walk,
+                retry_at: now + ROOM_RETRY_MAX,
+                deadline,
+            }),
+            Err(error) => return Err((walk, error)),
+        }
+        Ok(())
+    }
+
+    /// Looks again for room where there was none.
+    fn retry(&mut self, now: Instant) {
+        // From the end, since each that is tried is replaced by the last, and may be put back behind it.
+        for index in (0..self.full.len()).rev() {
+            let Full {
+                retry_at, deadline, ..
+            } = self.full[index];
+            if retry_at > now && deadline > now {
+                continue;
+            }
+            let check = self.full.swap_remove(index);
+            let failed = if deadline <= now {
+                Err((check.walk, io::ErrorKind::TimedOut.into()))
+            } else {
+                self.open(check.target, check.address, check.walk, deadline, now)
+            };
+            if let Err((walk, error)) = failed {
+                self.attempt(check.target, walk, ConnectFailure::of(&error), now);
+            }
+        }
+    }
+
     /// Sleeps until a connect is decided, one has taken too long, or the next check is due. Returns which are decided.
     fn wait(&self, now: Instant) -> Vec<bool> {
-        let is_full = self.under_way.len() >= self.under_way_max;
-        let next_due = self.schedule.next_due().filter(|_| !is_full);
+        let next_due = self.schedule.next_due().filter(|_| !self.is_full());
         let deadlines = self.under_way.iter().map(|check| check.deadline);
-        let until = deadlines.chain(next_due).min();
+        let full = self.full.iter();
+        let retries = full.map(|check| check.retry_at.min(check.deadline));
+        let until = deadlines.chain(retries).chain(next_due).min();
         let timeout = until.map(|until| {
             let left = until.saturating_duration_since(now);
             // An hour is the longest that there can be.
@@ -204,13 +273,13 @@ impl Checker {
             let check = self.under_way.swap_remove(index);
             match decided {
                 Ok(()) => {
-                    let server = self.targets[check.target].server();
-                    server.prefer(check.failed_addresses);
+                    check.walk.on_success();
                     self.end(check.target, CheckResult::Passed, now);
                 }
                 Err(error) => {
                     let reason = ConnectFailure::of(&error);
-                    self.attempt(check.target, check.failed_addresses + 1, reason, now);
+                    check.walk.on_failure(now);
+                    self.attempt(check.target, check.walk, reason, now);
                 }
             }
         }
@@ -235,10 +304,11 @@ mod tests {
     use std::io::Read;
     use std::net::{SocketAddr, TcpListener, TcpStream};
     use std::num::NonZeroU32;
-    use std::os::unix::net::UnixListener;
+    use std::os::unix::net::{UnixListener, UnixStream};
+    use std::path::Path;
 
     use proxy_core::{Balance, ServerAddress};
-    use socket2::{Domain, Socket, Type};
+    use socket2::{Domain, SockAddr, Socket, Type};
 
     use super::*;
 
@@ -282,6 +352,16 @@ mod tests {
         socket.bind(&any.into()).expect("a port");
         let address = socket.local_addr().expect("an address");
         (socket, address.as_socket().expect("IPv4"))
+    }
+
+    /// A unix socket whose queue is full, and what fills it.
+    fn full(path: &Path) -> (Socket, UnixStream) {
+        let listener = Socket::new(Domain::UNIX, Type::STREAM, None).expect("socket");
+        let address = SockAddr::unix(path).expect("a short path");
+        listener.bind(&address).expect("bind");
+        listener.listen(0).expect("listen");
+        let filler = UnixStream::connect(path).expect("the queue's one place");
+        (listener, filler)
     }
 
     fn checker(servers: Vec<Server>, timeout: Duration) -> (Checker, Arc<Upstream>) {
@@ -408,10 +488,47 @@ mod tests {
         assert_eq!(count(&upstream, 0, unresolved), 3);
         server.set_addresses(&[refusing, address]);
         turn_until(&mut checker, "it is up", |_| server.is_up());
-        // An address that fails is no failure of the server, and the one that works is tried first from then on.
+        // An address that fails is no failure of the server, and connections pass over it.
         assert_eq!(count(&upstream, 0, REFUSED), 0);
-        assert_eq!(server.address(0), Some(ServerAddress::Tcp(address)));
+        for _ in 0..2 {
+            let first = server.walk().next(now());
+            assert_eq!(first, Some(ServerAddress::Tcp(address)));
+        }
         assert!(TcpStream::connect(address).is_ok());
+    }
+
+    #[test]
+    fn a_full_unix_socket_is_waited_for() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("socket");
+        let (listener, _filler) = full(&path);
+        let server = Server::fixed("unix".into(), ServerAddress::Unix(path), 1);
+        let (mut checker, upstream) = checker(vec![server], DEADLINE);
+        turn_until(&mut checker, "it waits", |checker| checker.full.len() == 1);
+        for _ in 0..5 {
+            checker.turn();
+        }
+        assert_eq!((checker.full.len(), count(&upstream, 0, REFUSED)), (1, 0));
+        listener.accept().expect("the filler");
+        let passed = || count(&upstream, 0, CheckResult::Passed);
+        turn_until(&mut checker, "it passes", |_| passed() >= 1);
+        assert!(upstream.servers()[0].is_up());
+    }
+
+    #[test]
+    fn a_unix_socket_that_stays_full_fails_by_timeout() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("socket");
+        let (_full, _filler) = full(&path);
+        let server = Server::fixed("unix".into(), ServerAddress::Unix(path), 1);
+        let (mut checker, upstream) = checker(vec![server], INTERVAL * 2);
+        let is_up = || upstream.servers()[0].is_up();
+        turn_until(&mut checker, "it is down", |_| !is_up());
+        let timeout = CheckResult::Failed(ConnectFailure::Timeout);
+        assert_eq!(
+            (count(&upstream, 0, timeout), count(&upstream, 0, REFUSED)),
+            (3, 0)
+        );
     }
 
     #[test]

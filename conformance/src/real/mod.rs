@@ -90,11 +90,11 @@ impl<B: Backend> RealStage for Real<B> {
             .iter()
             .map(|&kind| Server::start(kind, unix))
             .collect();
-        let members: Vec<_> = servers.iter().map(Server::member).collect();
+        let members = members(&servers, setup.one_name);
         let upstream = Arc::new(Upstream::new(
             "servers".into(),
             members,
-            Balance::round_robin(&vec![1; servers.len()]),
+            Balance::round_robin(&vec![1; if setup.one_name { 1 } else { servers.len() }]),
             setup.connect_timeout,
             workers,
         ));
@@ -139,6 +139,18 @@ impl<B: Backend> RealStage for Real<B> {
 
     fn try_connect(&self) -> io::Result<RealPeer> {
         RealPeer::connect(&self.address)
+    }
+}
+
+/// The upstream's members.
+fn members(servers: &[Server], one_name: bool) -> Vec<proxy_core::Server> {
+    if one_name {
+        let member = proxy_core::Server::named("name:1".into(), 1);
+        let addresses = servers.iter().filter_map(Server::tcp_address);
+        member.set_addresses(&addresses.collect::<Vec<_>>());
+        vec![member]
+    } else {
+        servers.iter().map(Server::member).collect()
     }
 }
 

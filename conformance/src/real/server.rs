@@ -48,6 +48,7 @@ impl Server {
         match kind {
             // Bound all the same, so that nobody else gets the port.
             ServerKind::Refusing | ServerKind::Unresolved => {}
+            ServerKind::Itself => panic!("a real kernel can't be made to"),
             ServerKind::Listening => listener.listen(1024).expect("the port is ours"),
             ServerKind::Silent => {
                 listener.listen(0).expect("the port is ours");
@@ -66,6 +67,13 @@ impl Server {
         match &self.address {
             Some(address) => proxy_core::Server::fixed(address.to_string(), address.clone(), 1),
             None => proxy_core::Server::named("nowhere.invalid:1".into(), 1),
+        }
+    }
+
+    pub(crate) fn tcp_address(&self) -> Option<SocketAddr> {
+        match self.address {
+            Some(ServerAddress::Tcp(address)) => Some(address),
+            _ => None,
         }
     }
 

@@ -1,6 +1,7 @@
 //! One end of a connection, as the kernel keeps it.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 
 use proxy_core::runtime::Interest;
 use rustix::io::Errno;
@@ -14,6 +15,8 @@ pub(super) type EndId = usize;
 #[derive(Debug)]
 pub(super) struct End {
     pub(super) other: EndId,
+    /// The address of the proxy's end, where it matters.
+    pub(super) local: Option<SocketAddr>,
     /// Bytes that arrived and were not received.
     pub(super) inbox: VecDeque<u8>,
     /// Bytes that the inbox has room for.
@@ -42,6 +45,7 @@ impl End {
     pub(super) fn new(other: EndId, room: usize, watch: Option<Watch>) -> Self {
         Self {
             other,
+            local: None,
             inbox: VecDeque::new(),
             room,
             ended: false,

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use proxy_core::runtime::Attempt;
@@ -19,6 +20,11 @@ const TURN_RECEIVED_MAX: usize = 2 * (TURN_BYTES_MAX + BUFFER_BYTES);
 
 /// Most times that one run of a connection may receive anything.
 const TURN_RECEIVES_MAX: u32 = 2 * TURN_STEPS_MAX;
+
+/// Where a server listens: its port is its index.
+pub(super) fn address_of(server: usize) -> SocketAddr {
+    ([192, 0, 2, 1], server as u16).into()
+}
 
 #[derive(Debug)]
 pub(super) struct Kernel {
@@ -76,7 +82,10 @@ impl Kernel {
         }
         let (near, far) = self.connection();
         match kind {
-            ServerKind::Listening => {
+            ServerKind::Listening | ServerKind::Itself => {
+                if kind == ServerKind::Itself {
+                    self.ends[near].local = Some(address_of(server));
+                }
                 self.servers[server].1.push_back(far);
                 self.note(near, Event::WRITABLE);
             }

@@ -23,7 +23,7 @@ use proxy_core::{
     Upstream, Worker,
 };
 
-use self::kernel::Kernel;
+use self::kernel::{Kernel, address_of};
 use self::peer::ScriptedFlood;
 pub use self::peer::ScriptedPeer;
 use self::socket::Handle;
@@ -58,8 +58,8 @@ impl Scripted {
         let now = Instant::now();
         let upstream = Arc::new(Upstream::new(
             "servers".into(),
-            setup.servers.iter().enumerate().map(member).collect(),
-            Balance::round_robin(&vec![1; setup.servers.len()]),
+            members(&setup),
+            Balance::round_robin(&vec![1; members(&setup).len()]),
             setup.connect_timeout,
             workers,
         ));
@@ -190,12 +190,24 @@ impl Scripted {
     }
 }
 
-/// The upstream's member that a scripted server is; its port is its index.
+/// The upstream's members.
+fn members(setup: &Setup) -> Vec<Server> {
+    if setup.one_name {
+        let server = Server::named("name:1".into(), 1);
+        let addresses = (0..setup.servers.len()).map(address_of);
+        server.set_addresses(&addresses.collect::<Vec<_>>());
+        vec![server]
+    } else {
+        setup.servers.iter().enumerate().map(member).collect()
+    }
+}
+
+/// The upstream's member that a scripted server is.
 fn member((index, &kind): (usize, &ServerKind)) -> Server {
     if kind == ServerKind::Unresolved {
         return Server::named(format!("nowhere.invalid:{index}"), 1);
     }
-    let address = ServerAddress::Tcp(([192, 0, 2, 1], index as u16).into());
+    let address = ServerAddress::Tcp(address_of(index));
     Server::fixed(address.to_string(), address, 1)
 }
 

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -172,6 +173,10 @@ impl Transport for ScriptedTransport {
 
     fn reset_on_close(&self) {
         self.kernel.borrow_mut().end(self.end).resets_on_close = true;
+    }
+
+    fn local_address(&self) -> io::Result<Option<SocketAddr>> {
+        Ok(self.kernel.borrow_mut().end(self.end).local)
     }
 }
 

@@ -122,8 +122,8 @@ impl ConnectFailure {
             return Self::Timeout;
         }
         match Errno::from_io_error(error) {
-            // A unix socket says ENOENT when nobody ever listened, and EAGAIN when its backlog is full.
-            Some(Errno::CONNREFUSED | Errno::NOENT | Errno::AGAIN) => Self::Refused,
+            // A unix socket says ENOENT when nobody ever listened. EAGAIN, that its queue is full, is waited for.
+            Some(Errno::CONNREFUSED | Errno::NOENT) => Self::Refused,
             Some(Errno::CONNRESET) => Self::Reset,
             Some(Errno::HOSTUNREACH | Errno::NETUNREACH | Errno::NETDOWN) => Self::Unreachable,
             Some(
