@@ -8,14 +8,14 @@ pub(crate) fn check(file: &Path) -> ExitCode {
     match proxy_config::load(file) {
         Ok(loaded) => {
             for warning in &loaded.warnings {
-                eprintln!("warning: {warning}");
+                errln!("warning: {warning}");
             }
-            println!("{}: ok", file.display());
+            outln!("{}: ok", file.display());
             ExitCode::SUCCESS
         }
         Err(error) => {
             // With what the system said, where it did.
-            eprintln!("{:#}", anyhow::Error::from(error));
+            errln!("{:#}", anyhow::Error::from(error));
             ExitCode::FAILURE
         }
     }

@@ -2,12 +2,14 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use tracing::level_filters::LevelFilter;
 
 use crate::compare::{self, BYTES_MAX, CONNECTIONS_MAX, HEAVY_MAX};
+use crate::console;
 
 /// An L4 TCP proxy whose scheduler is a line of its configuration.
 #[derive(Debug, Parser)]
@@ -98,15 +100,26 @@ fn within(min: u64, max: usize) -> clap::builder::RangedU64ValueParser {
     clap::value_parser!(u64).range(min..=max as u64)
 }
 
-pub(crate) fn parse() -> Cli {
-    Cli::parse()
+/// The command line, or the exit code where it asks for nothing to be run: help, or a mistake, which is printed.
+pub(crate) fn parse() -> Result<Cli, ExitCode> {
+    Cli::try_parse().map_err(|error| {
+        let text = error.render();
+        if error.use_stderr() {
+            errln!("{}", text.to_string().trim_end());
+        } else {
+            outln!("{}", text.to_string().trim_end());
+        }
+        ExitCode::from(error.exit_code() as u8)
+    })
 }
 
-/// Sends the log to stderr: stdout is for what was asked for.
+/// Sends the log to stderr, without waiting for it: stdout is for what was asked for.
 pub(crate) fn start_logging(level: LevelFilter) {
     use std::io::IsTerminal;
     tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
+        .with_writer(|| console::Log)
+        // Of which it would tell by `eprintln!`.
+        .log_internal_errors(false)
         .with_ansi(std::io::stderr().is_terminal())
         .with_max_level(level)
         .with_target(false)

@@ -137,7 +137,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         others,
     };
     if options.json {
-        println!("{}", screen::json(&comparison, &found));
+        outln!("{}", screen::json(&comparison, &found));
     } else {
         screen::summary(&comparison, &found);
     }

@@ -16,7 +16,7 @@ use crate::admin::Imbalance;
 use crate::load::{Flows, Load, Mark, Reading, Report, Workload, pause};
 use crate::observed::Observed;
 use crate::start_error::{Asker, Explain, cannot_listen};
-use crate::{admin, proxy};
+use crate::{admin, console, proxy};
 
 /// How often the screen is drawn.
 const TICK: Duration = Duration::from_millis(500);
@@ -66,10 +66,13 @@ struct Outcome {
 pub(crate) fn run(each: Duration, admin: SocketAddr) -> anyhow::Result<()> {
     let mut outcomes = Vec::new();
     for (name, runtime) in SCHEDULERS {
+        if console::has_failed() {
+            break;
+        }
         if name == "glommio"
             && let Err(reason) = backend_glommio::probe()
         {
-            println!("{name}: skipped: {reason}\n");
+            outln!("{name}: skipped: {reason}\n");
             continue;
         }
         outcomes.push(show(name, runtime, each, admin)?);
@@ -121,7 +124,8 @@ fn show(
 fn watch(observed: &Observed, load: &Load, mark: &Mark, each: Duration) -> Imbalance {
     let begin = Reading::take(observed);
     let mut last = begin.clone();
-    while last.at - begin.at < each {
+    // Nobody sees it any more, when the reader of stdout is gone.
+    while last.at - begin.at < each && !console::has_failed() {
         pause(TICK.min(each - (last.at - begin.at)));
         let reading = Reading::take(observed);
         let utilization = reading.since(&last);

@@ -1,5 +1,11 @@
 //! corelane: an L4 TCP proxy whose scheduler is a line of its configuration.
 
+// `println!` and `eprintln!` panic where nobody reads, and wait where a pipe is full: `outln!` and `errln!` don't.
+#![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
+
+#[macro_use]
+mod console;
+
 mod access_log;
 mod admin;
 mod assemble;
@@ -30,7 +36,15 @@ mod top;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let cli = cli::parse();
+    let console = console::Console::start();
+    let code = match cli::parse() {
+        Ok(cli) => run_command(cli),
+        Err(code) => code,
+    };
+    console.finish(code)
+}
+
+fn run_command(cli: cli::Cli) -> ExitCode {
     cli::start_logging(cli.log);
     let result = match cli.command {
         cli::Command::Run { file } => run::run(&file),
@@ -44,7 +58,7 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("corelane: {error:#}");
+            errln!("corelane: {error:#}");
             ExitCode::FAILURE
         }
     }

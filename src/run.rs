@@ -1,17 +1,17 @@
 //! `corelane run`.
 
-use std::io::Write;
+use std::fmt::Write;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Context;
 use proxy_core::listen::BindAddress;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::console::Announcement;
 use crate::proxy::Proxy;
 use crate::signals::{Ending, Hangup, Rotation};
 use crate::start_error::{Asker, Explain, cannot_listen, cannot_start};
-use crate::{admin, drain, proxy, reload};
+use crate::{admin, console, drain, proxy, reload};
 
 /// How long workers may take to end their connections at the last.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
@@ -50,7 +50,7 @@ pub(crate) fn run(file: &Path) -> anyhow::Result<()> {
         };
         cannot_listen(asker, &BindAddress::Tcp(listen), error)
     })?;
-    announce(&proxy, admin.address).context("stdout can't be written")?;
+    let announcement = announce(&proxy, admin.address);
     runtime.block_on(async {
         loop {
             tokio::select! {
@@ -69,25 +69,24 @@ pub(crate) fn run(file: &Path) -> anyhow::Result<()> {
     if let Some(log) = proxy.access_log {
         log.finish();
     }
+    announcement.finish();
     Ok(())
 }
 
 /// Says on stdout what to connect to, and where the metrics are.
-fn announce(proxy: &Proxy, admin: std::net::SocketAddr) -> std::io::Result<()> {
-    let mut out = std::io::stdout().lock();
+fn announce(proxy: &Proxy, admin: std::net::SocketAddr) -> Announcement {
+    let mut lines = String::new();
     for (name, address) in &proxy.addresses {
-        writeln!(out, "listening {name} {address}")?;
+        let _ = writeln!(lines, "listening {name} {address}");
     }
-    writeln!(out, "metrics http://{admin}/metrics")?;
-    writeln!(out, "ready")?;
-    out.flush()?;
+    let _ = writeln!(lines, "metrics http://{admin}/metrics\nready");
     tracing::info!(
         scheduler = proxy.observed.scheduler,
         mode = proxy.observed.mode,
         workers = proxy.observed.threads.len(),
         "running"
     );
-    Ok(())
+    console::announce(lines)
 }
 
 fn unix_sockets(proxy: &Proxy) -> Vec<std::path::PathBuf> {

@@ -70,6 +70,12 @@ pub(crate) fn listen_drops(socket: BorrowedFd<'_>) -> Option<u32> {
     (result == 0).then_some(info[DROPS])
 }
 
+/// Has a write beyond the limit of the size of files fail (EFBIG), instead of ending the process.
+pub(crate) fn ignore_file_size_signal() {
+    // SAFETY: to ignore a signal installs no handler.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+}
+
 /// `TCP_LISTEN` of the kernel's `tcp_states.h`.
 const TCP_LISTEN: u8 = 10;
 

@@ -1,43 +1,48 @@
 //! Where the lines go.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::os::fd::AsFd;
+use std::io;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use proxy_config::Destination;
 
+use crate::console::{self, LineWriter, Refused};
+
 /// Who may read a file that is made here: clients' addresses are nobody else's business.
 const MODE: u32 = 0o640;
 
 /// An open output.
-pub(super) struct Output {
-    file: File,
-    /// None: standard output.
-    path: Option<PathBuf>,
+pub(super) enum Output {
+    /// Standard output, which others write to as well.
+    Stdout,
+    File {
+        lines: LineWriter<File>,
+        path: PathBuf,
+    },
 }
 
 impl Output {
     /// # Errors
     /// When the file can't be made or written.
     pub(super) fn open(destination: &Destination) -> io::Result<Self> {
-        let (file, path) = match destination {
-            // Not through the standard library's buffer and lock, which others use.
-            Destination::Stdout => (File::from(io::stdout().as_fd().try_clone_to_owned()?), None),
-            Destination::File(path) => (open(path)?, Some(path.clone())),
-        };
-        Ok(Self { file, path })
+        Ok(match destination {
+            Destination::Stdout => Self::Stdout,
+            Destination::File(path) => Self::File {
+                lines: open(path)?,
+                path: path.clone(),
+            },
+        })
     }
 
     /// Opens the file anew, as it may have been renamed. When that fails, the old one goes on.
     pub(super) fn reopen(&mut self) {
-        let Some(path) = &self.path else {
+        let Self::File { lines, path } = self else {
             return;
         };
         match open(path) {
-            Ok(file) => {
-                self.file = file;
+            Ok(new) => {
+                *lines = new;
                 tracing::info!(path = %path.display(), "the access log was opened anew");
             }
             Err(error) => {
@@ -46,12 +51,17 @@ impl Output {
         }
     }
 
-    pub(super) fn write(&mut self, lines: &[u8]) -> io::Result<()> {
-        self.file.write_all(lines)
+    /// # Errors
+    /// When they are refused: the rest of them is lost.
+    pub(super) fn write(&mut self, batch: &[u8]) -> Result<(), Refused> {
+        match self {
+            Self::Stdout => console::write_stdout(batch),
+            Self::File { lines, .. } => lines.append(batch),
+        }
     }
 }
 
-fn open(path: &Path) -> io::Result<File> {
+fn open(path: &Path) -> io::Result<LineWriter<File>> {
     let mut options = OpenOptions::new();
     // To open a FIFO for writing only is to wait for a reader; this end reads nothing, but counts as one.
     if path
@@ -62,5 +72,6 @@ fn open(path: &Path) -> io::Result<File> {
     } else {
         options.append(true).create(true);
     }
-    options.mode(MODE).open(path)
+    let file = options.mode(MODE).open(path)?;
+    Ok(LineWriter::opened(file, path))
 }

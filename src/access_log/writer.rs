@@ -12,6 +12,7 @@ use proxy_core::End;
 use super::Shared;
 use super::line::Line;
 use super::output::Output;
+use crate::console::Refused;
 
 /// Bytes after which a batch of lines is written, though more wait.
 const BATCH_BYTES: usize = 64 * 1024;
@@ -105,10 +106,13 @@ impl Writer {
         match self.output.write(&self.batch) {
             Ok(()) => {
                 self.shared.lines.fetch_add(lines, Relaxed);
-                self.failing = false;
+                if std::mem::take(&mut self.failing) {
+                    tracing::info!("the access log can be written again");
+                }
             }
-            Err(error) => {
-                self.shared.lost.fetch_add(lines, Relaxed);
+            Err(Refused { written, error }) => {
+                self.shared.lines.fetch_add(written, Relaxed);
+                self.shared.lost.fetch_add(lines - written, Relaxed);
                 if !self.failing {
                     tracing::warn!(%error, "the access log can't be written: its lines are dropped until it can");
                 }

@@ -1,9 +1,12 @@
-//! What became of the access log's lines.
+//! What became of the lines of the logs.
 
 use super::family::Families;
+use crate::console;
 use crate::observed::Observed;
 
 /// Adds the families: zeros where there is no access log.
+///
+/// The log on stderr is there always.
 pub(super) fn collect(families: &mut Families, observed: &Observed) {
     let log = observed.access_log.as_ref();
     families
@@ -18,4 +21,10 @@ pub(super) fn collect(families: &mut Families, observed: &Observed) {
             "Lines that were dropped, for too many waited or they could not be written.",
         )
         .add_count(&[], log.map_or(0, |log| log.dropped()));
+    families
+        .counter(
+            "corelane_log_lines_dropped_total",
+            "Lines of the log on stderr that were dropped, for too many waited or they could not be written.",
+        )
+        .add_count(&[], console::dropped());
 }

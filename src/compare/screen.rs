@@ -20,31 +20,31 @@ pub(super) fn heading(comparison: &Comparison) {
         ..
     } = comparison;
     let file = shown(&comparison.file);
-    eprintln!("{file}: {workers} worker(s) on a machine of {cpus} CPUs");
+    errln!("{file}: {workers} worker(s) on a machine of {cpus} CPUs");
     for note in &comparison.notes {
-        eprintln!("  {note}");
+        errln!("  {note}");
     }
-    eprintln!("load: {}", describe(&workload.light, "connections"));
+    errln!("load: {}", describe(&workload.light, "connections"));
     if workload.heavy.count > 0 {
         let place = if workload.heavy_on_one_core {
             ", which begin on one core where cores accept for themselves: the worst that chance does"
         } else {
             ""
         };
-        eprintln!(
+        errln!(
             "      {}{place}",
             describe(&workload.heavy, "heavy connections")
         );
     }
-    eprintln!(
+    errln!(
         "Each listener is on a free port of 127.0.0.1 without its limit of connections, and each server is replaced by the \
          embedded echo server: no server of the configuration gets any of this load, but this machine does, and a proxy \
          that runs on it will feel it."
     );
     for (kind, reason) in &comparison.skipped {
-        eprintln!("{}: skipped: {reason}", kind.name());
+        errln!("{}: skipped: {reason}", kind.name());
     }
-    eprintln!(
+    errln!(
         "{rounds} rounds of {} schedulers take about {:.0} s.\n",
         comparison.kinds.len(),
         comparison.duration().as_secs_f64().ceil()
@@ -53,7 +53,7 @@ pub(super) fn heading(comparison: &Comparison) {
 
 /// One scheduler was measured once more.
 pub(super) fn progress(number: usize, rounds: usize, kind: Kind, round: &Round) {
-    eprintln!(
+    errln!(
         "round {number}/{rounds}  {:<27} {:>8.0} requests/s  p99 {:.2} ms",
         kind.name(),
         round.requests_per_second,
@@ -66,9 +66,16 @@ pub(super) fn summary(comparison: &Comparison, found: &Found) {
     let verdict = &found.verdict;
     let heavy = comparison.workload.heavy.count > 0;
     let cost = cost_name(comparison);
-    println!(
+    outln!(
         "{:<29} {:>10} {:>9} {:>8} {:>8} {:>14} {:>6} {:>9}",
-        "scheduler (* configured)", "requests/s", "MB/s", "p50 ms", "p99 ms", cost, "λ", "stranded"
+        "scheduler (* configured)",
+        "requests/s",
+        "MB/s",
+        "p50 ms",
+        "p99 ms",
+        cost,
+        "λ",
+        "stranded"
     );
     for outcome in &found.outcomes {
         let own = if outcome.kind == comparison.own {
@@ -77,7 +84,7 @@ pub(super) fn summary(comparison: &Comparison, found: &Found) {
             ""
         };
         let scale = if heavy { 1e6 } else { 1.0 };
-        println!(
+        outln!(
             "{:<29} {:>10.0} {:>9.1} {:>8.2} {:>8.2} {:>11.2} µs {:>6.2} {:>8.0}%",
             format!("{}{own}", outcome.kind.name()),
             outcome.median(|round| round.requests_per_second),
@@ -90,18 +97,18 @@ pub(super) fn summary(comparison: &Comparison, found: &Found) {
         );
     }
     for (kind, reason) in &comparison.skipped {
-        println!("{:<29} skipped: {reason}", kind.name());
+        outln!("{:<29} skipped: {reason}", kind.name());
     }
-    println!();
+    outln!();
     for caveat in caveats(comparison, found) {
-        println!("{caveat}");
+        outln!("{caveat}");
     }
-    println!("\nchoose: {}", verdict.choose.name());
+    outln!("\nchoose: {}", verdict.choose.name());
     for why in &verdict.why {
-        println!("  {why}");
+        outln!("  {why}");
     }
     if verdict.choose != comparison.own {
-        println!(
+        outln!(
             "\nin {}:\n{}",
             shown(&comparison.file),
             verdict.choose.toml()

@@ -92,10 +92,11 @@ impl Kind {
 }
 
 /// The same configuration, with nothing in it that anyone else uses: each listener is on a free port of loopback, and
-/// each server is one of the embedded `echoes`. Limits of connections are lifted, and nobody checks servers: the load alone is
-/// compared.
+/// each server is one of the embedded `echoes`. Limits of connections are lifted, nobody checks servers, and there is no
+/// access log: the load alone is compared.
 pub(super) fn isolate(config: &Config, echoes: &[SocketAddr]) -> Config {
     let mut config = config.clone();
+    config.access_log = None;
     for listener in &mut config.listeners {
         let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         listener.binds = vec![BindAddress::Tcp(anywhere)];
@@ -120,6 +121,8 @@ mod tests {
     const TEXT: &str = r#"
         [runtime]
         cores = 1
+        [access_log]
+        path = "stdout"
         [listeners.a]
         bind = ["0.0.0.0:80", "unix:/run/a.sock"]
         upstream = "u"
@@ -155,6 +158,8 @@ mod tests {
         assert_eq!(addresses, wanted);
         assert_eq!(servers[1].weight.get(), 2);
         assert_eq!(isolated.upstreams[0].health, None);
+        assert!(config.access_log.is_some());
+        assert_eq!(isolated.access_log, None);
         assert_eq!(isolated.runtime, config.runtime);
     }
 

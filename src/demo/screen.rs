@@ -1,10 +1,11 @@
 //! What the demo prints.
 
 use std::fmt::Write as _;
-use std::io::{IsTerminal, Write as _};
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 
 use crate::admin::Imbalance;
+use crate::console;
 use crate::demo::Outcome;
 use crate::load::Report;
 
@@ -13,9 +14,7 @@ const BAR_WIDTH: usize = 20;
 
 /// Introduces a scheduler.
 pub(crate) fn heading(name: &str, listener: SocketAddr, admin: SocketAddr, workers: usize) {
-    println!(
-        "{name}: {workers} workers, listening on {listener}, metrics at http://{admin}/metrics"
-    );
+    outln!("{name}: {workers} workers, listening on {listener}, metrics at http://{admin}/metrics");
 }
 
 /// One line of bars. On a terminal it takes the place of the last one.
@@ -36,27 +35,30 @@ pub(crate) fn cores(utilization: &[f64], imbalance: &Imbalance, report: &Report)
         " λ {:.2}   {:.0} light requests/s",
         imbalance.ratio, report.requests_per_second
     );
-    let mut out = std::io::stdout();
-    let (before, after) = if out.is_terminal() {
+    let (before, after) = if std::io::stdout().is_terminal() {
         ("\r\x1b[K", "")
     } else {
         ("", "\n")
     };
-    // A reader that is gone ends the demo at its next print.
-    let _ = write!(out, "{before}{line}{after}");
-    let _ = out.flush();
+    console::print(format_args!("{before}{line}{after}"));
 }
 
 /// The schedulers side by side.
 pub(crate) fn summary(outcomes: &[Outcome]) {
-    println!("\n");
-    println!(
+    outln!("\n");
+    outln!(
         "{:<20} {:>11} {:>10} {:>15} {:>10} {:>10} {:>12}",
-        "scheduler", "imbalance λ", "stranded", "light req/s", "p50", "p99", "heavy MB/s"
+        "scheduler",
+        "imbalance λ",
+        "stranded",
+        "light req/s",
+        "p50",
+        "p99",
+        "heavy MB/s"
     );
     for outcome in outcomes {
         let report = &outcome.report;
-        println!(
+        outln!(
             "{:<20} {:>11.2} {:>9.0}% {:>15.0} {:>8.2}ms {:>8.2}ms {:>12.0}",
             outcome.name,
             outcome.imbalance.ratio,
@@ -67,7 +69,7 @@ pub(crate) fn summary(outcomes: &[Outcome]) {
             report.heavy_bytes_per_second / 1e6,
         );
     }
-    println!(
+    outln!(
         "\nλ is max/mean − 1 of the cores' utilization: 0 is even. Proxy, clients and the echo server share this \
          machine's CPUs, so compare the rows, not the figures with another machine's."
     );

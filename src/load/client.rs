@@ -48,7 +48,7 @@ pub(super) fn drive(clients: Vec<Client>, tally: &Arc<Tally>, stopped: oneshot::
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("corelane: the clients can't run: {error}");
+            errln!("corelane: the clients can't run: {error}");
             return tally.on_lost(clients.len() as u64);
         }
     };

@@ -33,7 +33,11 @@ pub(crate) fn run(url: &str) -> anyhow::Result<()> {
     let source = Source::start(target).context("a thread can't be had")?;
     let mut terminal = ratatui::try_init().context("the terminal can't be drawn on")?;
     let result = show(&mut terminal, &mut view, &source);
-    ratatui::restore();
+    // What else drops and restores it says by `eprintln!` that it can't, which panics when stderr was that terminal.
+    let is_shown = terminal.show_cursor();
+    if is_shown.and(ratatui::try_restore()).is_err() {
+        std::mem::forget(terminal);
+    }
     result.context("the terminal is gone")
 }
 

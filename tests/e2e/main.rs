@@ -16,6 +16,7 @@ mod bad_start;
 mod balance;
 mod compare;
 mod connections;
+mod console;
 mod cpu;
 mod drain;
 mod duplex;

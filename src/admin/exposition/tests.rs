@@ -60,6 +60,7 @@ const NAMES: &[&str] = &[
     "corelane_upstream_health_checks_total",
     "corelane_access_log_lines_total",
     "corelane_access_log_dropped_total",
+    "corelane_log_lines_dropped_total",
 ];
 const NAMES_GLOMMIO: &[&str] = &[
     "corelane_glommio_task_queue_runtime_seconds_total",

@@ -34,13 +34,34 @@ impl Child {
         (child, stdout.expect("asked for"))
     }
 
+    /// As [`Child::spawn_piped`], with stderr where the caller says.
+    pub(crate) fn spawn_piped_with_stderr(
+        command: &mut Command,
+        stderr: Stdio,
+        end_signal: Signal,
+    ) -> (Self, PipeReader) {
+        let (reader, writer) = io::pipe().expect("pipe");
+        let child = Self::spawn_with_outputs(command, writer.into(), stderr, end_signal);
+        (child, reader)
+    }
+
+    /// Starts `command` with its outputs where the caller says. There is no log.
+    pub(crate) fn spawn_with_outputs(
+        command: &mut Command,
+        stdout: Stdio,
+        stderr: Stdio,
+        end_signal: Signal,
+    ) -> Self {
+        command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
+        Self::start(command, end_signal)
+    }
+
     fn spawn_with(
         command: &mut Command,
         input: Stdio,
         end_signal: Signal,
         piped: bool,
     ) -> (Self, Option<PipeReader>) {
-        let name = command.get_program().to_string_lossy().into_owned();
         let (log_reader, log_writer) = io::pipe().expect("pipe");
         let mut stdout = None;
         if piped {
@@ -51,6 +72,23 @@ impl Child {
             command.stdout(log_writer.try_clone().expect("dup"));
         }
         command.stdin(input).stderr(log_writer);
+        let mut child = Self::start(command, end_signal);
+        let sink = child.log.clone();
+        child.log_reader = Some(thread::spawn(move || {
+            for line in BufReader::new(log_reader)
+                .split(b'\n')
+                .map_while(Result::ok)
+            {
+                let mut log = sink.lock().expect("log");
+                log.push_str(&String::from_utf8_lossy(&line));
+                log.push('\n');
+            }
+        }));
+        (child, stdout)
+    }
+
+    fn start(command: &mut Command, end_signal: Signal) -> Self {
+        let name = command.get_program().to_string_lossy().into_owned();
         // SAFETY: between fork and exec the closure makes one system call and touches no memory of ours.
         unsafe {
             command.pre_exec(move || Ok(set_parent_process_death_signal(Some(end_signal))?));
@@ -63,28 +101,13 @@ impl Child {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
-        let log = Arc::new(Mutex::new(String::new()));
-        let sink = log.clone();
-        let log_reader = thread::spawn(move || {
-            for line in BufReader::new(log_reader)
-                .split(b'\n')
-                .map_while(Result::ok)
-            {
-                let mut log = sink.lock().expect("log");
-                log.push_str(&String::from_utf8_lossy(&line));
-                log.push('\n');
-            }
-        });
-        (
-            Self {
-                name,
-                process,
-                end_signal,
-                log,
-                log_reader: Some(log_reader),
-            },
-            stdout,
-        )
+        Self {
+            name,
+            process,
+            end_signal,
+            log: Arc::default(),
+            log_reader: None,
+        }
     }
 
     pub(crate) fn pid(&self) -> u32 {

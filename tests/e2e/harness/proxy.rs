@@ -1,9 +1,9 @@
 //! The proxy under test: the real binary, in a process of its own.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, PipeReader};
 use std::net::{SocketAddr, TcpStream};
-use std::process::{Command, ExitStatus};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
 
@@ -47,11 +47,28 @@ impl Proxy {
     }
 
     /// As [`Proxy::start_file`], by a command of [`command`] that may have restrictions.
-    pub(crate) fn start_command(mut command: Command, configuration: &str) -> Self {
+    pub(crate) fn start_command(command: Command, configuration: &str) -> Self {
+        Self::start_by(command, configuration, |command| {
+            Child::spawn_piped(command, Signal::KILL)
+        })
+    }
+
+    /// As [`Proxy::start_file`], with stderr where the caller says: there is no log to look at.
+    pub(crate) fn start_with_stderr(configuration: &str, stderr: Stdio) -> Self {
+        Self::start_by(command(), configuration, |command| {
+            Child::spawn_piped_with_stderr(command, stderr, Signal::KILL)
+        })
+    }
+
+    fn start_by(
+        mut command: Command,
+        configuration: &str,
+        spawn: impl FnOnce(&mut Command) -> (Child, PipeReader),
+    ) -> Self {
         let directory = tempfile::tempdir().expect("temporary directory");
         let file = directory.path().join("corelane.toml");
         fs::write(&file, configuration).expect("write the configuration");
-        let (mut child, stdout) = Child::spawn_piped(command.arg("run").arg(&file), Signal::KILL);
+        let (mut child, stdout) = spawn(command.arg("run").arg(&file));
         let (lines_in, lines) = mpsc::channel();
         // Reads to the end: the proxy must never wait for a reader of its output.
         thread::spawn(move || {
