@@ -33,6 +33,7 @@ impl Poller for Epoll {
         let flags = epoll::EventFlags::IN
             | epoll::EventFlags::OUT
             | epoll::EventFlags::RDHUP
+            | epoll::EventFlags::PRI
             | epoll::EventFlags::ET;
         self.own.cells().enters.increment();
         Ok(epoll::add(
@@ -90,6 +91,7 @@ impl Poller for Epoll {
                 readable: flags.intersects(epoll::EventFlags::IN | closed),
                 writable: flags.intersects(epoll::EventFlags::OUT | gone),
                 closed: flags.intersects(closed),
+                marked: flags.intersects(epoll::EventFlags::PRI),
                 ended: false,
             });
         }

@@ -245,8 +245,8 @@ impl<P: Poller> Lane<P> {
         }
     }
 
-    fn begin(&mut self, worker: &Worker, permit: Permit, Accepted { fd, origin }: Accepted) {
-        let client = match self.core.watch(Descriptor::new(fd)) {
+    fn begin(&mut self, worker: &Worker, permit: Permit, Accepted { socket, origin }: Accepted) {
+        let client = match self.core.watch(socket) {
             Ok(client) => client,
             Err((_, error)) => {
                 self.core.0.placer.borrow().on_left();
@@ -312,7 +312,7 @@ impl<P: Poller> Lane<P> {
         if !neighbours.is_other(to) {
             return false;
         }
-        let Some(detached) = connection.detach(worker) else {
+        let Some(detached) = connection.detach() else {
             return false;
         };
         self.remove(index);

@@ -48,10 +48,10 @@ impl Order {
     ) {
         match self {
             Self::Begin {
-                accepted: Accepted { fd, origin },
+                accepted: Accepted { socket, origin },
                 ..
             } => {
-                Descriptor::new(fd).reset_on_close();
+                socket.reset_on_close();
                 listener.abandon(worker, origin, now);
             }
             Self::Adopt(detached) => detached.abort(worker, cells, now),

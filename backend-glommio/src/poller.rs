@@ -17,6 +17,8 @@ pub(crate) struct Event {
     pub(crate) writable: bool,
     /// The peer ended its stream, or the connection failed.
     pub(crate) closed: bool,
+    /// There is an urgent mark in what can be received.
+    pub(crate) marked: bool,
     /// The kernel ended the watch by itself: [`Poller::rearm`] it.
     pub(crate) ended: bool,
 }

@@ -24,6 +24,8 @@ struct Slot {
     write: Readiness,
     /// The end of the stream, or an error, is there to be read, be it behind bytes. It comes as one edge.
     read_closed: bool,
+    /// An urgent mark came, and a receive may have stopped short of it.
+    marked: bool,
     task: TaskKey,
 }
 
@@ -57,6 +59,7 @@ impl Slots {
             read: Readiness::No,
             write: Readiness::No,
             read_closed: false,
+            marked: false,
             task: TaskKey::NONE,
         };
         let index = match self.free.pop() {
@@ -95,11 +98,23 @@ impl Slots {
         false
     }
 
-    /// An attempt worked and left nothing, except perhaps the end of the stream.
+    /// The next attempt is made whatever is known.
+    pub(crate) fn assume_ready(&mut self, token: Token, interest: Interest) {
+        let (index, _) = parts(token);
+        *self.slots[index as usize].readiness(interest) = Readiness::Yes;
+    }
+
+    /// Whether an urgent mark may be ahead.
+    pub(crate) fn has_mark(&self, token: Token) -> bool {
+        let (index, _) = parts(token);
+        self.slots[index as usize].marked
+    }
+
+    /// An attempt worked and left nothing, except perhaps the end of the stream, or what is behind an urgent mark.
     pub(crate) fn on_drained(&mut self, token: Token, interest: Interest) {
         let (index, _) = parts(token);
         let slot = &mut self.slots[index as usize];
-        if interest == Interest::Write || !slot.read_closed {
+        if interest == Interest::Write || !(slot.read_closed || slot.marked) {
             *slot.readiness(interest) = Readiness::No;
         }
     }
@@ -107,7 +122,11 @@ impl Slots {
     /// An attempt could do nothing.
     pub(crate) fn on_blocked(&mut self, token: Token, interest: Interest) {
         let (index, _) = parts(token);
-        *self.slots[index as usize].readiness(interest) = Readiness::No;
+        let slot = &mut self.slots[index as usize];
+        *slot.readiness(interest) = Readiness::No;
+        if interest == Interest::Read {
+            slot.marked = false;
+        }
     }
 
     /// Notes an event.
@@ -120,6 +139,7 @@ impl Slots {
             return Target::Nobody;
         }
         slot.read_closed |= event.closed;
+        slot.marked |= event.marked;
         let mut awaited = false;
         for (ready, readiness) in [
             (event.readable, &mut slot.read),
@@ -167,6 +187,7 @@ mod tests {
             readable,
             writable,
             closed: false,
+            marked: false,
             ended: false,
         }
     }
@@ -201,6 +222,21 @@ mod tests {
         // A descriptor that says otherwise is believed, lest its task spin.
         slots.on_blocked(token, Interest::Read);
         assert!(!slots.check(token, Interest::Read, TASK));
+    }
+
+    #[test]
+    fn what_is_behind_an_urgent_mark_is_not_forgotten() {
+        let mut slots = Slots::default();
+        let token = slots.insert(5);
+        let marked = Event {
+            marked: true,
+            ..event(token, true, false)
+        };
+        slots.on_event(marked);
+        slots.on_drained(token, Interest::Read);
+        assert!(slots.has_mark(token) && slots.check(token, Interest::Read, TASK));
+        slots.on_blocked(token, Interest::Read);
+        assert!(!slots.has_mark(token) && !slots.check(token, Interest::Read, TASK));
     }
 
     #[test]

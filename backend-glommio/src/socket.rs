@@ -78,6 +78,15 @@ impl<P: Poller> Socket for CoreSocket<P> {
         Poll::Pending
     }
 
+    fn assume_ready(&self, interest: Interest) {
+        let mut slots = self.driver.slots.borrow_mut();
+        slots.assume_ready(self.token, interest);
+    }
+
+    fn has_mark(&self) -> bool {
+        self.driver.slots.borrow().has_mark(self.token)
+    }
+
     fn transport(&self) -> &Descriptor {
         self.descriptor.as_ref().expect(WATCHED)
     }

@@ -106,7 +106,7 @@ impl Uring {
     }
 
     fn watch(&mut self, fd: RawFd, token: Token) -> io::Result<()> {
-        let flags = PollFlags::IN | PollFlags::OUT | PollFlags::RDHUP;
+        let flags = PollFlags::IN | PollFlags::OUT | PollFlags::RDHUP | PollFlags::PRI;
         let poll = opcode::PollAdd::new(types::Fd(fd), flags.bits().into())
             .multi(true)
             .build()
@@ -188,6 +188,7 @@ fn report(completion: &cqueue::Entry, on_event: &mut dyn FnMut(Event)) {
         readable: failed || flags.intersects(PollFlags::IN | closed),
         writable: failed || flags.intersects(PollFlags::OUT | gone),
         closed: failed || flags.intersects(closed),
+        marked: flags.intersects(PollFlags::PRI),
         ended: !cancelled && !cqueue::more(completion.flags()),
     });
 }

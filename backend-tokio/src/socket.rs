@@ -1,8 +1,9 @@
 //! Sockets and timers of the core, on Tokio's reactor.
 
+use std::cell::Cell;
 use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Instant;
 
 use proxy_core::runtime::{Attempt, Interest, Runtime, Socket, Timer};
@@ -35,11 +36,34 @@ impl Runtime for Tokio {
 }
 
 #[derive(Debug)]
-pub(crate) struct TokioSocket(AsyncFd<Descriptor>);
+pub(crate) struct TokioSocket {
+    watched: AsyncFd<Descriptor>,
+    /// The next attempt is made before the reactor is asked.
+    assumes_read: Cell<bool>,
+    assumes_write: Cell<bool>,
+}
 
 impl TokioSocket {
     pub(crate) fn new(descriptor: Descriptor) -> Result<Self, (Descriptor, io::Error)> {
-        sys::register(descriptor).map(Self)
+        Ok(Self {
+            watched: sys::register(descriptor)?,
+            assumes_read: Cell::new(false),
+            assumes_write: Cell::new(false),
+        })
+    }
+
+    fn assumes(&self, interest: Interest) -> &Cell<bool> {
+        match interest {
+            Interest::Read => &self.assumes_read,
+            Interest::Write => &self.assumes_write,
+        }
+    }
+
+    /// An attempt to receive found nothing: no urgent mark is ahead any more.
+    fn forget_mark(&self) {
+        let forget = |_: &Descriptor| Err::<(), _>(io::ErrorKind::WouldBlock.into());
+        // The reactor forgets what it saw when it is told that there is nothing.
+        let _ = self.watched.try_io(tokio::io::Interest::PRIORITY, forget);
     }
 }
 
@@ -52,29 +76,62 @@ impl Socket for TokioSocket {
         interest: Interest,
         mut attempt: impl FnMut(&Descriptor) -> io::Result<Attempt<T>>,
     ) -> Poll<io::Result<T>> {
+        if self.assumes(interest).take() {
+            match attempt(self.transport())? {
+                Attempt::Done(value) => {
+                    self.assumes(interest).set(true);
+                    return Poll::Ready(Ok(value));
+                }
+                // Bytes may be behind an urgent mark that the reactor has not told of yet: its event is still to come.
+                Attempt::Drained(value) => return Poll::Ready(Ok(value)),
+                Attempt::Blocked => {}
+            }
+        }
         loop {
             // The guard remembers which event it saw: clearing through it can't lose a later one.
             let mut guard = ready!(match interest {
-                Interest::Read => self.0.poll_read_ready(cx),
-                Interest::Write => self.0.poll_write_ready(cx),
+                Interest::Read => self.watched.poll_read_ready(cx),
+                Interest::Write => self.watched.poll_write_ready(cx),
             })?;
-            match attempt(self.0.get_ref())? {
+            match attempt(self.transport())? {
                 Attempt::Done(value) => return Poll::Ready(Ok(value)),
                 Attempt::Drained(value) => {
-                    guard.clear_ready();
+                    if interest == Interest::Write || !self.has_mark() {
+                        guard.clear_ready();
+                    }
                     return Poll::Ready(Ok(value));
                 }
-                Attempt::Blocked => guard.clear_ready(),
+                Attempt::Blocked => {
+                    guard.clear_ready();
+                    if interest == Interest::Read && self.has_mark() {
+                        self.forget_mark();
+                    }
+                }
             }
         }
     }
 
+    fn assume_ready(&self, interest: Interest) {
+        self.assumes(interest).set(true);
+    }
+
+    fn has_mark(&self) -> bool {
+        const PRIORITY: tokio::io::Interest = tokio::io::Interest::PRIORITY;
+        // A plain load. It says yes at the end of the stream, too.
+        if self.watched.try_io(PRIORITY, |_| Ok(())).is_err() {
+            return false;
+        }
+        let ready = pin!(self.watched.ready(PRIORITY));
+        let seen = ready.poll(&mut Context::from_waker(Waker::noop()));
+        matches!(seen, Poll::Ready(Ok(guard)) if guard.ready().is_priority())
+    }
+
     fn transport(&self) -> &Descriptor {
-        self.0.get_ref()
+        self.watched.get_ref()
     }
 
     fn detach(self) -> Descriptor {
-        self.0.into_inner()
+        self.watched.into_inner()
     }
 }
 

@@ -3,14 +3,16 @@
 use std::io;
 
 use proxy_core::Descriptor;
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 /// Has the current runtime's reactor watch a descriptor, or gives it back.
 pub(crate) fn register(
     descriptor: Descriptor,
 ) -> Result<AsyncFd<Descriptor>, (Descriptor, io::Error)> {
+    let interest = Interest::READABLE | Interest::WRITABLE | Interest::PRIORITY;
     // SAFETY: a `Descriptor` owns its socket, never changes it, and closes it only when it is dropped, which the
     // `AsyncFd` that owns it from here on does after it has ended the watch.
-    let registered = unsafe { AsyncFd::register(descriptor) };
+    let registered = unsafe { AsyncFd::register_with_interest(descriptor, interest) };
     registered.map_err(|error| error.into_parts())
 }

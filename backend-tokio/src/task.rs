@@ -102,10 +102,10 @@ pub(crate) fn accept(
 fn begin(
     listener: &Arc<Listener>,
     worker: &Worker,
-    Accepted { fd, origin }: Accepted,
+    Accepted { socket, origin }: Accepted,
 ) -> Option<ConnectionTask> {
     let permit = listener.admit(worker).ok()?;
-    match TokioSocket::new(Descriptor::new(fd)) {
+    match TokioSocket::new(socket) {
         Ok(client) => Some(ConnectionTask(Connection::new(
             &Tokio,
             worker,

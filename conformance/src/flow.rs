@@ -117,6 +117,11 @@ impl<'a, P: Peer> Flow<'a, P> {
         })
     }
 
+    /// Bytes that were sent so far.
+    pub fn sent(&self) -> u64 {
+        self.sent
+    }
+
     /// Whether everything has arrived.
     pub fn is_done(&self) -> bool {
         self.received == self.length && (self.ended || !self.ends)

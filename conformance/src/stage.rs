@@ -130,8 +130,14 @@ pub trait Peer {
     /// When the proxy has reset the connection.
     fn send(&self, bytes: &[u8]) -> io::Result<usize>;
 
+    /// Puts an urgent mark behind what was sent, if there is room: a byte that is no part of the stream.
+    fn send_mark(&self);
+
     /// Receives what is there now.
     fn receive(&self, buffer: &mut [u8]) -> Received;
+
+    /// Bytes that were sent and that a close with a reset would throw away.
+    fn unacknowledged(&self) -> usize;
 
     /// Ends this side's stream.
     fn shutdown_write(&self);

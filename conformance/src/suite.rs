@@ -25,6 +25,8 @@ macro_rules! suite {
             full_duplex_bulk
             bursts_arrive_whole
             one_byte_writes
+            urgent_marks
+            urgent_marks_in_bulk
             empty_connection
             connection_that_only_talks
             half_close_client_first
@@ -37,6 +39,9 @@ macro_rules! suite {
             reset_by_client_while_it_is_stalled
             reset_by_server_while_it_is_stalled
             reset_after_half_close
+            answer_before_a_reset
+            long_answer_before_a_reset
+            request_before_a_reset
             answer_then_reset
             close_with_bytes_unread
             refused_server_is_passed_over

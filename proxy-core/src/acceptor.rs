@@ -156,11 +156,16 @@ fn accept(socket: &Descriptor, now: Instant) -> io::Result<Attempt<Option<Accept
     match rustix::net::acceptfrom_with(socket, flags) {
         Ok((fd, address)) => {
             let address = address.and_then(|address| SocketAddr::try_from(address).ok());
+            let client = ClientAddress::of(address);
+            let socket = match client {
+                ClientAddress::Tcp(_) => Descriptor::tcp(fd),
+                ClientAddress::Unix => Descriptor::unix(fd),
+            };
             let origin = Origin {
-                client: ClientAddress::of(address),
+                client,
                 accepted_at: now,
             };
-            Ok(Attempt::Done(Some(Accepted { fd, origin })))
+            Ok(Attempt::Done(Some(Accepted { socket, origin })))
         }
         // A unix socket that takes nobody any more (`listen::stop_taking`) says EINVAL once its backlog is empty.
         Err(Errno::AGAIN | Errno::INVAL) => Ok(Attempt::Blocked),

@@ -27,6 +27,10 @@ use crate::worker::Worker;
 /// reset.
 pub const STALL_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How long a side may take nothing, after the other one was lost, before what is on its way to it is given up and it is
+/// reset. The idle timeout, where it is shorter.
+pub const LAST_WORDS_PATIENCE: Duration = Duration::from_secs(60);
+
 /// Bytes from which a run of a connection is a long one: it takes several times as long as that of a small message, and
 /// requests and answers of 16 KiB are not yet among them.
 pub const LONG_TURN_BYTES: u64 = BUFFER_BYTES as u64 / 2;
@@ -129,7 +133,20 @@ impl<R: Runtime> Connection<R> {
                 Poll::Ready(Some(connected)) => self.begin_relaying(worker, connected),
             }
         }
-        let turn = self.relay(cx, worker);
+        let mut turn = self.relay(cx, worker);
+        if turn == Turn::Waiting && self.has_expired(worker.now) {
+            // The process, or its machine, may have stood still: what came meanwhile is not idleness.
+            if let Phase::Relaying(Relaying {
+                client,
+                server,
+                relay,
+                ..
+            }) = &self.phase
+            {
+                relay.assume_ready(client, server);
+            }
+            turn = self.relay(cx, worker);
+        }
         if turn == Turn::Waiting {
             self.wait(cx, worker)
         } else {
@@ -149,24 +166,21 @@ impl<R: Runtime> Connection<R> {
 
     /// Takes it off this worker, to be attached to another one; then this value is over. None for a connection that is
     /// not relaying, as one whose connect is under way: it stays where it is.
-    pub fn detach(&mut self, worker: &mut Worker) -> Option<Detached<TransportOf<R>>> {
+    pub fn detach(&mut self) -> Option<Detached<TransportOf<R>>> {
         match std::mem::replace(&mut self.phase, Phase::Over) {
-            Phase::Relaying(relaying) => {
-                relaying.relay.leave(&mut worker.buffers);
-                Some(Detached::new(Parts {
-                    entry: self.entry.hand_on(),
-                    client: relaying.client.detach(),
-                    server: relaying.server.detach(),
-                    index: relaying.index,
-                    attempts: relaying.attempts,
-                    relay: relaying.relay,
-                    last_byte_at: self.last_byte_at,
-                    stall_check_at: self.stall_check_at,
-                    core: self.core,
-                    moves: self.moves,
-                    permit: self.permit.hand_on(),
-                }))
-            }
+            Phase::Relaying(relaying) => Some(Detached::new(Parts {
+                entry: self.entry.hand_on(),
+                client: relaying.client.detach(),
+                server: relaying.server.detach(),
+                index: relaying.index,
+                attempts: relaying.attempts,
+                relay: relaying.relay,
+                last_byte_at: self.last_byte_at,
+                stall_check_at: self.stall_check_at,
+                core: self.core,
+                moves: self.moves,
+                permit: self.permit.hand_on(),
+            })),
             phase => {
                 self.phase = phase;
                 None
@@ -194,7 +208,6 @@ impl<R: Runtime> Connection<R> {
                 return None;
             }
         };
-        parts.relay.join(&mut worker.buffers);
         Some(Self {
             entry: parts.entry,
             phase: Phase::Relaying(Relaying {
@@ -277,6 +290,8 @@ impl<R: Runtime> Connection<R> {
             server.bytes_out.add(progress.down);
             let record = &self.entry.record;
             record.on_bytes(progress.up, progress.down, worker.now);
+        }
+        if progress.advanced {
             self.last_byte_at = worker.now;
         }
         match progress.state {
@@ -287,21 +302,45 @@ impl<R: Runtime> Connection<R> {
         }
     }
 
+    /// When it ends unless a byte comes before.
+    fn idle_at(&self) -> Option<Instant> {
+        let mut timeout = self.entry.listener.idle_timeout;
+        if let Phase::Relaying(relaying) = &self.phase
+            && relaying.relay.check_after().is_some()
+        {
+            let patience = timeout.map_or(LAST_WORDS_PATIENCE, |at| at.min(LAST_WORDS_PATIENCE));
+            timeout = Some(patience);
+        }
+        timeout.map(|timeout| self.last_byte_at + timeout)
+    }
+
+    fn has_expired(&self, now: Instant) -> bool {
+        self.idle_at().is_some_and(|at| at <= now)
+    }
+
     /// Arms the timer, or acts on it.
     fn wait(&mut self, cx: &mut Context<'_>, worker: &mut Worker) -> Turn {
-        let Phase::Relaying(relaying) = &self.phase else {
+        let expired = self.has_expired(worker.now);
+        let idle_at = self.idle_at();
+        let Phase::Relaying(relaying) = &mut self.phase else {
             return Turn::Waiting;
         };
-        let relay = &relaying.relay;
-        let idle_at = self
-            .entry
-            .listener
-            .idle_timeout
-            .map(|timeout| self.last_byte_at + timeout);
-        if idle_at.is_some_and(|at| at <= worker.now) {
+        let relay = &mut relaying.relay;
+        if let Some(check_after) = relay.check_after() {
+            if let Some(failure) = expired.then(|| relay.take_loss()).flatten() {
+                return self.fail(worker, failure);
+            }
+            // The check comes first, and this only arms.
+            let _ = self
+                .timer
+                .poll_until(cx, worker.now, worker.now + check_after);
+            return Turn::Waiting;
+        }
+        if expired {
             if relay.holds_bytes() {
                 // An orderly end would tell the side that they are for that it has everything.
-                self.reset_both();
+                relaying.client.transport().reset_on_close();
+                relaying.server.transport().reset_on_close();
             }
             let stage = relay.stage();
             let termination = if relay.waits_for_server() {
@@ -317,7 +356,8 @@ impl<R: Runtime> Connection<R> {
             if self.stall_check_at.is_some()
                 && let Err(failure) = relay.check_unread(&relaying.client, &relaying.server)
             {
-                return self.fail(worker, failure);
+                relay.on_lost(&mut worker.buffers, failure);
+                return Turn::Again;
             }
             self.stall_check_at = Some(worker.now + STALL_CHECK_INTERVAL);
         }

@@ -19,6 +19,8 @@ enum Phase {
     Ending,
     /// The end was passed on, or the direction was given up after it was read.
     Ended,
+    /// The source was lost before its end was read; what is held goes out, and no end does.
+    Lost,
     /// The direction was given up before its source had ended.
     Aborted,
 }
@@ -53,6 +55,7 @@ impl Direction {
             _ if self.held > 0 => Step::Send,
             Phase::Open => Step::Receive,
             Phase::Ending => Step::ShutDown,
+            Phase::Lost => Step::Rest,
         }
     }
 
@@ -83,11 +86,18 @@ impl Direction {
         self.phase = Phase::Ended;
     }
 
-    /// One of the two sides is gone: what is held can't be delivered.
+    /// The source is gone, and everything that it had sent was received.
+    pub const fn on_source_lost(&mut self) {
+        if matches!(self.phase, Phase::Open) {
+            self.phase = Phase::Lost;
+        }
+    }
+
+    /// The destination is gone: what is held can't be delivered.
     pub const fn on_abort(&mut self) {
         self.held = 0;
         self.phase = match self.phase {
-            Phase::Open | Phase::Aborted => Phase::Aborted,
+            Phase::Open | Phase::Lost | Phase::Aborted => Phase::Aborted,
             Phase::Ending | Phase::Ended => Phase::Ended,
         };
     }
@@ -104,7 +114,11 @@ impl Direction {
 
     /// Whether nothing more will be done.
     pub const fn is_ended(&self) -> bool {
-        matches!(self.phase, Phase::Ended | Phase::Aborted)
+        match self.phase {
+            Phase::Ended | Phase::Aborted => true,
+            Phase::Lost => self.held == 0,
+            Phase::Open | Phase::Ending => false,
+        }
     }
 
     /// Whether the source's end was read.

@@ -7,7 +7,7 @@ use crate::buffer::{BUFFER_BYTES, Buffers, Held};
 use crate::bulk::Bulk;
 use crate::direction::{Direction, Step};
 use crate::pipe::{PIPE_BYTES, Pipe};
-use crate::runtime::{Interest, Socket};
+use crate::runtime::{Attempt, Interest, Socket};
 use crate::transport::Transport;
 
 /// Bytes that one direction forwards before others get their turn.
@@ -45,14 +45,30 @@ pub(crate) enum Turn {
     Spent,
 }
 
+/// What a direction is to do in a turn.
+#[derive(Clone, Copy)]
+pub(crate) struct Terms {
+    /// Bytes that it may forward.
+    pub(crate) budget: usize,
+    pub(crate) on_end: OnEnd,
+    pub(crate) source: Source,
+}
+
 /// What to do at the end of the source's stream.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OnEnd {
     PassOn,
     /// Leave it to the close, which comes next, as the other direction has ended: a system call less a connection.
     LeaveToClose,
-    /// The source was reset: a socket that has said so once looks like one at the end of its stream.
-    Ignore,
+}
+
+/// What is known of the source.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// Bytes may come.
+    Live,
+    /// It was reset, or failed otherwise. What it had sent before lies in the kernel, and no event tells of it.
+    Gone,
 }
 
 /// Which end of a direction failed.
@@ -106,15 +122,14 @@ impl Flow {
         self.bulk.on_turned();
     }
 
-    /// Forwards what can be forwarded, within a budget of so many bytes.
+    /// Forwards what can be forwarded.
     pub(crate) fn poll<S: Socket>(
         &mut self,
         cx: &mut Context<'_>,
         buffers: &mut Buffers,
         source: &S,
         destination: &S,
-        on_end: OnEnd,
-        budget: usize,
+        terms: Terms,
     ) -> Result<Turn, End> {
         let begin = self.state.forwarded();
         let mut steps = 0;
@@ -122,21 +137,25 @@ impl Flow {
             let spent = (self.state.forwarded() - begin) as usize;
             let done = match self.state.step() {
                 Step::Receive => {
-                    if steps == TURN_STEPS_MAX || spent >= budget {
+                    if steps == TURN_STEPS_MAX || spent >= terms.budget {
                         return Ok(Turn::Spent);
                     }
                     steps += 1;
-                    match self.bulk.splices().then(|| buffers.pipes.lend()).flatten() {
-                        Some(pipe) => {
-                            let count = PIPE_BYTES.min(budget - spent);
-                            self.splice_in(cx, buffers, source, pipe, count)
+                    if terms.source == Source::Gone {
+                        self.copy_last(cx, buffers, source, destination)
+                    } else {
+                        let splices = self.bulk.splices() && !source.has_mark();
+                        match splices.then(|| buffers.pipes.lend()).flatten() {
+                            Some(pipe) => {
+                                let count = PIPE_BYTES.min(terms.budget - spent);
+                                self.splice_in(cx, buffers, source, destination, pipe, count)
+                            }
+                            None => self.copy(cx, buffers, source, destination),
                         }
-                        None => self.copy(cx, buffers, source, destination),
                     }
                 }
                 Step::Send => self.send_held(cx, buffers, destination),
-                Step::ShutDown if on_end == OnEnd::Ignore => return Ok(Turn::Waiting),
-                Step::ShutDown if on_end == OnEnd::LeaveToClose => {
+                Step::ShutDown if terms.on_end == OnEnd::LeaveToClose => {
                     self.state.on_shut_down();
                     Poll::Ready(Ok(()))
                 }
@@ -152,14 +171,21 @@ impl Flow {
             match done {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(end)) => {
-                    // Before the state forgets what is held: a pipe with bytes in it must not go to another connection.
-                    self.release(buffers);
-                    self.state.on_abort();
+                    if matches!(end, End::Destination(_)) {
+                        self.give_up(buffers);
+                    }
                     return Err(end);
                 }
                 Poll::Pending => return Ok(Turn::Waiting),
             }
         }
+    }
+
+    /// The destination is gone: nothing more is forwarded.
+    pub(crate) fn give_up(&mut self, buffers: &mut Buffers) {
+        // Before the state forgets what is held: a pipe with bytes in it must not go to another connection.
+        self.release(buffers);
+        self.state.on_abort();
     }
 
     /// Gives its memory back, and what is in it up.
@@ -168,21 +194,8 @@ impl Flow {
             Store::Nowhere => {}
             Store::Buffer(held) => buffers.release(held),
             Store::Pipe(pipe) if self.state.held() == 0 => buffers.pipes.give_back(pipe),
-            Store::Pipe(pipe) => buffers.pipes.forget(pipe),
-        }
-    }
-
-    /// Leaves a worker, with what it holds.
-    pub(crate) fn leave(&self, buffers: &mut Buffers) {
-        if matches!(self.store, Store::Pipe(_)) {
-            buffers.pipes.on_left();
-        }
-    }
-
-    /// Joins a worker, with what it holds.
-    pub(crate) fn join(&self, buffers: &mut Buffers) {
-        if matches!(self.store, Store::Pipe(_)) {
-            buffers.pipes.on_joined();
+            // It is closed, and what is in it is lost.
+            Store::Pipe(_) => {}
         }
     }
 
@@ -197,11 +210,42 @@ impl Flow {
         let received = source.poll_io(cx, Interest::Read, |transport| {
             transport.receive(buffers.scratch())
         });
-        let received = match received {
-            Poll::Pending => return Poll::Pending,
-            Poll::Ready(Err(error)) => return Poll::Ready(Err(End::Source(error))),
-            Poll::Ready(Ok(count)) => count,
-        };
+        match received {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Err(error)) => Poll::Ready(Err(End::Source(error))),
+            Poll::Ready(Ok(count)) => self.send_scratch(cx, buffers, count, destination),
+        }
+    }
+
+    /// The same for a source that is gone: the kernel itself is asked for what is left.
+    fn copy_last<S: Socket>(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffers: &mut Buffers,
+        source: &S,
+        destination: &S,
+    ) -> Poll<Result<(), End>> {
+        match source.transport().receive(buffers.scratch()) {
+            Ok(Attempt::Done(count @ 1..) | Attempt::Drained(count @ 1..)) => {
+                self.send_scratch(cx, buffers, count, destination)
+            }
+            // A socket that has told of its reset once looks like one at the end of its stream.
+            Ok(_) | Err(_) => {
+                self.state.on_source_lost();
+                Poll::Ready(Ok(()))
+            }
+        }
+    }
+
+    /// Sends the first bytes of the scratch buffer, which were received just now, and keeps what is not taken. None are
+    /// the end of the source's stream.
+    fn send_scratch<S: Socket>(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffers: &mut Buffers,
+        received: usize,
+        destination: &S,
+    ) -> Poll<Result<(), End>> {
         self.state.on_received(received);
         self.bulk.on_copied(received, BUFFER_BYTES);
         let mut sent = 0;
@@ -228,6 +272,7 @@ impl Flow {
         cx: &mut Context<'_>,
         buffers: &mut Buffers,
         source: &S,
+        destination: &S,
         pipe: Pipe,
         count: usize,
     ) -> Poll<Result<(), End>> {
@@ -245,9 +290,10 @@ impl Flow {
         }
         match received {
             Poll::Pending => Poll::Pending,
+            // The end, or an urgent mark that came with it: a receive tells.
             Poll::Ready(Ok(_)) => {
-                self.state.on_received(0);
-                Poll::Ready(Ok(()))
+                source.assume_ready(Interest::Read);
+                self.copy(cx, buffers, source, destination)
             }
             // The socket can't do it: copying can.
             Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::InvalidInput => {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
@@ -126,7 +126,10 @@ fn bind_tcp(
             Families::Own => BindAddress::Tcp(address),
             Families::Both => BindAddress::Every(address.port()),
         },
-        sockets: sockets.into_iter().map(descriptor).collect(),
+        sockets: sockets
+            .into_iter()
+            .map(|socket| Descriptor::tcp(socket.into()))
+            .collect(),
     })
 }
 
@@ -143,6 +146,8 @@ fn tcp_socket(address: SocketAddr, families: Families) -> io::Result<Socket> {
     }
     // Accepted sockets inherit it, which saves a call each.
     socket.set_tcp_nodelay(true)?;
+    // So does this: a client that vanished without a word is found out, by the system's `net.ipv4.tcp_keepalive_*`.
+    socket.set_keepalive(true)?;
     Ok(socket)
 }
 
@@ -160,9 +165,9 @@ fn bind_unix(path: &Path, backlog: u16, count: usize) -> io::Result<Bound> {
     socket.listen(backlog.into())?;
     let mut sockets = Vec::with_capacity(count);
     for _ in 1..count {
-        sockets.push(descriptor(socket.try_clone()?));
+        sockets.push(Descriptor::unix(socket.try_clone()?.into()));
     }
-    sockets.push(descriptor(socket));
+    sockets.push(Descriptor::unix(socket.into()));
     Ok(Bound {
         address: BindAddress::Unix(path.to_owned()),
         sockets,
@@ -210,10 +215,6 @@ fn is_stale(path: &Path, probe: &Socket) -> bool {
         && SockAddr::unix(path)
             .and_then(|address| probe.connect(&address))
             .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
-}
-
-fn descriptor(socket: Socket) -> Descriptor {
-    Descriptor::new(OwnedFd::from(socket))
 }
 
 #[cfg(test)]

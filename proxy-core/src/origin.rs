@@ -2,14 +2,15 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 use std::time::Instant;
+
+use crate::transport::Descriptor;
 
 /// A connection that was accepted: non-blocking, and nothing was done for it yet.
 #[derive(Debug)]
 pub struct Accepted {
     /// The client's socket.
-    pub fd: OwnedFd,
+    pub socket: Descriptor,
     /// Whose it is.
     pub origin: Origin,
 }

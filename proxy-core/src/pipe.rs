@@ -2,6 +2,8 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 
@@ -14,7 +16,7 @@ pub const PIPE_BYTES: usize = 256 * 1024;
 /// Empty pipes that a worker keeps; more are closed.
 pub const PIPES_FREE_MAX: usize = 32;
 
-/// Pipes that a worker has at most; directions beyond it are copied. Two descriptors each.
+/// Pipes that a worker has made, and that are open, at most; directions beyond it are copied. Two descriptors each.
 pub const PIPES_MAX: usize = 1024;
 
 /// A non-blocking pipe.
@@ -22,14 +24,37 @@ pub const PIPES_MAX: usize = 1024;
 pub struct Pipe {
     pub(crate) read: OwnedFd,
     pub(crate) write: OwnedFd,
+    /// Its place among the pipes of the worker that made it. It is given up wherever the pipe is closed.
+    _place: Place,
+}
+
+/// One of the pipes that are counted.
+#[derive(Debug)]
+struct Place(Arc<AtomicUsize>);
+
+impl Place {
+    fn take(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Relaxed);
+        Self(count.clone())
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
 }
 
 impl Pipe {
-    fn open() -> io::Result<Self> {
+    fn open(count: &Arc<AtomicUsize>) -> io::Result<Self> {
         let (read, write) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
         // Refused, it is smaller.
         let _ = fcntl_setpipe_size(&write, PIPE_BYTES);
-        Ok(Self { read, write })
+        Ok(Self {
+            read,
+            write,
+            _place: Place::take(count),
+        })
     }
 }
 
@@ -47,7 +72,7 @@ impl Pipe {
     /// # Errors
     /// What `tee(2)` and `read(2)` return; `WouldBlock` when it is empty.
     pub fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let copy = Self::open()?;
+        let copy = Self::open(&Arc::default())?;
         let flags = rustix::pipe::SpliceFlags::NONBLOCK;
         let count = rustix::pipe::tee(&self.read, &copy.write, buffer.len(), flags)?;
         Ok(rustix::io::read(&copy.read, &mut buffer[..count])?)
@@ -66,41 +91,53 @@ impl Pipe {
 #[derive(Debug, Default)]
 pub(crate) struct Pipes {
     free: Vec<Pipe>,
-    lent: usize,
+    /// The pipes that this worker made and that are open, wherever a connection or another worker has them now. It is
+    /// touched when a pipe is made and closed, never when one is lent.
+    made: Arc<AtomicUsize>,
 }
 
 impl Pipes {
-    /// Lends an empty pipe, if there is one to be had.
+    /// Lends an empty pipe, if one is free or can be made.
     pub(crate) fn lend(&mut self) -> Option<Pipe> {
-        if self.lent >= PIPES_MAX {
+        if let Some(pipe) = self.free.pop() {
+            return Some(pipe);
+        }
+        if self.made.load(Relaxed) >= PIPES_MAX {
             return None;
         }
-        let pipe = self.free.pop().or_else(|| Pipe::open().ok())?;
-        self.lent += 1;
-        Some(pipe)
+        Pipe::open(&self.made).ok()
     }
 
-    /// Takes back a pipe that is empty again.
+    /// Takes back a pipe that is empty again, from whichever worker it came. More than [`PIPES_FREE_MAX`] are closed.
     pub(crate) fn give_back(&mut self, pipe: Pipe) {
-        self.lent = self.lent.saturating_sub(1);
         if self.free.len() < PIPES_FREE_MAX {
             self.free.push(pipe);
         }
     }
+}
 
-    /// A pipe that was lent is gone, and what was in it.
-    pub(crate) fn forget(&mut self, pipe: Pipe) {
-        self.on_left();
-        drop(pipe);
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pipes_that_are_given_back_elsewhere_leave_no_count_behind() {
+        let (mut here, mut there) = (Pipes::default(), Pipes::default());
+        for _ in 0..3 * PIPES_MAX {
+            there.give_back(here.lend().expect("a pipe"));
+        }
+        assert!(here.made.load(Relaxed) <= PIPES_FREE_MAX);
+        drop(there);
+        assert_eq!(here.made.load(Relaxed), 0);
     }
 
-    /// A pipe that was lent goes to another worker with its connection.
-    pub(crate) fn on_left(&mut self) {
-        self.lent = self.lent.saturating_sub(1);
-    }
-
-    /// Another worker's pipe came with a connection. It is counted beyond [`PIPES_MAX`] too: it has bytes in it.
-    pub(crate) fn on_joined(&mut self) {
-        self.lent += 1;
+    #[test]
+    fn a_worker_makes_no_more_than_the_limit() {
+        let mut pipes = Pipes::default();
+        let lent: Vec<_> = std::iter::from_fn(|| pipes.lend()).collect();
+        // Fewer where the process has fewer descriptors.
+        assert!(lent.len() <= PIPES_MAX);
+        drop(lent);
+        assert!(pipes.lend().is_some());
     }
 }

@@ -1,13 +1,21 @@
 //! The relay: both directions of a connection, with their system calls.
 
 use std::io;
-use std::task::Context;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use crate::buffer::Buffers;
 use crate::end::Stage;
-use crate::flow::{End, Flow, OnEnd, Turn};
-use crate::runtime::Socket;
+use crate::flow::{End, Flow, OnEnd, Source, Terms, Turn};
+use crate::runtime::{Interest, Socket};
 use crate::transport::Transport;
+
+/// How long the first look for acknowledgements waits, after a side was lost. Each one waits twice as long as the one
+/// before.
+const FIRST_ACKNOWLEDGEMENT_CHECK: Duration = Duration::from_millis(1);
+
+/// How long they come to wait.
+const LAST_ACKNOWLEDGEMENT_CHECK: Duration = Duration::from_millis(128);
 
 /// Both directions of a connection.
 #[derive(Debug)]
@@ -16,6 +24,18 @@ pub(crate) struct Relay {
     up: Flow,
     /// From the server to the client.
     down: Flow,
+    /// A side is lost, and its last words are still to arrive.
+    lost: Option<Box<Lost>>,
+}
+
+/// A side that was reset, or failed otherwise. What it had sent before is delivered before the other side is reset.
+#[derive(Debug)]
+struct Lost {
+    failure: Failure,
+    /// What the other side had not acknowledged at the last look.
+    unacknowledged: usize,
+    /// How long to wait for the next look.
+    check_after: Duration,
 }
 
 /// What a turn of the relay came to.
@@ -27,6 +47,8 @@ pub(crate) struct Progress {
     pub(crate) down: u64,
     /// How many of all these were not copied.
     pub(crate) spliced: u64,
+    /// Bytes arrived at a side, those of an earlier turn among them.
+    pub(crate) advanced: bool,
     pub(crate) state: State,
 }
 
@@ -61,6 +83,7 @@ impl Relay {
         Self {
             up: Flow::new(splice),
             down: Flow::new(splice),
+            lost: None,
         }
     }
 
@@ -74,6 +97,7 @@ impl Relay {
         budget: usize,
     ) -> Progress {
         let before = (self.up.forwarded(), self.down.forwarded(), self.spliced());
+        let unacknowledged = self.unacknowledged();
         let state = self.turn(cx, buffers, client, server, budget);
         let up = self.up.forwarded() - before.0;
         let down = self.down.forwarded() - before.1;
@@ -87,8 +111,47 @@ impl Relay {
             up,
             down,
             spliced: self.spliced() - before.2,
+            advanced: up + down > 0 || self.unacknowledged() < unacknowledged,
             state,
         }
+    }
+
+    /// Has the next turn ask the kernel itself for bytes and room, whatever the scheduler has heard of.
+    pub(crate) fn assume_ready<S: Socket>(&self, client: &S, server: &S) {
+        for socket in [client, server] {
+            socket.assume_ready(Interest::Read);
+            socket.assume_ready(Interest::Write);
+        }
+    }
+
+    /// A side is lost, which something else than a turn has found out. The next turn delivers what it had said.
+    pub(crate) fn on_lost(&mut self, buffers: &mut Buffers, failure: Failure) {
+        match failure.side {
+            Side::Client => self.down.give_up(buffers),
+            Side::Server => self.up.give_up(buffers),
+        }
+        self.lost.get_or_insert_with(|| {
+            Box::new(Lost {
+                failure,
+                unacknowledged: 0,
+                check_after: FIRST_ACKNOWLEDGEMENT_CHECK,
+            })
+        });
+    }
+
+    /// How long to wait for the next look at whether the last words of a side that is lost have arrived; none while
+    /// both sides live.
+    pub(crate) fn check_after(&self) -> Option<Duration> {
+        self.lost.as_ref().map(|lost| lost.check_after)
+    }
+
+    /// The loss of a side, if one is lost: nobody waits any longer for its last words to arrive.
+    pub(crate) fn take_loss(&mut self) -> Option<Failure> {
+        self.lost.take().map(|lost| lost.failure)
+    }
+
+    fn unacknowledged(&self) -> usize {
+        self.lost.as_ref().map_or(0, |lost| lost.unacknowledged)
     }
 
     fn spliced(&self) -> u64 {
@@ -117,7 +180,7 @@ impl Relay {
     /// Whether a side is not being read, so that its reset would go unnoticed: because the other side holds it up,
     /// or because its end was read before.
     pub(crate) fn has_unread_side(&self) -> bool {
-        self.up.is_resting() || self.down.is_resting()
+        self.lost.is_none() && (self.up.is_resting() || self.down.is_resting())
     }
 
     /// Looks for a reset of a side that is not being read.
@@ -142,18 +205,6 @@ impl Relay {
         self.down.release(buffers);
     }
 
-    /// Leaves a worker for another one.
-    pub(crate) fn leave(&self, buffers: &mut Buffers) {
-        self.up.leave(buffers);
-        self.down.leave(buffers);
-    }
-
-    /// Joins a worker, from another one.
-    pub(crate) fn join(&self, buffers: &mut Buffers) {
-        self.up.join(buffers);
-        self.down.join(buffers);
-    }
-
     fn turn<S: Socket>(
         &mut self,
         cx: &mut Context<'_>,
@@ -162,37 +213,113 @@ impl Relay {
         server: &S,
         budget: usize,
     ) -> State {
-        let on_end = on_end_beside(&self.down);
-        let up = match self.up.poll(cx, buffers, client, server, on_end, budget) {
-            Ok(up) => up,
-            Err(End::Source(error)) => return failed(Side::Client, error),
-            Err(End::Destination(error)) => {
-                // The server may have answered before it reset: what it said is still to be read.
-                let _ = self
-                    .down
-                    .poll(cx, buffers, server, client, OnEnd::Ignore, budget);
-                return failed(Side::Server, error);
+        if self.lost.is_none() {
+            match self.both(cx, buffers, client, server, budget) {
+                Ok(state) => return state,
+                Err(failure) => self.on_lost(buffers, failure),
             }
+        }
+        self.last_words(cx, buffers, client, server, budget)
+    }
+
+    fn both<S: Socket>(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffers: &mut Buffers,
+        client: &S,
+        server: &S,
+        budget: usize,
+    ) -> Result<State, Failure> {
+        let terms = |other: &Flow| Terms {
+            budget,
+            on_end: on_end_beside(other),
+            source: Source::Live,
         };
-        let on_end = on_end_beside(&self.up);
-        let down = match self.down.poll(cx, buffers, server, client, on_end, budget) {
-            Ok(down) => down,
-            Err(End::Source(error)) => return failed(Side::Server, error),
-            Err(End::Destination(error)) => {
-                let _ = self
-                    .up
-                    .poll(cx, buffers, client, server, OnEnd::Ignore, budget);
-                return failed(Side::Client, error);
-            }
-        };
-        if self.up.is_ended() && self.down.is_ended() {
+        let up = self
+            .up
+            .poll(cx, buffers, client, server, terms(&self.down))
+            .map_err(|end| failure(end, Side::Client, Side::Server))?;
+        let down = self
+            .down
+            .poll(cx, buffers, server, client, terms(&self.up))
+            .map_err(|end| failure(end, Side::Server, Side::Client))?;
+        Ok(if self.up.is_ended() && self.down.is_ended() {
             State::Finished
         } else if up == Turn::Spent || down == Turn::Spent {
             State::Again
         } else {
             State::Waiting
+        })
+    }
+
+    /// Delivers what the kernel still has of a side that is lost. It fails once that has arrived at the other side, which
+    /// is to be reset then, and no sooner: a reset throws away what is on its way.
+    fn last_words<S: Socket>(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffers: &mut Buffers,
+        client: &S,
+        server: &S,
+        budget: usize,
+    ) -> State {
+        let Some(lost) = &mut self.lost else {
+            return State::Waiting;
+        };
+        let (flow, from, to) = match lost.failure.side {
+            Side::Client => (&mut self.up, client, server),
+            Side::Server => (&mut self.down, server, client),
+        };
+        let terms = Terms {
+            budget,
+            on_end: OnEnd::PassOn,
+            source: Source::Gone,
+        };
+        let told = match flow.poll(cx, buffers, from, to, terms) {
+            Ok(Turn::Spent) => return State::Again,
+            Ok(Turn::Waiting) => flow.is_ended(),
+            // Now both are.
+            Err(_) => return self.failed(),
+        };
+        if told {
+            // Who can't be asked is not waited for.
+            lost.unacknowledged = to.transport().unacknowledged().unwrap_or(0);
+            if lost.unacknowledged == 0 {
+                return self.failed();
+            }
+        }
+        lost.check_after = (lost.check_after * 2).min(LAST_ACKNOWLEDGEMENT_CHECK);
+        // A peer that is stuck in sending to the one that is lost would never come to listen.
+        match discard(cx, buffers, to, budget) {
+            Ok(Turn::Spent) => State::Again,
+            Ok(Turn::Waiting) => State::Waiting,
+            Err(_) => self.failed(),
         }
     }
+
+    fn failed(&mut self) -> State {
+        self.take_loss().map_or(State::Waiting, State::Failed)
+    }
+}
+
+/// Receives what can't be delivered any more, within a budget of so many bytes.
+fn discard<S: Socket>(
+    cx: &mut Context<'_>,
+    buffers: &mut Buffers,
+    source: &S,
+    budget: usize,
+) -> io::Result<Turn> {
+    let mut discarded = 0;
+    while discarded < budget {
+        let received = source.poll_io(cx, Interest::Read, |transport| {
+            transport.receive(buffers.scratch())
+        });
+        match received {
+            Poll::Ready(Ok(0)) | Poll::Pending => return Ok(Turn::Waiting),
+            Poll::Ready(Ok(count)) => discarded += count,
+            Poll::Ready(Err(error)) => return Err(error),
+        }
+    }
+    Ok(Turn::Spent)
 }
 
 /// What a direction does with the end of its stream beside the `other` one. Once the other one has ended too, both
@@ -205,6 +332,15 @@ fn on_end_beside(other: &Flow) -> OnEnd {
     }
 }
 
-fn failed(side: Side, error: io::Error) -> State {
-    State::Failed(Failure { side, error })
+fn failure(end: End, source: Side, destination: Side) -> Failure {
+    match end {
+        End::Source(error) => Failure {
+            side: source,
+            error,
+        },
+        End::Destination(error) => Failure {
+            side: destination,
+            error,
+        },
+    }
 }

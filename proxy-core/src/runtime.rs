@@ -83,6 +83,16 @@ pub trait Socket {
         attempt: impl FnMut(&Self::Transport) -> io::Result<Attempt<T>>,
     ) -> Poll<io::Result<T>>;
 
+    /// Has the next attempt for `interest` made whatever is known of readiness: where the kernel may know more than the
+    /// scheduler has heard of. Readiness that the attempt doesn't find is waited for as ever.
+    fn assume_ready(&self, interest: Interest);
+
+    /// Whether an urgent mark (`MSG_OOB`) may be ahead of the next byte, or behind a few more. A receive stops short of
+    /// the mark and goes on behind it with the next call; a splice stays before it for ever. While it is true,
+    /// [`Attempt::Drained`] means no more than [`Attempt::Done`] for receives; it is over once a receive is
+    /// [`Attempt::Blocked`].
+    fn has_mark(&self) -> bool;
+
     /// The descriptor, for calls that need no readiness (options, shutdown).
     fn transport(&self) -> &Self::Transport;
 

@@ -30,7 +30,8 @@ pub trait Transport {
     fn send(&self, bytes: &[u8]) -> io::Result<Attempt<usize>>;
 
     /// Moves up to `count` bytes into `pipe`, which is empty, without copying them. `Done(0)` is the end of the
-    /// stream. How many bytes come says nothing of how many are left: a pipe may be full long before its size.
+    /// stream, or an urgent mark before it: a receive tells which. How many bytes come says nothing of how many are
+    /// left: a pipe may be full long before its size.
     ///
     /// # Errors
     /// What `splice(2)` returns; `EINVAL` where the socket can't do it, which is [`io::ErrorKind::InvalidInput`].
@@ -55,6 +56,12 @@ pub trait Transport {
     /// That error, or the one of `getsockopt(2)`.
     fn take_error(&self) -> io::Result<()>;
 
+    /// Bytes that were sent and that a reset may still lose, as the peer has not acknowledged them.
+    ///
+    /// # Errors
+    /// What the kernel says when asked.
+    fn unacknowledged(&self) -> io::Result<usize>;
+
     /// Makes the coming close a reset (`SO_LINGER` of zero) instead of an orderly end.
     fn reset_on_close(&self);
 
@@ -67,15 +74,31 @@ pub trait Transport {
 
 /// A non-blocking socket that this process owns.
 #[derive(Debug)]
-pub struct Descriptor(OwnedFd);
+pub struct Descriptor {
+    socket: OwnedFd,
+    /// A receive that fills less than its buffer has emptied the socket, but for urgent marks. On a unix socket it may
+    /// have stopped at descriptors or credentials that came with the bytes (unix(7)).
+    short_means_empty: bool,
+}
 
 impl Descriptor {
-    /// Takes over a socket that is already non-blocking.
-    pub fn new(fd: OwnedFd) -> Self {
-        Self(fd)
+    /// Takes over a socket of TCP that is already non-blocking.
+    pub fn tcp(socket: OwnedFd) -> Self {
+        Self {
+            socket,
+            short_means_empty: true,
+        }
     }
 
-    /// Starts a connection, with `TCP_NODELAY` where it is TCP.
+    /// Takes over a unix socket that is already non-blocking.
+    pub fn unix(socket: OwnedFd) -> Self {
+        Self {
+            socket,
+            short_means_empty: false,
+        }
+    }
+
+    /// Starts a connection, with `TCP_NODELAY` and `SO_KEEPALIVE` where it is TCP.
     ///
     /// # Errors
     /// What `socket(2)` and `connect(2)` return, `EINPROGRESS` excepted. A unix socket whose backlog is full
@@ -91,6 +114,8 @@ impl Descriptor {
                 };
                 let fd = net::socket_with(family, SocketType::STREAM, flags, None)?;
                 net::sockopt::set_tcp_nodelay(&fd, true)?;
+                // A server that vanished without a word is found out, by the system's `net.ipv4.tcp_keepalive_*`.
+                net::sockopt::set_socket_keepalive(&fd, true)?;
                 let result = net::connect(&fd, address);
                 (fd, result)
             }
@@ -101,7 +126,10 @@ impl Descriptor {
             }
         };
         match result {
-            Ok(()) | Err(rustix::io::Errno::INPROGRESS) => Ok(Self(fd)),
+            Ok(()) | Err(rustix::io::Errno::INPROGRESS) => Ok(match address {
+                ServerAddress::Tcp(_) => Self::tcp(fd),
+                ServerAddress::Unix(_) => Self::unix(fd),
+            }),
             Err(errno) => Err(errno.into()),
         }
     }
@@ -111,10 +139,12 @@ impl Transport for Descriptor {
     fn receive(&self, buffer: &mut [u8]) -> io::Result<Attempt<usize>> {
         let room = buffer.len();
         let received =
-            rustix::io::retry_on_intr(|| net::recv(&self.0, &mut *buffer, RecvFlags::empty()));
+            rustix::io::retry_on_intr(|| net::recv(&self.socket, &mut *buffer, RecvFlags::empty()));
         match received {
             // Nothing is left; at the end of the stream nobody attempts again.
-            Ok((count, _)) if count < room => Ok(Attempt::Drained(count)),
+            Ok((count, _)) if count == 0 || count < room && self.short_means_empty => {
+                Ok(Attempt::Drained(count))
+            }
             Ok((count, _)) => Ok(Attempt::Done(count)),
             Err(rustix::io::Errno::AGAIN) => Ok(Attempt::Blocked),
             Err(errno) => Err(errno.into()),
@@ -122,7 +152,7 @@ impl Transport for Descriptor {
     }
 
     fn send(&self, bytes: &[u8]) -> io::Result<Attempt<usize>> {
-        match rustix::io::retry_on_intr(|| net::send(&self.0, bytes, SendFlags::NOSIGNAL)) {
+        match rustix::io::retry_on_intr(|| net::send(&self.socket, bytes, SendFlags::NOSIGNAL)) {
             Ok(count) if count < bytes.len() => Ok(Attempt::Drained(count)),
             Ok(count) => Ok(Attempt::Done(count)),
             Err(rustix::io::Errno::AGAIN) => Ok(Attempt::Blocked),
@@ -131,29 +161,33 @@ impl Transport for Descriptor {
     }
 
     fn splice_in(&self, pipe: &Pipe, count: usize) -> io::Result<Attempt<usize>> {
-        splice(&self.0, &pipe.write, count)
+        splice(&self.socket, &pipe.write, count)
     }
 
     fn splice_out(&self, pipe: &Pipe, count: usize) -> io::Result<Attempt<usize>> {
-        splice(&pipe.read, &self.0, count)
+        splice(&pipe.read, &self.socket, count)
     }
 
     fn shutdown_write(&self) -> io::Result<()> {
-        Ok(net::shutdown(&self.0, Shutdown::Write)?)
+        Ok(net::shutdown(&self.socket, Shutdown::Write)?)
     }
 
     fn take_error(&self) -> io::Result<()> {
-        net::sockopt::socket_error(&self.0)??;
+        net::sockopt::socket_error(&self.socket)??;
         Ok(())
+    }
+
+    fn unacknowledged(&self) -> io::Result<usize> {
+        proxy_sys::unacknowledged(&self.socket)
     }
 
     fn reset_on_close(&self) {
         // Failing leaves an orderly close, which is all that can be done then.
-        let _ = net::sockopt::set_socket_linger(&self.0, Some(Duration::ZERO));
+        let _ = net::sockopt::set_socket_linger(&self.socket, Some(Duration::ZERO));
     }
 
     fn local_address(&self) -> io::Result<Option<SocketAddr>> {
-        Ok(net::getsockname(&self.0)?.try_into().ok())
+        Ok(net::getsockname(&self.socket)?.try_into().ok())
     }
 }
 
@@ -168,18 +202,18 @@ fn splice(from: &OwnedFd, to: &OwnedFd, count: usize) -> io::Result<Attempt<usiz
 
 impl AsFd for Descriptor {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.socket.as_fd()
     }
 }
 
 impl AsRawFd for Descriptor {
     fn as_raw_fd(&self) -> RawFd {
-        self.0.as_raw_fd()
+        self.socket.as_raw_fd()
     }
 }
 
 impl From<Descriptor> for OwnedFd {
     fn from(descriptor: Descriptor) -> Self {
-        descriptor.0
+        descriptor.socket
     }
 }

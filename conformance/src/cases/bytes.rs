@@ -63,6 +63,65 @@ pub fn bursts_arrive_whole<S: Stage>() {
     assert_eq!(Counts(&stage).bytes(), (BURSTS * bytes, BURSTS * bytes));
 }
 
+/// Urgent marks (`MSG_OOB`) among small messages: each byte before and behind one arrives, though a receive stops at the
+/// mark. The worker is busy meanwhile, so that it learns of everything at once.
+pub fn urgent_marks<S: Stage>() {
+    let stage = S::start(Setup {
+        workers: 1,
+        ..Setup::default()
+    });
+    let (source, sink) = stage.pair();
+    let flood = stage.flood(source, sink);
+    let (client, server) = stage.pair();
+    for seed in 0..20 {
+        let mut flow = Flow::new(&client, &server, seed, 6).with_chunk(3);
+        flow.send();
+        client.send_mark();
+        pump(&stage, &mut [flow]);
+        let mut flow = Flow::new(&server, &client, seed, 6).with_chunk(3);
+        flow.send();
+        server.send_mark();
+        pump(&stage, &mut [flow]);
+    }
+    pump(
+        &stage,
+        &mut [
+            Flow::new(&client, &server, 1, 10).with_end(),
+            Flow::new(&server, &client, 2, 10).with_end(),
+        ],
+    );
+    drop((client, server, flood));
+    settle(&stage);
+}
+
+/// The same in bulk, which is spliced, with one mark right before the last bytes and the end.
+pub fn urgent_marks_in_bulk<S: Stage>() {
+    let stage = S::start(Setup::default());
+    for reversed in [false, true] {
+        let (client, server) = stage.pair();
+        let (source, sink) = if reversed {
+            (&server, &client)
+        } else {
+            (&client, &server)
+        };
+        for seed in 0..3 {
+            pump(&stage, &mut [Flow::new(source, sink, seed, S::BULK_BYTES)]);
+            source.send_mark();
+        }
+        let mut last = Flow::new(source, sink, 4, S::BULK_BYTES + 1_000);
+        while last.sent() < S::BULK_BYTES {
+            if !(last.send() | last.receive()) {
+                stage.pass(stage.now() + S::PATIENCE);
+            }
+        }
+        source.send_mark();
+        pump(&stage, &mut [last.with_end()]);
+        pump(&stage, &mut [Flow::new(sink, source, 5, 10).with_end()]);
+    }
+    Counts(&stage).expect_ended(Cause::Finished, 2);
+    settle(&stage);
+}
+
 /// The smallest messages there are, one after the other in both directions.
 pub fn one_byte_writes<S: Stage>() {
     const LENGTH: u64 = 3_000;

@@ -6,7 +6,7 @@ use proxy_core::REST;
 use proxy_core::listen::BindAddress;
 use proxy_core::metrics::{Cause, ConnectFailure};
 
-use super::{Counts, expect_end};
+use super::{ACKNOWLEDGEMENT, Counts, expect_end};
 use crate::flow::{Flow, pump};
 use crate::process::fresh_path;
 use crate::real::RealStage;
@@ -117,7 +117,7 @@ pub fn client_that_leaves_while_connecting<S: Stage>() {
         let _ = client.send(&[1; 100]);
         client.reset();
     }
-    let limit = S::PATIENCE + 2 * TIMEOUT;
+    let limit = S::PATIENCE + 2 * TIMEOUT + ACKNOWLEDGEMENT;
     wait_within(&stage, limit, "both connections end", || {
         (Counts(&stage).accepted() == 2 && stage.listener().connections() == 0).then_some(())
     });

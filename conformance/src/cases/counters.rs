@@ -1,5 +1,7 @@
 //! What cases look at.
 
+use std::time::Duration;
+
 use proxy_core::metrics::{Cause, ConnectFailure, Rejection, ServerCells, UpstreamCells};
 
 use crate::stage::{Peer, Received, Stage};
@@ -75,12 +77,15 @@ pub(crate) fn expect_end<S: Stage>(stage: &S, peer: &S::Peer) {
     assert_eq!(received, Received::End);
 }
 
+/// What the proxy may wait for acknowledgements before it passes a reset on.
+pub(crate) const ACKNOWLEDGEMENT: Duration = Duration::from_secs(2);
+
 /// Waits for a reset, and passes over bytes that come before it.
 pub(crate) fn expect_reset<S: Stage>(stage: &S, peer: &S::Peer) {
-    expect_reset_within(stage, S::PATIENCE, peer);
+    expect_reset_within(stage, S::PATIENCE + ACKNOWLEDGEMENT, peer);
 }
 
-pub(crate) fn expect_reset_within<S: Stage>(stage: &S, limit: std::time::Duration, peer: &S::Peer) {
+pub(crate) fn expect_reset_within<S: Stage>(stage: &S, limit: Duration, peer: &S::Peer) {
     let mut chunk = [0; 4096];
     let last = wait_within(stage, limit, "a reset", || {
         loop {

@@ -14,7 +14,7 @@ mod sockets;
 
 pub use bytes::*;
 pub use connect::*;
-pub(crate) use counters::{Counts, expect_end, expect_reset};
+pub(crate) use counters::{ACKNOWLEDGEMENT, Counts, expect_end, expect_reset};
 pub use drain::*;
 pub use fairness::*;
 pub use half_close::*;

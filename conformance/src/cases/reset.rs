@@ -5,7 +5,8 @@ use std::time::Duration;
 use proxy_core::STALL_CHECK_INTERVAL;
 use proxy_core::metrics::Cause;
 
-use super::{Counts, expect_reset};
+use super::counters::expect_reset_within;
+use super::{ACKNOWLEDGEMENT, Counts, expect_reset};
 use crate::flow::{Flow, pump, push_until_stuck};
 use crate::stage::{Peer, Received, Setup, Stage};
 use crate::wait::{settle, wait, wait_within};
@@ -68,8 +69,8 @@ pub fn reset_found_by_sending<S: Stage>() {
     settle(&stage);
 }
 
-/// The server reads nothing, so the proxy reads nothing either when the client resets: the proxy must find out
-/// without another byte.
+/// The server reads nothing, so the proxy reads nothing either when the client resets. Once the server has read what is
+/// on its way, it is reset: the proxy finds out without another byte of the client's.
 pub fn reset_by_client_while_it_is_stalled<S: Stage>() {
     let stage = S::start(Setup::default());
     let (client, server) = stage.pair();
@@ -102,6 +103,65 @@ pub fn reset_after_half_close<S: Stage>() {
     settle(&stage);
 }
 
+/// The server answers early and closes, with what the client still sends unread. The whole answer arrives, and then the
+/// reset that the close was.
+pub fn answer_before_a_reset<S: Stage>() {
+    last_words::<S>(false, 1_000);
+}
+
+/// The same with an answer of more than the client has room for at once.
+pub fn long_answer_before_a_reset<S: Stage>() {
+    last_words::<S>(false, 300_000);
+}
+
+/// The client says something and closes, with what the server still sends unread.
+pub fn request_before_a_reset<S: Stage>() {
+    last_words::<S>(true, 1_000);
+}
+
+/// One side sends without end to the other, which says something last and closes. What its kernel has handed over arrives.
+fn last_words<S: Stage>(by_client: bool, length: u64) {
+    let stage = S::start(Setup::default());
+    for _ in 0..10 / S::ROUNDS.min(10) {
+        let (client, server) = stage.pair();
+        let (talker, listener) = if by_client {
+            (client, server)
+        } else {
+            (server, client)
+        };
+        push_until_stuck(&stage, &mut Flow::new(&listener, &talker, 1, ENDLESS));
+        let mut answer = Flow::new(&talker, &listener, 2, length);
+        push_until_stuck(&stage, &mut answer);
+        let sent = answer.sent();
+        // It has left the side's own machine, which throws away the rest when it resets.
+        wait(&stage, "the last words are under way", || {
+            (talker.unacknowledged() == 0).then_some(())
+        });
+        drop(talker);
+        let mut received = 0;
+        let mut chunk = vec![0; 64 * 1024];
+        wait_within(
+            &stage,
+            S::PATIENCE + ACKNOWLEDGEMENT,
+            "a reset after the last words",
+            || loop {
+                match listener.receive(&mut chunk) {
+                    Received::Bytes(count) => {
+                        let wrong = crate::first_difference(2, received, &chunk[..count]);
+                        assert_eq!(wrong, None, "the byte at this position is wrong");
+                        received += count as u64;
+                    }
+                    Received::Nothing => return None,
+                    Received::End => panic!("an end that nobody sent, after {received} bytes"),
+                    Received::Reset => return Some(()),
+                }
+            },
+        );
+        assert_eq!(received, sent, "bytes are lost");
+    }
+    settle(&stage);
+}
+
 /// The server answers and resets. What of the answer arrives is TCP's to decide; it is the beginning of it, and
 /// a reset follows.
 pub fn answer_then_reset<S: Stage>() {
@@ -114,7 +174,7 @@ pub fn answer_then_reset<S: Stage>() {
     server.reset();
     let mut received = 0;
     let mut chunk = vec![0; 64 * 1024];
-    wait(&stage, "a reset", || {
+    wait_within(&stage, S::PATIENCE + ACKNOWLEDGEMENT, "a reset", || {
         loop {
             match client.receive(&mut chunk) {
                 Received::Bytes(count) => {
@@ -144,10 +204,10 @@ pub fn close_with_bytes_unread<S: Stage>() {
     settle(&stage);
 }
 
-/// The peer was reset, after what it has not read yet.
+/// The peer is reset, after it has read what is on its way to it.
 fn expect_cut<S: Stage>(stage: &S, peer: &S::Peer) {
-    wait_for_cut(stage, peer);
-    expect_reset(stage, peer);
+    let limit = S::PATIENCE + ACKNOWLEDGEMENT + STALL_CHECK_INTERVAL + SLACK;
+    expect_reset_within(stage, limit, peer);
 }
 
 fn wait_for_cut<S: Stage>(stage: &S, peer: &S::Peer) {

@@ -50,6 +50,11 @@ impl Peer for RealPeer {
         }
     }
 
+    fn send_mark(&self) {
+        // Without room there is no mark.
+        let _ = self.0.send_out_of_band(b"!");
+    }
+
     fn receive(&self, buffer: &mut [u8]) -> Received {
         match (&self.0).read(buffer) {
             Ok(0) => Received::End,
@@ -60,6 +65,10 @@ impl Peer for RealPeer {
                 _ => panic!("receiving: {error}"),
             },
         }
+    }
+
+    fn unacknowledged(&self) -> usize {
+        proxy_sys::unacknowledged(&self.0).expect("the socket is open")
     }
 
     fn shutdown_write(&self) {

@@ -19,6 +19,8 @@ pub(super) struct End {
     pub(super) local: Option<SocketAddr>,
     /// Bytes that arrived and were not received.
     pub(super) inbox: VecDeque<u8>,
+    /// How many bytes of the inbox are before the latest urgent mark.
+    pub(super) mark: Option<usize>,
     /// Bytes that the inbox has room for.
     pub(super) room: usize,
     /// The other side has ended its stream.
@@ -31,6 +33,8 @@ pub(super) struct End {
     pub(super) error: Option<Errno>,
     pub(super) closed: bool,
     pub(super) resets_on_close: bool,
+    /// All that it sent has arrived, as it was told.
+    pub(super) acknowledged: bool,
     /// A send was refused or cut short: room is an event.
     pub(super) wants_room: bool,
     /// There are always so many bytes to receive.
@@ -47,6 +51,7 @@ impl End {
             other,
             local: None,
             inbox: VecDeque::new(),
+            mark: None,
             room,
             ended: false,
             shut: false,
@@ -54,6 +59,7 @@ impl End {
             error: None,
             closed: false,
             resets_on_close: false,
+            acknowledged: false,
             wants_room: false,
             fountain: None,
             is_drain: false,
@@ -74,6 +80,8 @@ pub(super) struct Event {
     pub(super) writable: bool,
     /// The stream's end or a reset: the only thing that stays true.
     pub(super) ended: bool,
+    /// An urgent mark is in the inbox.
+    pub(super) marked: bool,
 }
 
 impl Event {
@@ -81,21 +89,25 @@ impl Event {
         readable: true,
         writable: false,
         ended: false,
+        marked: false,
     };
     pub(super) const WRITABLE: Self = Self {
         readable: false,
         writable: true,
         ended: false,
+        marked: false,
     };
     pub(super) const END: Self = Self {
         readable: true,
         writable: false,
         ended: true,
+        marked: false,
     };
     pub(super) const RESET: Self = Self {
         readable: true,
         writable: true,
         ended: true,
+        marked: false,
     };
 }
 
@@ -105,6 +117,7 @@ pub(super) struct Watch {
     read: Readiness,
     write: Readiness,
     ended: bool,
+    marked: bool,
     task: TaskId,
     /// What it has not heard of yet. Changes that come before it listens are one event, as they are in epoll.
     pending: Option<Event>,
@@ -126,6 +139,7 @@ impl Watch {
         pending.readable |= event.readable;
         pending.writable |= event.writable;
         pending.ended |= event.ended;
+        pending.marked |= event.marked;
         first
     }
 
@@ -133,6 +147,7 @@ impl Watch {
     pub(super) fn harvest(&mut self) -> Option<TaskId> {
         let event = self.pending.take()?;
         self.ended |= event.ended;
+        self.marked |= event.marked;
         let mut awaited = false;
         for (ready, readiness) in [
             (event.readable, &mut self.read),
@@ -157,11 +172,29 @@ impl Watch {
         false
     }
 
-    /// An attempt left nothing to do. An end is never forgotten, as there is no event after it.
-    pub(super) fn forget(&mut self, interest: Interest) {
-        if !(self.ended && interest == Interest::Read) {
+    /// The next system call is tried.
+    pub(super) fn assume_ready(&mut self, interest: Interest) {
+        *self.readiness(interest) = Readiness::Yes;
+    }
+
+    pub(super) fn has_mark(&self) -> bool {
+        self.marked
+    }
+
+    /// An attempt left nothing to do. An end is never forgotten, as there is no event after it, and nothing is while
+    /// bytes may be behind an urgent mark.
+    pub(super) fn on_drained(&mut self, interest: Interest) {
+        if !((self.ended || self.marked) && interest == Interest::Read) {
             *self.readiness(interest) = Readiness::No;
         }
+    }
+
+    /// An attempt found nothing to do.
+    pub(super) fn on_blocked(&mut self, interest: Interest) {
+        if interest == Interest::Read {
+            self.marked = false;
+        }
+        self.on_drained(interest);
     }
 
     fn readiness(&mut self, interest: Interest) -> &mut Readiness {

@@ -131,6 +131,7 @@ impl Kernel {
             };
         }
         self.ends[other].inbox.extend(&bytes[..room]);
+        self.ends[id].acknowledged = false;
         if room > 0 {
             self.note(other, Event::READABLE);
         }
@@ -176,13 +177,19 @@ impl Kernel {
         }
         let mut count = end.inbox.len().min(buffer.len());
         if watched {
-            if self.dice.mischief(10) {
+            // What an end that was cut has left can be had at once, and no event tells of it.
+            if !end.cut && self.dice.mischief(10) {
                 self.note(id, Event::READABLE);
                 return Ok(Attempt::Blocked);
             }
             count = self.dice.up_to(count);
         }
         let end = &mut self.ends[id];
+        // A receive goes on behind a mark that it begins at, and stops short of one that it comes to.
+        end.mark = end.mark.filter(|&mark| mark > 0);
+        let stopped = end.mark.is_some_and(|mark| mark <= count);
+        count = end.mark.map_or(count, |mark| mark.min(count));
+        end.mark = end.mark.map(|mark| mark - count);
         for (place, byte) in buffer.iter_mut().zip(end.inbox.drain(..count)) {
             *place = byte;
         }
@@ -195,11 +202,44 @@ impl Kernel {
         if watched {
             self.count_received(count);
         }
-        Ok(if emptied && count < buffer.len() {
+        Ok(if (emptied || stopped) && count < buffer.len() {
             Attempt::Drained(count)
         } else {
             Attempt::Done(count)
         })
+    }
+
+    /// What splice(2) finds: it can't pass an urgent mark.
+    pub(super) fn splice(&mut self, id: EndId, buffer: &mut [u8]) -> Result<Attempt<usize>, Errno> {
+        let end = &self.ends[id];
+        if end.mark != Some(0) {
+            return self.receive(id, buffer);
+        }
+        Ok(if end.ended {
+            Attempt::Done(0)
+        } else {
+            Attempt::Blocked
+        })
+    }
+
+    /// Marks what is sent next as urgent, and what was marked before not.
+    pub(super) fn send_mark(&mut self, id: EndId) {
+        let other = self.ends[id].other;
+        let end = &mut self.ends[other];
+        end.mark = Some(end.inbox.len());
+        self.note(other, Event::READABLE);
+    }
+
+    /// What a reset of this end would throw away.
+    pub(super) fn unacknowledged(&mut self, id: EndId) -> usize {
+        let other = self.ends[id].other;
+        if self.dice.mischief(2) {
+            // The acknowledgement is on its way.
+            self.ends[other].inbox.len()
+        } else {
+            self.ends[id].acknowledged = true;
+            0
+        }
     }
 
     pub(super) fn shutdown_write(&mut self, id: EndId) -> Result<(), Errno> {
@@ -235,7 +275,8 @@ impl Kernel {
             // It can't fail for an end that was not cut.
             let _ = self.shutdown_write(id);
         } else if !self.ends[other].is_over() {
-            if resets && !self.ends[other].ended && self.dice.mischief(2) {
+            let acknowledged = self.ends[id].acknowledged;
+            if resets && !acknowledged && !self.ends[other].ended && self.dice.mischief(2) {
                 // What had not left the machine is lost; the end, where it has arrived, came behind the bytes.
                 let left = self.ends[other].inbox.len();
                 let kept = self.dice.index(left + 1);
@@ -264,6 +305,10 @@ impl Kernel {
     }
 
     fn note(&mut self, id: EndId, event: Event) {
+        let event = Event {
+            marked: event.readable && self.ends[id].mark.is_some(),
+            ..event
+        };
         if let Some(watch) = &mut self.ends[id].watch
             && watch.note(event)
         {
@@ -291,6 +336,7 @@ impl Kernel {
             readable: !end.inbox.is_empty() || end.ended || end.cut || end.fountain.is_some(),
             writable: end.cut || other.is_drain || other.inbox.len() < other.room,
             ended: end.ended || end.cut,
+            marked: end.mark.is_some(),
         };
         // As the kernel does when a watch begins (SOCK_NOSPACE).
         self.ends[id].wants_room |= !event.writable;

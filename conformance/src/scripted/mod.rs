@@ -142,8 +142,7 @@ impl Scripted {
         let Some(connection) = slot else {
             return;
         };
-        let from = self.handle.0.borrow_mut().dice.index(workers.len());
-        let Some(detached) = connection.detach(&mut workers[from]) else {
+        let Some(detached) = connection.detach() else {
             return;
         };
         workers[worker].now = now;

@@ -28,6 +28,10 @@ impl Peer for ScriptedPeer {
         }
     }
 
+    fn send_mark(&self) {
+        self.kernel.borrow_mut().send_mark(self.end);
+    }
+
     fn receive(&self, buffer: &mut [u8]) -> Received {
         match self.kernel.borrow_mut().receive(self.end, buffer) {
             Ok(Attempt::Done(count @ 1..) | Attempt::Drained(count @ 1..)) => {
@@ -37,6 +41,11 @@ impl Peer for ScriptedPeer {
             Ok(_) => Received::End,
             Err(_) => Received::Reset,
         }
+    }
+
+    fn unacknowledged(&self) -> usize {
+        // They lie in the proxy's inbox at once.
+        0
     }
 
     fn shutdown_write(&self) {

@@ -10,7 +10,7 @@ use std::time::Instant;
 use proxy_core::runtime::{Attempt, Interest, Runtime, Socket, Timer};
 use proxy_core::{Pipe, ServerAddress, Transport};
 
-use super::end::EndId;
+use super::end::{EndId, Watch};
 use super::kernel::Kernel;
 
 /// The scripted scheduler, as connections see it.
@@ -82,13 +82,21 @@ impl Socket for ScriptedSocket {
             match attempt(&self.0)? {
                 Attempt::Done(value) => return Poll::Ready(Ok(value)),
                 Attempt::Drained(value) => {
-                    self.0.forget(interest);
+                    self.0.watch(|watch| watch.on_drained(interest));
                     return Poll::Ready(Ok(value));
                 }
-                Attempt::Blocked => self.0.forget(interest),
+                Attempt::Blocked => self.0.watch(|watch| watch.on_blocked(interest)),
             }
         }
         Poll::Pending
+    }
+
+    fn assume_ready(&self, interest: Interest) {
+        self.0.watch(|watch| watch.assume_ready(interest));
+    }
+
+    fn has_mark(&self) -> bool {
+        self.0.watch(|watch| watch.has_mark())
     }
 
     fn transport(&self) -> &ScriptedTransport {
@@ -103,20 +111,14 @@ impl Socket for ScriptedSocket {
 
 impl ScriptedTransport {
     fn check(&self, interest: Interest) -> bool {
-        let mut kernel = self.kernel.borrow_mut();
-        let task = kernel.tasks.current;
-        let watch = kernel.end(self.end).watch.as_mut();
-        watch
-            .expect("the proxy's ends are watched")
-            .check(interest, task)
+        let task = self.kernel.borrow().tasks.current;
+        self.watch(|watch| watch.check(interest, task))
     }
 
-    fn forget(&self, interest: Interest) {
+    fn watch<T>(&self, with: impl FnOnce(&mut Watch) -> T) -> T {
         let mut kernel = self.kernel.borrow_mut();
         let watch = kernel.end(self.end).watch.as_mut();
-        watch
-            .expect("the proxy's ends are watched")
-            .forget(interest);
+        with(watch.expect("the proxy's ends are watched"))
     }
 }
 
@@ -137,7 +139,7 @@ impl Transport for ScriptedTransport {
         let stale = pipe.peek(&mut [0; 1]);
         assert!(stale.is_err(), "the pipe has somebody's bytes in it");
         let mut bytes = vec![0; count.min(SPLICE_BYTES_MAX)];
-        let attempt = self.receive(&mut bytes)?;
+        let attempt = self.kernel.borrow_mut().splice(self.end, &mut bytes)?;
         let (Attempt::Done(received) | Attempt::Drained(received)) = attempt else {
             return Ok(Attempt::Blocked);
         };
@@ -169,6 +171,10 @@ impl Transport for ScriptedTransport {
 
     fn take_error(&self) -> io::Result<()> {
         self.kernel.borrow_mut().take_error(self.end)
+    }
+
+    fn unacknowledged(&self) -> io::Result<usize> {
+        Ok(self.kernel.borrow_mut().unacknowledged(self.end))
     }
 
     fn reset_on_close(&self) {
