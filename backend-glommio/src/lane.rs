@@ -270,14 +270,14 @@ impl<P: Poller> Lane<P> {
             Order::Begin { accepted, permit } => self.begin(worker, permit, accepted),
             Order::Adopt(detached) => self.adopt(worker, detached),
             Order::Give { index, to } => {
-                self.give(worker, index, to);
+                self.give(index, to);
                 self.flush(worker);
             }
             Order::Shed { to, count } => {
                 let places = self.acceptors as u32..self.tasks.len() as u32;
                 let mut given = 0;
                 for index in places {
-                    if given < count && self.give(worker, index, to) {
+                    if given < count && self.give(index, to) {
                         given += 1;
                     }
                 }
@@ -303,7 +303,7 @@ impl<P: Poller> Lane<P> {
 
     /// Has the connection in a place go to another core with the next [`Lane::flush`]. False when there is none that
     /// can.
-    fn give(&mut self, worker: &mut Worker, index: u32, to: usize) -> bool {
+    fn give(&mut self, index: u32, to: usize) -> bool {
         let driver = self.core.0.clone();
         let mut neighbours = driver.neighbours.borrow_mut();
         let Some(Task::Connection(connection)) = self.tasks.get_mut(index as usize) else {
