@@ -3,9 +3,11 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use crate::config_file;
+
 /// Reports every problem of a configuration file at once.
 pub(crate) fn check(file: &Path) -> ExitCode {
-    match proxy_config::load(file) {
+    match config_file::load(file) {
         Ok(loaded) => {
             for warning in &loaded.warnings {
                 errln!("warning: {warning}");

@@ -25,7 +25,7 @@ use self::variant::Kind;
 use self::verdict::{Pace, Verdict};
 use crate::admin::Imbalance;
 use crate::load::{Flows, Load, Reading, Workload, pause};
-use crate::{cpus, echo, proxy, run};
+use crate::{config_file, cpus, echo, proxy, run};
 
 /// Light flows.
 pub(crate) const CONNECTIONS_MAX: usize = 4096;
@@ -111,7 +111,7 @@ struct Found {
 /// When the configuration is not valid, there is no live proxy to record, or a port, a thread or a descriptor can't be
 /// had.
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
-    let loaded = proxy_config::load(&options.file)?;
+    let loaded = config_file::load(&options.file)?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }

@@ -13,6 +13,7 @@ mod backlog;
 mod check;
 mod cli;
 mod compare;
+mod config_file;
 mod configuration;
 mod cpus;
 mod demo;

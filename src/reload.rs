@@ -7,11 +7,13 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use proxy_config::Config;
+use proxy_config::{Config, Loaded};
 use proxy_core::{Listener, Share};
 
+use crate::config_file::{self, LoadError};
 use crate::configuration;
 use crate::proxy::Proxy;
+use crate::signals::Hangup;
 
 /// Bytes of a refusal's reason that are kept for people who look; the log has all of it.
 const REASON_BYTES_MAX: usize = 400;
@@ -68,9 +70,18 @@ impl Reloads {
     }
 }
 
+/// Reloads at each SIGHUP, and returns when there can't be another one. While the file is read, others have their turn.
+pub(crate) async fn at_each(hangup: &mut Hangup, file: &Path, config: &mut Config, proxy: &Proxy) {
+    loop {
+        hangup.next().await;
+        reload(file, config, proxy).await;
+    }
+}
+
 /// Reads `file` again, and applies it to the proxy that runs `config`. The log says what came of it.
-pub(crate) fn reload(file: &Path, config: &mut Config, proxy: &Proxy) {
-    let result = read(file, config).map(|new| apply(new, config, proxy));
+async fn reload(file: &Path, config: &mut Config, proxy: &Proxy) {
+    let loaded = config_file::load_meanwhile(file).await;
+    let result = checked(loaded, config).map(|new| apply(new, config, proxy));
     let refused = result.as_ref().err();
     proxy.observed.reloads.note(refused.map(String::as_str));
     match result {
@@ -82,8 +93,9 @@ pub(crate) fn reload(file: &Path, config: &mut Config, proxy: &Proxy) {
 }
 
 /// The new configuration, if it differs in nothing that needs a restart.
-fn read(file: &Path, running: &Config) -> Result<Config, String> {
-    let loaded = proxy_config::load(file).map_err(|error| error.to_string())?;
+fn checked(loaded: Result<Loaded, LoadError>, running: &Config) -> Result<Config, String> {
+    // With what the system said, where it did.
+    let loaded = loaded.map_err(|error| format!("{:#}", anyhow::Error::from(error)))?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }

@@ -11,7 +11,7 @@ use crate::console::Announcement;
 use crate::proxy::Proxy;
 use crate::signals::{Ending, Hangup, Rotation};
 use crate::start_error::{Asker, Explain, cannot_listen, cannot_start};
-use crate::{admin, console, drain, proxy, reload};
+use crate::{admin, config_file, console, drain, proxy, reload};
 
 /// How long workers may take to end their connections at the last.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
@@ -21,7 +21,7 @@ const STOP_PATIENCE: Duration = Duration::from_secs(5);
 /// # Errors
 /// What keeps it from starting, with what to do.
 pub(crate) fn run(file: &Path) -> anyhow::Result<()> {
-    let loaded = proxy_config::load(file)?;
+    let loaded = config_file::load(file)?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
@@ -52,11 +52,9 @@ pub(crate) fn run(file: &Path) -> anyhow::Result<()> {
     })?;
     let announcement = announce(&proxy, admin.address);
     runtime.block_on(async {
-        loop {
-            tokio::select! {
-                () = ending.next() => break,
-                () = hangup.next() => reload::reload(file, &mut config, &proxy),
-            }
+        tokio::select! {
+            () = ending.next() => {}
+            () = reload::at_each(&mut hangup, file, &mut config, &proxy) => {}
         }
         drain::drain(&proxy, config.runtime.drain_timeout, &mut ending).await;
     });

@@ -12,10 +12,6 @@
 
 #![forbid(unsafe_code)]
 
-use std::fs::File;
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
-
 use toml::de::DeTable;
 
 use crate::findings::Findings;
@@ -71,40 +67,21 @@ pub struct Loaded {
     pub warnings: Vec<Problem>,
 }
 
-/// Why a configuration file could not be loaded.
-#[derive(Debug, thiserror::Error)]
-pub enum LoadError {
-    /// The file could not be read.
-    #[error("cannot read the configuration {}; check its path and permissions", path.display())]
-    Io {
-        /// The file that was to be read.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The file was read, and is not a valid configuration.
-    #[error(transparent)]
-    Invalid(#[from] Problems),
-}
-
-/// Reads and validates the configuration file at `path`.
+/// Validates the configuration file whose content is `bytes`; `file_name` is what the problems call it. Of a file that
+/// is too large, one byte more than [`FILE_BYTES_MAX`] is enough.
 ///
 /// # Errors
 ///
-/// [`LoadError::Io`] if the file can't be read, [`LoadError::Invalid`] with all the problems of its
-/// text otherwise; these name the file as `path` does.
-pub fn load(path: &Path) -> Result<Loaded, LoadError> {
-    let bytes = read_bounded(path).map_err(|source| LoadError::Io {
-        path: path.to_owned(),
-        source,
-    })?;
-    let file_name = path.display().to_string();
-    match str::from_utf8(&bytes) {
-        Ok(text) => Ok(parse(text, &file_name)?),
+/// As [`parse`], and when it isn't UTF-8 text.
+pub fn parse_bytes(bytes: &[u8], file_name: &str) -> Result<Loaded, Problems> {
+    match str::from_utf8(bytes) {
+        Ok(text) => parse(text, file_name),
+        // The last character of one that was cut.
+        Err(_) if bytes.len() > FILE_BYTES_MAX => Err(too_large("", file_name)),
         Err(error) => {
             let valid = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
             let message = "this is not UTF-8 text; save the file as UTF-8".to_owned();
-            Err(Problems::one(&valid, &file_name, valid.len(), message).into())
+            Err(Problems::one(&valid, file_name, valid.len(), message))
         }
     }
 }
@@ -117,10 +94,7 @@ pub fn load(path: &Path) -> Result<Loaded, LoadError> {
 /// missing from the rest of such a text can't be known.
 pub fn parse(text: &str, file_name: &str) -> Result<Loaded, Problems> {
     if text.len() > FILE_BYTES_MAX {
-        let message = format!(
-            "the file is larger than {FILE_BYTES_MAX} bytes; split its listeners over processes"
-        );
-        return Err(Problems::one(text, file_name, 0, message));
+        return Err(too_large(text, file_name));
     }
     // Editors don't show a byte order mark, so it must not count as a column.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -148,11 +122,9 @@ pub fn parse(text: &str, file_name: &str) -> Result<Loaded, Problems> {
     }
 }
 
-/// The content of a file, cut one byte after the limit so that [`parse`] sees that it is over it.
-fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?
-        .take(FILE_BYTES_MAX as u64 + 1)
-        .read_to_end(&mut bytes)?;
-    Ok(bytes)
+fn too_large(text: &str, file_name: &str) -> Problems {
+    let message = format!(
+        "the file is larger than {FILE_BYTES_MAX} bytes; split its listeners over processes"
+    );
+    Problems::one(text, file_name, 0, message)
 }

@@ -3,14 +3,15 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use proxy_config::{Balance, Config, Destination, Health, Scheduler, TokioMode, load};
+use proxy_config::{Balance, Config, Destination, Health, Scheduler, TokioMode, parse};
 
 fn examples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("examples")
 }
 
 fn example(name: &str) -> Config {
-    let loaded = load(&examples().join(name)).unwrap_or_else(|error| panic!("{error}"));
+    let text = fs::read_to_string(examples().join(name)).unwrap();
+    let loaded = parse(&text, name).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(loaded.warnings, []);
     assert_eq!(loaded.config.runtime.scheduler, Scheduler::Auto);
     assert_eq!(loaded.config.admin.listen.to_string(), "127.0.0.1:9600");

@@ -1,14 +1,13 @@
 //! What valid configurations mean.
 
-use std::fs;
 use std::num::{NonZeroU16, NonZeroU32, NonZeroU64, NonZeroUsize};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use proxy_config::{
-    AccessLog, Admin, Balance, BindAddress, Config, Cores, Destination, Field, Format,
-    GlommioOptions, Health, LoadError, Piece, Placement, Rebalance, Runtime, Scheduler, Server,
-    ServerAddress, Template, TokioMode, TokioOptions, load, parse,
+    AccessLog, Admin, Balance, BindAddress, Config, Cores, Destination, FILE_BYTES_MAX, Field,
+    Format, GlommioOptions, Health, Piece, Placement, Rebalance, Runtime, Scheduler, Server,
+    ServerAddress, Template, TokioMode, TokioOptions, parse, parse_bytes,
 };
 
 fn config(text: &str) -> Config {
@@ -268,21 +267,17 @@ fn a_byte_order_mark_and_windows_lines_are_accepted() {
 }
 
 #[test]
-fn a_missing_file_is_named() {
-    let error = load(Path::new("/nonexistent/proxy.toml")).unwrap_err();
-    assert!(matches!(&error, LoadError::Io { .. }));
-    let expected =
-        "cannot read the configuration /nonexistent/proxy.toml; check its path and permissions";
+fn a_file_that_is_not_text_is_a_problem() {
+    let error = parse_bytes(b"[runtime]\nscheduler = \"\xff\"\n", "f").unwrap_err();
+    let expected = "f:2:14: this is not UTF-8 text; save the file as UTF-8";
     assert_eq!(error.to_string(), expected);
 }
 
 #[test]
-fn a_file_that_is_not_text_is_a_problem() {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("not-utf-8.toml");
-    fs::write(&path, b"[runtime]\nscheduler = \"\xff\"\n").unwrap();
-    let error = load(&path).unwrap_err();
-    let expected = ":2:14: this is not UTF-8 text; save the file as UTF-8";
-    assert_eq!(error.to_string(), format!("{}{expected}", path.display()));
+fn a_file_that_is_cut_within_a_character_is_too_large() {
+    let bytes = "é".repeat(FILE_BYTES_MAX / 2 + 1);
+    let error = parse_bytes(&bytes.as_bytes()[..=FILE_BYTES_MAX], "f").unwrap_err();
+    assert!(error.to_string().contains("is larger than"), "{error}");
 }
 
 #[test]

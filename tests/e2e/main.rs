@@ -15,6 +15,7 @@ mod back_pressure;
 mod bad_start;
 mod balance;
 mod compare;
+mod config_file;
 mod connections;
 mod console;
 mod cpu;

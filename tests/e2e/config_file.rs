@@ -1,0 +1,223 @@
+//! A configuration file that is none, or that can't be read to its end: it is refused within bounds, and holds up nothing.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use rustix::fs::{FileType, Mode, mknodat};
+use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
+use rustix::process::Signal;
+use rustix::thread::{UnshareFlags, unshare_unsafe};
+
+use crate::harness::child::Child;
+use crate::harness::config::forward;
+use crate::harness::proxy::{self, Proxy};
+use crate::harness::scheduler::{Scheduler, each_scheduler};
+use crate::harness::wait;
+
+each_scheduler!(
+    a_stop_does_not_wait_for_a_reload_from_a_silent_pipe,
+    a_reload_from_a_silent_pipe_is_refused_in_time,
+    a_stop_does_not_wait_for_a_reload_from_a_file_system_that_hangs,
+    a_configuration_is_read_from_a_pipe,
+);
+
+fn fifo(path: &Path) {
+    let mode = Mode::RUSR | Mode::WUSR;
+    mknodat(rustix::fs::CWD, path, FileType::Fifo, mode, 0).expect("a FIFO");
+}
+
+fn start(scheduler: Scheduler) -> (Proxy, PathBuf) {
+    let proxy = Proxy::start(scheduler, &forward(&["builtin:echo"]));
+    let file = proxy.directory().join("corelane.toml");
+    (proxy, file)
+}
+
+/// Has it read its file again, and returns while it does.
+fn begin_reload(proxy: &Proxy) {
+    proxy.signal(Signal::HUP);
+    let is_reading = || {
+        let names = crate::harness::process::thread_names(proxy.pid());
+        names.iter().any(|name| name == "corelane-config")
+    };
+    wait::until("the file is being read", is_reading);
+}
+
+fn echoes(proxy: &Proxy) {
+    let mut client = proxy.connect("main");
+    client.write_all(b"still here").expect("send");
+    client.read_exact(&mut [0; 10]).expect("receive");
+}
+
+/// It ends in order before the reading has an end.
+fn assert_stops_meanwhile(mut proxy: Proxy) {
+    echoes(&proxy);
+    proxy.terminate();
+    assert_eq!(proxy.wait().code(), Some(0));
+    wait::until("the whole log is there", || proxy.log().contains("drained"));
+    let log = proxy.log();
+    assert!(!log.contains("is not reloaded"), "{log}");
+}
+
+fn a_stop_does_not_wait_for_a_reload_from_a_silent_pipe(scheduler: Scheduler) {
+    let (proxy, file) = start(scheduler);
+    fs::remove_file(&file).expect("remove");
+    fifo(&file);
+    begin_reload(&proxy);
+    assert_stops_meanwhile(proxy);
+}
+
+/// And the next one, of a file that is there again, is not.
+fn a_reload_from_a_silent_pipe_is_refused_in_time(scheduler: Scheduler) {
+    let (proxy, file) = start(scheduler);
+    let text = fs::read(&file).expect("read");
+    fs::remove_file(&file).expect("remove");
+    fifo(&file);
+    begin_reload(&proxy);
+    echoes(&proxy);
+    let succeeded = || proxy.metric("corelane_config_last_reload_success", &[]) == 1.0;
+    wait::until("it is refused", || !succeeded());
+    let said = "it is a pipe, and nobody wrote to it for 5s";
+    wait::until("the log says so", || proxy.log().contains(said));
+    fs::remove_file(&file).expect("remove");
+    fs::write(&file, text).expect("write");
+    wait::until("it is reloaded", || {
+        proxy.signal(Signal::HUP);
+        succeeded()
+    });
+    proxy.stop();
+}
+
+/// Puts a file system over `file` whose server never answers, in a mount namespace of this thread alone. Returns that
+/// server's side; None, and says why, where that isn't permitted.
+fn hang(file: &Path) -> Option<File> {
+    let server = File::options().read(true).write(true).open("/dev/fuse");
+    let mounted = server.and_then(|server| {
+        let options = format!(
+            "fd={},rootmode=100000,user_id=0,group_id=0",
+            std::os::fd::AsRawFd::as_raw_fd(&server)
+        );
+        let options = std::ffi::CString::new(options).expect("no NUL");
+        mount(
+            "hangs",
+            file,
+            "fuse",
+            MountFlags::empty(),
+            options.as_c_str(),
+        )?;
+        Ok(server)
+    });
+    mounted
+        .inspect_err(|error| println!("skipped: no file system that hangs: {error}"))
+        .ok()
+}
+
+/// On a thread of its own, as its mount namespace is.
+fn a_stop_does_not_wait_for_a_reload_from_a_file_system_that_hangs(scheduler: Scheduler) {
+    let test = thread::spawn(move || {
+        // SAFETY: it changes no descriptor; this thread alone has other mounts from now on.
+        let unshared = unsafe { unshare_unsafe(UnshareFlags::NEWNS) }.and_then(|()| {
+            let flags = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+            mount_change("/", flags)
+        });
+        if let Err(error) = unshared {
+            return println!("skipped: no mount namespace: {error}");
+        }
+        let (proxy, file) = start(scheduler);
+        let Some(_server) = hang(&file) else {
+            return;
+        };
+        begin_reload(&proxy);
+        assert_stops_meanwhile(proxy);
+    });
+    if let Err(panic) = test.join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+/// Of a writer that comes later and writes in pieces.
+fn a_configuration_is_read_from_a_pipe(scheduler: Scheduler) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("pipe");
+    fifo(&file);
+    let text = proxy::configuration(scheduler, "", &forward(&["builtin:echo"]));
+    let path = file.clone();
+    let writer = thread::spawn(move || {
+        let mut pipe = File::options().write(true).open(path).expect("open");
+        for line in text.split_inclusive('\n') {
+            pipe.write_all(line.as_bytes()).expect("write");
+        }
+    });
+    let mut command = proxy::command();
+    let mut child = Child::spawn(command.arg("run").arg(&file), Signal::KILL);
+    wait::until("it is ready", || {
+        child.log().lines().any(|line| line == "ready")
+    });
+    writer.join().expect("the writer");
+    child.signal(Signal::TERM);
+    assert_eq!(child.wait().code(), Some(0));
+}
+
+/// What `corelane check` says of it, and its exit code.
+fn check(path: &Path) -> (Option<i32>, String) {
+    let mut child = Child::spawn(proxy::command().arg("check").arg(path), Signal::KILL);
+    let code = child.wait().code();
+    (code, child.whole_log())
+}
+
+#[test]
+fn what_is_no_file_is_named() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let missing = directory.path().join("missing");
+    let pipe = directory.path().join("pipe");
+    fifo(&pipe);
+    for (path, said) in [
+        (directory.path(), "it is a directory; name a regular file"),
+        (Path::new("/dev/zero"), "it is a terminal or another device"),
+        (&missing, "check its path and permissions: No such file"),
+        (&pipe, "it is a pipe, and nobody wrote to it for 5s"),
+    ] {
+        let (code, log) = check(path);
+        assert_eq!(code, Some(1), "{log}");
+        assert!(
+            log.contains(said) && log.contains(path.to_str().expect("UTF-8")),
+            "{log}"
+        );
+    }
+}
+
+/// Its writer goes on for ever, or never closes it.
+#[test]
+fn a_pipe_without_an_end_is_refused() {
+    let directory = tempfile::tempdir().expect("a directory");
+    for (name, piece, said) in [
+        (
+            "long",
+            "# more\n".repeat(1000),
+            "the file is larger than 1048576 bytes",
+        ),
+        (
+            "open",
+            String::new(),
+            "it is a pipe, and who writes to it did not close it within 5s",
+        ),
+    ] {
+        let pipe = directory.path().join(name);
+        fifo(&pipe);
+        let path = pipe.clone();
+        let (stop, stopped) = std::sync::mpsc::channel::<()>();
+        let writer = thread::spawn(move || {
+            let mut pipe = File::options().write(true).open(path).expect("open");
+            pipe.write_all(b"# a comment\n").expect("write");
+            while !piece.is_empty() && pipe.write_all(piece.as_bytes()).is_ok() {}
+            // Open until the test is over.
+            let _ = stopped.recv();
+        });
+        let (code, log) = check(&pipe);
+        assert_eq!(code, Some(1), "{log}");
+        assert!(log.contains(said), "{log}");
+        drop(stop);
+        writer.join().expect("the writer");
+    }
+}
