@@ -1,18 +1,22 @@
 //! `corelane top`: the live page in the terminal, of a proxy here or elsewhere.
 
+mod filter;
+mod keys;
+mod panel;
 mod screen;
 mod source;
 mod view;
 mod words;
 
 use std::io::{IsTerminal, stdout};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use ratatui::DefaultTerminal;
-use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use ratatui::crossterm::event::{self, Event, KeyEventKind};
 
-use self::source::{Source, Target};
+use self::keys::on_key;
+use self::source::{Source, Target, Update};
 use self::view::View;
 
 /// How long a key or an update may go unnoticed.
@@ -42,9 +46,11 @@ pub(crate) fn run(url: &str) -> anyhow::Result<()> {
 }
 
 fn show(terminal: &mut DefaultTerminal, view: &mut View, source: &Source) -> std::io::Result<()> {
+    let mut seen_at = now();
     loop {
         terminal.draw(|frame| screen::draw(frame, view))?;
-        // Draws when there is something new, a key or an update; a resize is an event as well.
+        // Draws when there is something new, a key or an update; a resize is an event as well, and so is another second without
+        // news.
         loop {
             let mut new = false;
             if event::poll(TICK)? {
@@ -60,9 +66,15 @@ fn show(terminal: &mut DefaultTerminal, view: &mut View, source: &Source) -> std
                 }
             }
             while let Some(update) = source.next() {
+                if matches!(update, Update::State(..)) {
+                    seen_at = now();
+                }
                 view.on_update(update);
                 new = true;
             }
+            let age = now().duration_since(seen_at);
+            new |= age.as_secs() != view.age.as_secs();
+            view.age = age;
             if new {
                 break;
             }
@@ -70,15 +82,7 @@ fn show(terminal: &mut DefaultTerminal, view: &mut View, source: &Source) -> std
     }
 }
 
-/// Returns whether to go on.
-fn on_key(view: &mut View, key: KeyEvent) -> bool {
-    let control = key.modifiers.contains(KeyModifiers::CONTROL);
-    match key.code {
-        KeyCode::Char('c') if control => return false,
-        KeyCode::Char('q') | KeyCode::Esc => return false,
-        KeyCode::Char('s') => view.sort_by_next(),
-        KeyCode::Char('r') => view.reverse(),
-        _ => {}
-    }
-    true
+#[expect(clippy::disallowed_methods, reason = "how old what is shown is")]
+fn now() -> Instant {
+    Instant::now()
 }

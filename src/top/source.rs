@@ -150,8 +150,7 @@ impl Source {
             .name("corelane-top".to_owned())
             .spawn(move || {
                 loop {
-                    let update =
-                        ask(&target).unwrap_or_else(|error| Update::Away(error.to_string()));
+                    let update = ask(&target).unwrap_or_else(|error| Update::Away(words(&error)));
                     if send.send(update).is_err() {
                         return;
                     }
@@ -174,6 +173,14 @@ impl Source {
             Err(TryRecvError::Empty) => None,
             Err(TryRecvError::Disconnected) => None,
         }
+    }
+}
+
+/// Why it can't be asked. A timeout of the socket says only that it would block.
+fn words(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "no answer".to_owned(),
+        _ => error.to_string(),
     }
 }
 

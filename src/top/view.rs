@@ -2,7 +2,10 @@
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
+use std::time::Duration;
 
+use super::filter::Filter;
+use super::panel::{Panel, Scroll, Step};
 use super::source::Update;
 use crate::state::{Connection, Connections, State};
 
@@ -19,6 +22,13 @@ pub(super) struct View {
     pub(super) sort: Sort,
     /// Whether the least comes first.
     pub(super) reversed: bool,
+    pub(super) filter: Filter,
+    /// By [`Panel`].
+    pub(super) scrolls: [Scroll; Panel::ALL.len()],
+    pub(super) shows_help: bool,
+    /// How old the state is.
+    pub(super) age: Duration,
+    wanted_focus: Panel,
 }
 
 /// The connections of the last answer.
@@ -61,6 +71,11 @@ impl View {
             connections: None,
             sort: Sort::Rate,
             reversed: false,
+            filter: Filter::default(),
+            scrolls: Default::default(),
+            shows_help: false,
+            age: Duration::ZERO,
+            wanted_focus: Panel::Connections,
         }
     }
 
@@ -75,6 +90,36 @@ impl View {
                 self.sort();
             }
         }
+    }
+
+    /// The table that the keys scroll.
+    pub(super) fn focus(&self) -> Panel {
+        match self.wanted_focus {
+            Panel::Connections if self.connections.is_none() => Panel::Servers,
+            panel => panel,
+        }
+    }
+
+    /// The keys scroll the next table.
+    pub(super) fn focus_next(&mut self) {
+        self.focus_after(1);
+    }
+
+    /// The keys scroll the table before.
+    pub(super) fn focus_previous(&mut self) {
+        self.focus_after(Panel::ALL.len() - 1);
+    }
+
+    /// Without a list of connections there are only two.
+    fn focus_after(&mut self, steps: usize) {
+        let panels = Panel::ALL.len() - usize::from(self.connections.is_none());
+        let steps = steps.min(panels - 1);
+        self.wanted_focus = Panel::ALL[(self.focus() as usize + steps) % panels];
+    }
+
+    /// Goes on in that table.
+    pub(super) fn on_step(&mut self, step: Step) {
+        self.scrolls[self.focus() as usize].on_step(step);
     }
 
     /// Sorts by the next column.

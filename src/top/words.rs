@@ -35,6 +35,19 @@ pub(super) fn span(seconds: f64) -> String {
     }
 }
 
+/// `text` in `width` characters at most: of what is longer, begin and end.
+pub(super) fn elide(text: &str, width: usize) -> String {
+    let length = text.chars().count();
+    if length <= width {
+        return text.to_owned();
+    }
+    let kept = width.saturating_sub(1);
+    let begin: String = text.chars().take(kept / 2).collect();
+    // An address ends with what differs: the port.
+    let end: String = text.chars().skip(length - (kept - kept / 2)).collect();
+    format!("{begin}…{end}")
+}
+
 /// `text` in lines of `width` characters at most, parted between words; a word that is longer is not parted.
 pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
@@ -101,6 +114,13 @@ mod tests {
         assert_eq!(wrap("as is", 5), ["as is"]);
         assert_eq!(wrap("a b", 0), ["a", "b"]);
         assert_eq!(hang("λ ", "is 0.8: so", 8), ["λ is", "  0.8:", "  so"]);
+    }
+
+    #[test]
+    fn long_text_keeps_begin_and_end() {
+        assert_eq!(elide("[2001:db8::1]:80", 16), "[2001:db8::1]:80");
+        assert_eq!(elide("[2001:db8::1]:80", 8), "[20…]:80");
+        assert_eq!(["ab", "abc"].map(|text| elide(text, 1)), ["…", "…"]);
     }
 
     #[test]

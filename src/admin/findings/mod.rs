@@ -79,8 +79,8 @@ pub(super) fn of(scene: &Scene<'_>, held: &mut Held) -> Vec<Finding> {
         found.push(now(Subject::Drain, finding(Level::Warning, what, "", "")));
     }
     let mut findings = held.on_look(found, scene.at, scene.utc(scene.at));
-    // Stable: what was found first of a level stays first.
-    findings.sort_by_key(|finding| (finding.level, finding.over));
+    // Stable: what was found first of a level stays first. What is over comes after all that is wrong.
+    findings.sort_by_key(|finding| (finding.level == Level::Good, finding.over, finding.level));
     findings.truncate(FINDINGS_MAX);
     findings
 }

@@ -1,8 +1,10 @@
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
+use ratatui::crossterm::event::{KeyCode, KeyEvent};
 
 use super::*;
 use crate::state::{Connection, Connections, Core, Figures, Finding, Listener, Point, Server};
+use crate::top::keys::{KEYS, on_key};
 use crate::top::source::Update;
 
 /// Two cores, one of which is hot.
@@ -83,6 +85,11 @@ fn a_hot_core_is_seen_and_told() {
         lines[0].trim_end(),
         "corelane ● live  tokio (per-core)  up 1 min 1 s  12 connections  0 B/s in  0 B/s out"
     );
+    let narrow = screen(&view_of(state(), None), 80, 24);
+    assert_eq!(
+        narrow[0].trim_end(),
+        "corelane ● live  tokio (per-core)  12 connections  0 B/s in  0 B/s out"
+    );
     assert_eq!(
         lines[1].trim_end(),
         "! core 1 is at 97 %, the other at 20 %"
@@ -99,10 +106,8 @@ fn a_hot_core_is_seen_and_told() {
     let figures = line(&lines, "λ 0.66");
     assert!(figures.contains("stranded 39 %  Jain 0.70"), "{figures}");
     let tables = line(&lines, "redis");
-    assert!(
-        tables.contains("1.5 MB") && tables.contains("pool 10.0.0.1:6379"),
-        "{tables}"
-    );
+    let beside = tables.contains("pool") && tables.contains("10.0.0.1:6379");
+    assert!(tables.contains("1.5 MB") && beside, "{tables}");
     assert!(tables.contains("down"), "{tables}");
     assert!(tables.contains("3.9 MB"), "{tables}");
     assert!(
@@ -123,17 +128,30 @@ fn figures_of_the_tables_are_whole_at_any_usual_width() {
     server.connections = 20_000;
     (server.bytes_in, server.bytes_out) = (50e6, 47.5e6);
     (server.connects, server.failures) = (5678.0, 8765.0);
-    for width in [80, 100, 120, 200] {
+    for width in [60, 80, 100, 120, 200] {
         let lines = screen(&view_of(full.clone(), None), width, 24);
-        let row = line(&lines, "redis");
+        let rows = format!(
+            "{} {}",
+            line(&lines, "redis"),
+            row_with(&lines, "10.0.0.1:6379")
+        );
         for figure in [
-            "10000", "98.7 MB", "98.6 MB", "4321", "down", "20000", "97.5 MB", "8765",
+            "10000", "98.7 MB", "98.6 MB", "4321", "down", "20000", "97.5 MB", "8765", "1234",
+            "1024", "5678",
         ] {
-            assert!(row.contains(figure), "{figure} at {width}: {row}");
+            assert!(rows.contains(figure), "{figure} at {width}: {rows}");
         }
-        let more = ["1234", "1024", "5678"].map(|figure| row.contains(figure));
-        assert_eq!(more, [width >= WIDE_MIN; 3], "at {width}: {row}");
     }
+    // Where there is no room, whole columns are left out.
+    let lines = screen(&view_of(full, None), 44, 24);
+    let row = line(&lines, "redis");
+    assert!(row.contains("98.6 MB") && row.contains("4321"), "{row}");
+    assert!(!row.contains("1024"), "{row}");
+}
+
+fn row_with<'a>(lines: &'a [String], text: &str) -> &'a str {
+    let found = lines.iter().find(|line| line.contains(text));
+    found.unwrap_or_else(|| panic!("no line has {text:?}:\n{}", lines.join("\n")))
 }
 
 /// Nothing is cut off at the edge, and what it is about has its place still.
@@ -225,7 +243,7 @@ fn connections_are_listed_with_their_order() {
     };
     let mut view = view_of(state(), Some(connections));
     let lines = screen(&view, 120, 30);
-    assert!(line(&lines, " connections: 700 ").len() > 20);
+    assert!(line(&lines, "▸ connections: 700, ").len() > 20);
     let row = line(&lines, "10.1.1.1:5000");
     assert!(
         row.contains("1 min 30 s") && row.contains("3.5 kB"),
@@ -257,7 +275,7 @@ fn a_proxy_that_is_away_is_told_and_comes_back() {
     view.on_update(away());
     let lines = screen(&view, 120, 24);
     assert!(
-        lines[0].contains("● connecting… connection refused"),
+        lines[0].contains("● connecting… this is 0 s old: connection refused"),
         "{}",
         lines[0]
     );
@@ -289,6 +307,174 @@ fn many_cores_are_shown_by_how_busy_they_are() {
         lines[first + 2]
     );
     line(&lines, "redis");
+}
+
+fn listed(addresses: &[(&str, &str)]) -> Connections {
+    let row = |(id, (client, server)): (usize, &(&str, &str))| Connection {
+        id: id as u64,
+        client: (*client).to_owned(),
+        server: Some((*server).to_owned()),
+        listener: "redis".to_owned(),
+        bytes_in: 3_500_000,
+        age_seconds: 4000.0,
+        state: "relaying".to_owned(),
+        ..Connection::default()
+    };
+    Connections {
+        total: addresses.len() as u64,
+        shown: addresses.len() as u64,
+        connections: addresses.iter().enumerate().map(row).collect(),
+    }
+}
+
+const LONG: &str = "[2001:db8:85a3:1234:5678:8a2e:370:7334]:54321";
+const LONGER: &str = "[2001:db8:85a3:ffff:ffff:ffff:ffff:7334]:65535";
+
+#[test]
+fn addresses_are_whole_at_80_columns() {
+    let each = [
+        ("127.0.0.1:54321", "127.0.0.1:6379"),
+        ("192.168.100.200:54321", "database-17.eu.example.net:5432"),
+        ("[2001:db8::1:2]:54321", "[2001:db8::ff00:42:8329]:6379"),
+        (LONG, "127.0.0.1:6379"),
+        (LONG, LONGER),
+    ];
+    for (client, server) in each {
+        let mut state = state();
+        state.servers[0].server = server.to_owned();
+        let lines = screen(&view_of(state, Some(listed(&[(client, server)]))), 80, 24);
+        let row = row_with(&lines, client);
+        assert!(row.contains("0 B/s"), "{row}");
+        let of_connections = lines.iter().rev().find(|line| line.contains(server));
+        let of_connections = of_connections.unwrap_or_else(|| panic!("{lines:#?}"));
+        let of_servers = row_with(&lines, server);
+        assert!(of_servers.contains("down"), "{lines:#?}");
+        assert_ne!(of_servers, of_connections);
+    }
+    // As many columns as there is room for.
+    let lines = screen(&view_of(state(), Some(listed(&each[..1]))), 80, 24);
+    let row = row_with(&lines, each[0].0);
+    assert!(row.contains("1 h 6 min") && row.contains("3.5 MB"), "{row}");
+    // Where nothing helps, begin and end are there.
+    let lines = screen(&view_of(state(), Some(listed(&each[4..]))), 40, 24);
+    row_with(&lines, ":54321");
+}
+
+fn press(view: &mut View, code: KeyCode) -> bool {
+    on_key(view, KeyEvent::from(code))
+}
+
+#[test]
+fn tables_are_scrolled() {
+    let clients: Vec<_> = (0..100).map(|n| format!("10.9.9.9:{}", 1000 + n)).collect();
+    let each: Vec<_> = clients.iter().map(|client| (&client[..], "s:1")).collect();
+    let mut troubled = state();
+    let server = troubled.servers[0].clone();
+    troubled.servers = (0..50)
+        .map(|n| Server {
+            server: format!("10.1.1.1:{}", 2000 + n),
+            ..server.clone()
+        })
+        .collect();
+    let mut view = view_of(troubled, Some(listed(&each)));
+    let first = |view: &View, network: &str| {
+        let lines = screen(view, 80, 24);
+        let row = row_with(&lines, network).to_owned();
+        let (_, port) = row.split_once(network).expect("it is there");
+        port.split(' ').next().expect("a port").to_owned()
+    };
+    let clients = |view: &View| first(view, "10.9.9.9:");
+    assert_eq!(clients(&view), "1000");
+    row_with(&screen(&view, 80, 24), "▸ connections: 100 [1-");
+    press(&mut view, KeyCode::Down);
+    press(&mut view, KeyCode::Down);
+    assert_eq!(clients(&view), "1002");
+    press(&mut view, KeyCode::PageDown);
+    assert_ne!(clients(&view), "1002");
+    press(&mut view, KeyCode::End);
+    row_with(&screen(&view, 80, 24), "10.9.9.9:1099");
+    press(&mut view, KeyCode::PageUp);
+    press(&mut view, KeyCode::Home);
+    assert_eq!(clients(&view), "1000");
+    // The servers are scrolled, too.
+    press(&mut view, KeyCode::BackTab);
+    row_with(&screen(&view, 80, 24), "▸ upstreams' servers");
+    press(&mut view, KeyCode::Char('j'));
+    assert_eq!(first(&view, "10.1.1.1:"), "2001");
+    assert_eq!(clients(&view), "1000");
+    press(&mut view, KeyCode::End);
+    row_with(&screen(&view, 80, 24), "10.1.1.1:2049");
+}
+
+#[test]
+fn rows_are_filtered() {
+    let each = [
+        ("10.0.0.7:1", "a:1"),
+        ("10.0.0.8:1", "b:1"),
+        ("10.0.0.9:1", "a:1"),
+    ];
+    let mut view = view_of(state(), Some(listed(&each)));
+    let shown = |view: &View| {
+        let all = screen(view, 80, 24).concat();
+        ["10.0.0.7", "10.0.0.8", "10.0.0.9"].map(|client| all.contains(client))
+    };
+    assert_eq!(shown(&view), [true; 3]);
+    for code in ['/', 'B', ':', 'q'].map(KeyCode::Char) {
+        assert!(press(&mut view, code), "it goes on");
+    }
+    press(&mut view, KeyCode::Backspace);
+    let lines = screen(&view, 80, 24);
+    assert!(
+        lines[23].contains(" / ") && lines[23].contains("B:"),
+        "{}",
+        lines[23]
+    );
+    assert_eq!(shown(&view), [false, true, false]);
+    press(&mut view, KeyCode::Enter);
+    assert_eq!(shown(&view), [false, true, false]);
+    let lines = screen(&view, 80, 24);
+    assert!(
+        lines[23].contains("all rows, not only \"B:\""),
+        "{}",
+        lines[23]
+    );
+    assert!(press(&mut view, KeyCode::Esc), "it ends the filter first");
+    assert_eq!(shown(&view), [true; 3]);
+    assert!(!press(&mut view, KeyCode::Esc));
+}
+
+#[test]
+fn help_has_every_key() {
+    for key in ['h', '?'] {
+        let mut view = view_of(state(), Some(Connections::default()));
+        assert!(screen(&view, 80, 24)[23].contains(" h  help"));
+        press(&mut view, KeyCode::Char(key));
+        let lines = screen(&view, 80, 24);
+        for (key, what) in KEYS {
+            assert!(row_with(&lines, what).contains(key), "{key}: {lines:#?}");
+        }
+        assert!(press(&mut view, KeyCode::Esc), "any key goes back");
+        assert!(!screen(&view, 80, 24).concat().contains("any key goes back"));
+        assert!(!press(&mut view, KeyCode::Char('q')));
+    }
+}
+
+#[test]
+fn what_is_shown_has_an_age_when_nothing_comes() {
+    let mut view = view_of(state(), None);
+    view.age = std::time::Duration::from_secs(75);
+    let stale = |view: &View| screen(view, 80, 24)[0].clone();
+    assert!(
+        stale(&view).contains("● this is 1 min 15 s old"),
+        "{}",
+        stale(&view)
+    );
+    view.on_update(Update::Away("connection refused".to_owned()));
+    let told = stale(&view);
+    assert!(
+        told.contains("this is 1 min 15 s old: connection refused"),
+        "{told}"
+    );
 }
 
 #[test]
