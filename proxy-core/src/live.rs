@@ -57,13 +57,22 @@ impl Live {
     /// Shows every connection to `show`, in no order. One that is open all the while is shown once.
     ///
     /// No lock is held while `show` runs, and no lock for longer than [`LOOK_MAX`] connections take.
-    pub fn each(&self, mut show: impl FnMut(LiveConnection)) {
+    pub fn each(&self, show: impl FnMut(LiveConnection)) {
+        self.show(usize::MAX, show);
+    }
+
+    /// The same, for about `max` connections at most: those in the first places of each worker.
+    pub fn first(&self, max: usize, show: impl FnMut(LiveConnection)) {
+        self.show(max.div_ceil(self.0.iter().count().max(1)), show);
+    }
+
+    fn show(&self, places_max: usize, mut show: impl FnMut(LiveConnection)) {
         let mut looked = Vec::with_capacity(LOOK_MAX);
         for shard in self.0.iter() {
             let mut from = 0;
             loop {
                 let shard = lock(shard);
-                let end = shard.slots.len().min(from + LOOK_MAX);
+                let end = shard.slots.len().min(from + LOOK_MAX).min(places_max);
                 if from >= end {
                     break;
                 }

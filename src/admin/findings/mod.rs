@@ -8,6 +8,7 @@ mod reload;
 mod servers;
 #[cfg(test)]
 mod tests;
+mod unanswered;
 
 use std::time::{Duration, SystemTime};
 
@@ -41,6 +42,7 @@ enum Subject {
     Balance,
     Cpu,
     Servers,
+    Unanswered,
     Limit,
     Descriptors,
     Reload,
@@ -72,6 +74,7 @@ pub(super) fn of(scene: &Scene<'_>, held: &mut Held) -> Vec<Finding> {
     let mut found = vec![now(Subject::Balance, balance::of(scene))];
     found.extend(cpu::of(scene.state).map(|finding| now(Subject::Cpu, finding)));
     found.extend(servers::of(scene));
+    found.extend(unanswered::of(scene).map(|finding| now(Subject::Unanswered, finding)));
     found.extend(rejections::of(scene));
     found.extend(reload::of(scene).map(|finding| now(Subject::Reload, finding)));
     if scene.state.draining {

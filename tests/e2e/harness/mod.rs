@@ -8,6 +8,7 @@ pub(crate) mod halt;
 pub(crate) mod http;
 pub(crate) mod limit;
 pub(crate) mod metrics;
+pub(crate) mod network;
 pub(crate) mod peer;
 pub(crate) mod port;
 pub(crate) mod process;
