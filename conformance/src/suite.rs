@@ -52,6 +52,7 @@ macro_rules! suite {
             refusing_address_gets_one_try_in_a_while
             each_client_tries_each_address
             connections_are_spread_over_a_names_addresses
+            client_gone_while_connecting
             client_that_leaves_while_connecting
             idle_connection_ends
             idle_timeout_spares_the_busy

@@ -10,6 +10,7 @@ use crate::address::ServerAddress;
 use crate::addresses::Walk;
 use crate::attempts::Attempts;
 use crate::metrics::{ConnectFailure, UpstreamCells};
+use crate::relay::{Failure, Side};
 use crate::runtime::{Attempt, Interest, Runtime, Socket, Timer};
 use crate::transport::Transport;
 use crate::upstream::Upstream;
@@ -25,6 +26,9 @@ pub const ROOM_RETRY_MIN: Duration = Duration::from_millis(2);
 /// The same: at most this long.
 pub const ROOM_RETRY_MAX: Duration = Duration::from_millis(50);
 
+/// How often a client is looked at whose server has not answered yet, to notice that it went away.
+pub const CLIENT_CHECK_INTERVAL: Duration = Duration::from_millis(500);
+
 /// The connect phase of a connection: at most one attempt at a time, each server at most once.
 pub(crate) struct Connect<R: Runtime> {
     accepted_at: Instant,
@@ -32,6 +36,9 @@ pub(crate) struct Connect<R: Runtime> {
     attempt: Option<Attempting<R>>,
     /// Servers that failed. It allocates at the first failure only.
     tried: Vec<usize>,
+    client_check_at: Instant,
+    /// The client was reset, and what it had said before is still to be delivered.
+    client_lost: Option<io::Error>,
 }
 
 struct Attempting<R: Runtime> {
@@ -41,6 +48,8 @@ struct Attempting<R: Runtime> {
     walk: Walk,
     begun_at: Instant,
     deadline: Instant,
+    /// Nobody has looked at it yet.
+    is_new: bool,
 }
 
 /// What an attempt waits for.
@@ -59,6 +68,14 @@ pub(crate) struct Connected<S> {
     pub(crate) socket: S,
     pub(crate) index: usize,
     pub(crate) attempts: Attempts,
+    pub(crate) lost: Option<Failure>,
+}
+
+/// What became of the client while its server has not answered.
+pub(crate) enum Client {
+    Waits,
+    /// It is gone, and nothing is left to be done for it.
+    Gone,
 }
 
 impl<R: Runtime> Connect<R> {
@@ -68,6 +85,28 @@ impl<R: Runtime> Connect<R> {
             attempts: Attempts::default(),
             attempt: None,
             tried: Vec::new(),
+            client_check_at: accepted_at + CLIENT_CHECK_INTERVAL,
+            client_lost: None,
+        }
+    }
+
+    /// Looks at the client if that is due.
+    ///
+    /// A client that was reset is gone, unless it had said something: that is delivered. One that ended its stream without
+    /// a byte is gone, too: it has nothing to ask, and in all likelihood it has closed.
+    pub(crate) fn check_client<T: Transport>(&mut self, client: &T, now: Instant) -> Client {
+        if now < self.client_check_at || self.client_lost.is_some() {
+            return Client::Waits;
+        }
+        self.client_check_at = now + CLIENT_CHECK_INTERVAL;
+        let reset = client.take_error().err();
+        match client.peek() {
+            Ok(Attempt::Done(_)) => {
+                self.client_lost = reset;
+                Client::Waits
+            }
+            Ok(Attempt::Blocked) if reset.is_none() => Client::Waits,
+            Ok(Attempt::Blocked | Attempt::Drained(_)) | Err(_) => Client::Gone,
         }
     }
 
@@ -88,13 +127,17 @@ impl<R: Runtime> Connect<R> {
                 }
                 continue;
             };
-            let failure = match attempt.poll(cx, runtime, worker, upstream, timer) {
+            let check_at = match self.client_lost {
+                None => Some(self.client_check_at),
+                Some(_) => None,
+            };
+            let failure = match attempt.poll(cx, runtime, worker, upstream, timer, check_at) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(Ok(())) => {
+                Poll::Ready(Ok(lost)) => {
                     cells
                         .connect
                         .observe(worker.now.saturating_duration_since(attempt.begun_at));
-                    return Poll::Ready(self.finish(worker, upstream));
+                    return Poll::Ready(self.finish(worker, upstream, lost));
                 }
                 Poll::Ready(Err(error)) => error,
             };
@@ -140,7 +183,7 @@ impl<R: Runtime> Connect<R> {
         upstream: &Upstream,
         server: usize,
         mut walk: Walk,
-        mut failure: Option<Failure>,
+        mut failure: Option<Refusal>,
     ) -> bool {
         let cells = upstream.cells.of(worker.index);
         while let Some(address) = walk.next(worker.now) {
@@ -157,6 +200,7 @@ impl<R: Runtime> Connect<R> {
                         walk,
                         begun_at: worker.now,
                         deadline: worker.now + upstream.connect_timeout,
+                        is_new: true,
                     });
                     return true;
                 }
@@ -169,7 +213,7 @@ impl<R: Runtime> Connect<R> {
             let reason = ConnectFailure::Resolve;
             cells.servers[server].failures[reason as usize].increment();
             self.attempts.on_failure(reason);
-            Failure {
+            Refusal {
                 reason,
                 is_ours: false,
             }
@@ -182,7 +226,12 @@ impl<R: Runtime> Connect<R> {
         false
     }
 
-    fn finish(&mut self, worker: &Worker, upstream: &Upstream) -> Option<Connected<R::Socket>> {
+    fn finish(
+        &mut self,
+        worker: &Worker,
+        upstream: &Upstream,
+        server_lost: Option<io::Error>,
+    ) -> Option<Connected<R::Socket>> {
         let attempt = self.attempt.take()?;
         let WaitsFor::Decision(socket) = attempt.waits_for else {
             return None;
@@ -195,6 +244,17 @@ impl<R: Runtime> Connect<R> {
             socket,
             index: attempt.server,
             attempts: self.attempts,
+            lost: match (self.client_lost.take(), server_lost) {
+                (Some(error), _) => Some(Failure {
+                    side: Side::Client,
+                    error,
+                }),
+                (None, Some(error)) => Some(Failure {
+                    side: Side::Server,
+                    error,
+                }),
+                (None, None) => None,
+            },
         })
     }
 
@@ -205,7 +265,7 @@ impl<R: Runtime> Connect<R> {
         server: usize,
         walk: &Walk,
         error: &io::Error,
-    ) -> Failure {
+    ) -> Refusal {
         let reason = ConnectFailure::of(error);
         self.attempts.on_failure(reason);
         let cells = upstream.cells.of(worker.index);
@@ -220,12 +280,13 @@ impl<R: Runtime> Connect<R> {
         if !is_ours {
             walk.on_failure(worker.now);
         }
-        Failure { reason, is_ours }
+        Refusal { reason, is_ours }
     }
 }
 
 impl<R: Runtime> Attempting<R> {
-    /// Ready once the connect is decided, or has taken too long.
+    /// Ready once the connect is decided, or has taken too long. With an error it worked, and the server has said something
+    /// and reset since. It is run again at `check_at` at the latest.
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -233,12 +294,28 @@ impl<R: Runtime> Attempting<R> {
         worker: &Worker,
         upstream: &Upstream,
         timer: &mut R::Timer,
-    ) -> Poll<io::Result<()>> {
+        check_at: Option<Instant>,
+    ) -> Poll<io::Result<Option<io::Error>>> {
         loop {
             let wake_at = match &self.waits_for {
                 WaitsFor::Decision(socket) => {
+                    let is_late = self.deadline <= worker.now;
+                    // On one machine the kernel has finished a connect before connect(2) returns, though that says that
+                    // it is under way. And the process may have stood still until after the deadline.
+                    if (std::mem::take(&mut self.is_new) || is_late)
+                        && socket.transport().is_connected()
+                    {
+                        socket.assume_ready(Interest::Write);
+                        return Poll::Ready(Ok(None));
+                    }
                     let decided = socket.poll_io(cx, Interest::Write, |transport| {
-                        transport.take_error().map(Attempt::Done)
+                        Ok(match transport.take_error() {
+                            Ok(()) => Attempt::Done(None),
+                            Err(error) if has_spoken(transport, &error) => {
+                                Attempt::Done(Some(error))
+                            }
+                            Err(error) => return Err(error),
+                        })
                     });
                     if decided.is_ready() {
                         return decided;
@@ -257,6 +334,7 @@ impl<R: Runtime> Attempting<R> {
                     self.deadline.min(*retry_at)
                 }
             };
+            let wake_at = check_at.map_or(wake_at, |at| at.min(wake_at));
             if timer.poll_until(cx, worker.now, wake_at).is_pending() {
                 return Poll::Pending;
             }
@@ -294,9 +372,19 @@ fn open<R: Runtime>(
     }
 }
 
+/// Whether a server whose connect came to this error had accepted it, said something and reset: a connect that is refused
+/// has another error.
+fn has_spoken(transport: &impl Transport, error: &io::Error) -> bool {
+    let was_connected = matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+    );
+    was_connected && matches!(transport.peek(), Ok(Attempt::Done(_)))
+}
+
 /// Why a connect failed.
 #[derive(Clone, Copy)]
-struct Failure {
+struct Refusal {
     reason: ConnectFailure,
     /// It says nothing of the server.
     is_ours: bool,

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::attempts::Attempts;
 use crate::buffer::BUFFER_BYTES;
-use crate::connect::{Connect, Connected};
+use crate::connect::{Client, Connect, Connected};
 use crate::detached::{Detached, Parts};
 use crate::end::{Stage, Termination};
 use crate::listener::{Listener, Permit};
@@ -19,7 +19,7 @@ use crate::live::Entry;
 use crate::metrics::Cause;
 use crate::origin::Origin;
 use crate::relay::{Failure, Progress, Relay, Side, State};
-use crate::runtime::{Runtime, Socket, Timer, TransportOf};
+use crate::runtime::{Interest, Runtime, Socket, Timer, TransportOf};
 use crate::transport::Transport;
 use crate::worker::Worker;
 
@@ -120,7 +120,11 @@ impl<R: Runtime> Connection<R> {
     /// After [`Turn::Ended`] it must not be run again.
     pub fn poll(&mut self, cx: &mut Context<'_>, runtime: &R, worker: &mut Worker) -> Turn {
         self.settle(worker);
-        if let Phase::Connecting { connect, .. } = &mut self.phase {
+        if let Phase::Connecting { client, connect } = &mut self.phase {
+            if let Client::Gone = connect.check_client(client.transport(), worker.now) {
+                client.transport().reset_on_close();
+                return self.end(worker, Cause::ClientReset);
+            }
             match connect.poll(
                 cx,
                 runtime,
@@ -232,19 +236,26 @@ impl<R: Runtime> Connection<R> {
         self.moves
     }
 
-    fn begin_relaying(&mut self, worker: &Worker, connected: Connected<R::Socket>) {
+    fn begin_relaying(&mut self, worker: &mut Worker, connected: Connected<R::Socket>) {
         if let Phase::Connecting { client, .. } = std::mem::replace(&mut self.phase, Phase::Over) {
             self.last_byte_at = worker.now;
             let record = &self.entry.record;
             record.on_connected(connected.index, worker.now);
             let upstream = self.entry.listener.upstream.cells.of(worker.index);
             upstream.waits_over.increment();
+            let mut relay = Relay::new(self.entry.listener.splice);
+            if let Some(failure) = connected.lost {
+                relay.on_lost(&mut worker.buffers, failure);
+            }
+            // The client's first bytes are often there before the scheduler has heard of them.
+            client.assume_ready(Interest::Read);
+            client.assume_ready(Interest::Write);
             self.phase = Phase::Relaying(Relaying {
                 client,
                 server: connected.socket,
                 index: connected.index as u32,
                 attempts: connected.attempts,
-                relay: Relay::new(self.entry.listener.splice),
+                relay,
             });
         }
     }

@@ -46,7 +46,7 @@ pub use addresses::{ADDRESSES_MAX, Walk};
 pub use balance::Balance;
 pub use buffer::{BUFFER_BYTES, Buffers, POOL_BUFFERS_MAX};
 pub use bulk::{BYTES_TO_ENTER, FULL_READS_TO_ENTER, SMALL_SPLICE_BYTES, SMALL_SPLICES_TO_LEAVE};
-pub use connect::{ROOM_RETRY_MAX, ROOM_RETRY_MIN, SERVERS_TRIED_MAX};
+pub use connect::{CLIENT_CHECK_INTERVAL, ROOM_RETRY_MAX, ROOM_RETRY_MIN, SERVERS_TRIED_MAX};
 pub use connection::{
     Connection, LAST_WORDS_PATIENCE, LONG_TURN_BYTES, STALL_CHECK_INTERVAL, Turn,
 };

@@ -56,6 +56,15 @@ pub trait Transport {
     /// That error, or the one of `getsockopt(2)`.
     fn take_error(&self) -> io::Result<()>;
 
+    /// Looks at the next byte without receiving it. `Drained(0)` is the end of the stream.
+    ///
+    /// # Errors
+    /// What `recv(2)` returns; the error is taken by that.
+    fn peek(&self) -> io::Result<Attempt<usize>>;
+
+    /// Whether a connect that was begun has worked already.
+    fn is_connected(&self) -> bool;
+
     /// Bytes that were sent and that a reset may still lose, as the peer has not acknowledged them.
     ///
     /// # Errors
@@ -175,6 +184,21 @@ impl Transport for Descriptor {
     fn take_error(&self) -> io::Result<()> {
         net::sockopt::socket_error(&self.socket)??;
         Ok(())
+    }
+
+    fn peek(&self) -> io::Result<Attempt<usize>> {
+        let peek = || net::recv(&self.socket, &mut [0_u8; 1], RecvFlags::PEEK);
+        match rustix::io::retry_on_intr(peek) {
+            Ok((0, _)) => Ok(Attempt::Drained(0)),
+            Ok((count, _)) => Ok(Attempt::Done(count)),
+            Err(rustix::io::Errno::AGAIN) => Ok(Attempt::Blocked),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    fn is_connected(&self) -> bool {
+        // ENOTCONN until then.
+        net::getpeername(&self.socket).is_ok()
     }
 
     fn unacknowledged(&self) -> io::Result<usize> {

@@ -103,6 +103,33 @@ fn nobody_answers<S: Stage>(kind: ServerKind, failure: ConnectFailure) {
     settle(&stage);
 }
 
+/// A client that goes away without having said anything, while its server doesn't answer, is noticed long before the
+/// connect is given up.
+pub fn client_gone_while_connecting<S: Stage>() {
+    const NOTICED_WITHIN: Duration = Duration::from_secs(30);
+    let stage = S::start(Setup {
+        servers: vec![ServerKind::Silent],
+        connect_timeout: 4 * NOTICED_WITHIN,
+        ..Setup::default()
+    });
+    stage.connect().reset();
+    drop(stage.connect());
+    let stays = stage.connect();
+    // The kernel may take the third one only after the others.
+    wait_within(&stage, NOTICED_WITHIN, "the clients are counted", || {
+        (Counts(&stage).accepted() == 3).then_some(())
+    });
+    wait_within(&stage, NOTICED_WITHIN, "two connections end", || {
+        (stage.listener().connections() == 1).then_some(())
+    });
+    Counts(&stage).expect_ended(Cause::ClientReset, 2);
+    drop(stays);
+    wait_within(&stage, NOTICED_WITHIN, "the third one ends", || {
+        (stage.listener().connections() == 0).then_some(())
+    });
+    settle(&stage);
+}
+
 /// A client that sends and vanishes while the proxy still waits for a server affects nobody else.
 pub fn client_that_leaves_while_connecting<S: Stage>() {
     const TIMEOUT: Duration = Duration::from_millis(300);

@@ -41,6 +41,8 @@ pub(super) struct End {
     pub(super) fountain: Option<usize>,
     /// There is always room to send.
     pub(super) is_drain: bool,
+    /// The proxy's connect has worked.
+    pub(super) connected: bool,
     /// For the proxy's ends.
     pub(super) watch: Option<Watch>,
 }
@@ -63,6 +65,7 @@ impl End {
             wants_room: false,
             fountain: None,
             is_drain: false,
+            connected: false,
             watch,
         }
     }

@@ -87,6 +87,7 @@ impl Kernel {
                     self.ends[near].local = Some(address_of(server));
                 }
                 self.servers[server].1.push_back(far);
+                self.ends[near].connected = true;
                 self.note(near, Event::WRITABLE);
             }
             ServerKind::Refusing => {
@@ -207,6 +208,19 @@ impl Kernel {
         } else {
             Attempt::Done(count)
         })
+    }
+
+    /// What a receive would find.
+    pub(super) fn peek(&mut self, id: EndId) -> Result<Attempt<usize>, Errno> {
+        if self.ends[id].inbox.is_empty() {
+            return self.receive(id, &mut [0; 1]);
+        }
+        Ok(Attempt::Done(1))
+    }
+
+    /// Whether a connect has worked. It may be the scheduler's to tell.
+    pub(super) fn is_connected(&mut self, id: EndId) -> bool {
+        self.ends[id].connected && !self.ends[id].cut && !self.dice.mischief(2)
     }
 
     /// What splice(2) finds: it can't pass an urgent mark.

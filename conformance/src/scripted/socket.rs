@@ -173,6 +173,14 @@ impl Transport for ScriptedTransport {
         self.kernel.borrow_mut().take_error(self.end)
     }
 
+    fn peek(&self) -> io::Result<Attempt<usize>> {
+        Ok(self.kernel.borrow_mut().peek(self.end)?)
+    }
+
+    fn is_connected(&self) -> bool {
+        self.kernel.borrow_mut().is_connected(self.end)
+    }
+
     fn unacknowledged(&self) -> io::Result<usize> {
         Ok(self.kernel.borrow_mut().unacknowledged(self.end))
     }
