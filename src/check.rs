@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use crate::config_file;
+use crate::config_file::{self, LoadError};
 
 /// Reports every problem of a configuration file at once.
 pub(crate) fn check(file: &Path) -> ExitCode {
@@ -16,6 +16,11 @@ pub(crate) fn check(file: &Path) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
+            if let LoadError::Invalid(problems) = &error {
+                for warning in problems.warnings() {
+                    errln!("warning: {warning}");
+                }
+            }
             // With what the system said, where it did.
             errln!("{:#}", anyhow::Error::from(error));
             ExitCode::FAILURE

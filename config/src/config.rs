@@ -8,7 +8,7 @@ use crate::listener::{self, Listener};
 use crate::node::Node;
 use crate::runtime::{self, Runtime};
 use crate::section::Section;
-use crate::upstream::{self, Upstream, UpstreamIndex};
+use crate::upstream::{self, Names, Upstream, UpstreamIndex};
 
 /// The most listeners of a configuration; each is a task queue a core and a value of a label of
 /// metrics.
@@ -50,21 +50,16 @@ pub(crate) fn read(root: &mut Section<'_>, warnings: &Findings) -> Config {
     let access_log = access_log::read(root);
 
     let listener_nodes = root.named("listeners", LISTENERS_MAX, listener::ADVICE);
-    // Listeners may name an upstream that has problems of its own, so names are gathered from what
-    // is written.
     let upstream_nodes = root.named("upstreams", UPSTREAMS_MAX, upstream::ADVICE);
-    let upstream_names: Vec<&str> = upstream_nodes.iter().map(|(name, _)| *name).collect();
+    let names = Names::new(upstream_nodes.iter().map(|(name, _)| *name).collect());
     let read = |(name, node): (&str, Node<'_>)| {
-        node.section(|section| listener::read(name, section, &upstream_names, &mut claims))
+        node.section(|section| listener::read(name, section, &names, &mut claims))
     };
     let listeners: Vec<Listener> = listener_nodes.into_iter().filter_map(read).collect();
 
     let mut upstreams = Vec::with_capacity(upstream_nodes.len());
     for (index, (name, node)) in upstream_nodes.into_iter().enumerate() {
-        if !listeners
-            .iter()
-            .any(|listener| listener.upstream.get() == index)
-        {
+        if names.is_unused(index) {
             let path = node.path();
             let message = format!(
                 "no listener uses [{path}]; remove it, or write upstream = {name:?} in a listener"

@@ -20,6 +20,7 @@ use crate::section::Section;
 mod access_log;
 mod address;
 mod admin;
+mod catalogue;
 mod claims;
 mod config;
 mod cores;
@@ -112,13 +113,11 @@ pub fn parse(text: &str, file_name: &str) -> Result<Loaded, Problems> {
 
     let config =
         Section::document(document.get_ref(), &errors).read(|root| config::read(root, &warnings));
+    let warnings = warnings.locate(text, file_name).into_vec();
     if errors.is_empty() {
-        Ok(Loaded {
-            config,
-            warnings: warnings.locate(text, file_name).into_vec(),
-        })
+        Ok(Loaded { config, warnings })
     } else {
-        Err(errors.locate(text, file_name))
+        Err(errors.locate(text, file_name).with_warnings(warnings))
     }
 }
 

@@ -11,8 +11,7 @@ use crate::duration::{DURATION_MAX, duration};
 use crate::node::Node;
 use crate::refusal::Refusal;
 use crate::section::Section;
-use crate::suggest::did_you_mean;
-use crate::upstream::UpstreamIndex;
+use crate::upstream::{Names, UpstreamIndex};
 use crate::value::{INTEGER_MAX, boolean, integer, string};
 
 /// The most addresses of one listener.
@@ -68,13 +67,16 @@ const BACKLOG_DEFAULT: NonZeroU16 = NonZeroU16::new(4096).unwrap();
 pub(crate) fn read(
     name: &str,
     section: &mut Section<'_>,
-    upstream_names: &[&str],
+    upstreams: &Names<'_>,
     claims: &mut Claims,
 ) -> Option<Listener> {
     let binds = read_binds(section, claims);
     let upstream = section
         .required_node("upstream", UPSTREAM_ADVICE)
-        .and_then(|node| node.read(|value| upstream_index(value, upstream_names)));
+        .and_then(|node| node.read(|value| upstream_index(value, upstreams)));
+    if upstream.is_none() {
+        upstreams.miss();
+    }
     let shares = section.or("shares", SHARES_DEFAULT, |value| {
         integer(value, 1..=SHARES_MAX)
     });
@@ -125,14 +127,14 @@ fn read_bind(node: &Node<'_>, claims: &mut Claims) -> Option<BindAddress> {
     Some(address)
 }
 
-fn upstream_index(value: &DeValue<'_>, names: &[&str]) -> Result<UpstreamIndex, Refusal> {
+fn upstream_index(value: &DeValue<'_>, upstreams: &Names<'_>) -> Result<UpstreamIndex, Refusal> {
     const EXPECTED: &str = "the name of an upstream";
     let written = string(value, EXPECTED)?;
-    let index = names.iter().position(|name| *name == written);
-    index.map(UpstreamIndex::new).ok_or_else(|| {
-        let advice = did_you_mean(written, names.iter().copied());
-        let advice =
-            advice.unwrap_or_else(|| "add a table [upstreams.NAME] of that name".to_owned());
+    upstreams.find(written).ok_or_else(|| {
+        let advice = match upstreams.nearest(written) {
+            Some(name) => format!("did you mean {name:?}?"),
+            None => "add a table [upstreams.NAME] of that name".to_owned(),
+        };
         Refusal::new(EXPECTED, value).advise(advice)
     })
 }

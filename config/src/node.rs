@@ -3,6 +3,7 @@
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use crate::catalogue::home;
 use crate::findings::Findings;
 use crate::path::join;
 use crate::refusal::{Refusal, quoted};
@@ -15,6 +16,8 @@ pub const NAME_BYTES_MAX: usize = 64;
 pub(crate) struct Node<'d> {
     pub(crate) value: &'d DeValue<'d>,
     path: String,
+    /// As a section's.
+    named: usize,
     at: usize,
     findings: &'d Findings,
 }
@@ -22,12 +25,14 @@ pub(crate) struct Node<'d> {
 impl<'d> Node<'d> {
     pub(crate) fn new(
         path: String,
+        named: usize,
         value: &'d Spanned<DeValue<'d>>,
         findings: &'d Findings,
     ) -> Self {
         Self {
             value: value.get_ref(),
             path,
+            named,
             at: value.span().start,
             findings,
         }
@@ -51,7 +56,7 @@ impl<'d> Node<'d> {
     /// empty.
     pub(crate) fn section<T>(self, reader: impl FnOnce(&mut Section<'d>) -> T) -> T {
         let table = self.table();
-        Section::new(self.path, self.at, table, self.findings).read(reader)
+        Section::new(self.path, self.named, self.at, table, self.findings).read(reader)
     }
 
     /// The elements of the value, which must be an array of at least one and at most `max`;
@@ -65,7 +70,7 @@ impl<'d> Node<'d> {
         let elements = array.iter().take(max).enumerate();
         let path = |index| format!("{}[{index}]", self.path);
         elements
-            .map(|(index, element)| Self::new(path(index), element, self.findings))
+            .map(|(index, element)| Self::new(path(index), self.named, element, self.findings))
             .collect()
     }
 
@@ -80,7 +85,12 @@ impl<'d> Node<'d> {
         entries.sort_by_key(|(name, _)| name.span().start);
         let named = entries.into_iter().take(max).map(|(name, value)| {
             let name: &str = name.get_ref();
-            let node = Self::new(join(&self.path, name), value, self.findings);
+            let path = join(&self.path, name);
+            let node = Self::new(path.clone(), path.len(), value, self.findings);
+            if let Some(home) = self.home_of_nameless(name, node.value) {
+                node.report(format!("`{path}` belongs in {home}: choose a name for it"));
+                return None;
+            }
             if !is_name(name) {
                 let (name, path) = (quoted(name), &self.path);
                 node.report(format!(
@@ -88,9 +98,18 @@ impl<'d> Node<'d> {
                      of A-Z a-z 0-9 _ . -"
                 ));
             }
-            (name, node)
+            Some((name, node))
         });
-        named.collect()
+        named.flatten().collect()
+    }
+
+    /// Where a value belongs that stands among tables with names, if it is of a key that such a table has.
+    fn home_of_nameless(&self, key: &str, value: &DeValue<'_>) -> Option<String> {
+        if matches!(value, DeValue::Table(_)) {
+            return None;
+        }
+        let names = format!("[{}.NAME]", self.path);
+        home(key, &self.path, "").filter(|home| *home == names)
     }
 
     /// Reports a problem with the value.

@@ -58,11 +58,21 @@ impl fmt::Display for Problem {
 pub struct Problems {
     listed: Vec<Problem>,
     omitted: usize,
+    warnings: Vec<Problem>,
 }
 
 impl Problems {
     pub(crate) fn new(listed: Vec<Problem>, omitted: usize) -> Self {
-        Self { listed, omitted }
+        Self {
+            listed,
+            omitted,
+            warnings: Vec::new(),
+        }
+    }
+
+    /// The same, with what is valid but hardly meant.
+    pub(crate) fn with_warnings(self, warnings: Vec<Problem>) -> Self {
+        Self { warnings, ..self }
     }
 
     /// The only problem of a text that is not looked at any further.
@@ -78,6 +88,11 @@ impl Problems {
     /// How many problems there are beyond those of [`as_slice`](Self::as_slice).
     pub fn omitted(&self) -> usize {
         self.omitted
+    }
+
+    /// What is valid but hardly meant, as in [`Loaded::warnings`](crate::Loaded::warnings). It is not displayed.
+    pub fn warnings(&self) -> &[Problem] {
+        &self.warnings
     }
 
     pub(crate) fn into_vec(self) -> Vec<Problem> {

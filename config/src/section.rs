@@ -5,6 +5,7 @@
 
 use toml::de::{DeTable, DeValue};
 
+use crate::catalogue::{home, nearest_elsewhere, place};
 use crate::findings::Findings;
 use crate::node::Node;
 use crate::path::{join, segment};
@@ -14,6 +15,8 @@ use crate::suggest::nearest;
 /// A table that is being read.
 pub(crate) struct Section<'d> {
     path: String,
+    /// How much of the path goes up to a name that the author chose; 0 if there is none.
+    named: usize,
     at: usize,
     /// Absent if the table is not written, or if something else is written in its place: then all
     /// its keys are absent, and none is missed.
@@ -32,17 +35,19 @@ struct Missing {
 impl<'d> Section<'d> {
     /// The table of the whole document.
     pub(crate) fn document(table: &'d DeTable<'d>, findings: &'d Findings) -> Self {
-        Self::new(String::new(), 0, Some(table), findings)
+        Self::new(String::new(), 0, 0, Some(table), findings)
     }
 
     pub(crate) fn new(
         path: String,
+        named: usize,
         at: usize,
         table: Option<&'d DeTable<'d>>,
         findings: &'d Findings,
     ) -> Self {
         Self {
             path,
+            named,
             at,
             table,
             findings,
@@ -55,6 +60,7 @@ impl<'d> Section<'d> {
     /// missed. So a reader must ask for all its keys, whatever it finds.
     pub(crate) fn read<T>(mut self, reader: impl FnOnce(&mut Self) -> T) -> T {
         let read = reader(&mut self);
+        self.findings.note_keys(&self.path, &self.known);
         self.report_unknown();
         self.report_missing();
         read
@@ -64,7 +70,8 @@ impl<'d> Section<'d> {
     pub(crate) fn node(&mut self, key: &'static str) -> Option<Node<'d>> {
         self.known.push(key);
         let value = self.table?.get(key)?;
-        Some(Node::new(join(&self.path, key), value, self.findings))
+        let path = join(&self.path, key);
+        Some(Node::new(path, self.named, value, self.findings))
     }
 
     /// The value of a key that has no default; `advice` says what to write.
@@ -107,7 +114,10 @@ impl<'d> Section<'d> {
     ) -> T {
         match self.node(key) {
             Some(node) => node.section(reader),
-            None => Section::new(join(&self.path, key), self.at, None, self.findings).read(reader),
+            None => {
+                let path = join(&self.path, key);
+                Section::new(path, self.named, self.at, None, self.findings).read(reader)
+            }
         }
     }
 
@@ -128,17 +138,39 @@ impl<'d> Section<'d> {
             if self.known.contains(&name) {
                 continue;
             }
-            let advice = match nearest(name, self.known.iter().copied()) {
-                Some(meant) => {
-                    // One mistake is one problem: what was misspelt is not missing as well.
-                    self.missing.retain(|missing| missing.key != meant);
-                    format!("did you mean `{meant}`?")
-                }
-                None => format!("the keys are {}", self.known.join(", ")),
-            };
+            let advice = self.advice(name);
             let message = format!("unknown key `{}` {}; {advice}", segment(name), self.place());
             self.findings
                 .add(key.span().start, Some(join(&self.path, name)), message);
+        }
+    }
+
+    /// What to do about an unknown key.
+    fn advice(&mut self, name: &str) -> String {
+        let near = nearest(name, self.known.iter().copied());
+        let home = home(name, &self.path, &self.path[..self.named]);
+        match (home, near) {
+            // What is a key elsewhere is hardly misspelt, but may be cut short.
+            (Some(home), Some(near)) if near.contains(name) => {
+                format!("it belongs in {home}, or did you mean `{near}`?")
+            }
+            (Some(home), _) => format!("it belongs in {home}"),
+            (None, Some(near)) => {
+                // One mistake is one problem: what was misspelt is not missing as well.
+                self.missing.retain(|missing| missing.key != near);
+                format!("did you mean `{near}`?")
+            }
+            (None, None) => self.advice_from_afar(name),
+        }
+    }
+
+    /// The same where nothing here is like it, and no section has just this key.
+    fn advice_from_afar(&self, name: &str) -> String {
+        let meant = nearest_elsewhere(name);
+        let home = meant.and_then(|meant| home(meant, &self.path, &self.path[..self.named]));
+        match meant.zip(home) {
+            Some((meant, home)) => format!("did you mean `{meant}`, which belongs in {home}?"),
+            None => format!("the keys are {}", self.known.join(", ")),
         }
     }
 
@@ -153,12 +185,11 @@ impl<'d> Section<'d> {
         }
     }
 
-    /// The section as part of a sentence. A table in an array has no header that could be quoted.
+    /// The section as part of a sentence.
     fn place(&self) -> String {
         match self.path.as_str() {
             "" => "at the top level".to_owned(),
-            path if path.ends_with(']') => format!("in `{path}`"),
-            path => format!("in [{path}]"),
+            path => format!("in {}", place(path)),
         }
     }
 }

@@ -11,18 +11,35 @@ pub(crate) fn nearest<'a>(
     written: &str,
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
+    nearest_above(LIKENESS_MIN, written, candidates)
+}
+
+/// As [`nearest`], with another measure of how alike is enough.
+pub(crate) fn nearest_above<'a>(
+    least: f64,
+    written: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
     // Comparing costs the product of the lengths, and no valid name is longer.
     if written.len() > NAME_BYTES_MAX {
         return None;
     }
     let written = written.to_lowercase();
-    let likeness = |candidate: &str| strsim::jaro_winkler(&written, &candidate.to_lowercase());
-    let scored = candidates
-        .into_iter()
-        .map(|candidate| (likeness(candidate), candidate));
+    let scored = candidates.into_iter().map(|candidate| {
+        let likeness = likeness(&written, &candidate.to_lowercase());
+        (likeness, candidate)
+    });
     let best = scored.max_by(|(left, _), (right, _)| left.total_cmp(right));
-    best.filter(|(score, _)| *score >= LIKENESS_MIN)
+    best.filter(|(score, _)| *score >= least)
         .map(|(_, candidate)| candidate)
+}
+
+/// From 0 to 1. Jaro and Winkler's measure is made for names, and finds what has a part too many; but in a short name
+/// it takes two letters that changed places for two others, which is a single slip of the fingers.
+fn likeness(written: &str, candidate: &str) -> f64 {
+    let slips = strsim::osa_distance(written, candidate) as f64;
+    let length = written.chars().count().max(candidate.chars().count()) as f64;
+    strsim::jaro_winkler(written, candidate).max(1.0 - slips / (length + 1.0))
 }
 
 /// `did you mean "NAME"?`, for a value that is like one of the candidates.
@@ -59,6 +76,22 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(nearest(written, keys), meant, "{written}");
+        }
+    }
+
+    #[test]
+    fn one_slip_in_a_short_name_is_forgiven() {
+        let names = ["web", "db", "redis", "api"];
+        for (written, meant) in [
+            ("wbe", Some("web")),
+            ("ewb", Some("web")),
+            ("weh", Some("web")),
+            ("apo", Some("api")),
+            ("rdeis", Some("redis")),
+            ("x", None),
+            ("xyz", None),
+        ] {
+            assert_eq!(nearest(written, names), meant, "{written}");
         }
     }
 

@@ -1,5 +1,6 @@
 //! `[upstreams.NAME]`: the servers that connections are spread over.
 
+use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::fmt;
 use std::num::NonZeroU16;
@@ -12,6 +13,7 @@ use crate::duration::duration;
 use crate::health::{self, Health};
 use crate::node::Node;
 use crate::section::Section;
+use crate::suggest::nearest;
 use crate::value::{choice, integer};
 
 /// The most servers of one upstream; each is a value of a label of metrics.
@@ -67,13 +69,50 @@ impl fmt::Display for Balance {
 pub struct UpstreamIndex(usize);
 
 impl UpstreamIndex {
-    pub(crate) fn new(index: usize) -> Self {
-        Self(index)
-    }
-
     /// The index as a number, for tables that are kept beside the upstreams.
     pub fn get(self) -> usize {
         self.0
+    }
+}
+
+/// The names of the upstreams that are written, and which of them listeners use.
+///
+/// Listeners may name an upstream that has problems of its own, hence what is written.
+pub(crate) struct Names<'a> {
+    written: Vec<&'a str>,
+    used: RefCell<Vec<bool>>,
+    missed: Cell<bool>,
+}
+
+impl<'a> Names<'a> {
+    pub(crate) fn new(written: Vec<&'a str>) -> Self {
+        Self {
+            used: RefCell::new(vec![false; written.len()]),
+            written,
+            missed: Cell::new(false),
+        }
+    }
+
+    /// The upstream of this name, which is used from now on.
+    pub(crate) fn find(&self, name: &str) -> Option<UpstreamIndex> {
+        let index = self.written.iter().position(|written| *written == name)?;
+        self.used.borrow_mut()[index] = true;
+        Some(UpstreamIndex(index))
+    }
+
+    /// The name that was probably meant.
+    pub(crate) fn nearest(&self, name: &str) -> Option<&'a str> {
+        nearest(name, self.written.iter().copied())
+    }
+
+    /// A listener doesn't say which upstream it uses: it may be any.
+    pub(crate) fn miss(&self) {
+        self.missed.set(true);
+    }
+
+    /// Whether no listener uses the upstream, as far as is known.
+    pub(crate) fn is_unused(&self, index: usize) -> bool {
+        !self.missed.get() && !self.used.borrow()[index]
     }
 }
 

@@ -261,6 +261,27 @@ fn an_unused_upstream_is_a_warning() {
     assert_eq!(loaded.config.upstreams.len(), 2);
 }
 
+/// One run of the check is enough to repair a file.
+#[test]
+fn warnings_come_with_errors_too() {
+    let text = format!("{SMALLEST}[upstreams.c]\nservers = [\"c:1\"]\n[runtime]\npin = 1\n");
+    let problems = parse(&text, "proxy.toml").unwrap_err();
+    assert_eq!(problems.as_slice().len(), 1);
+    let warnings: Vec<String> = problems.warnings().iter().map(|w| w.to_string()).collect();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].starts_with("proxy.toml:7:1: no listener uses [upstreams.c]"));
+}
+
+#[test]
+fn an_upstream_that_a_listener_means_is_not_unused() {
+    for upstream in ["\"bb\"", "1", "\"zzz\""] {
+        let text = SMALLEST.replace("\"b\"\n[", &format!("{upstream}\n["));
+        let problems = parse(&text, "proxy.toml").unwrap_err();
+        assert_eq!(problems.as_slice().len(), 1);
+        assert_eq!(problems.warnings(), [], "{text}");
+    }
+}
+
 #[test]
 fn a_byte_order_mark_and_windows_lines_are_accepted() {
     config(&format!("\u{feff}{}", SMALLEST.replace('\n', "\r\n")));

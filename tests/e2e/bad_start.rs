@@ -219,6 +219,32 @@ fn unknown_keys() {
     }
 }
 
+/// What is valid but not meant, beside what is wrong.
+#[test]
+fn slips() {
+    let config = "[runtime]\nplacement = \"least-loaded\"\n\n[listeners.a]\nbind = \"*:7001\"\n\
+                  upstream = \"wbe\"\n\n[listeners.b]\nbind = \"127.0.0.1:7001\"\nupstream = \"web\"\n\n\
+                  [upstreams.web]\nservers = [\"builtin:echo\"]\n[upstreams.old]\nservers = [\"a:1\"]\n";
+    let fixed = config
+        .replace("placement", "# placement")
+        .replace("\"wbe\"", "\"web\"")
+        .replace("127.0.0.1:7001", "127.0.0.1:7002");
+    with_file(config, |file| {
+        let (status, text) = corelane(["check", file]);
+        assert!(!status.success(), "{text}");
+        let place = |place: &str| format!("{file}:{place}: ");
+        assert_all_in(&text, &[&place("2:1"), "it belongs in [runtime.glommio]"]);
+        assert_all_in(&text, &[&place("6:12"), "did you mean \"web\"?"]);
+        assert_all_in(&text, &[&place("9:8"), "part of \"*:7001\""]);
+    });
+    with_file(&fixed, |file| {
+        let (status, text) = corelane(["check", file]);
+        assert!(status.success(), "{text}");
+        let warning = format!("warning: {file}:14:1: no listener uses [upstreams.old]");
+        assert_all_in(&text, &[&warning, ": ok"]);
+    });
+}
+
 #[test]
 fn not_toml() {
     with_file("[runtime\n", |file| {

@@ -83,6 +83,30 @@ fn a_misspelt_key_is_not_missing_too() {
 }
 
 #[test]
+fn a_section_in_the_wrong_place_is_sent_to_its_own() {
+    assert_eq!(
+        problems(&format!("{LISTENER}{UPSTREAM}[glommio]\nring_depth = 64\n")),
+        ["6:2: unknown key `glommio` at the top level; it belongs in [runtime]"],
+    );
+    assert_eq!(
+        problems(&format!("{LISTENER}{UPSTREAM}[health]\n")),
+        ["6:2: unknown key `health` at the top level; it belongs in [upstreams.NAME]"],
+    );
+}
+
+#[test]
+fn a_listener_without_a_name_is_asked_for_one() {
+    let text = format!("[listeners]\nbind = \"127.0.0.1:1\"\nupstream = \"u\"\n{UPSTREAM}");
+    assert_eq!(
+        problems(&text),
+        [
+            "2:8: `listeners.bind` belongs in [listeners.NAME]: choose a name for it",
+            "3:12: `listeners.upstream` belongs in [listeners.NAME]: choose a name for it",
+        ],
+    );
+}
+
+#[test]
 fn all_problems_are_reported_in_the_order_of_the_file() {
     let text = "[upstreams.u]\nservers = [1]\n[listeners.l]\nshares = 0\nbind = 1\n\
         upstream = \"v\"\n[runtime]\npin = 1\n";

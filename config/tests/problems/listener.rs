@@ -64,6 +64,15 @@ fn keys() {
                 "4:11: `listeners.l.backlog` must be an integer from 1 to 65535, not 65536",
             ),
             (
+                "timeout = \"1h\"",
+                "4:1: unknown key `timeout` in [listeners.l]; it belongs in [upstreams.NAME.health], \
+                 or did you mean `idle_timeout`?",
+            ),
+            (
+                "listen = \"127.0.0.1:1\"",
+                "4:1: unknown key `listen` in [listeners.l]; it belongs in [admin]",
+            ),
+            (
                 "\"ä\\n\" = 1",
                 "4:1: unknown key `\"ä\\n\"` in [listeners.l]; the keys are bind, upstream, \
                  shares, latency, max_connections, idle_timeout, backlog, splice",
@@ -194,6 +203,11 @@ fn a_listener_names_an_upstream_of_the_file() {
                  did you mean \"redis\"?",
             ),
             (
+                "\"rdeis\"",
+                "3:12: `listeners.l.upstream` must be the name of an upstream, not \"rdeis\"; \
+                 did you mean \"redis\"?",
+            ),
+            (
                 "\"web\"",
                 "3:12: `listeners.l.upstream` must be the name of an upstream, not \"web\"; \
                  add a table [upstreams.NAME] of that name",
@@ -203,6 +217,18 @@ fn a_listener_names_an_upstream_of_the_file() {
                 "3:12: `listeners.l.upstream` must be the name of an upstream, not 1",
             ),
         ],
+    );
+}
+
+#[test]
+fn letters_of_a_short_name_that_changed_places_are_noticed() {
+    let text = LISTENER.replace("\"u\"", "\"wbe\"") + &UPSTREAM.replace(".u]", ".web]");
+    assert_eq!(
+        problems(&text),
+        [
+            "3:12: `listeners.l.upstream` must be the name of an upstream, not \"wbe\"; \
+             did you mean \"web\"?"
+        ]
     );
 }
 

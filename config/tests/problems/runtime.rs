@@ -15,6 +15,27 @@ fn keys() {
                 "2:1: unknown key `schedular` in [runtime]; did you mean `scheduler`?",
             ),
             (
+                "placement = \"least-loaded\"",
+                "2:1: unknown key `placement` in [runtime]; it belongs in [runtime.glommio]",
+            ),
+            (
+                "placment = \"least-loaded\"",
+                "2:1: unknown key `placment` in [runtime]; did you mean `placement`, which belongs in \
+                 [runtime.glommio]?",
+            ),
+            (
+                "mode = \"per-core\"",
+                "2:1: unknown key `mode` in [runtime]; it belongs in [runtime.tokio]",
+            ),
+            (
+                "rebalance.enabled = false",
+                "2:1: unknown key `rebalance` in [runtime]; it belongs in [runtime.glommio]",
+            ),
+            (
+                "max_connections = 5",
+                "2:1: unknown key `max_connections` in [runtime]; it belongs in [listeners.NAME]",
+            ),
+            (
                 "zzz = 1",
                 "2:1: unknown key `zzz` in [runtime]; the keys are scheduler, cores, pin, \
                  drain_timeout, glommio, tokio",

@@ -22,6 +22,15 @@ fn keys() {
                 "6:19: `upstreams.u.connect_timeout` must be a duration from 1ms to 1h, not \"2h\"",
             ),
             (
+                "rise = 2",
+                "6:1: unknown key `rise` in [upstreams.u]; it belongs in [upstreams.u.health]",
+            ),
+            (
+                "weight = 2",
+                "6:1: unknown key `weight` in [upstreams.u]; \
+                 it belongs in `upstreams.u.servers[0]`",
+            ),
+            (
                 "zzz = 1",
                 "6:1: unknown key `zzz` in [upstreams.u]; \
                  the keys are servers, balance, connect_timeout, health",
