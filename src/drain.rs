@@ -3,6 +3,7 @@
 use std::pin::pin;
 use std::time::Duration;
 
+use proxy_core::descriptors;
 use tokio::time::{sleep, timeout};
 
 use crate::observed::Observed;
@@ -20,7 +21,7 @@ const FIRST_COUNT_AFTER: Duration = Duration::from_millis(1);
 struct Left {
     /// Connections that a worker has.
     connections: u64,
-    /// Clients that wait in a backlog of TCP.
+    /// Clients that wait in a backlog of TCP, or for a descriptor.
     waiting: u64,
     /// Listeners of which a worker has not emptied every backlog.
     listeners: usize,
@@ -93,6 +94,7 @@ impl Left {
             }
             left.connections += listener.connections();
         }
+        left.waiting += descriptors::held() as u64;
         left
     }
 

@@ -4,7 +4,9 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::thread;
+use std::time::Duration;
 
+use proxy_core::descriptors;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
@@ -13,6 +15,9 @@ const BUFFER_BYTES: usize = 16 * 1024;
 
 /// Connections that may wait: as many as a listener's by default, lest a burst wait for a second SYN.
 const BACKLOG: u32 = 4096;
+
+/// How long accepting rests when the process has no descriptor left.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
 
 /// Starts the server; it runs as long as the process. Returns its address.
 ///
@@ -38,13 +43,18 @@ pub(crate) fn start() -> io::Result<SocketAddr> {
 
 async fn serve(listener: TcpListener) {
     loop {
+        // Its connections are in this process, too, and must leave alone what is kept for others.
+        if !descriptors::has_room(&listener) {
+            tokio::time::sleep(EXHAUSTED_PAUSE).await;
+            continue;
+        }
         match listener.accept().await {
             Ok((stream, _)) => drop(tokio::spawn(async move {
                 // A client that goes away is none of the server's concern.
                 let _ = echo(stream).await;
             })),
             // Descriptors are exhausted, most likely: some will be given back.
-            Err(_) => tokio::time::sleep(std::time::Duration::from_millis(50)).await,
+            Err(_) => tokio::time::sleep(EXHAUSTED_PAUSE).await,
         }
     }
 }

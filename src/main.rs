@@ -17,6 +17,7 @@ mod config_file;
 mod configuration;
 mod cpus;
 mod demo;
+mod descriptors;
 mod drain;
 mod echo;
 mod ephemeral;

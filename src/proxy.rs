@@ -16,7 +16,7 @@ use crate::backlog::Backlogs;
 use crate::observed::Observed;
 use crate::scheduler::Choice;
 use crate::start_error::{Asker, Explain, cannot_listen, cannot_start, cannot_write};
-use crate::{configuration, cpus, echo, health, reload, resolver};
+use crate::{configuration, cpus, descriptors, echo, health, reload, resolver};
 
 /// A proxy that runs.
 pub(crate) struct Proxy {
@@ -97,10 +97,13 @@ pub(crate) fn start(config: &Config) -> anyhow::Result<Proxy> {
         activity: activity.clone(),
         listeners: listening,
     };
+    // Before anybody accepts.
+    proxy_core::descriptors::reserve(workers);
     let started = choice.start(plan, &config.runtime)?;
     let threads = started.running.threads().to_vec();
     health::start(config, &upstreams)
         .explain(|error| cannot_start("the health checks' thread", error))?;
+    descriptors::warn(config);
     if choice != Choice::Glommio {
         Share::weigh(reload::shares(&listeners));
     }

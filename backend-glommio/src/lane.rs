@@ -245,7 +245,13 @@ impl<P: Poller> Lane<P> {
         }
     }
 
-    fn begin(&mut self, worker: &Worker, permit: Permit, Accepted { socket, origin }: Accepted) {
+    fn begin(&mut self, worker: &Worker, permit: Permit, accepted: Accepted) {
+        let Accepted {
+            socket,
+            origin,
+            spare,
+        } = accepted;
+        let permit = permit.with(spare);
         let client = match self.core.watch(socket) {
             Ok(client) => client,
             Err((_, error)) => {

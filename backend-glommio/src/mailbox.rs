@@ -48,7 +48,7 @@ impl Order {
     ) {
         match self {
             Self::Begin {
-                accepted: Accepted { socket, origin },
+                accepted: Accepted { socket, origin, .. },
                 ..
             } => {
                 socket.reset_on_close();

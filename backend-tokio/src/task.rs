@@ -99,12 +99,13 @@ pub(crate) fn accept(
     }
 }
 
-fn begin(
-    listener: &Arc<Listener>,
-    worker: &Worker,
-    Accepted { socket, origin }: Accepted,
-) -> Option<ConnectionTask> {
-    let permit = listener.admit(worker).ok()?;
+fn begin(listener: &Arc<Listener>, worker: &Worker, accepted: Accepted) -> Option<ConnectionTask> {
+    let Accepted {
+        socket,
+        origin,
+        spare,
+    } = accepted;
+    let permit = listener.admit(worker).ok()?.with(spare);
     match TokioSocket::new(socket) {
         Ok(client) => Some(ConnectionTask(Connection::new(
             &Tokio,

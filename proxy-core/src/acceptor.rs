@@ -1,6 +1,7 @@
 //! Taking connections from a listening socket, in batches, without spinning when the process has no descriptor.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -8,6 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 use rustix::net::{SocketAddr, SocketFlags};
 
+use crate::descriptors::{self, Postponed, Spare};
 use crate::listener::{Accepting, Listener};
 use crate::metrics::Rejection;
 use crate::origin::{Accepted, ClientAddress, Origin};
@@ -35,6 +37,8 @@ pub struct Acceptor<R: Runtime> {
     socket: R::Socket,
     timer: R::Timer,
     paused_until: Option<Instant>,
+    /// A client that waits for descriptors.
+    held: Option<(Postponed, Origin)>,
     /// Connections that a drain took.
     drained: usize,
     _open: Accepting,
@@ -63,6 +67,7 @@ where
             socket,
             timer: runtime.timer(),
             paused_until: None,
+            held: None,
             drained: 0,
         }
     }
@@ -76,7 +81,7 @@ where
         worker: &mut Worker,
         mut take: impl FnMut(&mut Worker, Accepted),
     ) -> bool {
-        if self.is_paused(cx, worker) {
+        if !self.is_able(cx, worker, &mut take) {
             return false;
         }
         for _ in 0..ACCEPT_BATCH_MAX {
@@ -86,7 +91,11 @@ where
                 .poll_io(cx, Interest::Read, |socket| accept(socket, now));
             match accepted {
                 Poll::Pending => return false,
-                Poll::Ready(Ok(Some(accepted))) => take(worker, accepted),
+                Poll::Ready(Ok(Some(client))) => {
+                    if !self.secure(cx, worker, client, &mut take) {
+                        return false;
+                    }
+                }
                 // The client was gone before it was accepted.
                 Poll::Ready(Ok(None)) => {}
                 Poll::Ready(Err(error)) => {
@@ -106,7 +115,7 @@ where
         worker: &mut Worker,
         mut take: impl FnMut(&mut Worker, Accepted),
     ) -> Draining {
-        if self.is_paused(cx, worker) {
+        if !self.is_able(cx, worker, &mut take) {
             return Draining::Waiting;
         }
         for _ in 0..ACCEPT_BATCH_MAX {
@@ -114,9 +123,11 @@ where
                 return Draining::Over;
             }
             match accept(self.socket.transport(), worker.now) {
-                Ok(Attempt::Done(Some(accepted)) | Attempt::Drained(Some(accepted))) => {
+                Ok(Attempt::Done(Some(client)) | Attempt::Drained(Some(client))) => {
                     self.drained += 1;
-                    take(worker, accepted);
+                    if !self.secure(cx, worker, client, &mut take) {
+                        return Draining::Waiting;
+                    }
                 }
                 Ok(Attempt::Done(None) | Attempt::Drained(None)) => self.drained += 1,
                 Ok(Attempt::Blocked) => return Draining::Over,
@@ -129,21 +140,76 @@ where
         Draining::Again
     }
 
-    fn is_paused(&mut self, cx: &mut Context<'_>, worker: &Worker) -> bool {
-        let Some(until) = self.paused_until else {
-            return false;
-        };
-        let pending = self.timer.poll_until(cx, worker.now, until).is_pending();
-        if !pending {
+    /// Whether it may accept now: it doesn't rest, and whom it held is taken.
+    fn is_able(
+        &mut self,
+        cx: &mut Context<'_>,
+        worker: &mut Worker,
+        take: &mut impl FnMut(&mut Worker, Accepted),
+    ) -> bool {
+        if let Some(until) = self.paused_until {
+            if self.timer.poll_until(cx, worker.now, until).is_pending() {
+                return false;
+            }
             self.paused_until = None;
         }
-        pending
+        if let Some((held, origin)) = self.held.take() {
+            return self.secured(cx, worker, held.retry(), origin, take);
+        }
+        if descriptors::held() > 0 && !descriptors::has_room(self.socket.transport()) {
+            self.pause(cx, worker, &descriptors::lack());
+            return false;
+        }
+        true
     }
 
-    fn pause(&mut self, cx: &mut Context<'_>, worker: &Worker, error: &io::Error) {
+    /// Hands a client to `take` if there are descriptors for it and its server. Else it is held, and accepting rests.
+    fn secure(
+        &mut self,
+        cx: &mut Context<'_>,
+        worker: &mut Worker,
+        client: (OwnedFd, Origin),
+        take: &mut impl FnMut(&mut Worker, Accepted),
+    ) -> bool {
+        let (fd, origin) = client;
+        self.secured(cx, worker, Postponed::secure(fd), origin, take)
+    }
+
+    fn secured(
+        &mut self,
+        cx: &mut Context<'_>,
+        worker: &mut Worker,
+        secured: Result<(OwnedFd, Spare), Postponed>,
+        origin: Origin,
+        take: &mut impl FnMut(&mut Worker, Accepted),
+    ) -> bool {
+        match secured {
+            Ok((fd, spare)) => {
+                let socket = match origin.client {
+                    ClientAddress::Tcp(_) => Descriptor::tcp(fd),
+                    ClientAddress::Unix => Descriptor::unix(fd),
+                };
+                let accepted = Accepted {
+                    socket,
+                    origin,
+                    spare,
+                };
+                take(worker, accepted);
+                true
+            }
+            Err(held) => {
+                self.held = Some((held, origin));
+                self.pause(cx, worker, &descriptors::lack());
+                false
+            }
+        }
+    }
+
+    fn pause(&mut self, cx: &mut Context<'_>, worker: &mut Worker, error: &io::Error) {
         let rejection = Rejection::Descriptors;
         self.listener.cells.of(worker.index).rejected[rejection as usize].increment();
-        tracing::debug!(listener = self.listener.name, %error, "accepting rests");
+        worker.buffers.pipes.close_free();
+        descriptors::on_pause(worker.now, &self.listener.name, error);
         let until = worker.now + EXHAUSTED_PAUSE;
         self.paused_until = Some(until);
         // Armed: the pause has only begun.
@@ -151,21 +217,17 @@ where
     }
 }
 
-fn accept(socket: &Descriptor, now: Instant) -> io::Result<Attempt<Option<Accepted>>> {
+/// The next client's socket, or none where it was gone.
+fn accept(socket: &Descriptor, now: Instant) -> io::Result<Attempt<Option<(OwnedFd, Origin)>>> {
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     match rustix::net::acceptfrom_with(socket, flags) {
         Ok((fd, address)) => {
             let address = address.and_then(|address| SocketAddr::try_from(address).ok());
-            let client = ClientAddress::of(address);
-            let socket = match client {
-                ClientAddress::Tcp(_) => Descriptor::tcp(fd),
-                ClientAddress::Unix => Descriptor::unix(fd),
-            };
             let origin = Origin {
-                client,
+                client: ClientAddress::of(address),
                 accepted_at: now,
             };
-            Ok(Attempt::Done(Some(Accepted { socket, origin })))
+            Ok(Attempt::Done(Some((fd, origin))))
         }
         // A unix socket that takes nobody any more (`listen::stop_taking`) says EINVAL once its backlog is empty.
         Err(Errno::AGAIN | Errno::INVAL) => Ok(Attempt::Blocked),

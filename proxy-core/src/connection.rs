@@ -125,6 +125,7 @@ impl<R: Runtime> Connection<R> {
                 client.transport().reset_on_close();
                 return self.end(worker, Cause::ClientReset);
             }
+            self.permit.make_room();
             match connect.poll(
                 cx,
                 runtime,

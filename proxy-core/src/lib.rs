@@ -16,6 +16,7 @@ mod buffer;
 mod bulk;
 mod connect;
 mod connection;
+pub mod descriptors;
 mod detached;
 pub mod direction;
 mod end;

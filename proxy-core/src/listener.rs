@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::time::{Duration, Instant};
 
+use crate::descriptors::Spare;
 use crate::end::{End, Stage, Termination};
 use crate::ends::Ends;
 use crate::live::Live;
@@ -193,35 +194,49 @@ struct Limit {
     taken: AtomicU64,
 }
 
-/// The right to one connection, given back when dropped.
+/// The right to one connection, given back when dropped, and to the descriptor of its server.
 #[derive(Debug)]
-pub struct Permit(Option<Arc<Limit>>);
-
-impl Permit {
-    fn take(limit: Option<&Arc<Limit>>) -> Option<Self> {
-        let Some(limit) = limit else {
-            return Some(Self(None));
-        };
-        limit
-            .taken
-            .try_update(Relaxed, Relaxed, |taken| {
-                (taken < limit.max).then_some(taken + 1)
-            })
-            .ok()
-            .map(|_| Self(Some(limit.clone())))
-    }
+pub struct Permit {
+    limit: Option<Arc<Limit>>,
+    spare: Spare,
 }
 
 impl Permit {
+    fn take(limit: Option<&Arc<Limit>>) -> Option<Self> {
+        if let Some(limit) = limit {
+            let more = |taken| (taken < limit.max).then_some(taken + 1);
+            limit.taken.try_update(Relaxed, Relaxed, more).ok()?;
+        }
+        Some(Self {
+            limit: limit.cloned(),
+            spare: Spare::default(),
+        })
+    }
+
+    /// With what was kept for it at the accept.
+    #[must_use]
+    pub fn with(mut self, spare: Spare) -> Self {
+        self.spare = spare;
+        self
+    }
+
+    /// Makes room for the server's socket.
+    pub(crate) fn make_room(&mut self) {
+        self.spare.give_back();
+    }
+
     /// Gives the right on to another owner.
     pub(crate) fn hand_on(&mut self) -> Self {
-        Self(self.0.take())
+        Self {
+            limit: self.limit.take(),
+            spare: std::mem::take(&mut self.spare),
+        }
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        if let Some(limit) = &self.0 {
+        if let Some(limit) = &self.limit {
             limit.taken.fetch_sub(1, Relaxed);
         }
     }

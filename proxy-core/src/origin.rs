@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use crate::descriptors::Spare;
 use crate::transport::Descriptor;
 
 /// A connection that was accepted: non-blocking, and nothing was done for it yet.
@@ -13,6 +14,8 @@ pub struct Accepted {
     pub socket: Descriptor,
     /// Whose it is.
     pub origin: Origin,
+    /// Goes into its [`Permit`](crate::Permit).
+    pub spare: Spare,
 }
 
 /// Where a connection comes from, and since when.

@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 
+use crate::descriptors;
+
 /// Bytes that a pipe is asked to hold.
 ///
 /// A user who isn't root may have `fs.pipe-user-pages-soft` pages in pipes (64 MiB); past it the kernel
@@ -55,6 +57,13 @@ impl Pipe {
             write,
             _place: Place::take(count),
         })
+    }
+
+    /// None when there is no descriptor that a connection may have: it copies.
+    fn open_for_a_connection(count: &Arc<AtomicUsize>) -> Option<Self> {
+        let pipe = Self::open(count).ok()?;
+        let is_kept = descriptors::is_kept(&pipe.read) || descriptors::is_kept(&pipe.write);
+        (!is_kept).then_some(pipe)
     }
 }
 
@@ -105,7 +114,7 @@ impl Pipes {
         if self.made.load(Relaxed) >= PIPES_MAX {
             return None;
         }
-        Pipe::open(&self.made).ok()
+        Pipe::open_for_a_connection(&self.made)
     }
 
     /// Takes back a pipe that is empty again, from whichever worker it came. More than [`PIPES_FREE_MAX`] are closed.
@@ -113,6 +122,11 @@ impl Pipes {
         if self.free.len() < PIPES_FREE_MAX {
             self.free.push(pipe);
         }
+    }
+
+    /// Closes the pipes that nobody uses: descriptors are short.
+    pub(crate) fn close_free(&mut self) {
+        self.free = Vec::new();
     }
 }
 

@@ -19,6 +19,7 @@ mod config_file;
 mod connections;
 mod console;
 mod cpu;
+mod descriptors;
 mod drain;
 mod duplex;
 mod examples;
