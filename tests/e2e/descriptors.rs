@@ -5,6 +5,7 @@ use std::net::TcpStream;
 use std::thread;
 
 use crate::harness::config::{forward, forward_with};
+use crate::harness::http;
 use crate::harness::peer::{self, Server};
 use crate::harness::process::descriptors;
 use crate::harness::proxy::{self, Proxy};
@@ -33,13 +34,21 @@ fn start(scheduler: Scheduler, limit: u64, routes: &str) -> Proxy {
     Proxy::start_command(command, &proxy::configuration(scheduler, "", routes))
 }
 
-/// Whoever watches gets an answer, as often as they ask.
+/// Whoever watches gets an answer, several at a time and as often as they ask.
 fn assert_watched(proxy: &Proxy) {
+    const PATHS: [&str; 4] = ["/healthz", "/metrics", "/state", "/connections"];
     for _ in 0..3 {
-        for path in ["/healthz", "/metrics", "/state", "/connections"] {
-            assert_eq!(proxy.get(path).status, 200, "{path}");
+        let open = PATHS.map(|path| (path, peer::connect(proxy.admin())));
+        for (path, stream) in open {
+            assert_eq!(http::get_on(stream, path).status, 200, "{path}");
         }
     }
+}
+
+/// Half of what is kept, at least, is free while few watch.
+fn assert_some_are_kept(proxy: &Proxy) {
+    let used = descriptors(proxy.pid()) as u64;
+    assert!(used <= LIMIT - LIMIT / 8, "{used} of {LIMIT} in use");
 }
 
 fn clients_leave_descriptors_to_those_who_watch(scheduler: Scheduler) {
@@ -54,9 +63,8 @@ fn clients_leave_descriptors_to_those_who_watch(scheduler: Scheduler) {
     assert_watched(&proxy);
     let reason = [("reason", "descriptors")];
     assert!(proxy.metric("corelane_listener_rejected_total", &reason) > 0.0);
-    // A quarter of the limit is kept; the log speaks of it once in a while.
-    let used = descriptors(proxy.pid()) as u64;
-    assert!(used <= LIMIT - LIMIT / 8, "{used} of {LIMIT} in use");
+    assert_some_are_kept(&proxy);
+    // The log speaks of it once in a while.
     let log = proxy.log();
     assert!(log.matches(SAID).count() < 10, "{log}");
     // Nobody is turned away: as some go, others are served.
@@ -109,6 +117,7 @@ fn pipes_leave_descriptors_to_those_who_watch(scheduler: Scheduler) {
             thread::sleep(std::time::Duration::from_millis(300));
             before > 0.0 && moved() == before
         });
+        assert_some_are_kept(&proxy);
         assert_watched(&proxy);
         for client in &clients {
             let _ = client.shutdown(std::net::Shutdown::Both);
