@@ -84,6 +84,36 @@ def expand(expr: str) -> str:
     return expr.replace("{@", "{" + selector).replace("[@]", "[$__rate_interval]")
 
 
+def annotations() -> list[dict]:
+    """Marks on every graph: when a process started, and when it read its configuration again.
+
+    The time of a mark is the query's value, in milliseconds, so that it is right whatever the resolution.
+    """
+    started = "process_start_time_seconds{@} and on (job, instance) corelane_build_info{@}"
+    # A start reads the configuration, too, which is no reload.
+    read = "corelane_config_last_reload_timestamp_seconds{@} > on (job, instance) process_start_time_seconds{@} + 2"
+    return [
+        _annotation("Starts", "started", "red", f"({started}) * 1000"),
+        _annotation("Reloads", "reloaded its configuration", "blue", f"({read}) * 1000"),
+    ]
+
+
+def _annotation(name: str, what: str, color: str, expr: str) -> dict:
+    return {
+        "name": name,
+        "datasource": {"type": DATASOURCE.type_val, "uid": DATASOURCE.uid},
+        "enable": True,
+        "hide": False,
+        "iconColor": color,
+        "expr": expand(expr),
+        "step": "60s",
+        "titleFormat": "{{instance}} " + what,
+        "textFormat": "",
+        "tagKeys": "",
+        "useValueForTime": True,
+    }
+
+
 def query(expr: str, legend: str = "") -> prometheus.Dataquery:
     """A query over the dashboard's time."""
     return prometheus.Dataquery().datasource(DATASOURCE).expr(expand(expr)).legend_format(legend).range()
@@ -190,6 +220,15 @@ def up_and_down(panel):
     words = {
         "0": ValueMappingResult(text="down", color="red", index=0),
         "1": ValueMappingResult(text="up", color="green", index=1),
+    }
+    return panel.mappings([ValueMap(options=words)])
+
+
+def given_or_not(panel):
+    """Shows 1 and 0 as words, of what is not wanted."""
+    words = {
+        "0": ValueMappingResult(text="no", color="transparent", index=0),
+        "1": ValueMappingResult(text="given", color="orange", index=1),
     }
     return panel.mappings([ValueMap(options=words)])
 

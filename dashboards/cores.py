@@ -1,6 +1,6 @@
 """What does each core do, and why is one busier than the others?"""
 
-from common import NONE_WANTED, SHARE, bars, figure, graph, grid, history, new, query, timeline
+from common import NONE_WANTED, SHARE, bars, figure, given_or_not, graph, grid, history, new, query, timeline
 from grafana_foundation_sdk.builders.dashboard import Row
 
 UTILIZATION = "sum by (instance, core) (rate(corelane_core_cpu_seconds_total{@}[@]))"
@@ -14,7 +14,7 @@ def build():
     board = new(
         "corelane-cores", "corelane / Cores", "What does each core do, and why is one busier than the others?"
     )
-    for part in (utilization, imbalance, why, work, scheduler, many):
+    for part in (utilization, advice, imbalance, why, work, scheduler, many):
         part(board)
     return board
 
@@ -50,6 +50,24 @@ def utilization(board):
             "percentunit",
             query("sum by (instance, core) (rate(corelane_core_saturated_seconds_total{@}[@]))", CORE),
             ceiling=1,
+        )
+    )
+
+
+def advice(board):
+    board.with_row(Row("Advice"))
+    board.with_panel(
+        given_or_not(
+            timeline(
+                "Advice",
+                "What the load calls for, once it has for a minute. enable-rebalance: enable [runtime.glommio.rebalance]. "
+                "use-work-stealing: Tokio in that mode. lone-elephant: split the one heavy connection. add-cores: more CPUs "
+                "or another instance. cpu-starved: CPUs that others leave alone.",
+                "none",
+                "max by (instance, advice) (corelane_advice{@})",
+                "{{instance}} {{advice}}",
+                steps=[("transparent", None), ("orange", 1)],
+            )
         )
     )
 

@@ -11,7 +11,7 @@ import cores
 import overview
 import schedulers
 import upstreams
-from common import SCHEMA_VERSION
+from common import SCHEMA_VERSION, annotations
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from lint import complaints, panels
 
@@ -22,7 +22,7 @@ def as_json(board) -> dict:
     """The dashboard as plain values, with what the builder leaves out."""
     plain = json.loads(json.dumps(board.build(), cls=JSONEncoder))
     plain["schemaVersion"] = SCHEMA_VERSION
-    plain["annotations"] = {"list": []}
+    plain["annotations"] = {"list": annotations()}
     # The builder would hide the links in a menu.
     for link in plain["links"]:
         del link["placement"]

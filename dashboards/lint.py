@@ -34,7 +34,15 @@ def complaints(board: dict) -> list[str]:
     _variables(board, expect)
     for panel in panels(board):
         _panel(panel, lambda holds, text: expect(holds, f"panel {panel.get('title')!r} {text}"))
+    for annotation in board["annotations"]["list"]:
+        _annotation(annotation, lambda holds, text: expect(holds, f"annotation {annotation['name']!r} {text}"))
     return found
+
+
+def _annotation(annotation, expect):
+    expect(annotation["datasource"]["uid"] == "${datasource}", "has another data source")
+    expect("{{instance}}" in annotation["titleFormat"], "doesn't say of which instance it is")
+    _query(annotation["expr"], expect)
 
 
 def _variables(board, expect):

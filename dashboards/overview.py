@@ -1,13 +1,24 @@
 """Is the proxy well, and what does it carry?"""
 
-from common import NONE_WANTED, SHARE, figure, graph, grid, heat, new, query
+from common import NONE_WANTED, SHARE, figure, graph, grid, heat, new, query, variable
 from grafana_foundation_sdk.builders.dashboard import Row
 
 UTILIZATION = "rate(corelane_core_cpu_seconds_total{@}[@])"
+ACCESS_LOG_DROPS = "rate(corelane_access_log_dropped_total{@}[@])"
+LOG_DROPS = "rate(corelane_log_lines_dropped_total{@}[@])"
+OF = 'listener=~"$listener"'
+LIMITED = f"corelane_listener_connections{{@, {OF}}} / corelane_listener_connections_limit{{@, {OF}}}"
+# Of a listener's limit of connections: when to look, and when to act.
+NEAR = [("green", None), ("yellow", 0.6), ("red", 0.8)]
 
 
 def build():
     board = new("corelane-overview", "corelane / Overview", "Is the proxy well, and what does it carry?")
+    variable(
+        board,
+        "listener",
+        'label_values(corelane_listener_connections{job=~"$job", instance=~"$instance"}, listener)',
+    )
     for part in (now, traffic, ends, latency, process):
         part(board)
     return board
@@ -28,10 +39,9 @@ def now(board):
     board.with_panel(
         figure(
             "Connections",
-            "Open connections over all listeners. When it nears a listener's max_connections, raise that or add an "
-            "instance.",
+            "Open connections over all listeners. Fullest listener tells how near one of them is to its limit.",
             "short",
-            "sum(corelane_listener_connections{@})",
+            f"sum(corelane_listener_connections{{@, {OF}}})",
         )
     )
     board.with_panel(
@@ -40,7 +50,7 @@ def now(board):
             "Bytes forwarded a second, both directions. A sudden fall with connections still open means that servers "
             "or clients stall: see Upstreams.",
             "Bps",
-            "sum(rate(corelane_listener_bytes_total{@}[@]))",
+            f"sum(rate(corelane_listener_bytes_total{{@, {OF}}}[@]))",
         )
     )
     board.with_panel(
@@ -48,7 +58,7 @@ def now(board):
             "Failures",
             "Failed connects and rejections a second. Above 0: the panels under Ends say which and why.",
             "cps",
-            "sum(rate(corelane_upstream_connect_failures_total{@}[@])) + sum(rate(corelane_listener_rejected_total{@}[@]))",
+            f"sum(rate(corelane_upstream_connect_failures_total{{@}}[@])) + sum(rate(corelane_listener_rejected_total{{@, {OF}}}[@]))",
             steps=NONE_WANTED,
         )
     )
@@ -73,6 +83,38 @@ def now(board):
             decimals=2,
         )
     )
+    board.with_panel(
+        figure(
+            "Fullest listener",
+            "Open connections over max_connections, of the listener that is nearest to its limit. At 1 clients are "
+            "rejected: raise the limit or add an instance. Empty where no listener has a limit.",
+            "percentunit",
+            f"max({LIMITED})",
+            width=8,
+            steps=NEAR,
+        )
+    )
+    board.with_panel(
+        figure(
+            "Advice given",
+            "How much advice the instances give about their cores. Above 0: the timeline Advice of the dashboard Cores "
+            "says which, since when, and what to do.",
+            "short",
+            "sum(corelane_advice{@})",
+            width=8,
+            steps=[("green", None), ("yellow", 1)],
+        )
+    )
+    board.with_panel(
+        figure(
+            "Log lines dropped",
+            "Lines a second that the access log and the log on stderr lost. Above 0: see Dropped log lines under Process.",
+            "cps",
+            f"sum({ACCESS_LOG_DROPS}) + sum({LOG_DROPS})",
+            width=8,
+            steps=NONE_WANTED,
+        )
+    )
 
 
 def traffic(board):
@@ -84,7 +126,7 @@ def traffic(board):
             "peak, compare with the connections beside it: bytes without new connections are long transfers.",
             "Bps",
             query(
-                "sum by (listener, direction) (rate(corelane_listener_bytes_total{@}[@]))", "{{listener}} {{direction}}"
+                f"sum by (listener, direction) (rate(corelane_listener_bytes_total{{@, {OF}}}[@]))", "{{listener}} {{direction}}"
             ),
         )
     )
@@ -94,7 +136,18 @@ def traffic(board):
             "Connections that are open. A steady rise without more traffic is a client that leaks connections: lower "
             "the listener's idle_timeout until it is mended.",
             "short",
-            query("sum by (listener) (corelane_listener_connections{@})", "{{listener}}"),
+            query(f"sum by (listener) (corelane_listener_connections{{@, {OF}}})", "{{listener}}"),
+        )
+    )
+    board.with_panel(
+        graph(
+            "Connections over the limit by listener",
+            "Open connections over the listener's max_connections. A slow rise to 1 calls for a higher limit or another "
+            "instance; a jump, for a look at who opens so many (/connections). Listeners without a limit are not shown.",
+            "percentunit",
+            query(f"max by (instance, listener) ({LIMITED})", "{{instance}} {{listener}}"),
+            steps=NEAR,
+            ceiling=1,
         )
     )
     board.with_panel(
@@ -103,7 +156,7 @@ def traffic(board):
             "Connections taken on a second. If it is high while bytes are few, clients reconnect for each request: a "
             "pool on their side saves most of the work.",
             "cps",
-            query("sum by (listener) (rate(corelane_listener_connections_total{@}[@]))", "{{listener}}"),
+            query(f"sum by (listener) (rate(corelane_listener_connections_total{{@, {OF}}}[@]))", "{{listener}}"),
         )
     )
     board.with_panel(
@@ -113,8 +166,8 @@ def traffic(board):
             "purpose. Bulk near 0: check that splice is not switched off in the listener.",
             "percentunit",
             query(
-                "sum by (listener) (rate(corelane_listener_spliced_bytes_total{@}[@])) "
-                "/ (sum by (listener) (rate(corelane_listener_bytes_total{@}[@])) > 0)",
+                f"sum by (listener) (rate(corelane_listener_spliced_bytes_total{{@, {OF}}}[@])) "
+                f"/ (sum by (listener) (rate(corelane_listener_bytes_total{{@, {OF}}}[@])) > 0)",
                 "{{listener}}",
             ),
             ceiling=1,
@@ -130,7 +183,7 @@ def ends(board):
             "Why connections ended. finished is the orderly way; server_reset and connect_failed point to the servers, "
             "client_reset and client_error to the clients or the network between, idle_timeout to the listener's limit.",
             "cps",
-            query("sum by (cause) (rate(corelane_listener_ended_total{@}[@]))", "{{cause}}"),
+            query(f"sum by (cause) (rate(corelane_listener_ended_total{{@, {OF}}}[@]))", "{{cause}}"),
             stack=True,
         )
     )
@@ -141,7 +194,7 @@ def ends(board):
             "descriptors: raise the limit of open files (LimitNOFILE); clients wait meanwhile.",
             "cps",
             query(
-                "sum by (listener, reason) (rate(corelane_listener_rejected_total{@}[@]))", "{{listener}} {{reason}}"
+                f"sum by (listener, reason) (rate(corelane_listener_rejected_total{{@, {OF}}}[@]))", "{{listener}} {{reason}}"
             ),
             steps=NONE_WANTED,
         )
@@ -165,9 +218,9 @@ def ends(board):
             "Connections that wait for a worker to accept them, and those that the kernel dropped since the queue was "
             "full. Waiting all the time: cores are saturated or stuck. Dropped: raise backlog and net.core.somaxconn.",
             "short",
-            query("sum by (listener) (corelane_listener_accept_queue{@})", "{{listener}} waiting"),
+            query(f"sum by (listener) (corelane_listener_accept_queue{{@, {OF}}})", "{{listener}} waiting"),
             query(
-                "sum by (listener) (rate(corelane_listener_accept_drops_total{@}[@]))", "{{listener}} dropped a second"
+                f"sum by (listener) (rate(corelane_listener_accept_drops_total{{@, {OF}}}[@]))", "{{listener}} dropped a second"
             ),
         )
     )
@@ -193,7 +246,7 @@ def latency(board):
             "How long the connections lasted that ended then. A new band of short ones beside long ones: clients fail "
             "and retry; see Ends by cause.",
             "s",
-            "sum by (le) (increase(corelane_listener_connection_duration_seconds_bucket{@}[@]))",
+            f"sum by (le) (increase(corelane_listener_connection_duration_seconds_bucket{{@, {OF}}}[@]))",
         )
     )
 
@@ -230,6 +283,17 @@ def process(board):
             "none",
             query("rate(process_cpu_seconds_total{@}[@])", "{{instance}}"),
             width=8,
+        )
+    )
+    board.with_panel(
+        graph(
+            "Dropped log lines",
+            "Lines that were lost, a second. access log: its file is on a full or slow disk, or [access_log] queue is too "
+            "short for bursts. stderr: whoever reads it (journald, a container's log) stands still or limits the rate.",
+            "cps",
+            query(f"sum by (instance) ({ACCESS_LOG_DROPS})", "{{instance}} access log"),
+            query(f"sum by (instance) ({LOG_DROPS})", "{{instance}} stderr"),
+            steps=NONE_WANTED,
         )
     )
     board.with_panel(

@@ -53,14 +53,18 @@ fn observed(choice: Choice, own: SchedulersOwn, cpus: [Option<usize>; WORKERS]) 
         WORKERS,
     );
     let upstream = Arc::new(upstream.with_checks());
-    let listener = |name: &str| Arc::new(Listener::new(name.to_owned(), upstream.clone(), WORKERS));
+    let listener = |name: &str| Listener::new(name.to_owned(), upstream.clone(), WORKERS);
+    let listeners = vec![
+        Arc::new(listener("redis").with_max_connections(100)),
+        Arc::new(listener("web")),
+    ];
     let tid = rustix::thread::gettid().as_raw_nonzero().get();
     Observed::new(
         choice,
         cpus.map(|cpu| WorkerThread { tid, cpu }).to_vec(),
         Arc::new(PerWorker::new(WORKERS, || CoreCells::new(WORKERS))),
         Arc::new(Activity::default()),
-        vec![listener("redis"), listener("web")],
+        listeners,
         vec![upstream],
         own,
         SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_500),

@@ -17,6 +17,15 @@ pub(super) fn collect(families: &mut Families, listeners: &[Arc<Listener>], back
     for listener in listeners {
         connections.add_count(&[("listener", &listener.name)], listener.connections());
     }
+    let mut limits = families.gauge(
+        "corelane_listener_connections_limit",
+        "The listener's max_connections: connections beyond it are closed at once. Absent where there is no limit.",
+    );
+    for listener in listeners {
+        if let Some(max) = listener.max_connections() {
+            limits.add_count(&[("listener", &listener.name)], max);
+        }
+    }
     let mut accepted = families.counter(
         "corelane_listener_connections_total",
         "Connections that were taken on.",

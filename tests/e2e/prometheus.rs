@@ -1,6 +1,6 @@
 //! Dashboards and rules: every query of them, in a real Prometheus that scrapes corelanes under load.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::admin::lint;
@@ -27,6 +28,7 @@ const VARIABLES: &[(&str, &str)] = &[
     ("$job", ".+"),
     ("$instance", ".+"),
     ("$upstream", ".+"),
+    ("$listener", ".+"),
 ];
 
 /// Panels of families that are in some builds only, with the family: where no page has it, the panel is empty.
@@ -34,6 +36,9 @@ const UNSTABLE: &[(&str, &str)] = &[("Steals (tokio)", "corelane_tokio_steal_tot
 
 /// So often that every window has checks.
 const HEALTH: &str = "[upstreams.bulk.health]\ninterval = \"500ms\"\n";
+
+/// Between two reloads. The dashboards mark a reload only if it is not of the start.
+const RELOAD_PAUSE: Duration = Duration::from_secs(1);
 
 /// Between two rounds of each client of the load, which need not be heavy.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -66,6 +71,35 @@ fn rules_pass_their_tests() {
     }
 }
 
+/// Each alert says where its section of the runbook is, by a path within the repository, and the section is there.
+#[test]
+fn every_alert_has_its_section_of_the_runbook() {
+    let alerts = fs::read_to_string(folder().join("rules/alerts.yaml")).expect("alerts");
+    let runbook = fs::read_to_string(folder().join("../docs/runbook.md")).expect("runbook");
+    let values = |key: &'static str| {
+        let lines = alerts.lines();
+        lines.filter_map(move |line| line.trim().strip_prefix(key))
+    };
+    let names: Vec<_> = values("- alert: ").collect();
+    let links: Vec<_> = values("runbook_url: ").collect();
+    let wanted = |name: &&str| format!("docs/runbook.md#{}", name.to_lowercase());
+    assert_eq!(links, names.iter().map(wanted).collect::<Vec<_>>());
+    let sections: BTreeMap<_, _> = runbook
+        .split("\n## ")
+        .skip(1)
+        .map(|section| section.split_once('\n').expect("a heading"))
+        .collect();
+    assert_eq!(
+        sections.keys().copied().collect::<BTreeSet<_>>(),
+        names.iter().copied().collect::<BTreeSet<_>>()
+    );
+    for (name, section) in sections {
+        for part in ["**Means:** ", "**Look at:** ", "**Do:** "] {
+            assert!(section.contains(part), "{name} has no {part:?}");
+        }
+    }
+}
+
 #[test]
 fn every_query_has_an_answer() {
     if !Scheduler::Glommio.usable() {
@@ -87,6 +121,7 @@ fn every_query_has_an_answer() {
             scope.spawn(|| ping_pong(proxy, &over));
             scope.spawn(|| short(proxy, &over));
             scope.spawn(|| bulk(proxy, &over));
+            scope.spawn(|| reloads(proxy, &over));
         }
         let targets = [0, 1, 2].map(|index| proxies[index].admin());
         let prometheus = Prometheus::start(&targets);
@@ -110,7 +145,8 @@ fn routes(echo: &str, dead: &str) -> String {
 }
 
 fn panels(prometheus: &Prometheus, pages: &[Metrics]) {
-    let mut queries: Vec<_> = boards().iter().flat_map(board_queries).collect();
+    let of_board = |board| [board_queries(board), annotation_queries(board)].concat();
+    let mut queries: Vec<_> = boards().iter().flat_map(of_board).collect();
     for (title, family) in UNSTABLE {
         let of = |(other, query): &(String, String)| other == title && query.contains(family);
         assert!(queries.iter().any(of), "no panel {title} of {family}");
@@ -147,6 +183,17 @@ fn board_queries(board: &Value) -> Vec<(String, String)> {
         queries.extend(board_queries(panel));
     }
     queries
+}
+
+/// Names and queries of what marks moments on all graphs.
+fn annotation_queries(board: &Value) -> Vec<(String, String)> {
+    let annotations = board["annotations"]["list"].as_array().expect("a list");
+    assert_eq!(annotations.len(), 2, "{}", board["uid"]);
+    let text = |annotation: &Value, key: &str| annotation[key].as_str().expect("text").to_owned();
+    annotations
+        .iter()
+        .map(|annotation| (text(annotation, "name"), text(annotation, "expr")))
+        .collect()
 }
 
 fn rules(prometheus: &Prometheus) {
@@ -215,7 +262,7 @@ fn answered(prometheus: &Prometheus, mut left: Vec<(String, String)>) {
 fn names(prometheus: &Prometheus, pages: &[Metrics]) {
     let mut queries = String::new();
     for board in boards() {
-        for (_, query) in board_queries(&board) {
+        for (_, query) in [board_queries(&board), annotation_queries(&board)].concat() {
             queries += &query;
             queries.push('\n');
         }
@@ -278,6 +325,19 @@ fn bulk(proxy: &Proxy, over: &AtomicBool) {
             (&client).read_exact(&mut vec![0; size]).expect("receive");
         });
         thread::sleep(PAUSE * 20);
+    }
+}
+
+/// The same configuration, read again and again.
+fn reloads(proxy: &Proxy, over: &AtomicBool) {
+    let mut pauses = 0;
+    while !over.load(Ordering::Relaxed) {
+        thread::sleep(PAUSE);
+        pauses += 1;
+        if PAUSE * pauses >= RELOAD_PAUSE {
+            proxy.signal(Signal::HUP);
+            pauses = 0;
+        }
     }
 }
 

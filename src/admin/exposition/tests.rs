@@ -42,6 +42,7 @@ const NAMES: &[&str] = &[
     "corelane_core_fairness_ratio",
     "corelane_advice",
     "corelane_listener_connections",
+    "corelane_listener_connections_limit",
     "corelane_listener_connections_total",
     "corelane_listener_accept_queue",
     "corelane_listener_accept_drops_total",
@@ -173,6 +174,7 @@ fn cells_are_shown() {
         "corelane_core_imbalance_ratio 0",
         "corelane_core_fairness_ratio 1",
         "corelane_listener_connections{listener=\"redis\"} 3",
+        "corelane_listener_connections_limit{listener=\"redis\"} 100",
         "corelane_listener_connections_total{listener=\"redis\"} 7",
         "corelane_listener_connections_total{listener=\"web\"} 1",
         "corelane_listener_rejected_total{listener=\"redis\",reason=\"max_connections\"} 4",
@@ -215,6 +217,12 @@ fn cells_are_shown() {
             "no line {line}\n{text}"
         );
     }
+}
+
+#[test]
+fn a_listener_without_a_limit_has_none() {
+    let text = encode(&exposition(fixture::glommio()));
+    assert!(!text.contains("corelane_listener_connections_limit{listener=\"web\"}"));
 }
 
 #[test]
