@@ -6,7 +6,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, Mode, mknodat};
-use rustix::process::Signal;
+use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -32,6 +32,7 @@ each_scheduler!(
     template,
     standard_output,
     rotation,
+    a_full_disk_leaves_no_torn_line,
     nobody_reads
 );
 
@@ -300,6 +301,70 @@ fn rotation(scheduler: Scheduler) {
     drop(proxy.connect("main"));
     assert_ne!(log.line(), first);
     assert_eq!(only_line(&old), first);
+}
+
+/// Limits the size of the files that the proxy writes, as a disk does that is full. None: it has room again.
+fn limit_files(proxy: &Proxy, bytes: Option<u64>) {
+    let pid = Pid::from_raw(proxy.pid() as i32);
+    let limit = Rlimit {
+        current: bytes,
+        maximum: None,
+    };
+    prlimit(pid, Resource::Fsize, limit).expect("a limit");
+}
+
+/// The lines of a file, each of which is JSON.
+fn whole_lines(path: &Path) -> usize {
+    let text = fs::read_to_string(path).expect("the log");
+    assert!(text.is_empty() || text.ends_with('\n'), "{text}");
+    for line in text.lines() {
+        let json: Result<Value, _> = serde_json::from_str(line);
+        assert!(json.is_ok(), "{line:?} of\n{text}");
+    }
+    text.lines().count()
+}
+
+/// It ends in the middle of a line, and then there is room again, here or in another file.
+fn a_full_disk_leaves_no_torn_line(scheduler: Scheduler) {
+    let log = Log::new();
+    let config = log.section("format = \"json\"") + &forward(&["builtin:echo"]);
+    let proxy = Proxy::start(scheduler, &config);
+    let lines = || proxy.metric("corelane_access_log_lines_total", &[]);
+    let dropped = || proxy.metric("corelane_access_log_dropped_total", &[]);
+    let mut made = 0.0;
+    let mut serve = || {
+        drop(proxy.connect("main"));
+        made += 1.0;
+        wait::until("its line is written or dropped", || {
+            lines() + dropped() == made
+        });
+    };
+    let size = || fs::metadata(&log.path).expect("the log").len();
+    serve();
+    let line = size();
+    for _ in 0..2 {
+        // Room for one line and a half.
+        limit_files(&proxy, Some(size() + line * 3 / 2));
+        let before = dropped();
+        while dropped() < before + 2.0 {
+            serve();
+            whole_lines(&log.path);
+        }
+        limit_files(&proxy, None);
+        (0..3).for_each(|_| serve());
+        assert_eq!(whole_lines(&log.path) as f64, lines());
+    }
+    limit_files(&proxy, Some(size() + line / 2));
+    serve();
+    let old = log.path.with_extension("1");
+    fs::rename(&log.path, &old).expect("rename");
+    proxy.signal(Signal::USR1);
+    wait::until("the file is made anew", || log.path.exists());
+    serve();
+    let written = whole_lines(&old) + whole_lines(&log.path);
+    assert_eq!((written as f64, whole_lines(&log.path)), (lines(), 1));
+    assert_eq!(dropped(), 5.0);
+    proxy.stop();
 }
 
 /// A FIFO that nobody reads: lines are dropped and counted, and connections don't wait, nor does the end.
