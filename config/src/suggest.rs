@@ -34,12 +34,23 @@ pub(crate) fn nearest_above<'a>(
         .map(|(_, candidate)| candidate)
 }
 
-/// From 0 to 1. Jaro and Winkler's measure is made for names, and finds what has a part too many; but in a short name
-/// it takes two letters that changed places for two others, which is a single slip of the fingers.
+/// The likeness of names that one slip of the fingers turns into each other: a letter that is wrong, missing or too
+/// many, or two that changed places.
+const ONE_SLIP: f64 = 0.9;
+
+/// The shortest name in which a slip is one. With two letters, half of it would be another name.
+const SLIP_CHARS_MIN: usize = 3;
+
+/// From 0 to 1. Jaro and Winkler's measure is made for names, and finds those that are cut short; but in a short name it
+/// takes two letters that changed places for two others.
 fn likeness(written: &str, candidate: &str) -> f64 {
-    let slips = strsim::osa_distance(written, candidate) as f64;
-    let length = written.chars().count().max(candidate.chars().count()) as f64;
-    strsim::jaro_winkler(written, candidate).max(1.0 - slips / (length + 1.0))
+    let likeness = strsim::jaro_winkler(written, candidate);
+    let is_long = written.chars().count().max(candidate.chars().count()) >= SLIP_CHARS_MIN;
+    if is_long && strsim::osa_distance(written, candidate) <= 1 {
+        likeness.max(ONE_SLIP)
+    } else {
+        likeness
+    }
 }
 
 /// `did you mean "NAME"?`, for a value that is like one of the candidates.
@@ -81,7 +92,7 @@ mod tests {
 
     #[test]
     fn one_slip_in_a_short_name_is_forgiven() {
-        let names = ["web", "db", "redis", "api"];
+        let names = ["webb", "web", "db", "redis", "api"];
         for (written, meant) in [
             ("wbe", Some("web")),
             ("ewb", Some("web")),
@@ -89,6 +100,7 @@ mod tests {
             ("apo", Some("api")),
             ("rdeis", Some("redis")),
             ("x", None),
+            ("dc", None),
             ("xyz", None),
         ] {
             assert_eq!(nearest(written, names), meant, "{written}");
