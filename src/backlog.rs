@@ -4,8 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
 
-use proxy_core::Descriptor;
-use proxy_core::listen::{self, BindAddress, Bound};
+use proxy_core::listen::{self, BindAddress, Reserved};
 
 use crate::sys;
 
@@ -38,14 +37,11 @@ impl Backlogs {
     ///
     /// # Errors
     /// When there is no descriptor left.
-    pub(crate) fn add(&mut self, bounds: &[Bound]) -> io::Result<()> {
+    pub(crate) fn add(&mut self, reserved: &[Reserved]) -> io::Result<()> {
         let mut backlog = Backlog::default();
-        for bound in bounds {
-            let mut copies = bound
-                .sockets
-                .iter()
-                .map(|socket: &Descriptor| socket.as_fd().try_clone_to_owned());
-            match bound.address {
+        for reserved in reserved {
+            let mut copies = reserved.sockets().map(|socket| socket.try_clone_to_owned());
+            match reserved.address() {
                 BindAddress::Tcp(_) | BindAddress::Every(_) => {
                     for descriptor in copies {
                         let descriptor = descriptor?;
@@ -118,19 +114,26 @@ impl Backlogs {
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpStream;
+    use std::net::{SocketAddr, TcpStream};
     use std::time::Duration;
 
     use super::*;
 
-    #[test]
-    fn who_is_not_accepted_waits() {
-        let bound = listen::bind(&BindAddress::Tcp(([127, 0, 0, 1], 0).into()), 8, 1).unwrap();
-        let BindAddress::Tcp(address) = bound.address else {
+    fn listening(backlog: u16) -> (Backlogs, SocketAddr) {
+        let any = BindAddress::Tcp(([127, 0, 0, 1], 0).into());
+        let reserved = listen::reserve(&any, 1).unwrap();
+        let BindAddress::Tcp(address) = *reserved.address() else {
             unreachable!("it was asked for TCP");
         };
         let mut backlogs = Backlogs::default();
-        backlogs.add(&[bound]).unwrap();
+        backlogs.add(std::slice::from_ref(&reserved)).unwrap();
+        drop(reserved.listen(backlog).unwrap());
+        (backlogs, address)
+    }
+
+    #[test]
+    fn who_is_not_accepted_waits() {
+        let (backlogs, address) = listening(8);
         assert_eq!(backlogs.waiting(0), 0);
         let _clients = [TcpStream::connect(address), TcpStream::connect(address)];
         assert_eq!(backlogs.waiting(0), 2);
@@ -146,12 +149,7 @@ mod tests {
     #[test]
     fn who_finds_the_queue_full_is_dropped() {
         // Linux takes one more than the backlog.
-        let bound = listen::bind(&BindAddress::Tcp(([127, 0, 0, 1], 0).into()), 1, 1).unwrap();
-        let BindAddress::Tcp(address) = bound.address else {
-            unreachable!("it was asked for TCP");
-        };
-        let mut backlogs = Backlogs::default();
-        backlogs.add(&[bound]).unwrap();
+        let (backlogs, address) = listening(1);
         let _clients = [TcpStream::connect(address), TcpStream::connect(address)];
         assert_eq!(backlogs.drops(0), 0);
         let timeout = Duration::from_millis(50);

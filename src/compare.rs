@@ -25,7 +25,7 @@ use self::variant::Kind;
 use self::verdict::{Pace, Verdict};
 use crate::admin::Imbalance;
 use crate::load::{Flows, Load, Reading, Workload, pause};
-use crate::{config_file, cpus, echo, proxy, run};
+use crate::{config_file, cpus, deaths, echo, proxy, run};
 
 /// Light flows.
 pub(crate) const CONNECTIONS_MAX: usize = 4096;
@@ -162,7 +162,8 @@ impl Comparison {
             (described(options, threads), Vec::new())
         };
         check_descriptors(&workload)?;
-        let unavailable = backend_glommio::probe().err();
+        let unavailable =
+            backend_glommio::probe(workers, config.runtime.glommio.ring_depth.get()).err();
         let (kinds, skipped): (Vec<_>, Vec<_>) = Kind::ALL
             .into_iter()
             .partition(|kind| unavailable.is_none() || !kind.is_glommio());
@@ -220,7 +221,7 @@ impl Comparison {
     }
 
     fn measure(&self, config: &Config) -> anyhow::Result<Round> {
-        let proxy = proxy::start(config)?;
+        let proxy = proxy::start(config, None, deaths::fatal())?;
         let addresses: Vec<SocketAddr> = proxy
             .addresses
             .iter()

@@ -15,8 +15,9 @@ use proxy_core::listen::BindAddress;
 use crate::admin::Imbalance;
 use crate::load::{Flows, Load, Mark, Reading, Report, Workload, pause};
 use crate::observed::Observed;
-use crate::start_error::{Asker, Explain, cannot_listen};
-use crate::{admin, console, proxy};
+use crate::sockets::AdminAddress;
+use crate::start_error::Asker;
+use crate::{console, deaths, proxy};
 
 /// How often the screen is drawn.
 const TICK: Duration = Duration::from_millis(500);
@@ -69,13 +70,13 @@ pub(crate) fn run(each: Duration, admin: SocketAddr) -> anyhow::Result<()> {
         if console::has_failed() {
             break;
         }
-        if name == "glommio"
-            && let Err(reason) = backend_glommio::probe()
-        {
-            outln!("{name}: skipped: {reason}\n");
-            continue;
+        match show(name, runtime, each, admin) {
+            Ok(outcome) => outcomes.push(outcome),
+            Err(reason) if reason.is::<backend_glommio::StartError>() => {
+                outln!("{name}: skipped: {reason:#}\n");
+            }
+            Err(reason) => return Err(reason),
         }
-        outcomes.push(show(name, runtime, each, admin)?);
     }
     screen::summary(&outcomes);
     Ok(())
@@ -93,14 +94,15 @@ fn show(
          [upstreams.echo]\nservers = [\"builtin:echo\"]\n"
     );
     let config = proxy_config::parse(&text, "demo")?.config;
-    let proxy = proxy::start(&config)?;
-    let server = admin::start(config.admin.listen, proxy.observed.clone()).explain(|error| {
-        let asker = Asker {
+    let admin = AdminAddress {
+        listen: admin,
+        asker: Asker {
             name: "the admin server",
             key: "--listen",
-        };
-        cannot_listen(asker, &BindAddress::Tcp(admin), error)
-    })?;
+        },
+    };
+    let proxy = proxy::start(&config, Some(admin), deaths::fatal())?;
+    let server = proxy.admin.as_ref().expect("it was asked for");
     let Some((_, BindAddress::Tcp(address))) = proxy.addresses.first() else {
         unreachable!("the demo's configuration has a TCP listener");
     };
@@ -111,7 +113,7 @@ fn show(
     let imbalance = watch(&proxy.observed, &load, &begin, each);
     let report = load.report(&begin);
     drop(load);
-    drop(server);
+    drop(proxy.admin);
     proxy.running.stop(STOP_PATIENCE);
     Ok(Outcome {
         name,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use proxy_core::descriptors;
 use tokio::time::{sleep, timeout};
 
+use crate::handover::Offer;
 use crate::observed::Observed;
 use crate::proxy::Proxy;
 use crate::signals::Ending;
@@ -29,7 +30,13 @@ struct Left {
 
 /// Stops accepting, and waits until every backlog is empty and the last connection has ended, until `patience` has
 /// passed, or until the next signal.
-pub(crate) async fn drain(proxy: &Proxy, patience: Duration, ending: &mut Ending) {
+///
+/// A successor can start at once: the listeners' addresses are free as soon as their backlogs are empty, and the admin
+/// server's as soon as the successor asks for it.
+pub(crate) async fn drain(proxy: &mut Proxy, patience: Duration, ending: &mut Ending) {
+    // While the sockets are there: nobody has taken the paths over.
+    proxy.files.clear();
+    let proxy = &*proxy;
     let observed = &*proxy.observed;
     // Before the workers are told, who may be late: a client that comes now must not be taken and reset then.
     observed.start_draining();
@@ -53,8 +60,11 @@ pub(crate) async fn drain(proxy: &Proxy, patience: Duration, ending: &mut Ending
     };
     let mut finished = pin!(timeout(patience, finished));
     let mut signal = pin!(ending.next());
+    let mut handover = pin!(hand_over(proxy));
     std::future::poll_fn(|cx| {
         use std::task::Poll;
+        // It ends nothing.
+        let _ = handover.as_mut().poll(cx);
         if finished.as_mut().poll(cx).is_ready() || signal.as_mut().poll(cx).is_ready() {
             Poll::Ready(())
         } else {
@@ -101,4 +111,23 @@ impl Left {
     fn is_nothing(self) -> bool {
         self.connections == 0 && self.listeners == 0
     }
+}
+
+/// Gives the admin server's address away when a successor asks for it; at once where none could ask.
+async fn hand_over(proxy: &Proxy) {
+    let Some(admin) = &proxy.admin else {
+        return std::future::pending().await;
+    };
+    let address = admin.address;
+    match Offer::make(address.port()) {
+        Ok(offer) => {
+            offer.taken().await;
+            tracing::info!(%address, "a successor has the admin address; the drain goes on");
+        }
+        Err(error) => {
+            tracing::info!(%address, %error, "the admin address is free for a successor");
+        }
+    }
+    admin.release();
+    std::future::pending().await
 }

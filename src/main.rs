@@ -16,11 +16,13 @@ mod compare;
 mod config_file;
 mod configuration;
 mod cpus;
+mod deaths;
 mod demo;
 mod descriptors;
 mod drain;
 mod echo;
 mod ephemeral;
+mod handover;
 mod health;
 mod load;
 mod observed;
@@ -30,6 +32,7 @@ mod resolver;
 mod run;
 mod scheduler;
 mod signals;
+mod sockets;
 mod start_error;
 mod state;
 mod sys;
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
 
 fn run_command(cli: cli::Cli) -> ExitCode {
     cli::start_logging(cli.log);
+    deaths::hear_panics();
     let result = match cli.command {
         cli::Command::Run { file } => run::run(&file),
         cli::Command::Demo { seconds, listen } => {

@@ -5,17 +5,20 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use proxy_config::{Config, Destination};
-use proxy_core::listen::{self, BindAddress};
+use proxy_core::lifeline::Deaths;
+use proxy_core::listen::{BindAddress, SocketFile};
 use proxy_core::metrics::{CoreCells, PerWorker};
 use proxy_core::plan::{Listening, Plan, Running};
 use proxy_core::{Activity, Share};
 
 use crate::access_log::AccessLog;
+use crate::admin::{self, Admin};
 use crate::assemble::{self, Assembled};
 use crate::backlog::Backlogs;
 use crate::observed::Observed;
-use crate::scheduler::Choice;
-use crate::start_error::{Asker, Explain, cannot_listen, cannot_start, cannot_write};
+use crate::scheduler::{self, Choice, Started};
+use crate::sockets::{self, AdminAddress, Sockets};
+use crate::start_error::{Explain, cannot_start, cannot_write};
 use crate::{configuration, cpus, descriptors, echo, health, reload, resolver};
 
 /// A proxy that runs.
@@ -24,17 +27,25 @@ pub(crate) struct Proxy {
     pub(crate) observed: Arc<Observed>,
     /// It is to be finished after the workers are.
     pub(crate) access_log: Option<AccessLog>,
+    pub(crate) admin: Option<Admin>,
     /// What to connect to: the listener's name, and its address with the port that the kernel chose.
     pub(crate) addresses: Vec<(String, BindAddress)>,
+    /// Those of its unix sockets, which are removed when these are dropped.
+    pub(crate) files: Vec<SocketFile>,
 }
 
-/// Starts everything but the admin server.
+/// Starts a proxy, with an admin server at `admin` where it is to have one. `deaths` hears of workers that die.
+///
+/// What can fail comes first: no client is accepted before all threads, rings and addresses are there.
 ///
 /// # Errors
 /// When the scheduler can't run here, an address can't be listened on, or a CPU is not to be had; each says what
 /// to do.
-pub(crate) fn start(config: &Config) -> anyhow::Result<Proxy> {
-    let choice = Choice::of(&config.runtime)?;
+pub(crate) fn start(
+    config: &Config,
+    admin: Option<AdminAddress>,
+    deaths: Deaths,
+) -> anyhow::Result<Proxy> {
     let cpus = cpus::assign(&config.runtime)?;
     let workers = cpus.len();
     let echo = if assemble::wants_echo(config) {
@@ -56,35 +67,6 @@ pub(crate) fn start(config: &Config) -> anyhow::Result<Proxy> {
         upstreams,
         names,
     } = assemble::assemble(config, workers, echo, ends);
-    let mut addresses = Vec::new();
-    let mut listening = Vec::new();
-    let mut backlogs = Backlogs::default();
-    for (configured, listener) in config.listeners.iter().zip(&listeners) {
-        let mut bounds = Vec::new();
-        for bind in &configured.binds {
-            let address = assemble::bind_address(bind);
-            let backlog = configured.backlog.get();
-            let bound =
-                listen::bind(&address, backlog, choice.sockets(workers)).explain(|error| {
-                    let name = format!("[listeners.{}]", configured.name);
-                    let asker = Asker {
-                        name: &name,
-                        key: "`bind`",
-                    };
-                    cannot_listen(asker, &address, error)
-                })?;
-            addresses.push((configured.name.clone(), bound.address.clone()));
-            bounds.push(bound);
-        }
-        backlogs
-            .add(&bounds)
-            .explain(|error| cannot_start("watching the listening sockets", error))?;
-        listening.push(Listening {
-            listener: listener.clone(),
-            sockets: bounds.into_iter().map(|bound| bound.sockets).collect(),
-        });
-    }
-    resolver::start(names).explain(|error| cannot_start("the resolver's thread", error))?;
     let cores = Arc::new(PerWorker::new(workers, || CoreCells::new(workers)));
     let activity = Arc::new(Activity::default());
     // A turn holds up the connections of all listeners.
@@ -95,26 +77,38 @@ pub(crate) fn start(config: &Config) -> anyhow::Result<Proxy> {
         cpus,
         cores: cores.clone(),
         activity: activity.clone(),
-        listeners: listening,
+        listeners: listeners.clone(),
+        deaths,
     };
     // Before anybody accepts.
     proxy_core::descriptors::reserve(workers);
-    let started = choice.start(plan, &config.runtime)?;
-    let threads = started.running.threads().to_vec();
+    let Started {
+        choice,
+        mut running,
+        own,
+    } = scheduler::start(plan, &config.runtime)?;
+    resolver::start(names).explain(|error| cannot_start("the resolver's thread", error))?;
     health::start(config, &upstreams)
         .explain(|error| cannot_start("the health checks' thread", error))?;
+    let sockets = Sockets::reserve(config, choice.sockets(workers), admin)?;
+    let mut backlogs = Backlogs::default();
+    for reserved in &sockets.listeners {
+        backlogs
+            .add(reserved)
+            .explain(|error| cannot_start("watching the listening sockets", error))?;
+    }
     descriptors::warn(config);
     if choice != Choice::Glommio {
         Share::weigh(reload::shares(&listeners));
     }
     let observed = Observed::new(
         choice,
-        threads,
+        running.threads().to_vec(),
         cores,
         activity,
-        listeners,
+        listeners.clone(),
         upstreams,
-        started.own,
+        own,
         now(),
     );
     let rebalances = choice == Choice::Glommio && config.runtime.glommio.rebalance.enabled;
@@ -123,11 +117,38 @@ pub(crate) fn start(config: &Config) -> anyhow::Result<Proxy> {
         .with_access_log(shared)
         .with_rebalancing(rebalances);
     observed.set_configuration(configuration::written(config));
+    let observed = Arc::new(observed);
+    let mut admin = match sockets.admin {
+        Some(socket) => {
+            let started = admin::start(socket, observed.clone());
+            Some(started.explain(|error| cannot_start("the admin server", error))?)
+        }
+        None => None,
+    };
+
+    let (mut addresses, mut files, mut listening) = (Vec::new(), Vec::new(), Vec::new());
+    let reserved = config.listeners.iter().zip(sockets.listeners);
+    for ((configured, reserved), listener) in reserved.zip(listeners) {
+        let mut sockets = Vec::new();
+        for bound in sockets::listen(configured, reserved)? {
+            addresses.push((configured.name.clone(), bound.address));
+            files.extend(bound.file);
+            sockets.push(bound.sockets);
+        }
+        listening.push(Listening { listener, sockets });
+    }
+    running.listen(listening);
+    if let Some(admin) = &mut admin {
+        let serves = admin.serve();
+        serves.explain(|error| cannot_start("the admin server", error))?;
+    }
     Ok(Proxy {
-        running: started.running,
-        observed: Arc::new(observed),
+        running,
+        observed,
+        admin,
         access_log,
         addresses,
+        files,
     })
 }
 

@@ -4,17 +4,21 @@ use std::fmt::Write;
 use std::path::Path;
 use std::time::Duration;
 
-use proxy_core::listen::BindAddress;
+use anyhow::bail;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::console::Announcement;
 use crate::proxy::Proxy;
 use crate::signals::{Ending, Hangup, Rotation};
-use crate::start_error::{Asker, Explain, cannot_listen, cannot_start};
-use crate::{admin, config_file, console, drain, proxy, reload};
+use crate::sockets::AdminAddress;
+use crate::start_error::{Asker, Explain, cannot_start};
+use crate::{config_file, console, deaths, drain, proxy, reload};
 
 /// How long workers may take to end their connections at the last.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
+
+/// The same after one of them died: those that live are quick, and one that is gone ends nothing.
+const STOP_PATIENCE_AFTER_DEATH: Duration = Duration::from_secs(1);
 
 /// Runs a proxy until it is told to end.
 ///
@@ -38,46 +42,59 @@ pub(crate) fn run(file: &Path) -> anyhow::Result<()> {
             Ending::catch().and_then(|ending| Ok((ending, Hangup::catch()?, Rotation::catch()?)));
         caught.explain(|error| cannot_start("the handlers of signals", error))?
     };
-    let proxy = proxy::start(&config)?;
+    let (deaths, mut died) = deaths::channel();
+    let admin = AdminAddress {
+        listen: config.admin.listen,
+        asker: Asker {
+            name: "[admin]",
+            key: "`listen`",
+        },
+    };
+    let mut proxy = proxy::start(&config, Some(admin), deaths)?;
     if let Some(log) = proxy.observed.access_log.clone() {
         drop(runtime.spawn(rotation.each(move || log.reopen())));
     }
-    let listen = config.admin.listen;
-    let admin = admin::start(listen, proxy.observed.clone()).explain(|error| {
-        let asker = Asker {
-            name: "[admin]",
-            key: "`listen`",
-        };
-        cannot_listen(asker, &BindAddress::Tcp(listen), error)
-    })?;
-    let announcement = announce(&proxy, admin.address);
-    runtime.block_on(async {
+    let announcement = announce(&proxy);
+    let death = runtime.block_on(async {
         tokio::select! {
             () = ending.next() => {}
             () = reload::at_each(&mut hangup, file, &mut config, &proxy) => {}
+            death = died.next() => return Some(death),
         }
-        drain::drain(&proxy, config.runtime.drain_timeout, &mut ending).await;
+        let timeout = config.runtime.drain_timeout;
+        tokio::select! {
+            () = drain::drain(&mut proxy, timeout, &mut ending) => None,
+            death = died.next() => Some(death),
+        }
     });
-    for path in unix_sockets(&proxy) {
-        // Somebody else may have removed it already.
-        let _ = std::fs::remove_file(path);
-    }
+    // While the sockets are there: nobody has taken the paths over.
+    proxy.files.clear();
     // What is left is reset.
-    proxy.running.stop(STOP_PATIENCE);
+    let patience = match death {
+        None => STOP_PATIENCE,
+        Some(_) => STOP_PATIENCE_AFTER_DEATH,
+    };
+    proxy.running.stop(patience);
     if let Some(log) = proxy.access_log {
         log.finish();
     }
     announcement.finish();
-    Ok(())
+    match death.or_else(|| died.try_next()) {
+        None => Ok(()),
+        Some(death) => bail!(deaths::ending(&death)),
+    }
 }
 
 /// Says on stdout what to connect to, and where the metrics are.
-fn announce(proxy: &Proxy, admin: std::net::SocketAddr) -> Announcement {
+fn announce(proxy: &Proxy) -> Announcement {
     let mut lines = String::new();
     for (name, address) in &proxy.addresses {
         let _ = writeln!(lines, "listening {name} {address}");
     }
-    let _ = writeln!(lines, "metrics http://{admin}/metrics\nready");
+    if let Some(admin) = &proxy.admin {
+        let _ = writeln!(lines, "metrics http://{}/metrics", admin.address);
+    }
+    lines.push_str("ready\n");
     tracing::info!(
         scheduler = proxy.observed.scheduler,
         mode = proxy.observed.mode,
@@ -85,17 +102,6 @@ fn announce(proxy: &Proxy, admin: std::net::SocketAddr) -> Announcement {
         "running"
     );
     console::announce(lines)
-}
-
-fn unix_sockets(proxy: &Proxy) -> Vec<std::path::PathBuf> {
-    let paths = proxy
-        .addresses
-        .iter()
-        .filter_map(|(_, address)| match address {
-            BindAddress::Unix(path) => Some(path.clone()),
-            BindAddress::Tcp(_) | BindAddress::Every(_) => None,
-        });
-    paths.collect()
 }
 
 /// A connection needs two descriptors, and the soft limit is often 1024.

@@ -18,33 +18,12 @@ pub(crate) enum Choice {
 
 /// A scheduler at work.
 pub(crate) struct Started {
+    pub(crate) choice: Choice,
     pub(crate) running: Box<dyn Running>,
     pub(crate) own: SchedulersOwn,
 }
 
 impl Choice {
-    /// What the configuration asks for; "auto" is Glommio where it can run, and else Tokio, which the log explains.
-    ///
-    /// # Errors
-    /// When Glommio is asked for and can't run here, with what to change.
-    pub(crate) fn of(runtime: &Runtime) -> anyhow::Result<Self> {
-        let tokio = match runtime.tokio.mode {
-            TokioMode::WorkStealing => Self::WorkStealing,
-            TokioMode::PerCore => Self::PerCore,
-        };
-        match (runtime.scheduler, backend_glommio::probe()) {
-            (Scheduler::Tokio, _) => Ok(tokio),
-            (Scheduler::Glommio | Scheduler::Auto, Ok(())) => Ok(Self::Glommio),
-            (Scheduler::Glommio, Err(error)) => {
-                Err(error).context("[runtime] scheduler = \"glommio\" can't run here")
-            }
-            (Scheduler::Auto, Err(reason)) => {
-                tracing::warn!(%reason, "scheduler = \"auto\" falls back to tokio");
-                Ok(tokio)
-            }
-        }
-    }
-
     /// The label `scheduler`.
     pub(crate) fn scheduler(self) -> &'static str {
         match self {
@@ -70,37 +49,55 @@ impl Choice {
         }
     }
 
-    /// Starts the workers.
-    ///
-    /// # Errors
-    /// When a thread, a ring or a reactor can't be had.
-    pub(crate) fn start(self, plan: Plan, runtime: &Runtime) -> anyhow::Result<Started> {
-        Ok(match self {
+    fn start(self, plan: Plan, runtime: &Runtime) -> anyhow::Result<Started> {
+        let (running, own): (Box<dyn Running>, _) = match self {
             Self::Glommio => {
                 let glommio = Glommio::start(plan, options(&runtime.glommio))?;
                 let own = SchedulersOwn::Glommio(glommio.cells().clone());
-                Started {
-                    running: Box::new(glommio),
-                    own,
-                }
+                (Box::new(glommio), own)
             }
             Self::WorkStealing => {
                 let tokio = WorkStealing::start(plan).context("Tokio can't be started")?;
                 let own = SchedulersOwn::Tokio(vec![tokio.handle()]);
-                Started {
-                    running: Box::new(tokio),
-                    own,
-                }
+                (Box::new(tokio), own)
             }
             Self::PerCore => {
                 let tokio = PerCore::start(plan).context("Tokio can't be started")?;
                 let own = SchedulersOwn::Tokio(tokio.handles());
-                Started {
-                    running: Box::new(tokio),
-                    own,
-                }
+                (Box::new(tokio), own)
             }
+        };
+        Ok(Started {
+            choice: self,
+            running,
+            own,
         })
+    }
+}
+
+/// Starts the workers on the scheduler that the configuration asks for. "auto" is Glommio where all of its workers can
+/// be started, and else Tokio, which the log explains.
+///
+/// # Errors
+/// When Glommio is asked for and can't run here, with what to change; when a thread, a ring or a reactor can't be had.
+pub(crate) fn start(plan: Plan, runtime: &Runtime) -> anyhow::Result<Started> {
+    let tokio = match runtime.tokio.mode {
+        TokioMode::WorkStealing => Choice::WorkStealing,
+        TokioMode::PerCore => Choice::PerCore,
+    };
+    match runtime.scheduler {
+        Scheduler::Tokio => tokio.start(plan, runtime),
+        Scheduler::Glommio => Choice::Glommio
+            .start(plan, runtime)
+            .context("[runtime] scheduler = \"glommio\" can't run here"),
+        Scheduler::Auto => match Choice::Glommio.start(plan.clone(), runtime) {
+            Ok(started) => Ok(started),
+            Err(reason) => {
+                let reason = format!("{reason:#}");
+                tracing::warn!(%reason, "scheduler = \"auto\" falls back to tokio");
+                tokio.start(plan, runtime)
+            }
+        },
     }
 }
 

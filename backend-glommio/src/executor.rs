@@ -1,7 +1,9 @@
 //! Starting and stopping the cores.
 
+use std::convert::Infallible;
 use std::io;
 use std::rc::Rc;
+use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -9,8 +11,9 @@ use std::time::Duration;
 use glommio::{
     GlommioError, Latency, LocalExecutorBuilder, Shares, SharesManager, TaskQueueHandle,
 };
+use proxy_core::lifeline::Lifeline;
 use proxy_core::metrics::{CoreCells, PerWorker};
-use proxy_core::plan::{Plan, Running, WORKER_THREAD_PREFIX, WorkerThread};
+use proxy_core::plan::{Listening, Plan, Running, WORKER_THREAD_PREFIX, WorkerThread};
 use proxy_core::{Activity, Descriptor, Listener, Worker};
 use socket2::SockRef;
 
@@ -24,7 +27,7 @@ use crate::metrics::Cells;
 use crate::neighbours::Neighbours;
 use crate::placement::{Placement, Placer, Shared};
 use crate::poller::Poller;
-use crate::probe::{Unavailable, probe};
+use crate::probe::{Memlock, Unavailable, probe};
 use crate::publisher::Publisher;
 use crate::readiness::Readiness;
 use crate::rebalance::Rebalance;
@@ -65,6 +68,8 @@ pub enum StartError {
         worker: usize,
         /// What Glommio says.
         reason: String,
+        /// What kind of error the kernel returned, where it did.
+        kind: io::ErrorKind,
     },
     /// A thread, a descriptor or a ring can't be had.
     #[error("worker {worker} can't be started: {error}")]
@@ -72,9 +77,44 @@ pub enum StartError {
         /// The worker's index.
         worker: usize,
         /// What the kernel says.
-        #[source]
         error: io::Error,
     },
+    /// The system lets no more threads start.
+    #[error(
+        "the thread of worker {worker} can't be started: {error}; raise the limit of threads (`ulimit -u`, TasksMax= in \
+         a systemd unit, `--pids-limit` for Docker), or use fewer `cores`"
+    )]
+    Thread {
+        /// The worker's index.
+        worker: usize,
+        /// What the kernel says.
+        error: io::Error,
+    },
+    /// There is no memory for a ring, most likely as locked memory is limited.
+    #[error("worker {worker} can't have its rings: {memlock}")]
+    Memlock {
+        /// The worker's index.
+        worker: usize,
+        /// What is needed.
+        memlock: Memlock,
+    },
+}
+
+impl StartError {
+    /// With what to do about a lack of memory, where there is a limit of it.
+    fn explain(self, workers: usize, options: &Options) -> Self {
+        let (worker, kind) = match &self {
+            Self::Executor { worker, kind, .. } => (*worker, *kind),
+            Self::Io { worker, error } => (*worker, error.kind()),
+            _ => return self,
+        };
+        match Memlock::of(workers, options.ring_depth) {
+            Some(memlock) if kind == io::ErrorKind::OutOfMemory => {
+                Self::Memlock { worker, memlock }
+            }
+            _ => self,
+        }
+    }
 }
 
 /// Glommio's executors, one a core.
@@ -86,6 +126,17 @@ pub struct Glommio {
     cores: Arc<PerWorker<CoreCells>>,
     listeners: Vec<Arc<Listener>>,
     cells: Cells,
+    /// Where each worker waits for its sockets.
+    gates: Vec<mpsc::Sender<Sockets>>,
+    /// Ends when the last worker has.
+    ended: mpsc::Receiver<Infallible>,
+}
+
+/// A worker's sockets, by listener.
+struct Sockets {
+    listeners: Vec<Vec<Descriptor>>,
+    /// Its end says that they are watched, or that they never will be.
+    _watched: mpsc::Sender<Infallible>,
 }
 
 /// What one core is started with.
@@ -94,7 +145,7 @@ struct Seat {
     cpu: Option<usize>,
     cores: Arc<PerWorker<CoreCells>>,
     activity: Arc<Activity>,
-    lanes: Vec<(Arc<Listener>, Vec<Descriptor>)>,
+    listeners: Vec<Arc<Listener>>,
     mailboxes: Arc<[Mailbox]>,
     placing: Arc<Shared>,
     cells: Cells,
@@ -102,12 +153,17 @@ struct Seat {
 }
 
 impl Glommio {
-    /// Starts an executor for each CPU of the plan, each with sockets of its own.
+    /// Starts an executor for each CPU of the plan. Each has sockets of its own.
     ///
     /// # Errors
     /// [`StartError`]; the executors that had started are stopped.
     pub fn start(plan: Plan, options: Options) -> Result<Self, StartError> {
-        probe()?;
+        let workers = plan.cpus.len();
+        probe(workers, options.ring_depth)?;
+        Self::start_workers(plan, options).map_err(|error| error.explain(workers, &options))
+    }
+
+    fn start_workers(plan: Plan, options: Options) -> Result<Self, StartError> {
         let readiness = options.readiness.unwrap_or_else(Readiness::best);
         let cells = Cells::new(readiness, plan.cpus.len(), plan.listeners.len());
         let mailboxes = plan.cpus.iter().map(|_| Mailbox::new());
@@ -115,18 +171,17 @@ impl Glommio {
             .collect::<io::Result<_>>()
             .map_err(|error| StartError::Io { worker: 0, error })?;
         let placing = Arc::new(Shared::new(plan.cpus.len(), plan.listeners.len()));
-        let listeners = plan.listeners.iter();
+        let (ends, ended) = mpsc::channel();
         let mut running = Self {
             workers: Vec::new(),
             mailboxes: mailboxes.clone(),
             threads: Vec::new(),
             cores: plan.cores.clone(),
-            listeners: listeners
-                .map(|listening| listening.listener.clone())
-                .collect(),
+            listeners: plan.listeners.clone(),
             cells: cells.clone(),
+            gates: Vec::new(),
+            ended,
         };
-        let mut listeners = plan.listeners;
         for (index, &cpu) in plan.cpus.iter().enumerate() {
             let io = |error| StartError::Io {
                 worker: index,
@@ -137,32 +192,45 @@ impl Glommio {
                 cpu,
                 cores: plan.cores.clone(),
                 activity: plan.activity.clone(),
-                lanes: listeners
-                    .iter_mut()
-                    .map(|listening| {
-                        let sockets = listening.sockets.iter_mut().filter_map(Vec::pop);
-                        (listening.listener.clone(), sockets.collect())
-                    })
-                    .collect(),
+                listeners: plan.listeners.clone(),
                 mailboxes: mailboxes.clone(),
                 placing: placing.clone(),
                 cells: cells.clone(),
                 options,
             };
             let (sender, started) = mpsc::channel();
+            let (gate, sockets) = mpsc::channel();
+            let lifeline = plan.deaths.lifeline(index);
+            let ends = ends.clone();
             let thread = thread::Builder::new()
                 .name(format!("{WORKER_THREAD_PREFIX}{index}"))
                 .spawn(move || {
+                    let _ends = ends;
                     let _closed = Closing(seat.mailboxes.clone(), index);
-                    match readiness {
-                        Readiness::IoUring => seat.run::<Uring>(&sender),
-                        Readiness::Epoll => seat.run::<Epoll>(&sender),
-                    }
+                    lifeline.hold(|lifeline| {
+                        let begin = Begin {
+                            started: sender,
+                            lifeline,
+                            sockets,
+                        };
+                        match readiness {
+                            Readiness::IoUring => seat.run::<Uring>(begin),
+                            Readiness::Epoll => seat.run::<Epoll>(begin),
+                        }
+                    });
                 })
-                .map_err(io)?;
+                .map_err(|error| StartError::Thread {
+                    worker: index,
+                    error,
+                })?;
             running.workers.push(thread);
+            running.gates.push(gate);
             // A thread that ends without a word panicked, which its output tells.
-            let ended = || Err(io(io::Error::other("its thread ended while starting")));
+            let ended = || {
+                Err(io(io::Error::other(
+                    "its thread panicked while starting, as the log says",
+                )))
+            };
             running
                 .threads
                 .push(started.recv().unwrap_or_else(|_| ended())?);
@@ -205,6 +273,8 @@ impl Glommio {
 
 impl Drop for Glommio {
     fn drop(&mut self) {
+        // Those that still wait for their sockets won't get any.
+        self.gates.clear();
         self.tell(|| Message::Stop);
         for worker in self.workers.drain(..) {
             // A worker that panicked has said so on its own.
@@ -219,12 +289,37 @@ impl Running for Glommio {
         &self.threads
     }
 
+    fn listen(&mut self, mut listening: Vec<Listening>) {
+        let (watching, watched) = mpsc::channel();
+        for gate in self.gates.drain(..) {
+            let sockets = listening.iter_mut().map(|listening| {
+                let binds = listening.sockets.iter_mut();
+                binds.filter_map(Vec::pop).collect()
+            });
+            // A worker that is gone has reported it.
+            let _ = gate.send(Sockets {
+                listeners: sockets.collect(),
+                _watched: watching.clone(),
+            });
+        }
+        drop(watching);
+        // Nothing is ever sent: it ends with the last worker that watches its sockets.
+        let _ = watched.recv();
+    }
+
     fn drain(&self) {
         self.tell(|| Message::Drain);
     }
 
-    fn stop(self: Box<Self>, _patience: Duration) {
-        // Dropping does it.
+    fn stop(mut self: Box<Self>, patience: Duration) {
+        self.gates.clear();
+        self.tell(|| Message::Stop);
+        // Nothing is ever sent: it ends with the last worker.
+        if self.ended.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
+            tracing::warn!(?patience, "a worker doesn't end; it is left behind");
+            self.workers.clear();
+        }
+        // Dropping waits for the threads, which have ended.
     }
 }
 
@@ -237,11 +332,21 @@ impl Drop for Closing {
     }
 }
 
+/// What a worker's beginning needs.
+struct Begin<'a> {
+    started: mpsc::Sender<Result<WorkerThread, StartError>>,
+    lifeline: &'a Lifeline,
+    sockets: mpsc::Receiver<Sockets>,
+}
+
 impl Seat {
     /// The life of a worker thread.
-    fn run<P: Poller>(self, started: &mpsc::Sender<Result<WorkerThread, StartError>>) {
+    fn run<P: Poller>(self, begin: Begin<'_>) -> Result<(), String> {
         // Whoever receives it waits for it.
-        let tell = |result| drop(started.send(result));
+        let fail = |error| {
+            drop(begin.started.send(Err(error)));
+            Ok(())
+        };
         let (index, cpu) = (self.index, self.cpu);
         let pin = cpu.map_or(glommio::Placement::Unbound, glommio::Placement::Fixed);
         let executor = LocalExecutorBuilder::new(pin)
@@ -252,44 +357,52 @@ impl Seat {
         let executor = match executor {
             Ok(executor) => executor,
             Err(error) => {
-                return tell(Err(StartError::Executor {
+                let reason = glommio_reason(&error);
+                return fail(StartError::Executor {
                     worker: index,
-                    reason: glommio_reason(&error),
-                }));
+                    reason,
+                    kind: io::Error::from(error).kind(),
+                });
             }
         };
         executor.run(async {
-            let driver = match self.prepare::<P>() {
-                Ok(driver) => driver,
+            let prepared = match self.prepare::<P>() {
+                Ok(prepared) => prepared,
                 Err(error) => {
-                    return tell(Err(StartError::Io {
+                    return fail(StartError::Io {
                         worker: index,
                         error,
-                    }));
+                    });
                 }
             };
-            tell(Ok(WorkerThread {
+            begin.lifeline.begin();
+            drop(begin.started.send(Ok(WorkerThread {
                 tid: rustix::thread::gettid().as_raw_nonzero().get(),
                 cpu,
-            }));
-            if let Err(error) = driver.run().await {
-                tracing::error!(worker = index, %error, "the driver failed; the worker ends");
-            }
-        });
+            })));
+            // The thread waits, as there is nothing else for it to do yet. Without sockets there is no start.
+            let Ok(sockets) = begin.sockets.recv() else {
+                return Ok(());
+            };
+            let driver = prepared
+                .listen(sockets)
+                .map_err(|error| format!("its listening sockets can't be watched: {error}"))?;
+            let ran = driver.run().await;
+            ran.map_err(|error| format!("its driver failed: {error}"))
+        })
     }
 
-    /// Makes the driver, and a task queue with a lane for each listener.
-    fn prepare<P: Poller>(self) -> io::Result<Rc<Driver<P>>> {
+    /// Makes the driver, and a task queue for each listener: all that can be refused for want of something.
+    fn prepare<P: Poller>(self) -> io::Result<Prepared<P>> {
         let now = driver::now();
         let worker = Worker::new(self.index, now, self.cores.clone(), self.activity);
         let loads = || Loads::new(self.cores.clone(), now);
         let placement = self.options.placement;
         let placer = Placer::new(placement, self.index, self.placing, loads());
-        let listeners = self.lanes.iter().map(|(listener, _)| listener);
-        let quantum = quantum(listeners, self.options.preempt_timer);
+        let quantum = quantum(self.listeners.iter(), self.options.preempt_timer);
         let balancer = Balancer::new(self.options.rebalance, self.index, loads(), quantum);
-        let mut handles = Vec::with_capacity(self.lanes.len());
-        for (listener, _) in &self.lanes {
+        let mut handles = Vec::with_capacity(self.listeners.len());
+        for listener in &self.listeners {
             handles.push(task_queue(listener.clone()));
         }
         let publisher = Publisher::new(self.index, self.cells.queues.clone(), handles.clone());
@@ -302,25 +415,42 @@ impl Seat {
             balancer,
             publisher,
         })?;
-        if let (Placement::IncomingCpu, Some(cpu)) = (placement, self.cpu) {
-            steer(&self.lanes, cpu);
-        }
-        for ((listener, sockets), handle) in self.lanes.into_iter().zip(handles) {
-            let lane = Lane::new(&driver, listener, sockets, quantum)?;
+        Ok(Prepared {
+            driver,
+            listeners: self.listeners.into_iter().zip(handles).collect(),
+            quantum,
+            steered_to: self.cpu.filter(|_| placement == Placement::IncomingCpu),
+        })
+    }
+}
+
+/// A worker that only lacks its sockets.
+struct Prepared<P: Poller> {
+    driver: Rc<Driver<P>>,
+    listeners: Vec<(Arc<Listener>, TaskQueueHandle)>,
+    quantum: Duration,
+    steered_to: Option<usize>,
+}
+
+impl<P: Poller> Prepared<P> {
+    /// Makes a lane of each listener with its sockets.
+    fn listen(self, sockets: Sockets) -> io::Result<Rc<Driver<P>>> {
+        for ((listener, handle), sockets) in self.listeners.into_iter().zip(sockets.listeners) {
+            if let Some(cpu) = self.steered_to {
+                steer(&listener, &sockets, cpu);
+            }
+            let lane = Lane::new(&self.driver, listener, sockets, self.quantum)?;
             glommio::spawn_local_into(lane.run(), handle)
                 .map_err(|error| io::Error::other(glommio_reason(&error)))?
                 .detach();
         }
-        Ok(driver)
+        Ok(self.driver)
     }
 }
 
 /// Has the kernel prefer these sockets for what comes in on this CPU.
-fn steer(lanes: &[(Arc<Listener>, Vec<Descriptor>)], cpu: usize) {
-    for (listener, socket) in lanes
-        .iter()
-        .flat_map(|(listener, sockets)| sockets.iter().map(move |socket| (listener, socket)))
-    {
+fn steer(listener: &Listener, sockets: &[Descriptor], cpu: usize) {
+    for socket in sockets {
         if let Err(error) = SockRef::from(socket).set_cpu_affinity(cpu) {
             tracing::warn!(listener = listener.name, %error, "SO_INCOMING_CPU is refused; placement is by hash");
         }

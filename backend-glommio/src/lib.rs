@@ -33,6 +33,6 @@ mod uring;
 pub use executor::{Glommio, Options, StartError};
 pub use metrics::{Cells, QueueCells, RingCells};
 pub use placement::Placement;
-pub use probe::{MEMLOCK_BYTES_MIN, Unavailable, probe};
+pub use probe::{MEMLOCK_BYTES_MIN, Memlock, Unavailable, probe};
 pub use readiness::Readiness;
 pub use rebalance::Rebalance;

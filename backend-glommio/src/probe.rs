@@ -1,13 +1,20 @@
 //! Whether Glommio can run here, and what to change where it can't.
 
-use std::io;
+use std::{fmt, io};
 
 use io_uring::IoUring;
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 
-/// Locked memory that Glommio insists on for each process.
+/// Locked memory that Glommio insists on for each process, whatever the kernel counts.
 pub const MEMLOCK_BYTES_MIN: u64 = 512 * 1024;
+
+/// Locked memory of a worker beside its own ring: Glommio's three rings, as Linux 6.18 counts them.
+const MEMLOCK_WORKER_BYTES: u64 = 256 * 1024;
+
+/// Locked memory of each place in a worker's own ring: a request (64 bytes), its index, and eight completions (16 each),
+/// with what rounding to pages adds.
+const MEMLOCK_PLACE_BYTES: u64 = 208;
 
 /// Why Glommio can't run here.
 #[derive(Debug, thiserror::Error)]
@@ -29,26 +36,71 @@ pub enum Unavailable {
     #[error("this kernel has no io_uring (Linux 5.8 is needed); use scheduler = \"tokio\"")]
     Missing,
     /// RLIMIT_MEMLOCK is too small.
-    #[error(
-        "the limit of locked memory is {0} bytes and Glommio needs {MEMLOCK_BYTES_MIN}; raise it (`ulimit -l 512`, \
-         LimitMEMLOCK=512K in a systemd unit, `--ulimit memlock=524288` for Docker), or use scheduler = \"tokio\""
-    )]
-    Memlock(u64),
+    #[error("{0}")]
+    Memlock(Memlock),
     /// Setting up a ring failed for another reason.
     #[error("io_uring can't be set up: {0}; use scheduler = \"tokio\"")]
     Other(#[source] io::Error),
 }
 
-/// Finds out whether Glommio can run in this process.
+/// What workers need of locked memory, where it is limited.
+///
+/// Since Linux 6.14 the kernel counts rings against RLIMIT_MEMLOCK: those of all processes of a user together, unless the
+/// process has CAP_IPC_LOCK. What others have of it can't be found out, so only a start shows whether it is enough.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memlock {
+    limit: u64,
+    workers: u64,
+    ring_depth: u32,
+}
+
+impl Memlock {
+    /// None where locked memory is not limited.
+    pub(crate) fn of(workers: usize, ring_depth: u32) -> Option<Self> {
+        // No limit reads as none.
+        let limit = getrlimit(Resource::Memlock).current?;
+        Some(Self {
+            limit,
+            workers: workers as u64,
+            ring_depth,
+        })
+    }
+
+    fn needed(self) -> u64 {
+        let worker = MEMLOCK_WORKER_BYTES + u64::from(self.ring_depth) * MEMLOCK_PLACE_BYTES;
+        (self.workers * worker).max(MEMLOCK_BYTES_MIN)
+    }
+}
+
+impl fmt::Display for Memlock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kib = self.needed().div_ceil(1024);
+        let workers = match self.workers {
+            1 => "1 worker needs".to_owned(),
+            workers => format!("{workers} workers need"),
+        };
+        write!(
+            f,
+            "the limit of locked memory is {} bytes for all processes of this user, and {workers} about {kib} KiB \
+             with ring_depth = {}; raise it (`ulimit -l {kib}`, LimitMEMLOCK={kib}K in a systemd unit, \
+             `--ulimit memlock={}` for Docker), use fewer `cores`, or use scheduler = \"tokio\"",
+            self.limit,
+            self.ring_depth,
+            kib * 1024,
+        )
+    }
+}
+
+/// Finds out whether Glommio can run in this process with so many workers, as far as that can be known before they are
+/// started.
 ///
 /// # Errors
 /// [`Unavailable`], with what to change.
-pub fn probe() -> Result<(), Unavailable> {
-    // No limit reads as none.
-    if let Some(limit) = getrlimit(Resource::Memlock).current
-        && limit < MEMLOCK_BYTES_MIN
+pub fn probe(workers: usize, ring_depth: u32) -> Result<(), Unavailable> {
+    if let Some(memlock) = Memlock::of(workers, ring_depth)
+        && memlock.limit < MEMLOCK_BYTES_MIN
     {
-        return Err(Unavailable::Memlock(limit));
+        return Err(Unavailable::Memlock(memlock));
     }
     match IoUring::new(2) {
         Ok(_) => Ok(()),
@@ -92,11 +144,14 @@ mod tests {
     fn each_refusal_says_what_to_change() {
         let forbidden = explain(io::Error::from_raw_os_error(libc_eperm()));
         assert!(forbidden.to_string().contains("scheduler = \"tokio\""));
-        assert!(
-            Unavailable::Memlock(65536)
-                .to_string()
-                .contains("ulimit -l")
-        );
+        let memlock = Memlock {
+            limit: 65536,
+            workers: 4,
+            ring_depth: 1024,
+        };
+        // Four workers start with 1,780 KiB on Linux 6.18.
+        let text = Unavailable::Memlock(memlock).to_string();
+        assert!(text.contains("`ulimit -l 1856`"), "{text}");
         assert!(
             Unavailable::Disabled(2)
                 .to_string()

@@ -7,8 +7,10 @@ mod socket;
 #[allow(unsafe_code, reason = "the file that is for it")]
 mod sys;
 mod task;
+mod threads;
 mod work_stealing;
 mod worker;
 
 pub use per_core::PerCore;
 pub use work_stealing::WorkStealing;
+pub use worker::on_panic;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use proxy_core::{Accepted, Acceptor, Connection, Descriptor, Draining, Listener, Turn, Worker};
+use rustix::io::Errno;
 use tokio::sync::watch;
 
 use crate::socket::{Tokio, TokioSocket};
@@ -63,10 +64,14 @@ pub(crate) fn accept(
         let mut acceptor = match watched {
             Ok(acceptor) => acceptor,
             Err(error) => {
-                tracing::error!(listener = listener.name, %error, "the listening socket can't be watched");
+                let name = &listener.name;
+                worker::die(format!(
+                    "the listening socket of {name:?} can't be watched: {error}"
+                ));
                 return;
             }
         };
+        let _vital = Vital(listener.clone());
         let take = |worker: &mut Worker, accepted| {
             if let Some(task) = begin(&listener, worker, accepted) {
                 spawn(task);
@@ -99,6 +104,17 @@ pub(crate) fn accept(
     }
 }
 
+/// A task without which nobody accepts. Tokio would keep its panic to itself.
+struct Vital(Arc<Listener>);
+
+impl Drop for Vital {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            worker::die(format!("accepting for {:?} panicked", self.0.name));
+        }
+    }
+}
+
 fn begin(listener: &Arc<Listener>, worker: &Worker, accepted: Accepted) -> Option<ConnectionTask> {
     let Accepted {
         socket,
@@ -117,7 +133,15 @@ fn begin(listener: &Arc<Listener>, worker: &Worker, accepted: Accepted) -> Optio
         ))),
         Err((_, error)) => {
             listener.give_up(worker.index, origin, worker.now);
-            tracing::warn!(listener = listener.name, %error, "a connection can't be watched");
+            match Errno::from_io_error(&error) {
+                // The reactor itself is gone, not room in it: no connection will ever be watched again.
+                Some(Errno::BADF | Errno::INVAL) => {
+                    worker::die(format!("its reactor fails: {error}"));
+                }
+                _ => {
+                    tracing::warn!(listener = listener.name, %error, "a connection can't be watched");
+                }
+            }
             None
         }
     }

@@ -4,11 +4,12 @@ use std::io;
 use std::sync::{Arc, Barrier, mpsc};
 use std::time::Duration;
 
-use proxy_core::plan::{Plan, Running, WORKER_THREAD_PREFIX, WorkerThread};
+use proxy_core::plan::{Listening, Plan, Running, WORKER_THREAD_PREFIX, WorkerThread};
 use tokio::runtime::{Builder, Handle, Runtime, worker_index};
 use tokio::sync::watch;
 
-use crate::{task, worker};
+use crate::worker::{self, Enlisted};
+use crate::{task, threads};
 
 /// Events that a worker takes from the reactor at once, and tasks that it runs between two looks at the reactor.
 ///
@@ -21,6 +22,9 @@ const EVENTS_MAX: usize = 128;
 /// How long a start waits for a worker before it wakes another.
 const ENLIST_PATIENCE: Duration = Duration::from_millis(20);
 
+/// How long a start waits for all workers before it gives up. Their threads run by then; the machine may be busy.
+const ENLIST_MAX: Duration = Duration::from_secs(10);
+
 /// Tokio's multi-threaded scheduler.
 #[derive(Debug)]
 pub struct WorkStealing {
@@ -30,37 +34,24 @@ pub struct WorkStealing {
 }
 
 impl WorkStealing {
-    /// Starts a worker for each CPU of the plan, which share one socket a bind address.
+    /// Starts a worker for each CPU of the plan. They share one socket a bind address.
     ///
     /// # Errors
     /// When threads or the reactor can't be made.
     pub fn start(plan: Plan) -> io::Result<Self> {
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(plan.cpus.len())
-            .thread_name(WORKER_THREAD_PREFIX)
-            .max_io_events_per_tick(EVENTS_MAX)
-            .event_interval(EVENTS_MAX as u32)
-            .enable_all()
-            .build()?;
-        let threads = enlist(&runtime, &plan);
-        let (draining, watched) = watch::channel(false);
-        // The listening sockets are watched before this returns.
-        let context = runtime.enter();
-        for listening in plan.listeners {
-            for socket in listening.sockets.into_iter().flatten() {
-                let listener = listening.listener.clone();
-                let accept = task::accept(listener, socket, watched.clone(), |connection| {
-                    drop(tokio::spawn(connection));
-                });
-                drop(runtime.spawn(accept));
+        let runtime = build(plan.cpus.len())?;
+        match enlist(&runtime, &plan) {
+            Ok(threads) => Ok(Self {
+                runtime,
+                threads,
+                draining: watch::channel(false).0,
+            }),
+            Err(error) => {
+                // Not waited for: those that are missing would be.
+                runtime.shutdown_background();
+                Err(error)
             }
         }
-        drop(context);
-        Ok(Self {
-            runtime,
-            threads,
-            draining,
-        })
     }
 
     /// The runtime's handle: for its metrics.
@@ -69,41 +60,85 @@ impl WorkStealing {
     }
 }
 
+/// A runtime whose threads all exist.
+///
+/// Tokio panics when the system refuses the first thread and says nothing when it refuses another, which then never
+/// runs. So it is asked only after as many threads were had at once.
+fn build(workers: usize) -> io::Result<Runtime> {
+    threads::try_out(workers)?;
+    Builder::new_multi_thread()
+        .worker_threads(workers)
+        .thread_name(WORKER_THREAD_PREFIX)
+        .max_io_events_per_tick(EVENTS_MAX)
+        .event_interval(EVENTS_MAX as u32)
+        .enable_all()
+        .build()
+}
+
 /// Runs one task on each worker at the same time, which names, pins and enlists its thread: a worker that waits at the
 /// barrier can't take a second one.
-fn enlist(runtime: &Runtime, plan: &Plan) -> Vec<WorkerThread> {
+fn enlist(runtime: &Runtime, plan: &Plan) -> io::Result<Vec<WorkerThread>> {
     let workers = plan.cpus.len();
     let barrier = Arc::new(Barrier::new(workers));
     let (sender, enlisted) = mpsc::channel();
     for _ in 0..workers {
         let (barrier, sender) = (barrier.clone(), sender.clone());
-        let (cpus, cores) = (plan.cpus.clone(), plan.cores.clone());
-        let activity = plan.activity.clone();
+        let plan = plan.clone();
         drop(runtime.spawn(async move {
             barrier.wait();
             let index = worker_index().expect("the task runs on a worker");
             worker::name(index);
-            let thread = worker::enlist(index, cpus[index], cores, activity);
+            let thread = worker::enlist(Enlisted {
+                index,
+                cpu: plan.cpus[index],
+                cores: plan.cores,
+                activity: plan.activity,
+                deaths: plan.deaths,
+            });
             // The receiver waits for all of them.
             let _ = sender.send((index, thread));
         }));
     }
     let mut threads = Vec::with_capacity(workers);
-    while threads.len() < workers {
-        match enlisted.recv_timeout(ENLIST_PATIENCE) {
-            Ok(thread) => threads.push(thread),
-            // A worker may have taken two tasks into its own queue while another looked there for the last time and
-            // went to sleep. Any new task wakes that one, and then it steals.
-            Err(_) => drop(runtime.spawn(async {})),
+    for _ in 0..ENLIST_MAX.as_millis() / ENLIST_PATIENCE.as_millis() {
+        while threads.len() < workers {
+            match enlisted.recv_timeout(ENLIST_PATIENCE) {
+                Ok(thread) => threads.push(thread),
+                Err(_) => break,
+            }
         }
+        if threads.len() == workers {
+            threads.sort_by_key(|&(index, _)| index);
+            return Ok(threads.into_iter().map(|(_, thread)| thread).collect());
+        }
+        // A worker may have taken two tasks into its own queue while another looked there for the last time and
+        // went to sleep. Any new task wakes that one, and then it steals.
+        drop(runtime.spawn(async {}));
     }
-    threads.sort_by_key(|&(index, _)| index);
-    threads.into_iter().map(|(_, thread)| thread).collect()
+    Err(io::Error::new(
+        io::ErrorKind::TimedOut,
+        format!("of {workers} workers, some did not run within {ENLIST_MAX:?}"),
+    ))
 }
 
 impl Running for WorkStealing {
     fn threads(&self) -> &[WorkerThread] {
         &self.threads
+    }
+
+    fn listen(&mut self, listening: Vec<Listening>) {
+        // The listening sockets are watched before this returns.
+        let _context = self.runtime.enter();
+        for listening in listening {
+            for socket in listening.sockets.into_iter().flatten() {
+                let listener = listening.listener.clone();
+                let draining = self.draining.subscribe();
+                let accept = task::accept(listener, socket, draining, |connection| {
+                    drop(tokio::spawn(connection));
+                });
+                drop(self.runtime.spawn(accept));
+            }
+        }
     }
 
     fn drain(&self) {

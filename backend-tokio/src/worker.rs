@@ -1,30 +1,73 @@
 //! The worker that the current thread is.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
+use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
+use proxy_core::lifeline::Deaths;
 use proxy_core::metrics::{CoreCells, PerWorker};
 use proxy_core::plan::{WORKER_THREAD_PREFIX, WorkerThread};
 use proxy_core::{Activity, Worker};
 
 thread_local! {
     static WORKER: RefCell<Option<Worker>> = const { RefCell::new(None) };
+    /// The worker's index, and where its death is reported.
+    static FATE: OnceCell<(usize, Deaths)> = const { OnceCell::new() };
 }
 
-/// Makes the current thread the worker with this index, pinned to `cpu`.
-pub(crate) fn enlist(
-    index: usize,
-    cpu: Option<usize>,
-    cores: Arc<PerWorker<CoreCells>>,
-    activity: Arc<Activity>,
-) -> WorkerThread {
+/// What a thread becomes a worker with.
+pub(crate) struct Enlisted {
+    pub(crate) index: usize,
+    pub(crate) cpu: Option<usize>,
+    pub(crate) cores: Arc<PerWorker<CoreCells>>,
+    pub(crate) activity: Arc<Activity>,
+    pub(crate) deaths: Deaths,
+}
+
+/// Makes the current thread this worker, pinned to its CPU.
+pub(crate) fn enlist(enlisted: Enlisted) -> WorkerThread {
+    let Enlisted { index, cpu, .. } = enlisted;
     let cpu = cpu.filter(|&id| core_affinity::set_for_current(core_affinity::CoreId { id }));
-    WORKER.set(Some(Worker::new(index, now(), cores, activity)));
+    WORKER.set(Some(Worker::new(
+        index,
+        now(),
+        enlisted.cores,
+        enlisted.activity,
+    )));
+    // A thread is enlisted once.
+    let _ = FATE.with(|fate| fate.set((index, enlisted.deaths)));
     WorkerThread {
         tid: rustix::thread::gettid().as_raw_nonzero().get(),
         cpu,
     }
+}
+
+/// Reports that the current thread's worker can't go on. False on a thread that is no worker.
+pub(crate) fn die(reason: impl Into<String>) -> bool {
+    let died = FATE.try_with(|fate| {
+        fate.get()
+            .map(|(index, deaths)| deaths.report(*index, reason))
+    });
+    died.is_ok_and(|died| died.is_some())
+}
+
+/// To be called by the process's panic hook, with what the panic says. Returns whether it is a worker's death, which is
+/// reported then.
+///
+/// Tokio catches a panic of a worker as it does one of a task, and keeps it to itself. Here, on the panicking thread, the
+/// two can be told apart: a connection that panics does so while the worker is lent to it.
+pub fn on_panic(message: &str) -> bool {
+    let lent = WORKER.try_with(|worker| worker.try_borrow_mut().is_err());
+    lent == Ok(false) && die(format!("its thread panicked: {message}"))
+}
+
+/// The error of a worker that can't be started.
+pub(crate) fn not_started(index: usize, error: &io::Error) -> io::Error {
+    io::Error::new(
+        error.kind(),
+        format!("worker {index} can't be started: {error}"),
+    )
 }
 
 /// Names the current thread after its worker.

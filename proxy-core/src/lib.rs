@@ -23,6 +23,7 @@ mod end;
 mod ends;
 mod flow;
 mod health;
+pub mod lifeline;
 pub mod listen;
 mod listener;
 mod live;

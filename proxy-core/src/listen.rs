@@ -3,10 +3,11 @@
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Mode, OFlags};
 use socket2::{Domain, SockAddr, SockFilter, SockRef, Socket, Type};
 
 use crate::transport::Descriptor;
@@ -55,21 +56,96 @@ pub struct Bound {
     pub address: BindAddress,
     /// As many as were asked for.
     pub sockets: Vec<Descriptor>,
+    /// The file of a unix socket.
+    pub file: Option<SocketFile>,
+}
+
+/// An address that is taken, and not listened on yet: clients are refused, and none can be accepted and then cut.
+#[derive(Debug)]
+pub struct Reserved {
+    address: BindAddress,
+    sockets: Vec<Socket>,
+    file: Option<SocketFile>,
+}
+
+/// The file of a unix socket that this process bound. Dropping it removes the file, unless the path has become
+/// somebody else's: it then has another device or inode.
+#[derive(Debug)]
+pub struct SocketFile {
+    path: PathBuf,
+    /// As long as it is open, no other file gets its inode.
+    own: OwnedFd,
 }
 
 /// Listens on `address` with `count` sockets, among which the kernel spreads connections.
+///
+/// # Errors
+/// As [`reserve`] and [`Reserved::listen`].
+pub fn bind(address: &BindAddress, backlog: u16, count: usize) -> io::Result<Bound> {
+    reserve(address, count)?.listen(backlog)
+}
+
+/// Takes `address` for `count` sockets, which don't listen yet.
 ///
 /// TCP sockets share the port by SO_REUSEPORT, but only among themselves: a second process that binds the same
 /// address is told so, instead of silently taking half of the connections. Unix sockets have no such spreading:
 /// the `count` descriptors are one socket.
 ///
 /// # Errors
-/// What `bind(2)` and `listen(2)` return: `AddrInUse` when somebody else listens there.
-pub fn bind(address: &BindAddress, backlog: u16, count: usize) -> io::Result<Bound> {
+/// What `bind(2)` returns: `AddrInUse` when somebody else listens there.
+pub fn reserve(address: &BindAddress, count: usize) -> io::Result<Reserved> {
     match address {
-        BindAddress::Tcp(address) => bind_tcp(*address, Families::Own, backlog, count),
-        BindAddress::Every(port) => bind_every(*port, backlog, count),
-        BindAddress::Unix(path) => bind_unix(path, backlog, count),
+        BindAddress::Tcp(address) => reserve_tcp(*address, Families::Own, count),
+        BindAddress::Every(port) => reserve_every(*port, count),
+        BindAddress::Unix(path) => reserve_unix(path, count),
+    }
+}
+
+impl Reserved {
+    /// The address, with the port that the kernel chose.
+    pub fn address(&self) -> &BindAddress {
+        &self.address
+    }
+
+    /// Its sockets, to be looked at.
+    pub fn sockets(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.sockets.iter().map(AsFd::as_fd)
+    }
+
+    /// Listens: from now on the kernel takes connections.
+    ///
+    /// # Errors
+    /// What `listen(2)` returns: `AddrInUse` when somebody else was faster since [`reserve`].
+    pub fn listen(self, backlog: u16) -> io::Result<Bound> {
+        let shares_port = self.file.is_none();
+        let mut listening = self.sockets.iter();
+        if let Some(first) = listening.next() {
+            // Alone, so that it is told when another process listens here, be it with SO_REUSEPORT; then the others
+            // may join.
+            if shares_port {
+                first.set_reuse_port(false)?;
+            }
+            first.listen(backlog.into())?;
+            if shares_port {
+                first.set_reuse_port(true)?;
+            }
+        }
+        // The descriptors of a unix socket are one socket, which listens already.
+        for socket in listening.filter(|_| shares_port) {
+            socket.listen(backlog.into())?;
+        }
+        let descriptor = if shares_port {
+            Descriptor::tcp
+        } else {
+            Descriptor::unix
+        };
+        let sockets = self.sockets.into_iter();
+        let sockets = sockets.map(|socket| descriptor(socket.into()));
+        Ok(Bound {
+            address: self.address,
+            sockets: sockets.collect(),
+            file: self.file,
+        })
     }
 }
 
@@ -84,12 +160,12 @@ enum Families {
 
 /// One socket of both families, so that there is one queue and one limit. A kernel that was started without IPv6 has no
 /// such socket, and no address that 0.0.0.0 leaves out.
-fn bind_every(port: u16, backlog: u16, count: usize) -> io::Result<Bound> {
+fn reserve_every(port: u16, count: usize) -> io::Result<Reserved> {
     let address = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
-    match bind_tcp(address, Families::Both, backlog, count) {
+    match reserve_tcp(address, Families::Both, count) {
         Err(error) if is_unsupported_family(&error) => {
             let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
-            bind_tcp(address, Families::Own, backlog, count)
+            reserve_tcp(address, Families::Own, count)
         }
         result => result,
     }
@@ -99,14 +175,9 @@ fn is_unsupported_family(error: &io::Error) -> bool {
     error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error())
 }
 
-fn bind_tcp(
-    address: SocketAddr,
-    families: Families,
-    backlog: u16,
-    count: usize,
-) -> io::Result<Bound> {
-    // The first bind is exclusive: it fails if anybody has the port, be it with SO_REUSEPORT. Only then may the
-    // others join. All are bound before any listens, so that none gets connections alone.
+fn reserve_tcp(address: SocketAddr, families: Families, count: usize) -> io::Result<Reserved> {
+    // The first bind is exclusive: it fails if anybody listens on the port, be it with SO_REUSEPORT. Only then may the
+    // others join.
     let first = tcp_socket(address, families)?;
     first.bind(&address.into())?;
     first.set_reuse_port(true)?;
@@ -118,18 +189,13 @@ fn bind_tcp(
         socket.bind(&address.into())?;
         sockets.push(socket);
     }
-    for socket in &sockets {
-        socket.listen(backlog.into())?;
-    }
-    Ok(Bound {
+    Ok(Reserved {
         address: match families {
             Families::Own => BindAddress::Tcp(address),
             Families::Both => BindAddress::Every(address.port()),
         },
-        sockets: sockets
-            .into_iter()
-            .map(|socket| Descriptor::tcp(socket.into()))
-            .collect(),
+        sockets,
+        file: None,
     })
 }
 
@@ -151,7 +217,7 @@ fn tcp_socket(address: SocketAddr, families: Families) -> io::Result<Socket> {
     Ok(socket)
 }
 
-fn bind_unix(path: &Path, backlog: u16, count: usize) -> io::Result<Bound> {
+fn reserve_unix(path: &Path, count: usize) -> io::Result<Reserved> {
     let address = SockAddr::unix(path)?;
     let new = || Socket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None);
     let socket = new()?;
@@ -162,16 +228,41 @@ fn bind_unix(path: &Path, backlog: u16, count: usize) -> io::Result<Bound> {
         }
         result => result?,
     }
-    socket.listen(backlog.into())?;
-    let mut sockets = Vec::with_capacity(count);
+    let file = SocketFile::of(path)?;
+    let mut sockets = vec![socket];
     for _ in 1..count {
-        sockets.push(Descriptor::unix(socket.try_clone()?.into()));
+        sockets.push(sockets[0].try_clone()?);
     }
-    sockets.push(Descriptor::unix(socket.into()));
-    Ok(Bound {
+    Ok(Reserved {
         address: BindAddress::Unix(path.to_owned()),
         sockets,
+        file: Some(file),
     })
+}
+
+impl SocketFile {
+    fn of(path: &Path) -> io::Result<Self> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(Self {
+            path: path.to_owned(),
+            own: rustix::fs::open(path, flags, Mode::empty())?,
+        })
+    }
+
+    fn is_own(&self) -> rustix::io::Result<bool> {
+        let own = rustix::fs::fstat(&self.own)?;
+        let now = rustix::fs::lstat(&self.path)?;
+        Ok((own.st_dev, own.st_ino) == (now.st_dev, now.st_ino))
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if self.is_own() == Ok(true) {
+            // Somebody may be faster. A file that can't be removed is stale for who binds next.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
 }
 
 /// Has a listening socket take nobody any more, and keep those who wait in its backlog: they can still be accepted.
@@ -219,6 +310,8 @@ fn is_stale(path: &Path, probe: &Socket) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpStream;
+
     use super::*;
 
     fn any() -> BindAddress {
@@ -260,7 +353,7 @@ mod tests {
         assert_ne!(port, 0);
         for client in ["127.0.0.1", "127.0.0.2", "::1"] {
             let client: std::net::IpAddr = client.parse().unwrap();
-            std::net::TcpStream::connect((client, port)).expect("it listens");
+            TcpStream::connect((client, port)).expect("it listens");
         }
         // Nobody else has a part of it.
         for taken in ["0.0.0.0", "127.0.0.1", "::", "::1"] {
@@ -279,9 +372,8 @@ mod tests {
         let BindAddress::Tcp(address) = bound.address else {
             panic!("{} is not what was asked for", bound.address);
         };
-        std::net::TcpStream::connect((Ipv6Addr::LOCALHOST, address.port())).expect("it listens");
-        std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, address.port()))
-            .expect_err("that is IPv4");
+        TcpStream::connect((Ipv6Addr::LOCALHOST, address.port())).expect("it listens");
+        TcpStream::connect((Ipv4Addr::LOCALHOST, address.port())).expect_err("that is IPv4");
     }
 
     #[test]
@@ -332,18 +424,79 @@ mod tests {
             assert_eq!(accepted.recv(&mut text).unwrap(), 5);
             assert!(SockRef::from(&bound.sockets[0]).accept().is_err());
         }
-        std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn a_reserved_port_refuses_clients_until_it_listens() {
+        let reserved = reserve(&any(), 2).unwrap();
+        let BindAddress::Tcp(address) = *reserved.address() else {
+            unreachable!("it was asked for TCP");
+        };
+        let refused = TcpStream::connect(address).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+        let _bound = reserved.listen(16).unwrap();
+        TcpStream::connect(address).unwrap();
+    }
+
+    /// Both may bind as long as neither listens; a port is never shared with another proxy.
+    #[test]
+    fn of_two_that_reserved_a_port_one_listens() {
+        let first = reserve(&any(), 2).unwrap();
+        let second = reserve(first.address(), 2).unwrap();
+        let _bound = first.listen(16).unwrap();
+        let error = second.listen(16).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn all_sockets_of_a_port_get_connections() {
+        const CLIENTS: usize = 64;
+        let bound = bind(&any(), 128, 2).unwrap();
+        let BindAddress::Tcp(address) = bound.address else {
+            unreachable!("it was asked for TCP");
+        };
+        let _clients: Vec<_> = (0..CLIENTS)
+            .map(|_| TcpStream::connect(address).unwrap())
+            .collect();
+        let accepted = bound
+            .sockets
+            .iter()
+            .map(|socket| std::iter::from_fn(|| rustix::net::accept(socket).ok()).count());
+        let accepted: Vec<_> = accepted.collect();
+        assert_eq!(accepted.iter().sum::<usize>(), CLIENTS);
+        assert!(accepted.iter().all(|&count| count > 0), "{accepted:?}");
+    }
+
+    fn socket_path(name: &str) -> PathBuf {
+        std::env::temp_dir().join(format!("corelane-{name}-{}", std::process::id()))
     }
 
     #[test]
     fn a_socket_file_of_the_dead_is_replaced_and_one_of_the_living_is_not() {
-        let path = std::env::temp_dir().join(format!("corelane-listen-{}", std::process::id()));
+        let path = socket_path("stale");
         let address = BindAddress::Unix(path.clone());
-        let bound = bind(&address, 16, 2).unwrap();
+        let mut bound = bind(&address, 16, 2).unwrap();
         let error = bind(&address, 16, 1).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+        // One that is killed removes nothing.
+        std::mem::forget(bound.file.take());
         drop(bound);
-        bind(&address, 16, 1).unwrap();
-        std::fs::remove_file(path).unwrap();
+        assert!(path.exists());
+        drop(bind(&address, 16, 1).unwrap());
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_socket_file_that_another_bound_since_stays() {
+        let path = socket_path("taken-over");
+        let address = BindAddress::Unix(path.clone());
+        let mut old = bind(&address, 16, 1).unwrap();
+        let file = old.file.take();
+        drop(old);
+        let new = bind(&address, 16, 1).unwrap();
+        drop(file);
+        assert!(path.exists());
+        drop(new);
+        assert!(!path.exists());
     }
 }

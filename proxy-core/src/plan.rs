@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::activity::Activity;
+use crate::lifeline::Deaths;
 use crate::listener::Listener;
 use crate::metrics::{CoreCells, PerWorker};
 use crate::transport::Descriptor;
@@ -11,8 +12,8 @@ use crate::transport::Descriptor;
 /// Prefix of the workers' thread names; the worker's index follows.
 pub const WORKER_THREAD_PREFIX: &str = "corelane-w";
 
-/// Workers, and what they listen to.
-#[derive(Debug)]
+/// Workers, and the listeners that they serve.
+#[derive(Clone, Debug)]
 pub struct Plan {
     /// One worker each: the CPU that it is pinned to, or none to leave that to the kernel.
     pub cpus: Vec<Option<usize>>,
@@ -20,8 +21,10 @@ pub struct Plan {
     pub cores: Arc<PerWorker<CoreCells>>,
     /// Whom to wake when connections run again.
     pub activity: Arc<Activity>,
-    /// The listeners, with their sockets.
-    pub listeners: Vec<Listening>,
+    /// The listeners, whose sockets come with [`Running::listen`].
+    pub listeners: Vec<Arc<Listener>>,
+    /// Where a worker's death is reported.
+    pub deaths: Deaths,
 }
 
 /// A listener with its sockets.
@@ -47,6 +50,12 @@ pub struct WorkerThread {
 pub trait Running: Send {
     /// The worker threads, by index.
     fn threads(&self) -> &[WorkerThread];
+
+    /// Starts accepting: called once, with the listeners in the order of [`Plan::listeners`] and sockets that listen.
+    ///
+    /// Before it, the workers run and nothing of the outside can reach them: a start that fails in between has
+    /// accepted no client. What fails from here on is a worker's death.
+    fn listen(&mut self, listening: Vec<Listening>);
 
     /// Stops accepting: what waits in the backlogs is still taken, then the sockets are closed. Connections go
     /// on. It returns at once.

@@ -34,13 +34,15 @@ mod upstreams;
 mod fixture;
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 
 use rustix::process::nice;
+use tokio::net::TcpSocket;
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
 
 use self::events::Broadcast;
 use self::exposition::Exposition;
@@ -53,29 +55,52 @@ use crate::observed::Observed;
 /// thousand servers (ten milliseconds) gives way to messages, and still has a tenth of a CPU that is full.
 const NICENESS: i32 = 10;
 
-/// A running admin server. It ends, with its connections and threads, when dropped.
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 128;
+
+/// An admin server. It ends, with its connections and threads, when dropped.
 pub(crate) struct Admin {
     /// Where it listens, with the port that the kernel chose.
     pub(crate) address: SocketAddr,
+    /// Starts to listen.
+    serve: Option<oneshot::Sender<Serving>>,
+    /// Ends listening.
+    accepting: Option<AbortHandle>,
     /// The server's thread runs until this is gone.
     stop: Option<oneshot::Sender<()>>,
     server: Option<JoinHandle<()>>,
     _sampler: Sampler,
 }
 
-/// Serves what `observed` shows.
+/// Where the thread says that it listens.
+type Serving = mpsc::Sender<io::Result<AbortHandle>>;
+
+/// Takes an address for an admin server. Nobody can connect to it before [`Admin::serve`].
 ///
 /// # Errors
-/// When the address can't be listened on, or a thread or a reactor can't be had.
-pub(crate) fn start(listen: SocketAddr, observed: Arc<Observed>) -> io::Result<Admin> {
-    let listener = TcpListener::bind(listen)?;
-    listener.set_nonblocking(true)?;
-    let address = listener.local_addr()?;
+/// What `bind(2)` returns.
+pub(crate) fn bind(listen: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = match listen {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(listen)?;
+    Ok(socket)
+}
+
+/// Starts what serves, on a bound `socket`, what `observed` shows.
+///
+/// # Errors
+/// When a thread or a reactor can't be had.
+pub(crate) fn start(socket: TcpSocket, observed: Arc<Observed>) -> io::Result<Admin> {
+    let address = socket.local_addr()?;
     let sampler = Sampler::start(observed.clone())?;
     let exposition = Exposition::new(observed.clone(), sampler.watch.clone());
     let broadcast = Broadcast::new(observed.clone(), sampler.watch.clone());
     let routes = Arc::new(Routes::new(observed, exposition, broadcast));
     let (stop, stopped) = oneshot::channel();
+    let (serve, serving) = oneshot::channel::<Serving>();
     let (tell, started) = mpsc::channel();
     let server = thread::Builder::new()
         .name("corelane-admin".to_owned())
@@ -90,7 +115,15 @@ pub(crate) fn start(listen: SocketAddr, observed: Arc<Observed>) -> io::Result<A
             // The receiver waits for it.
             let _ = tell.send(Ok(()));
             runtime.block_on(async {
-                drop(tokio::spawn(server::accept(listener, routes)));
+                // Without it there is no start.
+                let Ok(tell) = serving.await else { return };
+                let listening = socket
+                    .listen(BACKLOG)
+                    .and_then(tokio::net::TcpListener::into_std);
+                let accepting = listening
+                    .map(|listener| tokio::spawn(server::accept(listener, routes)).abort_handle());
+                // As above.
+                let _ = tell.send(accepting);
                 // Nothing is ever sent: the sender's end is the message.
                 let _ = stopped.await;
             });
@@ -104,10 +137,36 @@ pub(crate) fn start(listen: SocketAddr, observed: Arc<Observed>) -> io::Result<A
     started.recv().unwrap_or_else(|_| ended())?;
     Ok(Admin {
         address,
+        serve: Some(serve),
+        accepting: None,
         stop: Some(stop),
         server: Some(server),
         _sampler: sampler,
     })
+}
+
+impl Admin {
+    /// Listens, and serves from now on.
+    ///
+    /// # Errors
+    /// What `listen(2)` returns: `AddrInUse` when somebody else was faster since [`bind`].
+    pub(crate) fn serve(&mut self) -> io::Result<()> {
+        let (tell, told) = mpsc::channel();
+        if let Some(serve) = self.serve.take() {
+            // A thread that is gone tells nothing.
+            let _ = serve.send(tell);
+        }
+        let ended = |_| Err(io::Error::other("the admin server's thread ended"));
+        self.accepting = Some(told.recv().unwrap_or_else(ended)?);
+        Ok(())
+    }
+
+    /// Gives the address away. Clients that are connected are still served.
+    pub(crate) fn release(&self) {
+        if let Some(accepting) = &self.accepting {
+            accepting.abort();
+        }
+    }
 }
 
 impl Drop for Admin {
@@ -130,8 +189,10 @@ mod tests {
 
     fn admin() -> (Admin, Arc<Observed>) {
         let observed = Arc::new(fixture::glommio());
-        let admin = start(SocketAddr::from(([127, 0, 0, 1], 0)), observed.clone());
-        (admin.expect("a port of loopback"), observed)
+        let socket = bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a port of loopback");
+        let mut admin = start(socket, observed.clone()).expect("threads");
+        admin.serve().expect("nobody else has the port");
+        (admin, observed)
     }
 
     /// Sends `head` with an end of its own, and reads until the server closes.
@@ -289,8 +350,21 @@ mod tests {
 
     #[test]
     fn an_address_in_use_is_an_error_at_the_start() {
-        let (admin, observed) = admin();
-        let error = start(admin.address, observed).err().expect("it is taken");
+        let (admin, _) = admin();
+        let error = bind(admin.address).expect_err("it is taken");
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn an_address_that_is_released_can_be_bound_while_clients_are_served() {
+        let (admin, _) = admin();
+        let (mut stream, mut answer) = subscribe(&admin);
+        admin.release();
+        let is_free = (0..1000).any(|_| {
+            thread::park_timeout(std::time::Duration::from_millis(10));
+            bind(admin.address).is_ok()
+        });
+        assert!(is_free, "it still listens");
+        read_more(&mut stream, &mut answer);
     }
 }

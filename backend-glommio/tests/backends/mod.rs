@@ -42,7 +42,9 @@ impl Backend for Epoll {
 }
 
 pub(crate) fn unavailable() -> Option<String> {
-    backend_glommio::probe().err().map(|why| why.to_string())
+    backend_glommio::probe(1, 8)
+        .err()
+        .map(|why| why.to_string())
 }
 
 fn start(plan: Plan, readiness: Option<Readiness>) -> Result<Box<dyn Running>, String> {

@@ -1,13 +1,13 @@
 //! Glommio whose connections are moved from core to core all the time.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use backend_glommio::{Options, Placement};
 use conformance::Backend;
-use proxy_core::plan::{Plan, Running, WorkerThread};
+use proxy_core::plan::{Listening, Plan, Running, WorkerThread};
 
 use crate::backends::{EXECUTOR_DESCRIPTORS_KEPT, options, unavailable};
 
@@ -31,48 +31,65 @@ impl Backend for Restless {
             ..options(None)
         };
         let glommio = backend_glommio::Glommio::start(plan, options);
-        let glommio = Arc::new(glommio.map_err(|error| error.to_string())?);
-        Ok(Box::new(Stirred::start(glommio)))
+        Ok(Box::new(Stirred::start(
+            glommio.map_err(|error| error.to_string())?,
+        )))
     }
 }
 
 /// Cores, and a thread that has them exchange their connections.
 struct Stirred {
-    glommio: Arc<backend_glommio::Glommio>,
+    glommio: Arc<Mutex<backend_glommio::Glommio>>,
+    threads: Vec<WorkerThread>,
     stopped: Arc<AtomicBool>,
     thread: JoinHandle<()>,
 }
 
 impl Stirred {
-    fn start(glommio: Arc<backend_glommio::Glommio>) -> Self {
+    fn start(glommio: backend_glommio::Glommio) -> Self {
+        let threads = glommio.threads().to_vec();
+        let cores = threads.len();
+        let glommio = Arc::new(Mutex::new(glommio));
         let stopped = Arc::new(AtomicBool::new(false));
         let (stirred, stop) = (glommio.clone(), stopped.clone());
         let thread = thread::spawn(move || {
-            let cores = stirred.threads().len();
             let mut turn = 0;
             while !stop.load(SeqCst) {
                 // All of a core's connections, or a few.
                 let count = [usize::MAX, 1, 2][turn % 3];
+                let stirred = stirred.lock().expect("nobody panics");
                 stirred.shed(turn % cores, (turn + 1 + turn / cores) % cores, count);
+                drop(stirred);
                 turn += 1;
                 thread::park_timeout(STIR_INTERVAL);
             }
         });
         Self {
             glommio,
+            threads,
             stopped,
             thread,
         }
     }
 }
 
+impl Stirred {
+    fn lock(&self) -> MutexGuard<'_, backend_glommio::Glommio> {
+        self.glommio.lock().expect("nobody panics")
+    }
+}
+
 impl Running for Stirred {
     fn threads(&self) -> &[WorkerThread] {
-        self.glommio.threads()
+        &self.threads
+    }
+
+    fn listen(&mut self, listening: Vec<Listening>) {
+        self.lock().listen(listening);
     }
 
     fn drain(&self) {
-        self.glommio.drain();
+        self.lock().drain();
     }
 
     fn stop(self: Box<Self>, _patience: Duration) {
@@ -81,6 +98,7 @@ impl Running for Stirred {
             glommio,
             stopped,
             thread,
+            ..
         } = *self;
         stopped.store(true, SeqCst);
         thread.join().expect("it only sends messages");

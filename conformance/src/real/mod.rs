@@ -6,11 +6,12 @@ mod server;
 
 use std::cell::RefCell;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use proxy_core::listen::{self, BindAddress};
+use proxy_core::lifeline::{Death, Deaths};
+use proxy_core::listen::{self, BindAddress, SocketFile};
 use proxy_core::metrics::{CoreCells, PerWorker};
 use proxy_core::plan::{Listening, Plan, Running};
 use proxy_core::{Activity, Balance, Listener, Upstream};
@@ -51,7 +52,9 @@ pub struct Real<B> {
     listener: Arc<Listener>,
     cores: Arc<PerWorker<CoreCells>>,
     address: BindAddress,
+    _file: Option<SocketFile>,
     servers: Vec<Server>,
+    died: Arc<Mutex<Option<Death>>>,
     running: RefCell<Option<Box<dyn Running>>>,
     backend: std::marker::PhantomData<B>,
 }
@@ -106,22 +109,30 @@ impl<B: Backend> RealStage for Real<B> {
         }
         let listener = Arc::new(listener);
         let cores = Arc::new(PerWorker::new(workers, || CoreCells::new(workers)));
+        let died = Arc::new(Mutex::new(None));
         let plan = Plan {
             cpus: vec![None; workers],
             cores: cores.clone(),
             activity: Arc::new(Activity::default()),
-            listeners: vec![Listening {
-                listener: listener.clone(),
-                sockets: vec![bound.sockets],
-            }],
+            listeners: vec![listener.clone()],
+            deaths: Deaths::new({
+                let died = died.clone();
+                move |death| *died.lock().expect("it only stores") = Some(death)
+            }),
         };
-        let running = B::start(plan).unwrap_or_else(|error| panic!("starting: {error}"));
+        let mut running = B::start(plan).unwrap_or_else(|error| panic!("starting: {error}"));
         assert_eq!(running.threads().len(), workers);
+        running.listen(vec![Listening {
+            listener: listener.clone(),
+            sockets: vec![bound.sockets],
+        }]);
         Self {
             listener,
             cores,
             address: bound.address,
+            _file: bound.file,
             servers,
+            died,
             running: RefCell::new(Some(running)),
             backend: std::marker::PhantomData,
         }
@@ -215,6 +226,12 @@ impl<B> Drop for Real<B> {
     fn drop(&mut self) {
         if let Some(running) = self.running.take() {
             running.stop(Duration::from_secs(10));
+        }
+        let died = self.died.lock().expect("it only stores").take();
+        if let Some(death) = died
+            && !thread::panicking()
+        {
+            panic!("{death}");
         }
     }
 }

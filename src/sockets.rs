@@ -1,0 +1,164 @@
+//! Every address of a start, taken before any of them listens: a start that fails has accepted no client.
+
+use std::fmt::Display;
+use std::io;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use proxy_config::Config;
+use proxy_core::listen::{self, BindAddress, Bound, Reserved};
+use tokio::net::TcpSocket;
+
+use crate::start_error::{Asker, Explain, cannot_listen};
+use crate::{admin, assemble, handover};
+
+/// How long a start tries again to bind addresses that are in use, all of them together: a process that was killed keeps
+/// its addresses for a moment, while the kernel takes apart its io_uring.
+const BIND_PATIENCE_MAX: Duration = Duration::from_secs(2);
+
+/// How long a start waits between two attempts.
+const BIND_RETRY_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Where an admin server is to be, and who wants it there.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AdminAddress {
+    pub(crate) listen: SocketAddr,
+    pub(crate) asker: Asker<'static>,
+}
+
+/// Addresses that are taken, and not listened on yet.
+pub(crate) struct Sockets {
+    /// By listener, in the configuration's order.
+    pub(crate) listeners: Vec<Vec<Reserved>>,
+    pub(crate) admin: Option<TcpSocket>,
+}
+
+impl Sockets {
+    /// Takes the listeners' addresses with `count` sockets each, and that of the admin server.
+    ///
+    /// # Errors
+    /// When an address can't be listened on, with what to do.
+    pub(crate) fn reserve(
+        config: &Config,
+        count: usize,
+        admin: Option<AdminAddress>,
+    ) -> anyhow::Result<Self> {
+        let mut patience = Patience::default();
+        let mut listeners: Vec<Vec<_>> = config.listeners.iter().map(|_| Vec::new()).collect();
+        let mut admin_socket = None;
+        // Files of unix sockets come last: until they are listened on, they look like those of a process that is gone.
+        for unix in [false, true] {
+            for (configured, taken) in config.listeners.iter().zip(&mut listeners) {
+                for (place, bind) in configured.binds.iter().enumerate() {
+                    let address = assemble::bind_address(bind);
+                    if matches!(address, BindAddress::Unix(_)) != unix {
+                        continue;
+                    }
+                    let reserved = patience
+                        .retry(&address, || listen::reserve(&address, count), || {})
+                        .explain(|error| {
+                            listener_cannot_listen(&configured.name, &address, error)
+                        })?;
+                    taken.push((place, reserved));
+                }
+            }
+            if let Some(AdminAddress { listen, asker }) = admin.filter(|_| !unix) {
+                let socket = patience
+                    .retry(
+                        &listen,
+                        || admin::bind(listen),
+                        || handover::ask(listen.port()),
+                    )
+                    .explain(|error| cannot_listen(asker, &BindAddress::Tcp(listen), error))?;
+                admin_socket = Some(socket);
+            }
+        }
+        let in_order = |mut taken: Vec<(usize, Reserved)>| {
+            taken.sort_by_key(|&(place, _)| place);
+            taken.into_iter().map(|(_, reserved)| reserved).collect()
+        };
+        Ok(Self {
+            listeners: listeners.into_iter().map(in_order).collect(),
+            admin: admin_socket,
+        })
+    }
+}
+
+/// Listens on what was taken for a listener.
+///
+/// # Errors
+/// When another process was faster.
+pub(crate) fn listen(
+    configured: &proxy_config::Listener,
+    reserved: Vec<Reserved>,
+) -> anyhow::Result<Vec<Bound>> {
+    let listened = reserved.into_iter().map(|reserved| {
+        let address = reserved.address().clone();
+        reserved
+            .listen(configured.backlog.get())
+            .explain(|error| listener_cannot_listen(&configured.name, &address, error))
+    });
+    listened.collect()
+}
+
+/// How much longer a start tries to bind.
+#[derive(Default)]
+struct Patience {
+    /// It begins with the first address that is in use.
+    until: Option<Instant>,
+}
+
+impl Patience {
+    /// Binds, again and again while the address is in use; `ask` asks who has it to let go.
+    fn retry<T>(
+        &mut self,
+        address: &dyn Display,
+        mut bind: impl FnMut() -> io::Result<T>,
+        ask: impl Fn(),
+    ) -> io::Result<T> {
+        let mut told = false;
+        loop {
+            let error = match bind() {
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => error,
+                result => {
+                    if told && result.is_ok() {
+                        tracing::info!(%address, "the address is free now");
+                    }
+                    return result;
+                }
+            };
+            let now = now();
+            if now >= *self.until.get_or_insert(now + BIND_PATIENCE_MAX) {
+                return Err(error);
+            }
+            if !std::mem::replace(&mut told, true) {
+                tracing::warn!(
+                    %address,
+                    "the address is in use; trying again for {BIND_PATIENCE_MAX:?}, in case its process is just ending"
+                );
+            }
+            ask();
+            pause(BIND_RETRY_INTERVAL);
+        }
+    }
+}
+
+/// A listener, as errors call it.
+fn listener_cannot_listen(name: &str, address: &BindAddress, error: &io::Error) -> String {
+    let name = format!("[listeners.{name}]");
+    let asker = Asker {
+        name: &name,
+        key: "`bind`",
+    };
+    cannot_listen(asker, address, error)
+}
+
+#[expect(clippy::disallowed_methods, reason = "a start, not a worker")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+#[expect(clippy::disallowed_methods, reason = "a start, not a worker")]
+fn pause(duration: Duration) {
+    std::thread::sleep(duration);
+}
