@@ -23,6 +23,9 @@ use proxy_core::Ends;
 use self::output::Output;
 use self::writer::Writer;
 
+/// How long a start waits for the file to be opened, by a file system that may hang.
+const OPEN_PATIENCE: Duration = Duration::from_secs(5);
+
 /// How long the end of the process waits for lines to be written, by an output that may be stuck.
 const FINISH_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -64,12 +67,11 @@ impl Shared {
 }
 
 impl AccessLog {
-    /// Opens the output and starts the thread.
+    /// Starts the thread, which opens the output.
     ///
     /// # Errors
-    /// When the file can't be opened, or a thread can't be had.
+    /// When the file can't be opened within [`OPEN_PATIENCE`], or a thread can't be had.
     pub(crate) fn start(configured: &config::AccessLog, workers: usize) -> io::Result<Self> {
-        let output = Output::open(&configured.destination)?;
         let (ends, queue) = Ends::new(configured.queue.get() as usize, workers);
         let shared = Arc::new(Shared {
             ends: Arc::new(ends),
@@ -78,14 +80,26 @@ impl AccessLog {
             reopen: AtomicBool::new(false),
             stop: AtomicBool::new(false),
         });
-        let writer = Writer::new(configured.format.clone(), output, queue, shared.clone());
+        let (opened, is_opened) = mpsc::channel();
         let (finish, finished) = mpsc::channel();
+        let (configured, its) = (configured.clone(), shared.clone());
         let thread = thread::Builder::new()
             .name("corelane-log".to_owned())
             .spawn(move || {
-                writer.run();
+                match Output::open(&configured.destination) {
+                    Ok(output) => {
+                        let _ = opened.send(Ok(()));
+                        Writer::new(configured.format, output, queue, its).run();
+                    }
+                    Err(error) => drop(opened.send(Err(error))),
+                }
                 drop(finish);
             })?;
+        is_opened.recv_timeout(OPEN_PATIENCE).unwrap_or_else(|_| {
+            let hangs =
+                format!("it was not opened within {OPEN_PATIENCE:?}: its file system hangs");
+            Err(io::Error::new(io::ErrorKind::TimedOut, hangs))
+        })?;
         Ok(Self {
             shared,
             thread: thread.thread().clone(),

@@ -139,9 +139,7 @@ impl Queue {
 
 /// What the log says in the place of lines that it lacks.
 fn note(lost: u64) -> String {
-    format!(
-        "corelane: {lost} lines of the log are missing here: they could not be written in time\n"
-    )
+    format!("corelane: the log has a gap here, lines that could not be written: {lost}\n")
 }
 
 #[cfg(test)]

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use rustix::fs::{FileType, Mode, mknodat};
-use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use rustix::process::Signal;
-use rustix::thread::{UnshareFlags, unshare_unsafe};
 
 use crate::harness::child::Child;
 use crate::harness::config::forward;
+use crate::harness::hang;
+use crate::harness::process::thread_names;
 use crate::harness::proxy::{self, Proxy};
 use crate::harness::scheduler::{Scheduler, each_scheduler};
 use crate::harness::wait;
@@ -38,7 +38,7 @@ fn start(scheduler: Scheduler) -> (Proxy, PathBuf) {
 fn begin_reload(proxy: &Proxy) {
     proxy.signal(Signal::HUP);
     let is_reading = || {
-        let names = crate::harness::process::thread_names(proxy.pid());
+        let names = thread_names(proxy.pid());
         names.iter().any(|name| name == "corelane-config")
     };
     wait::until("the file is being read", is_reading);
@@ -51,8 +51,8 @@ fn echoes(proxy: &Proxy) {
 }
 
 /// It ends in order before the reading has an end.
-fn assert_stops_meanwhile(mut proxy: Proxy) {
-    echoes(&proxy);
+fn assert_stops_meanwhile(proxy: &mut Proxy) {
+    echoes(proxy);
     proxy.terminate();
     assert_eq!(proxy.wait().code(), Some(0));
     wait::until("the whole log is there", || proxy.log().contains("drained"));
@@ -61,11 +61,11 @@ fn assert_stops_meanwhile(mut proxy: Proxy) {
 }
 
 fn a_stop_does_not_wait_for_a_reload_from_a_silent_pipe(scheduler: Scheduler) {
-    let (proxy, file) = start(scheduler);
+    let (mut proxy, file) = start(scheduler);
     fs::remove_file(&file).expect("remove");
     fifo(&file);
     begin_reload(&proxy);
-    assert_stops_meanwhile(proxy);
+    assert_stops_meanwhile(&mut proxy);
 }
 
 /// And the next one, of a file that is there again, is not.
@@ -89,51 +89,47 @@ fn a_reload_from_a_silent_pipe_is_refused_in_time(scheduler: Scheduler) {
     proxy.stop();
 }
 
-/// Puts a file system over `file` whose server never answers, in a mount namespace of this thread alone. Returns that
-/// server's side; None, and says why, where that isn't permitted.
-fn hang(file: &Path) -> Option<File> {
-    let server = File::options().read(true).write(true).open("/dev/fuse");
-    let mounted = server.and_then(|server| {
-        let options = format!(
-            "fd={},rootmode=100000,user_id=0,group_id=0",
-            std::os::fd::AsRawFd::as_raw_fd(&server)
-        );
-        let options = std::ffi::CString::new(options).expect("no NUL");
-        mount(
-            "hangs",
-            file,
-            "fuse",
-            MountFlags::empty(),
-            options.as_c_str(),
-        )?;
-        Ok(server)
-    });
-    mounted
-        .inspect_err(|error| println!("skipped: no file system that hangs: {error}"))
-        .ok()
-}
-
-/// On a thread of its own, as its mount namespace is.
 fn a_stop_does_not_wait_for_a_reload_from_a_file_system_that_hangs(scheduler: Scheduler) {
-    let test = thread::spawn(move || {
-        // SAFETY: it changes no descriptor; this thread alone has other mounts from now on.
-        let unshared = unsafe { unshare_unsafe(UnshareFlags::NEWNS) }.and_then(|()| {
-            let flags = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
-            mount_change("/", flags)
-        });
-        if let Err(error) = unshared {
-            return println!("skipped: no mount namespace: {error}");
-        }
-        let (proxy, file) = start(scheduler);
-        let Some(_server) = hang(&file) else {
+    hang::with_own_mounts(move || {
+        let (mut proxy, file) = start(scheduler);
+        let Some(_server) = hang::hang(&file) else {
             return;
         };
         begin_reload(&proxy);
-        assert_stops_meanwhile(proxy);
+        assert_stops_meanwhile(&mut proxy);
     });
-    if let Err(panic) = test.join() {
-        std::panic::resume_unwind(panic);
-    }
+}
+
+/// The configuration's, and that of the access log.
+#[test]
+fn a_start_from_a_file_system_that_hangs_fails_in_time() {
+    hang::with_own_mounts(|| {
+        let directory = tempfile::tempdir().expect("a directory");
+        let [file, log] = ["corelane.toml", "access.log"].map(|name| directory.path().join(name));
+        let text = format!(
+            "[access_log]\npath = {log:?}\n{}",
+            forward(&["builtin:echo"])
+        );
+        fs::write(&file, text).expect("write");
+        fs::write(&log, "").expect("write");
+        let mut servers = Vec::new();
+        for (path, said) in [
+            (&log, "it was not opened within 5s: its file system hangs"),
+            (
+                &file,
+                "it was not read within 5s; see that its file system answers",
+            ),
+        ] {
+            let Some(server) = hang::hang(path) else {
+                return;
+            };
+            servers.push(server);
+            let mut child = Child::spawn(proxy::command().arg("run").arg(&file), Signal::KILL);
+            let code = child.wait().code();
+            let log = child.whole_log();
+            assert!(code == Some(1) && log.contains(said), "{code:?} {log}");
+        }
+    });
 }
 
 /// Of a writer that comes later and writes in pieces.

@@ -5,6 +5,7 @@ pub(crate) mod bytes;
 pub(crate) mod child;
 pub(crate) mod config;
 pub(crate) mod halt;
+pub(crate) mod hang;
 pub(crate) mod http;
 pub(crate) mod limit;
 pub(crate) mod metrics;
