@@ -12,11 +12,11 @@ pub(crate) fn written(config: &Config) -> String {
     let mut text =
         String::from("# What runs: every value as it was understood, defaults included.\n\n");
     runtime(&mut text, &config.runtime);
-    table(
-        &mut text,
-        "[admin]",
-        &[("listen", quoted(config.admin.listen))],
-    );
+    let mut admin = vec![("listen", quoted(config.admin.listen))];
+    if !config.admin.hosts.is_empty() {
+        admin.push(("hosts", format!("{:?}", config.admin.hosts)));
+    }
+    table(&mut text, "[admin]", &admin);
     if let Some(log) = &config.access_log {
         access_log(&mut text, log);
     }

@@ -33,6 +33,8 @@ pub(crate) struct Observed {
     pub(crate) backlogs: Backlogs,
     /// None: there is no access log.
     pub(crate) access_log: Option<Arc<access_log::Shared>>,
+    /// Names that the admin server answers to, besides those that are always its own.
+    pub(crate) admin_hosts: Vec<String>,
     /// Whether Glommio moves live connections off hot cores.
     pub(crate) rebalances: bool,
     /// The text of a file that means what runs; empty unless told.
@@ -72,6 +74,7 @@ impl Observed {
             reloads: Reloads::new(configured_at),
             backlogs: Backlogs::default(),
             access_log: None,
+            admin_hosts: Vec::new(),
             rebalances: false,
             configuration: Mutex::default(),
             draining: AtomicBool::new(false),
@@ -98,6 +101,14 @@ impl Observed {
     /// With the access log to count.
     pub(crate) fn with_access_log(self, access_log: Option<Arc<access_log::Shared>>) -> Self {
         Self { access_log, ..self }
+    }
+
+    /// With more names that the admin server answers to.
+    pub(crate) fn with_admin_hosts(self, admin_hosts: Vec<String>) -> Self {
+        Self {
+            admin_hosts,
+            ..self
+        }
     }
 
     /// Under a Glommio that moves connections, or doesn't.

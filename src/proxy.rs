@@ -115,6 +115,7 @@ pub(crate) fn start(
     let observed = observed
         .with_backlogs(backlogs)
         .with_access_log(shared)
+        .with_admin_hosts(config.admin.hosts.clone())
         .with_rebalancing(rebalances);
     observed.set_configuration(configuration::written(config));
     let observed = Arc::new(observed);

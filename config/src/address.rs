@@ -211,7 +211,7 @@ fn parse_name(text: &str) -> Result<ServerAddress, AddressError> {
 /// Whether a name can be one of a host: letters, digits, hyphens, and the underscores that
 /// container networks put in. A last label of digits only is a mistyped IPv4 address (RFC 3696, 2),
 /// not a name.
-fn is_host(host: &str) -> bool {
+pub(crate) fn is_host(host: &str) -> bool {
     let host = host.strip_suffix('.').unwrap_or(host);
     let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
     let is_label = |label: &str| {

@@ -52,7 +52,8 @@ fn what_is_absent_has_its_documented_default() {
     assert_eq!(
         config.admin,
         Admin {
-            listen: "127.0.0.1:9600".parse().unwrap()
+            listen: "127.0.0.1:9600".parse().unwrap(),
+            hosts: vec![],
         }
     );
 
@@ -125,6 +126,7 @@ fn every_key_can_be_set() {
 
         [admin]
         listen = "[::]:0"
+        hosts = ["corelane.example", "*"]
 
         [listeners.l]
         bind = ["0.0.0.0:6379", "[::]:6379", "*:6380", "unix:/run/l.sock"]
@@ -158,6 +160,7 @@ fn every_key_can_be_set() {
     };
     assert_eq!(config.runtime, runtime);
     assert_eq!(config.admin.listen.to_string(), "[::]:0");
+    assert_eq!(config.admin.hosts, ["corelane.example", "*"]);
 
     let listener = &config.listeners[0];
     let binds: Vec<String> = listener.binds.iter().map(BindAddress::to_string).collect();

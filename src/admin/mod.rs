@@ -7,12 +7,14 @@
 mod access_log;
 mod advice;
 mod answer;
+mod clients;
 mod connections;
 mod cores;
 mod events;
 mod exposition;
 mod family;
 mod findings;
+mod hosts;
 mod imbalance;
 mod listeners;
 mod load;
@@ -46,6 +48,7 @@ use tokio::task::AbortHandle;
 
 use self::events::Broadcast;
 use self::exposition::Exposition;
+use self::hosts::Hosts;
 pub(crate) use self::imbalance::Imbalance;
 use self::routes::Routes;
 use self::sampler::Sampler;
@@ -98,7 +101,8 @@ pub(crate) fn start(socket: TcpSocket, observed: Arc<Observed>) -> io::Result<Ad
     let sampler = Sampler::start(observed.clone())?;
     let exposition = Exposition::new(observed.clone(), sampler.watch.clone());
     let broadcast = Broadcast::new(observed.clone(), sampler.watch.clone());
-    let routes = Arc::new(Routes::new(observed, exposition, broadcast));
+    let hosts = Hosts::new(&observed.admin_hosts, address.ip());
+    let routes = Arc::new(Routes::new(hosts, observed, exposition, broadcast));
     let (stop, stopped) = oneshot::channel();
     let (serve, serving) = oneshot::channel::<Serving>();
     let (tell, started) = mpsc::channel();
@@ -320,32 +324,54 @@ mod tests {
     }
 
     #[test]
-    fn connections_beyond_the_limit_wait() {
+    fn silent_connections_go_for_new_ones() {
         let (admin, _) = admin();
-        let mut held: Vec<_> = (0..server::ADMIN_CONNECTIONS_MAX)
-            .map(|_| TcpStream::connect(admin.address).expect("it listens"))
+        let connect = || TcpStream::connect(admin.address).expect("it listens");
+        let (mut listener, _) = subscribe(&admin);
+        let half = b"GET /healthz HTTP/1.1\r\nhost: a\r\nx: ";
+        let silent: Vec<_> = (0..3 * server::ADMIN_CONNECTIONS_MAX)
+            .map(|number| {
+                let mut stream = connect();
+                if number % 2 == 0 {
+                    // It may be closed already.
+                    let _ = stream.write_all(half);
+                }
+                stream
+            })
             .collect();
-        // One that is answered on each proves that all of them were accepted.
-        for stream in &mut held {
-            stream
-                .write_all(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n")
-                .expect("it reads");
-            let mut byte = [0];
-            stream.read_exact(&mut byte).expect("it answers");
+        for _ in 0..3 {
+            assert!(ask(&admin, "GET /healthz").ends_with("\r\n\r\nok\n"));
         }
-        let mut waiting = TcpStream::connect(admin.address).expect("the backlog has room");
-        waiting
-            .write_all(b"GET /healthz HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
-            .expect("the socket's buffer has room");
-        waiting
-            .set_read_timeout(Some(std::time::Duration::from_millis(100)))
-            .expect("a timeout that is not zero");
-        let mut answer = String::new();
-        assert!(waiting.read_to_string(&mut answer).is_err(), "{answer}");
-        drop(held.pop());
-        waiting.set_read_timeout(None).expect("no timeout");
-        waiting.read_to_string(&mut answer).expect("it answers now");
-        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        // Who listens is kept as long as others can go.
+        let mut event = String::new();
+        read_more(&mut listener, &mut event);
+        let gone = silent.into_iter().filter(|mut stream| {
+            stream.set_nonblocking(true).expect("a socket");
+            !matches!(stream.read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+        });
+        assert!(gone.count() >= 2 * server::ADMIN_CONNECTIONS_MAX);
+    }
+
+    #[test]
+    fn who_is_no_name_of_ours_sees_no_client() {
+        let (admin, _) = admin();
+        let get = |path: &str, host: &str| {
+            let mut stream = TcpStream::connect(admin.address).expect("it listens");
+            let request =
+                format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+            stream.write_all(request.as_bytes()).expect("it reads");
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).expect("it answers");
+            answer
+        };
+        for path in ["/", "/connections", "/state", "/events", "/config"] {
+            let refusal = get(path, "evil.example");
+            assert!(refusal.starts_with("HTTP/1.1 403 "), "{path}: {refusal}");
+            assert!(refusal.contains("hosts = [\"evil.example\"]"), "{refusal}");
+        }
+        let listed = get("/connections", &admin.address.to_string());
+        assert!(listed.starts_with("HTTP/1.1 200 "), "{listed}");
+        assert!(get("/healthz", "corelane.example").starts_with("HTTP/1.1 200 "));
     }
 
     #[test]

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use hyper::{Method, Request, Response, StatusCode};
 
 use super::answer::Answer;
 use super::connections;
 use super::events::Broadcast;
 use super::exposition::{CONTENT_TYPE_METRICS, Exposition};
+use super::hosts::{Hosts, Refusal};
 use super::page;
 use super::ready;
 use crate::observed::Observed;
@@ -21,19 +22,22 @@ const CONTENT_TYPE_EVENTS: &str = "text/event-stream";
 
 /// The paths, and what they show.
 pub(super) struct Routes {
+    hosts: Hosts,
     observed: Arc<Observed>,
     exposition: Exposition,
     broadcast: Broadcast,
 }
 
 impl Routes {
-    /// Paths that show `observed`.
+    /// Paths that show `observed`, to requests for `hosts`.
     pub(super) fn new(
+        hosts: Hosts,
         observed: Arc<Observed>,
         exposition: Exposition,
         broadcast: Broadcast,
     ) -> Self {
         Self {
+            hosts,
             observed,
             exposition,
             broadcast,
@@ -42,6 +46,11 @@ impl Routes {
 
     /// The answer to a request. Its body, if any, is ignored.
     pub(super) fn respond<B>(&self, request: &Request<B>) -> Response<Answer> {
+        match self.hosts.check(request) {
+            Ok(()) => {}
+            Err(Refusal::Malformed(why)) => return text(StatusCode::BAD_REQUEST, why),
+            Err(Refusal::Forbidden(why)) => return text(StatusCode::FORBIDDEN, &why),
+        }
         let query = request.uri().query().unwrap_or_default();
         let page: fn(&Self, &str) -> Response<Answer> = match request.uri().path() {
             "/" => |_, _| page::response(),
@@ -129,6 +138,8 @@ fn response(
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    // No page may take it for a script or a style of its own.
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     // What is shown is of this moment.
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response

@@ -9,15 +9,25 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use proxy_core::descriptors;
 use rustix::net::sockopt::set_tcp_user_timeout;
+use rustix::process::{Resource, getrlimit};
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{sleep, timeout};
+use tokio::task::yield_now;
+use tokio::time::{Instant, sleep, timeout};
 
+use super::clients::{Client, Clients};
 use super::routes::Routes;
 
-/// Connections at a time. More wait in the backlog until one of these ends.
+/// Connections at a time, and fewer where few descriptors are kept for them. For one more the oldest silent one is closed:
+/// see [`Clients`].
 pub(super) const ADMIN_CONNECTIONS_MAX: usize = 64;
+
+/// However few descriptors there are: Prometheus, a page, a check of health, and someone who wants to know why.
+const ADMIN_CONNECTIONS_MIN: usize = 4;
+
+/// Connections that are accepted before those that are open have a turn.
+const ACCEPTS_A_TURN: usize = 8;
 
 /// Bytes of a request's line and headers; more is answered with an error.
 pub(super) const HEADER_BYTES_MAX: usize = 16 * 1024;
@@ -38,34 +48,63 @@ const LAST_ANSWER_MAX: Duration = Duration::from_secs(10);
 /// How long accepting rests when the process has no descriptor left.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(200);
 
+/// How often it is logged that accepting rests.
+const SAID_EVERY: Duration = Duration::from_secs(10);
+
 /// Accepts and serves until it is dropped. No timer runs while nobody is connected.
 pub(super) async fn accept(listener: TcpListener, routes: Arc<Routes>) {
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "the admin server can't accept"),
     };
-    let slots = Arc::new(Semaphore::new(ADMIN_CONNECTIONS_MAX));
-    // It is never closed, so there always is a permit at last.
-    while let Ok(slot) = slots.clone().acquire_owned().await {
+    let mut clients = Clients::new(connections_max());
+    let mut said_at: Option<Instant> = None;
+    let mut accepted = 0_usize;
+    loop {
         match listener.accept().await {
-            Ok((stream, _)) => drop(tokio::spawn(serve(stream, routes.clone(), slot))),
+            Ok((stream, _)) => {
+                let client = clients.client();
+                let task = tokio::spawn(serve(stream, routes.clone(), client.clone()));
+                clients.add(client, task.abort_handle());
+                accepted += 1;
+                // Who has asked already has the answer before so many others come that it might go for them.
+                if accepted.is_multiple_of(ACCEPTS_A_TURN) {
+                    yield_now().await;
+                }
+            }
             Err(error) => {
-                tracing::debug!(%error, "accepting admin connections rests");
+                if said_at.is_none_or(|at| at.elapsed() >= SAID_EVERY) {
+                    said_at = Some(Instant::now());
+                    tracing::warn!(%error, "the admin server has to close a client for each new one");
+                }
+                clients.close_one();
                 sleep(EXHAUSTED_PAUSE).await;
             }
         }
     }
 }
 
-async fn serve(stream: TcpStream, routes: Arc<Routes>, slot: OwnedSemaphorePermit) {
+/// Half of what is kept at most: a scrape opens files, and others in the process do, too.
+fn connections_max() -> usize {
+    let limit = getrlimit(Resource::Nofile).current;
+    let kept = limit.map_or(descriptors::KEPT_MAX, descriptors::kept_of);
+    (kept as usize / 2).clamp(ADMIN_CONNECTIONS_MIN, ADMIN_CONNECTIONS_MAX)
+}
+
+async fn serve(stream: TcpStream, routes: Arc<Routes>, client: Arc<Client>) {
     let unread_ms = UNREAD_TIMEOUT.as_millis() as u32;
     if let Err(error) = set_tcp_user_timeout(&stream, unread_ms) {
         // The connection's age bounds it all the same.
         tracing::debug!(%error, "TCP_USER_TIMEOUT");
     }
     let service = service_fn(|request| {
-        let response = routes.respond(&request);
-        async { Ok::<_, Infallible>(response) }
+        let (routes, client) = (&routes, &client);
+        async move {
+            // Requests that came at once are answered one a turn: others have theirs in between.
+            yield_now().await;
+            let response = routes.respond(&request);
+            Ok::<_, Infallible>(response.map(|answer| client.track(answer)))
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -78,5 +117,4 @@ async fn serve(stream: TcpStream, routes: Arc<Routes>, slot: OwnedSemaphorePermi
         connection.as_mut().graceful_shutdown();
         let _ = timeout(LAST_ANSWER_MAX, connection).await;
     }
-    drop(slot);
 }

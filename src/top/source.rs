@@ -187,10 +187,11 @@ fn words(error: &io::Error) -> String {
 fn ask(target: &Target) -> io::Result<Update> {
     let answer = target.get("/state")?;
     if answer.status != 200 {
-        let what = format!(
-            "it answers /state with {}: is this a corelane?",
-            answer.status
-        );
+        let what = match answer.status {
+            // It says what to do.
+            403 => answer.body.trim_end().to_owned(),
+            status => format!("it answers /state with {status}: is this a corelane?"),
+        };
         return Err(invalid(&what));
     }
     let state = serde_json::from_str(&answer.body)?;

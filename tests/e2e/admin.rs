@@ -1,13 +1,26 @@
 //! The admin server.
 
-use std::io::Write;
+use std::io::{ErrorKind, Read, Write};
 use std::process::{Command, Stdio};
 
 use crate::harness::config::forward;
+use crate::harness::limit;
+use crate::harness::peer;
 use crate::harness::proxy::Proxy;
 use crate::harness::scheduler::{Scheduler, each_scheduler};
+use crate::harness::wait;
 
-each_scheduler!(health, runtime_info, exposition, gives_way);
+each_scheduler!(
+    health,
+    runtime_info,
+    exposition,
+    gives_way,
+    silent_clients_blind_nobody,
+    a_rebound_name_sees_no_client,
+);
+
+/// Several times as many as the admin server has at a time.
+const SILENT: usize = 200;
 
 fn start(scheduler: Scheduler) -> Proxy {
     Proxy::start(scheduler, &forward(&["builtin:echo"]))
@@ -82,4 +95,56 @@ pub(crate) fn lint(text: &str) {
         "{complaints}\n{}",
         String::from_utf8_lossy(&output.stdout)
     );
+}
+
+fn silent_clients_blind_nobody(scheduler: Scheduler) {
+    if !limit::descriptors(2 * SILENT as u64) {
+        return;
+    }
+    let proxy = start(scheduler);
+    for half_a_request in ["", "GET /healthz HTTP/1.1\r\nHost: test\r\nX: "] {
+        let silent: Vec<_> = (0..SILENT)
+            .map(|_| {
+                let mut stream = peer::connect(proxy.admin());
+                // It may be closed already, for one that came after it.
+                let _ = stream.write_all(half_a_request.as_bytes());
+                stream
+            })
+            .collect();
+        for path in ["/healthz", "/metrics", "/state"] {
+            assert_eq!(proxy.get(path).status, 200, "{path}");
+        }
+        // Nobody had to wait until those are closed for their silence.
+        let closed = silent.iter().filter(|stream| {
+            stream.set_nonblocking(true).expect("a socket");
+            !matches!(stream.peek(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock)
+        });
+        assert!(closed.count() < SILENT, "the server has closed everyone");
+    }
+}
+
+fn a_rebound_name_sees_no_client(scheduler: Scheduler) {
+    let proxy = start(scheduler);
+    let _client = proxy.connect("main");
+    let get = |path: &str, host: &str| {
+        let mut stream = peer::connect(proxy.admin());
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).expect("send");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("receive");
+        answer
+    };
+    for path in ["/connections", "/state", "/events", "/config", "/"] {
+        let answer = get(path, "rebound.example:9600");
+        assert!(answer.starts_with("HTTP/1.1 403 "), "{path}: {answer}");
+        assert!(!answer.contains("127.0.0.1"), "{path}: {answer}");
+    }
+    for host in [&*proxy.admin().to_string(), "localhost:9600", "corelane"] {
+        let answer = get("/connections", host);
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{host}: {answer}");
+    }
+    assert!(get("/healthz", "rebound.example").starts_with("HTTP/1.1 200 "));
+    wait::until("the log says it", || {
+        proxy.log().contains("rebound.example")
+    });
 }

@@ -14,6 +14,16 @@ fn keys() {
                 "lisen = 1",
                 "2:1: unknown key `lisen` in [admin]; did you mean `listen`?",
             ),
+            (
+                "hosts = [\"a.example\", \"b.example:9600\"]",
+                "2:23: `admin.hosts[1]` must be the name of a host, such as \"corelane.example\", or \
+                 \"*\", not \"b.example:9600\"; leave out scheme and port; IP addresses are accepted as \
+                 they are",
+            ),
+            (
+                "hosts = []",
+                "2:9: `admin.hosts` is empty; write names, as in hosts = [\"corelane.example\"]",
+            ),
             ("listen = 9600", &format!("{listen} 9600")),
             (
                 "listen = \"localhost:9600\"",
