@@ -1,5 +1,6 @@
 //! The live page, in a real browser.
 
+mod age;
 mod connections;
 mod look_back;
 mod phone;

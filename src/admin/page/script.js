@@ -6,6 +6,8 @@ const CONNECTIONS_INTERVAL_MS = 2000;
 const RETRY_INTERVAL_MS = 5000;
 // A connection may be dead and nobody says so, as after a phone has slept. Events come each second.
 const SILENCE_MAX_MS = 10000;
+// From this age on it is said how old what is shown is.
+const AGE_SAID_MIN_MS = 3000;
 
 const $ = (id) => document.getElementById(id);
 
@@ -99,10 +101,20 @@ function showHeader() {
 const levelNames = { alarm: "Act now", warning: "Watch", good: "Good" };
 let said = "";
 
+// How long a finding is there already: an element of its own, so that the words stay as they are.
+function showFindingAges() {
+  document.querySelectorAll("#findings .finding").forEach((shown, index) => {
+    const finding = state.findings[index];
+    const since = finding?.since;
+    const seconds = Date.now() / 1000 - since;
+    say(shown.querySelector(".since"), since && !finding.over && seconds >= 1 ? `for ${span(seconds)}` : "");
+  });
+}
+
 function showFindings() {
   // A screen reader hears what is new, and not the same words each second.
   const now = JSON.stringify(state.findings);
-  if (now === said) return;
+  if (now === said) return showFindingAges();
   said = now;
   const line = (classes, label, text) => {
     const made = element("div", classes);
@@ -110,15 +122,21 @@ function showFindings() {
     return made;
   };
   $("findings").replaceChildren(...state.findings.map((finding) => {
-    const made = element("article", `finding ${finding.level}`);
-    made.append(element("span", "level", levelNames[finding.level] ?? finding.level));
-    made.append(element("span", "what", together(finding.what)));
+    const made = element("article", `finding ${finding.level}${finding.over ? " over" : ""}`);
+    const level = levelNames[finding.level] ?? finding.level;
+    made.append(element("span", "level", finding.over ? "Just over" : level));
+    const what = element("span", "what", together(finding.what));
+    const since = element("span", "since");
+    since.setAttribute("aria-hidden", "true");
+    what.append(" ", since);
+    made.append(what);
     if (finding.why) made.append(line("why", "Why:", finding.why));
     if (finding.remedy) made.append(line("remedy", "What helps:", finding.remedy));
     return made;
   }));
   const first = state.findings[0];
-  document.title = first && first.level !== "good" ? `${first.what} – corelane` : "corelane";
+  document.title = first && first.level !== "good" && !first.over ? `${first.what} – corelane` : "corelane";
+  showFindingAges();
 }
 
 function showAdvice() {
@@ -167,6 +185,7 @@ function showCores() {
     ];
     if (core.migrations > 0) parts.push(`${rate(core.migrations)} moved/s`);
     if (core.waits >= 0.01) parts.push(`waits ${percent(core.waits)} for its CPU`);
+    parts.push(`${percent(core.utilization_10s)} over ten seconds`);
     say(shown.detail, parts.join(" · "));
     shown.plot.setAttribute("aria-label",
       `core ${index}: ${percent(core.utilization)} now, ${percent(core.utilization_10s)} in ten seconds`);
@@ -338,7 +357,7 @@ const servers = new Table($("servers"), [
   { title: "new/s", of: (row) => row.connects, show: rate },
   { title: "rate", of: (row) => row.bytes_in + row.bytes_out, show: perSecond },
   { title: "failed/s", of: (row) => row.failures, show: rate, level: (row) => (row.failures > 0 ? "alarm" : "") },
-], (row) => `${row.upstream} ${row.server}`, 0, false);
+], (row) => `${row.upstream} ${row.server}`, 2, false);
 
 const connectionTable = new Table($("connection-table"), [
   { title: "client", text: true, of: (row) => row.client },
@@ -355,7 +374,7 @@ const connectionTable = new Table($("connection-table"), [
 function showTables() {
   listeners.show(state.listeners);
   servers.show(state.servers);
-  say($("left-out"), state.servers_left_out ? `and ${whole(state.servers_left_out)} more` : "");
+  say($("left-out"), state.servers_left_out ? `and ${whole(state.servers_left_out)} more, which are up` : "");
 }
 
 // ---- connections
@@ -409,6 +428,23 @@ $("filter").addEventListener("input", showConnections);
 
 // ---- events
 
+let shownAt = 0;
+
+// A page whose proxy is away still shows what it last had: that must not be taken for now.
+function showAge() {
+  const age = Date.now() - shownAt;
+  const isOld = shownAt > 0 && age >= AGE_SAID_MIN_MS;
+  $("stale").hidden = !isOld;
+  if (!isOld) return;
+  const seen = new Date(shownAt).toLocaleTimeString();
+  say($("stale-at"), `No news from the proxy: what is shown is of ${seen}`);
+  // Not for readers of the screen, who would hear it each second.
+  say($("stale-age"), `and ${span(age / 1000)} old.`);
+  if ($("link").textContent !== "connecting…") link("no news", false);
+  if (!document.title.startsWith("(old) ")) document.title = `(old) ${document.title}`;
+}
+setInterval(showAge, 1000);
+
 function link(text, live) {
   say($("link"), text);
   $("link").classList.toggle("lost", !live);
@@ -429,6 +465,9 @@ function listen() {
     clearTimeout(silence);
     silence = setTimeout(beginAnew, SILENCE_MAX_MS);
     state = JSON.parse(event.data);
+    shownAt = Date.now();
+    document.title = document.title.replace("(old) ", "");
+    showAge();
     // The first event has all that is kept; a proxy that was started anew counts from 1 again.
     history = first ? state.history : history.concat(state.history);
     history = history.slice(-HISTORY_MAX);
