@@ -8,6 +8,7 @@ mod socket;
 mod sys;
 mod task;
 mod threads;
+mod timers;
 mod work_stealing;
 mod worker;
 

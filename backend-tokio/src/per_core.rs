@@ -152,6 +152,7 @@ impl Seat {
             let Ok(sockets) = begin.sockets.recv() else {
                 return;
             };
+            tokio::task::spawn_local(task::tick());
             for (listener, socket) in sockets.listeners {
                 let spawn = |connection| drop(tokio::task::spawn_local(connection));
                 let draining = self.draining.clone();

@@ -2,16 +2,16 @@
 
 use std::cell::Cell;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Instant;
 
 use proxy_core::runtime::{Attempt, Interest, Runtime, Socket, Timer};
 use proxy_core::{Descriptor, ServerAddress};
 use tokio::io::unix::AsyncFd;
-use tokio::time::Sleep;
 
-use crate::sys;
+use crate::timers::Armed;
+use crate::{sys, worker};
 
 /// Tokio, as connections see it. It is nothing but a name: sockets and timers find the runtime that they are
 /// made on by themselves.
@@ -135,31 +135,20 @@ impl Socket for TokioSocket {
     }
 }
 
-/// A timer that is made when it is first armed, and touches the wheel again only when it fires or must fire
-/// earlier.
-///
-/// It belongs to one task, as the connection that owns it does, so the waker that it was armed with stays good.
+/// A timer that is touched again only when it fires or must fire earlier.
 #[derive(Debug)]
-pub(crate) struct TokioTimer(Option<Pin<Box<Sleep>>>);
+pub(crate) struct TokioTimer(Option<Armed>);
 
 impl Timer for TokioTimer {
     fn poll_until(&mut self, cx: &mut Context<'_>, now: Instant, deadline: Instant) -> Poll<()> {
         if deadline <= now {
             return Poll::Ready(());
         }
-        let sleep = match &mut self.0 {
-            Some(sleep) => {
-                let armed = sleep.deadline().into_std();
-                // One that fires early is cheaper than one that is moved back each time.
-                if now < armed && armed <= deadline {
-                    return Poll::Pending;
-                }
-                sleep.as_mut().reset(deadline.into());
-                sleep
-            }
-            unarmed => unarmed.insert(Box::pin(tokio::time::sleep_until(deadline.into()))),
-        };
-        // Polling it is what arms it.
-        sleep.as_mut().poll(cx)
+        let serves = |armed: &Armed| armed.serves(cx.waker(), now, deadline);
+        // One that fires early is cheaper than one that is moved back each time.
+        if !self.0.as_ref().is_some_and(serves) {
+            self.0 = Some(Armed::new(worker::timers(), deadline, cx.waker()));
+        }
+        Poll::Pending
     }
 }

@@ -1,15 +1,17 @@
 //! The tasks: accepting, and one a connection.
 
 use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use proxy_core::{Accepted, Acceptor, Connection, Descriptor, Draining, Listener, Turn, Worker};
 use rustix::io::Errno;
 use tokio::sync::watch;
 
 use crate::socket::{Tokio, TokioSocket};
+use crate::timers::Ticker;
 use crate::worker;
 
 /// A connection as a task.
@@ -72,8 +74,8 @@ pub(crate) fn accept(
             }
         };
         let _vital = Vital(listener.clone());
-        let take = |worker: &mut Worker, accepted| {
-            if let Some(task) = begin(&listener, worker, accepted) {
+        let take = |waker: &Waker, worker: &mut Worker, accepted| {
+            if let Some(task) = begin(waker, &listener, worker, accepted) {
                 spawn(task);
             }
         };
@@ -84,22 +86,26 @@ pub(crate) fn accept(
             if drain.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(());
             }
-            if worker::with(|worker| acceptor.poll(cx, worker, &take)) {
+            let waker = cx.waker();
+            let take = |worker: &mut Worker, accepted| take(waker, worker, accepted);
+            if worker::with(|worker| acceptor.poll(cx, worker, take)) {
                 yield_now(cx);
             }
             Poll::Pending
         })
         .await;
-        poll_fn(
-            |cx| match worker::with(|worker| acceptor.poll_drain(cx, worker, &take)) {
+        poll_fn(|cx| {
+            let waker = cx.waker();
+            let take = |worker: &mut Worker, accepted| take(waker, worker, accepted);
+            match worker::with(|worker| acceptor.poll_drain(cx, worker, take)) {
                 Draining::Again => {
                     yield_now(cx);
                     Poll::Pending
                 }
                 Draining::Waiting => Poll::Pending,
                 Draining::Over => Poll::Ready(()),
-            },
-        )
+            }
+        })
         .await;
     }
 }
@@ -115,7 +121,22 @@ impl Drop for Vital {
     }
 }
 
-fn begin(listener: &Arc<Listener>, worker: &Worker, accepted: Accepted) -> Option<ConnectionTask> {
+/// Wakes the connections whose timers were armed on the current worker.
+pub(crate) fn tick() -> Ticker {
+    Ticker {
+        timers: worker::timers(),
+        sleep: None,
+    }
+}
+
+/// Begins a connection, and does at once what can be done: its first bytes are not to be overtaken by those of others
+/// that come later. None if it is over by that.
+fn begin(
+    waker: &Waker,
+    listener: &Arc<Listener>,
+    worker: &mut Worker,
+    accepted: Accepted,
+) -> Option<ConnectionTask> {
     let Accepted {
         socket,
         origin,
@@ -123,14 +144,23 @@ fn begin(listener: &Arc<Listener>, worker: &Worker, accepted: Accepted) -> Optio
     } = accepted;
     let permit = listener.admit(worker).ok()?.with(spare);
     match TokioSocket::new(socket) {
-        Ok(client) => Some(ConnectionTask(Connection::new(
-            &Tokio,
-            worker,
-            listener.clone(),
-            permit,
-            client,
-            origin,
-        ))),
+        Ok(client) => {
+            let listener = listener.clone();
+            let mut connection = Connection::new(&Tokio, worker, listener, permit, client, origin);
+            // What it waits for is registered for the task that accepts, until its own asks anew. If it panics, it is
+            // that connection's end alone, as it is in a task of its own.
+            let turn = catch_unwind(AssertUnwindSafe(|| {
+                connection.poll(&mut Context::from_waker(waker), &Tokio, worker)
+            }));
+            match turn {
+                Ok(Turn::Waiting | Turn::Again) => Some(ConnectionTask(connection)),
+                Ok(Turn::Ended(_)) => None,
+                Err(_) => {
+                    connection.abort(worker);
+                    None
+                }
+            }
+        }
         Err((_, error)) => {
             listener.give_up(worker.index, origin, worker.now);
             match Errno::from_io_error(&error) {

@@ -95,6 +95,7 @@ fn enlist(runtime: &Runtime, plan: &Plan) -> io::Result<Vec<WorkerThread>> {
                 activity: plan.activity,
                 deaths: plan.deaths,
             });
+            drop(tokio::spawn(task::tick()));
             // The receiver waits for all of them.
             let _ = sender.send((index, thread));
         }));

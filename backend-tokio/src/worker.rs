@@ -10,8 +10,11 @@ use proxy_core::metrics::{CoreCells, PerWorker};
 use proxy_core::plan::{WORKER_THREAD_PREFIX, WorkerThread};
 use proxy_core::{Activity, Worker};
 
+use crate::timers::Timers;
+
 thread_local! {
     static WORKER: RefCell<Option<Worker>> = const { RefCell::new(None) };
+    static TIMERS: Arc<Timers> = Arc::default();
     /// The worker's index, and where its death is reported.
     static FATE: OnceCell<(usize, Deaths)> = const { OnceCell::new() };
 }
@@ -77,6 +80,11 @@ pub(crate) fn name(index: usize) {
     let _ = name.map(|name| rustix::thread::set_name(&name));
 }
 
+/// The timers of the current thread's worker.
+pub(crate) fn timers() -> Arc<Timers> {
+    TIMERS.with(Arc::clone)
+}
+
 /// Lends the current thread's worker, with the time of now.
 ///
 /// # Panics
@@ -106,6 +114,6 @@ pub(crate) fn try_with(run: impl FnOnce(&mut Worker)) {
     clippy::disallowed_methods,
     reason = "the one place where this backend asks the clock"
 )]
-fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     Instant::now()
 }

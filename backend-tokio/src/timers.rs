@@ -1,0 +1,169 @@
+//! The timers of the connections, beside Tokio's own.
+//!
+//! Tokio wakes its reactor, by a write to an eventfd, for each timer that is due before all others. A connection's
+//! deadlines are seconds away and it is mostly over long before them, so with few connections at a time that is each
+//! one. Here the deadlines of a worker's connections stand in a map, and one task a worker sleeps until the first of
+//! them. It is woken only for one that is due before that, and what is taken out meanwhile doesn't wake it.
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use tokio::time::Sleep;
+
+use crate::worker;
+
+/// The timers that were armed on one worker. A task may take its own out on another one.
+#[derive(Debug, Default)]
+pub(crate) struct Timers(Mutex<Waiting>);
+
+#[derive(Debug, Default)]
+struct Waiting {
+    wakers: BTreeMap<(Instant, u64), Waker>,
+    /// Tells timers of one instant apart.
+    armed: u64,
+    /// When the ticker looks again; none while there is nothing to look for.
+    looks_at: Option<Instant>,
+    ticker: Option<Waker>,
+}
+
+/// A place among the timers.
+#[derive(Debug)]
+pub(crate) struct Armed {
+    timers: Arc<Timers>,
+    at: Instant,
+    number: u64,
+    waker: Waker,
+}
+
+impl Armed {
+    /// Has `waker` woken at `at`, or a little later.
+    pub(crate) fn new(timers: Arc<Timers>, at: Instant, waker: &Waker) -> Self {
+        let mut waiting = timers.lock();
+        waiting.armed += 1;
+        let number = waiting.armed;
+        waiting.wakers.insert((at, number), waker.clone());
+        let is_first = waiting.looks_at.is_none_or(|looks_at| at < looks_at);
+        let ticker = if is_first {
+            waiting.looks_at = Some(at);
+            waiting.ticker.take()
+        } else {
+            None
+        };
+        drop(waiting);
+        if let Some(ticker) = ticker {
+            ticker.wake();
+        }
+        Self {
+            timers,
+            at,
+            number,
+            waker: waker.clone(),
+        }
+    }
+
+    /// Whether it wakes `waker` after `now` and not after `deadline`.
+    pub(crate) fn serves(&self, waker: &Waker, now: Instant, deadline: Instant) -> bool {
+        now < self.at && self.at <= deadline && self.waker.will_wake(waker)
+    }
+}
+
+impl Drop for Armed {
+    fn drop(&mut self) {
+        self.timers.lock().wakers.remove(&(self.at, self.number));
+    }
+}
+
+impl Timers {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Wakes whoever is due. The next deadline, if there is one.
+    fn fire(&self, now: Instant, ticker: &Waker) -> Option<Instant> {
+        let mut waiting = self.lock();
+        let later = waiting.wakers.split_off(&(now, u64::MAX));
+        let due = std::mem::replace(&mut waiting.wakers, later);
+        waiting.looks_at = waiting.wakers.keys().next().map(|&(at, _)| at);
+        waiting.ticker = Some(ticker.clone());
+        let next = waiting.looks_at;
+        drop(waiting);
+        // A waker may run code that arms another timer.
+        due.into_values().for_each(Waker::wake);
+        next
+    }
+}
+
+/// The task that wakes whoever is due, without end.
+pub(crate) struct Ticker {
+    pub(crate) timers: Arc<Timers>,
+    pub(crate) sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl Future for Ticker {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let Some(next) = self.timers.fire(worker::now(), cx.waker()) else {
+                self.sleep = None;
+                return Poll::Pending;
+            };
+            let sleep = match &mut self.sleep {
+                Some(sleep) => {
+                    sleep.as_mut().reset(next.into());
+                    sleep
+                }
+                none => none.insert(Box::pin(tokio::time::sleep_until(next.into()))),
+            };
+            if sleep.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+    use std::task::Wake;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Count(AtomicU32);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Relaxed);
+        }
+    }
+
+    #[test]
+    fn the_ticker_is_woken_for_an_earlier_deadline_only_and_each_timer_once() {
+        let second = Duration::from_secs(1);
+        let (timers, begin) = (Arc::new(Timers::default()), worker::now());
+        let (count, ticks) = (Arc::new(Count::default()), Arc::new(Count::default()));
+        let (waker, ticker) = (Waker::from(count.clone()), Waker::from(ticks.clone()));
+        assert_eq!(timers.fire(begin, &ticker), None);
+        let arm = |at| Armed::new(timers.clone(), at, &waker);
+        let late = arm(begin + 3 * second);
+        let gone = arm(begin + 5 * second);
+        assert_eq!(ticks.0.load(Relaxed), 1);
+        assert_eq!(timers.fire(begin, &ticker), Some(begin + 3 * second));
+        let early = arm(begin + second);
+        drop(gone);
+        assert_eq!(ticks.0.load(Relaxed), 2);
+        assert!(early.serves(&waker, begin, begin + second));
+        assert!(!early.serves(&waker, begin + second, begin + 2 * second));
+        assert!(!early.serves(&ticker, begin, begin + second));
+        let next = timers.fire(begin + second, &ticker);
+        assert_eq!((next, count.0.load(Relaxed)), (Some(begin + 3 * second), 1));
+        assert_eq!(timers.fire(begin + 9 * second, &ticker), None);
+        assert_eq!(count.0.load(Relaxed), 2);
+        drop((late, early));
+    }
+}
