@@ -6,12 +6,18 @@ use std::net::TcpStream;
 
 use crate::harness::bytes::{digest, pattern, receive};
 use crate::harness::config::{forward, forward_with};
-use crate::harness::peer::{Server, Service};
+use crate::harness::peer::{self, Server, Service};
 use crate::harness::proxy::Proxy;
 use crate::harness::scheduler::{Scheduler, each_scheduler};
 use crate::harness::wait;
 
-each_scheduler!(round_robin, weights, least_connections, builtin_echo);
+each_scheduler!(
+    round_robin,
+    weights,
+    least_connections,
+    retries_leave_the_turns_alone,
+    builtin_echo
+);
 
 /// A server that says its name and then waits for the client to go.
 fn named(name: u8) -> Service {
@@ -95,6 +101,31 @@ fn least_connections(scheduler: Scheduler) {
         names.iter().filter(|name| **name == 2).count() >= 5,
         "{names:?}"
     );
+}
+
+/// With checks it is they that say who is down. These notice nothing, so each connection has its turn, and one of two begins
+/// with the server that is dead.
+fn retries_leave_the_turns_alone(scheduler: Scheduler) {
+    const CONNECTIONS: u32 = 20;
+    const HEALTH: &str = "[upstreams.main.health]\ninterval = \"1h\"\nfall = 10\n";
+    let (dead, live) = (peer::refusing().to_string(), named(1));
+    for balance in ["round-robin", "least-connections"] {
+        let upstream = format!("balance = \"{balance}\"\n{HEALTH}");
+        let servers = [dead.as_str(), &live.address().to_string()];
+        let proxy = Proxy::start(scheduler, &forward_with(&servers, "", &upstream));
+        for _ in 0..CONNECTIONS {
+            assert_eq!(name_of(&proxy.connect("main")), 1);
+            wait::until("it has ended", || {
+                proxy.metric("corelane_upstream_connections", &[]) == 0.0
+            });
+        }
+        let failures = [("server", dead.as_str())];
+        assert_eq!(
+            proxy.metric("corelane_upstream_connect_failures_total", &failures),
+            f64::from(CONNECTIONS / 2),
+            "{balance}"
+        );
+    }
 }
 
 fn builtin_echo(scheduler: Scheduler) {
