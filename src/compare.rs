@@ -25,6 +25,7 @@ use self::variant::Kind;
 use self::verdict::{Pace, Verdict};
 use crate::admin::Imbalance;
 use crate::load::{Flows, Load, Reading, Workload, pause};
+use crate::start_error::{Explain, cannot_start};
 use crate::{config_file, cpus, deaths, echo, proxy, run};
 
 /// Light flows.
@@ -120,7 +121,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let echoes: Vec<SocketAddr> = (0..comparison.workload.threads)
         .map(|_| echo::start())
         .collect::<Result<_, _>>()
-        .context("the embedded echo server can't be started")?;
+        .explain(|error| cannot_start("the embedded echo server", error))?;
     let config = variant::isolate(&loaded.config, &echoes);
     screen::heading(&comparison);
     let begin = Machine::look();

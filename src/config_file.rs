@@ -18,6 +18,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
 use tokio::sync::oneshot;
 
+use crate::start_error::cannot_read;
+
 /// How long the file may take to be read.
 const READ_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -34,7 +36,7 @@ const CHUNK_BYTES: usize = 16 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LoadError {
     /// The system refused it.
-    #[error("cannot read the configuration {}; check its path and permissions", path.display())]
+    #[error("{}", cannot_read("the configuration", path, source))]
     Io { path: PathBuf, source: io::Error },
     /// It is a directory, a device or a socket.
     #[error(

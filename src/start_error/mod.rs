@@ -7,7 +7,7 @@ mod resource;
 use std::io;
 
 pub(crate) use self::address::{Asker, cannot_listen};
-pub(crate) use self::path::cannot_write;
+pub(crate) use self::path::{cannot_read, cannot_write};
 pub(crate) use self::resource::cannot_start;
 
 /// Puts a sentence before an error that depends on the error.

@@ -14,6 +14,24 @@ pub(crate) fn cannot_write(who: &str, key: &str, path: &Path, error: &io::Error)
     format!("{who} can't write to {}; {advice}", path.display())
 }
 
+/// "cannot read WHAT PATH; ADVICE", where the error calls for advice: to be followed by the error itself.
+pub(crate) fn cannot_read(what: &str, path: &Path, error: &io::Error) -> String {
+    let shown = path.display();
+    let advice = Errno::from_io_error(error).and_then(|errno| match errno {
+        Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NAMETOOLONG => {
+            Some("check its path".to_owned())
+        }
+        Errno::ACCESS | Errno::PERM => Some(format!(
+            "see that this user may read it and enter its directories (`namei -l {shown}` shows the rights)"
+        )),
+        errno => resource::advice(errno).map(str::to_owned),
+    });
+    match advice {
+        Some(advice) => format!("cannot read {what} {shown}; {advice}"),
+        None => format!("cannot read {what} {shown}"),
+    }
+}
+
 /// What to do about a file that can't be made at `path`, which `key` names; none where the error says all.
 pub(super) fn advice(key: &str, path: &Path, errno: Errno) -> Option<String> {
     let directory = path.parent().unwrap_or(path).display();
@@ -48,6 +66,22 @@ pub(super) fn advice(key: &str, path: &Path, errno: Errno) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_that_cannot_be_read_gets_advice_that_fits() {
+        let path = Path::new("/etc/a.toml");
+        for (errno, words) in [
+            (Errno::NOENT, "; check its path"),
+            (Errno::ACCESS, "may read it"),
+            (Errno::MFILE, "LimitNOFILE"),
+        ] {
+            let told = cannot_read("the configuration", path, &errno.into());
+            assert!(told.starts_with("cannot read the configuration /etc/a.toml; "));
+            assert!(told.contains(words), "{errno:?}: {told}");
+        }
+        let told = cannot_read("the configuration", path, &Errno::IO.into());
+        assert_eq!(told, "cannot read the configuration /etc/a.toml");
+    }
 
     #[test]
     fn advice_fits_the_errno() {

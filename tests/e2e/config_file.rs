@@ -171,7 +171,7 @@ fn what_is_no_file_is_named() {
     for (path, said) in [
         (directory.path(), "it is a directory; name a regular file"),
         (Path::new("/dev/zero"), "it is a terminal or another device"),
-        (&missing, "check its path and permissions: No such file"),
+        (&missing, "check its path: No such file"),
         (&pipe, "it is a pipe, and nobody wrote to it for 5s"),
     ] {
         let (code, log) = check(path);
