@@ -81,6 +81,11 @@ pub(crate) fn wants_echo(config: &Config) -> bool {
         .any(|server| server.address == config::ServerAddress::BuiltinEcho)
 }
 
+/// Where the admin server listens.
+pub(crate) fn listen_address(address: config::ListenAddress) -> BindAddress {
+    bind_address(&address.into())
+}
+
 /// Where a listener binds.
 pub(crate) fn bind_address(address: &config::BindAddress) -> BindAddress {
     match address {

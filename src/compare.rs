@@ -151,7 +151,7 @@ impl Comparison {
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = (cpus / CPUS_A_LOAD_THREAD).clamp(1, LOAD_THREADS_MAX);
         let (workload, notes) = if options.record {
-            let recorded = record::record(config.admin.listen)?;
+            let recorded = record::record(config.admin.listen.local())?;
             let workload = Workload {
                 light: recorded.light,
                 heavy: recorded.heavy,

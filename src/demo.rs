@@ -95,7 +95,7 @@ fn show(
     );
     let config = proxy_config::parse(&text, "demo")?.config;
     let admin = AdminAddress {
-        listen: admin,
+        listen: BindAddress::Tcp(admin),
         asker: Asker {
             name: "the admin server",
             key: "--listen",

@@ -18,7 +18,7 @@ use crate::backlog::Backlogs;
 use crate::observed::Observed;
 use crate::scheduler::{self, Choice, Started};
 use crate::sockets::{self, AdminAddress, Sockets};
-use crate::start_error::{Explain, cannot_start, cannot_write};
+use crate::start_error::{Explain, cannot_listen, cannot_start, cannot_write};
 use crate::{configuration, cpus, descriptors, echo, health, reload, resolver};
 
 /// A proxy that runs.
@@ -34,7 +34,7 @@ pub(crate) struct Proxy {
     pub(crate) files: Vec<SocketFile>,
 }
 
-/// Starts a proxy, with an admin server at `admin` where it is to have one. `deaths` hears of workers that die.
+/// Starts a proxy, with an admin server where one is `asked` for. `deaths` hears of workers that die.
 ///
 /// What can fail comes first: no client is accepted before all threads, rings and addresses are there.
 ///
@@ -43,7 +43,7 @@ pub(crate) struct Proxy {
 /// to do.
 pub(crate) fn start(
     config: &Config,
-    admin: Option<AdminAddress>,
+    asked: Option<AdminAddress>,
     deaths: Deaths,
 ) -> anyhow::Result<Proxy> {
     let cpus = cpus::assign(&config.runtime)?;
@@ -90,7 +90,7 @@ pub(crate) fn start(
     resolver::start(names).explain(|error| cannot_start("the resolver's thread", error))?;
     health::start(config, &upstreams)
         .explain(|error| cannot_start("the health checks' thread", error))?;
-    let sockets = Sockets::reserve(config, choice.sockets(workers), admin)?;
+    let sockets = Sockets::reserve(config, choice.sockets(workers), asked.as_ref())?;
     let mut backlogs = Backlogs::default();
     for reserved in &sockets.listeners {
         backlogs
@@ -139,9 +139,9 @@ pub(crate) fn start(
         listening.push(Listening { listener, sockets });
     }
     running.listen(listening);
-    if let Some(admin) = &mut admin {
+    if let Some((admin, AdminAddress { listen, asker })) = admin.as_mut().zip(asked) {
         let serves = admin.serve();
-        serves.explain(|error| cannot_start("the admin server", error))?;
+        serves.explain(|error| cannot_listen(asker, &listen, error))?;
     }
     Ok(Proxy {
         running,

@@ -12,7 +12,7 @@ use crate::proxy::Proxy;
 use crate::signals::{Ending, Hangup, Rotation};
 use crate::sockets::AdminAddress;
 use crate::start_error::{Asker, Explain, cannot_start};
-use crate::{config_file, console, deaths, drain, proxy, reload};
+use crate::{assemble, config_file, console, deaths, drain, proxy, reload};
 
 /// How long workers may take to end their connections at the last.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
@@ -44,7 +44,7 @@ pub(crate) fn run(file: &Path) -> anyhow::Result<()> {
     };
     let (deaths, mut died) = deaths::channel();
     let admin = AdminAddress {
-        listen: config.admin.listen,
+        listen: assemble::listen_address(config.admin.listen),
         asker: Asker {
             name: "[admin]",
             key: "`listen`",

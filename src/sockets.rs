@@ -2,7 +2,6 @@
 
 use std::fmt::Display;
 use std::io;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use proxy_config::Config;
@@ -20,9 +19,10 @@ const BIND_PATIENCE_MAX: Duration = Duration::from_secs(2);
 const BIND_RETRY_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Where an admin server is to be, and who wants it there.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct AdminAddress {
-    pub(crate) listen: SocketAddr,
+    /// An address of TCP.
+    pub(crate) listen: BindAddress,
     pub(crate) asker: Asker<'static>,
 }
 
@@ -41,7 +41,7 @@ impl Sockets {
     pub(crate) fn reserve(
         config: &Config,
         count: usize,
-        admin: Option<AdminAddress>,
+        admin: Option<&AdminAddress>,
     ) -> anyhow::Result<Self> {
         let mut patience = Patience::default();
         let mut listeners: Vec<Vec<_>> = config.listeners.iter().map(|_| Vec::new()).collect();
@@ -65,11 +65,15 @@ impl Sockets {
             if let Some(AdminAddress { listen, asker }) = admin.filter(|_| !unix) {
                 let socket = patience
                     .retry(
-                        &listen,
+                        listen,
                         || admin::bind(listen),
-                        || handover::ask(listen.port()),
+                        || {
+                            if let Some(port) = listen.port() {
+                                handover::ask(port);
+                            }
+                        },
                     )
-                    .explain(|error| cannot_listen(asker, &BindAddress::Tcp(listen), error))?;
+                    .explain(|error| cannot_listen(*asker, listen, error))?;
                 admin_socket = Some(socket);
             }
         }

@@ -1,7 +1,7 @@
 //! Where to listen and where to connect.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use toml::de::DeValue;
@@ -17,11 +17,52 @@ pub const UNIX_PATH_BYTES_MAX: usize = 107;
 const HOST_BYTES_MAX: usize = 253;
 const LABEL_BYTES_MAX: usize = 63;
 
-const SOCKET: &str = "an IP address and port such as \"127.0.0.1:9600\" or \"[::1]:9600\"";
+const LISTEN: &str =
+    "an IP address and port such as \"127.0.0.1:9600\", \"[::1]:9600\" or \"*:9600\"";
 const BIND: &str = "\"IP:PORT\", \"[IPV6]:PORT\", \"*:PORT\" or \"unix:/PATH\"";
 const SERVER: &str =
     "\"HOST:PORT\", \"IP:PORT\", \"[IPV6]:PORT\", \"unix:/PATH\" or \"builtin:echo\"";
 const BUILTIN_ECHO: &str = "builtin:echo";
+
+/// An address of TCP to accept connections on; displayed as it is written. The variants are those of
+/// [`BindAddress`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ListenAddress {
+    /// An IP address and port.
+    Tcp(SocketAddr),
+    /// `*:PORT`.
+    Every(u16),
+}
+
+impl ListenAddress {
+    /// Where a client on this machine connects to. With port 0 that is not known.
+    pub fn local(self) -> SocketAddr {
+        match self {
+            Self::Tcp(address) if !address.ip().is_unspecified() => address,
+            Self::Tcp(address) if address.is_ipv6() => (Ipv6Addr::LOCALHOST, address.port()).into(),
+            Self::Tcp(address) => (Ipv4Addr::LOCALHOST, address.port()).into(),
+            Self::Every(port) => (Ipv4Addr::LOCALHOST, port).into(),
+        }
+    }
+}
+
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => write!(f, "{address}"),
+            Self::Every(port) => write!(f, "*:{port}"),
+        }
+    }
+}
+
+impl From<ListenAddress> for BindAddress {
+    fn from(address: ListenAddress) -> Self {
+        match address {
+            ListenAddress::Tcp(address) => Self::Tcp(address),
+            ListenAddress::Every(port) => Self::Every(port),
+        }
+    }
+}
 
 /// An address to accept connections on; displayed as it is written.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -90,11 +131,14 @@ impl fmt::Display for ServerAddress {
     }
 }
 
-/// An IP address and port.
-pub(crate) fn socket_address(value: &DeValue<'_>) -> Result<SocketAddr, Refusal> {
-    string(value, SOCKET)?
-        .parse()
-        .map_err(|_| Refusal::new(SOCKET, value))
+/// An address of TCP.
+pub(crate) fn listen_address(value: &DeValue<'_>) -> Result<ListenAddress, Refusal> {
+    let text = string(value, LISTEN)?;
+    parse_listen(text).map_err(|error| match error {
+        // That is what is expected, said once more.
+        AddressError::NotAnIp => Refusal::new(LISTEN, value),
+        error => Refusal::new(LISTEN, value).advise(error.to_string()),
+    })
 }
 
 /// An address to bind.
@@ -144,9 +188,13 @@ fn parse_bind(text: &str) -> Result<BindAddress, AddressError> {
     if let Some(path) = text.strip_prefix("unix:") {
         return unix_path(path).map(BindAddress::Unix);
     }
+    parse_listen(text).map(BindAddress::from)
+}
+
+fn parse_listen(text: &str) -> Result<ListenAddress, AddressError> {
     if let Some(port) = text.strip_prefix("*:") {
         return parse_port(port)
-            .map(BindAddress::Every)
+            .map(ListenAddress::Every)
             .ok_or(AddressError::NotAnIp);
     }
     match text.parse() {
@@ -156,9 +204,9 @@ fn parse_bind(text: &str) -> Result<BindAddress, AddressError> {
             None if v6.ip().is_unicast_link_local() && v6.scope_id() == 0 => {
                 Err(AddressError::Interface)
             }
-            None => Ok(BindAddress::Tcp(v6.into())),
+            None => Ok(ListenAddress::Tcp(v6.into())),
         },
-        Ok(address) => Ok(BindAddress::Tcp(address)),
+        Ok(address) => Ok(ListenAddress::Tcp(address)),
         Err(_) if text.contains('%') => Err(AddressError::Interface),
         Err(_) => Err(AddressError::NotAnIp),
     }

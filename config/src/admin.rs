@@ -1,10 +1,10 @@
 //! `[admin]`: where metrics and health are served.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 
 use toml::de::DeValue;
 
-use crate::address::{BindAddress, is_host, socket_address};
+use crate::address::{ListenAddress, is_host, listen_address};
 use crate::claims::Claims;
 use crate::refusal::Refusal;
 use crate::section::Section;
@@ -14,8 +14,8 @@ use crate::value::string;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Admin {
     /// `listen`: the address of the admin server. Default `"127.0.0.1:9600"`; with port 0 the
-    /// kernel chooses one.
-    pub listen: SocketAddr,
+    /// kernel chooses one. `[::]` and `*` are as a listener's.
+    pub listen: ListenAddress,
     /// `hosts`: at most [`ADMIN_HOSTS_MAX`] names by which people and programs ask the admin
     /// server, besides IP addresses, names without a dot and the machine's own; `"*"` is every
     /// name. Absent: none.
@@ -31,7 +31,7 @@ const HOSTS_ADVICE: &str = "write names, as in hosts = [\"corelane.example\"]";
 impl Default for Admin {
     fn default() -> Self {
         Self {
-            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9600)),
+            listen: ListenAddress::Tcp((Ipv4Addr::LOCALHOST, 9600).into()),
             hosts: Vec::new(),
         }
     }
@@ -39,9 +39,9 @@ impl Default for Admin {
 
 pub(crate) fn read(section: &mut Section<'_>, claims: &mut Claims) -> Admin {
     let default = Admin::default();
-    let listen = section.or("listen", default.listen, socket_address);
+    let listen = section.or("listen", default.listen, listen_address);
     // It is the first that asks.
-    let _ = claims.claim(&BindAddress::Tcp(listen), "admin.listen");
+    let _ = claims.claim(&listen.into(), "admin.listen");
     let hosts = section.node("hosts").map_or_else(Vec::new, |node| {
         node.elements(ADMIN_HOSTS_MAX, HOSTS_ADVICE)
     });

@@ -40,7 +40,7 @@ mod upstream;
 mod value;
 
 pub use crate::access_log::{AccessLog, Destination, Format};
-pub use crate::address::{BindAddress, ServerAddress, UNIX_PATH_BYTES_MAX};
+pub use crate::address::{BindAddress, ListenAddress, ServerAddress, UNIX_PATH_BYTES_MAX};
 pub use crate::admin::{ADMIN_HOSTS_MAX, Admin};
 pub use crate::config::{Config, LISTENERS_MAX, UPSTREAMS_MAX};
 pub use crate::cores::{CORES_MAX, Cores};

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use proxy_config::{
     AccessLog, Admin, Balance, BindAddress, Config, Cores, Destination, FILE_BYTES_MAX, Field,
-    Format, GlommioOptions, Health, Piece, Placement, Rebalance, Runtime, Scheduler, Server,
-    ServerAddress, Template, TokioMode, TokioOptions, parse, parse_bytes,
+    Format, GlommioOptions, Health, ListenAddress, Piece, Placement, Rebalance, Runtime, Scheduler,
+    Server, ServerAddress, Template, TokioMode, TokioOptions, parse, parse_bytes,
 };
 
 fn config(text: &str) -> Config {
@@ -52,7 +52,7 @@ fn what_is_absent_has_its_documented_default() {
     assert_eq!(
         config.admin,
         Admin {
-            listen: "127.0.0.1:9600".parse().unwrap(),
+            listen: ListenAddress::Tcp("127.0.0.1:9600".parse().unwrap()),
             hosts: vec![],
         }
     );
@@ -245,6 +245,16 @@ fn the_order_is_that_of_the_file() {
     assert_eq!(upstreams, ["z", "a"]);
     assert_eq!(config.upstream(config.listeners[0].upstream).name, "a");
     assert_eq!(config.upstream(config.listeners[1].upstream).name, "z");
+}
+
+#[test]
+fn the_admin_server_can_have_every_address() {
+    let listen = config(&format!("admin.listen = \"*:9600\"\n{SMALLEST}"))
+        .admin
+        .listen;
+    assert_eq!(listen, ListenAddress::Every(9600));
+    assert_eq!(listen.to_string(), "*:9600");
+    assert_eq!(listen.local().to_string(), "127.0.0.1:9600");
 }
 
 #[test]

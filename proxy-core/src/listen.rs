@@ -24,6 +24,15 @@ pub enum BindAddress {
 }
 
 impl BindAddress {
+    /// The port; none for a unix socket.
+    pub fn port(&self) -> Option<u16> {
+        match self {
+            Self::Tcp(address) => Some(address.port()),
+            Self::Every(port) => Some(*port),
+            Self::Unix(_) => None,
+        }
+    }
+
     /// Where a client on this machine connects to; none for a unix socket.
     pub fn local(&self) -> Option<SocketAddr> {
         match self {
@@ -110,6 +119,19 @@ impl Reserved {
     /// Its sockets, to be looked at.
     pub fn sockets(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.sockets.iter().map(AsFd::as_fd)
+    }
+
+    /// Its only socket, for who listens in a way of its own: nobody shares the port.
+    ///
+    /// # Errors
+    /// What `setsockopt(2)` returns.
+    ///
+    /// # Panics
+    /// If it was reserved for several sockets, or none.
+    pub fn into_socket(self) -> io::Result<OwnedFd> {
+        let [socket] = <[Socket; 1]>::try_from(self.sockets).expect("it was reserved for one");
+        socket.set_reuse_port(false)?;
+        Ok(socket.into())
     }
 
     /// Listens: from now on the kernel takes connections.

@@ -40,6 +40,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 
+use proxy_core::listen::{self, BindAddress};
 use rustix::process::nice;
 use tokio::net::TcpSocket;
 use tokio::runtime::Builder;
@@ -82,14 +83,9 @@ type Serving = mpsc::Sender<io::Result<AbortHandle>>;
 ///
 /// # Errors
 /// What `bind(2)` returns.
-pub(crate) fn bind(listen: SocketAddr) -> io::Result<TcpSocket> {
-    let socket = match listen {
-        SocketAddr::V4(_) => TcpSocket::new_v4(),
-        SocketAddr::V6(_) => TcpSocket::new_v6(),
-    }?;
-    socket.set_reuseaddr(true)?;
-    socket.bind(listen)?;
-    Ok(socket)
+pub(crate) fn bind(listen: &BindAddress) -> io::Result<TcpSocket> {
+    let socket = listen::reserve(listen, 1)?.into_socket()?;
+    Ok(TcpSocket::from_std_stream(socket.into()))
 }
 
 /// Starts what serves, on a bound `socket`, what `observed` shows.
@@ -193,7 +189,8 @@ mod tests {
 
     fn admin() -> (Admin, Arc<Observed>) {
         let observed = Arc::new(fixture::glommio());
-        let socket = bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a port of loopback");
+        let socket =
+            bind(&BindAddress::Tcp(([127, 0, 0, 1], 0).into())).expect("a port of loopback");
         let mut admin = start(socket, observed.clone()).expect("threads");
         admin.serve().expect("nobody else has the port");
         (admin, observed)
@@ -377,7 +374,7 @@ mod tests {
     #[test]
     fn an_address_in_use_is_an_error_at_the_start() {
         let (admin, _) = admin();
-        let error = bind(admin.address).expect_err("it is taken");
+        let error = bind(&BindAddress::Tcp(admin.address)).expect_err("it is taken");
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
     }
 
@@ -388,7 +385,7 @@ mod tests {
         admin.release();
         let is_free = (0..1000).any(|_| {
             thread::park_timeout(std::time::Duration::from_millis(10));
-            bind(admin.address).is_ok()
+            bind(&BindAddress::Tcp(admin.address)).is_ok()
         });
         assert!(is_free, "it still listens");
         read_more(&mut stream, &mut answer);

@@ -7,11 +7,11 @@ use std::thread;
 
 use crate::harness::bytes::{MIB, receive, send};
 use crate::harness::config::{forward, route};
-use crate::harness::peer;
 use crate::harness::proxy::{self, Proxy};
 use crate::harness::restrict::without_ipv6;
 use crate::harness::scheduler::{Scheduler, each_scheduler};
 use crate::harness::wait::DEADLINE;
+use crate::harness::{http, peer};
 
 each_scheduler!(
     unix_bind,
@@ -19,6 +19,7 @@ each_scheduler!(
     ipv6_bind,
     every_address,
     every_address_without_ipv6,
+    every_admin_address,
     several_binds,
     name_of_a_host
 );
@@ -154,6 +155,28 @@ fn every_address_without_ipv6(scheduler: Scheduler) {
     let server = SocketAddr::from(([127, 0, 0, 1], printed.port()));
     let (shown, own) = shown_client(&proxy, server);
     assert_eq!(shown, own.to_string());
+}
+
+fn every_admin_address(scheduler: Scheduler) {
+    if !has_ipv6() {
+        return;
+    }
+    let config = proxy::configuration(scheduler, "", &forward(&["builtin:echo"]));
+    let with = |listen: &str| {
+        let admin = format!("listen = \"{listen}\"");
+        Proxy::start_file(&config.replace("listen = \"127.0.0.1:0\"", &admin))
+    };
+    let loopback = |port: u16| {
+        ["127.0.0.1", "::1"].map(|ip| (ip.parse::<std::net::IpAddr>().expect("an IP"), port))
+    };
+    let both = with("*:0");
+    for address in loopback(both.admin().port()) {
+        assert_eq!(http::get(SocketAddr::from(address), "/healthz").status, 200);
+    }
+    let ipv6_only = with("[::]:0");
+    let [ipv4, ipv6] = loopback(ipv6_only.admin().port());
+    assert_eq!(http::get(SocketAddr::from(ipv6), "/healthz").status, 200);
+    TcpStream::connect(SocketAddr::from(ipv4)).expect_err("it is for IPv6 only");
 }
 
 fn several_binds(scheduler: Scheduler) {

@@ -5,8 +5,8 @@ use crate::{LISTENER, UPSTREAM, assert_problems};
 #[test]
 fn keys() {
     let render = |lines: &str| format!("[admin]\n{lines}\n{LISTENER}{UPSTREAM}");
-    let listen = "2:10: `admin.listen` must be an IP address and port such as \"127.0.0.1:9600\" \
-        or \"[::1]:9600\", not";
+    let listen = "2:10: `admin.listen` must be an IP address and port such as \"127.0.0.1:9600\", \
+        \"[::1]:9600\" or \"*:9600\", not";
     assert_problems(
         render,
         &[
@@ -34,6 +34,18 @@ fn keys() {
                 "listen = \"127.0.0.1:1\"",
                 "4:8: `listeners.l.bind` is \"127.0.0.1:1\", which `admin.listen` has already; \
                  choose another address",
+            ),
+            (
+                "listen = \"*:1\"",
+                "4:8: `listeners.l.bind` is \"127.0.0.1:1\", which is part of \"*:1\", which \
+                 `admin.listen` has already; remove one of the two, or choose another port",
+            ),
+            (
+                "listen = \"[fe80::1]:9600\"",
+                &format!(
+                    "{listen} \"[fe80::1]:9600\"; a link-local address needs the number of its \
+                     interface (`ip link` shows it), as in \"[fe80::1%2]:80\""
+                ),
             ),
             (
                 "listen = \"0.0.0.0:1\"",
