@@ -54,6 +54,8 @@ pub enum ServerKind {
     Unresolved,
     /// Nobody listens there, and the connect meets itself. On the scripted kernel only, as it takes luck on a real one.
     Itself,
+    /// A unix socket whose queue is full until there is room. On the scripted kernel; on a real one it is a silent one.
+    Full,
 }
 
 /// A proxy between clients and servers that a case plays.

@@ -51,11 +51,10 @@ impl Rest {
     /// What is tried all the same, because nothing else is left, is not held back.
     pub(crate) fn claim(&self, now: Instant) -> bool {
         let until = self.until.load(Relaxed);
-        let after = self.after(now);
-        if until == 0 || after < until {
+        if until == 0 || self.after(now) < until {
             return true;
         }
-        let next = after + rest();
+        let next = self.after(now) + rest();
         self.until
             .compare_exchange(until, next, Relaxed, Relaxed)
             .is_ok()

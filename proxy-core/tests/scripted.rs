@@ -7,7 +7,7 @@ use conformance::{
     settle, wait, wait_within,
 };
 use proxy_core::metrics::{Cause, ConnectFailure};
-use proxy_core::{LAST_WORDS_PATIENCE, STALL_CHECK_INTERVAL};
+use proxy_core::{LAST_WORDS_PATIENCE, ROOM_RETRY_MAX, STALL_CHECK_INTERVAL};
 
 conformance::suite!(scripted, Scripted);
 
@@ -167,6 +167,43 @@ fn connect_that_meets_itself_is_refused() {
                 1
             );
         }
+    });
+}
+
+/// A full queue is looked at ever more rarely, within bounds, until there is room.
+#[test]
+fn full_queue_is_looked_at_within_bounds() {
+    run::<Scripted>(|| {
+        const WAIT: Duration = Duration::from_secs(10);
+        let stage = Scripted::start(Setup {
+            servers: vec![ServerKind::Full],
+            connect_timeout: 2 * WAIT,
+            ..Setup::default()
+        });
+        stage.keep_still();
+        let client = stage.connect();
+        elapse(&stage, WAIT);
+        let looks = u128::from(stage.connects_to_full());
+        let rarest = WAIT.as_millis() / ROOM_RETRY_MAX.as_millis();
+        assert!((rarest..rarest + 30).contains(&looks), "{looks} looks");
+        assert_eq!(stage.upstream().connections(0), 1, "others are preferred");
+        stage.make_room(0);
+        let server = wait_within(&stage, ROOM_RETRY_MAX, "there is room", || stage.accept(0));
+        pump(
+            &stage,
+            &mut [Flow::new(&client, &server, 1, 1000).with_end()],
+        );
+        drop((client, server));
+        settle(&stage);
+        let failures = |reason| {
+            let cells = &stage.upstream().cells;
+            cells.sum(|cells| cells.servers[0].failures[reason as usize].get())
+        };
+        assert!(
+            ConnectFailure::ALL
+                .into_iter()
+                .all(|reason| failures(reason) == 0)
+        );
     });
 }
 

@@ -39,6 +39,8 @@ pub(super) struct Kernel {
     /// Ends with an event that the scheduler has not heard of.
     events: VecDeque<EndId>,
     servers: Vec<(ServerKind, VecDeque<EndId>)>,
+    /// Connects that found a queue full.
+    pub(super) full: u64,
     /// Bytes, and times, that the connection that runs has received.
     turn_received: (usize, u32),
 }
@@ -57,6 +59,7 @@ impl Kernel {
                 .iter()
                 .map(|&kind| (kind, VecDeque::new()))
                 .collect(),
+            full: 0,
             turn_received: (0, 0),
         }
     }
@@ -80,6 +83,10 @@ impl Kernel {
         if kind == ServerKind::Refusing && self.dice.mischief(2) {
             return Err(Errno::CONNREFUSED);
         }
+        if kind == ServerKind::Full {
+            self.full += 1;
+            return Err(Errno::AGAIN);
+        }
         let (near, far) = self.connection();
         match kind {
             ServerKind::Listening | ServerKind::Itself => {
@@ -95,9 +102,14 @@ impl Kernel {
                 self.ends[near].error = Some(Errno::CONNREFUSED);
                 self.note(near, Event::RESET);
             }
-            ServerKind::Silent | ServerKind::Unresolved => {}
+            ServerKind::Silent | ServerKind::Unresolved | ServerKind::Full => {}
         }
         Ok(near)
+    }
+
+    /// A server whose queue was full has room from now on.
+    pub(super) fn make_room(&mut self, server: usize) {
+        self.servers[server].0 = ServerKind::Listening;
     }
 
     /// The next connection to a server that it has not accepted.

@@ -149,6 +149,16 @@ impl Scripted {
         *slot = Connection::attach(&self.handle, &mut workers[worker], detached);
     }
 
+    /// Connects so far that found a queue full.
+    pub fn connects_to_full(&self) -> u64 {
+        self.handle.0.borrow().full
+    }
+
+    /// A server whose queue was full has room from now on.
+    pub fn make_room(&self, server: usize) {
+        self.handle.0.borrow_mut().make_room(server);
+    }
+
     /// Has `source` always have `bytes` for each receive, and `sink` take everything.
     pub fn flood_by(
         &self,
@@ -206,7 +216,11 @@ fn member((index, &kind): (usize, &ServerKind)) -> Server {
     if kind == ServerKind::Unresolved {
         return Server::named(format!("nowhere.invalid:{index}"), 1);
     }
-    let address = ServerAddress::Tcp(address_of(index));
+    let address = if kind == ServerKind::Full {
+        ServerAddress::Unix(index.to_string().into())
+    } else {
+        ServerAddress::Tcp(address_of(index))
+    };
     Server::fixed(address.to_string(), address, 1)
 }
 

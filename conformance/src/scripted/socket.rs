@@ -31,11 +31,13 @@ impl Runtime for Handle {
     type Timer = ScriptedTimer;
 
     fn connect(&self, address: &ServerAddress) -> io::Result<ScriptedSocket> {
-        let ServerAddress::Tcp(address) = address else {
-            panic!("the scripted kernel has no unix sockets");
+        let server = match address {
+            // A server's port is its index, and so is its path.
+            ServerAddress::Tcp(address) => Some(address.port().into()),
+            ServerAddress::Unix(path) => path.to_str().and_then(|path| path.parse().ok()),
         };
-        // A server's port is its index.
-        let end = self.0.borrow_mut().connect(address.port().into())?;
+        let server = server.expect("an address of the stage's own");
+        let end = self.0.borrow_mut().connect(server)?;
         Ok(self.socket(end))
     }
 
