@@ -12,7 +12,7 @@ use crate::proxy::Proxy;
 use crate::signals::{Ending, Hangup, Rotation};
 use crate::sockets::AdminAddress;
 use crate::start_error::{Asker, Explain, cannot_start};
-use crate::{assemble, config_file, console, deaths, drain, proxy, reload};
+use crate::{assemble, config_file, console, deaths, drain, proxy, reload, sys};
 
 /// How long workers may take to end their connections at the last.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
@@ -69,10 +69,14 @@ pub(crate) fn run(file: &Path) -> anyhow::Result<()> {
     });
     // While the sockets are there: nobody has taken the paths over.
     proxy.files.clear();
-    // What is left is reset.
-    let patience = match death {
-        None => STOP_PATIENCE,
-        Some(_) => STOP_PATIENCE_AFTER_DEATH,
+    // What is left is reset; a worker that is dead doesn't do it.
+    let patience = if death.is_none() {
+        STOP_PATIENCE
+    } else {
+        if let Err(error) = sys::reset_connections_on_close() {
+            tracing::warn!(%error, "connections of the dead worker end as if they were over");
+        }
+        STOP_PATIENCE_AFTER_DEATH
     };
     proxy.running.stop(patience);
     if let Some(log) = proxy.access_log {

@@ -76,6 +76,36 @@ pub(crate) fn ignore_file_size_signal() {
     unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
 }
 
+/// Has every connection of this process be reset when it is closed, be it by the end of the process: no peer may take
+/// what is cut for an orderly end.
+///
+/// # Errors
+/// When `/proc` can't be read.
+pub(crate) fn reset_connections_on_close() -> std::io::Result<()> {
+    let linger = libc::linger {
+        l_onoff: 1,
+        l_linger: 0,
+    };
+    for entry in std::fs::read_dir("/proc/self/fd")? {
+        let name = entry?.file_name();
+        let Some(descriptor) = name.to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        // SAFETY: `linger` outlives the call, which changes nothing but how a socket is closed. What is no socket, or was
+        // closed meanwhile, is an error, which says nothing of the others.
+        unsafe {
+            libc::setsockopt(
+                descriptor,
+                libc::SOL_SOCKET,
+                libc::SO_LINGER,
+                (&raw const linger).cast(),
+                size_of_val(&linger) as libc::socklen_t,
+            );
+        }
+    }
+    Ok(())
+}
+
 /// `TCP_LISTEN` of the kernel's `tcp_states.h`.
 const TCP_LISTEN: u8 = 10;
 

@@ -29,6 +29,9 @@ use crate::timers::Timers;
 /// The token of the mailbox, which no slot has: slots count from generation 0 and never reach it.
 const MAILBOX: Token = Token::MAX - 1;
 
+/// Times that the lanes are let run at the end of a core whose poller fails.
+const LAST_ROUNDS_MAX: usize = 1000;
+
 /// One core's driver. Everything in it belongs to one thread.
 pub(crate) struct Driver<P> {
     poller: RefCell<P>,
@@ -162,8 +165,22 @@ impl<P: Poller> Driver<P> {
     }
 
     /// Runs until every lane has ended.
+    ///
+    /// # Errors
+    /// When the poller fails. The lanes have ended then, too: their connections are reset.
     pub(crate) async fn run(self: Rc<Self>) -> io::Result<()> {
-        std::future::poll_fn(|cx| self.poll(cx)).await
+        let ran = std::future::poll_fn(|cx| self.poll(cx)).await;
+        if ran.is_err() {
+            // No peer may take what is cut for an orderly end.
+            self.advance(Phase::Stopping);
+            for _ in 0..LAST_ROUNDS_MAX {
+                if self.lanes.get() == 0 {
+                    break;
+                }
+                glommio::executor().yield_task_queue_now().await;
+            }
+        }
+        ran
     }
 
     fn poll(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -56,6 +56,8 @@ pub enum ServerKind {
     Itself,
     /// A unix socket whose queue is full until there is room. On the scripted kernel; on a real one it is a silent one.
     Full,
+    /// The connect panics. On the scripted kernel only.
+    Bug,
 }
 
 /// A proxy between clients and servers that a case plays.

@@ -5,6 +5,7 @@
 //! sockets may go anywhere, or as a [`Detached`] one.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -115,10 +116,28 @@ impl<R: Runtime> Connection<R> {
         self.was_long
     }
 
-    /// Does what can be done now.
+    /// Does what can be done now. A panic ends the connection, and no other one.
     ///
     /// After [`Turn::Ended`] it must not be run again.
     pub fn poll(&mut self, cx: &mut Context<'_>, runtime: &R, worker: &mut Worker) -> Turn {
+        // What a panic leaves half done is this connection's, which is over then.
+        catch_unwind(AssertUnwindSafe(|| self.run(cx, runtime, worker)))
+            .unwrap_or_else(|_| self.end_after_panic(worker))
+    }
+
+    #[cold]
+    fn end_after_panic(&mut self, worker: &mut Worker) -> Turn {
+        worker.cells().panics.increment();
+        tracing::error!(
+            listener = self.entry.listener.name,
+            "a connection panicked, which is a bug: it is cut, the others go on"
+        );
+        // It may panic again, at what the first panic left. Then its sockets are closed when it is dropped.
+        let _ = catch_unwind(AssertUnwindSafe(|| self.abort(worker)));
+        Turn::Ended(Cause::Drain)
+    }
+
+    fn run(&mut self, cx: &mut Context<'_>, runtime: &R, worker: &mut Worker) -> Turn {
         self.settle(worker);
         if let Phase::Connecting { client, connect } = &mut self.phase {
             if let Client::Gone = connect.check_client(client.transport(), worker.now) {

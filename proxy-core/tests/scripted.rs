@@ -207,6 +207,31 @@ fn full_queue_is_looked_at_within_bounds() {
     });
 }
 
+/// A connection that panics is cut, and counted; the others, and those that come after it, are served.
+#[test]
+fn a_panic_is_the_end_of_one_connection() {
+    run::<Scripted>(|| {
+        let stage = Scripted::start(Setup {
+            servers: vec![ServerKind::Listening, ServerKind::Bug],
+            ..Setup::default()
+        });
+        let panics = || stage.cores().sum(|core| core.panics.get());
+        let (client, server) = stage.pair();
+        assert_eq!(panics(), 0);
+        let unlucky = stage.connect();
+        wait(&stage, "a reset", || {
+            (unlucky.receive(&mut [0; 16]) == Received::Reset).then_some(())
+        });
+        assert_eq!(panics(), 1);
+        let (next, next_server) = stage.pair();
+        for (client, server) in [(&client, &server), (&next, &next_server)] {
+            pump(&stage, &mut [Flow::new(client, server, 1, 1000)]);
+        }
+        drop((client, server, next, next_server));
+        settle(&stage);
+    });
+}
+
 /// A source that always has one byte is held to a count of receives, as its bytes would never come to the limit.
 #[test]
 fn drip_does_not_hold_a_worker() {

@@ -48,6 +48,12 @@ pub(super) fn collect(families: &mut Families, observed: &Observed, accounts: &[
         let count = observed.cores.of(worker).polls.get();
         polls.add_count(&[("core", &worker.to_string())], count);
     }
+    families
+        .counter(
+            "corelane_connection_panics_total",
+            "Connections that were cut because a bug made them panic; the log says where.",
+        )
+        .add_count(&[], observed.cores.sum(|core| core.panics.get()));
     let mut migrations = families.counter(
         "corelane_core_migrations_total",
         "Live connections that moved between cores: \"in\" to this core, \"out\" of it.",

@@ -48,7 +48,9 @@ impl Server {
         match kind {
             // Bound all the same, so that nobody else gets the port.
             ServerKind::Refusing | ServerKind::Unresolved => {}
-            ServerKind::Itself | ServerKind::Full => panic!("a real kernel can't be made to"),
+            ServerKind::Itself | ServerKind::Full | ServerKind::Bug => {
+                panic!("a real kernel can't be made to")
+            }
             ServerKind::Listening => listener.listen(1024).expect("the port is ours"),
             ServerKind::Silent => {
                 listener.listen(0).expect("the port is ours");

@@ -13,6 +13,8 @@ pub struct CoreCells {
     pub ended: Counter,
     /// Connections that this worker took over, by the worker that ran them last.
     pub taken_from: Box<[Counter]>,
+    /// Connections that panicked here.
+    pub panics: Counter,
     /// Nanoseconds in which the scheduler ran tasks or looked for them, as it says itself.
     pub busy_nanoseconds: Counter,
 }
@@ -25,6 +27,7 @@ impl CoreCells {
             started: Counter::default(),
             ended: Counter::default(),
             taken_from: (0..workers).map(|_| Counter::default()).collect(),
+            panics: Counter::default(),
             busy_nanoseconds: Counter::default(),
         }
     }

@@ -36,6 +36,7 @@ const NAMES: &[&str] = &[
     "corelane_core_accepts_total",
     "corelane_core_bytes_total",
     "corelane_core_polls_total",
+    "corelane_connection_panics_total",
     "corelane_core_migrations_total",
     "corelane_core_imbalance_ratio",
     "corelane_core_stranded_ratio",

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, PipeReader};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -68,6 +69,9 @@ impl Proxy {
         let directory = tempfile::tempdir().expect("temporary directory");
         let file = directory.path().join("corelane.toml");
         fs::write(&file, configuration).expect("write the configuration");
+        // It may run as another user.
+        let readable = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(directory.path(), readable).expect("permissions");
         let (mut child, stdout) = spawn(command.arg("run").arg(&file));
         let (lines_in, lines) = mpsc::channel();
         // Reads to the end: the proxy must never wait for a reader of its output.
@@ -167,6 +171,11 @@ impl Proxy {
 
     pub(crate) fn wait(&mut self) -> ExitStatus {
         self.child.wait()
+    }
+
+    /// All that it logged, once it has ended.
+    pub(crate) fn whole_log(self) -> String {
+        self.child.whole_log()
     }
 
     /// Drains and exits with 0, or the test fails.

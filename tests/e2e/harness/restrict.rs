@@ -2,9 +2,10 @@
 
 use std::io;
 use std::os::unix::process::CommandExt;
-use std::process::Command;
+use std::process::{self, Command};
+use std::sync::atomic::{AtomicU32, Ordering};
 
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, geteuid, setrlimit};
 
 /// Refuses io_uring as the default seccomp profiles of containers do.
 pub(crate) fn without_io_uring(command: &mut Command) {
@@ -19,6 +20,37 @@ pub(crate) fn without_ipv6(command: &mut Command) {
     unsafe {
         command.pre_exec(move || refuse(libc::SYS_socket, Some(family), libc::EAFNOSUPPORT));
     };
+}
+
+/// Runs it as an unprivileged user that nobody else is: limits that the kernel keeps a user are this process's alone, and
+/// what root may exceed it may not. False, and says why, where this test isn't root's.
+pub(crate) fn as_own_user(command: &mut Command) -> bool {
+    if !geteuid().is_root() {
+        println!("skipped: only root can run the proxy as another user");
+        return false;
+    }
+    let user = own_user();
+    command.uid(user).gid(user);
+    true
+}
+
+/// A user id that no account and no other test has.
+fn own_user() -> u32 {
+    const FIRST: u32 = 20_000;
+    const COUNT: u32 = 30_000;
+    static TAKEN: AtomicU32 = AtomicU32::new(0);
+    let step = TAKEN.fetch_add(1, Ordering::Relaxed);
+    FIRST + (process::id().wrapping_mul(37).wrapping_add(step)) % COUNT
+}
+
+/// Limits the threads of its user.
+pub(crate) fn with_threads(command: &mut Command, count: u64) {
+    let limit = Rlimit {
+        current: Some(count),
+        maximum: Some(count),
+    };
+    // SAFETY: as above.
+    unsafe { command.pre_exec(move || Ok(setrlimit(Resource::Nproc, limit)?)) };
 }
 
 /// Limits locked memory to `bytes`.
