@@ -45,7 +45,7 @@ pub(crate) enum Command {
         #[arg(long, default_value = "127.0.0.1:0")]
         listen: SocketAddr,
     },
-    /// Show the cores of a running proxy in the terminal: q ends it, s sorts.
+    /// Show the cores of a running proxy in the terminal: h lists the keys, q ends it.
     Top {
         /// The admin server: http://HOST:PORT, with port 9600 unless another is given.
         #[arg(default_value = "http://127.0.0.1:9600")]

@@ -4,7 +4,6 @@
 //! takes part: the listeners are on free ports of loopback and the servers are embedded echoes.
 
 mod figures;
-mod machine;
 mod record;
 mod scrape;
 mod screen;
@@ -20,11 +19,11 @@ use proxy_config::Config;
 use rustix::process::{Resource, getrlimit};
 
 use self::figures::{Outcome, Round};
-use self::machine::Machine;
 use self::variant::Kind;
 use self::verdict::{Pace, Verdict};
 use crate::admin::Imbalance;
 use crate::load::{Flows, Load, Reading, Workload, pause};
+use crate::machine::Machine;
 use crate::start_error::{Explain, cannot_start};
 use crate::{config_file, cpus, deaths, echo, proxy, run};
 

@@ -4,6 +4,7 @@
 //! light ones spread over all. Where each core accepts for itself, connections are opened until the first core
 //! has its heavy ones; under work stealing there is no such core, which is the point.
 
+mod conclusion;
 mod screen;
 
 use std::net::SocketAddr;
@@ -14,10 +15,14 @@ use proxy_core::listen::BindAddress;
 
 use crate::admin::Imbalance;
 use crate::load::{Flows, Load, Mark, Reading, Report, Workload, pause};
+use crate::machine::{Machine, OTHERS_MIN};
 use crate::observed::Observed;
 use crate::sockets::AdminAddress;
 use crate::start_error::Asker;
 use crate::{console, deaths, proxy};
+
+/// How long it looks at what others do, before it begins.
+const BUSY_LOOK: Duration = Duration::from_millis(300);
 
 /// How often the screen is drawn.
 const TICK: Duration = Duration::from_millis(500);
@@ -65,6 +70,8 @@ struct Outcome {
 /// # Errors
 /// When a port, a thread or a descriptor can't be had.
 pub(crate) fn run(each: Duration, admin: SocketAddr) -> anyhow::Result<()> {
+    warn_of_others();
+    let begin = Machine::look();
     let mut outcomes = Vec::new();
     for (name, runtime) in SCHEDULERS {
         if console::has_failed() {
@@ -79,7 +86,21 @@ pub(crate) fn run(each: Duration, admin: SocketAddr) -> anyhow::Result<()> {
         }
     }
     screen::summary(&outcomes);
+    screen::conclusion(&conclusion::of(
+        &outcomes,
+        Machine::look().others_since(&begin),
+    ));
     Ok(())
+}
+
+/// Says before it begins that the figures will mean little, where that is so.
+fn warn_of_others() {
+    let before = Machine::look();
+    pause(BUSY_LOOK);
+    let others = Machine::look().others_since(&before);
+    if let Some(others) = others.filter(|&others| others >= OTHERS_MIN) {
+        screen::busy(others);
+    }
 }
 
 fn show(

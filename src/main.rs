@@ -25,6 +25,7 @@ mod ephemeral;
 mod handover;
 mod health;
 mod load;
+mod machine;
 mod observed;
 mod proxy;
 mod reload;

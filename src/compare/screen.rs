@@ -6,9 +6,7 @@ use super::figures::{Outcome, Round};
 use super::variant::Kind;
 use super::{Comparison, Found, shown};
 use crate::load::Flows;
-
-/// Part of the machine's CPU time that others have, from which they disturb.
-const OTHERS_MIN: f64 = 0.1;
+use crate::machine::OTHERS_MIN;
 
 /// Introduces it.
 pub(super) fn heading(comparison: &Comparison) {
@@ -103,7 +101,10 @@ pub(super) fn summary(comparison: &Comparison, found: &Found) {
     for caveat in caveats(comparison, found) {
         outln!("{caveat}");
     }
-    outln!("\nchoose: {}", verdict.choose.name());
+    outln!(
+        "\n{}",
+        verdict.headline(comparison.own, found.outcomes.len())
+    );
     for why in &verdict.why {
         outln!("  {why}");
     }

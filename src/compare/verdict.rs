@@ -20,6 +20,20 @@ pub(crate) struct Verdict {
     pub(crate) why: Vec<String>,
 }
 
+impl Verdict {
+    /// What to do, in one line. `own` is what the configuration has, `ran` how many were compared.
+    pub(crate) fn headline(&self, own: Kind, ran: usize) -> String {
+        let name = self.choose.name();
+        if ran == 1 && self.choose == own {
+            format!("nothing to choose from: the configuration stays as it is, {name}")
+        } else if self.tie {
+            format!("it is a tie: the configuration stays as it is, {name}")
+        } else {
+            format!("choose: {name}")
+        }
+    }
+}
+
 /// How the load was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Pace {
@@ -269,6 +283,11 @@ mod tests {
             let verdict = choose(&outcomes, own, Pace::default()).expect("some ran");
             assert_eq!((verdict.choose, verdict.tie), (own, true));
             assert!(verdict.why[0].contains("It is a tie"), "{verdict:?}");
+            let told = format!(
+                "it is a tie: the configuration stays as it is, {}",
+                own.name()
+            );
+            assert_eq!(verdict.headline(own, outcomes.len()), told);
         }
         // A difference of the medians under the spread is one, too.
         let mut noisy = outcomes.clone();
@@ -287,8 +306,15 @@ mod tests {
         ];
         let verdict = choose(&outcomes, Kind::Glommio, Pace::default()).expect("some ran");
         assert_eq!((verdict.choose, verdict.tie), (Kind::PerCore, false));
+        assert_eq!(verdict.headline(Kind::Glommio, 2), "choose: tokio per-core");
         let alone = choose(&outcomes[..1], Kind::Glommio, Pace::default()).expect("one ran");
         assert_eq!(alone.why, ["Nothing but tokio work-stealing ran."]);
+        assert_eq!(
+            alone.headline(Kind::Glommio, 1),
+            "choose: tokio work-stealing"
+        );
+        let told = "nothing to choose from: the configuration stays as it is, tokio work-stealing";
+        assert_eq!(alone.headline(Kind::WorkStealing, 1), told);
         assert_eq!(choose(&[], Kind::Glommio, Pace::default()), None);
     }
 

@@ -74,3 +74,19 @@ pub(crate) fn summary(outcomes: &[Outcome]) {
          machine's CPUs, so compare the rows, not the figures with another machine's."
     );
 }
+
+/// Others use this machine.
+pub(crate) fn busy(others: f64) {
+    outln!(
+        "This machine is busy: other processes have {:.0} % of its CPU now. What follows means little until they are quiet.\n",
+        others * 100.0
+    );
+}
+
+/// What the figures say.
+pub(crate) fn conclusion(sentences: &[String]) {
+    outln!();
+    for sentence in sentences {
+        outln!("{sentence}");
+    }
+}

@@ -20,6 +20,7 @@ mod connections;
 mod console;
 mod cpu;
 mod death;
+mod demo;
 mod descriptors;
 mod drain;
 mod duplex;

@@ -6,8 +6,11 @@ use std::time::Duration;
 use rustix::param::clock_ticks_per_second;
 use rustix::time::{ClockId, clock_gettime};
 
+/// Part of the machine's CPU time that others have, from which they disturb a measurement.
+pub(crate) const OTHERS_MIN: f64 = 0.1;
+
 /// The machine's CPU time and this process's, at one moment.
-pub(super) struct Machine {
+pub(crate) struct Machine {
     times: Option<Times>,
     own: Duration,
 }
@@ -21,7 +24,7 @@ struct Times {
 
 impl Machine {
     /// Reads them.
-    pub(super) fn look() -> Self {
+    pub(crate) fn look() -> Self {
         let own = clock_gettime(ClockId::ProcessCPUTime);
         Self {
             times: fs::read_to_string("/proc/stat")
@@ -32,7 +35,7 @@ impl Machine {
     }
 
     /// Part of the machine's CPU time that others had since an earlier look, 0 to 1. None where `/proc` doesn't tell.
-    pub(super) fn others_since(&self, earlier: &Self) -> Option<f64> {
+    pub(crate) fn others_since(&self, earlier: &Self) -> Option<f64> {
         let (now, then) = (self.times?, earlier.times?);
         let total = now
             .total
