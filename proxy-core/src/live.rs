@@ -188,3 +188,39 @@ impl Drop for Entry {
 fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
     shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::balance::Balance;
+    use crate::origin::ClientAddress;
+    use crate::upstream::{Server, Upstream};
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "any moment will do")]
+    fn the_first_ones_are_no_more_than_asked_for() {
+        const WORKERS: usize = 2;
+        let servers = vec![Server::named("a:1".to_owned(), 1)];
+        let balance = Balance::round_robin(&[1]);
+        let second = Duration::from_secs(1);
+        let upstream = Upstream::new("u".to_owned(), servers, balance, second, WORKERS);
+        let listener = Arc::new(Listener::new("l".to_owned(), upstream.into(), WORKERS));
+        let origin = Origin {
+            client: ClientAddress::Unix,
+            accepted_at: Instant::now(),
+        };
+        let entries: Vec<_> = (0..3 * LOOK_MAX)
+            .map(|place| Entry::new(listener.clone(), place % WORKERS, origin))
+            .collect();
+        let count = |max| {
+            let mut count = 0;
+            listener.live.first(max, |_| count += 1);
+            count
+        };
+        assert_eq!(count(2 * LOOK_MAX + 2), 2 * LOOK_MAX + 2);
+        assert_eq!(count(usize::MAX), entries.len());
+        assert_eq!(count(0), 0);
+    }
+}
