@@ -22,6 +22,9 @@ each_scheduler!(
 /// Several times as many as the admin server has at a time.
 const SILENT: usize = 200;
 
+/// How many of those are open at least when somebody who came after them has an answer.
+const OPEN_MIN: usize = 32;
+
 fn start(scheduler: Scheduler) -> Proxy {
     Proxy::start(scheduler, &forward(&["builtin:echo"]))
 }
@@ -114,12 +117,13 @@ fn silent_clients_blind_nobody(scheduler: Scheduler) {
         for path in ["/healthz", "/metrics", "/state"] {
             assert_eq!(proxy.get(path).status, 200, "{path}");
         }
-        // Nobody had to wait until those are closed for their silence.
-        let closed = silent.iter().filter(|stream| {
+        // Nobody had to wait until those are closed for their silence: the last ones are open.
+        let open = silent.iter().filter(|stream| {
             stream.set_nonblocking(true).expect("a socket");
-            !matches!(stream.peek(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock)
+            matches!(stream.peek(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock)
         });
-        assert!(closed.count() < SILENT, "the server has closed everyone");
+        let open = open.count();
+        assert!(open > OPEN_MIN, "{open} of {SILENT} are open");
     }
 }
 
