@@ -5,6 +5,7 @@
 
 use std::fs::{File, Metadata};
 use std::io::{self, ErrorKind, Read};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use proxy_config::{FILE_BYTES_MAX, Loaded, Problems};
+use proxy_config::{FILE_BYTES_MAX, Loaded, Machine, Problems};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
 use tokio::sync::oneshot;
@@ -170,7 +171,13 @@ impl Reading {
         match result {
             Ok(Content::Bytes(bytes)) => {
                 let name = self.path.display().to_string();
-                Ok(proxy_config::parse_bytes(&bytes, &name)?)
+                let host_name = rustix::system::uname();
+                let host_name = host_name.nodename().to_string_lossy();
+                let machine = Machine {
+                    host_name: &host_name,
+                    is_local: &is_local,
+                };
+                Ok(proxy_config::parse_bytes(&bytes, &name, machine)?)
             }
             Ok(Content::Other(kind)) => Err(LoadError::NoFile {
                 path: self.path.clone(),
@@ -202,6 +209,21 @@ impl Drop for Reading {
     fn drop(&mut self) {
         self.progress.is_abandoned.store(true, Relaxed);
     }
+}
+
+/// Whether an address is this machine's: then the kernel goes there from there. Nothing is sent for it.
+fn is_local(ip: IpAddr) -> bool {
+    /// UDP sends nothing to it: any port does (discard, RFC 863).
+    const PORT: u16 = 9;
+    let any: IpAddr = match ip {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let from = UdpSocket::bind((any, 0)).and_then(|socket| {
+        socket.connect((ip, PORT))?;
+        socket.local_addr()
+    });
+    from.is_ok_and(|from| from.ip() == ip)
 }
 
 /// The content of the file at `path`, cut one byte after the limit, so that it is seen to be over it.
@@ -299,6 +321,20 @@ mod tests {
     /// How `<(…)` names a pipe.
     fn path_of(pipe: &impl AsRawFd) -> PathBuf {
         format!("/proc/self/fd/{}", pipe.as_raw_fd()).into()
+    }
+
+    #[test]
+    fn this_machine_s_addresses_are_known() {
+        for (address, local) in [
+            ("127.0.0.1", true),
+            ("127.9.9.9", false),
+            ("192.0.2.1", false),
+            ("2001:db8::1", false),
+        ] {
+            let ip: IpAddr = address.parse().expect("an address");
+            // Loopback's other addresses are gone to from the first; the configuration knows all of them.
+            assert_eq!(is_local(ip), local, "{address}");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use toml::de::DeTable;
 
 use crate::config;
 use crate::findings::Findings;
+use crate::loops::Machine;
 use crate::section::Section;
 use crate::suggest::nearest_above;
 
@@ -73,8 +74,14 @@ fn entries() -> &'static [Entry] {
     ENTRIES.get_or_init(|| {
         let (document, _) = DeTable::parse_recoverable(SKELETON);
         let findings = Findings::recording();
-        Section::document(document.get_ref(), &findings)
-            .read(|root| config::read(root, &Findings::default()));
+        Section::document(document.get_ref(), &findings).read(|root| {
+            config::read(
+                root,
+                Machine::ANY,
+                &Findings::default(),
+                &Findings::default(),
+            )
+        });
         let keys = findings.into_keys().into_iter();
         keys.map(|(section, key)| Entry { section, key }).collect()
     })

@@ -5,6 +5,7 @@ use crate::admin::{self, Admin};
 use crate::claims::Claims;
 use crate::findings::Findings;
 use crate::listener::{self, Listener};
+use crate::loops::{self, Machine};
 use crate::node::Node;
 use crate::runtime::{self, Runtime};
 use crate::section::Section;
@@ -43,7 +44,12 @@ impl Config {
 }
 
 /// Reads the whole document. The result is a configuration only if no problem was found.
-pub(crate) fn read(root: &mut Section<'_>, warnings: &Findings) -> Config {
+pub(crate) fn read(
+    root: &mut Section<'_>,
+    machine: Machine<'_>,
+    errors: &Findings,
+    warnings: &Findings,
+) -> Config {
     let mut claims = Claims::default();
     let runtime = root.section("runtime", runtime::read);
     let admin = root.section("admin", |section| admin::read(section, &mut claims));
@@ -58,6 +64,7 @@ pub(crate) fn read(root: &mut Section<'_>, warnings: &Findings) -> Config {
     let listeners: Vec<Listener> = listener_nodes.into_iter().filter_map(read).collect();
 
     let mut upstreams = Vec::with_capacity(upstream_nodes.len());
+    let mut routes = Vec::new();
     for (index, (name, node)) in upstream_nodes.into_iter().enumerate() {
         if names.is_unused(index) {
             let path = node.path();
@@ -66,8 +73,9 @@ pub(crate) fn read(root: &mut Section<'_>, warnings: &Findings) -> Config {
             );
             node.report_to(warnings, message);
         }
-        upstreams.push(node.section(|section| upstream::read(name, section)));
+        upstreams.push(node.section(|section| upstream::read(name, section, index, &mut routes)));
     }
+    loops::report(&listeners, &routes, machine, errors, warnings);
     Config {
         runtime,
         admin,

@@ -28,6 +28,7 @@ mod duration;
 mod findings;
 mod health;
 mod listener;
+mod loops;
 mod node;
 mod path;
 mod problem;
@@ -47,6 +48,7 @@ pub use crate::cores::{CORES_MAX, Cores};
 pub use crate::duration::DURATION_MAX;
 pub use crate::health::Health;
 pub use crate::listener::{BINDS_MAX, Listener};
+pub use crate::loops::Machine;
 pub use crate::node::NAME_BYTES_MAX;
 pub use crate::problem::{PROBLEMS_MAX, Problem, Problems};
 pub use crate::runtime::{
@@ -73,10 +75,14 @@ pub struct Loaded {
 ///
 /// # Errors
 ///
-/// As [`parse`], and when it isn't UTF-8 text.
-pub fn parse_bytes(bytes: &[u8], file_name: &str) -> Result<Loaded, Problems> {
+/// As [`parse_for`], and when it isn't UTF-8 text.
+pub fn parse_bytes(
+    bytes: &[u8],
+    file_name: &str,
+    machine: Machine<'_>,
+) -> Result<Loaded, Problems> {
     match str::from_utf8(bytes) {
-        Ok(text) => parse(text, file_name),
+        Ok(text) => parse_for(text, file_name, machine),
         // The last character of one that was cut.
         Err(_) if bytes.len() > FILE_BYTES_MAX => Err(too_large("", file_name)),
         Err(error) => {
@@ -87,13 +93,22 @@ pub fn parse_bytes(bytes: &[u8], file_name: &str) -> Result<Loaded, Problems> {
     }
 }
 
-/// Validates the configuration `text`; `file_name` is what the problems call it.
+/// Validates the configuration `text` for any machine; `file_name` is what the problems call it.
+///
+/// # Errors
+///
+/// As [`parse_for`].
+pub fn parse(text: &str, file_name: &str) -> Result<Loaded, Problems> {
+    parse_for(text, file_name, Machine::ANY)
+}
+
+/// Validates the configuration `text` for a machine; `file_name` is what the problems call it.
 ///
 /// # Errors
 ///
 /// All the problems of the text, in its order. What isn't TOML is reported alone, because what is
 /// missing from the rest of such a text can't be known.
-pub fn parse(text: &str, file_name: &str) -> Result<Loaded, Problems> {
+pub fn parse_for(text: &str, file_name: &str, machine: Machine<'_>) -> Result<Loaded, Problems> {
     if text.len() > FILE_BYTES_MAX {
         return Err(too_large(text, file_name));
     }
@@ -111,8 +126,8 @@ pub fn parse(text: &str, file_name: &str) -> Result<Loaded, Problems> {
         return Err(errors.locate(text, file_name));
     }
 
-    let config =
-        Section::document(document.get_ref(), &errors).read(|root| config::read(root, &warnings));
+    let config = Section::document(document.get_ref(), &errors)
+        .read(|root| config::read(root, machine, &errors, &warnings));
     let warnings = warnings.locate(text, file_name).into_vec();
     if errors.is_empty() {
         Ok(Loaded { config, warnings })

@@ -22,6 +22,14 @@ pub(crate) struct Node<'d> {
     findings: &'d Findings,
 }
 
+/// Where a value is written.
+pub(crate) struct Place {
+    /// The byte of the text.
+    pub(crate) at: usize,
+    /// The path of the key.
+    pub(crate) path: String,
+}
+
 impl<'d> Node<'d> {
     pub(crate) fn new(
         path: String,
@@ -120,6 +128,14 @@ impl<'d> Node<'d> {
     /// Reports a doubt about the value elsewhere than among the errors.
     pub(crate) fn report_to(&self, findings: &Findings, message: String) {
         findings.add(self.at, Some(self.path.clone()), message);
+    }
+
+    /// Where it is written, for a problem that is found later.
+    pub(crate) fn place(&self) -> Place {
+        Place {
+            at: self.at,
+            path: self.path.clone(),
+        }
     }
 
     /// The path of the key, as it would be written in TOML.

@@ -11,6 +11,7 @@ use toml::de::DeValue;
 use crate::address::{ServerAddress, server_address};
 use crate::duration::duration;
 use crate::health::{self, Health};
+use crate::loops::Route;
 use crate::node::Node;
 use crate::section::Section;
 use crate::suggest::nearest;
@@ -126,12 +127,18 @@ const CONNECT_TIMEOUT_MIN: Duration = Duration::from_millis(1);
 const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(60 * 60);
 const CONNECT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(3);
 
-pub(crate) fn read(name: &str, section: &mut Section<'_>) -> Upstream {
+/// Reads an upstream; where its servers are written is added to `routes`.
+pub(crate) fn read(
+    name: &str,
+    section: &mut Section<'_>,
+    index: usize,
+    routes: &mut Vec<Route>,
+) -> Upstream {
     let balances = [Balance::RoundRobin, Balance::LeastConnections];
     let connect_timeouts = CONNECT_TIMEOUT_MIN..=CONNECT_TIMEOUT_MAX;
     Upstream {
         name: name.to_owned(),
-        servers: read_servers(section),
+        servers: read_servers(section, index, routes),
         balance: section.or("balance", Balance::RoundRobin, |value| {
             choice(value, &balances)
         }),
@@ -142,16 +149,29 @@ pub(crate) fn read(name: &str, section: &mut Section<'_>) -> Upstream {
     }
 }
 
-fn read_servers(section: &mut Section<'_>) -> Vec<Server> {
+fn read_servers(
+    section: &mut Section<'_>,
+    upstream: usize,
+    routes: &mut Vec<Route>,
+) -> Vec<Server> {
     let Some(node) = section.required_node("servers", SERVERS_ADVICE) else {
         return Vec::new();
     };
     let nodes = node.elements(SERVERS_MAX, SERVERS_ADVICE);
     let mut seen = HashSet::with_capacity(nodes.len());
-    nodes
-        .into_iter()
-        .filter_map(|node| read_server(node, &mut seen))
-        .collect()
+    let mut servers = Vec::with_capacity(nodes.len());
+    for node in nodes {
+        let place = node.place();
+        if let Some(server) = read_server(node, &mut seen) {
+            routes.push(Route {
+                upstream,
+                address: server.address.clone(),
+                place,
+            });
+            servers.push(server);
+        }
+    }
+    servers
 }
 
 /// Reads a server; it is absent only if a problem was found.

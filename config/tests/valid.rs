@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use proxy_config::{
     AccessLog, Admin, Balance, BindAddress, Config, Cores, Destination, FILE_BYTES_MAX, Field,
-    Format, GlommioOptions, Health, ListenAddress, Piece, Placement, Rebalance, Runtime, Scheduler,
-    Server, ServerAddress, Template, TokioMode, TokioOptions, parse, parse_bytes,
+    Format, GlommioOptions, Health, ListenAddress, Machine, Piece, Placement, Rebalance, Runtime,
+    Scheduler, Server, ServerAddress, Template, TokioMode, TokioOptions, parse, parse_bytes,
 };
 
 fn config(text: &str) -> Config {
@@ -105,7 +105,7 @@ fn every_key_can_be_set() {
         r#"
         upstreams.u.servers = [
             "10.0.0.1:6379",
-            { address = "[::1]:6379", weight = 256 },
+            { address = "[::1]:6378", weight = 256 },
             "redis.example:6379",
             { address = "unix:/run/redis.sock" },
         ]
@@ -191,7 +191,7 @@ fn every_key_can_be_set() {
     );
     assert_eq!(
         addresses[1],
-        &ServerAddress::Socket("[::1]:6379".parse().unwrap())
+        &ServerAddress::Socket("[::1]:6378".parse().unwrap())
     );
     assert_eq!(addresses[2], &redis);
     assert_eq!(
@@ -302,7 +302,7 @@ fn a_byte_order_mark_and_windows_lines_are_accepted() {
 
 #[test]
 fn a_file_that_is_not_text_is_a_problem() {
-    let error = parse_bytes(b"[runtime]\nscheduler = \"\xff\"\n", "f").unwrap_err();
+    let error = parse_bytes(b"[runtime]\nscheduler = \"\xff\"\n", "f", Machine::ANY).unwrap_err();
     let expected = "f:2:14: this is not UTF-8 text; save the file as UTF-8";
     assert_eq!(error.to_string(), expected);
 }
@@ -310,7 +310,7 @@ fn a_file_that_is_not_text_is_a_problem() {
 #[test]
 fn a_file_that_is_cut_within_a_character_is_too_large() {
     let bytes = "é".repeat(FILE_BYTES_MAX / 2 + 1);
-    let error = parse_bytes(&bytes.as_bytes()[..=FILE_BYTES_MAX], "f").unwrap_err();
+    let error = parse_bytes(&bytes.as_bytes()[..=FILE_BYTES_MAX], "f", Machine::ANY).unwrap_err();
     assert!(error.to_string().contains("is larger than"), "{error}");
 }
 

@@ -10,7 +10,8 @@ use rustix::process::Signal;
 
 use crate::harness::child::Child;
 use crate::harness::config::{forward, route};
-use crate::harness::proxy;
+use crate::harness::port;
+use crate::harness::proxy::{self, Proxy};
 use crate::harness::restrict::{with_descriptors, without_ipv6, without_privileges};
 use crate::harness::scheduler::{Scheduler, each_scheduler};
 
@@ -23,7 +24,8 @@ each_scheduler!(
     missing_directory,
     file_in_the_way,
     socket_in_use,
-    no_descriptor
+    no_descriptor,
+    own_listener,
 );
 
 /// Its end, and what it wrote to stdout and stderr.
@@ -274,4 +276,32 @@ fn examples_are_valid() {
         let (status, text) = corelane(["check", path.to_str().expect("UTF-8")]);
         assert!(status.success(), "{}: {text}", path.display());
     }
+}
+
+fn own_listener(scheduler: Scheduler) {
+    let port = port::free();
+    let bind = format!("0.0.0.0:{port}");
+    let itself = format!("127.0.0.1:{port}");
+    let start = |servers: &[&str]| {
+        let routes = route("main", &bind, servers, "", "");
+        proxy::configuration(scheduler, "", &routes)
+    };
+    let parts = [&*itself, "which is [listeners.main]"];
+    with_file(&start(&[&itself]), |file| {
+        for command in ["check", "run"] {
+            let (status, text) = corelane([command, file]);
+            assert!(!status.success(), "{command}: {status}");
+            assert_all_in(&text, &parts);
+        }
+    });
+    // It runs where there is a way out, and says so.
+    let doubtful = start(&["builtin:echo", &itself]);
+    with_file(&doubtful, |file| {
+        let (status, text) = corelane(["check", file]);
+        assert!(status.success(), "{status}");
+        assert_all_in(&text, &parts);
+    });
+    let proxy = Proxy::start_file(&doubtful);
+    assert_all_in(&proxy.log(), &parts);
+    proxy.stop();
 }

@@ -4,6 +4,7 @@ mod access_log;
 mod admin;
 mod file;
 mod listener;
+mod loops;
 mod runtime;
 mod upstream;
 
