@@ -16,6 +16,8 @@ use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event, KeyEventKind};
 
 use self::keys::on_key;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
 use self::source::{Source, Target, Update};
 use self::view::View;
 
@@ -52,8 +54,9 @@ fn show(terminal: &mut DefaultTerminal, view: &mut View, source: &Source) -> std
         // Draws when there is something new, a key or an update; a resize is an event as well, and so is another second without
         // news.
         loop {
+            wait_for_terminal()?;
             let mut new = false;
-            if event::poll(TICK)? {
+            while event::poll(Duration::ZERO)? {
                 match event::read()? {
                     Event::Key(key) if key.kind != KeyEventKind::Release => {
                         if !on_key(view, key) {
@@ -80,6 +83,25 @@ fn show(terminal: &mut DefaultTerminal, view: &mut View, source: &Source) -> std
             }
         }
     }
+}
+
+/// Waits for a key, for [`TICK`] at most.
+///
+/// # Errors
+/// When the terminal is gone: crossterm would read its end for ever.
+fn wait_for_terminal() -> std::io::Result<()> {
+    let tick = Timespec::try_from(TICK).map_err(std::io::Error::other)?;
+    let stdout = stdout();
+    let mut polled = [PollFd::new(&stdout, PollFlags::IN)];
+    // A signal (the window has another size) is no reason to go on waiting.
+    let _ = poll(&mut polled, Some(&tick));
+    if polled[0]
+        .revents()
+        .intersects(PollFlags::HUP | PollFlags::ERR)
+    {
+        return Err(std::io::ErrorKind::NotConnected.into());
+    }
+    Ok(())
 }
 
 #[expect(clippy::disallowed_methods, reason = "how old what is shown is")]

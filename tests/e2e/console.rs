@@ -4,12 +4,16 @@
 use std::fs::File;
 use std::io::{ErrorKind, PipeReader, PipeWriter, Read, Write, pipe};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::Stdio;
 
+use rustix::fs::OFlags;
 use rustix::io::ioctl_fionbio;
 use rustix::pipe::fcntl_setpipe_size;
 use rustix::process::Signal;
+use rustix::pty::{OpenptFlags, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
 
 use crate::harness::child::Child;
 use crate::harness::config::{forward_with, route};
@@ -259,6 +263,38 @@ fn what_is_wrong_is_in_the_exit_code_though_stderr_does_not_take_it() {
         code_of(&["check", "/nonexistent"], nobody(), writer.into()),
         Some(1)
     );
+}
+
+/// It would wait for keys for ever, and as fast as it can. What it says of it is lost as well.
+#[test]
+fn top_ends_when_its_terminal_is_gone() {
+    let terminal =
+        openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).expect("a terminal");
+    unlockpt(&terminal).expect("unlock");
+    let size = Winsize {
+        ws_row: 24,
+        ws_col: 80,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    tcsetwinsize(&terminal, size).expect("its size");
+    let name = ptsname(&terminal, Vec::new()).expect("its name");
+    let name = name.to_str().expect("UTF-8").to_owned();
+    let options = OFlags::NOCTTY.bits().cast_signed();
+    let user = File::options()
+        .read(true)
+        .write(true)
+        .custom_flags(options)
+        .open(name)
+        .expect("open");
+    let mut command = proxy::command();
+    let url = format!("http://{}", peer::refusing());
+    let mut child = Child::spawn_on_terminal(command.args(["top", &url]), &user, Signal::KILL);
+    drop(user);
+    let mut terminal = File::from(terminal);
+    terminal.read_exact(&mut [0; 100]).expect("it draws");
+    drop(terminal);
+    assert_eq!(child.wait().code(), Some(1));
 }
 
 /// stderr comes first where both go to one place.

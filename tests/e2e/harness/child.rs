@@ -1,5 +1,6 @@
 //! Child processes that never outlive the test that started them.
 
+use std::fs::File;
 use std::io::{self, BufRead, BufReader, PipeReader, Read};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitStatus, Stdio};
@@ -53,6 +54,17 @@ impl Child {
         end_signal: Signal,
     ) -> Self {
         command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
+        Self::start(command, end_signal)
+    }
+
+    /// Starts `command` on a terminal, which isn't its controlling one. There is no log.
+    pub(crate) fn spawn_on_terminal(
+        command: &mut Command,
+        terminal: &File,
+        end_signal: Signal,
+    ) -> Self {
+        let again = || Stdio::from(terminal.try_clone().expect("dup"));
+        command.stdin(again()).stdout(again()).stderr(again());
         Self::start(command, end_signal)
     }
 
