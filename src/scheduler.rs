@@ -1,12 +1,12 @@
 //! Which scheduler runs, decided once at the start: the only place that names both.
 
-use anyhow::Context;
-use backend_glommio::{Glommio, Options, Placement, Rebalance};
+use backend_glommio::{Glommio, Options, Placement, Rebalance, StartError};
 use backend_tokio::{PerCore, WorkStealing};
 use proxy_config::{self as config, GlommioOptions, Runtime, Scheduler, TokioMode};
 use proxy_core::plan::{Plan, Running};
 
 use crate::observed::SchedulersOwn;
+use crate::start_error::{Explain, cannot_start, with_advice};
 
 /// A scheduler that can run here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,12 +57,13 @@ impl Choice {
                 (Box::new(glommio), own)
             }
             Self::WorkStealing => {
-                let tokio = WorkStealing::start(plan).context("Tokio can't be started")?;
+                let tokio =
+                    WorkStealing::start(plan).explain(|error| cannot_start("Tokio", error))?;
                 let own = SchedulersOwn::Tokio(vec![tokio.handle()]);
                 (Box::new(tokio), own)
             }
             Self::PerCore => {
-                let tokio = PerCore::start(plan).context("Tokio can't be started")?;
+                let tokio = PerCore::start(plan).explain(|error| cannot_start("Tokio", error))?;
                 let own = SchedulersOwn::Tokio(tokio.handles());
                 (Box::new(tokio), own)
             }
@@ -87,9 +88,15 @@ pub(crate) fn start(plan: Plan, runtime: &Runtime) -> anyhow::Result<Started> {
     };
     match runtime.scheduler {
         Scheduler::Tokio => tokio.start(plan, runtime),
-        Scheduler::Glommio => Choice::Glommio
-            .start(plan, runtime)
-            .context("[runtime] scheduler = \"glommio\" can't run here"),
+        Scheduler::Glommio => Choice::Glommio.start(plan, runtime).map_err(|error| {
+            const SENTENCE: &str = "[runtime] scheduler = \"glommio\" can't run here";
+            let of_kernel = error
+                .downcast_ref::<StartError>()
+                .and_then(StartError::of_kernel);
+            let text =
+                of_kernel.map_or_else(|| SENTENCE.to_owned(), |error| with_advice(SENTENCE, error));
+            error.context(text)
+        }),
         Scheduler::Auto => match Choice::Glommio.start(plan.clone(), runtime) {
             Ok(started) => Ok(started),
             Err(reason) => {

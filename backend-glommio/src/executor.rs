@@ -68,8 +68,8 @@ pub enum StartError {
         worker: usize,
         /// What Glommio says.
         reason: String,
-        /// What kind of error the kernel returned, where it did.
-        kind: io::ErrorKind,
+        /// What the kernel said, where it did.
+        error: io::Error,
     },
     /// A thread, a descriptor or a ring can't be had.
     #[error("worker {worker} can't be started: {error}")]
@@ -101,11 +101,20 @@ pub enum StartError {
 }
 
 impl StartError {
+    /// What the kernel said of a descriptor or a ring; none where the error has its own advice.
+    pub fn of_kernel(&self) -> Option<&io::Error> {
+        match self {
+            Self::Executor { error, .. } | Self::Io { error, .. } => Some(error),
+            Self::Unavailable(_) | Self::Thread { .. } | Self::Memlock { .. } => None,
+        }
+    }
+
     /// With what to do about a lack of memory, where there is a limit of it.
     fn explain(self, workers: usize, options: &Options) -> Self {
         let (worker, kind) = match &self {
-            Self::Executor { worker, kind, .. } => (*worker, *kind),
-            Self::Io { worker, error } => (*worker, error.kind()),
+            Self::Executor { worker, error, .. } | Self::Io { worker, error } => {
+                (*worker, error.kind())
+            }
             _ => return self,
         };
         match Memlock::of(workers, options.ring_depth) {
@@ -361,7 +370,7 @@ impl Seat {
                 return fail(StartError::Executor {
                     worker: index,
                     reason,
-                    kind: io::Error::from(error).kind(),
+                    error: io::Error::from(error),
                 });
             }
         };

@@ -109,7 +109,7 @@ impl PerCore {
             let (worker, handle) = started
                 .recv()
                 .unwrap_or_else(|_| ended())
-                .map_err(|error| worker::not_started(index, &error))?;
+                .map_err(|error| worker::not_started(index, error))?;
             running.gates.push(gate);
             running.threads.push(worker);
             running.workers.push((thread, handle));

@@ -1,6 +1,7 @@
 //! The worker that the current thread is.
 
 use std::cell::{OnceCell, RefCell};
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::time::Instant;
@@ -65,12 +66,27 @@ pub fn on_panic(message: &str) -> bool {
     lent == Ok(false) && die(format!("its thread panicked: {message}"))
 }
 
-/// The error of a worker that can't be started.
-pub(crate) fn not_started(index: usize, error: &io::Error) -> io::Error {
-    io::Error::new(
-        error.kind(),
-        format!("worker {index} can't be started: {error}"),
-    )
+/// The error of a worker that can't be started. What the kernel said is its source.
+pub(crate) fn not_started(index: usize, error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), NotStarted { index, error })
+}
+
+#[derive(Debug)]
+struct NotStarted {
+    index: usize,
+    error: io::Error,
+}
+
+impl fmt::Display for NotStarted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "worker {} can't be started", self.index)
+    }
+}
+
+impl std::error::Error for NotStarted {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.error)
+    }
 }
 
 /// Names the current thread after its worker.

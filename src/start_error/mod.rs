@@ -8,7 +8,7 @@ use std::io;
 
 pub(crate) use self::address::{Asker, cannot_listen};
 pub(crate) use self::path::{cannot_read, cannot_write};
-pub(crate) use self::resource::cannot_start;
+pub(crate) use self::resource::{cannot_start, with_advice};
 
 /// Puts a sentence before an error that depends on the error.
 pub(crate) trait Explain<T> {
