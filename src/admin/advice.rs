@@ -47,7 +47,8 @@ impl Id {
         }
     }
 
-    fn remedy(self) -> &'static str {
+    /// What helps, where there are CPUs that no worker has, or none.
+    fn remedy(self, has_spare_cpus: bool) -> &'static str {
         match self {
             Self::EnableRebalance => {
                 "set enabled = true in [runtime.glommio.rebalance], or use scheduler = \"tokio\", whose workers steal"
@@ -59,6 +60,9 @@ impl Id {
             Self::LoneElephant => {
                 "one connection is more than a core, most likely, and no scheduler can part it; spread it over several \
                  connections, or leave it"
+            }
+            Self::AddCores if !has_spare_cpus => {
+                "it has all CPUs that it may use: give it a larger machine, or put a second one beside it"
             }
             Self::AddCores => {
                 "give it more CPUs in [runtime] cores, or put a second machine beside it"

@@ -106,14 +106,15 @@ impl Drop for Sampler {
 impl Watch {
     /// No sample yet.
     pub(super) fn new(observed: Arc<Observed>) -> Self {
+        let cpus = thread::available_parallelism();
+        let has_spare_cpus = cpus.is_ok_and(|cpus| cpus.get() > observed.threads.len());
         Self {
             load: Mutex::new(Load::new(observed.threads.len())),
-            adviser: Mutex::new(Adviser::new(Evening::of(&observed))),
+            adviser: Mutex::new(Adviser::new(Evening::of(&observed), has_spare_cpus)),
             rates: Mutex::default(),
             recent: Mutex::default(),
             held: Mutex::default(),
-            has_spare_cpus: thread::available_parallelism()
-                .is_ok_and(|cpus| cpus.get() > observed.threads.len()),
+            has_spare_cpus,
             observed,
             origin: Origin::now(),
             stopped: AtomicBool::new(false),
@@ -324,8 +325,16 @@ mod tests {
             };
             watch.lock_adviser().on_look(look, vec![0.95, 0.93]);
         }
-        let wanted = "all 2 cores are over 90 %, for 1 min: give it more CPUs in [runtime] cores, or put a second \
-                      machine beside it";
+        let wanted = match watch.has_spare_cpus {
+            true => {
+                "all 2 cores are over 90 %, for 1 min: give it more CPUs in [runtime] cores, or put a second machine \
+                 beside it"
+            }
+            false => {
+                "all 2 cores are over 90 %, for 1 min: it has all CPUs that it may use: give it a larger machine, or put \
+                 a second one beside it"
+            }
+        };
         assert_eq!(state(), [wanted]);
     }
 }

@@ -29,6 +29,7 @@ pub(crate) struct Look {
 #[derive(Debug)]
 pub(crate) struct Adviser {
     evening: Evening,
+    has_spare_cpus: bool,
     looks: VecDeque<Look>,
     tracks: [Track; Id::ALL.len()],
 }
@@ -43,10 +44,11 @@ struct Track {
 }
 
 impl Adviser {
-    /// Has nothing to say yet.
-    pub(crate) fn new(evening: Evening) -> Self {
+    /// Has nothing to say yet. It matters whether there are CPUs that no worker has.
+    pub(crate) fn new(evening: Evening, has_spare_cpus: bool) -> Self {
         Self {
             evening,
+            has_spare_cpus,
             looks: VecDeque::with_capacity(LOOKS_MAX),
             tracks: Default::default(),
         }
@@ -81,7 +83,9 @@ impl Adviser {
             .into_iter()
             .zip(&self.tracks)
             .filter(|(_, track)| track.given);
-        given.map(|(id, track)| track.advice(id)).collect()
+        given
+            .map(|(id, track)| track.advice(id, self.has_spare_cpus))
+            .collect()
     }
 
     fn on_findings(&mut self, at: Duration, mut found: Vec<(Id, String)>) {
@@ -90,7 +94,8 @@ impl Adviser {
             let was_given = track.given;
             track.on_look(at, found.map(|(_, why)| std::mem::take(why)));
             if track.given && !was_given {
-                tracing::info!(advice = id.name(), "{}", track.advice(id).text);
+                let text = track.advice(id, self.has_spare_cpus).text;
+                tracing::info!(advice = id.name(), "{text}");
             }
         }
     }
@@ -111,12 +116,16 @@ impl Track {
         }
     }
 
-    fn advice(&self, id: Id) -> Advice {
+    fn advice(&self, id: Id, has_spare_cpus: bool) -> Advice {
         let (since, last) = self.held.unwrap_or_default();
         let minutes = last.saturating_sub(since).as_secs() / 60;
         Advice {
             id,
-            text: format!("{}, for {minutes} min: {}", self.why, id.remedy()),
+            text: format!(
+                "{}, for {minutes} min: {}",
+                self.why,
+                id.remedy(has_spare_cpus)
+            ),
         }
     }
 }
@@ -148,7 +157,7 @@ mod tests {
     impl Script {
         fn new(evening: Evening) -> Self {
             Self {
-                adviser: Adviser::new(evening),
+                adviser: Adviser::new(evening, true),
                 second: 0,
             }
         }
