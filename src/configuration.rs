@@ -218,7 +218,7 @@ mod tests {
             path = "/var/log/\t\"corelane\".log"
             template = "{client} {{{bytes_in}}}"
             [listeners.a]
-            bind = ["127.0.0.1:1", "[::]:2", "unix:/run/\"é\".sock"]
+            bind = ["127.0.0.1:1", "[::]:2", "*:4", "unix:/run/\"é\".sock"]
             upstream = "main.pool"
             latency = "2ms"
             max_connections = 7
