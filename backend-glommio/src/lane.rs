@@ -212,7 +212,9 @@ impl<P: Poller> Lane<P> {
             return;
         };
         let draining = self.draining;
-        let take = |worker: &mut Worker, accepted| self.place(worker, accepted);
+        // The acceptor's context is lent; this one means the same.
+        let own = &mut Context::from_waker(Waker::noop());
+        let take = |worker: &mut Worker, accepted| self.place(own, worker, accepted);
         let left = if draining {
             acceptor.poll_drain(cx, worker, take)
         } else if acceptor.poll(cx, worker, take) {
@@ -229,8 +231,9 @@ impl<P: Poller> Lane<P> {
         self.flush(worker);
     }
 
-    /// Begins a connection that was accepted here, on whichever core is to have it.
-    fn place(&mut self, worker: &Worker, accepted: Accepted) {
+    /// Begins a connection that was accepted here, on whichever core is to have it. On this one it has its first turn at
+    /// once: its first bytes are not to be overtaken by those of others that come later.
+    fn place(&mut self, cx: &mut Context<'_>, worker: &mut Worker, accepted: Accepted) {
         let Ok(permit) = self.listener.admit(worker) else {
             return;
         };
@@ -241,11 +244,16 @@ impl<P: Poller> Lane<P> {
             neighbours.queue(core, self.message(Order::Begin { accepted, permit }));
         } else {
             drop(neighbours);
-            self.begin(worker, permit, accepted);
+            if let Some(key) = self.begin(worker, permit, accepted) {
+                let acceptor = driver.current.replace(key);
+                self.run_task(cx, worker, key, false);
+                driver.current.set(acceptor);
+            }
         }
     }
 
-    fn begin(&mut self, worker: &Worker, permit: Permit, accepted: Accepted) {
+    /// A connection that is to be run next.
+    fn begin(&mut self, worker: &Worker, permit: Permit, accepted: Accepted) -> Option<TaskKey> {
         let Accepted {
             socket,
             origin,
@@ -258,22 +266,26 @@ impl<P: Poller> Lane<P> {
                 self.core.0.placer.borrow().on_left();
                 self.listener.give_up(worker.index, origin, worker.now);
                 tracing::warn!(listener = self.listener.name, %error, "a connection can't be watched");
-                return;
+                return None;
             }
         };
         let listener = self.listener.clone();
         let connection = Connection::new(&self.core, worker, listener, permit, client, origin);
         let index = self.insert(connection);
-        self.core.0.ready.borrow_mut().push(TaskKey {
+        Some(TaskKey {
             lane: self.index,
             index,
-        });
+        })
     }
 
     /// Does what another core, or this one's balancer, asks for.
     fn follow(&mut self, worker: &mut Worker, order: Order) {
         match order {
-            Order::Begin { accepted, permit } => self.begin(worker, permit, accepted),
+            Order::Begin { accepted, permit } => {
+                if let Some(key) = self.begin(worker, permit, accepted) {
+                    self.core.0.ready.borrow_mut().push(key);
+                }
+            }
             Order::Adopt(detached) => self.adopt(worker, detached),
             Order::Give { index, to } => {
                 self.give(index, to);

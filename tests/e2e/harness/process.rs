@@ -31,6 +31,18 @@ pub(crate) fn threads(pid: u32) -> usize {
         .count()
 }
 
+/// Whether all threads are stopped.
+pub(crate) fn stands_still(pid: u32) -> bool {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("task");
+    tasks.flatten().all(|task| {
+        let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+        // The name before it may have anything in it.
+        stat.rsplit(") ")
+            .next()
+            .is_some_and(|rest| rest.starts_with('T'))
+    })
+}
+
 /// Names of the threads.
 pub(crate) fn thread_names(pid: u32) -> Vec<String> {
     tasks(pid).map(|(name, _)| name).collect()

@@ -15,8 +15,9 @@ use super::child::Child;
 use super::http::{self, Response};
 use super::metrics::Metrics;
 use super::peer;
+use super::process;
 use super::scheduler::Scheduler;
-use super::wait::DEADLINE;
+use super::wait::{self, DEADLINE};
 
 /// Workers of every proxy: enough to be uneven, and the same on every machine.
 const CORES: usize = 2;
@@ -167,6 +168,14 @@ impl Proxy {
 
     pub(crate) fn signal(&self, signal: Signal) {
         self.child.signal(signal);
+    }
+
+    /// Has the whole process stand still, until SIGCONT.
+    pub(crate) fn pause(&self) {
+        self.signal(Signal::STOP);
+        wait::until("all threads stand still", || {
+            process::stands_still(self.pid())
+        });
     }
 
     pub(crate) fn wait(&mut self) -> ExitStatus {

@@ -1,0 +1,92 @@
+//! A process that stood still (SIGSTOP, `docker pause`, a frozen machine) takes nothing for idle that came meanwhile.
+
+use std::io::{Read, Write};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::harness::config::forward_with;
+use crate::harness::peer::{self, Server};
+use crate::harness::proxy::Proxy;
+use crate::harness::scheduler::{Scheduler, each_scheduler};
+use crate::harness::wait;
+
+each_scheduler!(
+    bytes_of_a_pause_longer_than_the_idle_timeout_are_forwarded,
+    what_a_pause_hid_from_a_full_side_goes_on,
+);
+
+const IDLE_TIMEOUT: Duration = Duration::from_secs(1);
+
+fn bytes_of_a_pause_longer_than_the_idle_timeout_are_forwarded(scheduler: Scheduler) {
+    let echo = peer::echo();
+    let idle = format!("idle_timeout = \"{}s\"", IDLE_TIMEOUT.as_secs());
+    let routes = forward_with(&[&echo.address().to_string()], &idle, "");
+    let proxy = Proxy::start(scheduler, &routes);
+    let mut clients: Vec<_> = (0..10).map(|_| proxy.connect("main")).collect();
+    for client in &mut clients {
+        client.write_all(b"a").expect("send");
+        client.read_exact(&mut [0; 1]).expect("receive");
+    }
+    proxy.pause();
+    for client in &mut clients {
+        client.write_all(b"b").expect("send");
+    }
+    thread::sleep(2 * IDLE_TIMEOUT);
+    proxy.signal(Signal::CONT);
+    for client in &mut clients {
+        let mut byte = [0; 1];
+        client.read_exact(&mut byte).expect("the echo");
+        assert_eq!(&byte, b"b");
+    }
+    // It still ends who says nothing.
+    wait::until("the idle ones end", || {
+        proxy.metric("corelane_listener_connections", &[("listener", "main")]) == 0.0
+    });
+}
+
+/// A server that took nothing makes room while the proxy stands still.
+fn what_a_pause_hid_from_a_full_side_goes_on(scheduler: Scheduler) {
+    const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
+    let server = Server::bind();
+    let idle = format!("idle_timeout = \"{}s\"", IDLE_TIMEOUT.as_secs());
+    let routes = forward_with(&[&server.address().to_string()], &idle, "");
+    let proxy = Proxy::start(scheduler, &routes);
+    let mut client = proxy.connect("main");
+    client.write_all(b"x").expect("send");
+    let mut upstream = server.accept();
+    client.set_nonblocking(true).expect("an option");
+    let mut sent = 1;
+    let chunk = vec![b'u'; 64 * 1024];
+    // Until all buffers are full.
+    while wait::holds_within(Duration::from_millis(200), || match client.write(&chunk) {
+        Ok(count) => {
+            sent += count;
+            true
+        }
+        Err(_) => false,
+    }) {}
+    proxy.pause();
+    let mut received = 0;
+    upstream.set_nonblocking(true).expect("an option");
+    let mut buffer = vec![0; 64 * 1024];
+    let mut take = |upstream: &mut std::net::TcpStream| match upstream.read(&mut buffer) {
+        Ok(0) => panic!("an end that nobody sent"),
+        Ok(count) => count,
+        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => 0,
+        Err(error) => panic!("{error} with bytes left"),
+    };
+    thread::sleep(IDLE_TIMEOUT + Duration::from_secs(1));
+    loop {
+        match take(&mut upstream) {
+            0 => break,
+            count => received += count,
+        }
+    }
+    proxy.signal(Signal::CONT);
+    wait::until("all bytes", || {
+        received += take(&mut upstream);
+        received == sent
+    });
+}
