@@ -214,6 +214,9 @@ mod tests {
             glommio.preempt_timer = "150us"
             glommio.rebalance.threshold = 1
             tokio.mode = "per-core"
+            [admin]
+            listen = "127.0.0.1:9700"
+            hosts = ["corelane.example", "*"]
             [access_log]
             path = "/var/log/\t\"corelane\".log"
             template = "{client} {{{bytes_in}}}"

@@ -6,7 +6,7 @@ use std::thread;
 
 use crate::harness::config::{forward, forward_with};
 use crate::harness::http;
-use crate::harness::peer::{self, Server};
+use crate::harness::peer::{self, Server, Service};
 use crate::harness::process::descriptors;
 use crate::harness::proxy::{self, Proxy};
 use crate::harness::restrict;
@@ -16,6 +16,7 @@ use crate::harness::wait;
 each_scheduler!(
     clients_leave_descriptors_to_those_who_watch,
     pipes_leave_descriptors_to_those_who_watch,
+    a_drain_waits_until_there_are_descriptors_again,
     a_limit_that_max_connections_does_not_fit_is_said,
 );
 
@@ -51,15 +52,40 @@ fn assert_some_are_kept(proxy: &Proxy) {
     assert!(used <= LIMIT - LIMIT / 8, "{used} of {LIMIT} in use");
 }
 
-fn clients_leave_descriptors_to_those_who_watch(scheduler: Scheduler) {
-    // Greets.
+/// A proxy of few descriptors in front of a server that greets, and more clients than fit.
+fn crowd(scheduler: Scheduler) -> (Service, Proxy, Vec<TcpStream>) {
     let server = Server::bind().serve(|mut stream| {
         let _ = stream.write_all(b"!");
         let _ = io::copy(&mut stream, &mut io::sink());
     });
     let proxy = start(scheduler, LIMIT, &forward(&[&server.address().to_string()]));
-    let mut clients: Vec<_> = (0..CLIENTS).map(|_| proxy.connect("main")).collect();
+    let clients: Vec<_> = (0..CLIENTS).map(|_| proxy.connect("main")).collect();
     wait::until("the lack is said", || proxy.log().contains(SAID));
+    (server, proxy, clients)
+}
+
+/// Has those go who are served, until nobody is left. None of them may be turned away.
+fn serve_all(mut clients: Vec<TcpStream>) {
+    for client in &clients {
+        client.set_nonblocking(true).expect("a socket");
+    }
+    wait::until("all are served", || {
+        clients.retain(|mut client| match client.read(&mut [0]) {
+            Ok(count) => {
+                assert_eq!(count, 1, "a client was closed unserved");
+                false
+            }
+            Err(error) => {
+                assert_eq!(error.kind(), io::ErrorKind::WouldBlock, "{error}");
+                true
+            }
+        });
+        clients.is_empty()
+    });
+}
+
+fn clients_leave_descriptors_to_those_who_watch(scheduler: Scheduler) {
+    let (_server, proxy, clients) = crowd(scheduler);
     assert_watched(&proxy);
     let reason = [("reason", "descriptors")];
     assert!(proxy.metric("corelane_listener_rejected_total", &reason) > 0.0);
@@ -67,31 +93,19 @@ fn clients_leave_descriptors_to_those_who_watch(scheduler: Scheduler) {
     // The log speaks of it once in a while.
     let log = proxy.log();
     assert!(log.matches(SAID).count() < 10, "{log}");
-    // Nobody is turned away: as some go, others are served.
+    serve_all(clients);
     let none = [("cause", "connect_failed")];
-    for served in 0..CLIENTS {
-        clients.retain(|client| {
-            client.set_nonblocking(true).expect("a socket");
-            let mut byte = [0];
-            match (&*client).read(&mut byte) {
-                Ok(count) => {
-                    assert_eq!(count, 1, "a client was closed unserved, after {served}");
-                    false
-                }
-                Err(error) => {
-                    assert_eq!(error.kind(), io::ErrorKind::WouldBlock, "{error}");
-                    true
-                }
-            }
-        });
-        if clients.is_empty() {
-            break;
-        }
-        thread::sleep(std::time::Duration::from_millis(200));
-    }
-    assert!(clients.is_empty(), "{} still wait", clients.len());
     assert_eq!(proxy.metric("corelane_listener_ended_total", &none), 0.0);
     proxy.stop();
+}
+
+fn a_drain_waits_until_there_are_descriptors_again(scheduler: Scheduler) {
+    let (_server, mut proxy, clients) = crowd(scheduler);
+    proxy.terminate();
+    wait::until("the drain begins", || proxy.log().contains("draining"));
+    serve_all(clients);
+    assert_eq!(proxy.wait().code(), Some(0));
+    wait::until("it says so", || proxy.log().contains("drained"));
 }
 
 fn pipes_leave_descriptors_to_those_who_watch(scheduler: Scheduler) {
