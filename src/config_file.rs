@@ -57,6 +57,13 @@ pub(crate) enum LoadError {
         }
     )]
     Pipe { path: PathBuf, is_silent: bool },
+    /// It is a pipe that was closed with nothing in it, as one that was read before.
+    #[error(
+        "cannot read the configuration {}: it is a pipe with nothing in it; a pipe can be read only once, so name a regular \
+         file where SIGHUP is to read it again",
+        path.display()
+    )]
+    EmptyPipe { path: PathBuf },
     /// The file system doesn't answer.
     #[error(
         "cannot read the configuration {}: it was not read within {READ_PATIENCE:?}; see that its file system answers (NFS, \
@@ -169,6 +176,12 @@ impl Reading {
 
     fn loaded(self, result: io::Result<Content>) -> Result<Loaded, LoadError> {
         match result {
+            Ok(Content::Bytes(bytes))
+                if bytes.is_empty() && self.progress.is_pipe.load(Relaxed) =>
+            {
+                let path = self.path.clone();
+                Err(LoadError::EmptyPipe { path })
+            }
             Ok(Content::Bytes(bytes)) => {
                 let name = self.path.display().to_string();
                 let host_name = rustix::system::uname();

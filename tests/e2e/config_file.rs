@@ -1,7 +1,7 @@
 //! A configuration file that is none, or that can't be read to its end: it is refused within bounds, and holds up nothing.
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::{Read, Write, pipe};
 use std::path::{Path, PathBuf};
 use std::thread;
 
@@ -181,6 +181,18 @@ fn what_is_no_file_is_named() {
             "{log}"
         );
     }
+}
+
+/// As one is that a start has read.
+#[test]
+fn an_empty_pipe_is_named() {
+    let mut command = proxy::command();
+    // Its writer is gone already.
+    let (reader, _) = pipe().expect("a pipe");
+    command.args(["check", "/dev/stdin"]);
+    let (code, log) = Child::end_with_input(&mut command, reader.into());
+    assert_eq!(code, Some(1), "{log}");
+    assert!(log.contains("a pipe with nothing in it"), "{log}");
 }
 
 /// Its writer goes on for ever, or never closes it.

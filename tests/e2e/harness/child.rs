@@ -46,6 +46,12 @@ impl Child {
         (child, reader)
     }
 
+    /// Runs `command` to its end with this input. Returns its exit code, and all that it wrote.
+    pub(crate) fn end_with_input(command: &mut Command, input: Stdio) -> (Option<i32>, String) {
+        let mut child = Self::spawn_with(command, input, Signal::KILL, false).0;
+        (child.wait().code(), child.whole_log())
+    }
+
     /// Starts `command` with its outputs where the caller says. There is no log.
     pub(crate) fn spawn_with_outputs(
         command: &mut Command,
