@@ -171,7 +171,8 @@ impl Admin {
 
 impl Drop for Admin {
     fn drop(&mut self) {
-        drop(self.stop.take());
+        // It waits for either.
+        drop((self.serve.take(), self.stop.take()));
         if let Some(server) = self.server.take() {
             // A thread that panicked has said so on its own.
             let _ = server.join();
@@ -369,6 +370,13 @@ mod tests {
         let listed = get("/connections", &admin.address.to_string());
         assert!(listed.starts_with("HTTP/1.1 200 "), "{listed}");
         assert!(get("/healthz", "corelane.example").starts_with("HTTP/1.1 200 "));
+    }
+
+    #[test]
+    fn one_that_never_served_ends() {
+        let socket =
+            bind(&BindAddress::Tcp(([127, 0, 0, 1], 0).into())).expect("a port of loopback");
+        drop(start(socket, Arc::new(fixture::glommio())).expect("threads"));
     }
 
     #[test]
