@@ -70,11 +70,11 @@ mod tests {
     #[test]
     fn what_fits_is_fine_and_what_does_not_is_said_with_what_would_be_enough() {
         assert_eq!(warning(&config(&[None]), 64, 60), None);
-        // 1024 less the 256 that are kept and 24 that are open.
-        assert_eq!(warning(&config(&[Some(372)]), 1024, 24), None);
-        let said = warning(&config(&[Some(372), Some(1), None]), 1024, 24).expect("a warning");
+        // 1024 less the 128 that are kept and 24 that are open.
+        assert_eq!(warning(&config(&[Some(436)]), 1024, 24), None);
+        let said = warning(&config(&[Some(436), Some(1), None]), 1024, 24).expect("a warning");
         assert!(
-            said.contains("373 connections") && said.contains("enough for 372"),
+            said.contains("437 connections") && said.contains("enough for 436"),
             "{said}"
         );
         assert!(said.contains("raise the limit to 1026 "), "{said}");

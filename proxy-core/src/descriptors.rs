@@ -24,8 +24,12 @@ use crate::acceptor::ACCEPT_BATCH_MAX;
 /// Descriptors that are kept, where the limit is large enough: see [`reserve`].
 pub const KEPT_MAX: u64 = 256;
 
-/// At most one in so many of the limit is kept.
-const KEPT_ONE_IN: u64 = 4;
+/// One in so many of the limit is kept, so that what connections have can still be seen to come near the limit.
+const KEPT_ONE_IN: u64 = 8;
+
+/// Descriptors that are kept of a small limit, unless that is more than one in [`KEPT_ONE_IN_MAX`].
+const KEPT_MIN: u64 = 16;
+const KEPT_ONE_IN_MAX: u64 = 4;
 
 /// How often a lack is logged while it lasts.
 const SAID_EVERY: Duration = Duration::from_secs(10);
@@ -54,7 +58,7 @@ struct Marks {
     workers: AtomicUsize,
 }
 
-/// Keeps a part of the process's limit from connections: [`KEPT_MAX`], or a quarter of a small limit. It is to be called
+/// Keeps a part of the process's limit from connections: [`KEPT_MAX`], or an eighth of a smaller limit. It is to be called
 /// before `workers` workers accept. When workers find that few are left, they look whether the limit has changed.
 ///
 /// Returns how many are kept.
@@ -65,7 +69,8 @@ pub fn reserve(workers: usize) -> u64 {
 
 /// How many descriptors are kept of a limit.
 pub fn kept_of(limit: u64) -> u64 {
-    (limit / KEPT_ONE_IN).min(KEPT_MAX)
+    let least = KEPT_MIN.min(limit / KEPT_ONE_IN_MAX);
+    (limit / KEPT_ONE_IN).clamp(least, KEPT_MAX)
 }
 
 /// Clients that were accepted and wait for descriptors.
@@ -211,9 +216,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_small_limit_keeps_a_quarter_and_a_large_one_no_more_than_is_of_use() {
+    fn a_small_limit_keeps_a_larger_part_and_a_large_one_no_more_than_is_of_use() {
+        assert_eq!(kept_of(32), 8);
         assert_eq!(kept_of(64), 16);
-        assert_eq!(kept_of(1024), 256);
+        assert_eq!(kept_of(128), 16);
+        assert_eq!(kept_of(1024), 128);
         assert_eq!(kept_of(1 << 20), KEPT_MAX);
         assert_eq!(kept_of(0), 0);
     }
