@@ -1,13 +1,16 @@
 //! Listening sockets: made here for every scheduler, and handed to workers.
 
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
+use rustix::net::sockopt::socket_peercred;
+use rustix::process::geteuid;
 use socket2::{Domain, SockAddr, SockFilter, SockRef, Socket, Type};
 
 use crate::transport::Descriptor;
@@ -75,6 +78,8 @@ pub struct Reserved {
     address: BindAddress,
     sockets: Vec<Socket>,
     file: Option<SocketFile>,
+    /// Keeps other starts from taking the file for one that is left behind, until it is listened on.
+    claim: Option<Socket>,
 }
 
 /// The file of a unix socket that this process bound. Dropping it removes the file, unless the path has become
@@ -161,6 +166,7 @@ impl Reserved {
         } else {
             Descriptor::unix
         };
+        drop(self.claim);
         let sockets = self.sockets.into_iter();
         let sockets = sockets.map(|socket| descriptor(socket.into()));
         Ok(Bound {
@@ -218,6 +224,7 @@ fn reserve_tcp(address: SocketAddr, families: Families, count: usize) -> io::Res
         },
         sockets,
         file: None,
+        claim: None,
     })
 }
 
@@ -241,6 +248,7 @@ fn tcp_socket(address: SocketAddr, families: Families) -> io::Result<Socket> {
 
 fn reserve_unix(path: &Path, count: usize) -> io::Result<Reserved> {
     let address = SockAddr::unix(path)?;
+    let claim = claim(path)?;
     let new = || Socket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None);
     let socket = new()?;
     match socket.bind(&address) {
@@ -259,7 +267,47 @@ fn reserve_unix(path: &Path, count: usize) -> io::Result<Reserved> {
         address: BindAddress::Unix(path.to_owned()),
         sockets,
         file: Some(file),
+        claim,
     })
+}
+
+/// Claims a path among the starts of this network namespace, by a socket in the abstract namespace. Its name holds the
+/// directory's inode, so that it is the same by whatever way the path leads there. None when a user who has no say in
+/// it holds the name: then there is no claim.
+///
+/// # Errors
+/// `AddrInUse` when another start of this user, or of root, holds it.
+fn claim(path: &Path) -> io::Result<Option<Socket>> {
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let directory = std::fs::metadata(directory)?;
+    let mut name = DefaultHasher::new();
+    path.file_name().hash(&mut name);
+    let address = SockAddr::unix(format!(
+        "\0corelane-bind-{:x}-{:x}-{:x}",
+        directory.dev(),
+        directory.ino(),
+        name.finish()
+    ))?;
+    let new = || Socket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None);
+    let claim = new()?;
+    match claim.bind(&address) {
+        Ok(()) => {
+            claim.listen(1)?;
+            Ok(Some(claim))
+        }
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            let holder = new()?;
+            let connected = holder.connect(&address);
+            let is_strange = connected.is_ok()
+                && socket_peercred(&holder)
+                    .is_ok_and(|holder| !holder.uid.is_root() && holder.uid != geteuid());
+            if is_strange { Ok(None) } else { Err(error) }
+        }
+        Err(error) => Err(error),
+    }
 }
 
 impl SocketFile {
@@ -506,6 +554,31 @@ mod tests {
         assert!(path.exists());
         drop(bind(&address, 16, 1).unwrap());
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_path_that_another_start_has_reserved_is_not_taken_for_stale() {
+        let path = socket_path("reserved");
+        let address = BindAddress::Unix(path.clone());
+        let first = reserve(&address, 1).unwrap();
+        // The same directory by another way.
+        let around = path
+            .parent()
+            .unwrap()
+            .join(".")
+            .join(path.file_name().unwrap());
+        for path in [&path, &around] {
+            let error = reserve(&BindAddress::Unix(path.clone()), 1).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+        }
+        let bound = first.listen(16).unwrap();
+        let error = reserve(&address, 1).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+        std::os::unix::net::UnixStream::connect(&path).unwrap();
+        drop(bound);
+        // One that failed leaves no claim.
+        drop(reserve(&address, 1).unwrap());
+        drop(bind(&address, 16, 1).unwrap());
     }
 
     #[test]
