@@ -57,6 +57,7 @@ mod service;
 mod start;
 mod start_order;
 mod takeover;
+mod top;
 mod truth;
 mod turns;
 mod unanswered;

@@ -18,4 +18,5 @@ pub(crate) mod proxy;
 pub(crate) mod relay;
 pub(crate) mod restrict;
 pub(crate) mod scheduler;
+pub(crate) mod terminal;
 pub(crate) mod wait;
