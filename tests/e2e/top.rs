@@ -29,23 +29,27 @@ fn clients_and_servers_are_whole_and_keys_work(scheduler: Scheduler) {
     let mut top = terminal.begin(|terminal| {
         Child::spawn_on_terminal(command().args(["top", &url]), terminal, Signal::KILL)
     });
-    wait::until("the client is shown in full", || {
-        terminal.shown(&address) > 0
+    // The upstream's table has the server, too.
+    wait::until("both are shown in full", || {
+        let lines = terminal.lines();
+        let client = lines.iter().find(|line| line.contains(&address));
+        let servers = lines.iter().filter(|line| line.contains(&server));
+        client.is_some_and(|line| line.contains(&server)) && servers.count() == 2
     });
-    // Of the upstream's table, and of the connection's.
-    wait::until("the server is, too", || terminal.shown(&server) >= 2);
     terminal.press("?");
-    wait::until("help is shown", || terminal.shown("any key goes back") > 0);
-    terminal.press("x/nosuch");
-    wait::until("a filter is typed", || {
-        terminal.shown("Enter") > 0 && terminal.shown("all rows") > 0
+    let help = "any key goes back";
+    wait::until("help is shown", || terminal.shows(help));
+    terminal.press("x");
+    wait::until("it is gone", || !terminal.shows(help));
+    // There "q" is a letter.
+    terminal.press("/nosuchq\r");
+    wait::until("the filter is named", || {
+        terminal.shows("not only \"nosuchq\"")
     });
-    // Now it is a letter.
-    terminal.press("q\r?");
-    wait::until("help is shown again", || {
-        terminal.shown("any key goes back") > 1
-    });
-    terminal.press("xq");
+    assert!(!terminal.shows(&address));
+    terminal.press("\x1b");
+    wait::until("all rows are shown again", || terminal.shows(&address));
+    terminal.press("q");
     assert_eq!(top.wait().code(), Some(0));
     drop(client);
     proxy.stop();

@@ -14,6 +14,8 @@ pub(crate) struct Terminal {
     /// For programs. Closed by [`Terminal::begin`].
     programs: Option<File>,
     drawn: Arc<Mutex<Vec<u8>>>,
+    columns: usize,
+    rows: usize,
 }
 
 impl Terminal {
@@ -53,6 +55,8 @@ impl Terminal {
             keys,
             programs: Some(programs),
             drawn,
+            columns: columns.into(),
+            rows: rows.into(),
         }
     }
 
@@ -65,16 +69,13 @@ impl Terminal {
         self.keys.write_all(keys.as_bytes()).expect("it reads");
     }
 
-    /// How often something was drawn so far. Blanks don't count: those that were there already are not drawn.
-    pub(crate) fn shown(&self, wanted: &str) -> usize {
-        self.text().matches(&wanted.replace(' ', "")).count()
-    }
-
-    /// All text that was drawn, without colours, places and blanks.
-    fn text(&self) -> String {
+    /// Its lines, as somebody sees them now.
+    pub(crate) fn lines(&self) -> Vec<String> {
         let drawn = self.drawn.lock().expect("no panic");
         let drawn = String::from_utf8_lossy(&drawn);
-        let mut text = String::new();
+        let blank = vec![vec![' '; self.columns]; self.rows];
+        let mut cells = blank.clone();
+        let (mut row, mut column) = (0, 0);
         for (place, piece) in drawn.split("\x1b[").enumerate() {
             let end = match place {
                 0 => 0,
@@ -82,8 +83,26 @@ impl Terminal {
                     .find(|c: char| c.is_ascii_alphabetic())
                     .map_or(piece.len(), |end| end + 1),
             };
-            text.extend(piece[end..].chars().filter(|&c| c != ' '));
+            let (order, text) = piece.split_at(end);
+            if let Some(place) = order.strip_suffix('H') {
+                let (at_row, at_column) = place.split_once(';').unwrap_or(("1", "1"));
+                let number = |text: &str| text.parse().unwrap_or(1_usize) - 1;
+                (row, column) = (number(at_row), number(at_column));
+            } else if order.ends_with('J') {
+                cells.clone_from(&blank);
+            }
+            for character in text.chars() {
+                if let Some(cell) = cells.get_mut(row).and_then(|row| row.get_mut(column)) {
+                    *cell = character;
+                }
+                column += 1;
+            }
         }
-        text
+        cells.into_iter().map(String::from_iter).collect()
+    }
+
+    /// Whether a line has something in it.
+    pub(crate) fn shows(&self, wanted: &str) -> bool {
+        self.lines().iter().any(|line| line.contains(wanted))
     }
 }
