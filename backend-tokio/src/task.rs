@@ -1,7 +1,6 @@
 //! The tasks: accepting, and one a connection.
 
 use std::future::poll_fn;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -147,18 +146,10 @@ fn begin(
         Ok(client) => {
             let listener = listener.clone();
             let mut connection = Connection::new(&Tokio, worker, listener, permit, client, origin);
-            // What it waits for is registered for the task that accepts, until its own asks anew. If it panics, it is
-            // that connection's end alone, as it is in a task of its own.
-            let turn = catch_unwind(AssertUnwindSafe(|| {
-                connection.poll(&mut Context::from_waker(waker), &Tokio, worker)
-            }));
-            match turn {
-                Ok(Turn::Waiting | Turn::Again) => Some(ConnectionTask(connection)),
-                Ok(Turn::Ended(_)) => None,
-                Err(_) => {
-                    connection.abort(worker);
-                    None
-                }
+            // What it waits for is registered for the task that accepts, until its own asks again.
+            match connection.poll(&mut Context::from_waker(waker), &Tokio, worker) {
+                Turn::Waiting | Turn::Again => Some(ConnectionTask(connection)),
+                Turn::Ended(_) => None,
             }
         }
         Err((_, error)) => {

@@ -115,6 +115,7 @@ mod tests {
         use Stage::{Connect, Data, Last, Queue};
         for (cause, stage, failure, letters) in [
             (Cause::Finished, Last, None, "--"),
+            (Cause::ClientReset, Connect, None, "CC"),
             (Cause::ClientReset, Data, None, "CD"),
             (Cause::ClientReset, Last, None, "CL"),
             (Cause::ClientError, Data, None, "CD"),
