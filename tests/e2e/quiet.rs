@@ -1,20 +1,15 @@
 //! An idle proxy sleeps: no thread of it, the admin server's included, makes a system call.
 
-use std::fs;
 use std::io::{Read, Write};
-use std::process::Command;
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustix::process::Signal;
-
-use crate::harness::child::Child;
 use crate::harness::config::forward;
 use crate::harness::peer;
 use crate::harness::process::thread_names;
 use crate::harness::proxy::Proxy;
 use crate::harness::scheduler::{Scheduler, each_scheduler};
-use crate::harness::wait;
+use crate::harness::strace::{self, Strace};
 
 each_scheduler!(after_load);
 
@@ -25,7 +20,7 @@ const SETTLE: Duration = Duration::from_secs(3);
 const WATCH: Duration = Duration::from_secs(3);
 
 fn after_load(scheduler: Scheduler) {
-    if let Some(why) = strace_refusal() {
+    if let Some(why) = strace::refusal() {
         return println!("skipped: {why}");
     }
     let log = "[access_log]\npath = \"/dev/null\"\n";
@@ -66,22 +61,13 @@ fn after_load(scheduler: Scheduler) {
 
 /// The system calls of [`WATCH`], one a line.
 fn system_calls(proxy: &Proxy) -> Vec<String> {
-    let file = proxy.directory().join("strace");
-    let mut strace = Command::new("strace");
-    strace
-        .args(["-f", "-ttt", "-p", &proxy.pid().to_string(), "-o"])
-        .arg(&file);
-    let mut strace = Child::spawn(&mut strace, Signal::INT);
-    wait::until("strace is attached", || strace.log().contains("attached"));
+    let strace = Strace::attach(proxy, &[]);
     thread::sleep(SETTLE);
     let begin = now();
     thread::sleep(WATCH);
     let end = now();
-    strace.signal(Signal::INT);
-    strace.wait();
-
-    let trace = fs::read_to_string(file).expect("trace");
-    // Each line is "PID SECONDS CALL"; strace itself writes of threads that it leaves.
+    let trace = strace.finish();
+    // strace itself writes of threads that it leaves.
     let within = |line: &&str| {
         let seconds = line
             .split_whitespace()
@@ -102,17 +88,4 @@ fn now() -> f64 {
         .duration_since(UNIX_EPOCH)
         .expect("after 1970")
         .as_secs_f64()
-}
-
-/// Why strace can't be used here, if it can't.
-fn strace_refusal() -> Option<String> {
-    let output = match Command::new("strace")
-        .args(["-o", "/dev/null", "true"])
-        .output()
-    {
-        Ok(output) => output,
-        Err(error) => return Some(format!("strace: {error}; `bash tests/run` installs it")),
-    };
-    let permitted = output.status.success();
-    (!permitted).then(|| String::from_utf8_lossy(&output.stderr).into_owned())
 }

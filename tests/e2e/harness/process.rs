@@ -39,7 +39,7 @@ pub(crate) fn stands_still(pid: u32) -> bool {
         // The name before it may have anything in it.
         stat.rsplit(") ")
             .next()
-            .is_some_and(|rest| rest.starts_with('T'))
+            .is_some_and(|rest| rest.starts_with(['T', 't']))
     })
 }
 
