@@ -64,7 +64,7 @@ fn target(workload: Workload, scheduler: Scheduler) -> Option<Target> {
     };
     let is_haproxy = |system| matches!(system, System::Haproxy { .. });
     Some(match workload {
-        Workload::PingPong { connections: 1, .. } => cpu(1.05),
+        Workload::PingPong { connections: 1, .. } => cpu(1.00),
         Workload::PingPong { connections, .. } if connections >= 100 => {
             cpu(if scheduler == Scheduler::Glommio {
                 0.90
@@ -74,8 +74,7 @@ fn target(workload: Workload, scheduler: Scheduler) -> Option<Target> {
         }
         Workload::PingPong { .. } => return None,
         Workload::Bulk { .. } | Workload::Duplex { .. } => cpu(0.95),
-        // At least as many connections a CPU second.
-        Workload::Connect { .. } => cpu(1.0),
+        Workload::Connect { .. } => cpu(0.95),
         Workload::Idle { .. } => Target {
             what: "user memory",
             limit: 1.0,
