@@ -11,7 +11,7 @@ pub const PROBLEMS_MAX: usize = 100;
 /// It displays as one line, `file:line:column: message`, which editors can jump to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// The file, as the caller of [`parse`](crate::parse) or [`load`](crate::load) named it.
+    /// The file, as the caller named it.
     pub file: String,
     /// The line, from 1.
     pub line: usize,

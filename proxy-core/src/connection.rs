@@ -388,6 +388,8 @@ impl<R: Runtime> Connection<R> {
                 && let Err(failure) = relay.check_unread(&relaying.client, &relaying.server)
             {
                 relay.on_lost(&mut worker.buffers, failure);
+                // The other side's patience begins.
+                self.last_byte_at = worker.now;
                 return Turn::Again;
             }
             self.stall_check_at = Some(worker.now + STALL_CHECK_INTERVAL);

@@ -1,7 +1,7 @@
 //! The descriptors of this process: what connections may use of them.
 //!
 //! The kernel gives out the lowest number that is free. So a new descriptor's number tells how many are in use at
-//! least, without counting: one at [`Marks::kept_from`] or above means that only those are left that are kept for the
+//! least, without counting: one at `Marks::kept_from` or above means that only those are left that are kept for the
 //! admin server, health checks, names and logs, which open theirs without asking here. Workers open none there: they
 //! stop accepting, and copy instead of taking a pipe.
 //!

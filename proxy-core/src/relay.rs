@@ -47,7 +47,7 @@ pub(crate) struct Progress {
     pub(crate) down: u64,
     /// How many of all these were not copied.
     pub(crate) spliced: u64,
-    /// Bytes arrived at a side, those of an earlier turn among them.
+    /// Bytes arrived at a side, those of an earlier turn among them; or a side was lost, and the other one's patience begins.
     pub(crate) advanced: bool,
     pub(crate) state: State,
 }
@@ -98,6 +98,7 @@ impl Relay {
     ) -> Progress {
         let before = (self.up.forwarded(), self.down.forwarded(), self.spliced());
         let unacknowledged = self.unacknowledged();
+        let both_lived = self.lost.is_none();
         let state = self.turn(cx, buffers, client, server, budget);
         let up = self.up.forwarded() - before.0;
         let down = self.down.forwarded() - before.1;
@@ -111,7 +112,9 @@ impl Relay {
             up,
             down,
             spliced: self.spliced() - before.2,
-            advanced: up + down > 0 || self.unacknowledged() < unacknowledged,
+            advanced: up + down > 0
+                || self.unacknowledged() < unacknowledged
+                || both_lived && self.lost.is_some(),
             state,
         }
     }

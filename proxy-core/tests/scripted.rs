@@ -70,6 +70,8 @@ fn reset_while_stalled_is_found_within_the_interval() {
         let stage = Scripted::start(Setup::default());
         let (client, server) = stage.pair();
         push_until_stuck(&stage, &mut Flow::new(&client, &server, 1, 1_000_000));
+        // The patience begins with the reset, not with the last byte.
+        elapse(&stage, 2 * LAST_WORDS_PATIENCE);
         client.reset();
         elapse(&stage, LAST_WORDS_PATIENCE / 2);
         assert!(!server.is_reset(), "it may still read");
