@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use proxy_core::runtime::Runtime;
 use proxy_core::{
-    Accepted, Acceptor, Connection, Descriptor, Detached, Draining, Listener, Permit, Turn, Worker,
+    Accepted, Acceptor, Connection, Descriptor, Detached, Draining, FIRST_TURNS_MAX, Listener,
+    Permit, Turn, Worker,
 };
 
 use crate::driver::{self, Driver, Phase};
@@ -214,7 +215,17 @@ impl<P: Poller> Lane<P> {
         let draining = self.draining;
         // The acceptor's context is lent; this one means the same.
         let own = &mut Context::from_waker(Waker::noop());
-        let take = |worker: &mut Worker, accepted| self.place(own, worker, accepted);
+        let mut turns = FIRST_TURNS_MAX;
+        let take = |worker: &mut Worker, accepted| {
+            if let Some(key) = self.place(worker, accepted) {
+                if let Some(left) = turns.checked_sub(1) {
+                    turns = left;
+                    self.run_first(own, worker, key);
+                } else {
+                    self.core.0.ready.borrow_mut().push(key);
+                }
+            }
+        };
         let left = if draining {
             acceptor.poll_drain(cx, worker, take)
         } else if acceptor.poll(cx, worker, take) {
@@ -231,25 +242,27 @@ impl<P: Poller> Lane<P> {
         self.flush(worker);
     }
 
-    /// Begins a connection that was accepted here, on whichever core is to have it. On this one it has its first turn at
-    /// once: its first bytes are not to be overtaken by those of others that come later.
-    fn place(&mut self, cx: &mut Context<'_>, worker: &mut Worker, accepted: Accepted) {
-        let Ok(permit) = self.listener.admit(worker) else {
-            return;
-        };
+    /// Begins a connection that was accepted here, on whichever core is to have it. On this one it is to be run next.
+    fn place(&mut self, worker: &Worker, accepted: Accepted) -> Option<TaskKey> {
+        let permit = self.listener.admit(worker).ok()?;
         let driver = self.core.0.clone();
         let core = driver.placer.borrow_mut().place(self.index, worker.now);
         let mut neighbours = driver.neighbours.borrow_mut();
         if neighbours.is_other(core) {
             neighbours.queue(core, self.message(Order::Begin { accepted, permit }));
+            None
         } else {
             drop(neighbours);
-            if let Some(key) = self.begin(worker, permit, accepted) {
-                let acceptor = driver.current.replace(key);
-                self.run_task(cx, worker, key, false);
-                driver.current.set(acceptor);
-            }
+            self.begin(worker, permit, accepted)
         }
+    }
+
+    /// Runs a connection where it is accepted: its first bytes are not to be overtaken by those of others that come later.
+    fn run_first(&mut self, cx: &mut Context<'_>, worker: &mut Worker, key: TaskKey) {
+        let driver = self.core.0.clone();
+        let acceptor = driver.current.replace(key);
+        self.run_task(cx, worker, key, false);
+        driver.current.set(acceptor);
     }
 
     /// A connection that is to be run next.

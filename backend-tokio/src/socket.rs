@@ -76,18 +76,19 @@ impl Socket for TokioSocket {
         interest: Interest,
         mut attempt: impl FnMut(&Descriptor) -> io::Result<Attempt<T>>,
     ) -> Poll<io::Result<T>> {
-        if self.assumes(interest).take() {
-            match attempt(self.transport())? {
-                Attempt::Done(value) => {
-                    self.assumes(interest).set(true);
-                    return Poll::Ready(Ok(value));
-                }
-                // Bytes may be behind an urgent mark that the reactor has not told of yet: its event is still to come.
-                Attempt::Drained(value) => return Poll::Ready(Ok(value)),
-                Attempt::Blocked => {}
-            }
-        }
         loop {
+            if self.assumes(interest).take() {
+                match attempt(self.transport())? {
+                    Attempt::Done(value) => {
+                        self.assumes(interest).set(true);
+                        return Poll::Ready(Ok(value));
+                    }
+                    // Bytes may be behind an urgent mark that the reactor has not told of yet: its event is still to
+                    // come.
+                    Attempt::Drained(value) => return Poll::Ready(Ok(value)),
+                    Attempt::Blocked => {}
+                }
+            }
             // The guard remembers which event it saw: clearing through it can't lose a later one.
             let mut guard = ready!(match interest {
                 Interest::Read => self.watched.poll_read_ready(cx),
@@ -105,6 +106,8 @@ impl Socket for TokioSocket {
                     guard.clear_ready();
                     if interest == Interest::Read && self.has_mark() {
                         self.forget_mark();
+                        // Another mark may have come since the attempt, and be forgotten with it.
+                        self.assumes_read.set(true);
                     }
                 }
             }

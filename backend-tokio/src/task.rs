@@ -5,7 +5,9 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use proxy_core::{Accepted, Acceptor, Connection, Descriptor, Draining, Listener, Turn, Worker};
+use proxy_core::{
+    Accepted, Acceptor, Connection, Descriptor, Draining, FIRST_TURNS_MAX, Listener, Turn, Worker,
+};
 use rustix::io::Errno;
 use tokio::sync::watch;
 
@@ -73,8 +75,8 @@ pub(crate) fn accept(
             }
         };
         let _vital = Vital(listener.clone());
-        let take = |waker: &Waker, worker: &mut Worker, accepted| {
-            if let Some(task) = begin(waker, &listener, worker, accepted) {
+        let take = |waker: &Waker, turns: &mut usize, worker: &mut Worker, accepted| {
+            if let Some(task) = begin(waker, turns, &listener, worker, accepted) {
                 spawn(task);
             }
         };
@@ -86,7 +88,8 @@ pub(crate) fn accept(
                 return Poll::Ready(());
             }
             let waker = cx.waker();
-            let take = |worker: &mut Worker, accepted| take(waker, worker, accepted);
+            let mut turns = FIRST_TURNS_MAX;
+            let take = |worker: &mut Worker, accepted| take(waker, &mut turns, worker, accepted);
             if worker::with(|worker| acceptor.poll(cx, worker, take)) {
                 yield_now(cx);
             }
@@ -95,7 +98,8 @@ pub(crate) fn accept(
         .await;
         poll_fn(|cx| {
             let waker = cx.waker();
-            let take = |worker: &mut Worker, accepted| take(waker, worker, accepted);
+            let mut turns = FIRST_TURNS_MAX;
+            let take = |worker: &mut Worker, accepted| take(waker, &mut turns, worker, accepted);
             match worker::with(|worker| acceptor.poll_drain(cx, worker, take)) {
                 Draining::Again => {
                     yield_now(cx);
@@ -129,9 +133,10 @@ pub(crate) fn tick() -> Ticker {
 }
 
 /// Begins a connection, and does at once what can be done: its first bytes are not to be overtaken by those of others
-/// that come later. None if it is over by that.
+/// that come later. None if it is over by that. `turns` is how many more may do so.
 fn begin(
     waker: &Waker,
+    turns: &mut usize,
     listener: &Arc<Listener>,
     worker: &mut Worker,
     accepted: Accepted,
@@ -146,6 +151,10 @@ fn begin(
         Ok(client) => {
             let listener = listener.clone();
             let mut connection = Connection::new(&Tokio, worker, listener, permit, client, origin);
+            let Some(left) = turns.checked_sub(1) else {
+                return Some(ConnectionTask(connection));
+            };
+            *turns = left;
             // What it waits for is registered for the task that accepts, until its own asks again.
             match connection.poll(&mut Context::from_waker(waker), &Tokio, worker) {
                 Turn::Waiting | Turn::Again => Some(ConnectionTask(connection)),

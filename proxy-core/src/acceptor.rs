@@ -26,6 +26,10 @@ pub const ACCEPT_BATCH_MAX: usize = 64;
 /// [`listen::stop_taking`]: crate::listen::stop_taking
 const DRAINED_MAX: usize = 65_536;
 
+/// Connections of one batch that have their first turn where they are accepted. The others wait for theirs in the
+/// scheduler's queue, as a turn may be long.
+pub const FIRST_TURNS_MAX: usize = 8;
+
 /// How long accepting rests when the process or the system has no descriptor or memory left. Clients wait in the
 /// backlog meanwhile.
 pub const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);

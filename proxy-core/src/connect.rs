@@ -308,15 +308,17 @@ impl<R: Runtime> Attempting<R> {
                         socket.assume_ready(Interest::Write);
                         return Poll::Ready(Ok(None));
                     }
-                    let decided = socket.poll_io(cx, Interest::Write, |transport| {
-                        Ok(match transport.take_error() {
-                            Ok(()) => Attempt::Done(None),
-                            Err(error) if has_spoken(transport, &error) => {
-                                Attempt::Done(Some(error))
-                            }
-                            Err(error) => return Err(error),
+                    let decided = if is_late {
+                        // Without an error it is still under way.
+                        match decision(socket.transport()) {
+                            Ok(None) => Poll::Pending,
+                            failed => Poll::Ready(failed),
+                        }
+                    } else {
+                        socket.poll_io(cx, Interest::Write, |transport| {
+                            decision(transport).map(Attempt::Done)
                         })
-                    });
+                    };
                     if decided.is_ready() {
                         return decided;
                     }
@@ -368,6 +370,16 @@ fn open<R: Runtime>(
                 retry_at: worker.now + pause,
             })
         }
+        Err(error) => Err(error),
+    }
+}
+
+/// What became of a connect that is no longer under way: it worked; or, with the error, it worked, and the server has said
+/// something and reset since.
+fn decision(transport: &impl Transport) -> io::Result<Option<io::Error>> {
+    match transport.take_error() {
+        Ok(()) => Ok(None),
+        Err(error) if has_spoken(transport, &error) => Ok(Some(error)),
         Err(error) => Err(error),
     }
 }

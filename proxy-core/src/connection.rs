@@ -171,11 +171,17 @@ impl<R: Runtime> Connection<R> {
             }
             turn = self.relay(cx, worker);
         }
-        if turn == Turn::Waiting {
+        // A side that never stops sending to the one that is lost has its patience end, too.
+        if turn == Turn::Waiting || self.is_losing() && self.has_expired(worker.now) {
             self.wait(cx, worker)
         } else {
             turn
         }
+    }
+
+    /// Whether a side is lost, and what it said is still to arrive.
+    fn is_losing(&self) -> bool {
+        matches!(&self.phase, Phase::Relaying(relaying) if relaying.relay.check_after().is_some())
     }
 
     /// Ends it now, with resets to both sides: for a stop that doesn't wait. Nothing happens if it is over.
@@ -336,9 +342,7 @@ impl<R: Runtime> Connection<R> {
     /// When it ends unless a byte comes before.
     fn idle_at(&self) -> Option<Instant> {
         let mut timeout = self.entry.listener.idle_timeout;
-        if let Phase::Relaying(relaying) = &self.phase
-            && relaying.relay.check_after().is_some()
-        {
+        if self.is_losing() {
             let patience = timeout.map_or(LAST_WORDS_PATIENCE, |at| at.min(LAST_WORDS_PATIENCE));
             timeout = Some(patience);
         }

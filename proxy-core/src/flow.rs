@@ -7,7 +7,7 @@ use crate::buffer::{BUFFER_BYTES, Buffers, Held};
 use crate::bulk::Bulk;
 use crate::direction::{Direction, Step};
 use crate::pipe::{PIPE_BYTES, Pipe};
-use crate::runtime::{Attempt, Interest, Socket};
+use crate::runtime::{Interest, Socket};
 use crate::transport::Transport;
 
 /// Bytes that one direction forwards before others get their turn.
@@ -217,7 +217,8 @@ impl Flow {
         }
     }
 
-    /// The same for a source that is gone: the kernel itself is asked for what is left.
+    /// The same for a source that is gone: the kernel itself is asked for what is left. Where it says that there is nothing
+    /// yet, the source only takes nothing any more, as a unix socket can (`SHUT_RD`), and may go on talking.
     fn copy_last<S: Socket>(
         &mut self,
         cx: &mut Context<'_>,
@@ -225,12 +226,15 @@ impl Flow {
         source: &S,
         destination: &S,
     ) -> Poll<Result<(), End>> {
-        match source.transport().receive(buffers.scratch()) {
-            Ok(Attempt::Done(count @ 1..) | Attempt::Drained(count @ 1..)) => {
-                self.send_scratch(cx, buffers, count, destination)
-            }
+        source.assume_ready(Interest::Read);
+        let received = source.poll_io(cx, Interest::Read, |transport| {
+            transport.receive(buffers.scratch())
+        });
+        match received {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(count @ 1..)) => self.send_scratch(cx, buffers, count, destination),
             // A socket that has told of its reset once looks like one at the end of its stream.
-            Ok(_) | Err(_) => {
+            Poll::Ready(Ok(0) | Err(_)) => {
                 self.state.on_source_lost();
                 Poll::Ready(Ok(()))
             }

@@ -41,7 +41,7 @@ mod transport;
 mod upstream;
 mod worker;
 
-pub use acceptor::{ACCEPT_BATCH_MAX, Acceptor, Draining, EXHAUSTED_PAUSE};
+pub use acceptor::{ACCEPT_BATCH_MAX, Acceptor, Draining, EXHAUSTED_PAUSE, FIRST_TURNS_MAX};
 pub use activity::Activity;
 pub use address::ServerAddress;
 pub use addresses::{ADDRESSES_MAX, Walk};

@@ -1,12 +1,13 @@
 //! What a side said before it reset arrives, whole, and the reset comes after it.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
+use std::os::unix::net::UnixListener;
 use std::thread;
 use std::time::Duration;
 
 use crate::harness::bytes::{MIB, pattern};
-use crate::harness::config::forward_with;
+use crate::harness::config::{forward, forward_with};
 use crate::harness::peer::Server;
 use crate::harness::proxy::Proxy;
 use crate::harness::scheduler::{Scheduler, each_scheduler};
@@ -16,6 +17,7 @@ each_scheduler!(
     an_early_answer_before_a_reset_arrives,
     a_request_before_a_reset_arrives,
     bytes_that_are_held_arrive_before_the_reset,
+    a_unix_server_that_takes_nothing_more_is_still_heard,
 );
 
 const ROUNDS: usize = 40;
@@ -112,4 +114,23 @@ fn bytes_that_are_held_arrive_before_the_reset(scheduler: Scheduler) {
             sent.len()
         );
     }
+}
+
+/// `SHUT_RD` on a unix socket makes the other side's sends fail, and says nothing of what it sends itself.
+fn a_unix_server_that_takes_nothing_more_is_still_heard(scheduler: Scheduler) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("server");
+    let server = UnixListener::bind(&path).expect("bind");
+    let proxy = Proxy::start(scheduler, &forward(&[&format!("unix:{}", path.display())]));
+    let mut client = proxy.connect("main");
+    client.write_all(b"question").expect("send");
+    let (mut upstream, _) = server.accept().expect("the proxy connects");
+    upstream.read_exact(&mut [0; 8]).expect("receive");
+    upstream.shutdown(Shutdown::Read).expect("shutdown");
+    client.write_all(b"more").expect("send");
+    thread::sleep(Duration::from_millis(200));
+    upstream.write_all(b"answer").expect("send");
+    let mut answer = [0; 6];
+    client.read_exact(&mut answer).expect("the answer");
+    assert_eq!(&answer, b"answer");
 }
