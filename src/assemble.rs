@@ -7,7 +7,6 @@ use proxy_config::{self as config, Config};
 use proxy_core::listen::BindAddress;
 use proxy_core::{Balance, Ends, Listener, Server, ServerAddress, Upstream};
 
-use crate::ephemeral;
 use crate::resolver::Name;
 
 /// The core's side of a configuration.
@@ -25,15 +24,10 @@ pub(crate) fn assemble(
     echo: Option<SocketAddr>,
     ends: Option<Arc<Ends>>,
 ) -> Assembled {
-    let ephemeral_ports = ephemeral::ports();
     let upstreams: Vec<_> = config
         .upstreams
         .iter()
-        .map(|upstream| {
-            let mut upstream = make_upstream(upstream, workers, echo);
-            upstream.ephemeral_ports = ephemeral_ports.clone();
-            Arc::new(upstream)
-        })
+        .map(|upstream| Arc::new(make_upstream(upstream, workers, echo)))
         .collect();
     let listeners = config
         .listeners

@@ -19,7 +19,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
 use tokio::sync::oneshot;
 
-use crate::start_error::cannot_read;
+use crate::start_error::{cannot_read, cannot_start};
 
 /// How long the file may take to be read.
 const READ_PATIENCE: Duration = Duration::from_secs(5);
@@ -29,6 +29,10 @@ const LOOK_INTERVAL: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 100_000_000,
 };
+
+/// Looks, and pauses between them, that a reader who was given up has to notice it: longer than [`LOOK_INTERVAL`].
+const READER_LOOKS_MAX: u32 = 30;
+const READER_LOOK_PAUSE: Duration = Duration::from_millis(10);
 
 /// Bytes of a pipe that are read at a time.
 const CHUNK_BYTES: usize = 16 * 1024;
@@ -64,6 +68,9 @@ pub(crate) enum LoadError {
         path.display()
     )]
     EmptyPipe { path: PathBuf },
+    /// There is no thread to read it.
+    #[error("{}", cannot_start("the thread that reads the configuration", source))]
+    NoThread { source: io::Error },
     /// The file system doesn't answer.
     #[error(
         "cannot read the configuration {}: it was not read within {READ_PATIENCE:?}; see that its file system answers (NFS, \
@@ -145,6 +152,22 @@ impl Drop for Done {
     }
 }
 
+/// Becomes the one who reads. False while another reader hangs. One that was given up while it waited for a pipe notices
+/// that at its next look.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a moment, and only after a read was given up"
+)]
+fn take_reader() -> bool {
+    for _ in 0..READER_LOOKS_MAX {
+        if !IS_READING.swap(true, SeqCst) {
+            return true;
+        }
+        thread::sleep(READER_LOOK_PAUSE);
+    }
+    !IS_READING.swap(true, SeqCst)
+}
+
 impl Reading {
     fn begin(
         path: &Path,
@@ -154,7 +177,7 @@ impl Reading {
             path: path.to_owned(),
             progress: Arc::default(),
         };
-        if IS_READING.swap(true, SeqCst) {
+        if !take_reader() {
             return Err(LoadError::StillStuck {
                 path: path.to_owned(),
             });
@@ -170,7 +193,7 @@ impl Reading {
         });
         match started {
             Ok(_) => Ok(reading),
-            Err(source) => Err(reading.failed(source)),
+            Err(source) => Err(LoadError::NoThread { source }),
         }
     }
 

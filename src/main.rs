@@ -21,7 +21,6 @@ mod demo;
 mod descriptors;
 mod drain;
 mod echo;
-mod ephemeral;
 mod handover;
 mod health;
 mod load;

@@ -131,7 +131,7 @@ impl<R: Runtime> Connect<R> {
                 None => Some(self.client_check_at),
                 Some(_) => None,
             };
-            let failure = match attempt.poll(cx, runtime, worker, upstream, timer, check_at) {
+            let failure = match attempt.poll(cx, runtime, worker, timer, check_at) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(lost)) => {
                     cells
@@ -191,7 +191,7 @@ impl<R: Runtime> Connect<R> {
                 cells.retries.increment();
             }
             self.attempts.on_begin(server, self.accepted_at, worker.now);
-            match open(runtime, worker, upstream, address, worker.now) {
+            match open(runtime, worker, address, worker.now) {
                 Ok(waits_for) => {
                     cells.servers[server].opened.increment();
                     self.attempt = Some(Attempting {
@@ -292,7 +292,6 @@ impl<R: Runtime> Attempting<R> {
         cx: &mut Context<'_>,
         runtime: &R,
         worker: &Worker,
-        upstream: &Upstream,
         timer: &mut R::Timer,
         check_at: Option<Instant>,
     ) -> Poll<io::Result<Option<io::Error>>> {
@@ -327,7 +326,7 @@ impl<R: Runtime> Attempting<R> {
                 WaitsFor::Room { address, retry_at } => {
                     if *retry_at <= worker.now {
                         let address = address.clone();
-                        match open(runtime, worker, upstream, address, self.begun_at) {
+                        match open(runtime, worker, address, self.begun_at) {
                             Ok(waits_for) => self.waits_for = waits_for,
                             Err(error) => return Poll::Ready(Err(error)),
                         }
@@ -351,13 +350,12 @@ impl<R: Runtime> Attempting<R> {
 fn open<R: Runtime>(
     runtime: &R,
     worker: &Worker,
-    upstream: &Upstream,
     address: ServerAddress,
     begun_at: Instant,
 ) -> io::Result<WaitsFor<R::Socket>> {
     match runtime.connect(&address) {
         Ok(socket) => {
-            if upstream.may_meet_itself(&address) && address.is_met_by(socket.transport()) {
+            if address.is_met_by(socket.transport()) {
                 return Err(Errno::CONNREFUSED.into());
             }
             Ok(WaitsFor::Decision(socket))

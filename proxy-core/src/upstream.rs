@@ -1,7 +1,6 @@
 //! Where connections go: servers, and which one is next.
 
 use std::net::SocketAddr;
-use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
@@ -23,9 +22,6 @@ pub struct Upstream {
     pub cells: PerWorker<UpstreamCells>,
     /// What is counted of its health checks, by the server's index; none: there are no checks.
     pub checks: Option<Box<[CheckCells]>>,
-    /// Ports that the kernel gives to clients on this machine: a connect to one of them, where nobody listens, may
-    /// meet itself. A connect to another port is spared the look. All ports unless it is said.
-    pub ephemeral_ports: RangeInclusive<u16>,
     servers: Box<[Server]>,
     balance: Balance,
 }
@@ -44,7 +40,6 @@ impl Upstream {
             connect_timeout,
             cells: PerWorker::new(workers, || UpstreamCells::new(servers.len())),
             checks: None,
-            ephemeral_ports: 0..=u16::MAX,
             servers: servers.into(),
             balance,
         }
@@ -78,14 +73,6 @@ impl Upstream {
         let over = self.cells.sum(|cells| cells.waits_over.get());
         let begun = self.cells.sum(|cells| cells.waits_begun.get());
         begun.saturating_sub(over)
-    }
-
-    /// Whether a connect to `address` may be met by itself: both of its ends are one.
-    pub fn may_meet_itself(&self, address: &ServerAddress) -> bool {
-        match address {
-            ServerAddress::Tcp(address) => self.ephemeral_ports.contains(&address.port()),
-            ServerAddress::Unix(_) => false,
-        }
     }
 
     /// A connect of traffic worked, or failed at all addresses of the server. Health checks, where there are any, know
@@ -339,15 +326,5 @@ mod tests {
         let picks = [upstream.pick(&[], now), upstream.pick(&[], now)];
         assert_eq!(picks, [Some(1), Some(1)]);
         assert_eq!(upstream.pick(&[1], now), Some(0));
-    }
-
-    #[test]
-    fn only_a_port_of_clients_may_meet_itself() {
-        let mut upstream = upstream();
-        upstream.ephemeral_ports = 32_768..=60_999;
-        let tcp = |port| ServerAddress::Tcp(([127, 0, 0, 1], port).into());
-        assert!(!upstream.may_meet_itself(&tcp(32_767)));
-        assert!(upstream.may_meet_itself(&tcp(32_768)) && upstream.may_meet_itself(&tcp(60_999)));
-        assert!(!upstream.may_meet_itself(&ServerAddress::Unix("a".into())));
     }
 }

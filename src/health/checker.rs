@@ -182,10 +182,9 @@ impl Checker {
         deadline: Instant,
         now: Instant,
     ) -> Result<(), (Walk, io::Error)> {
-        let upstream = &self.targets[target].upstream;
         match Descriptor::connect(&address) {
             Ok(socket) => {
-                if upstream.may_meet_itself(&address) && address.is_met_by(&socket) {
+                if address.is_met_by(&socket) {
                     return Err((walk, Errno::CONNREFUSED.into()));
                 }
                 self.under_way.push(UnderWay {

@@ -127,14 +127,9 @@ impl ConnectFailure {
             Some(Errno::CONNRESET) => Self::Reset,
             Some(Errno::HOSTUNREACH | Errno::NETUNREACH | Errno::NETDOWN) => Self::Unreachable,
             Some(
-                Errno::ADDRNOTAVAIL
-                | Errno::MFILE
-                | Errno::NFILE
-                | Errno::NOMEM
-                | Errno::NOBUFS
-                | Errno::ACCESS
-                | Errno::PERM,
+                Errno::ADDRNOTAVAIL | Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS,
             ) => Self::Local,
+            // EACCES and EPERM among them: this user may not connect to that unix socket, or a rule of this machine forbids it.
             _ => Self::Other,
         }
     }
