@@ -21,6 +21,8 @@ pub(crate) struct Epoll {
 }
 
 impl Poller for Epoll {
+    const SEES_MARKS: bool = true;
+
     fn new(_depth: u32, own: OwnRing) -> io::Result<Self> {
         Ok(Self {
             fd: epoll::create(epoll::CreateFlags::CLOEXEC)?,

@@ -28,6 +28,9 @@ pub(crate) struct Event {
 /// Events are edges: one comes when a descriptor becomes readable or writable, and one after [`Poller::add`] if it
 /// is so already.
 pub(crate) trait Poller: Sized + 'static {
+    /// Whether [`Event::marked`] tells of urgent marks.
+    const SEES_MARKS: bool;
+
     /// A poller that takes about `depth` requests at once, and counts into `own`.
     fn new(depth: u32, own: OwnRing) -> io::Result<Self>;
 

@@ -87,6 +87,10 @@ impl<P: Poller> Socket for CoreSocket<P> {
         self.driver.slots.borrow().has_mark(self.token)
     }
 
+    fn sees_marks(&self) -> bool {
+        P::SEES_MARKS
+    }
+
     fn transport(&self) -> &Descriptor {
         self.descriptor.as_ref().expect(WATCHED)
     }

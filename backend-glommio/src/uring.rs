@@ -32,6 +32,9 @@ pub(crate) struct Uring {
 }
 
 impl Poller for Uring {
+    /// A completion has what the socket was woken with, and that says POLLPRI for any bytes at all.
+    const SEES_MARKS: bool = false;
+
     fn new(depth: u32, own: OwnRing) -> io::Result<Self> {
         let ring = build(depth)?;
         Ok(Self { ring, own })
@@ -106,7 +109,7 @@ impl Uring {
     }
 
     fn watch(&mut self, fd: RawFd, token: Token) -> io::Result<()> {
-        let flags = PollFlags::IN | PollFlags::OUT | PollFlags::RDHUP | PollFlags::PRI;
+        let flags = PollFlags::IN | PollFlags::OUT | PollFlags::RDHUP;
         let poll = opcode::PollAdd::new(types::Fd(fd), flags.bits().into())
             .multi(true)
             .build()
@@ -188,7 +191,7 @@ fn report(completion: &cqueue::Entry, on_event: &mut dyn FnMut(Event)) {
         readable: failed || flags.intersects(PollFlags::IN | closed),
         writable: failed || flags.intersects(PollFlags::OUT | gone),
         closed: failed || flags.intersects(closed),
-        marked: flags.intersects(PollFlags::PRI),
+        marked: false,
         ended: !cancelled && !cqueue::more(completion.flags()),
     });
 }

@@ -129,6 +129,10 @@ impl Socket for TokioSocket {
         matches!(seen, Poll::Ready(Ok(guard)) if guard.ready().is_priority())
     }
 
+    fn sees_marks(&self) -> bool {
+        true
+    }
+
     fn transport(&self) -> &Descriptor {
         self.watched.get_ref()
     }

@@ -28,6 +28,10 @@ use crate::worker::Worker;
 /// reset.
 pub const STALL_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How long a connection has been silent when it is looked at for bytes behind an urgent mark, where the scheduler isn't told
+/// of marks. Once for each time that it falls silent.
+pub const MARK_CHECK_AFTER: Duration = Duration::from_millis(250);
+
 /// How long a side may take nothing, after the other one was lost, before what is on its way to it is given up and it is
 /// reset. The idle timeout, where it is shorter.
 pub const LAST_WORDS_PATIENCE: Duration = Duration::from_secs(60);
@@ -43,6 +47,7 @@ pub struct Connection<R: Runtime> {
     timer: R::Timer,
     last_byte_at: Instant,
     stall_check_at: Option<Instant>,
+    mark_check_at: Option<Instant>,
     /// The worker that ran it last.
     core: u32,
     moves: u32,
@@ -103,6 +108,7 @@ impl<R: Runtime> Connection<R> {
             timer: runtime.timer(),
             last_byte_at: worker.now,
             stall_check_at: None,
+            mark_check_at: None,
             core: worker.index as u32,
             moves: 0,
             was_long: false,
@@ -158,14 +164,16 @@ impl<R: Runtime> Connection<R> {
             }
         }
         let mut turn = self.relay(cx, worker);
-        if turn == Turn::Waiting && self.has_expired(worker.now) {
+        if turn == Turn::Waiting
+            && (self.has_expired(worker.now) || self.is_mark_check_due(worker.now))
+        {
             // The process, or its machine, may have stood still: what came meanwhile is not idleness.
             if let Phase::Relaying(Relaying {
                 client,
                 server,
                 relay,
                 ..
-            }) = &self.phase
+            }) = &mut self.phase
             {
                 relay.assume_ready(client, server);
             }
@@ -177,6 +185,16 @@ impl<R: Runtime> Connection<R> {
         } else {
             turn
         }
+    }
+
+    /// Whether it has just been silent for long enough to be looked at.
+    fn is_mark_check_due(&mut self, now: Instant) -> bool {
+        if self.mark_check_at.is_none_or(|at| at > now) {
+            return false;
+        }
+        let at = self.last_byte_at + MARK_CHECK_AFTER;
+        self.mark_check_at = (at > now).then_some(at);
+        self.mark_check_at.is_none()
     }
 
     /// Whether a side is lost, and what it said is still to arrive.
@@ -250,6 +268,7 @@ impl<R: Runtime> Connection<R> {
             timer: runtime.timer(),
             last_byte_at: parts.last_byte_at,
             stall_check_at: parts.stall_check_at,
+            mark_check_at: Some(parts.last_byte_at + MARK_CHECK_AFTER),
             core: parts.core,
             moves: parts.moves.saturating_add(1),
             was_long: false,
@@ -330,6 +349,9 @@ impl<R: Runtime> Connection<R> {
         }
         if progress.advanced {
             self.last_byte_at = worker.now;
+            if self.mark_check_at.is_none() && !relaying.client.sees_marks() {
+                self.mark_check_at = Some(worker.now + MARK_CHECK_AFTER);
+            }
         }
         match progress.state {
             State::Waiting => Turn::Waiting,
@@ -398,7 +420,11 @@ impl<R: Runtime> Connection<R> {
             }
             self.stall_check_at = Some(worker.now + STALL_CHECK_INTERVAL);
         }
-        if let Some(deadline) = [idle_at, self.stall_check_at].into_iter().flatten().min() {
+        if let Some(deadline) = [idle_at, self.stall_check_at, self.mark_check_at]
+            .into_iter()
+            .flatten()
+            .min()
+        {
             // Neither deadline has passed, so this only arms.
             let _ = self.timer.poll_until(cx, worker.now, deadline);
         }

@@ -25,6 +25,8 @@ pub(crate) struct Flow {
     state: Direction,
     store: Store,
     bulk: Bulk,
+    /// The next receive copies: only that passes an urgent mark.
+    copies_next: bool,
     spliced: u64,
 }
 
@@ -83,6 +85,7 @@ impl Flow {
             state: Direction::new(),
             store: Store::Nowhere,
             bulk: Bulk::new(splice),
+            copies_next: false,
             spliced: 0,
         }
     }
@@ -117,6 +120,11 @@ impl Flow {
         self.state.source_has_ended()
     }
 
+    /// Has the next receive copy.
+    pub(crate) const fn copy_next(&mut self) {
+        self.copies_next = true;
+    }
+
     /// The other direction moved bytes.
     pub(crate) const fn on_turned(&mut self) {
         self.bulk.on_turned();
@@ -144,7 +152,8 @@ impl Flow {
                     if terms.source == Source::Gone {
                         self.copy_last(cx, buffers, source, destination)
                     } else {
-                        let splices = self.bulk.splices() && !source.has_mark();
+                        let copies = std::mem::take(&mut self.copies_next) || source.has_mark();
+                        let splices = self.bulk.splices() && !copies;
                         match splices.then(|| buffers.pipes.lend()).flatten() {
                             Some(pipe) => {
                                 let count = PIPE_BYTES.min(terms.budget - spent);

@@ -50,7 +50,7 @@ pub use buffer::{BUFFER_BYTES, Buffers, POOL_BUFFERS_MAX};
 pub use bulk::{BYTES_TO_ENTER, FULL_READS_TO_ENTER, SMALL_SPLICE_BYTES, SMALL_SPLICES_TO_LEAVE};
 pub use connect::{CLIENT_CHECK_INTERVAL, ROOM_RETRY_MAX, ROOM_RETRY_MIN, SERVERS_TRIED_MAX};
 pub use connection::{
-    Connection, LAST_WORDS_PATIENCE, LONG_TURN_BYTES, STALL_CHECK_INTERVAL, Turn,
+    Connection, LAST_WORDS_PATIENCE, LONG_TURN_BYTES, MARK_CHECK_AFTER, STALL_CHECK_INTERVAL, Turn,
 };
 pub use detached::Detached;
 pub use end::{End, Stage, Termination};

@@ -120,7 +120,9 @@ impl Relay {
     }
 
     /// Has the next turn ask the kernel itself for bytes and room, whatever the scheduler has heard of.
-    pub(crate) fn assume_ready<S: Socket>(&self, client: &S, server: &S) {
+    pub(crate) fn assume_ready<S: Socket>(&mut self, client: &S, server: &S) {
+        self.up.copy_next();
+        self.down.copy_next();
         for socket in [client, server] {
             socket.assume_ready(Interest::Read);
             socket.assume_ready(Interest::Write);

@@ -93,6 +93,10 @@ pub trait Socket {
     /// [`Attempt::Blocked`].
     fn has_mark(&self) -> bool;
 
+    /// Whether [`Socket::has_mark`] can be true. Where the scheduler isn't told of marks, a connection that has fallen silent
+    /// is looked at once.
+    fn sees_marks(&self) -> bool;
+
     /// The descriptor, for calls that need no readiness (options, shutdown).
     fn transport(&self) -> &Self::Transport;
 

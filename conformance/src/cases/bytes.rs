@@ -73,7 +73,7 @@ pub fn urgent_marks<S: Stage>() {
     let (source, sink) = stage.pair();
     let flood = stage.flood(source, sink);
     let (client, server) = stage.pair();
-    for seed in 0..20 {
+    for seed in 0..5 {
         let mut flow = Flow::new(&client, &server, seed, 6).with_chunk(3);
         flow.send();
         client.send_mark();

@@ -101,6 +101,10 @@ impl Socket for ScriptedSocket {
         self.0.watch(|watch| watch.has_mark())
     }
 
+    fn sees_marks(&self) -> bool {
+        true
+    }
+
     fn transport(&self) -> &ScriptedTransport {
         &self.0
     }
