@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::process::{Resource, getrlimit};
 
-use crate::acceptor::ACCEPT_BATCH_MAX;
+use crate::listener::acceptor::ACCEPT_BATCH_MAX;
 
 /// Descriptors that are kept, where the limit is large enough: see [`reserve`].
 pub const KEPT_MAX: u64 = 256;

@@ -8,8 +8,8 @@ use std::io;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use crate::address::ServerAddress;
 use crate::transport::Transport;
+use crate::upstream::address::ServerAddress;
 
 /// A scheduler, as one worker's connections see it.
 pub trait Runtime {

@@ -11,9 +11,9 @@ use rustix::net::{
 
 use rustix::pipe::{self, SpliceFlags};
 
-use crate::address::ServerAddress;
-use crate::pipe::Pipe;
+use crate::relay::pipe::Pipe;
 use crate::runtime::Attempt;
+use crate::upstream::address::ServerAddress;
 
 /// A stream that can be read, written and closed without blocking. Tests script it.
 pub trait Transport {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::activity::Activity;
-use crate::buffer::Buffers;
 use crate::metrics::{CoreCells, PerWorker};
+use crate::relay::buffer::Buffers;
 
 /// One worker: its buffers, its counters, and the time that it passes in.
 #[derive(Debug)]

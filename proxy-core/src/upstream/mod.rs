@@ -1,15 +1,22 @@
 //! Where connections go: servers, and which one is next.
 
+pub(crate) mod address;
+pub(crate) mod addresses;
+pub(crate) mod balance;
+pub(crate) mod health;
+pub(crate) mod outage;
+pub(crate) mod rest;
+
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use crate::address::ServerAddress;
-use crate::addresses::{Addresses, Walk};
-use crate::balance::{Balance, Load, Try};
 use crate::metrics::{CheckCells, PerWorker, UpstreamCells};
-use crate::outage::Outage;
-use crate::rest::Rest;
+use crate::upstream::address::ServerAddress;
+use crate::upstream::addresses::{Addresses, Walk};
+use crate::upstream::balance::{Balance, Load, Try};
+use crate::upstream::outage::Outage;
+use crate::upstream::rest::Rest;
 
 /// A set of servers that are as good as each other.
 #[derive(Debug)]
@@ -222,7 +229,7 @@ impl Server {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rest::REST;
+    use crate::upstream::rest::REST;
 
     fn upstream() -> Upstream {
         let server = |port: u16| {

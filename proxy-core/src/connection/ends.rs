@@ -2,7 +2,7 @@
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use crate::end::End;
+use crate::connection::end::End;
 use crate::metrics::{Counter, PerWorker};
 
 /// A bounded queue of ends, with the workers at one side.

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 use rustix::net::{SocketAddr, SocketFlags};
 
+use crate::connection::origin::{Accepted, ClientAddress, Origin};
 use crate::descriptors::{self, Postponed, Spare};
 use crate::listener::{Accepting, Listener};
 use crate::metrics::Rejection;
-use crate::origin::{Accepted, ClientAddress, Origin};
 use crate::runtime::{Attempt, Interest, Runtime, Socket, Timer};
 use crate::transport::Descriptor;
 use crate::worker::Worker;

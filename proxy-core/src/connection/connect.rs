@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
-use crate::address::ServerAddress;
-use crate::addresses::Walk;
-use crate::attempts::Attempts;
+use crate::connection::attempts::Attempts;
 use crate::metrics::{ConnectFailure, UpstreamCells};
 use crate::relay::{Failure, Side};
 use crate::runtime::{Attempt, Interest, Runtime, Socket, Timer};
 use crate::transport::Transport;
 use crate::upstream::Upstream;
+use crate::upstream::address::ServerAddress;
+use crate::upstream::addresses::Walk;
 use crate::worker::Worker;
 
 /// Servers that one connection tries before it gives up.

@@ -4,9 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::connection::origin::ClientAddress;
 use crate::listener::Listener;
 use crate::metrics::{Cause, ConnectFailure};
-use crate::origin::ClientAddress;
 
 /// All that there is to say of a connection that has ended.
 #[derive(Clone, Debug)]

@@ -3,10 +3,10 @@
 use std::io;
 use std::task::{Context, Poll};
 
-use crate::buffer::{BUFFER_BYTES, Buffers, Held};
-use crate::bulk::Bulk;
-use crate::direction::{Direction, Step};
-use crate::pipe::{PIPE_BYTES, Pipe};
+use crate::relay::buffer::{BUFFER_BYTES, Buffers, Held};
+use crate::relay::bulk::Bulk;
+use crate::relay::direction::{Direction, Step};
+use crate::relay::pipe::{PIPE_BYTES, Pipe};
 use crate::runtime::{Interest, Socket};
 use crate::transport::Transport;
 

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
-use crate::address::ServerAddress;
-use crate::rest::Rest;
+use crate::upstream::address::ServerAddress;
+use crate::upstream::rest::Rest;
 
 /// Addresses that one name may have; more are left out.
 pub const ADDRESSES_MAX: usize = u64::BITS as usize;
@@ -169,7 +169,7 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
-    use crate::rest::REST;
+    use crate::upstream::rest::REST;
 
     fn address(last: u8) -> SocketAddr {
         ([192, 0, 2, last], 80).into()

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::pipe::Pipes;
+use crate::relay::pipe::Pipes;
 
 /// Bytes of a worker's scratch buffer, and so the most that one receive takes.
 pub const BUFFER_BYTES: usize = 64 * 1024;

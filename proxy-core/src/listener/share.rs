@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use crate::flow::{TURN_BYTES_MAX, TURN_BYTES_MIN};
+use crate::relay::flow::{TURN_BYTES_MAX, TURN_BYTES_MIN};
 
 /// The most shares that a listener can have, and what it has by default.
 pub const SHARES_MAX: u16 = 1000;

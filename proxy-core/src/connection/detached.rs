@@ -2,10 +2,10 @@
 
 use std::time::Instant;
 
-use crate::attempts::Attempts;
-use crate::end::Termination;
+use crate::connection::attempts::Attempts;
+use crate::connection::end::Termination;
+use crate::connection::live::Entry;
 use crate::listener::Permit;
-use crate::live::Entry;
 use crate::metrics::{Cause, CoreCells};
 use crate::relay::Relay;
 use crate::transport::Transport;

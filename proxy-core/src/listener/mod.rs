@@ -1,17 +1,20 @@
 //! What clients connect to.
 
+pub(crate) mod acceptor;
+pub(crate) mod share;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::time::{Duration, Instant};
 
+use crate::connection::end::{End, Stage, Termination};
+use crate::connection::ends::Ends;
+use crate::connection::live::Live;
+use crate::connection::origin::Origin;
 use crate::descriptors::Spare;
-use crate::end::{End, Stage, Termination};
-use crate::ends::Ends;
-use crate::live::Live;
+use crate::listener::share::Share;
 use crate::metrics::{Cause, ListenerCells, PerWorker, Rejection};
-use crate::origin::Origin;
-use crate::share::Share;
 use crate::upstream::Upstream;
 use crate::worker::Worker;
 

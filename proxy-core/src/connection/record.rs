@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use crate::connection::origin::{ClientAddress, Origin};
 use crate::metrics::Counter;
-use crate::origin::{ClientAddress, Origin};
 
 /// Cells of one connection. They have one writer, the worker that has the connection now: plain loads and stores.
 #[derive(Debug)]

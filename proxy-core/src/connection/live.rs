@@ -4,12 +4,12 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use crate::attempts::Attempts;
-use crate::end::{End, Termination};
+use crate::connection::attempts::Attempts;
+use crate::connection::end::{End, Termination};
+use crate::connection::origin::Origin;
+use crate::connection::record::{LiveConnection, Record};
 use crate::listener::Listener;
 use crate::metrics::{Cause, PerWorker};
-use crate::origin::Origin;
-use crate::record::{LiveConnection, Record};
 
 /// Connections that are looked at in one go. A worker that opens or closes one meanwhile waits for as long as that
 /// takes: a few microseconds.
@@ -194,8 +194,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::balance::Balance;
-    use crate::origin::ClientAddress;
+    use crate::connection::origin::ClientAddress;
+    use crate::upstream::balance::Balance;
     use crate::upstream::{Server, Upstream};
 
     #[test]

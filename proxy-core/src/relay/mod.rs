@@ -1,12 +1,18 @@
 //! The relay: both directions of a connection, with their system calls.
 
+pub(crate) mod buffer;
+pub(crate) mod bulk;
+pub mod direction;
+pub(crate) mod flow;
+pub(crate) mod pipe;
+
 use std::io;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use crate::buffer::Buffers;
-use crate::end::Stage;
-use crate::flow::{End, Flow, OnEnd, Source, Terms, Turn};
+use crate::connection::end::Stage;
+use crate::relay::buffer::Buffers;
+use crate::relay::flow::{End, Flow, OnEnd, Source, Terms, Turn};
 use crate::runtime::{Interest, Socket};
 use crate::transport::Transport;
 

@@ -4,21 +4,30 @@
 //! run by whoever owns it, so it can be handed to another core between two runs: as it is, where the scheduler's
 //! sockets may go anywhere, or as a [`Detached`] one.
 
+mod attempts;
+pub(crate) mod connect;
+pub(crate) mod detached;
+pub(crate) mod end;
+pub(crate) mod ends;
+pub(crate) mod live;
+pub(crate) mod origin;
+pub(crate) mod record;
+
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use crate::attempts::Attempts;
-use crate::buffer::BUFFER_BYTES;
-use crate::connect::{Client, Connect, Connected};
-use crate::detached::{Detached, Parts};
-use crate::end::{Stage, Termination};
+use crate::connection::attempts::Attempts;
+use crate::connection::connect::{Client, Connect, Connected};
+use crate::connection::detached::{Detached, Parts};
+use crate::connection::end::{Stage, Termination};
+use crate::connection::live::Entry;
+use crate::connection::origin::Origin;
 use crate::listener::{Listener, Permit};
-use crate::live::Entry;
 use crate::metrics::Cause;
-use crate::origin::Origin;
+use crate::relay::buffer::BUFFER_BYTES;
 use crate::relay::{Failure, Progress, Relay, Side, State};
 use crate::runtime::{Interest, Runtime, Socket, Timer, TransportOf};
 use crate::transport::Transport;

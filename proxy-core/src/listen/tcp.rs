@@ -1,0 +1,82 @@
+//! Sockets that listen on TCP.
+
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use socket2::{Domain, Socket, Type};
+
+use super::address::BindAddress;
+use super::reserved::Reserved;
+
+/// What a socket for IPv6 takes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Families {
+    /// IPv6 only: "[::]:80" and "0.0.0.0:80" are two addresses, on any system's setting.
+    Own,
+    /// IPv4, too, whose clients have addresses such as ::ffff:10.0.0.1.
+    Both,
+}
+
+/// One socket of both families, so that there is one queue and one limit. A kernel that was started without IPv6 has no
+/// such socket, and no address that 0.0.0.0 leaves out.
+pub(super) fn reserve_every(port: u16, count: usize) -> io::Result<Reserved> {
+    let address = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
+    match reserve_tcp(address, Families::Both, count) {
+        Err(error) if is_unsupported_family(&error) => {
+            let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+            reserve_tcp(address, Families::Own, count)
+        }
+        result => result,
+    }
+}
+
+fn is_unsupported_family(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error())
+}
+
+pub(super) fn reserve_tcp(
+    address: SocketAddr,
+    families: Families,
+    count: usize,
+) -> io::Result<Reserved> {
+    // The first bind is exclusive: it fails if anybody listens on the port, be it with SO_REUSEPORT. Only then may the
+    // others join.
+    let first = tcp_socket(address, families)?;
+    first.bind(&address.into())?;
+    first.set_reuse_port(true)?;
+    let address = first.local_addr()?.as_socket().unwrap_or(address);
+    let mut sockets = vec![first];
+    for _ in 1..count {
+        let socket = tcp_socket(address, families)?;
+        socket.set_reuse_port(true)?;
+        socket.bind(&address.into())?;
+        sockets.push(socket);
+    }
+    Ok(Reserved {
+        address: match families {
+            Families::Own => BindAddress::Tcp(address),
+            Families::Both => BindAddress::Every(address.port()),
+        },
+        sockets,
+        file: None,
+        claim: None,
+    })
+}
+
+fn tcp_socket(address: SocketAddr, families: Families) -> io::Result<Socket> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM.nonblocking().cloexec(),
+        None,
+    )?;
+    // Connections in TIME_WAIT must not keep a restart from listening.
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(families == Families::Own)?;
+    }
+    // Accepted sockets inherit it, which saves a call each.
+    socket.set_tcp_nodelay(true)?;
+    // So does this: a client that vanished without a word is found out, by the system's `net.ipv4.tcp_keepalive_*`.
+    socket.set_keepalive(true)?;
+    Ok(socket)
+}
