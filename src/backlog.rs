@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use proxy_core::listen::{self, BindAddress, Reserved};
 
-use crate::sys;
+use proxy_sys::{accept_queue, listen_drops};
 
 /// Descriptors of the listening sockets: the workers have their own. They serve to look at the sockets, and to stop all
 /// of them at once when the proxy drains.
@@ -81,7 +81,7 @@ impl Backlogs {
             .map_or(&[][..], |backlog| &backlog.sockets);
         sockets
             .iter()
-            .filter_map(|socket| sys::accept_queue(socket.descriptor.as_fd()))
+            .filter_map(|socket| accept_queue(socket.descriptor.as_fd()))
             .map(u64::from)
             .sum()
     }
@@ -94,7 +94,7 @@ impl Backlogs {
             return 0;
         };
         for socket in &mut backlog.sockets {
-            if let Some(now) = sys::listen_drops(socket.descriptor.as_fd()) {
+            if let Some(now) = listen_drops(socket.descriptor.as_fd()) {
                 backlog.drops += u64::from(now.wrapping_sub(socket.drops));
                 socket.drops = now;
             }

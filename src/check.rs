@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use proxy_console::{errln, outln};
+
 use crate::config_file::{self, LoadError};
 
 /// Reports every problem of a configuration file at once.

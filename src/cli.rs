@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use tracing::level_filters::LevelFilter;
 
 use crate::compare::{self, BYTES_MAX, CONNECTIONS_MAX, HEAVY_MAX};
-use crate::console;
+use proxy_console::{errln, outln};
 
 /// An L4 TCP proxy whose scheduler is a line of its configuration.
 #[derive(Debug, Parser)]
@@ -117,7 +117,7 @@ pub(crate) fn parse() -> Result<Cli, ExitCode> {
 pub(crate) fn start_logging(level: LevelFilter) {
     use std::io::IsTerminal;
     tracing_subscriber::fmt()
-        .with_writer(|| console::Log)
+        .with_writer(|| proxy_console::Log)
         // Of which it would tell by `eprintln!`.
         .log_internal_errors(false)
         .with_ansi(std::io::stderr().is_terminal())

@@ -16,16 +16,17 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use proxy_config::Config;
+use proxy_console::outln;
 use rustix::process::{Resource, getrlimit};
 
 use self::figures::{Outcome, Round};
 use self::variant::Kind;
 use self::verdict::{Pace, Verdict};
-use crate::admin::Imbalance;
 use crate::load::{Flows, Load, Reading, Workload, pause};
 use crate::machine::Machine;
 use crate::start_error::{Explain, cannot_start};
 use crate::{config_file, cpus, deaths, echo, proxy, run};
+use proxy_state::Imbalance;
 
 /// Light flows.
 pub(crate) const CONNECTIONS_MAX: usize = 4096;

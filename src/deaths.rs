@@ -7,7 +7,7 @@ use std::time::Duration;
 use proxy_core::lifeline::{Death, Deaths, panic_message};
 use tokio::sync::mpsc;
 
-use crate::console;
+use proxy_console::errln;
 
 /// How long a worker that panicked waits for the process to end, before it goes on to unwind.
 const END_PATIENCE: Duration = Duration::from_secs(5);
@@ -40,7 +40,7 @@ pub(crate) fn channel() -> (Deaths, Died) {
 pub(crate) fn fatal() -> Deaths {
     Deaths::new(|death| {
         errln!("corelane: {}", ending(&death));
-        console::flush();
+        proxy_console::flush();
         std::process::exit(1);
     })
 }
@@ -73,7 +73,7 @@ pub(crate) fn hear_panics() {
         report(panicked);
         if thread::current().name() == Some("main") {
             // To unwind would wait for threads that may wait for this one.
-            console::flush();
+            proxy_console::flush();
             std::process::exit(PANIC_EXIT_CODE);
         }
         if backend_tokio::on_panic(panic_message(panicked.payload())) {

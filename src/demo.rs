@@ -13,13 +13,14 @@ use std::time::Duration;
 use anyhow::Context;
 use proxy_core::listen::BindAddress;
 
-use crate::admin::Imbalance;
 use crate::load::{Flows, Load, Mark, Reading, Report, Workload, pause};
 use crate::machine::{Machine, OTHERS_MIN};
-use crate::observed::Observed;
 use crate::sockets::AdminAddress;
 use crate::start_error::Asker;
-use crate::{console, deaths, proxy};
+use crate::{deaths, proxy};
+use proxy_admin::Observed;
+use proxy_console::outln;
+use proxy_state::Imbalance;
 
 /// How long it looks at what others do, before it begins.
 const BUSY_LOOK: Duration = Duration::from_millis(300);
@@ -74,7 +75,7 @@ pub(crate) fn run(each: Duration, admin: SocketAddr) -> anyhow::Result<()> {
     let begin = Machine::look();
     let mut outcomes = Vec::new();
     for (name, runtime) in SCHEDULERS {
-        if console::has_failed() {
+        if proxy_console::has_failed() {
             break;
         }
         match show(name, runtime, each, admin) {
@@ -148,7 +149,7 @@ fn watch(observed: &Observed, load: &Load, mark: &Mark, each: Duration) -> Imbal
     let begin = Reading::take(observed);
     let mut last = begin.clone();
     // Nobody sees it any more, when the reader of stdout is gone.
-    while last.at - begin.at < each && !console::has_failed() {
+    while last.at - begin.at < each && !proxy_console::has_failed() {
         pause(TICK.min(each - (last.at - begin.at)));
         let reading = Reading::take(observed);
         let utilization = reading.since(&last);

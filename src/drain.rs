@@ -7,7 +7,6 @@ use proxy_core::descriptors;
 use tokio::time::{sleep, timeout};
 
 use crate::handover::Offer;
-use crate::observed::Observed;
 use crate::proxy::Proxy;
 use crate::signals::Ending;
 
@@ -39,9 +38,10 @@ pub(crate) async fn drain(proxy: &mut Proxy, patience: Duration, ending: &mut En
     let proxy = &*proxy;
     let observed = &*proxy.observed;
     // Before the workers are told, who may be late: a client that comes now must not be taken and reset then.
+    proxy.backlogs.stop_taking();
     observed.start_draining();
     proxy.running.drain();
-    let left = Left::of(observed);
+    let left = Left::of(proxy);
     tracing::info!(
         connections = left.connections,
         waiting = left.waiting,
@@ -52,7 +52,7 @@ pub(crate) async fn drain(proxy: &mut Proxy, patience: Duration, ending: &mut En
         let mut interval = FIRST_COUNT_AFTER;
         loop {
             sleep(interval).await;
-            if Left::of(observed).is_nothing() {
+            if Left::of(proxy).is_nothing() {
                 break;
             }
             interval = COUNT_INTERVAL.min(2 * interval);
@@ -72,7 +72,7 @@ pub(crate) async fn drain(proxy: &mut Proxy, patience: Duration, ending: &mut En
         }
     })
     .await;
-    let left = Left::of(observed);
+    let left = Left::of(proxy);
     if left.is_nothing() {
         tracing::info!("drained");
     } else {
@@ -83,24 +83,24 @@ pub(crate) async fn drain(proxy: &mut Proxy, patience: Duration, ending: &mut En
             "stopped before they ended: these connections, and clients that wait at these listeners, are reset"
         );
     }
-    (0..observed.listeners.len()).for_each(|index| observed.backlogs.close(index));
+    (0..observed.listeners.len()).for_each(|index| proxy.backlogs.close(index));
 }
 
 impl Left {
     /// Looks, and closes what the workers have done with.
-    fn of(observed: &Observed) -> Self {
+    fn of(proxy: &Proxy) -> Self {
         let mut left = Self {
             connections: 0,
             waiting: 0,
             listeners: 0,
         };
-        for (index, listener) in observed.listeners.iter().enumerate() {
+        for (index, listener) in proxy.observed.listeners.iter().enumerate() {
             // Asked before the connections are counted: who was in a backlog is among them then.
             if listener.is_accepting() {
                 left.listeners += 1;
-                left.waiting += observed.backlogs.waiting(index);
+                left.waiting += proxy.backlogs.waiting(index);
             } else {
-                observed.backlogs.close(index);
+                proxy.backlogs.close(index);
             }
             left.connections += listener.connections();
         }

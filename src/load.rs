@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use self::client::{Client, Flow};
 pub(crate) use self::clocks::{Reading, now, pause};
 use self::tally::{Counts, Tally};
-use crate::observed::Observed;
+use proxy_admin::Observed;
 
 /// Flows of one kind.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -3,11 +3,7 @@
 // `println!` and `eprintln!` panic where nobody reads, and wait where a pipe is full: `outln!` and `errln!` don't.
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
-#[macro_use]
-mod console;
-
 mod access_log;
-mod admin;
 mod assemble;
 mod backlog;
 mod check;
@@ -25,7 +21,6 @@ mod handover;
 mod health;
 mod load;
 mod machine;
-mod observed;
 mod proxy;
 mod reload;
 mod resolver;
@@ -34,14 +29,15 @@ mod scheduler;
 mod signals;
 mod sockets;
 mod start_error;
-mod state;
-mod sys;
+mod surroundings;
 mod top;
 
 use std::process::ExitCode;
 
+use proxy_console::{Console, errln};
+
 fn main() -> ExitCode {
-    let console = console::Console::start();
+    let console = Console::start();
     let code = match cli::parse() {
         Ok(cli) => run_command(cli),
         Err(code) => code,

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use proxy_admin::{Admin, Observed};
 use proxy_config::{Config, Destination};
 use proxy_core::lifeline::Deaths;
 use proxy_core::listen::{BindAddress, SocketFile};
@@ -12,19 +13,20 @@ use proxy_core::plan::{Listening, Plan, Running};
 use proxy_core::{Activity, Share};
 
 use crate::access_log::AccessLog;
-use crate::admin::{self, Admin};
 use crate::assemble::{self, Assembled};
 use crate::backlog::Backlogs;
-use crate::observed::Observed;
 use crate::scheduler::{self, Choice, Started};
 use crate::sockets::{self, AdminAddress, Sockets};
 use crate::start_error::{Explain, cannot_listen, cannot_start, cannot_write};
+use crate::surroundings::Counts;
 use crate::{configuration, cpus, descriptors, echo, health, reload, resolver};
 
 /// A proxy that runs.
 pub(crate) struct Proxy {
     pub(crate) running: Box<dyn Running>,
     pub(crate) observed: Arc<Observed>,
+    /// What waits to be accepted.
+    pub(crate) backlogs: Arc<Backlogs>,
     /// It is to be finished after the workers are.
     pub(crate) access_log: Option<AccessLog>,
     pub(crate) admin: Option<Admin>,
@@ -101,8 +103,9 @@ pub(crate) fn start(
     if choice != Choice::Glommio {
         Share::weigh(reload::shares(&listeners));
     }
+    let backlogs = Arc::new(backlogs);
     let observed = Observed::new(
-        choice,
+        (choice.scheduler(), choice.mode()),
         running.threads().to_vec(),
         cores,
         activity,
@@ -113,15 +116,17 @@ pub(crate) fn start(
     );
     let rebalances = choice == Choice::Glommio && config.runtime.glommio.rebalance.enabled;
     let observed = observed
-        .with_backlogs(backlogs)
-        .with_access_log(shared)
+        .with_surroundings(Arc::new(Counts {
+            backlogs: backlogs.clone(),
+            access_log: shared,
+        }))
         .with_admin_hosts(config.admin.hosts.clone())
         .with_rebalancing(rebalances);
     observed.set_configuration(configuration::written(config));
     let observed = Arc::new(observed);
     let mut admin = match sockets.admin {
         Some(socket) => {
-            let started = admin::start(socket, observed.clone());
+            let started = proxy_admin::start(socket, observed.clone());
             Some(started.explain(|error| cannot_start("the admin server", error))?)
         }
         None => None,
@@ -146,6 +151,7 @@ pub(crate) fn start(
     Ok(Proxy {
         running,
         observed,
+        backlogs,
         admin,
         access_log,
         addresses,

@@ -4,8 +4,6 @@
 //! refused as a whole, so that what runs is always what some file says.
 
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
 
 use proxy_config::{Config, Loaded};
 use proxy_core::{Listener, Share};
@@ -14,61 +12,6 @@ use crate::config_file::{self, LoadError};
 use crate::configuration;
 use crate::proxy::Proxy;
 use crate::signals::Hangup;
-
-/// Bytes of a refusal's reason that are kept for people who look; the log has all of it.
-const REASON_BYTES_MAX: usize = 400;
-
-/// When the configuration was last read with success, and whether it was in order when it was last read.
-pub(crate) struct Reloads {
-    at: Mutex<SystemTime>,
-    /// None: the last reading succeeded.
-    refused: Mutex<Option<Refusal>>,
-}
-
-/// A configuration that was not taken.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Refusal {
-    pub(crate) at: SystemTime,
-    /// At most [`REASON_BYTES_MAX`] of it.
-    pub(crate) reason: String,
-}
-
-impl Reloads {
-    /// The first reading, which succeeded.
-    pub(crate) fn new(at: SystemTime) -> Self {
-        Self {
-            at: Mutex::new(at),
-            refused: Mutex::default(),
-        }
-    }
-
-    pub(crate) fn succeeded(&self) -> bool {
-        self.refusal().is_none()
-    }
-
-    pub(crate) fn at(&self) -> SystemTime {
-        *self.at.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Why the last reading was refused; none: it succeeded.
-    pub(crate) fn refusal(&self) -> Option<Refusal> {
-        self.lock_refused().clone()
-    }
-
-    fn note(&self, refused: Option<&str>) {
-        *self.lock_refused() = refused.map(|reason| Refusal {
-            at: now(),
-            reason: reason[..reason.floor_char_boundary(REASON_BYTES_MAX)].to_owned(),
-        });
-        if refused.is_none() {
-            *self.at.lock().unwrap_or_else(PoisonError::into_inner) = now();
-        }
-    }
-
-    fn lock_refused(&self) -> MutexGuard<'_, Option<Refusal>> {
-        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// Reloads at each SIGHUP, and returns when there can't be another one. While the file is read, others have their turn.
 pub(crate) async fn at_each(hangup: &mut Hangup, file: &Path, config: &mut Config, proxy: &Proxy) {
@@ -166,33 +109,9 @@ pub(crate) fn shares(
     listeners.iter().map(|listener| &listener.share)
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "when the configuration was read, for people"
-)]
-fn now() -> SystemTime {
-    SystemTime::now()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_refusal_is_kept_until_a_reload_succeeds() {
-        let reloads = Reloads::new(SystemTime::UNIX_EPOCH);
-        assert!(reloads.succeeded());
-        reloads.note(Some(&"ä".repeat(REASON_BYTES_MAX)));
-        let refusal = reloads.refusal().expect("a refusal");
-        assert_eq!(refusal.reason, "ä".repeat(REASON_BYTES_MAX / 2));
-        assert_eq!(
-            (reloads.succeeded(), reloads.at()),
-            (false, SystemTime::UNIX_EPOCH)
-        );
-        reloads.note(None);
-        assert_eq!(reloads.refusal(), None);
-        assert!(reloads.at() >= refusal.at);
-    }
 
     fn config(text: &str) -> Config {
         let text = format!("{text}\n[upstreams.u]\nservers = [\"builtin:echo\"]\n");

@@ -7,12 +7,12 @@ use std::time::Duration;
 use anyhow::bail;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::console::Announcement;
 use crate::proxy::Proxy;
 use crate::signals::{Ending, Hangup, Rotation};
 use crate::sockets::AdminAddress;
 use crate::start_error::{Asker, Explain, cannot_start};
-use crate::{assemble, config_file, console, deaths, drain, proxy, reload, sys};
+use crate::{assemble, config_file, deaths, drain, proxy, reload};
+use proxy_console::Announcement;
 
 /// How long workers may take to end their connections at the last.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
@@ -51,7 +51,7 @@ pub(crate) fn run(file: &Path) -> anyhow::Result<()> {
         },
     };
     let mut proxy = proxy::start(&config, Some(admin), deaths)?;
-    if let Some(log) = proxy.observed.access_log.clone() {
+    if let Some(log) = proxy.access_log.as_ref().map(|log| log.shared.clone()) {
         drop(runtime.spawn(rotation.each(move || log.reopen())));
     }
     let announcement = announce(&proxy);
@@ -73,7 +73,7 @@ pub(crate) fn run(file: &Path) -> anyhow::Result<()> {
     let patience = if death.is_none() {
         STOP_PATIENCE
     } else {
-        if let Err(error) = sys::reset_connections_on_close() {
+        if let Err(error) = proxy_sys::reset_connections_on_close() {
             tracing::warn!(%error, "connections of the dead worker end as if they were over");
         }
         STOP_PATIENCE_AFTER_DEATH
@@ -105,7 +105,7 @@ fn announce(proxy: &Proxy) -> Announcement {
         workers = proxy.observed.threads.len(),
         "running"
     );
-    console::announce(lines)
+    proxy_console::announce(lines)
 }
 
 /// A connection needs two descriptors, and the soft limit is often 1024.

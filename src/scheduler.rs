@@ -2,10 +2,10 @@
 
 use backend_glommio::{Glommio, Options, Placement, Rebalance, StartError};
 use backend_tokio::{PerCore, WorkStealing};
+use proxy_admin::SchedulersOwn;
 use proxy_config::{self as config, GlommioOptions, Runtime, Scheduler, TokioMode};
 use proxy_core::plan::{Plan, Running};
 
-use crate::observed::SchedulersOwn;
 use crate::start_error::{Explain, cannot_start, with_advice};
 
 /// A scheduler that can run here.
@@ -126,21 +126,5 @@ fn options(configured: &GlommioOptions) -> Options {
             max_moves: rebalance.max_moves.get() as usize,
         },
         readiness: None,
-    }
-}
-
-impl SchedulersOwn {
-    /// Time that a worker was busy, where only the scheduler knows it.
-    pub(crate) fn busy(&self, worker: usize) -> Option<std::time::Duration> {
-        match self {
-            Self::Glommio(_) => None,
-            Self::Tokio(handles) if handles.len() == 1 => {
-                Some(handles[0].metrics().worker_total_busy_duration(worker))
-            }
-            Self::Tokio(handles) => {
-                let handle = handles.get(worker)?;
-                Some(handle.metrics().worker_total_busy_duration(0))
-            }
-        }
     }
 }

@@ -9,7 +9,7 @@ use proxy_core::listen::{self, BindAddress, Bound, Reserved};
 use tokio::net::TcpSocket;
 
 use crate::start_error::{Asker, Explain, cannot_listen};
-use crate::{admin, assemble, handover};
+use crate::{assemble, handover};
 
 /// How long a start tries again to bind addresses that are in use, all of them together: a process that was killed keeps
 /// its addresses for a moment, while the kernel takes apart its io_uring.
@@ -66,7 +66,7 @@ impl Sockets {
                 let socket = patience
                     .retry(
                         listen,
-                        || admin::bind(listen),
+                        || proxy_admin::bind(listen),
                         || {
                             if let Some(port) = listen.port() {
                                 handover::ask(port);

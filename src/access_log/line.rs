@@ -7,7 +7,7 @@ use proxy_config::{Field, Format, Piece, Template};
 use proxy_core::End;
 use serde::Serialize;
 
-use super::utc::Utc;
+use proxy_admin::Utc;
 
 /// What is said of one connection.
 pub(super) struct Line<'a> {

@@ -5,10 +5,7 @@
 
 mod line;
 mod output;
-mod utc;
 mod writer;
-
-pub(crate) use self::utc::Utc;
 
 use std::io;
 use std::sync::Arc;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use proxy_config::Destination;
 
-use crate::console::{self, LineWriter, Refused};
+use proxy_console::{LineWriter, Refused};
 
 /// Who may read a file that is made here: clients' addresses are nobody else's business.
 const MODE: u32 = 0o640;
@@ -55,7 +55,7 @@ impl Output {
     /// When they are refused: the rest of them is lost.
     pub(super) fn write(&mut self, batch: &[u8]) -> Result<(), Refused> {
         match self {
-            Self::Stdout => console::write_stdout(batch),
+            Self::Stdout => proxy_console::write_stdout(batch),
             Self::File { lines, .. } => lines.append(batch),
         }
     }

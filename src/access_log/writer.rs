@@ -12,7 +12,7 @@ use proxy_core::End;
 use super::Shared;
 use super::line::Line;
 use super::output::Output;
-use crate::console::Refused;
+use proxy_console::Refused;
 
 /// Bytes after which a batch of lines is written, though more wait.
 const BATCH_BYTES: usize = 64 * 1024;

@@ -1,5 +1,6 @@
 //! What the comparison prints. Progress goes to stderr, so that stdout is the result.
 
+use proxy_console::{errln, outln};
 use serde_json::{Value, json};
 
 use super::figures::{Outcome, Round};

@@ -121,8 +121,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::admin::Imbalance;
     use crate::load::Report;
+    use proxy_state::Imbalance;
 
     fn outcome(name: &'static str, used: [f64; 2], p99_ms: u64, megabytes: f64) -> Outcome {
         Outcome {

@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
 
-use crate::admin::Imbalance;
-use crate::console;
 use crate::demo::Outcome;
 use crate::load::Report;
+use proxy_console::outln;
+use proxy_state::Imbalance;
 
 /// Characters of a full bar.
 const BAR_WIDTH: usize = 20;
@@ -40,7 +40,7 @@ pub(crate) fn cores(utilization: &[f64], imbalance: &Imbalance, report: &Report)
     } else {
         ("", "\n")
     };
-    console::print(format_args!("{before}{line}{after}"));
+    proxy_console::print(format_args!("{before}{line}{after}"));
 }
 
 /// The schedulers side by side.

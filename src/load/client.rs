@@ -10,6 +10,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
+use proxy_console::errln;
+
 use super::Flows;
 use super::clocks::now;
 use super::tally::Tally;

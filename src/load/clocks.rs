@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::observed::Observed;
-use crate::sys;
+use proxy_admin::Observed;
+use proxy_sys::thread_cpu_time;
 
 /// The workers' CPU clocks at one moment.
 #[derive(Clone)]
@@ -19,7 +19,7 @@ impl Reading {
         Self {
             at: now(),
             cpu: threads
-                .map(|thread| sys::thread_cpu_time(thread.tid).unwrap_or_default())
+                .map(|thread| thread_cpu_time(thread.tid).unwrap_or_default())
                 .collect(),
         }
     }

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use super::Workload;
-use crate::observed::Observed;
+use proxy_admin::Observed;
 
 /// Connections opened in the search for one heavy flow's place, at most, for each worker.
 const CANDIDATES_MAX: usize = 4;

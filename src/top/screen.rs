@@ -12,7 +12,7 @@ use ratatui::widgets::{Block, Borders, Paragraph};
 
 use super::view::View;
 use super::words::{bytes, hang, percent, span, sparkline, wrap};
-use crate::state::{Finding, Level, State};
+use proxy_state::{Finding, Level, State};
 
 /// As on the live page.
 const HOT_MIN: f64 = 0.85;

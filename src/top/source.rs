@@ -6,7 +6,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::thread;
 use std::time::Duration;
 
-use crate::state::{Connections, State};
+use proxy_state::{Connections, State};
 
 /// The port of an address that names none.
 const PORT_DEFAULT: u16 = 9600;

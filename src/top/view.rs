@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::filter::Filter;
 use super::panel::{Panel, Scroll, Step};
 use super::source::Update;
-use crate::state::{Connection, Connections, State};
+use proxy_state::{Connection, Connections, State};
 
 /// What is known of the proxy.
 pub(super) struct View {

@@ -1,7 +1,9 @@
 //! The unsafe calls.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::mem::{MaybeUninit, size_of};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::time::Duration;
 
 use rustix::net::{AddressFamily, sockopt};
 
@@ -27,11 +29,120 @@ pub fn unacknowledged(socket: impl AsFd) -> io::Result<usize> {
     Ok(usize::try_from(bytes).unwrap_or(0))
 }
 
+/// CPU time, user and system, of a thread of this process, in nanoseconds' precision. None once it is gone.
+///
+/// The id is the one that `pthread_getcpuclockid(3)` computes, which asks for a `pthread_t`; a thread of a
+/// runtime is known by its thread id only.
+pub fn thread_cpu_time(tid: i32) -> Option<Duration> {
+    /// `CPUCLOCK_PERTHREAD | CPUCLOCK_SCHED` of the kernel's `posix-timers.h`.
+    const PER_THREAD_SCHEDULER_CLOCK: libc::clockid_t = 4 | 2;
+    let clock = (!tid << 3) | PER_THREAD_SCHEDULER_CLOCK;
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: `time` is a valid place for the answer. A clock id that names no thread of this process is an error
+    // (EINVAL) and nothing worse.
+    if unsafe { libc::clock_gettime(clock, &raw mut time) } != 0 {
+        return None;
+    }
+    let seconds = u64::try_from(time.tv_sec).ok()?;
+    Some(Duration::new(seconds, u32::try_from(time.tv_nsec).ok()?))
+}
+
+/// Connections that wait to be accepted from a listening TCP socket. None for another socket.
+pub fn accept_queue(socket: BorrowedFd<'_>) -> Option<u32> {
+    let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
+    let mut length = size_of::<libc::tcp_info>() as libc::socklen_t;
+    // SAFETY: `info` has room for the `length` bytes that the kernel may write.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            info.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    if result != 0 {
+        return None;
+    }
+    // SAFETY: every pattern of bits is a `tcp_info`, and what the kernel did not write is zero.
+    let info = unsafe { info.assume_init() };
+    // For a listening socket the kernel reports its accept queue in these two (tcp_get_info in net/ipv4/tcp.c).
+    (info.tcpi_state == TCP_LISTEN).then_some(info.tcpi_unacked)
+}
+
+/// Connection attempts that the kernel dropped at a listening socket since it was made; it wraps at 2^32. None for what
+/// is no socket.
+pub fn listen_drops(socket: BorrowedFd<'_>) -> Option<u32> {
+    /// `SO_MEMINFO` of the kernel's `asm-generic/socket.h`, since Linux 4.12.
+    const SO_MEMINFO: libc::c_int = 55;
+    /// `SK_MEMINFO_DROPS` of the kernel's `sock_diag.h`.
+    const DROPS: usize = 8;
+    let mut info = [0_u32; DROPS + 1];
+    let mut length = size_of_val(&info) as libc::socklen_t;
+    // SAFETY: `info` has room for the `length` bytes that the kernel may write, and every pattern of bits is a `u32`.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_MEMINFO,
+            info.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    (result == 0).then_some(info[DROPS])
+}
+
+/// Has a write beyond the limit of the size of files fail (EFBIG), instead of ending the process.
+pub fn ignore_file_size_signal() {
+    // SAFETY: to ignore a signal installs no handler.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+}
+
+/// Has every connection of this process be reset when it is closed, be it by the end of the process: no peer may take
+/// what is cut for an orderly end.
+///
+/// # Errors
+/// When `/proc` can't be read.
+pub fn reset_connections_on_close() -> io::Result<()> {
+    let linger = libc::linger {
+        l_onoff: 1,
+        l_linger: 0,
+    };
+    for entry in std::fs::read_dir("/proc/self/fd")? {
+        let name = entry?.file_name();
+        let Some(descriptor) = name.to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        // SAFETY: `linger` outlives the call, which changes nothing but how a socket is closed. What is no socket, or was
+        // closed meanwhile, is an error, which says nothing of the others.
+        unsafe {
+            libc::setsockopt(
+                descriptor,
+                libc::SOL_SOCKET,
+                libc::SO_LINGER,
+                (&raw const linger).cast(),
+                size_of_val(&linger) as libc::socklen_t,
+            );
+        }
+    }
+    Ok(())
+}
+
+/// `TCP_LISTEN` of the kernel's `tcp_states.h`.
+const TCP_LISTEN: u8 = 10;
+
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
     use std::net::{TcpListener, TcpStream};
     use std::os::unix::net::UnixStream;
+    use std::thread;
+
+    use rustix::thread::gettid;
+    use rustix::time::{ClockId, clock_gettime};
 
     use super::*;
 
@@ -51,7 +162,7 @@ mod tests {
         assert!(waiting > 0 && waiting <= sent, "{waiting} of {sent}");
         receiver.read_exact(&mut vec![0; sent]).expect("all bytes");
         while unacknowledged(&sender).expect("a count") > 0 {
-            std::thread::yield_now();
+            thread::yield_now();
         }
     }
 
@@ -60,5 +171,30 @@ mod tests {
         let (mut sender, _receiver) = UnixStream::pair().expect("a pair");
         sender.write_all(b"hello").expect("room");
         assert_eq!(unacknowledged(&sender).expect("a count"), 0);
+    }
+
+    #[test]
+    fn a_thread_s_clock_is_the_one_that_it_reads_itself() {
+        let own = || {
+            let time = clock_gettime(ClockId::ThreadCPUTime);
+            Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
+        };
+        let tid = gettid().as_raw_nonzero().get();
+        let before = own();
+        let read = thread_cpu_time(tid).expect("the thread runs");
+        assert!(before <= read && read <= own());
+    }
+
+    #[test]
+    fn a_thread_that_is_gone_has_no_clock() {
+        let thread = thread::spawn(|| gettid().as_raw_nonzero().get());
+        let tid = thread.join().expect("it does not panic");
+        // The kernel lets go of it a moment after join returns.
+        let gone = (0..1000).any(|_| {
+            thread::yield_now();
+            thread_cpu_time(tid).is_none()
+        });
+        assert!(gone);
+        assert_eq!(thread_cpu_time(i32::MAX >> 4), None);
     }
 }

@@ -5,10 +5,10 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 
 use super::grid::{self, Column};
-use crate::state::{Connection, Listener, Server};
 use crate::top::panel::Panel;
 use crate::top::view::{Sort, View, sum};
 use crate::top::words::{bytes, rate, span};
+use proxy_state::{Connection, Listener, Server};
 
 /// Lines of a table that are no rows: its title and its columns' titles.
 const HEAD_LINES: u16 = 2;

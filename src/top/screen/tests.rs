@@ -3,9 +3,9 @@ use ratatui::backend::TestBackend;
 use ratatui::crossterm::event::{KeyCode, KeyEvent};
 
 use super::*;
-use crate::state::{Connection, Connections, Core, Figures, Finding, Listener, Point, Server};
 use crate::top::keys::{KEYS, on_key};
 use crate::top::source::Update;
+use proxy_state::{Connection, Connections, Core, Figures, Finding, Listener, Point, Server};
 
 /// Two cores, one of which is hot.
 fn state() -> State {

@@ -1,0 +1,61 @@
+//! One scrape: everything that is known, as text.
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::family::Families;
+use super::process::Process;
+use super::sampler::Watch;
+use super::threads::Threads;
+use super::{access_log, advice, cores, listeners, runtime, schedulers, upstreams};
+use crate::observed::Observed;
+
+/// The text format's type, with the version that the encoder writes.
+pub(super) const CONTENT_TYPE_METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Where a scrape looks.
+pub(super) struct Exposition {
+    observed: Arc<Observed>,
+    watch: Arc<Watch>,
+    threads: Mutex<Threads>,
+    process: Process,
+}
+
+impl Exposition {
+    /// Shows `observed`, and the load that `watch` keeps.
+    pub(super) fn new(observed: Arc<Observed>, watch: Arc<Watch>) -> Self {
+        Self {
+            threads: Mutex::new(Threads::new(&observed.threads)),
+            observed,
+            watch,
+            process: Process::new(),
+        }
+    }
+
+    /// The metrics of this moment in the text format.
+    ///
+    /// # Errors
+    /// When the encoder refuses a family, which is a mistake in this module.
+    pub(super) fn encode(&self) -> prometheus::Result<String> {
+        let mut families = Families::default();
+        runtime::collect(&mut families, &self.observed);
+        self.process.collect(&mut families);
+        {
+            let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+            cores::collect(&mut families, &self.observed, threads.read());
+        }
+        cores::collect_load(&mut families, &self.watch.load());
+        advice::collect(&mut families, &self.watch.advice());
+        listeners::collect(
+            &mut families,
+            &self.observed.listeners,
+            &*self.observed.surroundings,
+        );
+        upstreams::collect(&mut families, &self.observed.upstreams);
+        access_log::collect(&mut families, &self.observed);
+        schedulers::collect(&mut families, &self.observed);
+        families.encode()
+    }
+}

@@ -1,0 +1,178 @@
+//! How the cores share the load.
+
+use super::cpu::WAITS_MIN;
+use super::{Scene, finding, percent};
+use proxy_state::{Core, Finding, Level, State};
+
+/// Utilization from which on a core is short of time.
+const HOT_MIN: f64 = 0.85;
+
+/// How much busier than the mean of the others a core is when it is the cores' balance that's wrong.
+const GAP_MIN: f64 = 0.25;
+
+/// λ from which on a load is called uneven.
+const UNEVEN_MIN: f64 = 0.25;
+
+/// Mean utilization under which nothing is said about balance.
+const QUIET_MAX: f64 = 0.02;
+
+/// Share of one core in what all cores have that explains a hot core.
+const SHARE_FACTOR: f64 = 1.5;
+
+/// How the cores share the load, by their utilization over ten seconds.
+pub(super) fn of(scene: &Scene<'_>) -> Finding {
+    let state = scene.state;
+    let cores = &state.cores;
+    let used = |core: &Core| core.utilization_10s;
+    let Some((hottest, most)) = maximum(cores) else {
+        return finding(Level::Good, "there are no cores", "", "");
+    };
+    let mean = cores.iter().map(used).sum::<f64>() / cores.len() as f64;
+    let least = cores.iter().map(used).fold(f64::INFINITY, f64::min);
+    if mean < QUIET_MAX {
+        return finding(Level::Good, "all cores are idle", "", "");
+    }
+    let others = (mean * cores.len() as f64 - most) / (cores.len() as f64 - 1.0).max(1.0);
+    let apart = if cores.len() > 1 {
+        let rest = if cores.len() == 2 {
+            "the other"
+        } else {
+            "the others"
+        };
+        format!(
+            "core {hottest} is at {} over ten seconds, {rest} at {}",
+            percent(most),
+            percent(others)
+        )
+    } else {
+        format!("the only core is at {} over ten seconds", percent(most))
+    };
+    if most >= HOT_MIN && cores.len() > 1 && most - others >= GAP_MIN {
+        return Finding {
+            level: Level::Alarm,
+            what: apart,
+            why: cause(state, hottest),
+            remedy: remedy(scene, hottest),
+            ..Finding::default()
+        };
+    }
+    if least >= HOT_MIN {
+        let what = if cores.len() > 1 {
+            format!(
+                "all cores are busy: {} on average over ten seconds",
+                percent(mean)
+            )
+        } else {
+            apart
+        };
+        let remedy = if scene.has_spare_cpus {
+            "give corelane more cores ([runtime] cores), or spread the clients over more machines"
+        } else {
+            "corelane has all CPUs that it may use: spread the clients over more machines, or take a larger one"
+        };
+        return finding(
+            Level::Alarm,
+            &what,
+            "the load is even; it is simply much",
+            remedy,
+        );
+    }
+    if state.imbalance.ratio >= UNEVEN_MIN && most - others >= GAP_MIN {
+        let mut why = cause(state, hottest);
+        // Else that is told beside it.
+        if cores[hottest].waits < WAITS_MIN {
+            why += "; no core is short of time yet";
+        }
+        return Finding {
+            level: Level::Warning,
+            what: apart,
+            why,
+            remedy: remedy(scene, hottest),
+            ..Finding::default()
+        };
+    }
+    let even = if state.imbalance.ratio < UNEVEN_MIN {
+        "the load is even"
+    } else {
+        "the load is uneven, but light"
+    };
+    let what = if cores.len() > 1 {
+        format!(
+            "{even}: cores are at {} to {} over ten seconds",
+            percent(least),
+            percent(most)
+        )
+    } else {
+        apart
+    };
+    finding(Level::Good, &what, "", "")
+}
+
+/// Why a core has more to do than the others.
+fn cause(state: &State, hottest: usize) -> String {
+    let fair = 1.0 / state.cores.len() as f64;
+    let connections = share(&state.cores, hottest, |core| core.connections as f64);
+    let bytes = share(&state.cores, hottest, |core| core.bytes);
+    let heavy = few_heavy(state, hottest);
+    if heavy {
+        format!(
+            "it moved {} of the last second's bytes with {} of the connections: a few heavy ones",
+            percent(bytes),
+            percent(connections)
+        )
+    } else if connections > (fair * SHARE_FACTOR).min(0.9) {
+        let count = state.cores[hottest].connections;
+        format!("it has {count} of the {} connections", state.connections)
+    } else {
+        "its connections ask for more than those of the others".to_owned()
+    }
+}
+
+/// Whether a core has a larger part of the bytes than of the connections, and more of them than is fair.
+fn few_heavy(state: &State, core: usize) -> bool {
+    let fair = 1.0 / state.cores.len() as f64;
+    let connections = share(&state.cores, core, |core| core.connections as f64);
+    let bytes = share(&state.cores, core, |core| core.bytes);
+    bytes > fair && bytes > connections * SHARE_FACTOR
+}
+
+/// What helps, under the configuration that runs.
+fn remedy(scene: &Scene<'_>, hottest: usize) -> String {
+    let state = scene.state;
+    let alone = state.cores[hottest].connections == 1;
+    let remedy = if alone {
+        "one connection can't use more than one core: let this client open several"
+    } else {
+        match state.mode.as_str() {
+            "thread-per-core" if scene.observed.rebalances => {
+                "rebalancing is on: if this lasts, the load of connections changes too fast for it, or one is most of the \
+                 load; scheduler = \"tokio\" lets idle cores take work over"
+            }
+            "thread-per-core" => {
+                "set enabled = true in [runtime.glommio.rebalance], which moves connections, or try scheduler = \
+                 \"tokio\", which lets idle cores take work over"
+            }
+            "per-core" => {
+                "[runtime.tokio] mode = \"work-stealing\" lets idle cores take connections over"
+            }
+            _ => {
+                "idle cores take over what they can: its connections come in bursts, or one is most of the load"
+            }
+        }
+    };
+    remedy.to_owned()
+}
+
+fn maximum(cores: &[Core]) -> Option<(usize, f64)> {
+    let used = cores.iter().map(|core| core.utilization_10s).enumerate();
+    used.max_by(|one, other| one.1.total_cmp(&other.1))
+}
+
+fn share(cores: &[Core], core: usize, read: impl Fn(&Core) -> f64) -> f64 {
+    let sum: f64 = cores.iter().map(&read).sum();
+    if sum > 0.0 {
+        read(&cores[core]) / sum
+    } else {
+        0.0
+    }
+}

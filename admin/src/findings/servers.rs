@@ -1,0 +1,280 @@
+//! Which servers are down, and which upstreams serve nobody.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use proxy_core::metrics::ConnectFailure;
+use proxy_core::{Server, Upstream};
+
+use super::{Found, Scene, Subject, unix_seconds};
+use crate::recent::Episode;
+use proxy_state::{Finding, Level};
+
+/// Upstreams that are named at most, and servers.
+const UPSTREAMS_TOLD_MAX: usize = 4;
+const SERVERS_TOLD_MAX: usize = 3;
+
+/// An upstream that something is wrong with.
+struct Troubled<'a> {
+    upstream: &'a Upstream,
+    down: Vec<&'a Server>,
+    /// Clients that no server could be found for while some are still said to be up.
+    unserved: Option<Episode>,
+}
+
+impl Troubled<'_> {
+    fn has_none_left(&self) -> bool {
+        self.down.len() == self.upstream.servers().len()
+    }
+
+    fn serves_nobody(&self) -> bool {
+        self.has_none_left() || self.unserved.is_some()
+    }
+
+    /// "aa 1 of 2"
+    fn count(&self) -> String {
+        let (name, servers) = (&self.upstream.name, self.upstream.servers().len());
+        let down = self.down.len();
+        if self.has_none_left() {
+            format!("{name} has none left ({down} of {servers})")
+        } else {
+            format!("{name} {down} of {servers}")
+        }
+    }
+}
+
+/// All that is wrong with servers, as one finding: those that are down, be it that their health checks fail or, without any,
+/// that the last connect did; and those that traffic fails to connect to before their checks notice.
+pub(super) fn of(scene: &Scene<'_>) -> Option<Found> {
+    let upstreams = scene.observed.upstreams.iter().enumerate();
+    let mut troubled: Vec<_> = upstreams
+        .filter_map(|(index, upstream)| look(scene, index, upstream))
+        .collect();
+    if troubled.is_empty() {
+        return None;
+    }
+    let is_alarm = troubled.iter().any(Troubled::serves_nobody);
+    let nobody_is_down = troubled.iter().all(|one| one.down.is_empty());
+    let last = if nobody_is_down {
+        let episodes = troubled.iter().filter_map(|one| one.unserved);
+        episodes.map(|episode| episode.last).max()
+    } else {
+        None
+    };
+    // Stable: the order of the configuration among equals.
+    troubled.sort_by_key(|one| (!one.serves_nobody(), !one.has_none_left()));
+    let finding = Finding {
+        level: if is_alarm {
+            Level::Alarm
+        } else {
+            Level::Warning
+        },
+        what: what(&troubled),
+        why: why(scene, &troubled),
+        remedy: remedy(&troubled),
+        since: since(scene, &troubled).map(unix_seconds),
+        over: false,
+    };
+    Some(Found {
+        subject: Subject::Servers,
+        finding,
+        last: last.unwrap_or(scene.at),
+    })
+}
+
+fn look<'a>(scene: &Scene<'_>, index: usize, upstream: &'a Arc<Upstream>) -> Option<Troubled<'a>> {
+    let down: Vec<_> = upstream
+        .servers()
+        .iter()
+        .filter(|server| !server.is_up())
+        .collect();
+    let all_down = down.len() == upstream.servers().len();
+    let unserved = scene.recent.unserved(index).filter(|_| !all_down);
+    let troubled = Troubled {
+        upstream,
+        down,
+        unserved,
+    };
+    (!troubled.down.is_empty() || unserved.is_some()).then_some(troubled)
+}
+
+fn what(troubled: &[Troubled<'_>]) -> String {
+    let down: Vec<_> = troubled.iter().filter(|one| !one.down.is_empty()).collect();
+    let servers: usize = down.iter().map(|one| one.down.len()).sum();
+    let mut parts = Vec::new();
+    match (&down[..], servers) {
+        ([], _) => {}
+        ([one], 1) => {
+            let (label, name) = (&one.down[0].label, &one.upstream.name);
+            parts.push(match one.upstream.servers().len() {
+                1 => format!("server {label} is down, the only one of upstream {name}"),
+                of => format!("server {label} of upstream {name} is down (1 of {of})"),
+            });
+        }
+        _ => {
+            let counts = listed(
+                down.iter().map(|one| one.count()),
+                UPSTREAMS_TOLD_MAX,
+                "upstreams",
+                "; ",
+            );
+            parts.push(format!("{servers} servers are down: {counts}"));
+        }
+    }
+    let failing: Vec<_> = troubled
+        .iter()
+        .filter(|one| one.unserved.is_some())
+        .map(|one| one.upstream.name.clone())
+        .collect();
+    if !failing.is_empty() {
+        let names = listed(failing.into_iter(), UPSTREAMS_TOLD_MAX, "upstreams", ", ");
+        parts.push(format!("every connect of upstream {names} fails"));
+    }
+    parts.join("; ")
+}
+
+fn why(scene: &Scene<'_>, troubled: &[Troubled<'_>]) -> String {
+    let down = troubled
+        .iter()
+        .flat_map(|one| one.down.iter().map(move |server| (one, *server)));
+    let servers = down.map(|(one, server)| {
+        let label = &server.label;
+        let name = &one.upstream.name;
+        let reason = server.outage.reason().map_or("it fails", words);
+        let since = server.outage.since().map_or_else(String::new, |since| {
+            format!(" since {}", scene.clock(scene.origin.utc_of(since)))
+        });
+        format!("{label} of {name}: {reason}{since}")
+    });
+    let mut parts = Vec::new();
+    let servers = listed(servers, SERVERS_TOLD_MAX, "", "; ");
+    if !servers.is_empty() {
+        parts.push(servers);
+    }
+    for one in troubled.iter().take(UPSTREAMS_TOLD_MAX) {
+        if let Some(episode) = one.unserved {
+            parts.push(unserved(scene, one, episode));
+        }
+    }
+    parts.extend(consequences(troubled));
+    parts.join("; ")
+}
+
+fn unserved(scene: &Scene<'_>, one: &Troubled<'_>, episode: Episode) -> String {
+    let clients = match episode.count {
+        1 => "1 client".to_owned(),
+        count => format!("{count} clients"),
+    };
+    let servers = one.upstream.servers().iter();
+    let reason = servers.clone().find_map(|server| server.outage.reason());
+    let reason = reason.map_or_else(String::new, |reason| format!(", {}", words(reason)));
+    let notice = match one.upstream.checks {
+        Some(_) => "; its health checks haven't noticed yet",
+        None => "",
+    };
+    format!(
+        "{clients} of {} found no server since {}{reason}{notice}",
+        one.upstream.name,
+        scene.clock(scene.utc(episode.since))
+    )
+}
+
+/// What that means for clients.
+fn consequences(troubled: &[Troubled<'_>]) -> Vec<String> {
+    let names = |wanted: &dyn Fn(&Troubled<'_>) -> bool| {
+        let wanted = troubled.iter().filter(|one| wanted(one));
+        let names: Vec<_> = wanted.map(|one| one.upstream.name.clone()).collect();
+        (!names.is_empty())
+            .then(|| listed(names.into_iter(), UPSTREAMS_TOLD_MAX, "upstreams", ", "))
+    };
+    let is_checked = |one: &Troubled<'_>| one.upstream.checks.is_some();
+    let none_left = names(&|one| one.has_none_left());
+    let checked = names(&|one| one.has_none_left() && is_checked(one));
+    let others = names(&|one| !one.serves_nobody());
+    let mut told = Vec::new();
+    if let Some(names) = none_left {
+        let tried = match checked {
+            Some(_) => ", though all servers are still tried",
+            None => "",
+        };
+        told.push(format!("clients of {names} are closed{tried}"));
+    }
+    if let Some(names) = others {
+        told.push(format!("the other servers of {names} get the connections"));
+    }
+    told
+}
+
+/// What helps against why the first of them fails.
+fn remedy(troubled: &[Troubled<'_>]) -> String {
+    let down = troubled.iter().flat_map(|one| one.down.iter().copied());
+    let unserved = troubled
+        .iter()
+        .filter(|one| one.unserved.is_some())
+        .flat_map(|one| one.upstream.servers());
+    let mut servers = down.chain(unserved);
+    let Some((server, reason)) = servers.find_map(|server| Some((server, server.outage.reason()?)))
+    else {
+        return String::new();
+    };
+    let label = &server.label;
+    match reason {
+        ConnectFailure::Refused => {
+            format!("nothing listens at {label}: start the server, or correct the address")
+        }
+        ConnectFailure::Timeout => format!(
+            "see that the machine of {label} runs, that no firewall drops what is sent to it, and that it is not too busy to \
+             accept"
+        ),
+        ConnectFailure::Reset => {
+            format!("see the log of {label}: it, or a firewall before it, resets connections")
+        }
+        ConnectFailure::Unreachable => {
+            format!("see this machine's routes and network: there is no way to {label}")
+        }
+        ConnectFailure::Resolve => {
+            format!("correct the name {label}, or see that the name server knows it")
+        }
+        ConnectFailure::Local => {
+            "this machine lacks ports, descriptors or memory, or may not connect: raise `ulimit -n`, widen \
+             net.ipv4.ip_local_port_range"
+                .to_owned()
+        }
+        ConnectFailure::Other => {
+            format!("the error of {label} is in the log (`--log debug`)")
+        }
+    }
+}
+
+/// When the first of them began to fail.
+fn since(scene: &Scene<'_>, troubled: &[Troubled<'_>]) -> Option<SystemTime> {
+    let down = troubled.iter().flat_map(|one| &one.down);
+    let down = down.filter_map(|server| Some(scene.origin.utc_of(server.outage.since()?)));
+    let unserved = troubled.iter().filter_map(|one| one.unserved);
+    let unserved = unserved.map(|episode| scene.utc(episode.since));
+    down.chain(unserved).min()
+}
+
+/// Why a connect or a check failed.
+fn words(reason: ConnectFailure) -> &'static str {
+    match reason {
+        ConnectFailure::Refused => "connection refused",
+        ConnectFailure::Timeout => "no answer (timeout)",
+        ConnectFailure::Reset => "connection reset",
+        ConnectFailure::Unreachable => "unreachable",
+        ConnectFailure::Resolve => "its name has no address (resolve)",
+        ConnectFailure::Local => "this machine lacks something for it (local)",
+        ConnectFailure::Other => "another error",
+    }
+}
+
+/// The first `max`, and how many more there are.
+fn listed(items: impl Iterator<Item = String>, max: usize, name: &str, between: &str) -> String {
+    let mut items = items;
+    let mut told: Vec<_> = items.by_ref().take(max).collect();
+    match items.count() {
+        0 => {}
+        more => told.push(format!("{more} more {name}").trim_end().to_owned()),
+    }
+    told.join(between)
+}

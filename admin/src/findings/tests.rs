@@ -1,0 +1,367 @@
+use std::sync::Arc;
+use std::time::Instant;
+
+use proxy_core::metrics::{Cause, ConnectFailure, Rejection};
+use proxy_core::{Balance, Listener, Server, ServerAddress, Upstream};
+
+use super::*;
+use crate::fixture;
+use crate::recent::Counts;
+use proxy_state::{Core, Figures};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Noon of a day, and a moment.
+fn origin() -> Origin {
+    Origin {
+        utc: SystemTime::UNIX_EPOCH + SECOND * 1_700_049_600,
+        ..Origin::now()
+    }
+}
+
+/// Utilization, connections and bytes of each core.
+fn state(mode: &str, cores: &[(f64, u64, f64)]) -> State {
+    let cores: Vec<_> = cores
+        .iter()
+        .map(|&(utilization_10s, connections, bytes)| Core {
+            utilization_10s,
+            connections,
+            bytes,
+            ..Core::default()
+        })
+        .collect();
+    let used: Vec<_> = cores.iter().map(|core| core.utilization_10s).collect();
+    State {
+        mode: mode.to_owned(),
+        connections: cores.iter().map(|core| core.connections).sum(),
+        imbalance: Figures::from(proxy_state::Imbalance::of(&used)),
+        cores,
+        ..State::default()
+    }
+}
+
+fn found(state: &State, observed: &Observed) -> Vec<Finding> {
+    found_at(state, observed, origin(), &mut Recent::default(), SECOND)
+}
+
+fn found_at(
+    state: &State,
+    observed: &Observed,
+    origin: Origin,
+    recent: &mut Recent,
+    at: Duration,
+) -> Vec<Finding> {
+    recent.on_look(Counts::read(observed), at);
+    let scene = Scene {
+        state,
+        observed,
+        recent,
+        origin,
+        at,
+        has_spare_cpus: false,
+    };
+    of(&scene, &mut Held::default())
+}
+
+fn only(state: &State) -> Finding {
+    let findings = found(state, &fixture::glommio());
+    assert_eq!(findings.len(), 1, "{findings:?}");
+    findings[0].clone()
+}
+
+#[test]
+fn a_hot_core_is_told_with_its_cause() {
+    let crowded = [
+        (0.2, 10, 1e6),
+        (0.2, 10, 1e6),
+        (0.2, 10, 1e6),
+        (0.97, 90, 8e6),
+    ];
+    let found = only(&state("per-core", &crowded));
+    assert_eq!(found.level, Level::Alarm);
+    assert_eq!(
+        found.what,
+        "core 3 is at 97 % over ten seconds, the others at 20 %"
+    );
+    assert_eq!(found.why, "it has 90 of the 120 connections");
+    assert!(found.remedy.contains("work-stealing"), "{}", found.remedy);
+
+    let heavy = [(0.97, 4, 9e8), (0.1, 40, 1e6)];
+    let found = only(&state("thread-per-core", &heavy));
+    assert_eq!(
+        found.what,
+        "core 0 is at 97 % over ten seconds, the other at 10 %"
+    );
+    assert_eq!(
+        found.why,
+        "it moved 100 % of the last second's bytes with 9 % of the connections: a few heavy ones"
+    );
+
+    let elephant = [(0.97, 1, 9e8), (0.0, 0, 0.0)];
+    let found = only(&state("thread-per-core", &elephant));
+    assert!(
+        found.remedy.starts_with("one connection can't"),
+        "{}",
+        found.remedy
+    );
+}
+
+#[test]
+fn a_remedy_fits_what_runs() {
+    let heavy = state("thread-per-core", &[(0.97, 4, 9e8), (0.1, 40, 1e6)]);
+    let remedy = |rebalances| {
+        let observed = fixture::glommio().with_rebalancing(rebalances);
+        found(&heavy, &observed)[0].remedy.clone()
+    };
+    assert!(remedy(false).contains("set enabled = true in [runtime.glommio.rebalance]"));
+    let on = remedy(true);
+    assert!(on.starts_with("rebalancing is on"), "{on}");
+    assert!(!on.contains("enabled"), "{on}");
+
+    let busy = state("work-stealing", &[(0.95, 4, 1e6), (0.96, 4, 1e6)]);
+    let remedy = |has_spare_cpus| {
+        let scene = Scene {
+            state: &busy,
+            observed: &fixture::glommio(),
+            recent: &Recent::default(),
+            origin: origin(),
+            at: SECOND,
+            has_spare_cpus,
+        };
+        of(&scene, &mut Held::default())[0].remedy.clone()
+    };
+    assert!(remedy(true).contains("[runtime] cores"));
+    assert!(!remedy(false).contains("[runtime] cores"), "it has all");
+}
+
+#[test]
+fn what_is_not_hot_is_no_alarm() {
+    // Utilization, the level, and how it begins.
+    let table: &[(&[f64], Level, &str)] = &[
+        (&[0.0, 0.01], Level::Good, "all cores are idle"),
+        (
+            &[0.5, 0.45],
+            Level::Good,
+            "the load is even: cores are at 45 % to 50 % over ten seconds",
+        ),
+        (
+            &[0.3, 0.1],
+            Level::Good,
+            "the load is uneven, but light: cores are at 10 % to 30 % over ten seconds",
+        ),
+        (
+            &[0.6, 0.1],
+            Level::Warning,
+            "core 0 is at 60 % over ten seconds, the other at 10 %",
+        ),
+        (
+            &[0.95, 0.9],
+            Level::Alarm,
+            "all cores are busy: 92 % on average over ten seconds",
+        ),
+        (
+            &[0.5],
+            Level::Good,
+            "the only core is at 50 % over ten seconds",
+        ),
+        (
+            &[0.97],
+            Level::Alarm,
+            "the only core is at 97 % over ten seconds",
+        ),
+    ];
+    for &(used, level, what) in table {
+        let cores: Vec<_> = used.iter().map(|&used| (used, 5, 1e3)).collect();
+        let found = only(&state("work-stealing", &cores));
+        assert_eq!((found.level, &found.what[..]), (level, what));
+    }
+}
+
+/// A quiet proxy with these upstreams: each with its servers, and how each of them fails.
+fn observed(
+    upstreams: &[(&str, &[Option<ConnectFailure>])],
+    since: Instant,
+    checked: bool,
+) -> Observed {
+    let upstreams = upstreams
+        .iter()
+        .enumerate()
+        .map(|(place, (name, servers))| {
+            let made = (0..servers.len()).map(|server| {
+                let address =
+                    std::net::SocketAddr::from(([10, 0, 0, place as u8 + 1], server as u16 + 1));
+                Server::fixed(address.to_string(), ServerAddress::Tcp(address), 1)
+            });
+            let (balance, timeout) = (Balance::least_connections(), SECOND);
+            let upstream = Upstream::new((*name).to_owned(), made.collect(), balance, timeout, 2);
+            let upstream = if checked {
+                upstream.with_checks()
+            } else {
+                upstream
+            };
+            for (server, failure) in upstream.servers().iter().zip(*servers) {
+                if let Some(reason) = failure {
+                    server.set_up(false);
+                    server.outage.on_failure(*reason, since);
+                }
+            }
+            Arc::new(upstream)
+        });
+    let mut observed = fixture::glommio();
+    observed.upstreams = upstreams.collect();
+    let listener = |upstream: &Arc<Upstream>| {
+        let listener = Listener::new(upstream.name.clone(), upstream.clone(), 2);
+        Arc::new(listener.with_max_connections(5))
+    };
+    observed.listeners = observed.upstreams.iter().map(listener).collect();
+    observed
+}
+
+const REFUSED: Option<ConnectFailure> = Some(ConnectFailure::Refused);
+const TIMEOUT: Option<ConnectFailure> = Some(ConnectFailure::Timeout);
+
+fn idle() -> State {
+    state("per-core", &[(0.0, 0, 0.0), (0.0, 0, 0.0)])
+}
+
+#[test]
+fn servers_that_are_down_are_one_alarm_with_reason_and_since() {
+    let origin = origin();
+    let since = origin.instant + SECOND * 90;
+    let upstreams: [(&str, &[_]); 3] = [
+        ("aa", &[TIMEOUT, None]),
+        ("bb", &[REFUSED, REFUSED]),
+        ("cc", &[None]),
+    ];
+    let observed = observed(&upstreams, since, true);
+    let at = SECOND * 100;
+    let found = found_at(&idle(), &observed, origin, &mut Recent::default(), at);
+    let told = &found[0];
+    assert_eq!(
+        (told.level, &told.what[..]),
+        (
+            Level::Alarm,
+            "3 servers are down: bb has none left (2 of 2); aa 1 of 2"
+        )
+    );
+    assert_eq!(
+        told.why,
+        "10.0.0.2:1 of bb: connection refused since 12:01:30 UTC; 10.0.0.2:2 of bb: connection refused since \
+         12:01:30 UTC; 10.0.0.1:1 of aa: no answer (timeout) since 12:01:30 UTC; clients of bb are closed, though all \
+         servers are still tried; the other servers of aa get the connections"
+    );
+    assert!(told.remedy.contains("nothing listens at 10.0.0.2:1"));
+    assert_eq!(told.since, Some(1_700_049_690.0));
+    // Nothing else is wrong.
+    assert!(found[1..].iter().all(|found| found.level == Level::Good));
+
+    let what = |upstreams: &[(&str, &[_])]| {
+        let observed = super::tests::observed(upstreams, since, true);
+        let told = found_at(&idle(), &observed, origin, &mut Recent::default(), at).remove(0);
+        (told.level, told.what)
+    };
+    let (level, told) = what(&[("aa", &[None, REFUSED])]);
+    assert_eq!(level, Level::Warning);
+    assert_eq!(told, "server 10.0.0.1:2 of upstream aa is down (1 of 2)");
+    let (level, told) = what(&[("aa", &[REFUSED])]);
+    assert_eq!(level, Level::Alarm);
+    assert_eq!(
+        told,
+        "server 10.0.0.1:1 is down, the only one of upstream aa"
+    );
+}
+
+#[test]
+fn all_servers_are_looked_at() {
+    let mut servers = vec![None; 1000];
+    servers[999] = REFUSED;
+    let observed = observed(&[("many", &servers)], origin().instant, true);
+    let told = found(&idle(), &observed).remove(0);
+    assert_eq!(
+        told.what,
+        "server 10.0.0.1:1000 of upstream many is down (1 of 1000)"
+    );
+}
+
+#[test]
+fn connects_that_all_fail_are_an_alarm_before_checks_notice() {
+    let origin = origin();
+    let observed = observed(&[("aa", &[None, None])], origin.instant, true);
+    let mut recent = Recent::default();
+    observed.listeners[0].cells.of(1).ended[Cause::ConnectFailed as usize].add(3);
+    let mut look =
+        |second| found_at(&idle(), &observed, origin, &mut recent, SECOND * second).remove(0);
+    let told = look(1);
+    assert_eq!(
+        (told.level, &told.what[..]),
+        (Level::Alarm, "every connect of upstream aa fails")
+    );
+    assert_eq!(
+        told.why,
+        "3 clients of aa found no server since 12:00:01 UTC; its health checks haven't noticed yet"
+    );
+    // Once they have, it is one alarm still.
+    for server in observed.upstreams[0].servers() {
+        server.set_up(false);
+    }
+    assert_eq!(
+        look(2).what,
+        "2 servers are down: aa has none left (2 of 2)"
+    );
+}
+
+#[test]
+fn clients_that_are_turned_away_are_told_by_the_reason() {
+    let observed = observed(&[("aa", &[None]), ("bb", &[None])], origin().instant, false);
+    let reject = |listener: usize, reason: Rejection, count| {
+        observed.listeners[listener].cells.of(0).rejected[reason as usize].add(count);
+    };
+    reject(0, Rejection::MaxConnections, 2);
+    reject(1, Rejection::MaxConnections, 12);
+    reject(1, Rejection::Descriptors, 1);
+    let found = found(&idle(), &observed);
+    let told: Vec<_> = found
+        .iter()
+        .map(|found| (found.level, &found.what[..], &found.why[..]))
+        .collect();
+    assert_eq!(
+        told[..2],
+        [
+            (
+                Level::Alarm,
+                "listener bb turns clients away: it has its max_connections (5); so does 1 other listener",
+                "12 clients were closed at once since 12:00:01 UTC"
+            ),
+            (
+                Level::Alarm,
+                "listener bb can't take clients on: there is no descriptor or memory left",
+                "accepting paused once since 12:00:01 UTC; clients wait meanwhile"
+            ),
+        ]
+    );
+    assert!(found[0].remedy.contains("[listeners.bb]"));
+}
+
+#[test]
+fn trouble_is_told_by_urgency() {
+    let mut state = state("per-core", &[(0.5, 5, 1e3), (0.5, 5, 1e3)]);
+    state.cores[1].waits = 0.4;
+    state.cores[1].cpu = Some(7);
+    state.draining = true;
+    let observed = observed(&[("pool", &[None, REFUSED])], origin().instant, false);
+    observed.listeners[0].cells.of(0).rejected[0].add(1);
+    let what: Vec<_> = found(&state, &observed)
+        .into_iter()
+        .map(|finding| finding.what)
+        .collect();
+    assert_eq!(
+        what,
+        [
+            "listener pool turns clients away: it has its max_connections (5)",
+            "core 1 (CPU 7) waited 40 % of the last second for its CPU",
+            "server 10.0.0.1:2 of upstream pool is down (1 of 2)",
+            "it drains: no new connections are taken",
+            "the load is even: cores are at 50 % to 50 % over ten seconds",
+        ]
+    );
+}

@@ -1,0 +1,202 @@
+//! Servers that take connections and bytes, and answer nothing: what a process that hangs looks like from outside.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use proxy_core::LiveConnection;
+
+use super::{Scene, finding, unix_seconds};
+use proxy_state::{Finding, Level};
+
+/// How long a connection waits for its server's first byte, since the client last sent something, before it counts.
+const WAIT_MIN: Duration = Duration::from_secs(5);
+
+/// Connections that must wait so long. One alone may have asked for something that takes its time.
+const CONNECTIONS_MIN: u64 = 3;
+
+/// How long one alone has to wait.
+const WAIT_ALONE_MIN: Duration = Duration::from_secs(30);
+
+/// Live connections that are looked at; of more, those are that each worker keeps in its first places.
+const CONNECTIONS_LOOKED_AT_MAX: usize = 32_768;
+
+/// The connections that wait: by the places of the upstream and of the server.
+#[derive(Default)]
+struct Tally(BTreeMap<(usize, usize), Waiting>);
+
+struct Waiting {
+    connections: u64,
+    /// When the first of them began to wait.
+    since: Instant,
+}
+
+/// The connections whose client has sent something, and whose server has not said a word.
+pub(super) fn of(scene: &Scene<'_>) -> Option<Finding> {
+    let now = scene.origin.instant + scene.at;
+    let (listeners, upstreams) = (&scene.observed.listeners, &scene.observed.upstreams);
+    let mut tally = Tally::default();
+    for listener in listeners {
+        let place = upstreams
+            .iter()
+            .position(|upstream| Arc::ptr_eq(upstream, &listener.upstream));
+        let (Some(upstream), true) = (place, listener.connections() > 0) else {
+            continue;
+        };
+        let max = CONNECTIONS_LOOKED_AT_MAX / listeners.len();
+        listener
+            .live
+            .first(max, |connection| tally.on_look(upstream, &connection, now));
+    }
+    let (&(upstream, server), worst) = tally.worst()?;
+    let (all, waited) = (tally.connections(), now - tally.since()?);
+    let is_hardly_one = all < CONNECTIONS_MIN && waited < WAIT_ALONE_MIN;
+    if is_hardly_one {
+        return None;
+    }
+    let upstream = &upstreams[upstream];
+    let (name, label) = (&upstream.name, &upstream.servers()[server].label);
+    let (wait, wait_min) = (if all == 1 { "waits" } else { "wait" }, WAIT_MIN.as_secs());
+    let wait = format!(
+        "{} {wait} for a first byte for over {wait_min} s",
+        count(all)
+    );
+    let what = if worst.connections == all {
+        format!("{wait}: server {label} of upstream {name} doesn't answer")
+    } else {
+        let servers = tally.0.len();
+        let most = count(worst.connections);
+        format!(
+            "{wait}: {servers} servers don't answer, most of all {label} of upstream {name} ({most})"
+        )
+    };
+    let has_spoken = upstream
+        .cells
+        .sum(|cells| cells.servers[server].bytes_out.get())
+        > 0;
+    let never = if has_spoken {
+        ""
+    } else {
+        "; it has never answered since the start: maybe its protocol has no answers"
+    };
+    let why = format!(
+        "connects work and it takes what clients send, but it says nothing; the longest wait is {} s{never}",
+        waited.as_secs()
+    );
+    let remedy = format!(
+        "see that {label} is not stopped, stuck or overloaded: in `ss -tnp`, what it doesn't read is its Recv-Q"
+    );
+    Some(Finding {
+        since: Some(unix_seconds(scene.origin.utc_of(tally.since()?))),
+        ..finding(Level::Warning, &what, &why, &remedy)
+    })
+}
+
+impl Tally {
+    fn on_look(&mut self, upstream: usize, connection: &LiveConnection, now: Instant) {
+        let Some(server) = connection.server else {
+            return;
+        };
+        let since = connection.last_byte_at;
+        let waits = connection.bytes_in > 0
+            && connection.bytes_out == 0
+            && now.saturating_duration_since(since) > WAIT_MIN;
+        if !waits {
+            return;
+        }
+        let waiting = self.0.entry((upstream, server)).or_insert(Waiting {
+            connections: 0,
+            since,
+        });
+        waiting.connections += 1;
+        waiting.since = waiting.since.min(since);
+    }
+
+    fn worst(&self) -> Option<(&(usize, usize), &Waiting)> {
+        self.0.iter().max_by_key(|(_, waiting)| waiting.connections)
+    }
+
+    fn connections(&self) -> u64 {
+        self.0.values().map(|waiting| waiting.connections).sum()
+    }
+
+    fn since(&self) -> Option<Instant> {
+        self.0.values().map(|waiting| waiting.since).min()
+    }
+}
+
+fn count(connections: u64) -> String {
+    match connections {
+        1 => "1 connection".to_owned(),
+        many => format!("{many} connections"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proxy_core::ClientAddress;
+
+    use super::*;
+
+    #[expect(clippy::disallowed_methods, reason = "any moment will do")]
+    fn origin() -> Instant {
+        Instant::now()
+    }
+
+    fn connection(begin: Instant, bytes_in: u64, bytes_out: u64) -> LiveConnection {
+        LiveConnection {
+            id: 1,
+            client: ClientAddress::Unix,
+            accepted_at: begin,
+            last_byte_at: begin,
+            server: Some(0),
+            core: 0,
+            bytes_in,
+            bytes_out,
+        }
+    }
+
+    #[test]
+    fn only_who_asked_and_got_no_word_counts() {
+        let begin = origin();
+        let later = begin + WAIT_MIN + Duration::from_millis(1);
+        let counted = |connection: LiveConnection, now| {
+            let mut tally = Tally::default();
+            tally.on_look(0, &connection, now);
+            tally.connections()
+        };
+        assert_eq!(counted(connection(begin, 1, 0), later), 1);
+        assert_eq!(counted(connection(begin, 1, 0), begin + WAIT_MIN), 0);
+        assert_eq!(counted(connection(begin, 0, 0), later), 0);
+        assert_eq!(counted(connection(begin, 1, 1), later), 0);
+        // It still sends, or has no server yet.
+        let sends = LiveConnection {
+            last_byte_at: later,
+            ..connection(begin, 1, 0)
+        };
+        assert_eq!(counted(sends, later), 0);
+        let connecting = LiveConnection {
+            server: None,
+            ..connection(begin, 0, 0)
+        };
+        assert_eq!(counted(connecting, later), 0);
+    }
+
+    #[test]
+    fn the_server_that_most_wait_for_is_the_worst() {
+        let begin = origin();
+        let later = begin + WAIT_MIN * 2;
+        let mut tally = Tally::default();
+        for server in [0, 1, 1, 2] {
+            let since = begin + Duration::from_secs(server as u64);
+            let waiting = LiveConnection {
+                server: Some(server),
+                ..connection(since, 1, 0)
+            };
+            tally.on_look(3, &waiting, later);
+        }
+        let (place, worst) = tally.worst().expect("there are some");
+        assert_eq!((*place, worst.connections), ((3, 1), 2));
+        assert_eq!((tally.connections(), tally.since()), (4, Some(begin)));
+    }
+}

@@ -1,0 +1,122 @@
+//! What each listener does.
+
+use std::sync::Arc;
+
+use proxy_core::Listener;
+use proxy_core::metrics::{Cause, Rejection};
+
+use super::family::Families;
+use crate::surroundings::Surroundings;
+
+/// Adds the families.
+pub(super) fn collect(
+    families: &mut Families,
+    listeners: &[Arc<Listener>],
+    surroundings: &dyn Surroundings,
+) {
+    let mut connections = families.gauge(
+        "corelane_listener_connections",
+        "Connections that are open now.",
+    );
+    for listener in listeners {
+        connections.add_count(&[("listener", &listener.name)], listener.connections());
+    }
+    let mut limits = families.gauge(
+        "corelane_listener_connections_limit",
+        "The listener's max_connections: connections beyond it are closed at once. Absent where there is no limit.",
+    );
+    for listener in listeners {
+        if let Some(max) = listener.max_connections() {
+            limits.add_count(&[("listener", &listener.name)], max);
+        }
+    }
+    let mut accepted = families.counter(
+        "corelane_listener_connections_total",
+        "Connections that were taken on.",
+    );
+    for listener in listeners {
+        let count = listener.cells.sum(|cells| cells.accepted.get());
+        accepted.add_count(&[("listener", &listener.name)], count);
+    }
+    let mut waiting = families.gauge(
+        "corelane_listener_accept_queue",
+        "Connections that the kernel has established and no worker has accepted yet; TCP only.",
+    );
+    for (index, listener) in listeners.iter().enumerate() {
+        waiting.add_count(&[("listener", &listener.name)], surroundings.waiting(index));
+    }
+    let mut dropped = families.counter(
+        "corelane_listener_accept_drops_total",
+        "Connection attempts that the kernel dropped at the listening sockets, for the queue was full; TCP only.",
+    );
+    for (index, listener) in listeners.iter().enumerate() {
+        dropped.add_count(&[("listener", &listener.name)], surroundings.drops(index));
+    }
+    let mut rejected = families.counter(
+        "corelane_listener_rejected_total",
+        "Connections that were closed at once: \"max_connections\" is the listener's limit. \"descriptors\" counts \
+         pauses of accepting for want of a descriptor or memory; clients wait meanwhile.",
+    );
+    for listener in listeners {
+        for reason in Rejection::ALL {
+            let count = listener
+                .cells
+                .sum(|cells| cells.rejected[reason as usize].get());
+            rejected.add_count(
+                &[("listener", &listener.name), ("reason", reason.label())],
+                count,
+            );
+        }
+    }
+    let mut bytes = families.counter(
+        "corelane_listener_bytes_total",
+        "Bytes forwarded, counted while connections run; direction \"in\" is from clients, \"out\" to clients.",
+    );
+    for listener in listeners {
+        let labels = |direction| {
+            [
+                ("listener", listener.name.as_str()),
+                ("direction", direction),
+            ]
+        };
+        bytes.add_count(
+            &labels("in"),
+            listener.cells.sum(|cells| cells.bytes_in.get()),
+        );
+        bytes.add_count(
+            &labels("out"),
+            listener.cells.sum(|cells| cells.bytes_out.get()),
+        );
+    }
+    let mut spliced = families.counter(
+        "corelane_listener_spliced_bytes_total",
+        "Bytes of both directions that went through a pipe, uncopied.",
+    );
+    for listener in listeners {
+        let count = listener.cells.sum(|cells| cells.bytes_spliced.get());
+        spliced.add_count(&[("listener", &listener.name)], count);
+    }
+    let mut duration = families.histogram(
+        "corelane_listener_connection_duration_seconds",
+        "How long connections lasted, from accept to close, in seconds.",
+    );
+    for listener in listeners {
+        let labels = [("listener", listener.name.as_str())];
+        duration.add_histogram(&labels, &listener.cells, |cells| &cells.duration);
+    }
+    let mut ended = families.counter(
+        "corelane_listener_ended_total",
+        "Connections that ended, by cause.",
+    );
+    for listener in listeners {
+        for cause in Cause::ALL {
+            let count = listener
+                .cells
+                .sum(|cells| cells.ended[cause as usize].get());
+            ended.add_count(
+                &[("listener", &listener.name), ("cause", cause.label())],
+                count,
+            );
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! What the counters gained in the last second.
+
+use std::time::Duration;
+
+use proxy_core::metrics::ListenerCells;
+
+use super::threads;
+use crate::observed::Observed;
+
+/// The counters that the live page shows as rates, at one moment. They only grow.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Totals {
+    /// When, since any fixed moment.
+    pub(super) at: Duration,
+    pub(super) cores: Vec<CoreTotals>,
+    pub(super) listeners: Vec<ListenerTotals>,
+    /// Of all upstreams in turn.
+    pub(super) servers: Vec<ServerTotals>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct CoreTotals {
+    pub(super) accepts: u64,
+    pub(super) bytes: u64,
+    pub(super) waits: Duration,
+    pub(super) migrations: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct ListenerTotals {
+    pub(super) accepts: u64,
+    pub(super) bytes_in: u64,
+    pub(super) bytes_out: u64,
+    pub(super) rejects: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct ServerTotals {
+    pub(super) connects: u64,
+    pub(super) failures: u64,
+    pub(super) bytes_in: u64,
+    pub(super) bytes_out: u64,
+}
+
+impl Totals {
+    /// The counters now.
+    pub(super) fn read(observed: &Observed, at: Duration) -> Self {
+        let cores = (0..observed.threads.len()).map(|worker| core(observed, worker));
+        let listeners = observed.listeners.iter().map(|listener| {
+            let sum = |read: fn(&ListenerCells) -> u64| listener.cells.sum(read);
+            ListenerTotals {
+                accepts: sum(|cells| cells.accepted.get()),
+                bytes_in: sum(|cells| cells.bytes_in.get()),
+                bytes_out: sum(|cells| cells.bytes_out.get()),
+                rejects: sum(|cells| cells.rejected.iter().map(|count| count.get()).sum()),
+            }
+        });
+        let servers = observed.upstreams.iter().flat_map(|upstream| {
+            (0..upstream.servers().len()).map(|index| ServerTotals {
+                connects: upstream
+                    .cells
+                    .sum(|cells| cells.servers[index].opened.get()),
+                failures: upstream.cells.sum(|cells| {
+                    let failures = cells.servers[index].failures.iter();
+                    failures.map(|count| count.get()).sum()
+                }),
+                bytes_in: upstream
+                    .cells
+                    .sum(|cells| cells.servers[index].bytes_in.get()),
+                bytes_out: upstream
+                    .cells
+                    .sum(|cells| cells.servers[index].bytes_out.get()),
+            })
+        });
+        Self {
+            at,
+            cores: cores.collect(),
+            listeners: listeners.collect(),
+            servers: servers.collect(),
+        }
+    }
+}
+
+fn core(observed: &Observed, worker: usize) -> CoreTotals {
+    let cells = observed.cores.of(worker);
+    let moved_in: u64 = cells.taken_from.iter().map(|count| count.get()).sum();
+    let moved_out = observed.cores.sum(|other| other.taken_from[worker].get());
+    let of_listeners = |read: fn(&ListenerCells) -> u64| -> u64 {
+        let listeners = observed.listeners.iter();
+        listeners
+            .map(|listener| read(listener.cells.of(worker)))
+            .sum()
+    };
+    CoreTotals {
+        accepts: of_listeners(|cells| cells.accepted.get()),
+        bytes: of_listeners(|cells| cells.bytes_in.get() + cells.bytes_out.get()),
+        waits: threads::runqueue_wait(observed.threads[worker].tid).unwrap_or_default(),
+        migrations: moved_in + moved_out,
+    }
+}
+
+/// The last two readings.
+#[derive(Debug, Default)]
+pub(super) struct Rates {
+    before: Totals,
+    last: Totals,
+}
+
+impl Rates {
+    /// Takes one more reading, no earlier than the one before.
+    pub(super) fn push(&mut self, totals: Totals) {
+        self.before = std::mem::replace(&mut self.last, totals);
+    }
+
+    /// From now on nothing is gained: the workers sleep.
+    pub(super) fn rest(&mut self) {
+        self.before = self.last.clone();
+    }
+
+    /// What a second brings of a counter, by the last two readings.
+    pub(super) fn per_second(&self, read: impl Fn(&Totals) -> Option<u64>) -> f64 {
+        self.difference(|totals| read(totals).map(|count| count as f64))
+    }
+
+    /// Part of the time between the last two readings that a core waited for its CPU, 0 to 1.
+    pub(super) fn waits(&self, worker: usize) -> f64 {
+        self.difference(|totals| Some(totals.cores.get(worker)?.waits.as_secs_f64()))
+            .min(1.0)
+    }
+
+    fn difference(&self, read: impl Fn(&Totals) -> Option<f64>) -> f64 {
+        let seconds = self.last.at.saturating_sub(self.before.at).as_secs_f64();
+        match (read(&self.before), read(&self.last)) {
+            // A thread that ended has no wait any more.
+            (Some(before), Some(last)) if seconds > 0.0 => (last - before).max(0.0) / seconds,
+            _ => 0.0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture;
+
+    #[test]
+    fn rates_are_of_the_last_two_readings() {
+        let observed = fixture::glommio();
+        let mut rates = Rates::default();
+        let bytes =
+            |rates: &Rates| rates.per_second(|totals| Some(totals.listeners.first()?.bytes_in));
+        let seconds = Duration::from_secs;
+        assert_eq!(bytes(&rates), 0.0);
+        observed.listeners[0].cells.of(1).bytes_in.add(100);
+        // One reading has nothing to be compared with.
+        rates.push(Totals::read(&observed, seconds(5)));
+        assert_eq!(bytes(&rates), 0.0);
+        observed.listeners[0].cells.of(0).bytes_in.add(600);
+        let server = |worker: usize| &observed.upstreams[0].cells.of(worker).servers[1];
+        server(1).failures[2].add(4);
+        server(0).bytes_in.add(20);
+        server(1).bytes_in.add(40);
+        server(1).bytes_out.add(8);
+        rates.push(Totals::read(&observed, seconds(7)));
+        assert_eq!(bytes(&rates), 300.0);
+        let core = |worker: usize| rates.per_second(|totals| Some(totals.cores.get(worker)?.bytes));
+        assert_eq!((core(0), core(1)), (300.0, 0.0));
+        let failures = rates.per_second(|totals| Some(totals.servers.get(1)?.failures));
+        assert_eq!(failures, 2.0);
+        let of_server = |read: fn(&ServerTotals) -> u64| {
+            rates.per_second(|totals| totals.servers.get(1).map(read))
+        };
+        assert_eq!(of_server(|server| server.bytes_in), 30.0);
+        assert_eq!(of_server(|server| server.bytes_out), 4.0);
+        rates.rest();
+        assert_eq!(bytes(&rates), 0.0);
+    }
+}

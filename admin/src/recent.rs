@@ -1,0 +1,196 @@
+//! What clients met with lately: connects that all fail, and listeners that turn them away.
+//!
+//! A rate of the last second misses what happens between two looks of whoever reads it; this remembers it for a while.
+
+use std::time::Duration;
+
+use proxy_core::metrics::{Cause, Rejection};
+
+use crate::observed::Observed;
+
+/// How long something is remembered after it last happened.
+pub(super) const RECENT: Duration = Duration::from_secs(10);
+
+/// What happened, by upstream and by listener, in the order of [`Observed`].
+#[derive(Debug, Default)]
+pub(super) struct Recent {
+    counts: Counts,
+    /// Clients that no server could be found for, while no connect of the upstream worked.
+    unserved: Vec<Option<Episode>>,
+    /// By [`Rejection`].
+    rejected: Vec<[Option<Episode>; Rejection::ALL.len()]>,
+}
+
+/// A run of events without a pause of [`RECENT`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Episode {
+    /// When the first one was seen, since the start.
+    pub(super) since: Duration,
+    /// When the last one was.
+    pub(super) last: Duration,
+    pub(super) count: u64,
+}
+
+/// Counters, which only grow.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    /// By upstream: connects that worked, and clients that no server could be found for.
+    upstreams: Vec<(u64, u64)>,
+    /// By listener and [`Rejection`].
+    rejected: Vec<[u64; Rejection::ALL.len()]>,
+}
+
+impl Counts {
+    /// The counters now.
+    pub(super) fn read(observed: &Observed) -> Self {
+        let upstreams = observed.upstreams.iter().map(|upstream| {
+            let listeners = observed.listeners.iter();
+            let unserved = listeners
+                .filter(|listener| std::sync::Arc::ptr_eq(&listener.upstream, upstream))
+                .map(|listener| {
+                    let ended = |cause| {
+                        listener
+                            .cells
+                            .sum(|cells| cells.ended[cause as usize].get())
+                    };
+                    ended(Cause::ConnectFailed)
+                });
+            let unserved = unserved.sum();
+            // Read after the failures: a connect that works meanwhile must not be missed.
+            let worked = upstream.cells.sum(|cells| cells.connect.counts().sum());
+            (worked, unserved)
+        });
+        let rejected = observed.listeners.iter().map(|listener| {
+            Rejection::ALL.map(|reason| {
+                listener
+                    .cells
+                    .sum(|cells| cells.rejected[reason as usize].get())
+            })
+        });
+        Self {
+            upstreams: upstreams.collect(),
+            rejected: rejected.collect(),
+        }
+    }
+}
+
+impl Recent {
+    /// Takes a look at the counters, no earlier than the one before.
+    pub(super) fn on_look(&mut self, counts: Counts, at: Duration) {
+        self.unserved.resize(counts.upstreams.len(), None);
+        self.rejected
+            .resize(counts.rejected.len(), Default::default());
+        for (index, &(worked, unserved)) in counts.upstreams.iter().enumerate() {
+            let before = self
+                .counts
+                .upstreams
+                .get(index)
+                .copied()
+                .unwrap_or_default();
+            let episode = &mut self.unserved[index];
+            if worked > before.0 {
+                *episode = None;
+            } else {
+                note(episode, unserved.saturating_sub(before.1), at);
+            }
+        }
+        for (index, counts) in counts.rejected.iter().enumerate() {
+            let before = self.counts.rejected.get(index).copied().unwrap_or_default();
+            for ((episode, count), before) in
+                self.rejected[index].iter_mut().zip(counts).zip(before)
+            {
+                note(episode, count.saturating_sub(before), at);
+            }
+        }
+        self.counts = counts;
+    }
+
+    /// Clients of an upstream that found no server, if no other did.
+    pub(super) fn unserved(&self, upstream: usize) -> Option<Episode> {
+        *self.unserved.get(upstream)?
+    }
+
+    /// Clients that a listener turned away.
+    pub(super) fn rejected(&self, listener: usize, reason: Rejection) -> Option<Episode> {
+        self.rejected.get(listener)?[reason as usize]
+    }
+}
+
+fn note(episode: &mut Option<Episode>, count: u64, at: Duration) {
+    let is_over = |last: Duration| at.saturating_sub(last) >= RECENT;
+    match episode {
+        Some(known) if !is_over(known.last) => {
+            if count > 0 {
+                known.last = at;
+                known.count += count;
+            }
+        }
+        _ => {
+            *episode = (count > 0).then_some(Episode {
+                since: at,
+                last: at,
+                count,
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture;
+
+    #[test]
+    fn connects_that_all_fail_are_seen_at_once_and_forgotten_when_one_works() {
+        let observed = fixture::glommio();
+        let mut recent = Recent::default();
+        let mut look = |second| {
+            recent.on_look(Counts::read(&observed), Duration::from_secs(second));
+            recent.unserved(0)
+        };
+        let unserved = |count| {
+            let cells = observed.listeners[1].cells.of(1);
+            cells.ended[Cause::ConnectFailed as usize].add(count);
+        };
+        unserved(2);
+        let episode = |since, last, count| {
+            Some(Episode {
+                since: Duration::from_secs(since),
+                last: Duration::from_secs(last),
+                count,
+            })
+        };
+        assert_eq!(look(1), episode(1, 1, 2));
+        unserved(1);
+        assert_eq!(look(5), episode(1, 5, 3));
+        assert_eq!(look(14), episode(1, 5, 3));
+        assert_eq!(look(15), None);
+        unserved(1);
+        assert_eq!(look(16), episode(16, 16, 1));
+        // One that works among others that don't: it is not all of them.
+        unserved(1);
+        observed.upstreams[0]
+            .cells
+            .of(0)
+            .connect
+            .observe(Duration::ZERO);
+        assert_eq!(look(17), None);
+    }
+
+    #[test]
+    fn rejections_are_kept_by_listener_and_reason() {
+        let observed = fixture::glommio();
+        let mut recent = Recent::default();
+        observed.listeners[1].cells.of(0).rejected[Rejection::MaxConnections as usize].add(3);
+        recent.on_look(Counts::read(&observed), RECENT);
+        let count = |listener, reason| {
+            recent
+                .rejected(listener, reason)
+                .map(|episode| episode.count)
+        };
+        assert_eq!(count(1, Rejection::MaxConnections), Some(3));
+        assert_eq!(count(1, Rejection::Descriptors), None);
+        assert_eq!(count(0, Rejection::MaxConnections), None);
+        assert_eq!(count(7, Rejection::MaxConnections), None);
+    }
+}

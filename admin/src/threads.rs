@@ -1,0 +1,201 @@
+//! What the kernel tells of the worker threads.
+
+use std::collections::HashMap;
+use std::fs;
+use std::time::Duration;
+
+use proxy_core::plan::WorkerThread;
+
+use proxy_sys::thread_cpu_time;
+
+/// Prefix of the names of the kernel's io_uring workers; the thread id of the ring's owner follows.
+const IOWQ_PREFIX: &str = "iou-wrk-";
+
+/// Times of the worker threads and of the kernel's io_uring workers beside them.
+///
+/// None of them goes backwards, not even when a thread ends: what was last read of it stays in the account.
+pub(super) struct Threads(Vec<Account>);
+
+/// Times of one worker.
+#[derive(Debug, Default)]
+pub(super) struct Account {
+    tid: i32,
+    /// The thread's CPU time.
+    pub(super) cpu: Duration,
+    /// How long the thread could have run and waited for a CPU.
+    pub(super) runqueue_wait: Duration,
+    iowq: Iowq,
+}
+
+impl Threads {
+    /// An account for each worker.
+    pub(super) fn new(threads: &[WorkerThread]) -> Self {
+        let account = |thread: &WorkerThread| Account {
+            tid: thread.tid,
+            ..Account::default()
+        };
+        Self(threads.iter().map(account).collect())
+    }
+
+    /// Reads the clocks anew.
+    pub(super) fn read(&mut self) -> &[Account] {
+        let iowq = iowq_workers();
+        for account in &mut self.0 {
+            if let Some(cpu) = thread_cpu_time(account.tid) {
+                account.cpu = account.cpu.max(cpu);
+            }
+            if let Some(times) = schedstat(account.tid) {
+                account.runqueue_wait = account.runqueue_wait.max(times.wait);
+            }
+            let own = iowq.iter().filter(|worker| worker.owner == account.tid);
+            account
+                .iowq
+                .update(own.map(|worker| (worker.tid, worker.cpu)));
+        }
+        &self.0
+    }
+}
+
+impl Account {
+    /// CPU time of the kernel's io_uring workers for this worker's rings. What a worker used between the last read
+    /// and its end is not known.
+    pub(super) fn iowq_cpu(&self) -> Duration {
+        self.iowq.total()
+    }
+}
+
+/// CPU time of threads that come and go.
+#[derive(Debug, Default)]
+struct Iowq {
+    /// Of those that have ended.
+    ended: Duration,
+    live: HashMap<i32, Duration>,
+}
+
+impl Iowq {
+    fn update(&mut self, found: impl Iterator<Item = (i32, Duration)>) {
+        let found: HashMap<_, _> = found.collect();
+        for (tid, &last) in &self.live {
+            // A clock that went backwards is another thread's with the same id.
+            if found.get(tid).is_none_or(|&now| now < last) {
+                self.ended += last;
+            }
+        }
+        self.live = found;
+    }
+
+    fn total(&self) -> Duration {
+        self.live.values().fold(self.ended, |sum, cpu| sum + *cpu)
+    }
+}
+
+/// A kernel thread that does what a ring could not do at once.
+struct IowqWorker {
+    owner: i32,
+    tid: i32,
+    cpu: Duration,
+}
+
+/// The kernel's io_uring workers in this process.
+///
+/// The kernel names them by the owner's id in its own namespace, so in a container with process ids of its own they
+/// belong to no worker here; the process's CPU time has them all the same.
+fn iowq_workers() -> Vec<IowqWorker> {
+    let Ok(tasks) = fs::read_dir("/proc/self/task") else {
+        return Vec::new();
+    };
+    let worker = |entry: fs::DirEntry| {
+        let owner = iowq_owner(&fs::read_to_string(entry.path().join("comm")).ok()?)?;
+        let tid = entry.file_name().to_str()?.parse().ok()?;
+        let cpu = schedstat(tid)?.run;
+        Some(IowqWorker { owner, tid, cpu })
+    };
+    tasks.filter_map(|entry| worker(entry.ok()?)).collect()
+}
+
+fn iowq_owner(comm: &str) -> Option<i32> {
+    comm.trim_end().strip_prefix(IOWQ_PREFIX)?.parse().ok()
+}
+
+/// How long a thread could have run and waited for a CPU, ever; as [`Account::runqueue_wait`] says.
+pub(super) fn runqueue_wait(tid: i32) -> Option<Duration> {
+    Some(schedstat(tid)?.wait)
+}
+
+/// Times of a thread that the kernel's scheduler accounts.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Schedstat {
+    run: Duration,
+    /// How long it could have run and waited for a CPU.
+    pub(super) wait: Duration,
+}
+
+/// None when the thread is gone, or the kernel was built without it.
+pub(super) fn schedstat(tid: i32) -> Option<Schedstat> {
+    parse_schedstat(&fs::read_to_string(format!("/proc/self/task/{tid}/schedstat")).ok()?)
+}
+
+fn parse_schedstat(line: &str) -> Option<Schedstat> {
+    let mut fields = line.split_ascii_whitespace();
+    let mut nanoseconds = || Some(Duration::from_nanos(fields.next()?.parse().ok()?));
+    Some(Schedstat {
+        run: nanoseconds()?,
+        wait: nanoseconds()?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernel_s_lines_are_parsed() {
+        let parsed = parse_schedstat("1500 2500 7\n");
+        let wanted = Schedstat {
+            run: Duration::from_nanos(1500),
+            wait: Duration::from_nanos(2500),
+        };
+        assert_eq!(parsed, Some(wanted));
+        for line in ["", "1", "1 x", "-1 2 3"] {
+            assert_eq!(parse_schedstat(line), None, "{line:?}");
+        }
+        assert_eq!(iowq_owner("iou-wrk-4194303\n"), Some(4_194_303));
+        for comm in ["iou-wrk-\n", "iou-sqp-12\n", "corelane-w0\n", ""] {
+            assert_eq!(iowq_owner(comm), None, "{comm:?}");
+        }
+    }
+
+    #[test]
+    fn io_workers_never_take_time_back() {
+        let ms = Duration::from_millis;
+        // What is found, and the total.
+        let table: &[(&[(i32, u64)], u64)] = &[
+            (&[], 0),
+            (&[(1, 10)], 10),
+            (&[(1, 15), (2, 1)], 16),
+            // 1 has ended.
+            (&[(2, 3)], 18),
+            // 2 has ended, and a new thread has its id.
+            (&[(2, 1)], 19),
+            (&[], 19),
+        ];
+        let mut iowq = Iowq::default();
+        for &(found, total) in table {
+            iowq.update(found.iter().map(|&(tid, cpu)| (tid, ms(cpu))));
+            assert_eq!(iowq.total(), ms(total), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn a_thread_that_is_gone_keeps_its_times() {
+        let own = WorkerThread {
+            tid: rustix::thread::gettid().as_raw_nonzero().get(),
+            cpu: None,
+        };
+        let mut threads = Threads::new(&[own]);
+        let cpu = threads.read()[0].cpu;
+        assert!(!cpu.is_zero());
+        threads.0[0].tid = i32::MAX >> 4;
+        assert_eq!(threads.read()[0].cpu, cpu);
+    }
+}

@@ -1,0 +1,10 @@
+//! What a proxy shows of itself, as plain data: the admin server writes it, the live page and the tools read it.
+
+mod imbalance;
+mod model;
+
+pub use self::imbalance::Imbalance;
+pub use self::model::{
+    Connection, Connections, Core, Figures, Finding, HISTORY_MAX, Level, Listener, Point,
+    SERVERS_SHOWN_MAX, Server, State,
+};

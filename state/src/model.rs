@@ -1,0 +1,217 @@
+//! What the live page and `corelane top` show: one moment of a proxy, as JSON.
+//!
+//! The admin server writes it (`/state`, `/events`) and `corelane top` reads it, maybe from another version: a field
+//! that is new there is ignored, one that is missing is empty.
+
+use serde::{Deserialize, Serialize};
+
+/// Samples of the history: two minutes of them.
+pub const HISTORY_MAX: usize = 120;
+
+/// Servers that are shown, over all upstreams: those that are down first, then the busiest. Those beyond are only counted, but what is
+/// found is found among all.
+pub const SERVERS_SHOWN_MAX: usize = 256;
+
+/// One moment. Rates are of the last second, and in a second.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+pub struct State {
+    /// Of the proxy.
+    pub version: String,
+    /// "glommio" or "tokio".
+    pub scheduler: String,
+    /// "thread-per-core", "work-stealing" or "per-core".
+    pub mode: String,
+    /// Whether every worker stays on its CPU.
+    pub pinned: bool,
+    /// Whether it takes no new connections.
+    pub draining: bool,
+    /// Since the admin server started.
+    pub uptime_seconds: f64,
+    /// Live ones.
+    pub connections: u64,
+    /// From clients, a second.
+    pub bytes_in: f64,
+    /// To clients, a second.
+    pub bytes_out: f64,
+    /// What is to be said of it in words, the most urgent first; never empty.
+    pub findings: Vec<Finding>,
+    /// What the adviser says about the scheduler.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub advice: Vec<String>,
+    /// How uneven the cores were.
+    pub imbalance: Figures,
+    /// In order.
+    pub cores: Vec<Core>,
+    /// In the order of the configuration.
+    pub listeners: Vec<Listener>,
+    /// Those that are down first, then those with failures, then the others in the order of the configuration.
+    pub servers: Vec<Server>,
+    /// Servers beyond [`SERVERS_SHOWN_MAX`].
+    pub servers_left_out: usize,
+    /// Samples that the reader has not had yet, the oldest first, at most [`HISTORY_MAX`]: one a second.
+    pub history: Vec<Point>,
+}
+
+/// How uneven the cores were in ten seconds, as in the metrics.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+pub struct Figures {
+    /// λ, 0 to cores − 1.
+    pub ratio: f64,
+    /// 0 to 1.
+    pub stranded: f64,
+    /// Jain's index, 1/cores to 1.
+    pub fairness: f64,
+}
+
+/// Something that an operator should know.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+pub struct Finding {
+    /// How urgent it is.
+    pub level: Level,
+    /// "core 3 is at 97 %, the others at 20 %"
+    pub what: String,
+    /// Where it comes from; may be empty.
+    pub why: String,
+    /// What helps; may be empty.
+    pub remedy: String,
+    /// Since when it is so, as Unix time in seconds; none where nothing is wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<f64>,
+    /// Whether it is no longer so: it stays for a few seconds, so that it doesn't come and go.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub over: bool,
+}
+
+/// How urgent a finding is.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// Clients are slowed down or turned away.
+    Alarm,
+    /// They may be soon.
+    Warning,
+    /// Nothing is wrong.
+    #[default]
+    Good,
+}
+
+/// One core, which is a worker.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+pub struct Core {
+    /// The CPU that it is pinned to.
+    pub cpu: Option<usize>,
+    /// Of the last second, 0 to 1.
+    pub utilization: f64,
+    /// The same over the last ten seconds.
+    pub utilization_10s: f64,
+    /// Live ones.
+    pub connections: u64,
+    /// Connections taken, a second.
+    pub accepts: f64,
+    /// Forwarded, a second.
+    pub bytes: f64,
+    /// Part of the last second that it waited for its CPU while something else ran there.
+    pub waits: f64,
+    /// Connections that moved here or away.
+    pub migrations: f64,
+}
+
+/// One listener.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+pub struct Listener {
+    /// As it is configured.
+    pub name: String,
+    /// The name of its upstream.
+    pub upstream: String,
+    /// Live ones.
+    pub connections: u64,
+    /// Connections taken, a second.
+    pub accepts: f64,
+    /// From clients, a second.
+    pub bytes_in: f64,
+    /// To clients, a second.
+    pub bytes_out: f64,
+    /// Turned away at `max_connections`, or for want of descriptors.
+    pub rejects: f64,
+    /// Established by the kernel, and not accepted yet.
+    pub waiting: u64,
+}
+
+/// One server of an upstream.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+pub struct Server {
+    /// The name of its upstream.
+    pub upstream: String,
+    /// Its address, as it is configured.
+    pub server: String,
+    /// What its health checks say, or else whether the last connect to it worked.
+    pub up: bool,
+    /// Whether there are health checks of it.
+    pub checked: bool,
+    /// Live ones.
+    pub connections: u64,
+    /// Connects begun.
+    pub connects: f64,
+    /// Connects that failed, a second.
+    pub failures: f64,
+    /// From clients to the server.
+    pub bytes_in: f64,
+    /// From the server.
+    pub bytes_out: f64,
+}
+
+/// One sample of the history.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+pub struct Point {
+    /// Its number since the start.
+    pub number: u64,
+    /// By core.
+    pub utilization: Vec<f64>,
+    /// How uneven the cores were.
+    pub imbalance: Figures,
+}
+
+/// What `/connections` answers.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(default)]
+pub struct Connections {
+    /// All that match.
+    pub total: u64,
+    /// Those that are listed.
+    pub shown: u64,
+    /// In the order that was asked for.
+    pub connections: Vec<Connection>,
+}
+
+/// One connection.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(default)]
+pub struct Connection {
+    /// Its number since the start.
+    pub id: u64,
+    /// The name of its listener.
+    pub listener: String,
+    /// The client's address.
+    pub client: String,
+    /// None while it is being connected.
+    pub server: Option<String>,
+    /// The core that has it.
+    pub core: u64,
+    /// Since it was accepted.
+    pub age_seconds: f64,
+    /// Since its last byte.
+    pub idle_seconds: f64,
+    /// From the client, so far.
+    pub bytes_in: u64,
+    /// To the client, so far.
+    pub bytes_out: u64,
+    /// What it does: "connecting", "relaying" and so on.
+    pub state: String,
+}
