@@ -9,6 +9,8 @@ use tokio::sync::mpsc;
 
 use proxy_console::errln;
 
+use crate::scheduler;
+
 /// How long a worker that panicked waits for the process to end, before it goes on to unwind.
 const END_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -76,7 +78,7 @@ pub(crate) fn hear_panics() {
             proxy_console::flush();
             std::process::exit(PANIC_EXIT_CODE);
         }
-        if backend_tokio::on_panic(panic_message(panicked.payload())) {
+        if scheduler::on_panic(panic_message(panicked.payload())) {
             // The main thread ends the process meanwhile. To unwind could end it without a word: Tokio aborts in a
             // debug build.
             thread::park_timeout(END_PATIENCE);

@@ -6,16 +6,16 @@ use std::time::SystemTime;
 
 use proxy_admin::{Admin, Observed};
 use proxy_config::{Config, Destination};
+use proxy_core::backend::{Backend, Listening, Plan};
 use proxy_core::lifeline::Deaths;
 use proxy_core::listen::{BindAddress, SocketFile};
 use proxy_core::metrics::{CoreCells, PerWorker};
-use proxy_core::plan::{Listening, Plan, Running};
 use proxy_core::{Activity, Share};
 
 use crate::access_log::AccessLog;
 use crate::assemble::{self, Assembled};
 use crate::backlog::Backlogs;
-use crate::scheduler::{self, Choice, Started};
+use crate::scheduler::{self, STEALING};
 use crate::sockets::{self, AdminAddress, Sockets};
 use crate::start_error::{Explain, cannot_listen, cannot_start, cannot_write};
 use crate::surroundings::Counts;
@@ -23,7 +23,7 @@ use crate::{configuration, cpus, descriptors, echo, health, reload, resolver};
 
 /// A proxy that runs.
 pub(crate) struct Proxy {
-    pub(crate) running: Box<dyn Running>,
+    pub(crate) running: Box<dyn Backend>,
     pub(crate) observed: Arc<Observed>,
     /// What waits to be accepted.
     pub(crate) backlogs: Arc<Backlogs>,
@@ -84,15 +84,12 @@ pub(crate) fn start(
     };
     // Before anybody accepts.
     proxy_core::descriptors::reserve(workers);
-    let Started {
-        choice,
-        mut running,
-        own,
-    } = scheduler::start(plan, &config.runtime)?;
+    let mut running = scheduler::start(plan, &config.runtime)?;
+    let profile = running.profile();
     resolver::start(names).explain(|error| cannot_start("the resolver's thread", error))?;
     health::start(config, &upstreams)
         .explain(|error| cannot_start("the health checks' thread", error))?;
-    let sockets = Sockets::reserve(config, choice.sockets(workers), asked.as_ref())?;
+    let sockets = Sockets::reserve(config, profile.sockets.count(workers), asked.as_ref())?;
     let mut backlogs = Backlogs::default();
     for reserved in &sockets.listeners {
         backlogs
@@ -100,28 +97,26 @@ pub(crate) fn start(
             .explain(|error| cannot_start("watching the listening sockets", error))?;
     }
     descriptors::warn(config);
-    if choice != Choice::Glommio {
+    if !profile.queues {
         Share::weigh(reload::shares(&listeners));
     }
     let backlogs = Arc::new(backlogs);
     let observed = Observed::new(
-        (choice.scheduler(), choice.mode()),
+        (profile, STEALING),
         running.threads().to_vec(),
         cores,
         activity,
         listeners.clone(),
         upstreams,
-        own,
+        running.own_metrics(),
         now(),
     );
-    let rebalances = choice == Choice::Glommio && config.runtime.glommio.rebalance.enabled;
     let observed = observed
         .with_surroundings(Arc::new(Counts {
             backlogs: backlogs.clone(),
             access_log: shared,
         }))
-        .with_admin_hosts(config.admin.hosts.clone())
-        .with_rebalancing(rebalances);
+        .with_admin_hosts(config.admin.hosts.clone());
     observed.set_configuration(configuration::written(config));
     let observed = Arc::new(observed);
     let mut admin = match sockets.admin {

@@ -92,7 +92,7 @@ fn apply(new: Config, running: &mut Config, proxy: &Proxy) -> usize {
             changes += 1;
         }
     }
-    if !proxy.observed.has_task_queues() {
+    if !proxy.observed.profile.queues {
         Share::weigh(shares(listeners));
     }
     *running = new;

@@ -100,8 +100,8 @@ fn announce(proxy: &Proxy) -> Announcement {
     }
     lines.push_str("ready\n");
     tracing::info!(
-        scheduler = proxy.observed.scheduler,
-        mode = proxy.observed.mode,
+        scheduler = proxy.observed.profile.scheduler,
+        mode = proxy.observed.profile.mode,
         workers = proxy.observed.threads.len(),
         "running"
     );

@@ -1,94 +1,29 @@
 //! Which scheduler runs, decided once at the start: the only place that names both.
 
+use std::io;
+
 use backend_glommio::{Glommio, Options, Placement, Rebalance, StartError};
 use backend_tokio::{PerCore, WorkStealing};
-use proxy_admin::SchedulersOwn;
 use proxy_config::{self as config, GlommioOptions, Runtime, Scheduler, TokioMode};
-use proxy_core::plan::{Plan, Running};
+use proxy_core::backend::{Backend, Plan, Stealing};
 
 use crate::start_error::{Explain, cannot_start, with_advice};
 
-/// A scheduler that can run here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Choice {
-    Glommio,
-    WorkStealing,
-    PerCore,
-}
-
-/// A scheduler at work.
-pub(crate) struct Started {
-    pub(crate) choice: Choice,
-    pub(crate) running: Box<dyn Running>,
-    pub(crate) own: SchedulersOwn,
-}
-
-impl Choice {
-    /// The label `scheduler`.
-    pub(crate) fn scheduler(self) -> &'static str {
-        match self {
-            Self::Glommio => "glommio",
-            Self::WorkStealing | Self::PerCore => "tokio",
-        }
-    }
-
-    /// The label `mode`.
-    pub(crate) fn mode(self) -> &'static str {
-        match self {
-            Self::Glommio => "thread-per-core",
-            Self::WorkStealing => "work-stealing",
-            Self::PerCore => "per-core",
-        }
-    }
-
-    /// How many sockets a bind address needs: one a worker, unless workers share.
-    pub(crate) fn sockets(self, workers: usize) -> usize {
-        match self {
-            Self::Glommio | Self::PerCore => workers,
-            Self::WorkStealing => 1,
-        }
-    }
-
-    fn start(self, plan: Plan, runtime: &Runtime) -> anyhow::Result<Started> {
-        let (running, own): (Box<dyn Running>, _) = match self {
-            Self::Glommio => {
-                let glommio = Glommio::start(plan, options(&runtime.glommio))?;
-                let own = SchedulersOwn::Glommio(glommio.cells().clone());
-                (Box::new(glommio), own)
-            }
-            Self::WorkStealing => {
-                let tokio =
-                    WorkStealing::start(plan).explain(|error| cannot_start("Tokio", error))?;
-                let own = SchedulersOwn::Tokio(vec![tokio.handle()]);
-                (Box::new(tokio), own)
-            }
-            Self::PerCore => {
-                let tokio = PerCore::start(plan).explain(|error| cannot_start("Tokio", error))?;
-                let own = SchedulersOwn::Tokio(tokio.handles());
-                (Box::new(tokio), own)
-            }
-        };
-        Ok(Started {
-            choice: self,
-            running,
-            own,
-        })
-    }
-}
+/// What to choose for idle workers to take the work of busy ones.
+pub(crate) const STEALING: Stealing = Stealing {
+    advice: "use-work-stealing",
+    keys: "scheduler = \"tokio\" with mode = \"work-stealing\"",
+};
 
 /// Starts the workers on the scheduler that the configuration asks for. "auto" is Glommio where all of its workers can
 /// be started, and else Tokio, which the log explains.
 ///
 /// # Errors
 /// When Glommio is asked for and can't run here, with what to change; when a thread, a ring or a reactor can't be had.
-pub(crate) fn start(plan: Plan, runtime: &Runtime) -> anyhow::Result<Started> {
-    let tokio = match runtime.tokio.mode {
-        TokioMode::WorkStealing => Choice::WorkStealing,
-        TokioMode::PerCore => Choice::PerCore,
-    };
+pub(crate) fn start(plan: Plan, runtime: &Runtime) -> anyhow::Result<Box<dyn Backend>> {
     match runtime.scheduler {
-        Scheduler::Tokio => tokio.start(plan, runtime),
-        Scheduler::Glommio => Choice::Glommio.start(plan, runtime).map_err(|error| {
+        Scheduler::Tokio => tokio(plan, runtime),
+        Scheduler::Glommio => glommio(plan, runtime).map_err(|error| {
             const SENTENCE: &str = "[runtime] scheduler = \"glommio\" can't run here";
             let of_kernel = error
                 .downcast_ref::<StartError>()
@@ -97,15 +32,30 @@ pub(crate) fn start(plan: Plan, runtime: &Runtime) -> anyhow::Result<Started> {
                 of_kernel.map_or_else(|| SENTENCE.to_owned(), |error| with_advice(SENTENCE, error));
             error.context(text)
         }),
-        Scheduler::Auto => match Choice::Glommio.start(plan.clone(), runtime) {
-            Ok(started) => Ok(started),
-            Err(reason) => {
-                let reason = format!("{reason:#}");
-                tracing::warn!(%reason, "scheduler = \"auto\" falls back to tokio");
-                tokio.start(plan, runtime)
-            }
-        },
+        Scheduler::Auto => glommio(plan.clone(), runtime).or_else(|reason| {
+            let reason = format!("{reason:#}");
+            tracing::warn!(%reason, "scheduler = \"auto\" falls back to tokio");
+            tokio(plan, runtime)
+        }),
     }
+}
+
+/// To be called by the process's panic hook, with what the panic says. Returns whether it is a worker's death that its
+/// scheduler would keep to itself; it is reported then.
+pub(crate) fn on_panic(message: &str) -> bool {
+    backend_tokio::on_panic(message)
+}
+
+fn glommio(plan: Plan, runtime: &Runtime) -> anyhow::Result<Box<dyn Backend>> {
+    Ok(Box::new(Glommio::start(plan, options(&runtime.glommio))?))
+}
+
+fn tokio(plan: Plan, runtime: &Runtime) -> anyhow::Result<Box<dyn Backend>> {
+    let started: io::Result<Box<dyn Backend>> = match runtime.tokio.mode {
+        TokioMode::WorkStealing => WorkStealing::start(plan).map(|started| Box::new(started) as _),
+        TokioMode::PerCore => PerCore::start(plan).map(|started| Box::new(started) as _),
+    };
+    started.explain(|error| cannot_start("Tokio", error))
 }
 
 fn options(configured: &GlommioOptions) -> Options {

@@ -5,15 +5,16 @@
 mod adviser;
 mod judgement;
 
+use proxy_core::backend::{Evening, Stealing};
+
 pub(super) use self::adviser::{Adviser, Look};
-pub(super) use self::judgement::Evening;
 use super::family::Families;
 
 /// The names of all advice; the label `advice` has these values and no others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Id {
     EnableRebalance,
-    UseWorkStealing,
+    UseStealing,
     LoneElephant,
     AddCores,
     CpuStarved,
@@ -30,17 +31,17 @@ pub(crate) struct Advice {
 impl Id {
     pub(crate) const ALL: [Self; 5] = [
         Self::EnableRebalance,
-        Self::UseWorkStealing,
+        Self::UseStealing,
         Self::LoneElephant,
         Self::AddCores,
         Self::CpuStarved,
     ];
 
     /// The value of the label.
-    pub(crate) fn name(self) -> &'static str {
+    pub(crate) fn name(self, stealing: Stealing) -> &'static str {
         match self {
             Self::EnableRebalance => "enable-rebalance",
-            Self::UseWorkStealing => "use-work-stealing",
+            Self::UseStealing => stealing.advice,
             Self::LoneElephant => "lone-elephant",
             Self::AddCores => "add-cores",
             Self::CpuStarved => "cpu-starved",
@@ -48,14 +49,19 @@ impl Id {
     }
 
     /// What helps, where there are CPUs that no worker has, or none.
-    fn remedy(self, has_spare_cpus: bool) -> &'static str {
-        match self {
+    fn remedy(self, evening: Evening, stealing: Stealing, has_spare_cpus: bool) -> String {
+        let remedy = match self {
             Self::EnableRebalance => {
-                "set enabled = true in [runtime.glommio.rebalance], or use scheduler = \"tokio\", whose workers steal"
+                let Evening::CouldMove(how) = evening else {
+                    return String::new();
+                };
+                return format!("{how}, or use {}, whose workers steal", stealing.keys);
             }
-            Self::UseWorkStealing => {
-                "use scheduler = \"tokio\" with mode = \"work-stealing\"; `corelane compare FILE --record` tells what \
-                 that costs"
+            Self::UseStealing => {
+                return format!(
+                    "use {}; `corelane compare FILE --record` tells what that costs",
+                    stealing.keys
+                );
             }
             Self::LoneElephant => {
                 "one connection is more than a core, most likely, and no scheduler can part it; spread it over several \
@@ -70,12 +76,13 @@ impl Id {
             Self::CpuStarved => {
                 "others use its CPU: name CPUs in [runtime] cores that they leave alone, or raise the container's limit"
             }
-        }
+        };
+        remedy.to_owned()
     }
 }
 
 /// Adds what is said now.
-pub(super) fn collect(families: &mut Families, advice: &[Advice]) {
+pub(super) fn collect(families: &mut Families, advice: &[Advice], stealing: Stealing) {
     let mut family = families.gauge(
         "corelane_advice",
         "1 while the advice of this name is given, else 0; it has held for a minute then. docs/metrics.md tells what \
@@ -83,13 +90,14 @@ pub(super) fn collect(families: &mut Families, advice: &[Advice]) {
     );
     for id in Id::ALL {
         let given = advice.iter().any(|advice| advice.id == id);
-        family.add_count(&[("advice", id.name())], u64::from(given));
+        family.add_count(&[("advice", id.name(stealing))], u64::from(given));
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fixture::STEALING;
 
     #[test]
     fn every_name_has_a_series_from_the_start() {
@@ -98,11 +106,14 @@ mod tests {
             id: Id::AddCores,
             text: String::new(),
         };
-        collect(&mut families, &[advice]);
+        collect(&mut families, &[advice], STEALING);
         let text = families.encode().expect("it has samples");
         for id in Id::ALL {
             let value = u8::from(id == Id::AddCores);
-            let line = format!("\ncorelane_advice{{advice=\"{}\"}} {value}\n", id.name());
+            let line = format!(
+                "\ncorelane_advice{{advice=\"{}\"}} {value}\n",
+                id.name(STEALING)
+            );
             assert!(text.contains(&line), "{text}");
         }
     }

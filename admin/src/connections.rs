@@ -261,7 +261,7 @@ mod tests {
 
     #[test]
     fn an_empty_list_is_json() {
-        let observed = fixture::glommio();
+        let observed = fixture::proxy();
         let list = |query| list(&observed.listeners, Query::parse(query).expect("in order"));
         let empty = r#"{"total":0,"shown":0,"connections":[]}"#;
         assert_eq!(list(""), Ok(empty.to_owned()));

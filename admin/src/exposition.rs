@@ -47,7 +47,7 @@ impl Exposition {
             cores::collect(&mut families, &self.observed, threads.read());
         }
         cores::collect_load(&mut families, &self.watch.load());
-        advice::collect(&mut families, &self.watch.advice());
+        advice::collect(&mut families, &self.watch.advice(), self.observed.stealing);
         listeners::collect(
             &mut families,
             &self.observed.listeners,

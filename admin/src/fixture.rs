@@ -3,50 +3,50 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use backend_glommio::{Cells, Readiness};
+use proxy_core::backend::{
+    BindSockets, Evening, OwnFamily, OwnMetrics, Profile, Stealing, WorkerThread,
+};
 use proxy_core::metrics::{CoreCells, PerWorker};
-use proxy_core::plan::WorkerThread;
 use proxy_core::{Activity, Balance, Listener, Server, ServerAddress, Upstream};
-use tokio::runtime::{Builder, Runtime};
 
-use crate::observed::{Observed, SchedulersOwn};
+use crate::observed::Observed;
 
 const WORKERS: usize = 2;
 
-/// On Glommio, pinned to the CPUs 4 and 5.
-pub(super) fn glommio() -> Observed {
-    observed(
-        ("glommio", "thread-per-core"),
-        SchedulersOwn::Glommio(Cells::new(Readiness::IoUring, WORKERS, 2)),
-        [Some(4), Some(5)],
-    )
+pub(super) const STEALING: Stealing = Stealing {
+    advice: "use-stealing",
+    keys: "scheduler = \"stealing\"",
+};
+
+/// What the scheduler counts.
+#[derive(Debug)]
+struct Own;
+
+impl OwnMetrics for Own {
+    fn families(&self) -> Vec<OwnFamily> {
+        let mut own = OwnFamily::counter("corelane_own_total", "Something.");
+        own.add_of_core(1, 7);
+        let mut gauge = OwnFamily::gauge("corelane_own", "Something else.");
+        gauge.add(&[("listener", "web")], 0.5);
+        vec![own, gauge]
+    }
 }
 
-/// On one runtime of Tokio for both workers, not pinned.
-pub(super) fn work_stealing() -> (Runtime, Observed) {
-    let runtime = Builder::new_multi_thread().worker_threads(WORKERS).build();
-    let runtime = runtime.expect("two threads");
-    let own = SchedulersOwn::Tokio(vec![runtime.handle().clone()]);
-    (
-        runtime,
-        observed(("tokio", "work-stealing"), own, [None, None]),
-    )
+/// On a scheduler that can do nothing about an uneven load, pinned to the CPUs 4 and 5.
+pub(super) fn proxy() -> Observed {
+    proxy_with(Evening::Nothing)
 }
 
-/// On one runtime of Tokio a worker, not pinned.
-pub(super) fn per_core() -> ([Runtime; WORKERS], Observed) {
-    let build = || Builder::new_current_thread().build().expect("no threads");
-    let runtimes = [build(), build()];
-    let handles = runtimes.iter().map(|runtime| runtime.handle().clone());
-    let own = SchedulersOwn::Tokio(handles.collect());
-    (runtimes, observed(("tokio", "per-core"), own, [None, None]))
-}
-
-fn observed(
-    names: (&'static str, &'static str),
-    own: SchedulersOwn,
-    cpus: [Option<usize>; WORKERS],
-) -> Observed {
+/// As [`proxy`], with a scheduler that evens out the load like this.
+pub(super) fn proxy_with(evening: Evening) -> Observed {
+    let profile = Profile {
+        name: "fixed",
+        scheduler: "some",
+        mode: "fixed",
+        evening,
+        queues: true,
+        sockets: BindSockets::OneAWorker,
+    };
     let server = |port: u16| {
         let address = std::net::SocketAddr::from(([10, 0, 0, 1], port));
         Server::fixed(address.to_string(), ServerAddress::Tcp(address), 1)
@@ -66,13 +66,15 @@ fn observed(
     ];
     let tid = rustix::thread::gettid().as_raw_nonzero().get();
     Observed::new(
-        names,
-        cpus.map(|cpu| WorkerThread { tid, cpu }).to_vec(),
+        (profile, STEALING),
+        [Some(4), Some(5)]
+            .map(|cpu| WorkerThread { tid, cpu })
+            .to_vec(),
         Arc::new(PerWorker::new(WORKERS, || CoreCells::new(WORKERS))),
         Arc::new(Activity::default()),
         listeners,
         vec![upstream],
-        own,
+        Arc::new(Own),
         SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_500),
     )
 }

@@ -53,7 +53,7 @@ use tokio::task::AbortHandle;
 use self::events::Broadcast;
 use self::exposition::Exposition;
 use self::hosts::Hosts;
-pub use self::observed::{Observed, SchedulersOwn};
+pub use self::observed::Observed;
 pub use self::reloads::{Refusal, Reloads};
 use self::routes::Routes;
 use self::sampler::Sampler;
@@ -194,7 +194,7 @@ mod tests {
     use proxy_state::State;
 
     fn admin() -> (Admin, Arc<Observed>) {
-        let observed = Arc::new(fixture::glommio());
+        let observed = Arc::new(fixture::proxy());
         let socket =
             bind(&BindAddress::Tcp(([127, 0, 0, 1], 0).into())).expect("a port of loopback");
         let mut admin = start(socket, observed.clone()).expect("threads");
@@ -238,7 +238,7 @@ mod tests {
         let (head, body) = state.split_once("\r\n\r\n").expect("a head and a body");
         assert!(head.contains("content-type: application/json"), "{head}");
         let state: State = serde_json::from_str(body).expect("JSON");
-        assert_eq!((state.cores.len(), &state.scheduler[..]), (2, "glommio"));
+        assert_eq!((state.cores.len(), &state.scheduler[..]), (2, "some"));
         assert!(ask(&admin, "GET /config").starts_with("HTTP/1.1 200 "));
     }
 
@@ -381,7 +381,7 @@ mod tests {
     fn one_that_never_served_ends() {
         let socket =
             bind(&BindAddress::Tcp(([127, 0, 0, 1], 0).into())).expect("a port of loopback");
-        drop(start(socket, Arc::new(fixture::glommio())).expect("threads"));
+        drop(start(socket, Arc::new(fixture::proxy())).expect("threads"));
     }
 
     #[test]

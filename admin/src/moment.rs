@@ -13,8 +13,8 @@ use proxy_state::{Core, Figures, Finding, Listener, SERVERS_SHOWN_MAX, Server, S
 pub(super) fn state(observed: &Observed, watch: &Watch, after: Option<u64>) -> State {
     let mut state = State {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        scheduler: observed.scheduler.to_owned(),
-        mode: observed.mode.to_owned(),
+        scheduler: observed.profile.scheduler.to_owned(),
+        mode: observed.profile.mode.to_owned(),
         pinned: observed.threads.iter().all(|thread| thread.cpu.is_some()),
         draining: observed.is_draining(),
         uptime_seconds: thousandths(watch.uptime().as_secs_f64()),
@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn names_and_counts_are_there() {
-        let observed = Arc::new(fixture::glommio());
+        let observed = Arc::new(fixture::proxy());
         observed.listeners[1].cells.of(0).accepted.increment();
         observed.cores.of(0).started.increment();
         observed.upstreams[0].cells.of(0).servers[1]
@@ -223,7 +223,7 @@ mod tests {
 
     #[test]
     fn beyond_what_is_shown_those_that_are_down_and_the_busiest_are() {
-        let mut observed = fixture::glommio();
+        let mut observed = fixture::proxy();
         let servers = (1..=600).map(|port| {
             let address = SocketAddr::from(([10, 0, 0, 1], port));
             proxy_core::Server::fixed(port.to_string(), ServerAddress::Tcp(address), 1)

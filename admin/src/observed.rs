@@ -4,9 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use backend_glommio::Cells;
+use proxy_core::backend::{OwnMetrics, Profile, Stealing, WorkerThread};
 use proxy_core::metrics::{CoreCells, PerWorker};
-use proxy_core::plan::WorkerThread;
 use proxy_core::{Activity, Listener, Upstream};
 
 use crate::reloads::Reloads;
@@ -14,10 +13,10 @@ use crate::surroundings::Surroundings;
 
 /// The running proxy, as counters and names: nothing in it can stop or slow a worker.
 pub struct Observed {
-    /// "glommio" or "tokio", after "auto" was decided.
-    pub scheduler: &'static str,
-    /// "thread-per-core", "work-stealing" or "per-core".
-    pub mode: &'static str,
+    /// The scheduler that runs, after "auto" was decided.
+    pub profile: Profile,
+    /// The scheduler to turn to where idle workers are to take the work of busy ones.
+    pub stealing: Stealing,
     /// By worker.
     pub threads: Vec<WorkerThread>,
     /// By worker.
@@ -28,45 +27,35 @@ pub struct Observed {
     pub listeners: Vec<Arc<Listener>>,
     /// In the order of the configuration.
     pub upstreams: Vec<Arc<Upstream>>,
-    /// The scheduler's own.
-    pub own: SchedulersOwn,
+    /// What only this scheduler counts.
+    pub own: Arc<dyn OwnMetrics>,
     /// How reading the configuration went, the last time.
     pub reloads: Reloads,
     /// Who knows the queues and the logs.
     pub surroundings: Arc<dyn Surroundings>,
     /// Names that the admin server answers to, besides those that are always its own.
     pub admin_hosts: Vec<String>,
-    /// Whether Glommio moves live connections off hot cores.
-    pub rebalances: bool,
     /// The text of a file that means what runs; empty unless told.
     configuration: Mutex<String>,
     draining: AtomicBool,
-}
-
-/// Counters that only one scheduler has.
-pub enum SchedulersOwn {
-    /// Task queues and rings; listeners are in the order of [`Observed::listeners`].
-    Glommio(Cells),
-    /// One handle for the shared runtime, or one a worker.
-    Tokio(Vec<tokio::runtime::Handle>),
 }
 
 impl Observed {
     /// A proxy whose configuration was read at `configured_at`.
     #[expect(clippy::too_many_arguments, reason = "made once, from as many parts")]
     pub fn new(
-        (scheduler, mode): (&'static str, &'static str),
+        (profile, stealing): (Profile, Stealing),
         threads: Vec<WorkerThread>,
         cores: Arc<PerWorker<CoreCells>>,
         activity: Arc<Activity>,
         listeners: Vec<Arc<Listener>>,
         upstreams: Vec<Arc<Upstream>>,
-        own: SchedulersOwn,
+        own: Arc<dyn OwnMetrics>,
         configured_at: SystemTime,
     ) -> Self {
         Self {
-            scheduler,
-            mode,
+            profile,
+            stealing,
             threads,
             cores,
             activity,
@@ -76,15 +65,9 @@ impl Observed {
             reloads: Reloads::new(configured_at),
             surroundings: Arc::new(()),
             admin_hosts: Vec::new(),
-            rebalances: false,
             configuration: Mutex::default(),
             draining: AtomicBool::new(false),
         }
-    }
-
-    /// Whether the scheduler weighs listeners by shares itself.
-    pub fn has_task_queues(&self) -> bool {
-        matches!(self.own, SchedulersOwn::Glommio(_))
     }
 
     /// Time that a worker was busy, by its scheduler's own account.
@@ -108,11 +91,6 @@ impl Observed {
             admin_hosts,
             ..self
         }
-    }
-
-    /// Under a Glommio that moves connections, or doesn't.
-    pub fn with_rebalancing(self, rebalances: bool) -> Self {
-        Self { rebalances, ..self }
     }
 
     /// The configuration that runs, as a file.
@@ -139,21 +117,5 @@ impl Observed {
     /// Whether no new connection is taken.
     pub fn is_draining(&self) -> bool {
         self.draining.load(Relaxed)
-    }
-}
-
-impl SchedulersOwn {
-    /// Time that a worker was busy, where only the scheduler knows it.
-    fn busy(&self, worker: usize) -> Option<Duration> {
-        match self {
-            Self::Glommio(_) => None,
-            Self::Tokio(handles) if handles.len() == 1 => {
-                Some(handles[0].metrics().worker_total_busy_duration(worker))
-            }
-            Self::Tokio(handles) => {
-                let handle = handles.get(worker)?;
-                Some(handle.metrics().worker_total_busy_duration(0))
-            }
-        }
     }
 }

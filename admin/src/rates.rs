@@ -145,7 +145,7 @@ mod tests {
 
     #[test]
     fn rates_are_of_the_last_two_readings() {
-        let observed = fixture::glommio();
+        let observed = fixture::proxy();
         let mut rates = Rates::default();
         let bytes =
             |rates: &Rates| rates.per_second(|totals| Some(totals.listeners.first()?.bytes_in));

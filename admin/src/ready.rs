@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn only_a_strict_question_looks_at_servers() {
-        let observed = fixture::glommio();
+        let observed = fixture::proxy();
         let answer = |query| {
             let (status, text) = super::answer(&observed, query);
             (status.as_u16(), text)

@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn connects_that_all_fail_are_seen_at_once_and_forgotten_when_one_works() {
-        let observed = fixture::glommio();
+        let observed = fixture::proxy();
         let mut recent = Recent::default();
         let mut look = |second| {
             recent.on_look(Counts::read(&observed), Duration::from_secs(second));
@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn rejections_are_kept_by_listener_and_reason() {
-        let observed = fixture::glommio();
+        let observed = fixture::proxy();
         let mut recent = Recent::default();
         observed.listeners[1].cells.of(0).rejected[Rejection::MaxConnections as usize].add(3);
         recent.on_look(Counts::read(&observed), RECENT);

@@ -27,8 +27,8 @@ pub(super) fn collect(families: &mut Families, observed: &Observed) {
         );
     let pinned = observed.threads.iter().all(|thread| thread.cpu.is_some());
     let labels = [
-        ("scheduler", observed.scheduler),
-        ("mode", observed.mode),
+        ("scheduler", observed.profile.scheduler),
+        ("mode", observed.profile.mode),
         ("pinned", if pinned { "true" } else { "false" }),
     ];
     families

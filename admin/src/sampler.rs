@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::advice::{Advice, Adviser, Evening, Look};
+use super::advice::{Advice, Adviser, Look};
 use super::findings::Held;
 use super::load::{Load, SAMPLE_INTERVAL, Sample};
 use super::rates::{Rates, Totals};
@@ -110,7 +110,11 @@ impl Watch {
         let has_spare_cpus = cpus.is_ok_and(|cpus| cpus.get() > observed.threads.len());
         Self {
             load: Mutex::new(Load::new(observed.threads.len())),
-            adviser: Mutex::new(Adviser::new(Evening::of(&observed), has_spare_cpus)),
+            adviser: Mutex::new(Adviser::new(
+                observed.profile.evening,
+                observed.stealing,
+                has_spare_cpus,
+            )),
             rates: Mutex::default(),
             recent: Mutex::default(),
             held: Mutex::default(),
@@ -275,7 +279,7 @@ mod tests {
 
     #[test]
     fn it_sleeps_when_workers_do_and_wakes_with_them() {
-        let mut observed = fixture::glommio();
+        let mut observed = fixture::proxy();
         // A thread that there is not is idle.
         for thread in &mut observed.threads {
             thread.tid = i32::MAX >> 4;
@@ -300,7 +304,7 @@ mod tests {
 
     #[test]
     fn the_adviser_sees_what_the_sampler_does() {
-        let watch = Watch::new(Arc::new(fixture::per_core().1));
+        let watch = Watch::new(Arc::new(fixture::proxy()));
         watch.observed.cores.of(0).started.add(1);
         assert_eq!(watch.advice(), []);
         watch.sample();
@@ -311,7 +315,7 @@ mod tests {
     }
     #[test]
     fn what_the_adviser_says_is_in_the_state() {
-        let watch = Watch::new(Arc::new(fixture::per_core().1));
+        let watch = Watch::new(Arc::new(fixture::proxy()));
         let state = || moment::state(&watch.observed, &watch, None).advice;
         assert_eq!(state(), [""; 0]);
         for second in 0..=60 {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::time::Duration;
 
-use proxy_core::plan::WorkerThread;
+use proxy_core::backend::WorkerThread;
 
 use proxy_sys::thread_cpu_time;
 

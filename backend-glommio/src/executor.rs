@@ -11,9 +11,12 @@ use std::time::Duration;
 use glommio::{
     GlommioError, Latency, LocalExecutorBuilder, Shares, SharesManager, TaskQueueHandle,
 };
+use proxy_core::backend::{
+    Backend, BindSockets, Evening, Listening, OwnMetrics, Plan, Profile, WORKER_THREAD_PREFIX,
+    WorkerThread,
+};
 use proxy_core::lifeline::Lifeline;
 use proxy_core::metrics::{CoreCells, PerWorker};
-use proxy_core::plan::{Listening, Plan, Running, WORKER_THREAD_PREFIX, WorkerThread};
 use proxy_core::{Activity, Descriptor, Listener, Worker};
 use socket2::SockRef;
 
@@ -135,6 +138,7 @@ pub struct Glommio {
     cores: Arc<PerWorker<CoreCells>>,
     listeners: Vec<Arc<Listener>>,
     cells: Cells,
+    rebalances: bool,
     /// Where each worker waits for its sockets.
     gates: Vec<mpsc::Sender<Sockets>>,
     /// Ends when the last worker has.
@@ -174,7 +178,7 @@ impl Glommio {
 
     fn start_workers(plan: Plan, options: Options) -> Result<Self, StartError> {
         let readiness = options.readiness.unwrap_or_else(Readiness::best);
-        let cells = Cells::new(readiness, plan.cpus.len(), plan.listeners.len());
+        let cells = Cells::new(readiness, plan.cpus.len(), plan.listeners.clone());
         let mailboxes = plan.cpus.iter().map(|_| Mailbox::new());
         let mailboxes: Arc<[Mailbox]> = mailboxes
             .collect::<io::Result<_>>()
@@ -188,6 +192,7 @@ impl Glommio {
             cores: plan.cores.clone(),
             listeners: plan.listeners.clone(),
             cells: cells.clone(),
+            rebalances: options.rebalance.enabled,
             gates: Vec::new(),
             ended,
         };
@@ -293,7 +298,26 @@ impl Drop for Glommio {
     }
 }
 
-impl Running for Glommio {
+impl Backend for Glommio {
+    fn profile(&self) -> Profile {
+        Profile {
+            name: "glommio",
+            scheduler: "glommio",
+            mode: "thread-per-core",
+            evening: if self.rebalances {
+                Evening::Moves
+            } else {
+                Evening::CouldMove("set enabled = true in [runtime.glommio.rebalance]")
+            },
+            queues: true,
+            sockets: BindSockets::OneAWorker,
+        }
+    }
+
+    fn own_metrics(&self) -> Arc<dyn OwnMetrics> {
+        Arc::new(self.cells.clone())
+    }
+
     fn threads(&self) -> &[WorkerThread] {
         &self.threads
     }

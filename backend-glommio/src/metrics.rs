@@ -1,7 +1,10 @@
 //! What only this scheduler has to tell.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use proxy_core::Listener;
+use proxy_core::backend::{OwnFamily, OwnMetrics};
 use proxy_core::metrics::{Counter, PerWorker};
 
 use crate::readiness::Readiness;
@@ -13,6 +16,7 @@ pub struct Cells {
     pub readiness: Readiness,
     /// By worker, then by listener in the order of the plan.
     pub queues: Arc<PerWorker<Box<[QueueCells]>>>,
+    listeners: Vec<Arc<Listener>>,
     /// By worker.
     pub rings: Arc<PerWorker<RingCells>>,
 }
@@ -50,13 +54,44 @@ pub(crate) struct OwnRing {
 
 impl Cells {
     /// Nothing has happened yet.
-    pub fn new(readiness: Readiness, workers: usize, listeners: usize) -> Self {
-        let queues = || (0..listeners).map(|_| QueueCells::default()).collect();
+    pub fn new(readiness: Readiness, workers: usize, listeners: Vec<Arc<Listener>>) -> Self {
+        let queues = || listeners.iter().map(|_| QueueCells::default()).collect();
         Self {
             readiness,
             queues: Arc::new(PerWorker::new(workers, queues)),
             rings: Arc::new(PerWorker::new(workers, RingCells::default)),
+            listeners,
         }
+    }
+
+    fn of_queues(
+        &self,
+        name: &'static str,
+        help: &'static str,
+        read: impl Fn(&QueueCells) -> f64,
+    ) -> OwnFamily {
+        let mut family = OwnFamily::counter(name, help);
+        for (worker, queues) in self.queues.iter().enumerate() {
+            let core = worker.to_string();
+            for (listener, queue) in self.listeners.iter().zip(queues) {
+                let labels = [("core", &core[..]), ("listener", &listener.name)];
+                family.add(&labels, read(queue));
+            }
+        }
+        family
+    }
+
+    fn of_rings(
+        &self,
+        name: &'static str,
+        help: &'static str,
+        read: fn(&RingCells) -> &Counter,
+    ) -> OwnFamily {
+        let mut family = OwnFamily::counter(name, help);
+        for (worker, ring) in self.rings.iter().enumerate() {
+            family.add_of_core(worker, read(ring).get());
+        }
+        family
     }
 
     /// What a worker counts its ring's traffic into.
@@ -68,8 +103,134 @@ impl Cells {
     }
 }
 
+impl OwnMetrics for Cells {
+    fn families(&self) -> Vec<OwnFamily> {
+        let mut shares = OwnFamily::gauge(
+            "corelane_glommio_task_queue_shares",
+            "CPU shares of the listener's task queue against the others on the same core, 1 to 1000.",
+        );
+        for listener in &self.listeners {
+            let value = f64::from(listener.share.shares());
+            shares.add(&[("listener", &listener.name)], value);
+        }
+        let mut info = OwnFamily::gauge(
+            "corelane_glommio_poller_info",
+            "Always 1. What the workers get readiness from and sleep in: \"io_uring\", or \"epoll\" before Linux 6.1.",
+        );
+        info.add(&[("poller", self.readiness.name())], 1.0);
+        vec![
+            self.of_queues(
+                "corelane_glommio_task_queue_runtime_seconds_total",
+                "Time that the listener's task queue ran on the core, in seconds.",
+                |queue| Duration::from_nanos(queue.runtime_nanoseconds.get()).as_secs_f64(),
+            ),
+            self.of_queues(
+                "corelane_glommio_task_queue_selected_total",
+                "Times that the scheduler chose the listener's task queue on the core.",
+                |queue| queue.selected.get() as f64,
+            ),
+            shares,
+            info,
+            self.of_rings(
+                "corelane_glommio_ring_enters_total",
+                "System calls that the core's worker made into its poller: io_uring_enter, or epoll_wait and epoll_ctl.",
+                |ring| &ring.enters,
+            ),
+            self.of_rings(
+                "corelane_glommio_ring_sleeps_total",
+                "Those of the system calls that were allowed to sleep, since the worker had nothing to do.",
+                |ring| &ring.sleeps,
+            ),
+            self.of_rings(
+                "corelane_glommio_ring_completions_total",
+                "Completions, or epoll's events, that the core's worker took.",
+                |ring| &ring.completions,
+            ),
+            self.of_rings(
+                "corelane_glommio_ring_overflows_total",
+                "System calls before which the kernel had more completions than the ring has room for; never under epoll.",
+                |ring| &ring.overflows,
+            ),
+            self.of_rings(
+                "corelane_glommio_ring_rearms_total",
+                "Watches that the kernel ended by itself and that were begun again; never under epoll.",
+                |ring| &ring.rearms,
+            ),
+        ]
+    }
+}
+
 impl OwnRing {
     pub(crate) fn cells(&self) -> &RingCells {
         self.rings.of(self.worker)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proxy_core::{Balance, Upstream};
+
+    use super::*;
+
+    #[test]
+    fn cells_are_shown_under_documented_names() {
+        let balance = Balance::round_robin(&[]);
+        let second = Duration::from_secs(1);
+        let upstream = Arc::new(Upstream::new(
+            "u".to_owned(),
+            Vec::new(),
+            balance,
+            second,
+            2,
+        ));
+        let listener = |name: &str| Arc::new(Listener::new(name.to_owned(), upstream.clone(), 2));
+        let cells = Cells::new(
+            Readiness::IoUring,
+            2,
+            vec![listener("redis"), listener("web")],
+        );
+        let queue = &cells.queues.of(1)[0];
+        queue.runtime_nanoseconds.add(2_000_000);
+        queue.selected.add(9);
+        let ring = cells.rings.of(1);
+        ring.enters.add(20);
+        ring.sleeps.add(6);
+        ring.completions.add(70);
+        ring.overflows.add(3);
+        ring.rearms.add(2);
+        let families = cells.families();
+        let page = include_str!("../../docs/metrics.md");
+        let mut lines = Vec::new();
+        for family in &families {
+            let ends = [format!("`{}`", family.name), format!("`{}{{", family.name)];
+            let has = ends.iter().any(|end| page.contains(end));
+            assert!(has, "docs/metrics.md has no {}", family.name);
+            for sample in &family.samples {
+                let labels = sample.labels.iter();
+                let labels: Vec<_> = labels
+                    .map(|(name, value)| format!("{name}={value}"))
+                    .collect();
+                let name = family.name.trim_start_matches("corelane_glommio_");
+                lines.push(format!("{name} {} {}", labels.join(" "), sample.value));
+            }
+        }
+        for line in [
+            "task_queue_runtime_seconds_total core=1 listener=redis 0.002",
+            "task_queue_selected_total core=1 listener=redis 9",
+            "task_queue_selected_total core=0 listener=web 0",
+            "task_queue_shares listener=web 1000",
+            "poller_info poller=io_uring 1",
+            "ring_enters_total core=0 0",
+            "ring_enters_total core=1 20",
+            "ring_sleeps_total core=1 6",
+            "ring_completions_total core=1 70",
+            "ring_overflows_total core=1 3",
+            "ring_rearms_total core=1 2",
+        ] {
+            assert!(
+                lines.iter().any(|found| found == line),
+                "no {line} in {lines:?}"
+            );
+        }
     }
 }

@@ -6,8 +6,8 @@ mod backends;
 use std::cell::RefCell;
 
 use backend_glommio::{Cells, Glommio, Readiness};
-use conformance::{Backend, Peer, Real, RealPeer, Received, Setup, Stage, elapse, wait};
-use proxy_core::plan::{Plan, Running};
+use conformance::{Peer, Real, RealPeer, Received, Scheduler, Setup, Stage, elapse, wait};
+use proxy_core::backend::{Backend, Plan};
 
 use backends::{EXECUTOR_DESCRIPTORS_KEPT, options, unavailable};
 
@@ -20,7 +20,7 @@ thread_local! {
     static CELLS: RefCell<Option<Cells>> = const { RefCell::new(None) };
 }
 
-impl<const EPOLL: bool> Backend for Counted<EPOLL> {
+impl<const EPOLL: bool> Scheduler for Counted<EPOLL> {
     const SOCKET_A_WORKER: bool = true;
     const DESCRIPTORS_KEPT_A_WORKER: usize = EXECUTOR_DESCRIPTORS_KEPT;
 
@@ -28,7 +28,7 @@ impl<const EPOLL: bool> Backend for Counted<EPOLL> {
         unavailable()
     }
 
-    fn start(plan: Plan) -> Result<Box<dyn Running>, String> {
+    fn start(plan: Plan) -> Result<Box<dyn Backend>, String> {
         let readiness = EPOLL.then_some(Readiness::Epoll);
         let glommio =
             Glommio::start(plan, options(readiness)).map_err(|error| error.to_string())?;

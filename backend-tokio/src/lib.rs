@@ -2,6 +2,7 @@
 
 #![deny(unsafe_code)]
 
+mod own;
 mod per_core;
 mod socket;
 #[allow(unsafe_code, reason = "the file that is for it")]
@@ -15,3 +16,6 @@ mod worker;
 pub use per_core::PerCore;
 pub use work_stealing::WorkStealing;
 pub use worker::on_panic;
+
+/// The label `scheduler` of both modes.
+const SCHEDULER: &str = "tokio";

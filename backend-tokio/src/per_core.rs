@@ -7,15 +7,19 @@ use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use proxy_core::backend::{
+    Backend, BindSockets, Evening, Listening, OwnMetrics, Plan, Profile, WORKER_THREAD_PREFIX,
+    WorkerThread,
+};
 use proxy_core::lifeline::{Deaths, Lifeline};
 use proxy_core::metrics::{CoreCells, PerWorker};
-use proxy_core::plan::{Listening, Plan, Running, WORKER_THREAD_PREFIX, WorkerThread};
 use proxy_core::{Activity, Descriptor, Listener};
 use tokio::runtime::{Builder, Handle, LocalOptions};
 use tokio::sync::watch;
 
+use crate::own::Own;
 use crate::worker::{self, Enlisted};
-use crate::{task, threads};
+use crate::{SCHEDULER, task, threads};
 
 /// Tokio's current-thread scheduler, once a core.
 #[derive(Debug)]
@@ -116,14 +120,6 @@ impl PerCore {
         }
         Ok(running)
     }
-
-    /// The runtimes' handles, by worker: for their metrics.
-    pub fn handles(&self) -> Vec<Handle> {
-        self.workers
-            .iter()
-            .map(|(_, handle)| handle.clone())
-            .collect()
-    }
 }
 
 impl Seat {
@@ -177,7 +173,23 @@ fn take_one_each(listeners: &mut [Listening]) -> Vec<(Arc<Listener>, Descriptor)
         .collect()
 }
 
-impl Running for PerCore {
+impl Backend for PerCore {
+    fn profile(&self) -> Profile {
+        Profile {
+            name: "per-core",
+            scheduler: SCHEDULER,
+            mode: "per-core",
+            evening: Evening::Nothing,
+            queues: false,
+            sockets: BindSockets::OneAWorker,
+        }
+    }
+
+    fn own_metrics(&self) -> Arc<dyn OwnMetrics> {
+        let handles = self.workers.iter().map(|(_, handle)| handle.clone());
+        Arc::new(Own::OneAWorker(handles.collect()))
+    }
+
     fn threads(&self) -> &[WorkerThread] {
         &self.threads
     }

@@ -4,12 +4,16 @@ use std::io;
 use std::sync::{Arc, Barrier, mpsc};
 use std::time::Duration;
 
-use proxy_core::plan::{Listening, Plan, Running, WORKER_THREAD_PREFIX, WorkerThread};
-use tokio::runtime::{Builder, Handle, Runtime, worker_index};
+use proxy_core::backend::{
+    Backend, BindSockets, Evening, Listening, OwnMetrics, Plan, Profile, WORKER_THREAD_PREFIX,
+    WorkerThread,
+};
+use tokio::runtime::{Builder, Runtime, worker_index};
 use tokio::sync::watch;
 
+use crate::own::Own;
 use crate::worker::{self, Enlisted};
-use crate::{task, threads};
+use crate::{SCHEDULER, task, threads};
 
 /// Events that a worker takes from the reactor at once, and tasks that it runs between two looks at the reactor.
 ///
@@ -52,11 +56,6 @@ impl WorkStealing {
                 Err(error)
             }
         }
-    }
-
-    /// The runtime's handle: for its metrics.
-    pub fn handle(&self) -> Handle {
-        self.runtime.handle().clone()
     }
 }
 
@@ -122,7 +121,23 @@ fn enlist(runtime: &Runtime, plan: &Plan) -> io::Result<Vec<WorkerThread>> {
     ))
 }
 
-impl Running for WorkStealing {
+impl Backend for WorkStealing {
+    fn profile(&self) -> Profile {
+        Profile {
+            name: "work-stealing",
+            scheduler: SCHEDULER,
+            mode: "work-stealing",
+            evening: Evening::Steals,
+            queues: false,
+            sockets: BindSockets::One,
+        }
+    }
+
+    fn own_metrics(&self) -> Arc<dyn OwnMetrics> {
+        let handle = self.runtime.handle().clone();
+        Arc::new(Own::Shared(handle, self.threads.len()))
+    }
+
     fn threads(&self) -> &[WorkerThread] {
         &self.threads
     }

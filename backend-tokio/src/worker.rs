@@ -6,9 +6,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
+use proxy_core::backend::{WORKER_THREAD_PREFIX, WorkerThread};
 use proxy_core::lifeline::Deaths;
 use proxy_core::metrics::{CoreCells, PerWorker};
-use proxy_core::plan::{WORKER_THREAD_PREFIX, WorkerThread};
 use proxy_core::{Activity, Worker};
 
 use crate::timers::Timers;

@@ -19,7 +19,7 @@ mod wait;
 
 pub use flow::{Flow, pump, push_until_stuck};
 pub use pattern::{fill, first_difference};
-pub use real::{Backend, Real, RealPeer, RealStage};
+pub use real::{Real, RealPeer, RealStage, Scheduler};
 pub use scripted::{Scripted, ScriptedPeer};
 pub use stage::{Flood, Peer, Received, ServerKind, Setup, Stage};
 pub use suite::run;

@@ -16,12 +16,12 @@ use std::time::{Duration, Instant};
 
 use crate::flow::{Flow, push_until_stuck};
 use crate::process::{alone, descriptors};
-use crate::real::{Backend, Real};
+use crate::real::{Real, Scheduler};
 use crate::stage::{ServerKind, Setup, Stage};
 use crate::wait::wait;
 
 /// A proxy that is dropped at whatever its connections are at leaves no descriptor.
-pub fn cancellation<B: Backend>() {
+pub fn cancellation<B: Scheduler>() {
     const TIMES: usize = 5;
     let _alone = alone();
     // What a backend makes once for the process is there from the first time on.
@@ -46,7 +46,7 @@ pub fn cancellation<B: Backend>() {
 /// Workers of the proxies of one [`cancel`].
 const WORKERS_CANCELLED: usize = 4;
 
-fn cancel<B: Backend>() {
+fn cancel<B: Scheduler>() {
     let stage = Real::<B>::start(Setup::default());
     let idle = stage.pair();
     let stalled = stage.pair();

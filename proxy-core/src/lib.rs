@@ -7,13 +7,13 @@
 #![forbid(unsafe_code)]
 
 mod activity;
+pub mod backend;
 mod connection;
 pub mod descriptors;
 pub mod lifeline;
 pub mod listen;
 mod listener;
 pub mod metrics;
-pub mod plan;
 mod relay;
 pub mod runtime;
 mod transport;

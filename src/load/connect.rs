@@ -27,7 +27,7 @@ pub(super) fn connect(
     workload: &Workload,
 ) -> io::Result<Connected> {
     let (heavy, light) = (workload.heavy.count, workload.light.count);
-    let anywhere = !workload.heavy_on_one_core || observed.mode == "work-stealing";
+    let anywhere = !workload.heavy_on_one_core || observed.profile.steals();
     let mut candidates_left = heavy * observed.threads.len() * CANDIDATES_MAX;
     let mut connected = Connected::default();
     let addresses = proxy.iter().copied().cycle();

@@ -18,9 +18,9 @@ pub const SERVERS_SHOWN_MAX: usize = 256;
 pub struct State {
     /// Of the proxy.
     pub version: String,
-    /// "glommio" or "tokio".
+    /// The scheduler, as the label `scheduler` has it.
     pub scheduler: String,
-    /// "thread-per-core", "work-stealing" or "per-core".
+    /// How it runs, as the label `mode` has it.
     pub mode: String,
     /// Whether every worker stays on its CPU.
     pub pinned: bool,

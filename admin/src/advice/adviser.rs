@@ -3,7 +3,9 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::judgement::{Evening, Figures, findings};
+use proxy_core::backend::{Evening, Stealing};
+
+use super::judgement::{Figures, findings};
 use super::{Advice, Id};
 
 /// How long something must hold before it is said, and how long it must not before it is no longer said.
@@ -29,6 +31,7 @@ pub(crate) struct Look {
 #[derive(Debug)]
 pub(crate) struct Adviser {
     evening: Evening,
+    stealing: Stealing,
     has_spare_cpus: bool,
     looks: VecDeque<Look>,
     tracks: [Track; Id::ALL.len()],
@@ -45,9 +48,10 @@ struct Track {
 
 impl Adviser {
     /// Has nothing to say yet. It matters whether there are CPUs that no worker has.
-    pub(crate) fn new(evening: Evening, has_spare_cpus: bool) -> Self {
+    pub(crate) fn new(evening: Evening, stealing: Stealing, has_spare_cpus: bool) -> Self {
         Self {
             evening,
+            stealing,
             has_spare_cpus,
             looks: VecDeque::with_capacity(LOOKS_MAX),
             tracks: Default::default(),
@@ -83,19 +87,26 @@ impl Adviser {
             .into_iter()
             .zip(&self.tracks)
             .filter(|(_, track)| track.given);
-        given
-            .map(|(id, track)| track.advice(id, self.has_spare_cpus))
-            .collect()
+        given.map(|(id, track)| self.told(id, track)).collect()
+    }
+
+    fn told(&self, id: Id, track: &Track) -> Advice {
+        track.advice(
+            id,
+            id.remedy(self.evening, self.stealing, self.has_spare_cpus),
+        )
     }
 
     fn on_findings(&mut self, at: Duration, mut found: Vec<(Id, String)>) {
+        let (evening, stealing, spare) = (self.evening, self.stealing, self.has_spare_cpus);
+        let remedy = |id: Id| id.remedy(evening, stealing, spare);
         for (id, track) in Id::ALL.into_iter().zip(&mut self.tracks) {
             let found = found.iter_mut().find(|(other, _)| *other == id);
             let was_given = track.given;
             track.on_look(at, found.map(|(_, why)| std::mem::take(why)));
             if track.given && !was_given {
-                let text = track.advice(id, self.has_spare_cpus).text;
-                tracing::info!(advice = id.name(), "{text}");
+                let text = track.advice(id, remedy(id)).text;
+                tracing::info!(advice = id.name(self.stealing), "{text}");
             }
         }
     }
@@ -116,16 +127,12 @@ impl Track {
         }
     }
 
-    fn advice(&self, id: Id, has_spare_cpus: bool) -> Advice {
+    fn advice(&self, id: Id, remedy: String) -> Advice {
         let (since, last) = self.held.unwrap_or_default();
         let minutes = last.saturating_sub(since).as_secs() / 60;
         Advice {
             id,
-            text: format!(
-                "{}, for {minutes} min: {}",
-                self.why,
-                id.remedy(has_spare_cpus)
-            ),
+            text: format!("{}, for {minutes} min: {}", self.why, remedy),
         }
     }
 }
@@ -147,6 +154,7 @@ fn waiting(first: &Look, last: &Look) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fixture::STEALING;
 
     /// Looks once a second.
     struct Script {
@@ -157,7 +165,7 @@ mod tests {
     impl Script {
         fn new(evening: Evening) -> Self {
             Self {
-                adviser: Adviser::new(evening, true),
+                adviser: Adviser::new(evening, STEALING, true),
                 second: 0,
             }
         }
@@ -191,12 +199,13 @@ mod tests {
         }
     }
 
+    const OFF: Evening = Evening::CouldMove("set enabled = true");
     const UNEVEN: &[f64] = &[0.9, 0.1];
     const EVEN: &[f64] = &[0.5, 0.5];
 
     #[test]
     fn advice_is_given_after_a_minute_and_taken_back_after_another() {
-        let mut script = Script::new(Evening::RebalanceOff);
+        let mut script = Script::new(OFF);
         assert_eq!(script.run(60, UNEVEN, 0), []);
         assert_eq!(script.run(1, UNEVEN, 0), [Id::EnableRebalance]);
         // A lull, and it goes on.
@@ -211,7 +220,7 @@ mod tests {
 
     #[test]
     fn what_comes_and_goes_is_not_said() {
-        let mut script = Script::new(Evening::PerCore);
+        let mut script = Script::new(Evening::Nothing);
         for _ in 0..20 {
             assert_eq!(script.run(50, UNEVEN, 0), []);
             assert_eq!(script.run(1, EVEN, 0), []);
@@ -220,30 +229,31 @@ mod tests {
 
     #[test]
     fn a_rest_is_a_time_in_which_nothing_holds() {
-        let mut script = Script::new(Evening::PerCore);
+        let mut script = Script::new(Evening::Nothing);
         assert_eq!(script.run(50, UNEVEN, 0), []);
         script.rest(20);
         assert_eq!(script.run(60, UNEVEN, 0), []);
-        assert_eq!(script.run(1, UNEVEN, 0), [Id::UseWorkStealing]);
-        assert_eq!(script.rest(30), [Id::UseWorkStealing]);
+        assert_eq!(script.run(1, UNEVEN, 0), [Id::UseStealing]);
+        assert_eq!(script.rest(30), [Id::UseStealing]);
         assert_eq!(script.rest(30), []);
     }
 
     #[test]
     fn the_text_tells_why_since_when_and_what_to_do() {
-        let mut script = Script::new(Evening::RebalanceOff);
+        let mut script = Script::new(OFF);
         script.run(601, UNEVEN, 0);
         let [advice] = &script.adviser.advice()[..] else {
             panic!("one line");
         };
-        let wanted = "imbalance 0.8, core 0 at 90 % and the mean at 50 %, for 10 min: set enabled = true in \
-                      [runtime.glommio.rebalance], or use scheduler = \"tokio\", whose workers steal";
+        let wanted = "imbalance 0.8, core 0 at 90 % and the mean at 50 %, for 10 min: set enabled = true, or \
+                      use ";
+        let wanted = format!("{wanted}{}, whose workers steal", STEALING.keys);
         assert_eq!(advice.text, wanted);
     }
 
     #[test]
     fn waits_are_those_of_the_last_ten_seconds() {
-        let mut script = Script::new(Evening::Stealing);
+        let mut script = Script::new(Evening::Steals);
         assert_eq!(script.run(62, EVEN, 200), [Id::CpuStarved]);
         // Ten seconds of the wait are still in the window at first.
         assert_eq!(script.run(60, EVEN, 0), [Id::CpuStarved]);

@@ -1,10 +1,11 @@
 //! What one look at the load says.
 
+use proxy_core::backend::Evening;
+
 use super::Id;
-use crate::observed::Observed;
 use proxy_state::Imbalance;
 
-/// λ from which a load is uneven. Glommio's rebalancing leaves what is under 0.25.
+/// λ from which a load is uneven. Moving connections leaves what is under 0.25.
 const UNEVEN_MIN: f64 = 0.3;
 
 /// Utilization of the busiest core under which unevenness costs nobody anything.
@@ -27,30 +28,6 @@ pub(super) struct Figures {
     pub(super) connections: Vec<u64>,
     /// Live connections that moved in the last ten seconds.
     pub(super) moves: u64,
-}
-
-/// What there is to even out the cores.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Evening {
-    /// Glommio moves connections.
-    Rebalance,
-    /// Glommio could, and may not.
-    RebalanceOff,
-    /// Tokio's workers steal.
-    Stealing,
-    /// Tokio with one runtime a core: nothing.
-    PerCore,
-}
-
-impl Evening {
-    pub(crate) fn of(observed: &Observed) -> Self {
-        match (observed.mode, observed.rebalances) {
-            ("work-stealing", _) => Self::Stealing,
-            ("per-core", _) => Self::PerCore,
-            (_, true) => Self::Rebalance,
-            (_, false) => Self::RebalanceOff,
-        }
-    }
 }
 
 /// What one look says, with the reason for each.
@@ -85,12 +62,12 @@ pub(super) fn findings(evening: Evening, figures: &Figures) -> Vec<(Id, String)>
     let alone = figures.connections.get(hottest) == Some(&1);
     let id = match evening {
         _ if alone => Id::LoneElephant,
-        Evening::RebalanceOff => Id::EnableRebalance,
-        Evening::PerCore => Id::UseWorkStealing,
+        Evening::CouldMove(_) => Id::EnableRebalance,
+        Evening::Nothing => Id::UseStealing,
         // What still moves is not evened out by moving: the loads change sooner than they can be measured.
-        Evening::Rebalance if figures.moves > 0 => Id::UseWorkStealing,
+        Evening::Moves if figures.moves > 0 => Id::UseStealing,
         // Whatever could be moved, or stolen, was.
-        Evening::Rebalance | Evening::Stealing => Id::LoneElephant,
+        Evening::Moves | Evening::Steals => Id::LoneElephant,
     };
     // An elephant that has room left is in nobody's way.
     if id != Id::LoneElephant || max >= FULL_MIN {
@@ -135,35 +112,30 @@ mod tests {
     #[test]
     fn each_load_has_its_advice() {
         use Evening::*;
+        const OFF: Evening = CouldMove("do");
         // (utilization, connections, moves) under each scheduler
         type Case<'a> = (&'a [f64], &'a [u64], u64, Evening, &'a [Id]);
         let table: &[Case<'_>] = &[
-            (
-                &[0.9, 0.1],
-                &[9, 9],
-                0,
-                RebalanceOff,
-                &[Id::EnableRebalance],
-            ),
-            (&[0.9, 0.1], &[9, 9], 0, PerCore, &[Id::UseWorkStealing]),
-            (&[0.9, 0.1], &[9, 9], 0, Rebalance, &[Id::LoneElephant]),
-            (&[0.9, 0.1], &[9, 9], 3, Rebalance, &[Id::UseWorkStealing]),
-            // Migrations are how work stealing works.
-            (&[0.9, 0.1], &[9, 9], 3, Stealing, &[Id::LoneElephant]),
+            (&[0.9, 0.1], &[9, 9], 0, OFF, &[Id::EnableRebalance]),
+            (&[0.9, 0.1], &[9, 9], 0, Nothing, &[Id::UseStealing]),
+            (&[0.9, 0.1], &[9, 9], 0, Moves, &[Id::LoneElephant]),
+            (&[0.9, 0.1], &[9, 9], 3, Moves, &[Id::UseStealing]),
+            // Where workers steal, connections move all the time.
+            (&[0.9, 0.1], &[9, 9], 3, Steals, &[Id::LoneElephant]),
             // One connection can't be moved anywhere better.
-            (&[1.0, 0.1], &[1, 9], 0, RebalanceOff, &[Id::LoneElephant]),
-            (&[1.0, 0.1], &[1, 9], 0, PerCore, &[Id::LoneElephant]),
+            (&[1.0, 0.1], &[1, 9], 0, OFF, &[Id::LoneElephant]),
+            (&[1.0, 0.1], &[1, 9], 0, Nothing, &[Id::LoneElephant]),
             // An elephant with room left.
-            (&[0.8, 0.1], &[1, 9], 0, PerCore, &[]),
-            (&[0.8, 0.1], &[9, 9], 0, Stealing, &[]),
+            (&[0.8, 0.1], &[1, 9], 0, Nothing, &[]),
+            (&[0.8, 0.1], &[9, 9], 0, Steals, &[]),
             // Even, idle, hardly uneven, one core.
-            (&[0.8, 0.8], &[9, 9], 0, RebalanceOff, &[]),
-            (&[0.3, 0.0], &[9, 9], 0, RebalanceOff, &[]),
-            (&[0.85, 0.6], &[9, 9], 0, RebalanceOff, &[]),
-            (&[0.8], &[9], 0, PerCore, &[]),
-            (&[], &[], 0, PerCore, &[]),
-            (&[0.97, 0.95], &[9, 9], 0, Rebalance, &[Id::AddCores]),
-            (&[0.97], &[9], 0, Stealing, &[Id::AddCores]),
+            (&[0.8, 0.8], &[9, 9], 0, OFF, &[]),
+            (&[0.3, 0.0], &[9, 9], 0, OFF, &[]),
+            (&[0.85, 0.6], &[9, 9], 0, OFF, &[]),
+            (&[0.8], &[9], 0, Nothing, &[]),
+            (&[], &[], 0, Nothing, &[]),
+            (&[0.97, 0.95], &[9, 9], 0, Moves, &[Id::AddCores]),
+            (&[0.97], &[9], 0, Steals, &[Id::AddCores]),
         ];
         for &(utilization, connections, moves, evening, wanted) in table {
             let figures = Figures {
@@ -178,7 +150,7 @@ mod tests {
     fn a_worker_that_waits_is_starved() {
         let mut figures = figures(&[0.5, 0.5], &[1, 1]);
         figures.waiting = vec![0.02, 0.25];
-        let found = findings(Evening::Stealing, &figures);
+        let found = findings(Evening::Steals, &figures);
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].0, Id::CpuStarved);
         assert!(
@@ -187,6 +159,6 @@ mod tests {
             found[0].1
         );
         figures.waiting = vec![0.02, 0.09];
-        assert_eq!(ids(Evening::Stealing, &figures), []);
+        assert_eq!(ids(Evening::Steals, &figures), []);
     }
 }

@@ -10,7 +10,6 @@ use proxy_core::metrics::{Cause, CheckResult, ConnectFailure, Rejection};
 use super::*;
 use crate::fixture;
 use crate::load::Sample;
-use crate::observed::SchedulersOwn;
 
 /// The names that dashboards and rules outside of this repository use.
 const NAMES: &[&str] = &[
@@ -64,24 +63,8 @@ const NAMES: &[&str] = &[
     "corelane_access_log_dropped_total",
     "corelane_log_lines_dropped_total",
 ];
-const NAMES_GLOMMIO: &[&str] = &[
-    "corelane_glommio_task_queue_runtime_seconds_total",
-    "corelane_glommio_task_queue_selected_total",
-    "corelane_glommio_task_queue_shares",
-    "corelane_glommio_poller_info",
-    "corelane_glommio_ring_enters_total",
-    "corelane_glommio_ring_sleeps_total",
-    "corelane_glommio_ring_completions_total",
-    "corelane_glommio_ring_overflows_total",
-    "corelane_glommio_ring_rearms_total",
-];
-const NAMES_TOKIO: &[&str] = &[
-    "corelane_tokio_park_total",
-    #[cfg(tokio_unstable)]
-    "corelane_tokio_steal_total",
-    "corelane_tokio_global_queue_depth",
-    "corelane_tokio_alive_tasks",
-];
+/// Those of the scheduler.
+const NAMES_OWN: &[&str] = &["corelane_own_total", "corelane_own"];
 
 fn exposition(observed: Observed) -> Exposition {
     let observed = Arc::new(observed);
@@ -134,26 +117,15 @@ fn work(observed: &Observed) {
         .of(CheckResult::Failed(ConnectFailure::Refused))
         .add(2);
     upstream.servers[1].failures[ConnectFailure::Timeout as usize].add(1);
-    if let SchedulersOwn::Glommio(cells) = &observed.own {
-        let queue = &cells.queues.of(1)[0];
-        queue.runtime_nanoseconds.add(2_000_000);
-        queue.selected.add(9);
-        let ring = cells.rings.of(1);
-        ring.enters.add(20);
-        ring.sleeps.add(6);
-        ring.completions.add(70);
-        ring.overflows.add(3);
-        ring.rearms.add(2);
-    }
 }
 
 #[test]
 fn cells_are_shown() {
-    let exposition = exposition(fixture::glommio());
+    let exposition = exposition(fixture::proxy());
     work(&exposition.observed);
     let text = encode(&exposition);
     for line in [
-        "corelane_runtime_info{scheduler=\"glommio\",mode=\"thread-per-core\",pinned=\"true\"} 1",
+        "corelane_runtime_info{scheduler=\"some\",mode=\"fixed\",pinned=\"true\"} 1",
         "corelane_config_last_reload_success 1",
         "corelane_config_last_reload_timestamp_seconds 1700000000.5",
         "corelane_core_info{core=\"0\",cpu=\"4\"} 1",
@@ -201,17 +173,8 @@ fn cells_are_shown() {
         "corelane_upstream_connect_seconds_bucket{upstream=\"pool\",le=\"0.001\"} 1",
         "corelane_upstream_connect_failures_total{upstream=\"pool\",server=\"10.0.0.1:2\",reason=\"timeout\"} 1",
         "corelane_upstream_connect_failures_total{upstream=\"pool\",server=\"10.0.0.1:1\",reason=\"refused\"} 0",
-        "corelane_glommio_task_queue_runtime_seconds_total{core=\"1\",listener=\"redis\"} 0.002",
-        "corelane_glommio_task_queue_selected_total{core=\"1\",listener=\"redis\"} 9",
-        "corelane_glommio_task_queue_selected_total{core=\"0\",listener=\"web\"} 0",
-        "corelane_glommio_task_queue_shares{listener=\"web\"} 1000",
-        "corelane_glommio_poller_info{poller=\"io_uring\"} 1",
-        "corelane_glommio_ring_enters_total{core=\"0\"} 0",
-        "corelane_glommio_ring_enters_total{core=\"1\"} 20",
-        "corelane_glommio_ring_sleeps_total{core=\"1\"} 6",
-        "corelane_glommio_ring_completions_total{core=\"1\"} 70",
-        "corelane_glommio_ring_overflows_total{core=\"1\"} 3",
-        "corelane_glommio_ring_rearms_total{core=\"1\"} 2",
+        "corelane_own_total{core=\"1\"} 7",
+        "corelane_own{listener=\"web\"} 0.5",
     ] {
         assert!(
             text.lines().any(|found| found == line),
@@ -222,13 +185,13 @@ fn cells_are_shown() {
 
 #[test]
 fn a_listener_without_a_limit_has_none() {
-    let text = encode(&exposition(fixture::glommio()));
+    let text = encode(&exposition(fixture::proxy()));
     assert!(!text.contains("corelane_listener_connections_limit{listener=\"web\"}"));
 }
 
 #[test]
 fn every_label_is_there_before_anything_happens() {
-    let exposition = exposition(fixture::glommio());
+    let exposition = exposition(fixture::proxy());
     let before = encode(&exposition);
     work(&exposition.observed);
     let after = encode(&exposition);
@@ -239,31 +202,23 @@ fn every_label_is_there_before_anything_happens() {
 
 #[test]
 fn every_name_is_there() {
-    let glommio = encode(&exposition(fixture::glommio()));
-    let (_runtime, tokio) = fixture::work_stealing();
-    let tokio = encode(&exposition(tokio));
-    for (text, own, others) in [
-        (&glommio, NAMES_GLOMMIO, NAMES_TOKIO),
-        (&tokio, NAMES_TOKIO, NAMES_GLOMMIO),
-    ] {
-        let has = |name: &&str| text.contains(&format!("# TYPE {name} "));
-        for name in NAMES.iter().chain(own) {
-            assert!(has(name), "no {name}\n{text}");
-        }
-        assert!(!others.iter().any(has), "{text}");
-        let families = text.lines().filter(|line| line.starts_with("# TYPE "));
-        assert_eq!(
-            families.count(),
-            NAMES.len() + own.len(),
-            "a name is not in the list"
-        );
+    let text = encode(&exposition(fixture::proxy()));
+    let has = |name: &&str| text.contains(&format!("# TYPE {name} "));
+    for name in NAMES.iter().chain(NAMES_OWN) {
+        assert!(has(name), "no {name}\n{text}");
     }
+    let families = text.lines().filter(|line| line.starts_with("# TYPE "));
+    assert_eq!(
+        families.count(),
+        NAMES.len() + NAMES_OWN.len(),
+        "a name is not in the list"
+    );
 }
 
 #[test]
 fn every_name_is_documented() {
     let page = include_str!("../../../docs/metrics.md");
-    for name in NAMES.iter().chain(NAMES_GLOMMIO).chain(NAMES_TOKIO) {
+    for name in NAMES {
         let ends = [format!("`{name}`"), format!("`{name}{{")];
         assert!(
             ends.iter().any(|end| page.contains(end)),
@@ -273,32 +228,8 @@ fn every_name_is_documented() {
 }
 
 #[test]
-fn tokio_s_handles_are_one_or_one_a_worker() {
-    let (_runtimes, observed) = fixture::per_core();
-    let text = encode(&exposition(observed));
-    assert!(
-        text.contains("\ncorelane_tokio_park_total{core=\"1\"} 0\n"),
-        "{text}"
-    );
-    assert!(
-        text.contains("\ncorelane_core_info{core=\"1\",cpu=\"any\"} 1\n"),
-        "{text}"
-    );
-    let (_runtime, observed) = fixture::work_stealing();
-    let text = encode(&exposition(observed));
-    assert!(
-        text.contains("\ncorelane_tokio_park_total{core=\"1\"} "),
-        "{text}"
-    );
-    assert!(
-        text.contains("mode=\"work-stealing\",pinned=\"false\"} 1\n"),
-        "{text}"
-    );
-}
-
-#[test]
 fn counters_never_go_backwards() {
-    let exposition = exposition(fixture::glommio());
+    let exposition = exposition(fixture::proxy());
     let mut last = HashMap::new();
     for second in 0..4 {
         work(&exposition.observed);
@@ -328,7 +259,7 @@ fn counters_never_go_backwards() {
 
 #[test]
 fn connections_are_never_negative() {
-    let exposition = exposition(fixture::glommio());
+    let exposition = exposition(fixture::proxy());
     // As if an end had been counted, and its beginning were not seen yet.
     exposition.observed.cores.of(0).ended.increment();
     let upstream = exposition.observed.upstreams[0].cells.of(0);
@@ -346,33 +277,31 @@ fn connections_are_never_negative() {
 
 #[test]
 fn promtool_finds_nothing() {
-    let (_runtime, tokio) = fixture::work_stealing();
-    for observed in [fixture::glommio(), tokio] {
-        work(&observed);
-        let text = encode(&exposition(observed));
-        let promtool = Command::new("promtool")
-            .args(["check", "metrics"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn();
-        let mut promtool = match promtool {
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                return println!("skipped: promtool is not installed (Debian: prometheus)");
-            }
-            promtool => promtool.expect("promtool can be run"),
-        };
-        // Dropped at the end of the statement, which ends its input.
-        let fed = promtool
-            .stdin
-            .take()
-            .expect("it is piped")
-            .write_all(text.as_bytes());
-        fed.expect("it reads");
-        let output = promtool.wait_with_output().expect("it ends");
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success() && said.is_empty(), "{said}");
-    }
+    let observed = fixture::proxy();
+    work(&observed);
+    let text = encode(&exposition(observed));
+    let promtool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut promtool = match promtool {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return println!("skipped: promtool is not installed (Debian: prometheus)");
+        }
+        promtool => promtool.expect("promtool can be run"),
+    };
+    // Dropped at the end of the statement, which ends its input.
+    let fed = promtool
+        .stdin
+        .take()
+        .expect("it is piped")
+        .write_all(text.as_bytes());
+    fed.expect("it reads");
+    let output = promtool.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.is_empty(), "{said}");
 }
 
 fn samples(text: &str) -> impl Iterator<Item = (&str, f64)> {

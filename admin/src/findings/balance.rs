@@ -1,5 +1,7 @@
 //! How the cores share the load.
 
+use proxy_core::backend::Evening;
+
 use super::cpu::WAITS_MIN;
 use super::{Scene, finding, percent};
 use proxy_state::{Core, Finding, Level, State};
@@ -143,19 +145,23 @@ fn remedy(scene: &Scene<'_>, hottest: usize) -> String {
     let remedy = if alone {
         "one connection can't use more than one core: let this client open several"
     } else {
-        match state.mode.as_str() {
-            "thread-per-core" if scene.observed.rebalances => {
-                "rebalancing is on: if this lasts, the load of connections changes too fast for it, or one is most of the \
-                 load; scheduler = \"tokio\" lets idle cores take work over"
+        let stealing = scene.observed.stealing.keys;
+        match scene.observed.profile.evening {
+            Evening::Moves => {
+                return format!(
+                    "rebalancing is on: if this lasts, the load of connections changes too fast for it, or one is most \
+                     of the load; {stealing} lets idle cores take work over"
+                );
             }
-            "thread-per-core" => {
-                "set enabled = true in [runtime.glommio.rebalance], which moves connections, or try scheduler = \
-                 \"tokio\", which lets idle cores take work over"
+            Evening::CouldMove(how) => {
+                return format!(
+                    "{how}, which moves connections, or try {stealing}, which lets idle cores take work over"
+                );
             }
-            "per-core" => {
-                "[runtime.tokio] mode = \"work-stealing\" lets idle cores take connections over"
+            Evening::Nothing => {
+                return format!("{stealing} lets idle cores take connections over");
             }
-            _ => {
+            Evening::Steals => {
                 "idle cores take over what they can: its connections come in bursts, or one is most of the load"
             }
         }

@@ -1,11 +1,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use proxy_core::backend::Evening;
 use proxy_core::metrics::{Cause, ConnectFailure, Rejection};
 use proxy_core::{Balance, Listener, Server, ServerAddress, Upstream};
 
 use super::*;
-use crate::fixture;
+use crate::fixture::{self, STEALING};
 use crate::recent::Counts;
 use proxy_state::{Core, Figures};
 
@@ -20,7 +21,7 @@ fn origin() -> Origin {
 }
 
 /// Utilization, connections and bytes of each core.
-fn state(mode: &str, cores: &[(f64, u64, f64)]) -> State {
+fn state(cores: &[(f64, u64, f64)]) -> State {
     let cores: Vec<_> = cores
         .iter()
         .map(|&(utilization_10s, connections, bytes)| Core {
@@ -32,7 +33,6 @@ fn state(mode: &str, cores: &[(f64, u64, f64)]) -> State {
         .collect();
     let used: Vec<_> = cores.iter().map(|core| core.utilization_10s).collect();
     State {
-        mode: mode.to_owned(),
         connections: cores.iter().map(|core| core.connections).sum(),
         imbalance: Figures::from(proxy_state::Imbalance::of(&used)),
         cores,
@@ -64,7 +64,7 @@ fn found_at(
 }
 
 fn only(state: &State) -> Finding {
-    let findings = found(state, &fixture::glommio());
+    let findings = found(state, &fixture::proxy());
     assert_eq!(findings.len(), 1, "{findings:?}");
     findings[0].clone()
 }
@@ -77,17 +77,17 @@ fn a_hot_core_is_told_with_its_cause() {
         (0.2, 10, 1e6),
         (0.97, 90, 8e6),
     ];
-    let found = only(&state("per-core", &crowded));
+    let found = only(&state(&crowded));
     assert_eq!(found.level, Level::Alarm);
     assert_eq!(
         found.what,
         "core 3 is at 97 % over ten seconds, the others at 20 %"
     );
     assert_eq!(found.why, "it has 90 of the 120 connections");
-    assert!(found.remedy.contains("work-stealing"), "{}", found.remedy);
+    assert!(found.remedy.contains(STEALING.keys), "{}", found.remedy);
 
     let heavy = [(0.97, 4, 9e8), (0.1, 40, 1e6)];
-    let found = only(&state("thread-per-core", &heavy));
+    let found = only(&state(&heavy));
     assert_eq!(
         found.what,
         "core 0 is at 97 % over ten seconds, the other at 10 %"
@@ -98,7 +98,7 @@ fn a_hot_core_is_told_with_its_cause() {
     );
 
     let elephant = [(0.97, 1, 9e8), (0.0, 0, 0.0)];
-    let found = only(&state("thread-per-core", &elephant));
+    let found = only(&state(&elephant));
     assert!(
         found.remedy.starts_with("one connection can't"),
         "{}",
@@ -108,21 +108,22 @@ fn a_hot_core_is_told_with_its_cause() {
 
 #[test]
 fn a_remedy_fits_what_runs() {
-    let heavy = state("thread-per-core", &[(0.97, 4, 9e8), (0.1, 40, 1e6)]);
-    let remedy = |rebalances| {
-        let observed = fixture::glommio().with_rebalancing(rebalances);
+    let heavy = state(&[(0.97, 4, 9e8), (0.1, 40, 1e6)]);
+    let remedy = |evening| {
+        let observed = fixture::proxy_with(evening);
         found(&heavy, &observed)[0].remedy.clone()
     };
-    assert!(remedy(false).contains("set enabled = true in [runtime.glommio.rebalance]"));
-    let on = remedy(true);
+    assert!(remedy(Evening::CouldMove("set enabled = true")).contains("set enabled = true"));
+    assert!(!remedy(Evening::Steals).contains(STEALING.keys));
+    let on = remedy(Evening::Moves);
     assert!(on.starts_with("rebalancing is on"), "{on}");
     assert!(!on.contains("enabled"), "{on}");
 
-    let busy = state("work-stealing", &[(0.95, 4, 1e6), (0.96, 4, 1e6)]);
+    let busy = state(&[(0.95, 4, 1e6), (0.96, 4, 1e6)]);
     let remedy = |has_spare_cpus| {
         let scene = Scene {
             state: &busy,
-            observed: &fixture::glommio(),
+            observed: &fixture::proxy(),
             recent: &Recent::default(),
             origin: origin(),
             at: SECOND,
@@ -172,7 +173,7 @@ fn what_is_not_hot_is_no_alarm() {
     ];
     for &(used, level, what) in table {
         let cores: Vec<_> = used.iter().map(|&used| (used, 5, 1e3)).collect();
-        let found = only(&state("work-stealing", &cores));
+        let found = only(&state(&cores));
         assert_eq!((found.level, &found.what[..]), (level, what));
     }
 }
@@ -207,7 +208,7 @@ fn observed(
             }
             Arc::new(upstream)
         });
-    let mut observed = fixture::glommio();
+    let mut observed = fixture::proxy();
     observed.upstreams = upstreams.collect();
     let listener = |upstream: &Arc<Upstream>| {
         let listener = Listener::new(upstream.name.clone(), upstream.clone(), 2);
@@ -221,7 +222,7 @@ const REFUSED: Option<ConnectFailure> = Some(ConnectFailure::Refused);
 const TIMEOUT: Option<ConnectFailure> = Some(ConnectFailure::Timeout);
 
 fn idle() -> State {
-    state("per-core", &[(0.0, 0, 0.0), (0.0, 0, 0.0)])
+    state(&[(0.0, 0, 0.0), (0.0, 0, 0.0)])
 }
 
 #[test]
@@ -344,7 +345,7 @@ fn clients_that_are_turned_away_are_told_by_the_reason() {
 
 #[test]
 fn trouble_is_told_by_urgency() {
-    let mut state = state("per-core", &[(0.5, 5, 1e3), (0.5, 5, 1e3)]);
+    let mut state = state(&[(0.5, 5, 1e3), (0.5, 5, 1e3)]);
     state.cores[1].waits = 0.4;
     state.cores[1].cpu = Some(7);
     state.draining = true;

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use backend_glommio::{Options, Placement, Readiness, Rebalance};
-use conformance::Backend;
-use proxy_core::plan::{Plan, Running};
+use conformance::Scheduler;
+use proxy_core::backend::{Backend, Plan};
 
 /// Glommio 0.9 never closes the eventfd of an executor, be it one that did nothing.
 pub(crate) const EXECUTOR_DESCRIPTORS_KEPT: usize = 1;
@@ -12,7 +12,7 @@ pub(crate) const EXECUTOR_DESCRIPTORS_KEPT: usize = 1;
 /// Over whatever source of readiness is best here: io_uring, on a kernel that has what it takes.
 pub(crate) enum Glommio {}
 
-impl Backend for Glommio {
+impl Scheduler for Glommio {
     const SOCKET_A_WORKER: bool = true;
     const DESCRIPTORS_KEPT_A_WORKER: usize = EXECUTOR_DESCRIPTORS_KEPT;
 
@@ -20,7 +20,7 @@ impl Backend for Glommio {
         unavailable()
     }
 
-    fn start(plan: Plan) -> Result<Box<dyn Running>, String> {
+    fn start(plan: Plan) -> Result<Box<dyn Backend>, String> {
         start(plan, None)
     }
 }
@@ -28,7 +28,7 @@ impl Backend for Glommio {
 /// Over epoll.
 pub(crate) enum Epoll {}
 
-impl Backend for Epoll {
+impl Scheduler for Epoll {
     const SOCKET_A_WORKER: bool = true;
     const DESCRIPTORS_KEPT_A_WORKER: usize = EXECUTOR_DESCRIPTORS_KEPT;
 
@@ -36,7 +36,7 @@ impl Backend for Epoll {
         unavailable()
     }
 
-    fn start(plan: Plan) -> Result<Box<dyn Running>, String> {
+    fn start(plan: Plan) -> Result<Box<dyn Backend>, String> {
         start(plan, Some(Readiness::Epoll))
     }
 }
@@ -47,7 +47,7 @@ pub(crate) fn unavailable() -> Option<String> {
         .map(|why| why.to_string())
 }
 
-fn start(plan: Plan, readiness: Option<Readiness>) -> Result<Box<dyn Running>, String> {
+fn start(plan: Plan, readiness: Option<Readiness>) -> Result<Box<dyn Backend>, String> {
     let running = backend_glommio::Glommio::start(plan, options(readiness));
     Ok(Box::new(running.map_err(|error| error.to_string())?))
 }

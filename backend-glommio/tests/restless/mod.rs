@@ -6,8 +6,8 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use backend_glommio::{Options, Placement};
-use conformance::Backend;
-use proxy_core::plan::{Listening, Plan, Running, WorkerThread};
+use conformance::Scheduler;
+use proxy_core::backend::{Backend, Listening, OwnMetrics, Plan, Profile, WorkerThread};
 
 use crate::backends::{EXECUTOR_DESCRIPTORS_KEPT, options, unavailable};
 
@@ -17,7 +17,7 @@ const STIR_INTERVAL: Duration = Duration::from_micros(300);
 /// Over io_uring, with connections that are moved at whatever they are at, and placed by message.
 pub(crate) enum Restless {}
 
-impl Backend for Restless {
+impl Scheduler for Restless {
     const SOCKET_A_WORKER: bool = true;
     const DESCRIPTORS_KEPT_A_WORKER: usize = EXECUTOR_DESCRIPTORS_KEPT;
 
@@ -25,7 +25,7 @@ impl Backend for Restless {
         unavailable()
     }
 
-    fn start(plan: Plan) -> Result<Box<dyn Running>, String> {
+    fn start(plan: Plan) -> Result<Box<dyn Backend>, String> {
         let options = Options {
             placement: Placement::RoundRobin,
             ..options(None)
@@ -79,9 +79,17 @@ impl Stirred {
     }
 }
 
-impl Running for Stirred {
+impl Backend for Stirred {
     fn threads(&self) -> &[WorkerThread] {
         &self.threads
+    }
+
+    fn profile(&self) -> Profile {
+        self.lock().profile()
+    }
+
+    fn own_metrics(&self) -> Arc<dyn OwnMetrics> {
+        self.lock().own_metrics()
     }
 
     fn listen(&mut self, listening: Vec<Listening>) {

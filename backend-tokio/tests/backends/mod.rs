@@ -1,14 +1,14 @@
 //! Tokio's modes, as the suite starts them.
 
-use conformance::Backend;
-use proxy_core::plan::{Plan, Running};
+use conformance::Scheduler;
+use proxy_core::backend::{Backend, Plan};
 
 pub(crate) enum WorkStealing {}
 
-impl Backend for WorkStealing {
+impl Scheduler for WorkStealing {
     const SOCKET_A_WORKER: bool = false;
 
-    fn start(plan: Plan) -> Result<Box<dyn Running>, String> {
+    fn start(plan: Plan) -> Result<Box<dyn Backend>, String> {
         let running = backend_tokio::WorkStealing::start(plan);
         Ok(Box::new(running.map_err(|error| error.to_string())?))
     }
@@ -16,10 +16,10 @@ impl Backend for WorkStealing {
 
 pub(crate) enum PerCore {}
 
-impl Backend for PerCore {
+impl Scheduler for PerCore {
     const SOCKET_A_WORKER: bool = true;
 
-    fn start(plan: Plan) -> Result<Box<dyn Running>, String> {
+    fn start(plan: Plan) -> Result<Box<dyn Backend>, String> {
         let running = backend_tokio::PerCore::start(plan);
         Ok(Box::new(running.map_err(|error| error.to_string())?))
     }

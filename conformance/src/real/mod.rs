@@ -10,10 +10,10 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use proxy_core::backend::{Backend, Listening, Plan};
 use proxy_core::lifeline::{Death, Deaths};
 use proxy_core::listen::{self, BindAddress, SocketFile};
 use proxy_core::metrics::{CoreCells, PerWorker};
-use proxy_core::plan::{Listening, Plan, Running};
 use proxy_core::{Activity, Balance, Listener, Upstream};
 
 use self::flood::Traffic;
@@ -22,7 +22,7 @@ use self::server::Server;
 use crate::stage::{Setup, Stage};
 
 /// A scheduler that can be started.
-pub trait Backend {
+pub trait Scheduler {
     /// Whether each worker accepts from a socket of its own.
     const SOCKET_A_WORKER: bool;
 
@@ -38,7 +38,7 @@ pub trait Backend {
     ///
     /// # Errors
     /// What the backend says.
-    fn start(plan: Plan) -> Result<Box<dyn Running>, String>;
+    fn start(plan: Plan) -> Result<Box<dyn Backend>, String>;
 }
 
 /// How long a stage that found nothing to do waits before it looks again.
@@ -55,7 +55,7 @@ pub struct Real<B> {
     _file: Option<SocketFile>,
     servers: Vec<Server>,
     died: Arc<Mutex<Option<Death>>>,
-    running: RefCell<Option<Box<dyn Running>>>,
+    running: RefCell<Option<Box<dyn Backend>>>,
     backend: std::marker::PhantomData<B>,
 }
 
@@ -81,7 +81,7 @@ impl<B> Real<B> {
     }
 }
 
-impl<B: Backend> RealStage for Real<B> {
+impl<B: Scheduler> RealStage for Real<B> {
     fn start_on(address: &BindAddress, setup: Setup) -> Self {
         let workers = setup.workers;
         let sockets = if B::SOCKET_A_WORKER { workers } else { 1 };
@@ -165,7 +165,7 @@ fn members(servers: &[Server], one_name: bool) -> Vec<proxy_core::Server> {
     }
 }
 
-impl<B: Backend> Stage for Real<B> {
+impl<B: Scheduler> Stage for Real<B> {
     type Peer = RealPeer;
     type Flood = Traffic;
 

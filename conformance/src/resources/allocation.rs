@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::sync::LazyLock;
 
 use crate::process::alone;
-use crate::real::{Backend, Real, RealPeer};
+use crate::real::{Real, RealPeer, Scheduler};
 use crate::stage::{Setup, Stage};
 
 /// Connections that take turns.
@@ -23,7 +23,7 @@ const STRAY_ALLOCATIONS_MAX: u64 = 48;
 
 /// Messages go there and back over connections that are open, with timers that run, and nothing is allocated for
 /// them. The test's binary has dhat's allocator.
-pub fn messages_allocate_nothing<B: Backend>() {
+pub fn messages_allocate_nothing<B: Scheduler>() {
     let _alone = alone();
     let before = allocations();
     drop(std::hint::black_box(Box::new(before)));

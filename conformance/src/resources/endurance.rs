@@ -13,7 +13,7 @@ use socket2::{Domain, Socket, Type};
 
 use crate::cases::Counts;
 use crate::process::{alone, descriptors, resident_bytes};
-use crate::real::{Backend, Real, RealStage};
+use crate::real::{Real, RealStage, Scheduler};
 use crate::stage::{Setup, Stage};
 use crate::wait::{settle, wait};
 
@@ -33,7 +33,7 @@ const GROWTH_BYTES_MAX: u64 = 2_000_000;
 const ORDERLY_ONE_IN: u64 = 4;
 
 /// 100,000 short connections leave descriptors and memory where they were.
-pub fn many_short_connections<B: Backend>() {
+pub fn many_short_connections<B: Scheduler>() {
     let _alone = alone();
     let stage = Real::<B>::start(Setup::default());
     let BindAddress::Tcp(address) = *stage.address() else {
@@ -74,7 +74,7 @@ pub fn many_short_connections<B: Backend>() {
 }
 
 /// Servers that answer one message and wait for the client to go. They end with the process.
-fn serve<B: Backend>(stage: &Real<B>) {
+fn serve<B: Scheduler>(stage: &Real<B>) {
     for _ in 0..CLIENTS {
         let listener: TcpListener = stage.server_socket(0).into();
         listener.set_nonblocking(false).expect("a socket can block");

@@ -12,7 +12,7 @@ use socket2::{Domain, Socket, Type};
 use crate::cases::Counts;
 use crate::flow::{Flow, pump};
 use crate::process::{alone, cpu_time, descriptors};
-use crate::real::{Backend, Real, RealPeer, RealStage};
+use crate::real::{Real, RealPeer, RealStage, Scheduler};
 use crate::stage::{Peer, Setup, Stage};
 use crate::wait::{settle, wait};
 
@@ -27,7 +27,7 @@ const CPU_MAX: Duration = Duration::from_millis(500);
 
 /// While no descriptor is left accepting rests, and goes on when there are some again. Connections that exist
 /// are not affected.
-pub fn descriptor_exhaustion<B: Backend>() {
+pub fn descriptor_exhaustion<B: Scheduler>() {
     let _alone = alone();
     let stage = Real::<B>::start(Setup::default());
     let (client, server) = stage.pair();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::flow::{Flow, pump};
 use crate::process::{alone, descriptors};
-use crate::real::{Backend, Real};
+use crate::real::{Real, Scheduler};
 use crate::stage::{Setup, Stage};
 use crate::wait::settle;
 
@@ -26,7 +26,7 @@ const MOVES_MIN: u64 = 500;
 
 /// However often connections are moved, at whatever they are at: their bytes come as they were sent, their ends too, and
 /// no descriptor is left.
-pub fn connections_survive_moves<B: Backend>() {
+pub fn connections_survive_moves<B: Scheduler>() {
     let _alone = alone();
     let seconds = std::env::var(SECONDS).ok();
     let seconds = seconds.and_then(|text| text.parse().ok());

@@ -1,4 +1,11 @@
-//! What a scheduler is asked to start.
+//! A scheduler, as the rest of the proxy sees it: what it is asked to start, what it can be told, what it is capable of
+//! and what only it counts.
+
+mod own;
+mod profile;
+
+pub use self::own::{OwnFamily, OwnKind, OwnMetrics, OwnSample};
+pub use self::profile::{BindSockets, Evening, Profile, Stealing};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,9 +26,9 @@ pub struct Plan {
     pub cpus: Vec<Option<usize>>,
     /// What the workers count of themselves, one a worker.
     pub cores: Arc<PerWorker<CoreCells>>,
-    /// Whom to wake when connections run again.
+    /// Who is woken when connections run again.
     pub activity: Arc<Activity>,
-    /// The listeners, whose sockets come with [`Running::listen`].
+    /// The listeners, whose sockets come with [`Backend::listen`].
     pub listeners: Vec<Arc<Listener>>,
     /// Where a worker's death is reported.
     pub deaths: Deaths,
@@ -46,8 +53,14 @@ pub struct WorkerThread {
     pub cpu: Option<usize>,
 }
 
-/// What every scheduler can be told while it runs. Nothing here is on the path of a byte.
-pub trait Running: Send {
+/// A scheduler that runs. Nothing here is on the path of a byte.
+pub trait Backend: Send {
+    /// What it is called and what it can do.
+    fn profile(&self) -> Profile;
+
+    /// What only this scheduler counts, for other threads to read.
+    fn own_metrics(&self) -> Arc<dyn OwnMetrics>;
+
     /// The worker threads, by index.
     fn threads(&self) -> &[WorkerThread];
 
