@@ -25,7 +25,7 @@ use self::verdict::{Pace, Verdict};
 use crate::load::{Flows, Load, Reading, Workload, pause};
 use crate::machine::Machine;
 use crate::start_error::{Explain, cannot_start};
-use crate::{config_file, cpus, deaths, echo, proxy, run};
+use crate::{config_file, cpus, deaths, echo, proxy, run, sockets};
 use proxy_state::Imbalance;
 
 /// Light flows.
@@ -222,7 +222,7 @@ impl Comparison {
     }
 
     fn measure(&self, config: &Config) -> anyhow::Result<Round> {
-        let proxy = proxy::start(config, None, deaths::fatal())?;
+        let proxy = proxy::start(config, None, deaths::fatal(), &sockets::sleep)?;
         let addresses: Vec<SocketAddr> = proxy
             .addresses
             .iter()

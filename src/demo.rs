@@ -17,7 +17,7 @@ use crate::load::{Flows, Load, Mark, Reading, Report, Workload, pause};
 use crate::machine::{Machine, OTHERS_MIN};
 use crate::sockets::AdminAddress;
 use crate::start_error::Asker;
-use crate::{deaths, proxy};
+use crate::{deaths, proxy, sockets};
 use proxy_admin::Observed;
 use proxy_console::outln;
 use proxy_state::Imbalance;
@@ -123,7 +123,7 @@ fn show(
             key: "--listen",
         },
     };
-    let proxy = proxy::start(&config, Some(admin), deaths::fatal())?;
+    let proxy = proxy::start(&config, Some(admin), deaths::fatal(), &sockets::sleep)?;
     let server = proxy.admin.as_ref().expect("it was asked for");
     let Some((_, BindAddress::Tcp(address))) = proxy.addresses.first() else {
         unreachable!("the demo's configuration has a TCP listener");

@@ -3,36 +3,30 @@
 use std::os::fd::AsRawFd;
 
 use proxy_config::{Config, ServerAddress};
-use proxy_core::descriptors;
+use proxy_core::descriptors::{self, Room};
 use rustix::io::fcntl_dupfd_cloexec;
-use rustix::process::{Resource, getrlimit};
 
-/// Descriptors of a connection: its client's and its server's.
-const OF_A_CONNECTION: u64 = 2;
-
-/// Warns when the listeners' `max_connections` can't all be open at a time. To be called when everything has started:
-/// what is open now stays open.
+/// Warns when the listeners' `max_connections` can't all be open at a time. To be called when all has started and nobody is
+/// accepted yet: what is open now stays open.
 pub(crate) fn warn(config: &Config) {
-    let Some(limit) = getrlimit(Resource::Nofile).current else {
-        return;
-    };
     // The number that is free next is how many are open.
     let open =
         fcntl_dupfd_cloexec(rustix::stdio::stderr(), 0).map_or(0, |fd| fd.as_raw_fd() as u64);
-    if let Some(warning) = warning(config, limit, open) {
+    descriptors::note_start(open);
+    if let Some(warning) = descriptors::room().and_then(|room| warning(config, room)) {
         tracing::warn!("{warning}");
     }
 }
 
-fn warning(config: &Config, limit: u64, open: u64) -> Option<String> {
-    let kept = descriptors::kept_of(limit);
+fn warning(config: &Config, room: Room) -> Option<String> {
+    let Room { limit, kept, open } = room;
     let max = config.listeners.iter().filter_map(|listener| {
         let servers = &config.upstream(listener.upstream).servers;
         let echoes = servers
             .iter()
             .any(|server| server.address == ServerAddress::BuiltinEcho);
         // The echo server's end is in this process as well.
-        let each = OF_A_CONNECTION + u64::from(echoes);
+        let each = descriptors::OF_A_CONNECTION + u64::from(echoes);
         Some((listener.max_connections?.get(), each))
     });
     let (mut connections, mut needed) = (0_u64, open.saturating_add(kept));
@@ -40,13 +34,13 @@ fn warning(config: &Config, limit: u64, open: u64) -> Option<String> {
         connections = connections.saturating_add(max);
         needed = needed.saturating_add(max.saturating_mul(each));
     }
-    let room = limit.saturating_sub(open + kept) / OF_A_CONNECTION;
     (connections > 0 && needed > limit).then(|| {
         format!(
             "max_connections allows {connections} connections, and this process may have {limit} files open, which is \
-             enough for {room}: a connection needs two, {open} are open now, and {kept} are kept for the admin server, \
+             enough for {}: a connection needs two, {open} are open now, and {kept} are kept for the admin server, \
              health checks and logs; raise the limit to {needed} (LimitNOFILE= in systemd, or ulimit -n), or lower \
-             max_connections"
+             max_connections",
+            room.connections()
         )
     })
 }
@@ -67,18 +61,24 @@ mod tests {
         loaded.expect("it is valid").config
     }
 
+    fn room(limit: u64, open: u64) -> Room {
+        let kept = descriptors::kept_of(limit);
+        Room { limit, kept, open }
+    }
+
     #[test]
     fn what_fits_is_fine_and_what_does_not_is_said_with_what_would_be_enough() {
-        assert_eq!(warning(&config(&[None]), 64, 60), None);
+        assert_eq!(warning(&config(&[None]), room(64, 60)), None);
         // 1024 less the 128 that are kept and 24 that are open.
-        assert_eq!(warning(&config(&[Some(436)]), 1024, 24), None);
-        let said = warning(&config(&[Some(436), Some(1), None]), 1024, 24).expect("a warning");
+        assert_eq!(warning(&config(&[Some(436)]), room(1024, 24)), None);
+        let said =
+            warning(&config(&[Some(436), Some(1), None]), room(1024, 24)).expect("a warning");
         assert!(
             said.contains("437 connections") && said.contains("enough for 436"),
             "{said}"
         );
         assert!(said.contains("raise the limit to 1026 "), "{said}");
         let most = i64::MAX as u64;
-        assert!(warning(&config(&[Some(most), Some(most)]), 1024, 24).is_some());
+        assert!(warning(&config(&[Some(most), Some(most)]), room(1024, 24)).is_some());
     }
 }

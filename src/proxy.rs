@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use proxy_admin::{Admin, Observed};
 use proxy_config::{Config, Destination};
@@ -16,7 +16,7 @@ use crate::access_log::AccessLog;
 use crate::assemble::{self, Assembled};
 use crate::backlog::Backlogs;
 use crate::scheduler::{self, STEALING};
-use crate::sockets::{self, AdminAddress, Sockets};
+use crate::sockets::{self, Abandoned, AdminAddress, Pause, Sockets};
 use crate::start_error::{Explain, cannot_listen, cannot_start, cannot_write};
 use crate::surroundings::Counts;
 use crate::{configuration, cpus, descriptors, echo, health, reload, resolver};
@@ -38,15 +38,17 @@ pub(crate) struct Proxy {
 
 /// Starts a proxy, with an admin server where one is `asked` for. `deaths` hears of workers that die.
 ///
-/// What can fail comes first: no client is accepted before all threads, rings and addresses are there.
+/// What can fail comes first: no client is accepted before all threads, rings and addresses are there. `pause` waits where
+/// an address is in use, and is asked once more just before the first client could come.
 ///
 /// # Errors
-/// When the scheduler can't run here, an address can't be listened on, or a CPU is not to be had; each says what
-/// to do.
+/// When the scheduler can't run here, an address can't be listened on, or a CPU is not available; each says what
+/// to do. [`Abandoned`] when `pause` breaks off.
 pub(crate) fn start(
     config: &Config,
     asked: Option<AdminAddress>,
     deaths: Deaths,
+    pause: Pause<'_>,
 ) -> anyhow::Result<Proxy> {
     let cpus = cpus::assign(&config.runtime)?;
     let workers = cpus.len();
@@ -89,14 +91,18 @@ pub(crate) fn start(
     resolver::start(names).explain(|error| cannot_start("the resolver's thread", error))?;
     health::start(config, &upstreams)
         .explain(|error| cannot_start("the health checks' thread", error))?;
-    let sockets = Sockets::reserve(config, profile.sockets.count(workers), asked.as_ref())?;
+    let sockets = Sockets::reserve(
+        config,
+        profile.sockets.count(workers),
+        asked.as_ref(),
+        pause,
+    )?;
     let mut backlogs = Backlogs::default();
     for reserved in &sockets.listeners {
         backlogs
             .add(reserved)
             .explain(|error| cannot_start("watching the listening sockets", error))?;
     }
-    descriptors::warn(config);
     if !profile.queues {
         Share::weigh(reload::shares(&listeners));
     }
@@ -127,6 +133,11 @@ pub(crate) fn start(
         None => None,
     };
 
+    // Nearly all that stays open is open now.
+    descriptors::warn(config);
+    if pause(Duration::ZERO).is_break() {
+        return Err(Abandoned.into());
+    }
     let (mut addresses, mut files, mut listening) = (Vec::new(), Vec::new(), Vec::new());
     let reserved = config.listeners.iter().zip(sockets.listeners);
     for ((configured, reserved), listener) in reserved.zip(listeners) {

@@ -1,5 +1,6 @@
 //! `corelane run`.
 
+use std::cell::RefCell;
 use std::fmt::Write;
 use std::path::Path;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::proxy::Proxy;
 use crate::signals::{Ending, Hangup, Rotation};
-use crate::sockets::AdminAddress;
+use crate::sockets::{Abandoned, AdminAddress};
 use crate::start_error::{Asker, Explain, cannot_start};
 use crate::{assemble, config_file, deaths, drain, proxy, reload};
 use proxy_console::Announcement;
@@ -20,7 +21,7 @@ const STOP_PATIENCE: Duration = Duration::from_secs(5);
 /// The same after one of them died: those that live are quick, and one that is gone ends nothing.
 const STOP_PATIENCE_AFTER_DEATH: Duration = Duration::from_secs(1);
 
-/// Runs a proxy until it is told to end.
+/// Runs a proxy until it is told to end. One that is told so before it has started ends at once, and that is no failure.
 ///
 /// # Errors
 /// What keeps it from starting, with what to do.
@@ -50,7 +51,15 @@ pub(crate) fn run(file: &Path) -> anyhow::Result<()> {
             key: "`listen`",
         },
     };
-    let mut proxy = proxy::start(&config, Some(admin), deaths)?;
+    let asked = RefCell::new(&mut ending);
+    let pause = |duration| runtime.block_on(asked.borrow_mut().within(duration));
+    let mut proxy = match proxy::start(&config, Some(admin), deaths, &pause) {
+        Err(error) if error.is::<Abandoned>() => {
+            tracing::info!("{error}");
+            return Ok(());
+        }
+        started => started?,
+    };
     if let Some(log) = proxy.access_log.as_ref().map(|log| log.shared.clone()) {
         drop(runtime.spawn(rotation.each(move || log.reopen())));
     }

@@ -1,9 +1,12 @@
 //! Signals: those that end the process, have it read its configuration again, or tell of a rotated log.
 
 use std::io;
+use std::ops::ControlFlow;
 use std::task::Poll;
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::timeout;
 
 /// SIGTERM and SIGINT, which mean the same.
 pub(crate) struct Ending {
@@ -35,6 +38,15 @@ impl Ending {
             term: signal(SignalKind::terminate())?,
             int: signal(SignalKind::interrupt())?,
         })
+    }
+
+    /// Waits for the next one for `duration`, and breaks off when it comes.
+    pub(crate) async fn within(&mut self, duration: Duration) -> ControlFlow<()> {
+        // The runtime hears of a signal when it waits: so it always does, if only for the least time of its timer.
+        match timeout(duration.max(Duration::from_millis(1)), self.next()).await {
+            Ok(()) => ControlFlow::Break(()),
+            Err(_) => ControlFlow::Continue(()),
+        }
     }
 
     /// Waits for the next one.

@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::io;
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use proxy_config::Config;
@@ -17,6 +18,14 @@ const BIND_PATIENCE_MAX: Duration = Duration::from_secs(2);
 
 /// How long a start waits between two attempts.
 const BIND_RETRY_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Waits while a start waits for something. It breaks off when the process is asked to end.
+pub(crate) type Pause<'a> = &'a dyn Fn(Duration) -> ControlFlow<()>;
+
+/// The process was asked to end before it had started.
+#[derive(Debug, thiserror::Error)]
+#[error("asked to end before it had started")]
+pub(crate) struct Abandoned;
 
 /// Where an admin server is to be, and who wants it there.
 #[derive(Clone, Debug)]
@@ -37,13 +46,14 @@ impl Sockets {
     /// Takes the listeners' addresses with `count` sockets each, and that of the admin server.
     ///
     /// # Errors
-    /// When an address can't be listened on, with what to do.
+    /// When an address can't be listened on, with what to do. [`Abandoned`] when `pause` breaks off.
     pub(crate) fn reserve(
         config: &Config,
         count: usize,
         admin: Option<&AdminAddress>,
+        pause: Pause<'_>,
     ) -> anyhow::Result<Self> {
-        let mut patience = Patience::default();
+        let mut patience = Patience { pause, until: None };
         let mut listeners: Vec<Vec<_>> = config.listeners.iter().map(|_| Vec::new()).collect();
         let mut admin_socket = None;
         // Files of unix sockets come last: until they are listened on, they look like those of a process that is gone.
@@ -55,7 +65,7 @@ impl Sockets {
                         continue;
                     }
                     let reserved = patience
-                        .retry(&address, || listen::reserve(&address, count), || {})
+                        .retry(&address, || listen::reserve(&address, count), || {})?
                         .explain(|error| {
                             listener_cannot_listen(&configured.name, &address, error)
                         })?;
@@ -72,7 +82,7 @@ impl Sockets {
                                 handover::ask(port);
                             }
                         },
-                    )
+                    )?
                     .explain(|error| cannot_listen(*asker, listen, error))?;
                 admin_socket = Some(socket);
             }
@@ -106,20 +116,23 @@ pub(crate) fn listen(
 }
 
 /// How much longer a start tries to bind.
-#[derive(Default)]
-struct Patience {
+struct Patience<'a> {
+    pause: Pause<'a>,
     /// It begins with the first address that is in use.
     until: Option<Instant>,
 }
 
-impl Patience {
+impl Patience<'_> {
     /// Binds, again and again while the address is in use; `ask` asks who has it to let go.
+    ///
+    /// # Errors
+    /// [`Abandoned`]. What came of the bind is inside.
     fn retry<T>(
         &mut self,
         address: &dyn Display,
         mut bind: impl FnMut() -> io::Result<T>,
         ask: impl Fn(),
-    ) -> io::Result<T> {
+    ) -> Result<io::Result<T>, Abandoned> {
         let mut told = false;
         loop {
             let error = match bind() {
@@ -128,12 +141,12 @@ impl Patience {
                     if told && result.is_ok() {
                         tracing::info!(%address, "the address is free now");
                     }
-                    return result;
+                    return Ok(result);
                 }
             };
             let now = now();
             if now >= *self.until.get_or_insert(now + BIND_PATIENCE_MAX) {
-                return Err(error);
+                return Ok(Err(error));
             }
             if !std::mem::replace(&mut told, true) {
                 tracing::warn!(
@@ -142,7 +155,9 @@ impl Patience {
                 );
             }
             ask();
-            pause(BIND_RETRY_INTERVAL);
+            if (self.pause)(BIND_RETRY_INTERVAL).is_break() {
+                return Err(Abandoned);
+            }
         }
     }
 }
@@ -162,7 +177,9 @@ fn now() -> Instant {
     Instant::now()
 }
 
+/// The pause of a command that a signal ends at once.
 #[expect(clippy::disallowed_methods, reason = "a start, not a worker")]
-fn pause(duration: Duration) {
+pub(crate) fn sleep(duration: Duration) -> ControlFlow<()> {
     std::thread::sleep(duration);
+    ControlFlow::Continue(())
 }

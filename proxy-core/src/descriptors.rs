@@ -31,6 +31,9 @@ const KEPT_ONE_IN: u64 = 8;
 const KEPT_MIN: u64 = 16;
 const KEPT_ONE_IN_MAX: u64 = 4;
 
+/// Descriptors of a connection: its client's and its server's.
+pub const OF_A_CONNECTION: u64 = 2;
+
 /// How often a lack is logged while it lasts.
 const SAID_EVERY: Duration = Duration::from_secs(10);
 
@@ -43,6 +46,9 @@ static MARKS: Marks = Marks {
 
 /// Acceptors that hold a client for which there is no descriptor.
 static HOLDERS: AtomicUsize = AtomicUsize::new(0);
+
+/// Descriptors that were open when the process had started: see [`note_start`].
+static OPEN_AT_START: AtomicU64 = AtomicU64::new(0);
 
 static LACK: Lack = Lack {
     pauses: AtomicU64::new(0),
@@ -71,6 +77,41 @@ pub fn reserve(workers: usize) -> u64 {
 pub fn kept_of(limit: u64) -> u64 {
     let least = KEPT_MIN.min(limit / KEPT_ONE_IN_MAX);
     (limit / KEPT_ONE_IN).clamp(least, KEPT_MAX)
+}
+
+/// Notes how many descriptors the process has open by itself: to be called when all has started, before any connection.
+pub fn note_start(open: u64) {
+    OPEN_AT_START.store(open, Relaxed);
+}
+
+/// What the process may open, and how many connections that is enough for. None without a limit.
+pub fn room() -> Option<Room> {
+    let limit = getrlimit(Resource::Nofile).current?;
+    Some(Room {
+        limit,
+        kept: kept_of(limit),
+        open: OPEN_AT_START.load(Relaxed),
+    })
+}
+
+/// A limit of descriptors, and what is left of it for connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// What the process may have open.
+    pub limit: u64,
+    /// Of these, what connections don't get: see [`reserve`].
+    pub kept: u64,
+    /// What the process has open by itself.
+    pub open: u64,
+}
+
+impl Room {
+    /// Connections that can be open at a time.
+    pub fn connections(self) -> u64 {
+        self.limit
+            .saturating_sub(self.kept.saturating_add(self.open))
+            / OF_A_CONNECTION
+    }
 }
 
 /// Clients that were accepted and wait for descriptors.
@@ -191,16 +232,16 @@ pub(crate) fn on_pause(now: Instant, listener: &str, error: &io::Error) {
     *said_at = Some(now);
     drop(said_at);
     let pauses = LACK.pauses.swap(0, Relaxed);
-    let limit = getrlimit(Resource::Nofile).current;
-    let kept = limit.map_or(0, kept_of);
+    let room = room();
     tracing::warn!(
         listener,
-        limit,
-        kept,
+        limit = room.map(|room| room.limit),
+        kept = room.map(|room| room.kept),
+        enough_for = room.map(Room::connections),
         pauses,
         %error,
         "new connections wait in the backlog, as this process can open no file for them; raise the limit of open files \
-         (LimitNOFILE= in systemd, or ulimit -n), or write a lower max_connections"
+         (LimitNOFILE= in systemd, or ulimit -n), or have max_connections of all listeners allow no more than it is enough for"
     );
 }
 

@@ -50,7 +50,7 @@ pub use upstream::address::ServerAddress;
 pub use upstream::addresses::{ADDRESSES_MAX, Walk};
 pub use upstream::balance::Balance;
 pub use upstream::health::Health;
-pub use upstream::outage::Outage;
+pub use upstream::outage::{Fault, Outage};
 pub use upstream::rest::REST;
 pub use upstream::{Server, Upstream};
 pub use worker::Worker;

@@ -2,11 +2,12 @@
 //!
 //! A check is a connect that is closed as soon as it works. One thread makes those of all upstreams, many at a time
 //! and never a worker's, so that a server that doesn't answer holds up neither a worker nor the checks of others;
-//! hundreds of these may, each for its timeout. What
-//! the checks come to is a flag of the server, which workers read when they choose one, and counters.
+//! hundreds of these may, each for its timeout. What the checks come to is a flag of the server, which workers read when
+//! they choose one, and counters.
 
 mod checker;
 mod schedule;
+mod target;
 
 use std::io;
 use std::sync::Arc;
@@ -15,13 +16,14 @@ use std::thread;
 use proxy_config::Config;
 use proxy_core::Upstream;
 
-use self::checker::{Checker, Target};
+use self::checker::Checker;
+use self::target::Target;
 
 /// Starts the checks that `config` asks for, of its `upstreams` in the same order. They go on as long as the process;
 /// without any, there is no thread.
 ///
 /// # Errors
-/// When a thread can't be had.
+/// When no thread can be started.
 pub(crate) fn start(config: &Config, upstreams: &[Arc<Upstream>]) -> io::Result<()> {
     let checked = config.upstreams.iter().zip(upstreams);
     let checked = checked.filter_map(|(configured, upstream)| {

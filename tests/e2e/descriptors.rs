@@ -64,6 +64,15 @@ fn crowd(scheduler: Scheduler) -> (Service, Proxy, Vec<TcpStream>) {
     (server, proxy, clients)
 }
 
+/// The number after `before` in a text.
+fn number_after(text: &str, before: &str) -> u64 {
+    let (_, rest) = text
+        .split_once(before)
+        .unwrap_or_else(|| panic!("no {before:?} in {text}"));
+    let digits = rest.chars().take_while(char::is_ascii_digit);
+    digits.collect::<String>().parse().expect("a number")
+}
+
 /// Has those go who are served, until nobody is left. None of them may be turned away.
 fn serve_all(mut clients: Vec<TcpStream>) {
     for client in &clients {
@@ -89,6 +98,13 @@ fn clients_leave_descriptors_to_those_who_watch(scheduler: Scheduler) {
     assert_watched(&proxy);
     let reason = [("reason", "descriptors")];
     assert!(proxy.metric("corelane_listener_rejected_total", &reason) > 0.0);
+    // The page says how many fit, the same as the log, and so many are served.
+    let state = proxy.get("/state").body;
+    let state = String::from_utf8(state).expect("UTF-8");
+    let fit = number_after(&state, "allow no more than ");
+    assert_eq!(fit, number_after(&proxy.log(), "enough_for="), "{state}");
+    let open = proxy.metric("corelane_listener_connections", &[]) as u64;
+    assert!(open.abs_diff(fit) <= 2, "{open} are open, and {fit} fit");
     assert_some_are_kept(&proxy);
     // The log speaks of it once in a while.
     let log = proxy.log();

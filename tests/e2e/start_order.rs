@@ -15,11 +15,12 @@ use crate::harness::port;
 use crate::harness::proxy::{self, Proxy, configuration};
 use crate::harness::restrict::{as_own_user, with_memlock, with_threads};
 use crate::harness::scheduler::{AUTO, Scheduler, each_scheduler};
-use crate::harness::wait::End;
+use crate::harness::wait::{self, End};
 
 each_scheduler!(
     an_admin_address_that_is_taken_costs_no_client,
     workers_that_can_t_be_started_cost_no_client,
+    a_start_that_waits_for_an_address_ends_in_order_when_it_is_asked_to,
 );
 
 /// Fewer threads than any scheduler needs: for the main thread, the log, two workers, the admin server and its sampler.
@@ -98,6 +99,33 @@ fn workers_that_can_t_be_started_cost_no_client(scheduler: Scheduler) {
             "{threads} threads: {log}"
         );
         assert_eq!(clients, 0, "with {threads} threads");
+    }
+}
+
+/// Before, it went on until the address was free or its patience was over, and failed or served then.
+fn a_start_that_waits_for_an_address_ends_in_order_when_it_is_asked_to(scheduler: Scheduler) {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("bind");
+    let taken = taken
+        .local_addr()
+        .map(|address| (taken, address.to_string()));
+    let (_holder, taken) = taken.expect("address");
+    let routes = |bind: &str| route("main", bind, &["builtin:echo"], "", "");
+    let of_listener = configuration(scheduler, "", &routes(&taken));
+    let of_admin = configuration(scheduler, "", &routes("127.0.0.1:0"))
+        .replace("listen = \"127.0.0.1:0\"", &format!("listen = \"{taken}\""));
+    for (config, signal) in [(of_listener, Signal::TERM), (of_admin, Signal::INT)] {
+        let directory = tempfile::tempdir().expect("directory");
+        let file = directory.path().join("corelane.toml");
+        fs::write(&file, config).expect("write");
+        let mut child = Child::spawn(proxy::command().arg("run").arg(&file), Signal::KILL);
+        wait::until("it waits for the address", || {
+            child.log().contains("the address is in use")
+        });
+        child.signal(signal);
+        assert_eq!(child.wait().code(), Some(0), "{}", child.log());
+        let log = child.whole_log();
+        assert!(log.contains("asked to end before it had started"), "{log}");
+        assert!(!log.contains("ready"), "{log}");
     }
 }
 

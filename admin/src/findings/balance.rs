@@ -3,6 +3,7 @@
 use proxy_core::backend::Evening;
 
 use super::cpu::WAITS_MIN;
+use super::tense::{Tense, Told};
 use super::{Scene, finding, percent};
 use proxy_state::{Core, Finding, Level, State};
 
@@ -22,7 +23,12 @@ const QUIET_MAX: f64 = 0.02;
 const SHARE_FACTOR: f64 = 1.5;
 
 /// How the cores share the load, by their utilization over ten seconds.
-pub(super) fn of(scene: &Scene<'_>) -> Finding {
+pub(super) fn of(scene: &Scene<'_>) -> Told {
+    Told::of(|tense| tell(scene, tense))
+}
+
+fn tell(scene: &Scene<'_>, tense: Tense) -> Finding {
+    let is = tense.is();
     let state = scene.state;
     let cores = &state.cores;
     let used = |core: &Core| core.utilization_10s;
@@ -42,18 +48,18 @@ pub(super) fn of(scene: &Scene<'_>) -> Finding {
             "the others"
         };
         format!(
-            "core {hottest} is at {} over ten seconds, {rest} at {}",
+            "core {hottest} {is} at {} over ten seconds, {rest} at {}",
             percent(most),
             percent(others)
         )
     } else {
-        format!("the only core is at {} over ten seconds", percent(most))
+        format!("the only core {is} at {} over ten seconds", percent(most))
     };
     if most >= HOT_MIN && cores.len() > 1 && most - others >= GAP_MIN {
         return Finding {
             level: Level::Alarm,
             what: apart,
-            why: cause(state, hottest),
+            why: cause(state, hottest, tense),
             remedy: remedy(scene, hottest),
             ..Finding::default()
         };
@@ -61,7 +67,8 @@ pub(super) fn of(scene: &Scene<'_>) -> Finding {
     if least >= HOT_MIN {
         let what = if cores.len() > 1 {
             format!(
-                "all cores are busy: {} on average over ten seconds",
+                "all cores {} busy: {} on average over ten seconds",
+                tense.are(),
                 percent(mean)
             )
         } else {
@@ -75,15 +82,21 @@ pub(super) fn of(scene: &Scene<'_>) -> Finding {
         return finding(
             Level::Alarm,
             &what,
-            "the load is even; it is simply much",
+            tense.choose(
+                "the load is even; it is simply much",
+                "the load was even; it was simply much",
+            ),
             remedy,
         );
     }
     if state.imbalance.ratio >= UNEVEN_MIN && most - others >= GAP_MIN {
-        let mut why = cause(state, hottest);
+        let mut why = cause(state, hottest, tense);
         // Else that is told beside it.
         if cores[hottest].waits < WAITS_MIN {
-            why += "; no core is short of time yet";
+            why += tense.choose(
+                "; no core is short of time yet",
+                "; no core was short of time",
+            );
         }
         return Finding {
             level: Level::Warning,
@@ -111,22 +124,28 @@ pub(super) fn of(scene: &Scene<'_>) -> Finding {
 }
 
 /// Why a core has more to do than the others.
-fn cause(state: &State, hottest: usize) -> String {
+fn cause(state: &State, hottest: usize, tense: Tense) -> String {
     let fair = 1.0 / state.cores.len() as f64;
     let connections = share(&state.cores, hottest, |core| core.connections as f64);
     let bytes = share(&state.cores, hottest, |core| core.bytes);
     let heavy = few_heavy(state, hottest);
     if heavy {
         format!(
-            "it moved {} of the last second's bytes with {} of the connections: a few heavy ones",
+            "it moved {} of {} bytes with {} of the connections: a few heavy ones",
             percent(bytes),
+            tense.choose("the last second's", "a second's"),
             percent(connections)
         )
     } else if connections > (fair * SHARE_FACTOR).min(0.9) {
         let count = state.cores[hottest].connections;
-        format!("it has {count} of the {} connections", state.connections)
+        format!(
+            "it {} {count} of the {} connections",
+            tense.has(),
+            state.connections
+        )
     } else {
-        "its connections ask for more than those of the others".to_owned()
+        let ask = tense.choose("ask", "asked");
+        format!("its connections {ask} for more than those of the others")
     }
 }
 

@@ -1,7 +1,8 @@
 //! Whether the cores get their CPUs.
 
 use super::percent;
-use proxy_state::{Finding, Level, State};
+use super::tense::{Tense, Told};
+use proxy_state::{Core, Finding, Level, State};
 
 /// Part of the time that a core waits for its CPU from which on that is worth a word.
 pub(super) const WAITS_MIN: f64 = 0.15;
@@ -10,30 +11,38 @@ pub(super) const WAITS_MIN: f64 = 0.15;
 const STARVED_MIN: f64 = 0.5;
 
 /// Cores whose CPU somebody else uses.
-pub(super) fn of(state: &State) -> Option<Finding> {
+pub(super) fn of(state: &State) -> Option<Told> {
     let cores = state.cores.iter().enumerate();
     let (worst, core) = cores.max_by(|one, other| one.1.waits.total_cmp(&other.1.waits))?;
-    (core.waits >= WAITS_MIN).then(|| {
-        let cpu = core
-            .cpu
-            .map_or_else(String::new, |cpu| format!(" (CPU {cpu})"));
-        Finding {
-            level: if core.waits >= STARVED_MIN {
-                Level::Alarm
-            } else {
-                Level::Warning
-            },
-            what: format!(
-                "core {worst}{cpu} waited {} of the last second for its CPU",
-                percent(core.waits)
-            ),
-            why: "something else runs there, or the machine's host gives it away".to_owned(),
-            remedy: match core.cpu {
-                Some(_) => "move other programs away, or choose other CPUs ([runtime] cores)",
-                None => "move other programs away, or raise the container's limit of CPU",
-            }
+    (core.waits >= WAITS_MIN).then(|| Told::of(|tense| tell(worst, core, tense)))
+}
+
+fn tell(worst: usize, core: &Core, tense: Tense) -> Finding {
+    let cpu = core
+        .cpu
+        .map_or_else(String::new, |cpu| format!(" (CPU {cpu})"));
+    Finding {
+        level: if core.waits >= STARVED_MIN {
+            Level::Alarm
+        } else {
+            Level::Warning
+        },
+        what: format!(
+            "core {worst}{cpu} waited {} of {} for its CPU",
+            percent(core.waits),
+            tense.choose("the last second", "a second")
+        ),
+        why: tense
+            .choose(
+                "something else runs there, or the machine's host gives it away",
+                "something else ran there, or the machine's host gave it away",
+            )
             .to_owned(),
-            ..Finding::default()
+        remedy: match core.cpu {
+            Some(_) => "move other programs away, or choose other CPUs ([runtime] cores)",
+            None => "move other programs away, or raise the container's limit of CPU",
         }
-    })
+        .to_owned(),
+        ..Finding::default()
+    }
 }

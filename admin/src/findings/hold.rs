@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use super::tense::Told;
 use super::{Found, Subject};
 use crate::recent::RECENT;
 use proxy_state::{Finding, Level};
@@ -22,8 +23,8 @@ pub(crate) struct Held {
 #[derive(Debug)]
 struct Kept {
     subject: Subject,
-    /// The last one.
-    finding: Finding,
+    /// The last one, with the level that is shown.
+    told: Told,
     /// When it was last true, since the start.
     last: Duration,
     /// When it was last as urgent as it is shown.
@@ -41,19 +42,33 @@ impl Held {
         self.kept
             .retain(|kept| at.saturating_sub(kept.last) < HOLD && !kept.subject.ends_at_once());
         let mut calm = Vec::new();
+        let mut fresh = Vec::new();
         for found in found {
-            if found.finding.level == Level::Good {
+            if found.told.now.level == Level::Good {
                 calm.push(found);
             } else if at.saturating_sub(found.last) < HOLD {
+                fresh.push(found.subject);
                 self.keep(found, at, now);
             }
         }
         // What is good of a subject isn't said as long as something else of it is.
         calm.retain(|good| self.kept.iter().all(|kept| kept.subject != good.subject));
-        let calm = calm.into_iter().map(|found| found.finding);
-        let kept = self.kept.iter().map(|kept| Finding {
-            over: at.saturating_sub(kept.last) >= OVER_MIN,
-            ..kept.finding.clone()
+        let calm = calm.into_iter().map(|found| found.told.now);
+        let kept = self.kept.iter().map(|kept| {
+            let over = at.saturating_sub(kept.last) >= OVER_MIN;
+            // A figure is of the past as soon as another one has taken its place.
+            let is_past = over || !fresh.contains(&kept.subject);
+            let told = if is_past {
+                &kept.told.past
+            } else {
+                &kept.told.now
+            };
+            Finding {
+                over,
+                level: kept.told.now.level,
+                since: kept.told.now.since,
+                ..told.clone()
+            }
         });
         kept.chain(calm).collect()
     }
@@ -61,19 +76,21 @@ impl Held {
     fn keep(&mut self, found: Found, at: Duration, now: SystemTime) {
         let Found {
             subject,
-            mut finding,
+            mut told,
             last,
         } = found;
+        let finding = &mut told.now;
         let place = self.kept.iter().position(|kept| kept.subject == subject);
         let known = place.map(|place| self.kept.remove(place));
         let mut level_last = last;
         if let Some(known) = known {
+            let before = known.told.now;
             // The words are those of now; the level goes down only after a while.
-            if known.finding.level < finding.level && at.saturating_sub(known.level_last) < HOLD {
-                finding.level = known.finding.level;
+            if before.level < finding.level && at.saturating_sub(known.level_last) < HOLD {
+                finding.level = before.level;
                 level_last = known.level_last;
             }
-            finding.since = finding.since.or(known.finding.since);
+            finding.since = finding.since.or(before.since);
         }
         let unix = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH);
         finding.since = finding
@@ -81,7 +98,7 @@ impl Held {
             .or_else(|| Some(unix(now).ok()?.as_secs_f64().round()));
         self.kept.push(Kept {
             subject,
-            finding,
+            told,
             last,
             level_last,
         });
@@ -93,14 +110,14 @@ mod tests {
     use super::*;
 
     fn found(level: Level, what: &str, at: u64) -> Found {
-        let finding = Finding {
+        let told = Told::of(|tense| Finding {
             level,
-            what: what.to_owned(),
+            what: format!("{what}{}", tense.choose("", " then")),
             ..Finding::default()
-        };
+        });
         Found {
             subject: Subject::Balance,
-            finding,
+            told,
             last: Duration::from_secs(at),
         }
     }
@@ -135,11 +152,11 @@ mod tests {
         let warning = |what: &str, over, since| (Warning, what.to_owned(), over, Some(since));
         let wanted = [
             warning("at 61 %", false, 1.0),
-            warning("at 61 %", false, 1.0),
+            warning("at 61 % then", false, 1.0),
             warning("at 62 %", false, 1.0),
-            warning("at 62 %", false, 1.0),
-            warning("at 62 %", true, 1.0),
-            warning("at 62 %", true, 1.0),
+            warning("at 62 % then", false, 1.0),
+            warning("at 62 % then", true, 1.0),
+            warning("at 62 % then", true, 1.0),
             (Good, "even".to_owned(), false, None),
             warning("at 63 %", false, 14.0),
         ];

@@ -2,10 +2,12 @@
 
 mod balance;
 mod cpu;
+mod fault;
 mod hold;
 mod rejections;
 mod reload;
 mod servers;
+mod tense;
 #[cfg(test)]
 mod tests;
 mod unanswered;
@@ -13,6 +15,7 @@ mod unanswered;
 use std::time::{Duration, SystemTime};
 
 pub(super) use self::hold::Held;
+use self::tense::Told;
 use super::recent::Recent;
 use super::sampler::Origin;
 use crate::observed::Observed;
@@ -59,27 +62,28 @@ impl Subject {
 /// Something that was found.
 struct Found {
     subject: Subject,
-    finding: Finding,
+    told: Told,
     /// When it was last true, since the start.
     last: Duration,
 }
 
 /// The findings of a moment, and those that were found a moment ago; never empty.
 pub(super) fn of(scene: &Scene<'_>, held: &mut Held) -> Vec<Finding> {
-    let now = |subject, finding| Found {
+    let now = |subject, told| Found {
         subject,
-        finding,
+        told,
         last: scene.at,
     };
     let mut found = vec![now(Subject::Balance, balance::of(scene))];
-    found.extend(cpu::of(scene.state).map(|finding| now(Subject::Cpu, finding)));
+    found.extend(cpu::of(scene.state).map(|told| now(Subject::Cpu, told)));
     found.extend(servers::of(scene));
-    found.extend(unanswered::of(scene).map(|finding| now(Subject::Unanswered, finding)));
+    found.extend(unanswered::of(scene).map(|told| now(Subject::Unanswered, told)));
     found.extend(rejections::of(scene));
-    found.extend(reload::of(scene).map(|finding| now(Subject::Reload, finding)));
+    found.extend(reload::of(scene).map(|finding| now(Subject::Reload, Told::fact(finding))));
     if scene.state.draining {
         let what = "it drains: no new connections are taken";
-        found.push(now(Subject::Drain, finding(Level::Warning, what, "", "")));
+        let told = Told::fact(finding(Level::Warning, what, "", ""));
+        found.push(now(Subject::Drain, told));
     }
     let mut findings = held.on_look(found, scene.at, scene.utc(scene.at));
     // Stable: what was found first of a level stays first. What is over comes after all that is wrong.

@@ -1,7 +1,9 @@
 //! Clients that are turned away.
 
+use proxy_core::descriptors::Room;
 use proxy_core::metrics::Rejection;
 
+use super::tense::{Tense, Told};
 use super::{Found, Scene, Subject, finding, unix_seconds};
 use crate::recent::Episode;
 use proxy_state::{Finding, Level};
@@ -21,28 +23,41 @@ fn of_reason(scene: &Scene<'_>, reason: Rejection) -> Option<Found> {
         .collect();
     let &(worst, episode) = episodes.iter().max_by_key(|(_, episode)| episode.count)?;
     let last = episodes.iter().map(|(_, episode)| episode.last).max()?;
-    let (subject, told) = match reason {
-        Rejection::MaxConnections => (Subject::Limit, limit(scene, worst, episode)),
-        Rejection::Descriptors => (Subject::Descriptors, descriptors(scene, worst, episode)),
+    let subject = match reason {
+        Rejection::MaxConnections => Subject::Limit,
+        Rejection::Descriptors => Subject::Descriptors,
     };
-    let others = match episodes.len() - 1 {
-        0 => String::new(),
-        1 => "; so does 1 other listener".to_owned(),
-        others => format!("; so do {others} other listeners"),
-    };
-    let finding = Finding {
-        what: format!("{}{others}", told.what),
-        since: Some(unix_seconds(scene.utc(episode.since))),
-        ..told
-    };
+    let others = episodes.len() - 1;
+    let told = Told::of(|tense| {
+        let told = match reason {
+            Rejection::MaxConnections => limit(scene, worst, episode, tense),
+            Rejection::Descriptors => descriptors(scene, worst, episode, tense),
+        };
+        Finding {
+            what: format!("{}{}", told.what, so_do(others, tense)),
+            since: Some(unix_seconds(scene.utc(episode.since))),
+            ..told
+        }
+    });
     Some(Found {
         subject,
-        finding,
+        told,
         last,
     })
 }
 
-fn limit(scene: &Scene<'_>, listener: usize, episode: Episode) -> Finding {
+fn so_do(others: usize, tense: Tense) -> String {
+    match others {
+        0 => String::new(),
+        1 => format!("; so {} 1 other listener", tense.choose("does", "did")),
+        _ => format!(
+            "; so {} {others} other listeners",
+            tense.choose("do", "did")
+        ),
+    }
+}
+
+fn limit(scene: &Scene<'_>, listener: usize, episode: Episode, tense: Tense) -> Finding {
     let listener = &scene.observed.listeners[listener];
     let name = &listener.name;
     let max = listener
@@ -50,7 +65,11 @@ fn limit(scene: &Scene<'_>, listener: usize, episode: Episode) -> Finding {
         .map_or_else(String::new, |max| format!(" ({max})"));
     finding(
         Level::Alarm,
-        &format!("listener {name} turns clients away: it has its max_connections{max}"),
+        &format!(
+            "listener {name} {} clients away: it {} its max_connections{max}",
+            tense.choose("turns", "turned"),
+            tense.has()
+        ),
         &format!(
             "{} closed at once since {}",
             clients(episode.count),
@@ -62,7 +81,7 @@ fn limit(scene: &Scene<'_>, listener: usize, episode: Episode) -> Finding {
     )
 }
 
-fn descriptors(scene: &Scene<'_>, listener: usize, episode: Episode) -> Finding {
+fn descriptors(scene: &Scene<'_>, listener: usize, episode: Episode, tense: Tense) -> Finding {
     let name = &scene.observed.listeners[listener].name;
     let times = match episode.count {
         1 => "once".to_owned(),
@@ -70,13 +89,33 @@ fn descriptors(scene: &Scene<'_>, listener: usize, episode: Episode) -> Finding 
     };
     finding(
         Level::Alarm,
-        &format!("listener {name} can't take clients on: there is no descriptor or memory left"),
         &format!(
-            "accepting paused {times} since {}; clients wait meanwhile",
-            scene.clock(scene.utc(episode.since))
+            "listener {name} {} take clients on: there {} no descriptor or memory left",
+            tense.choose("can't", "couldn't"),
+            tense.is()
         ),
-        "raise `ulimit -n` (LimitNOFILE= of a systemd unit), or set max_connections to less than half of it",
+        &format!(
+            "accepting paused {times} since {}; clients {} meanwhile",
+            scene.clock(scene.utc(episode.since)),
+            tense.choose("wait", "waited")
+        ),
+        &more_descriptors(proxy_core::descriptors::room()),
     )
+}
+
+/// What helps where descriptors are short: the same figure as a start gives.
+fn more_descriptors(room: Option<Room>) -> String {
+    let lower = match room {
+        Some(room) => format!(
+            "have max_connections of all listeners allow no more than {} together (a connection needs two of the {}, and {} \
+             are kept for the admin server, health checks and logs)",
+            room.connections(),
+            room.limit,
+            room.kept
+        ),
+        None => "set a lower max_connections".to_owned(),
+    };
+    format!("raise `ulimit -n` (LimitNOFILE= of a systemd unit), or {lower}")
 }
 
 fn clients(count: u64) -> String {

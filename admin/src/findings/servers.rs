@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use proxy_core::metrics::ConnectFailure;
 use proxy_core::{Server, Upstream};
 
+use super::fault;
+use super::tense::{Tense, Told};
 use super::{Found, Scene, Subject, unix_seconds};
 use crate::recent::Episode;
 use proxy_state::{Finding, Level};
@@ -32,11 +33,11 @@ impl Troubled<'_> {
     }
 
     /// "aa 1 of 2"
-    fn count(&self) -> String {
+    fn count(&self, tense: Tense) -> String {
         let (name, servers) = (&self.upstream.name, self.upstream.servers().len());
         let down = self.down.len();
         if self.has_none_left() {
-            format!("{name} has none left ({down} of {servers})")
+            format!("{name} {} none left ({down} of {servers})", tense.has())
         } else {
             format!("{name} {down} of {servers}")
         }
@@ -63,21 +64,25 @@ pub(super) fn of(scene: &Scene<'_>) -> Option<Found> {
     };
     // Stable: the order of the configuration among equals.
     troubled.sort_by_key(|one| (!one.serves_nobody(), !one.has_none_left()));
-    let finding = Finding {
+    let told = Told::of(|tense| Finding {
         level: if is_alarm {
             Level::Alarm
         } else {
             Level::Warning
         },
-        what: what(&troubled),
-        why: why(scene, &troubled),
-        remedy: remedy(&troubled),
+        what: what(&troubled, tense),
+        why: why(scene, &troubled, tense),
+        // Nothing is to be done about what is over.
+        remedy: match tense {
+            Tense::Now => remedy(&troubled),
+            Tense::Past => String::new(),
+        },
         since: since(scene, &troubled).map(unix_seconds),
         over: false,
-    };
+    });
     Some(Found {
         subject: Subject::Servers,
-        finding,
+        told,
         last: last.unwrap_or(scene.at),
     })
 }
@@ -98,7 +103,8 @@ fn look<'a>(scene: &Scene<'_>, index: usize, upstream: &'a Arc<Upstream>) -> Opt
     (!troubled.down.is_empty() || unserved.is_some()).then_some(troubled)
 }
 
-fn what(troubled: &[Troubled<'_>]) -> String {
+fn what(troubled: &[Troubled<'_>], tense: Tense) -> String {
+    let (is, are) = (tense.is(), tense.are());
     let down: Vec<_> = troubled.iter().filter(|one| !one.down.is_empty()).collect();
     let servers: usize = down.iter().map(|one| one.down.len()).sum();
     let mut parts = Vec::new();
@@ -107,18 +113,18 @@ fn what(troubled: &[Troubled<'_>]) -> String {
         ([one], 1) => {
             let (label, name) = (&one.down[0].label, &one.upstream.name);
             parts.push(match one.upstream.servers().len() {
-                1 => format!("server {label} is down, the only one of upstream {name}"),
-                of => format!("server {label} of upstream {name} is down (1 of {of})"),
+                1 => format!("server {label} {is} down, the only one of upstream {name}"),
+                of => format!("server {label} of upstream {name} {is} down (1 of {of})"),
             });
         }
         _ => {
             let counts = listed(
-                down.iter().map(|one| one.count()),
+                down.iter().map(|one| one.count(tense)),
                 UPSTREAMS_TOLD_MAX,
                 "upstreams",
                 "; ",
             );
-            parts.push(format!("{servers} servers are down: {counts}"));
+            parts.push(format!("{servers} servers {are} down: {counts}"));
         }
     }
     let failing: Vec<_> = troubled
@@ -128,19 +134,21 @@ fn what(troubled: &[Troubled<'_>]) -> String {
         .collect();
     if !failing.is_empty() {
         let names = listed(failing.into_iter(), UPSTREAMS_TOLD_MAX, "upstreams", ", ");
-        parts.push(format!("every connect of upstream {names} fails"));
+        let fails = tense.choose("fails", "failed");
+        parts.push(format!("every connect of upstream {names} {fails}"));
     }
     parts.join("; ")
 }
 
-fn why(scene: &Scene<'_>, troubled: &[Troubled<'_>]) -> String {
+fn why(scene: &Scene<'_>, troubled: &[Troubled<'_>], tense: Tense) -> String {
     let down = troubled
         .iter()
         .flat_map(|one| one.down.iter().map(move |server| (one, *server)));
     let servers = down.map(|(one, server)| {
         let label = &server.label;
         let name = &one.upstream.name;
-        let reason = server.outage.reason().map_or("it fails", words);
+        let fault = server.outage.fault();
+        let reason = fault.map_or_else(|| "it fails".to_owned(), |one| fault::words(server, one));
         let since = server.outage.since().map_or_else(String::new, |since| {
             format!(" since {}", scene.clock(scene.origin.utc_of(since)))
         });
@@ -153,24 +161,26 @@ fn why(scene: &Scene<'_>, troubled: &[Troubled<'_>]) -> String {
     }
     for one in troubled.iter().take(UPSTREAMS_TOLD_MAX) {
         if let Some(episode) = one.unserved {
-            parts.push(unserved(scene, one, episode));
+            parts.push(unserved(scene, one, episode, tense));
         }
     }
-    parts.extend(consequences(troubled));
+    if tense == Tense::Now {
+        parts.extend(consequences(troubled));
+    }
     parts.join("; ")
 }
 
-fn unserved(scene: &Scene<'_>, one: &Troubled<'_>, episode: Episode) -> String {
+fn unserved(scene: &Scene<'_>, one: &Troubled<'_>, episode: Episode, tense: Tense) -> String {
     let clients = match episode.count {
         1 => "1 client".to_owned(),
         count => format!("{count} clients"),
     };
-    let servers = one.upstream.servers().iter();
-    let reason = servers.clone().find_map(|server| server.outage.reason());
-    let reason = reason.map_or_else(String::new, |reason| format!(", {}", words(reason)));
-    let notice = match one.upstream.checks {
-        Some(_) => "; its health checks haven't noticed yet",
-        None => "",
+    let mut servers = one.upstream.servers().iter();
+    let reason = servers.find_map(|server| Some(fault::words(server, server.outage.fault()?)));
+    let reason = reason.map_or_else(String::new, |reason| format!(", {reason}"));
+    let notice = match (&one.upstream.checks, tense) {
+        (Some(_), Tense::Now) => "; its health checks haven't noticed yet",
+        (Some(_), Tense::Past) | (None, _) => "",
     };
     format!(
         "{clients} of {} found no server since {}{reason}{notice}",
@@ -213,37 +223,8 @@ fn remedy(troubled: &[Troubled<'_>]) -> String {
         .filter(|one| one.unserved.is_some())
         .flat_map(|one| one.upstream.servers());
     let mut servers = down.chain(unserved);
-    let Some((server, reason)) = servers.find_map(|server| Some((server, server.outage.reason()?)))
-    else {
-        return String::new();
-    };
-    let label = &server.label;
-    match reason {
-        ConnectFailure::Refused => {
-            format!("nothing listens at {label}: start the server, or correct the address")
-        }
-        ConnectFailure::Timeout => format!(
-            "see that the machine of {label} runs, that no firewall drops what is sent to it, and that it is not too busy to \
-             accept"
-        ),
-        ConnectFailure::Reset => {
-            format!("see the log of {label}: it, or a firewall before it, resets connections")
-        }
-        ConnectFailure::Unreachable => {
-            format!("see this machine's routes and network: there is no way to {label}")
-        }
-        ConnectFailure::Resolve => {
-            format!("correct the name {label}, or see that the name server knows it")
-        }
-        ConnectFailure::Local => {
-            "this machine lacks ports, descriptors or memory, or may not connect: raise `ulimit -n`, widen \
-             net.ipv4.ip_local_port_range"
-                .to_owned()
-        }
-        ConnectFailure::Other => {
-            format!("the error of {label} is in the log (`--log debug`)")
-        }
-    }
+    let remedy = servers.find_map(|server| Some(fault::remedy(server, server.outage.fault()?)));
+    remedy.unwrap_or_default()
 }
 
 /// When the first of them began to fail.
@@ -253,19 +234,6 @@ fn since(scene: &Scene<'_>, troubled: &[Troubled<'_>]) -> Option<SystemTime> {
     let unserved = troubled.iter().filter_map(|one| one.unserved);
     let unserved = unserved.map(|episode| scene.utc(episode.since));
     down.chain(unserved).min()
-}
-
-/// Why a connect or a check failed.
-fn words(reason: ConnectFailure) -> &'static str {
-    match reason {
-        ConnectFailure::Refused => "connection refused",
-        ConnectFailure::Timeout => "no answer (timeout)",
-        ConnectFailure::Reset => "connection reset",
-        ConnectFailure::Unreachable => "unreachable",
-        ConnectFailure::Resolve => "its name has no address (resolve)",
-        ConnectFailure::Local => "this machine lacks something for it (local)",
-        ConnectFailure::Other => "another error",
-    }
 }
 
 /// The first `max`, and how many more there are.

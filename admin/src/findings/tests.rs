@@ -203,7 +203,7 @@ fn observed(
             for (server, failure) in upstream.servers().iter().zip(*servers) {
                 if let Some(reason) = failure {
                     server.set_up(false);
-                    server.outage.on_failure(*reason, since);
+                    server.outage.on_failure((*reason).into(), since);
                 }
             }
             Arc::new(upstream)
@@ -341,6 +341,54 @@ fn clients_that_are_turned_away_are_told_by_the_reason() {
         ]
     );
     assert!(found[0].remedy.contains("[listeners.bb]"));
+}
+
+/// What of the last second is told as past once another second has come.
+#[test]
+fn what_is_over_is_told_in_the_past() {
+    let origin = origin();
+    let servers = [REFUSED];
+    let observed = observed(&[("aa", &servers)], origin.instant, true);
+    observed.listeners[0].cells.of(0).rejected[0].add(1);
+    let mut busy = state("per-core", &[(0.97, 4, 9e8), (0.1, 40, 1e3)]);
+    busy.cores[0].waits = 0.4;
+    let (mut recent, mut held) = (Recent::default(), Held::default());
+    let mut look = |state: &State, second: u32| -> Vec<String> {
+        let at = SECOND * second;
+        recent.on_look(Counts::read(&observed), at);
+        let scene = Scene {
+            state,
+            observed: &observed,
+            recent: &recent,
+            origin,
+            at,
+            has_spare_cpus: false,
+        };
+        let findings = of(&scene, &mut held).into_iter();
+        findings
+            .map(|one| format!("{} ({})", one.what, one.why))
+            .collect()
+    };
+    let now = look(&busy, 1).join("; ");
+    for told in [
+        "listener aa turns clients away: it has its max_connections",
+        "core 0 waited 40 % of the last second for its CPU (something else runs there",
+        "core 0 is at 97 % over ten seconds, the other at 10 % (it moved 100 % of the last second's bytes",
+        "server 10.0.0.1:1 is down, the only one of upstream aa",
+    ] {
+        assert!(now.contains(told), "{told:?} is missing in: {now}");
+    }
+    observed.upstreams[0].servers()[0].set_up(true);
+    let then = look(&idle(), 5).join("; ");
+    for told in [
+        "listener aa turned clients away: it had its max_connections",
+        "core 0 waited 40 % of a second for its CPU (something else ran there",
+        "core 0 was at 97 % over ten seconds, the other at 10 % (it moved 100 % of a second's bytes",
+        "server 10.0.0.1:1 was down, the only one of upstream aa",
+    ] {
+        assert!(then.contains(told), "{told:?} is missing in: {then}");
+    }
+    assert!(!then.contains("last second"), "{then}");
 }
 
 #[test]

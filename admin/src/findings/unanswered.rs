@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use proxy_core::LiveConnection;
 
+use super::tense::{Tense, Told};
 use super::{Scene, finding, unix_seconds};
 use proxy_state::{Finding, Level};
 
@@ -32,7 +33,7 @@ struct Waiting {
 }
 
 /// The connections whose client has sent something, and whose server has not said a word.
-pub(super) fn of(scene: &Scene<'_>) -> Option<Finding> {
+pub(super) fn of(scene: &Scene<'_>) -> Option<Told> {
     let now = scene.origin.instant + scene.at;
     let (listeners, upstreams) = (&scene.observed.listeners, &scene.observed.upstreams);
     let mut tally = Tally::default();
@@ -48,26 +49,42 @@ pub(super) fn of(scene: &Scene<'_>) -> Option<Finding> {
             .live
             .first(max, |connection| tally.on_look(upstream, &connection, now));
     }
-    let (&(upstream, server), worst) = tally.worst()?;
+    tally.worst()?;
     let (all, waited) = (tally.connections(), now - tally.since()?);
     let is_hardly_one = all < CONNECTIONS_MIN && waited < WAIT_ALONE_MIN;
     if is_hardly_one {
         return None;
     }
-    let upstream = &upstreams[upstream];
+    let tell = |tense| tell(scene, &tally, waited, tense);
+    Some(Told {
+        now: tell(Tense::Now)?,
+        past: tell(Tense::Past)?,
+    })
+}
+
+fn tell(scene: &Scene<'_>, tally: &Tally, waited: Duration, tense: Tense) -> Option<Finding> {
+    let (&(upstream, server), worst) = tally.worst()?;
+    let all = tally.connections();
+    let upstream = &scene.observed.upstreams[upstream];
     let (name, label) = (&upstream.name, &upstream.servers()[server].label);
-    let (wait, wait_min) = (if all == 1 { "waits" } else { "wait" }, WAIT_MIN.as_secs());
+    let wait = match (all, tense) {
+        (_, Tense::Past) => "waited",
+        (1, Tense::Now) => "waits",
+        (_, Tense::Now) => "wait",
+    };
+    let doesnt = tense.choose("doesn't", "didn't");
     let wait = format!(
-        "{} {wait} for a first byte for over {wait_min} s",
-        count(all)
+        "{} {wait} for a first byte for over {} s",
+        count(all),
+        WAIT_MIN.as_secs()
     );
     let what = if worst.connections == all {
-        format!("{wait}: server {label} of upstream {name} doesn't answer")
+        format!("{wait}: server {label} of upstream {name} {doesnt} answer")
     } else {
-        let servers = tally.0.len();
+        let (servers, dont) = (tally.0.len(), tense.choose("don't", "didn't"));
         let most = count(worst.connections);
         format!(
-            "{wait}: {servers} servers don't answer, most of all {label} of upstream {name} ({most})"
+            "{wait}: {servers} servers {dont} answer, most of all {label} of upstream {name} ({most})"
         )
     };
     let has_spoken = upstream
@@ -80,7 +97,12 @@ pub(super) fn of(scene: &Scene<'_>) -> Option<Finding> {
         "; it has never answered since the start: maybe its protocol has no answers"
     };
     let why = format!(
-        "connects work and it takes what clients send, but it says nothing; the longest wait is {} s{never}",
+        "{}; the longest wait {} {} s{never}",
+        tense.choose(
+            "connects work and it takes what clients send, but it says nothing",
+            "connects worked and it took what clients sent, but it said nothing"
+        ),
+        tense.is(),
         waited.as_secs()
     );
     let remedy = format!(

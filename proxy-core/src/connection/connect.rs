@@ -14,6 +14,7 @@ use crate::transport::Transport;
 use crate::upstream::Upstream;
 use crate::upstream::address::ServerAddress;
 use crate::upstream::addresses::Walk;
+use crate::upstream::outage::Fault;
 use crate::worker::Worker;
 
 /// Servers that one connection tries before it gives up.
@@ -214,12 +215,12 @@ impl<R: Runtime> Connect<R> {
             cells.servers[server].failures[reason as usize].increment();
             self.attempts.on_failure(reason);
             Refusal {
-                reason,
+                fault: reason.into(),
                 is_ours: false,
             }
         });
         if !failure.is_ours {
-            upstream.note_attempt(server, Some(failure.reason), worker.now);
+            upstream.note_attempt(server, Some(failure.fault), worker.now);
             upstream.on_connect(server, false, worker.now);
         }
         self.tried.push(server);
@@ -266,10 +267,10 @@ impl<R: Runtime> Connect<R> {
         walk: &Walk,
         error: &io::Error,
     ) -> Refusal {
-        let reason = ConnectFailure::of(error);
-        self.attempts.on_failure(reason);
+        let fault = Fault::of(error);
+        self.attempts.on_failure(fault.reason);
         let cells = upstream.cells.of(worker.index);
-        cells.servers[server].failures[reason as usize].increment();
+        cells.servers[server].failures[fault.reason as usize].increment();
         tracing::debug!(
             upstream = upstream.name,
             server = upstream.servers()[server].label,
@@ -280,7 +281,7 @@ impl<R: Runtime> Connect<R> {
         if !is_ours {
             walk.on_failure(worker.now);
         }
-        Refusal { reason, is_ours }
+        Refusal { fault, is_ours }
     }
 }
 
@@ -395,7 +396,7 @@ fn has_spoken(transport: &impl Transport, error: &io::Error) -> bool {
 /// Why a connect failed.
 #[derive(Clone, Copy)]
 struct Refusal {
-    reason: ConnectFailure,
+    fault: Fault,
     /// It says nothing of the server.
     is_ours: bool,
 }

@@ -1,11 +1,57 @@
 //! Since when a server fails, and why, for people who look.
 
+use std::io;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
 
 use crate::metrics::ConnectFailure;
 use crate::upstream::Upstream;
+
+/// Why a connect failed: the reason that is counted, and what the kernel said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The reason.
+    pub reason: ConnectFailure,
+    /// None where it is not the kernel that said so, as at a timeout.
+    pub errno: Option<Errno>,
+}
+
+impl Fault {
+    /// What an error of a connect stands for.
+    pub fn of(error: &io::Error) -> Self {
+        Self {
+            reason: ConnectFailure::of(error),
+            errno: Errno::from_io_error(error),
+        }
+    }
+
+    /// The place of the reason in [`ConnectFailure::ALL`] plus one, and above it the errno, or zero.
+    fn packed(self) -> u32 {
+        let errno = self.errno.map_or(0, Errno::raw_os_error).unsigned_abs();
+        errno << u8::BITS | (self.reason as u32 + 1)
+    }
+
+    fn unpacked(packed: u32) -> Option<Self> {
+        let place = (packed & u32::from(u8::MAX)).checked_sub(1)?;
+        let errno = (packed >> u8::BITS).cast_signed();
+        Some(Self {
+            reason: *ConnectFailure::ALL.get(place as usize)?,
+            errno: (errno != 0).then(|| Errno::from_raw_os_error(errno)),
+        })
+    }
+}
+
+impl From<ConnectFailure> for Fault {
+    fn from(reason: ConnectFailure) -> Self {
+        Self {
+            reason,
+            errno: None,
+        }
+    }
+}
 
 /// The run of failures that a server is in. Whoever connects to it writes, and only on a change.
 #[derive(Debug, Default)]
@@ -14,14 +60,14 @@ pub struct Outage {
     origin: OnceLock<Instant>,
     /// Nanoseconds plus one; zero where the last connect worked.
     since: AtomicU64,
-    /// The place of a reason in [`ConnectFailure::ALL`] plus one; zero before the first failure.
-    reason: AtomicU8,
+    /// [`Fault::packed`]; zero before the first failure.
+    fault: AtomicU32,
 }
 
 impl Outage {
     /// A connect failed that counts for the server's state.
-    pub fn on_failure(&self, reason: ConnectFailure, now: Instant) {
-        self.note(reason);
+    pub fn on_failure(&self, fault: Fault, now: Instant) {
+        self.note(fault);
         if self.since.load(Relaxed) == 0 {
             let origin = *self.origin.get_or_init(|| now);
             let after = now.saturating_duration_since(origin).as_nanos() as u64;
@@ -38,10 +84,10 @@ impl Outage {
     }
 
     /// A connect failed that doesn't count, as there are health checks.
-    fn note(&self, reason: ConnectFailure) {
-        let reason = reason as u8 + 1;
-        if self.reason.load(Relaxed) != reason {
-            self.reason.store(reason, Relaxed);
+    fn note(&self, fault: Fault) {
+        let fault = fault.packed();
+        if self.fault.load(Relaxed) != fault {
+            self.fault.store(fault, Relaxed);
         }
     }
 
@@ -52,24 +98,18 @@ impl Outage {
     }
 
     /// Why the last connect failed that did; none: none ever did.
-    pub fn reason(&self) -> Option<ConnectFailure> {
-        let place = self.reason.load(Relaxed).checked_sub(1)?;
-        ConnectFailure::ALL.get(usize::from(place)).copied()
+    pub fn fault(&self) -> Option<Fault> {
+        Fault::unpacked(self.fault.load(Relaxed))
     }
 }
 
 impl Upstream {
     /// A connect of traffic to a server failed at all of its addresses, or worked.
-    pub(crate) fn note_attempt(
-        &self,
-        server: usize,
-        failure: Option<ConnectFailure>,
-        now: Instant,
-    ) {
+    pub(crate) fn note_attempt(&self, server: usize, fault: Option<Fault>, now: Instant) {
         let outage = &self.servers()[server].outage;
-        match (failure, &self.checks) {
-            (Some(reason), Some(_)) => outage.note(reason),
-            (Some(reason), None) => outage.on_failure(reason, now),
+        match (fault, &self.checks) {
+            (Some(fault), Some(_)) => outage.note(fault),
+            (Some(fault), None) => outage.on_failure(fault, now),
             (None, Some(_)) => {}
             (None, None) => outage.on_success(),
         }
@@ -90,27 +130,34 @@ mod tests {
         let (outage, now) = (Outage::default(), origin());
         let second = Duration::from_secs(1);
         outage.on_success();
-        assert_eq!((outage.since(), outage.reason()), (None, None));
-        outage.on_failure(ConnectFailure::Refused, now);
-        outage.on_failure(ConnectFailure::Timeout, now + second);
+        assert_eq!((outage.since(), outage.fault()), (None, None));
+        outage.on_failure(ConnectFailure::Refused.into(), now);
+        outage.on_failure(ConnectFailure::Timeout.into(), now + second);
         assert_eq!(outage.since(), Some(now));
-        assert_eq!(outage.reason(), Some(ConnectFailure::Timeout));
+        assert_eq!(outage.fault(), Some(ConnectFailure::Timeout.into()));
         outage.on_success();
         assert_eq!(outage.since(), None);
-        outage.on_failure(ConnectFailure::Reset, now + second * 5);
+        outage.on_failure(ConnectFailure::Reset.into(), now + second * 5);
         assert_eq!(outage.since(), Some(now + second * 5));
         // A clock that is behind does no harm.
         outage.on_success();
-        outage.on_failure(ConnectFailure::Reset, now - second);
+        outage.on_failure(ConnectFailure::Reset.into(), now - second);
         assert_eq!(outage.since(), Some(now));
     }
 
     #[test]
-    fn every_reason_comes_back_as_it_was() {
+    fn every_reason_comes_back_as_it_was_with_the_errno() {
         for reason in ConnectFailure::ALL {
-            let outage = Outage::default();
-            outage.note(reason);
-            assert_eq!((outage.reason(), outage.since()), (Some(reason), None));
+            for errno in [None, Some(Errno::ACCESS), Some(Errno::HWPOISON)] {
+                let (outage, fault) = (Outage::default(), Fault { reason, errno });
+                outage.note(fault);
+                assert_eq!((outage.fault(), outage.since()), (Some(fault), None));
+            }
         }
+        let refused = Fault::of(&Errno::NOENT.into());
+        assert_eq!(refused.reason, ConnectFailure::Refused);
+        assert_eq!(refused.errno, Some(Errno::NOENT));
+        let late = Fault::of(&io::ErrorKind::TimedOut.into());
+        assert_eq!(late, ConnectFailure::Timeout.into());
     }
 }

@@ -1,0 +1,90 @@
+//! A server that is checked, and what the results of its checks change.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use proxy_core::metrics::{CheckResult, ConnectFailure};
+use proxy_core::{Fault, Health, Server, Upstream};
+
+/// A server that is checked.
+pub(super) struct Target {
+    upstream: Arc<Upstream>,
+    /// The server's index in its upstream.
+    index: usize,
+    interval: Duration,
+    timeout: Duration,
+    health: Health,
+}
+
+impl Target {
+    /// A server of an upstream, which has counters for it.
+    pub(super) fn new(
+        upstream: Arc<Upstream>,
+        index: usize,
+        configured: &proxy_config::Health,
+    ) -> Self {
+        Self {
+            upstream,
+            index,
+            interval: configured.interval,
+            timeout: configured.timeout,
+            health: Health::new(configured.rise, configured.fall),
+        }
+    }
+
+    /// How often it is checked.
+    pub(super) fn interval(&self) -> Duration {
+        self.interval
+    }
+
+    /// How long a check may take.
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    pub(super) fn server(&self) -> &Server {
+        &self.upstream.servers()[self.index]
+    }
+
+    /// Counts a result, and tells workers and the log what it changes.
+    pub(super) fn on_check(&mut self, checked: Result<(), Fault>, now: Instant) {
+        let result = match checked {
+            Ok(()) => CheckResult::Passed,
+            Err(fault) => CheckResult::Failed(fault.reason),
+        };
+        if let Some(checks) = &self.upstream.checks {
+            checks[self.index].of(result).increment();
+        }
+        // This machine has no descriptor or port to spare: that says nothing of the server.
+        if result == CheckResult::Failed(ConnectFailure::Local) {
+            return;
+        }
+        let has_changed = self.health.on_check(result.passed());
+        match checked {
+            Err(fault) => self.server().outage.on_failure(fault, now),
+            Ok(()) if self.health.is_up() => self.server().outage.on_success(),
+            // It takes more of them to be up again.
+            Ok(()) => {}
+        }
+        if !has_changed {
+            return;
+        }
+        self.server().set_up(self.health.is_up());
+        let (upstream, server) = (&self.upstream.name, &self.server().label);
+        match checked {
+            Ok(()) => tracing::info!(upstream, server, "the server is up again"),
+            Err(Fault { reason, errno }) => {
+                let reason = reason.label();
+                let error = errno.map(io::Error::from).map(tracing::field::display);
+                tracing::warn!(
+                    upstream,
+                    server,
+                    reason,
+                    error,
+                    "the server is down: its checks fail"
+                );
+            }
+        }
+    }
+}
