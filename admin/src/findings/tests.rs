@@ -350,7 +350,7 @@ fn what_is_over_is_told_in_the_past() {
     let servers = [REFUSED];
     let observed = observed(&[("aa", &servers)], origin.instant, true);
     observed.listeners[0].cells.of(0).rejected[0].add(1);
-    let mut busy = state("per-core", &[(0.97, 4, 9e8), (0.1, 40, 1e3)]);
+    let mut busy = state(&[(0.97, 4, 9e8), (0.1, 40, 1e3)]);
     busy.cores[0].waits = 0.4;
     let (mut recent, mut held) = (Recent::default(), Held::default());
     let mut look = |state: &State, second: u32| -> Vec<String> {
