@@ -8,8 +8,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use tracing::level_filters::LevelFilter;
 
-use crate::compare::{self, BYTES_MAX, CONNECTIONS_MAX, HEAVY_MAX};
 use proxy_console::{errln, outln};
+use proxy_tools::compare::{self, BYTES_MAX, CONNECTIONS_MAX, HEAVY_MAX};
 
 /// An L4 TCP proxy whose scheduler is a line of its configuration.
 #[derive(Debug, Parser)]

@@ -8,19 +8,16 @@ mod assemble;
 mod backlog;
 mod check;
 mod cli;
-mod compare;
 mod config_file;
 mod configuration;
 mod cpus;
 mod deaths;
-mod demo;
 mod descriptors;
 mod drain;
 mod echo;
 mod handover;
 mod health;
-mod load;
-mod machine;
+mod host;
 mod proxy;
 mod reload;
 mod resolver;
@@ -30,11 +27,14 @@ mod signals;
 mod sockets;
 mod start_error;
 mod surroundings;
-mod top;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use proxy_console::{Console, errln};
+use proxy_tools::{compare, demo, top};
+
+use self::host::InProcess;
 
 fn main() -> ExitCode {
     let console = Console::start();
@@ -51,9 +51,9 @@ fn run_command(cli: cli::Cli) -> ExitCode {
     let result = match cli.command {
         cli::Command::Run { file } => run::run(&file),
         cli::Command::Demo { seconds, listen } => {
-            demo::run(std::time::Duration::from_secs(seconds), listen)
+            demo::run(Duration::from_secs(seconds), listen, &InProcess)
         }
-        cli::Command::Compare(options) => compare::run(&options.into()),
+        cli::Command::Compare(options) => compare(&options.into()),
         cli::Command::Top { url } => top::run(&url),
         cli::Command::Check { file } => return check::check(&file),
     };
@@ -64,4 +64,13 @@ fn run_command(cli: cli::Cli) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn compare(options: &compare::Options) -> anyhow::Result<()> {
+    let loaded = config_file::load(&options.file)?;
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    run::raise_descriptor_limit();
+    compare::run(&loaded.config, options, &InProcess)
 }

@@ -40,6 +40,17 @@ pub(crate) fn start(plan: Plan, runtime: &Runtime) -> anyhow::Result<Box<dyn Bac
     }
 }
 
+/// Why Glommio can't run so many workers here; none: it can.
+pub(crate) fn lacks_glommio(workers: usize, runtime: &Runtime) -> Option<String> {
+    let probed = backend_glommio::probe(workers, runtime.glommio.ring_depth.get());
+    probed.err().map(|error| error.to_string())
+}
+
+/// Whether a start failed since this machine lacks what the scheduler needs.
+pub(crate) fn is_unavailable(error: &anyhow::Error) -> bool {
+    error.is::<StartError>()
+}
+
 /// To be called by the process's panic hook, with what the panic says. Returns whether it is a worker's death that its
 /// scheduler would keep to itself; it is reported then.
 pub(crate) fn on_panic(message: &str) -> bool {

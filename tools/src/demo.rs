@@ -11,14 +11,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Context;
-use proxy_core::listen::BindAddress;
 
+use crate::host::{Host, NoStart, Proxy};
 use crate::load::{Flows, Load, Mark, Reading, Report, Workload, pause};
 use crate::machine::{Machine, OTHERS_MIN};
-use crate::sockets::AdminAddress;
-use crate::start_error::Asker;
-use crate::{deaths, proxy, sockets};
-use proxy_admin::Observed;
+use proxy_config::Config;
 use proxy_console::outln;
 use proxy_state::Imbalance;
 
@@ -70,7 +67,7 @@ struct Outcome {
 ///
 /// # Errors
 /// When a port, a thread or a descriptor can't be had.
-pub(crate) fn run(each: Duration, admin: SocketAddr) -> anyhow::Result<()> {
+pub fn run(each: Duration, admin: SocketAddr, host: &dyn Host) -> anyhow::Result<()> {
     warn_of_others();
     let begin = Machine::look();
     let mut outcomes = Vec::new();
@@ -78,13 +75,15 @@ pub(crate) fn run(each: Duration, admin: SocketAddr) -> anyhow::Result<()> {
         if proxy_console::has_failed() {
             break;
         }
-        match show(name, runtime, each, admin) {
-            Ok(outcome) => outcomes.push(outcome),
-            Err(reason) if reason.is::<backend_glommio::StartError>() => {
+        let proxy = match host.start(&configuration(runtime, admin)?, Some(admin)) {
+            Ok(proxy) => proxy,
+            Err(NoStart::Unavailable(reason)) => {
                 outln!("{name}: skipped: {reason:#}\n");
+                continue;
             }
-            Err(reason) => return Err(reason),
-        }
+            Err(NoStart::Failed(reason)) => return Err(reason),
+        };
+        outcomes.push(show(name, proxy, each)?);
     }
     screen::summary(&outcomes);
     screen::conclusion(&conclusion::of(
@@ -104,39 +103,27 @@ fn warn_of_others() {
     }
 }
 
-fn show(
-    name: &'static str,
-    runtime: &str,
-    each: Duration,
-    admin: SocketAddr,
-) -> anyhow::Result<Outcome> {
+fn configuration(runtime: &str, admin: SocketAddr) -> anyhow::Result<Config> {
     let text = format!(
         "[runtime]\n{runtime}\n[admin]\nlisten = \"{admin}\"\n\
          [listeners.demo]\nbind = \"127.0.0.1:0\"\nupstream = \"echo\"\n\
          [upstreams.echo]\nservers = [\"builtin:echo\"]\n"
     );
-    let config = proxy_config::parse(&text, "demo")?.config;
-    let admin = AdminAddress {
-        listen: BindAddress::Tcp(admin),
-        asker: Asker {
-            name: "the admin server",
-            key: "--listen",
-        },
-    };
-    let proxy = proxy::start(&config, Some(admin), deaths::fatal(), &sockets::sleep)?;
-    let server = proxy.admin.as_ref().expect("it was asked for");
-    let Some((_, BindAddress::Tcp(address))) = proxy.addresses.first() else {
+    Ok(proxy_config::parse(&text, "demo")?.config)
+}
+
+fn show(name: &'static str, proxy: Proxy, each: Duration) -> anyhow::Result<Outcome> {
+    let admin = proxy.admin.expect("it was asked for");
+    let &[address] = &proxy.addresses[..] else {
         unreachable!("the demo's configuration has a TCP listener");
     };
-    screen::heading(name, *address, server.address, proxy.observed.threads.len());
-    let load = Load::start(&[*address], &proxy.observed, &LOAD)
-        .context("the demo's clients can't connect")?;
+    screen::heading(name, address, admin, proxy.threads.len());
+    let load = Load::start(&proxy, &LOAD).context("the demo's clients can't connect")?;
     let begin = load.mark();
-    let imbalance = watch(&proxy.observed, &load, &begin, each);
+    let imbalance = watch(&proxy.threads, &load, &begin, each);
     let report = load.report(&begin);
     drop(load);
-    drop(proxy.admin);
-    proxy.running.stop(STOP_PATIENCE);
+    (proxy.stop)(STOP_PATIENCE);
     Ok(Outcome {
         name,
         report,
@@ -145,13 +132,13 @@ fn show(
 }
 
 /// Draws the cores until `each` has passed. Returns the imbalance over all of it.
-fn watch(observed: &Observed, load: &Load, mark: &Mark, each: Duration) -> Imbalance {
-    let begin = Reading::take(observed);
+fn watch(threads: &[i32], load: &Load, mark: &Mark, each: Duration) -> Imbalance {
+    let begin = Reading::take(threads);
     let mut last = begin.clone();
     // Nobody sees it any more, when the reader of stdout is gone.
     while last.at - begin.at < each && !proxy_console::has_failed() {
         pause(TICK.min(each - (last.at - begin.at)));
-        let reading = Reading::take(observed);
+        let reading = Reading::take(threads);
         let utilization = reading.since(&last);
         screen::cores(
             &utilization,

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use super::Workload;
-use proxy_admin::Observed;
+use crate::host::Proxy;
 
 /// Connections opened in the search for one heavy flow's place, at most, for each worker.
 const CANDIDATES_MAX: usize = 4;
@@ -21,24 +21,20 @@ pub(super) struct Connected {
 }
 
 /// Opens all flows of `workload`.
-pub(super) fn connect(
-    proxy: &[SocketAddr],
-    observed: &Observed,
-    workload: &Workload,
-) -> io::Result<Connected> {
+pub(super) fn connect(proxy: &Proxy, workload: &Workload) -> io::Result<Connected> {
     let (heavy, light) = (workload.heavy.count, workload.light.count);
-    let anywhere = !workload.heavy_on_one_core || observed.profile.steals();
-    let mut candidates_left = heavy * observed.threads.len() * CANDIDATES_MAX;
+    let anywhere = !workload.heavy_on_one_core || !proxy.has_places;
+    let mut candidates_left = heavy * proxy.threads.len() * CANDIDATES_MAX;
     let mut connected = Connected::default();
-    let addresses = proxy.iter().copied().cycle();
+    let addresses = proxy.addresses.iter().copied().cycle();
     for address in addresses {
         let wanted = heavy - connected.heavy.len();
         if wanted == 0 && connected.light.len() >= light {
             break;
         }
-        let before = observed.cores.of(0).started.get();
+        let before = (proxy.begun_on_first)();
         let stream = open(address)?;
-        let first_core = observed.cores.of(0).started.get() > before;
+        let first_core = (proxy.begun_on_first)() > before;
         if wanted > 0 && (anywhere || first_core || candidates_left <= wanted) {
             connected.heavy.push((stream, address));
         } else if connected.light.len() < light {

@@ -28,7 +28,7 @@ const TICK: Duration = Duration::from_millis(100);
 ///
 /// # Errors
 /// When the URL is none, or there is no terminal to draw on.
-pub(crate) fn run(url: &str) -> anyhow::Result<()> {
+pub fn run(url: &str) -> anyhow::Result<()> {
     let target = Target::parse(url)?;
     anyhow::ensure!(
         stdout().is_terminal(),

@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use self::client::{Client, Flow};
 pub(crate) use self::clocks::{Reading, now, pause};
 use self::tally::{Counts, Tally};
-use proxy_admin::Observed;
+use crate::host::Proxy;
 
 /// Flows of one kind.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -81,12 +81,8 @@ impl Load {
     ///
     /// # Errors
     /// When a connection, a thread or a reactor can't be had.
-    pub(crate) fn start(
-        proxy: &[SocketAddr],
-        observed: &Observed,
-        workload: &Workload,
-    ) -> io::Result<Self> {
-        let flows = connect::connect(proxy, observed, workload)?;
+    pub(crate) fn start(proxy: &Proxy, workload: &Workload) -> io::Result<Self> {
+        let flows = connect::connect(proxy, workload)?;
         let mut shares: Vec<Vec<Client>> = Vec::new();
         shares.resize_with(workload.threads.max(1), Vec::new);
         let kinds = [

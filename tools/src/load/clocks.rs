@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use proxy_admin::Observed;
 use proxy_sys::thread_cpu_time;
 
 /// The workers' CPU clocks at one moment.
@@ -14,12 +13,12 @@ pub(crate) struct Reading {
 
 impl Reading {
     /// Reads them.
-    pub(crate) fn take(observed: &Observed) -> Self {
-        let threads = observed.threads.iter();
+    pub(crate) fn take(threads: &[i32]) -> Self {
         Self {
             at: now(),
             cpu: threads
-                .map(|thread| thread_cpu_time(thread.tid).unwrap_or_default())
+                .iter()
+                .map(|&thread| thread_cpu_time(thread).unwrap_or_default())
                 .collect(),
         }
     }

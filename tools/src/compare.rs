@@ -22,20 +22,19 @@ use rustix::process::{Resource, getrlimit};
 use self::figures::{Outcome, Round};
 use self::variant::Kind;
 use self::verdict::{Pace, Verdict};
+use crate::host::Host;
 use crate::load::{Flows, Load, Reading, Workload, pause};
 use crate::machine::Machine;
-use crate::start_error::{Explain, cannot_start};
-use crate::{config_file, cpus, deaths, echo, proxy, run, sockets};
 use proxy_state::Imbalance;
 
 /// Light flows.
-pub(crate) const CONNECTIONS_MAX: usize = 4096;
+pub const CONNECTIONS_MAX: usize = 4096;
 
 /// Bytes of a message.
-pub(crate) const BYTES_MAX: usize = 1 << 20;
+pub const BYTES_MAX: usize = 1 << 20;
 
 /// Heavy flows.
-pub(crate) const HEAVY_MAX: usize = 64;
+pub const HEAVY_MAX: usize = 64;
 
 /// Bytes of a heavy flow's message.
 const HEAVY_BYTES: usize = 256 * 1024;
@@ -67,17 +66,23 @@ const WARM_UP_REBALANCES: u32 = 4;
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What is asked for.
-pub(crate) struct Options {
-    pub(crate) file: PathBuf,
+pub struct Options {
+    /// Where the configuration was read.
+    pub file: PathBuf,
     /// After the live proxy's metrics, instead of by the next three.
-    pub(crate) record: bool,
-    pub(crate) connections: usize,
-    pub(crate) bytes: usize,
-    pub(crate) heavy: usize,
+    pub record: bool,
+    /// Light flows.
+    pub connections: usize,
+    /// Bytes of their messages.
+    pub bytes: usize,
+    /// Heavy flows.
+    pub heavy: usize,
     /// How long each scheduler is measured in each round.
-    pub(crate) each: Duration,
-    pub(crate) rounds: usize,
-    pub(crate) json: bool,
+    pub each: Duration,
+    /// How often each scheduler has its turn.
+    pub rounds: usize,
+    /// JSON instead of a table.
+    pub json: bool,
 }
 
 /// What is compared, and how.
@@ -109,23 +114,16 @@ struct Found {
 /// Compares, and prints what came of it.
 ///
 /// # Errors
-/// When the configuration is not valid, there is no live proxy to record, or a port, a thread or a descriptor can't be
-/// had.
-pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
-    let loaded = config_file::load(&options.file)?;
-    for warning in &loaded.warnings {
-        tracing::warn!("{warning}");
-    }
-    run::raise_descriptor_limit();
-    let comparison = Comparison::plan(&loaded.config, options)?;
+/// When there is no live proxy to record, or a port, a thread or a descriptor can't be had.
+pub fn run(config: &Config, options: &Options, host: &dyn Host) -> anyhow::Result<()> {
+    let comparison = Comparison::plan(config, options, host)?;
     let echoes: Vec<SocketAddr> = (0..comparison.workload.threads)
-        .map(|_| echo::start())
-        .collect::<Result<_, _>>()
-        .explain(|error| cannot_start("the embedded echo server", error))?;
-    let config = variant::isolate(&loaded.config, &echoes);
+        .map(|_| host.start_echo())
+        .collect::<Result<_, _>>()?;
+    let config = variant::isolate(config, &echoes);
     screen::heading(&comparison);
     let begin = Machine::look();
-    let outcomes = comparison.run(&config)?;
+    let outcomes = comparison.run(&config, host)?;
     let others = Machine::look().others_since(&begin);
     let pace = Pace {
         heavy: comparison.workload.heavy.count > 0,
@@ -146,8 +144,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
 }
 
 impl Comparison {
-    fn plan(config: &Config, options: &Options) -> anyhow::Result<Self> {
-        let workers = cpus::assign(&config.runtime)?.len();
+    fn plan(config: &Config, options: &Options, host: &dyn Host) -> anyhow::Result<Self> {
+        let workers = host.workers(config)?;
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = (cpus / CPUS_A_LOAD_THREAD).clamp(1, LOAD_THREADS_MAX);
         let (workload, notes) = if options.record {
@@ -163,13 +161,12 @@ impl Comparison {
             (described(options, threads), Vec::new())
         };
         check_descriptors(&workload)?;
-        let unavailable =
-            backend_glommio::probe(workers, config.runtime.glommio.ring_depth.get()).err();
+        let unavailable = host.lacks_glommio(config)?;
         let (kinds, skipped): (Vec<_>, Vec<_>) = Kind::ALL
             .into_iter()
             .partition(|kind| unavailable.is_none() || !kind.is_glommio());
-        let reason = unavailable.as_ref().map(ToString::to_string);
-        let skipped = skipped.into_iter().zip(std::iter::repeat(reason));
+        let reason = std::iter::repeat(unavailable.clone());
+        let skipped = skipped.into_iter().zip(reason);
         let interval = config.runtime.glommio.rebalance.interval;
         Ok(Self {
             file: options.file.clone(),
@@ -198,7 +195,7 @@ impl Comparison {
         self.workload.light.interval.is_some()
     }
 
-    fn run(&self, config: &Config) -> anyhow::Result<Vec<Outcome>> {
+    fn run(&self, config: &Config, host: &dyn Host) -> anyhow::Result<Vec<Outcome>> {
         let mut outcomes: Vec<Outcome> = self
             .kinds
             .iter()
@@ -212,7 +209,7 @@ impl Comparison {
                 let mut config = config.clone();
                 outcome.kind.choose_in(&mut config);
                 let round = self
-                    .measure(&config)
+                    .measure(&config, host)
                     .with_context(|| format!("{} can't be measured", outcome.kind.name()))?;
                 screen::progress(number, self.rounds, outcome.kind, &round);
                 outcome.rounds.push(round);
@@ -221,22 +218,16 @@ impl Comparison {
         Ok(outcomes)
     }
 
-    fn measure(&self, config: &Config) -> anyhow::Result<Round> {
-        let proxy = proxy::start(config, None, deaths::fatal(), &sockets::sleep)?;
-        let addresses: Vec<SocketAddr> = proxy
-            .addresses
-            .iter()
-            .filter_map(|(_, address)| address.local())
-            .collect();
-        let load = Load::start(&addresses, &proxy.observed, &self.workload)
-            .context("the clients can't connect")?;
+    fn measure(&self, config: &Config, host: &dyn Host) -> anyhow::Result<Round> {
+        let proxy = host.start(config, None)?;
+        let load = Load::start(&proxy, &self.workload).context("the clients can't connect")?;
         pause(self.warm_up);
-        let (mark, begin) = (load.mark(), Reading::take(&proxy.observed));
+        let (mark, begin) = (load.mark(), Reading::take(&proxy.threads));
         pause(self.each);
-        let utilization = Reading::take(&proxy.observed).since(&begin);
+        let utilization = Reading::take(&proxy.threads).since(&begin);
         let report = load.report(&mark);
         drop(load);
-        proxy.running.stop(STOP_PATIENCE);
+        (proxy.stop)(STOP_PATIENCE);
         let imbalance = Imbalance::of(&utilization);
         let light_bytes = report.requests_per_second * self.workload.light.bytes as f64;
         Ok(Round {

@@ -1,0 +1,59 @@
+//! What the tools need: proxies in this process.
+
+use std::net::SocketAddr;
+
+use proxy_config::Config;
+use proxy_core::listen::BindAddress;
+use proxy_tools::{Host, NoStart, Proxy};
+
+use crate::sockets::{self, AdminAddress};
+use crate::start_error::{Asker, Explain, cannot_start};
+use crate::{cpus, deaths, echo, proxy, scheduler};
+
+/// Starts them. A worker that dies ends the process at once.
+pub(crate) struct InProcess;
+
+impl Host for InProcess {
+    fn start(&self, config: &Config, admin: Option<SocketAddr>) -> Result<Proxy, NoStart> {
+        let admin = admin.map(|listen| AdminAddress {
+            listen: BindAddress::Tcp(listen),
+            asker: Asker {
+                name: "the admin server",
+                key: "--listen",
+            },
+        });
+        let started = proxy::start(config, admin, deaths::fatal(), &sockets::sleep);
+        let proxy = started.map_err(|error| match scheduler::is_unavailable(&error) {
+            true => NoStart::Unavailable(error),
+            false => NoStart::Failed(error),
+        })?;
+        let observed = proxy.observed.clone();
+        let addresses = proxy.addresses.iter();
+        Ok(Proxy {
+            addresses: addresses
+                .filter_map(|(_, address)| address.local())
+                .collect(),
+            admin: proxy.admin.as_ref().map(|admin| admin.address),
+            threads: observed.threads.iter().map(|thread| thread.tid).collect(),
+            has_places: !observed.profile.steals(),
+            begun_on_first: Box::new(move || observed.cores.of(0).started.get()),
+            stop: Box::new(move |patience| {
+                drop(proxy.admin);
+                proxy.running.stop(patience);
+            }),
+        })
+    }
+
+    fn start_echo(&self) -> anyhow::Result<SocketAddr> {
+        echo::start().explain(|error| cannot_start("the embedded echo server", error))
+    }
+
+    fn workers(&self, config: &Config) -> anyhow::Result<usize> {
+        Ok(cpus::assign(&config.runtime)?.len())
+    }
+
+    fn lacks_glommio(&self, config: &Config) -> anyhow::Result<Option<String>> {
+        let workers = self.workers(config)?;
+        Ok(scheduler::lacks_glommio(workers, &config.runtime))
+    }
+}

@@ -1,0 +1,12 @@
+//! The commands beside the proxy: `corelane top`, `corelane compare` and `corelane demo`.
+//!
+//! They know the configuration and what a proxy shows of itself. Proxies of their own they get from the [`Host`].
+
+pub mod compare;
+pub mod demo;
+mod host;
+mod load;
+mod machine;
+pub mod top;
+
+pub use self::host::{Host, NoStart, Proxy};
