@@ -34,6 +34,8 @@ pub(crate) enum Command {
         /// The configuration, in TOML.
         file: PathBuf,
     },
+    /// Print the JSON schema of the configuration, for editors.
+    Schema,
     /// Run one load under each scheduler on this machine, and tell which one to choose.
     Compare(Compare),
     /// Show the same skewed load under each scheduler in turn; nothing needs to be installed.

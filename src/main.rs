@@ -9,7 +9,6 @@ mod backlog;
 mod check;
 mod cli;
 mod config_file;
-mod configuration;
 mod cpus;
 mod deaths;
 mod descriptors;
@@ -31,7 +30,7 @@ mod surroundings;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use proxy_console::{Console, errln};
+use proxy_console::{Console, errln, outln};
 use proxy_tools::{compare, demo, top};
 
 use self::host::InProcess;
@@ -56,6 +55,10 @@ fn run_command(cli: cli::Cli) -> ExitCode {
         cli::Command::Compare(options) => compare(&options.into()),
         cli::Command::Top { url } => top::run(&url),
         cli::Command::Check { file } => return check::check(&file),
+        cli::Command::Schema => {
+            outln!("{}", proxy_config::schema().trim_end());
+            return ExitCode::SUCCESS;
+        }
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -19,7 +19,7 @@ use crate::scheduler::{self, STEALING};
 use crate::sockets::{self, Abandoned, AdminAddress, Pause, Sockets};
 use crate::start_error::{Explain, cannot_listen, cannot_start, cannot_write};
 use crate::surroundings::Counts;
-use crate::{configuration, cpus, descriptors, echo, health, reload, resolver};
+use crate::{cpus, descriptors, echo, health, reload, resolver};
 
 /// A proxy that runs.
 pub(crate) struct Proxy {
@@ -123,7 +123,7 @@ pub(crate) fn start(
             access_log: shared,
         }))
         .with_admin_hosts(config.admin.hosts.clone());
-    observed.set_configuration(configuration::written(config));
+    observed.set_configuration(config.to_toml());
     let observed = Arc::new(observed);
     let mut admin = match sockets.admin {
         Some(socket) => {

@@ -9,7 +9,6 @@ use proxy_config::{Config, Loaded};
 use proxy_core::{Listener, Share};
 
 use crate::config_file::{self, LoadError};
-use crate::configuration;
 use crate::proxy::Proxy;
 use crate::signals::Hangup;
 
@@ -96,9 +95,7 @@ fn apply(new: Config, running: &mut Config, proxy: &Proxy) -> usize {
         Share::weigh(shares(listeners));
     }
     *running = new;
-    proxy
-        .observed
-        .set_configuration(configuration::written(running));
+    proxy.observed.set_configuration(running.to_toml());
     changes
 }
 

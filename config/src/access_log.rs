@@ -6,10 +6,12 @@ use std::path::PathBuf;
 
 use toml::de::DeValue;
 
+use crate::catalogue::Kind;
+use crate::choice::choices;
+use crate::read::{Read, string};
 use crate::refusal::Refusal;
 use crate::section::Section;
 use crate::template::{Template, template};
-use crate::value::{choice, integer, string};
 
 /// The access log's options.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,8 +20,7 @@ pub struct AccessLog {
     pub destination: Destination,
     /// `format`, and `template` for text.
     pub format: Format,
-    /// `queue`: how many lines may wait to be written, from 1 to 1048576; more are dropped and
-    /// counted. Each costs some 200 bytes of memory from the start. Default 8192.
+    /// `queue`: how many lines may wait to be written; more are dropped and counted.
     pub queue: NonZeroU32,
 }
 
@@ -41,11 +42,12 @@ pub enum Format {
     Json,
 }
 
-/// The names of the formats.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum FormatName {
-    Text,
-    Json,
+choices! {
+    /// The names of the formats.
+    pub(crate) enum FormatName {
+        Text = "text",
+        Json = "json",
+    }
 }
 
 impl fmt::Display for Destination {
@@ -57,53 +59,44 @@ impl fmt::Display for Destination {
     }
 }
 
-impl fmt::Display for FormatName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Text => "text",
-            Self::Json => "json",
-        })
-    }
-}
-
 const STDOUT: &str = "stdout";
 const PATH: &str = "\"stdout\" or the absolute path of a file";
-const PATH_ADVICE: &str =
-    "write where the lines go, as in path = \"/var/log/corelane/access.log\" or path = \"stdout\"";
-const QUEUE_MAX: u64 = 1 << 20;
-const QUEUE_DEFAULT: NonZeroU32 = NonZeroU32::new(8192).unwrap();
-
 /// Reads the section, if it is written; it is absent as well if a problem was found.
 pub(crate) fn read(root: &mut Section<'_>) -> Option<AccessLog> {
-    root.node("access_log")?.section(read_section)
+    root.optional_section("access_log", read_section)?
 }
 
 fn read_section(section: &mut Section<'_>) -> Option<AccessLog> {
-    let destination = section
-        .required_node("path", PATH_ADVICE)
-        .and_then(|node| node.read(destination));
-    let name = section.or("format", FormatName::Text, |value| {
-        choice(value, &[FormatName::Text, FormatName::Json])
-    });
+    let destination = section.optional("path");
+    let name = section.value("format");
+    let template = read_template(section, name);
+    let queue = section.value("queue");
+    Some(AccessLog {
+        destination: destination?,
+        format: match name {
+            FormatName::Text => Format::Text(template),
+            FormatName::Json => Format::Json,
+        },
+        queue,
+    })
+}
+
+fn read_template(section: &mut Section<'_>, format: FormatName) -> Template {
     let written = section.node("template");
-    if let (FormatName::Json, Some(node)) = (name, &written) {
+    if let (FormatName::Json, Some(node)) = (format, &written) {
         let path = node.path();
         node.report(format!(
             "`{path}` is for format = \"text\"; remove it, or the format"
         ));
     }
     let template = written.and_then(|node| node.read(template));
-    let queue = section.or("queue", QUEUE_DEFAULT, |value| {
-        integer(value, 1..=QUEUE_MAX)
-    });
-    Some(AccessLog {
-        destination: destination?,
-        format: match name {
-            FormatName::Text => Format::Text(template.unwrap_or_default()),
-            FormatName::Json => Format::Json,
-        },
-        queue,
-    })
+    template.unwrap_or_default()
+}
+
+impl Read for Destination {
+    fn read(value: &DeValue<'_>, _: &Kind) -> Result<Self, Refusal> {
+        destination(value)
+    }
 }
 
 fn destination(value: &DeValue<'_>) -> Result<Destination, Refusal> {

@@ -1,13 +1,14 @@
 //! Where to listen and where to connect.
 
 use std::fmt;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Component, Path, PathBuf};
 
 use toml::de::DeValue;
 
+use crate::catalogue::Kind;
+use crate::read::{Read, string};
 use crate::refusal::Refusal;
-use crate::value::string;
 
 /// The longest path of a Unix socket, in bytes: what `sockaddr_un` holds (108) less its terminating
 /// zero.
@@ -90,6 +91,14 @@ impl fmt::Display for BindAddress {
 }
 
 impl BindAddress {
+    /// The same for addresses that differ only in how they are written.
+    pub(crate) fn plain(&self) -> Self {
+        match self {
+            Self::Unix(path) => Self::Unix(plain_path(path)),
+            address => address.clone(),
+        }
+    }
+
     /// Whether the kernel chooses the port.
     pub(crate) fn is_chosen_by_kernel(&self) -> bool {
         match self {
@@ -120,6 +129,16 @@ pub enum ServerAddress {
     BuiltinEcho,
 }
 
+impl ServerAddress {
+    /// The same for addresses that differ only in how they are written.
+    pub(crate) fn plain(&self) -> Self {
+        match self {
+            Self::Unix(path) => Self::Unix(plain_path(path)),
+            address => address.clone(),
+        }
+    }
+}
+
 impl fmt::Display for ServerAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -131,14 +150,15 @@ impl fmt::Display for ServerAddress {
     }
 }
 
-/// An address of TCP.
-pub(crate) fn listen_address(value: &DeValue<'_>) -> Result<ListenAddress, Refusal> {
-    let text = string(value, LISTEN)?;
-    parse_listen(text).map_err(|error| match error {
-        // That is what is expected, said once more.
-        AddressError::NotAnIp => Refusal::new(LISTEN, value),
-        error => Refusal::new(LISTEN, value).advise(error.to_string()),
-    })
+impl Read for ListenAddress {
+    fn read(value: &DeValue<'_>, _: &Kind) -> Result<Self, Refusal> {
+        let text = string(value, LISTEN)?;
+        parse_listen(text).map_err(|error| match error {
+            // That is what is expected, said once more.
+            AddressError::NotAnIp => Refusal::new(LISTEN, value),
+            error => Refusal::new(LISTEN, value).advise(error.to_string()),
+        })
+    }
 }
 
 /// An address to bind.
@@ -155,7 +175,7 @@ pub(crate) fn server_address(value: &DeValue<'_>) -> Result<ServerAddress, Refus
 
 /// What is wrong with an address, or what to write instead.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-enum AddressError {
+pub(crate) enum AddressError {
     #[error(
         "a listener has an IP address: \"0.0.0.0:PORT\" is every IPv4 one, \"[::]:PORT\" every IPv6 \
          one, \"*:PORT\" every one of both"
@@ -170,6 +190,14 @@ enum AddressError {
     Interface,
     #[error("add a port from 1 to 65535")]
     Port,
+    #[error("a multicast address has no connections of TCP; write the address of one machine")]
+    Multicast,
+    #[error("a broadcast address has no connections of TCP; write the address of one machine")]
+    Broadcast,
+    #[error(
+        "\"{0}\" is where to listen, not where to connect to; write the server's address, as in \"{1}\""
+    )]
+    Unspecified(IpAddr, SocketAddr),
     #[error("leave out the scheme")]
     Scheme,
     #[error("put the IPv6 address in brackets")]
@@ -197,18 +225,30 @@ fn parse_listen(text: &str) -> Result<ListenAddress, AddressError> {
             .map(ListenAddress::Every)
             .ok_or(AddressError::NotAnIp);
     }
-    match text.parse() {
-        Ok(SocketAddr::V6(v6)) => match v6.ip().to_ipv4_mapped() {
-            // The kernel refuses it on a socket for IPv6 alone.
-            Some(ip) => Err(AddressError::Mapped((ip, v6.port()).into())),
-            None if v6.ip().is_unicast_link_local() && v6.scope_id() == 0 => {
-                Err(AddressError::Interface)
+    match text.parse::<SocketAddr>() {
+        Ok(address) => {
+            if let (SocketAddr::V6(_), IpAddr::V4(ip)) = (address, address.ip().to_canonical()) {
+                // The kernel refuses it on a socket for IPv6 alone.
+                return Err(AddressError::Mapped((ip, address.port()).into()));
             }
-            None => Ok(ListenAddress::Tcp(v6.into())),
-        },
-        Ok(address) => Ok(ListenAddress::Tcp(address)),
+            of_one_machine(address).map(ListenAddress::Tcp)
+        }
         Err(_) if text.contains('%') => Err(AddressError::Interface),
         Err(_) => Err(AddressError::NotAnIp),
+    }
+}
+
+/// An address that can have connections of TCP.
+fn of_one_machine(address: SocketAddr) -> Result<SocketAddr, AddressError> {
+    match (address.ip().to_canonical(), address) {
+        (ip, _) if ip.is_multicast() => Err(AddressError::Multicast),
+        (IpAddr::V4(ip), _) if ip.is_broadcast() => Err(AddressError::Broadcast),
+        (IpAddr::V6(ip), SocketAddr::V6(v6))
+            if ip.is_unicast_link_local() && v6.scope_id() == 0 =>
+        {
+            Err(AddressError::Interface)
+        }
+        _ => Ok(address),
     }
 }
 
@@ -230,7 +270,13 @@ fn parse_server(text: &str) -> Result<ServerAddress, AddressError> {
     }
     match text.parse::<SocketAddr>() {
         Ok(address) if address.port() == 0 => Err(AddressError::Port),
-        Ok(address) => Ok(ServerAddress::Socket(address)),
+        Ok(address) => match address.ip().to_canonical() {
+            ip if ip.is_unspecified() => {
+                let loopback = ListenAddress::Tcp(address).local();
+                Err(AddressError::Unspecified(ip, loopback))
+            }
+            _ => of_one_machine(address).map(ServerAddress::Socket),
+        },
         Err(_) => parse_name(text),
     }
 }
@@ -272,7 +318,23 @@ pub(crate) fn is_host(host: &str) -> bool {
         && !host.rsplit('.').next().is_some_and(numeric)
 }
 
-fn unix_path(path: &str) -> Result<PathBuf, AddressError> {
+/// A path of a socket without "." and "..": two that differ only in these name the same file, unless links stand in
+/// between.
+pub(crate) fn plain_path(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::ParentDir => {
+                plain.pop();
+            }
+            Component::CurDir => {}
+            component => plain.push(component),
+        }
+    }
+    plain
+}
+
+pub(crate) fn unix_path(path: &str) -> Result<PathBuf, AddressError> {
     if !path.starts_with('/') || path.ends_with('/') || path.contains('\0') {
         return Err(AddressError::NotAbsolute);
     }

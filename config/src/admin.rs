@@ -1,52 +1,107 @@
-//! `[admin]`: where metrics and health are served.
+//! `[admin]`: where the proxy is watched and changed.
 
-use std::net::Ipv4Addr;
+use std::fmt;
+use std::path::PathBuf;
 
 use toml::de::DeValue;
 
-use crate::address::{ListenAddress, is_host, listen_address};
+use crate::address::{BindAddress, ListenAddress, is_host, unix_path};
+use crate::catalogue::Kind;
 use crate::claims::Claims;
+use crate::read::{Read, string};
 use crate::refusal::Refusal;
 use crate::section::Section;
-use crate::value::string;
 
 /// The admin server's options.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Admin {
-    /// `listen`: the address of the admin server. Default `"127.0.0.1:9600"`; with port 0 the
-    /// kernel chooses one. `[::]` and `*` are as a listener's.
+    /// `listen`: the address of the admin server; with port 0 the kernel chooses one. `[::]` and `*` are as a listener's.
     pub listen: ListenAddress,
     /// `hosts`: at most [`ADMIN_HOSTS_MAX`] names by which people and programs ask the admin
     /// server, besides IP addresses, names without a dot and the machine's own; `"*"` is every
     /// name. Absent: none.
     pub hosts: Vec<String>,
+    /// `socket` and what else is said of it; absent if there is none.
+    pub socket: Option<AdminSocket>,
+}
+
+/// The unix socket of commands that change the proxy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AdminSocket {
+    /// `socket`: an absolute path of at most [`UNIX_PATH_BYTES_MAX`](crate::UNIX_PATH_BYTES_MAX) bytes.
+    pub path: PathBuf,
+    /// `socket_mode`: the permissions of its file, at most `0o777`.
+    pub mode: u32,
+    /// `socket_group`: the group of its file. Absent: the process's own.
+    pub group: Option<Group>,
+}
+
+/// A group of users; displayed as it is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Group {
+    /// By its name, which nobody has looked up yet: at most [`GROUP_BYTES_MAX`] bytes.
+    Name(String),
+    /// By its number.
+    Id(u32),
+}
+
+impl fmt::Display for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(name),
+            Self::Id(id) => id.fmt(f),
+        }
+    }
 }
 
 /// The most names of the admin server.
 pub const ADMIN_HOSTS_MAX: usize = 64;
 
-const HOST: &str = "the name of a host, such as \"corelane.example\", or \"*\"";
-const HOSTS_ADVICE: &str = "write names, as in hosts = [\"corelane.example\"]";
+/// The longest name of a group, in bytes: what Linux's own tools allow.
+pub const GROUP_BYTES_MAX: usize = 32;
 
-impl Default for Admin {
-    fn default() -> Self {
-        Self {
-            listen: ListenAddress::Tcp((Ipv4Addr::LOCALHOST, 9600).into()),
-            hosts: Vec::new(),
-        }
+const HOST: &str = "the name of a host, such as \"corelane.example\", or \"*\"";
+const SOCKET: &str = "the absolute path of a unix socket";
+const MODE: &str = "an octal mode in a string, such as \"0660\"";
+const GROUP: &str = "the name or number of a group in a string";
+
+/// The number that means "no group" to the kernel.
+const NO_GROUP: u32 = u32::MAX;
+
+pub(crate) fn read(section: &mut Section<'_>, claims: &mut Claims) -> Admin {
+    let listen: ListenAddress = section.value("listen");
+    // It is the first that asks.
+    let _ = claims.claim(&listen.into(), "admin.listen");
+    let hosts = section.elements("hosts");
+    let hosts = hosts.iter().filter_map(|node| node.read(host)).collect();
+    let socket = read_socket(section);
+    if let Some(AdminSocket { path, .. }) = &socket {
+        let _ = claims.claim(&BindAddress::Unix(path.clone()), "admin.socket");
+    }
+    Admin {
+        listen,
+        hosts,
+        socket,
     }
 }
 
-pub(crate) fn read(section: &mut Section<'_>, claims: &mut Claims) -> Admin {
-    let default = Admin::default();
-    let listen = section.or("listen", default.listen, listen_address);
-    // It is the first that asks.
-    let _ = claims.claim(&listen.into(), "admin.listen");
-    let hosts = section.node("hosts").map_or_else(Vec::new, |node| {
-        node.elements(ADMIN_HOSTS_MAX, HOSTS_ADVICE)
-    });
-    let hosts = hosts.iter().filter_map(|node| node.read(host)).collect();
-    Admin { listen, hosts }
+fn read_socket(section: &mut Section<'_>) -> Option<AdminSocket> {
+    let socket = section.node("socket");
+    for name in ["socket_mode", "socket_group"] {
+        if let (None, Some(node)) = (&socket, section.node(name)) {
+            let path = node.path();
+            node.report(format!(
+                "`{path}` is for `socket`, which is missing; add it, or remove this"
+            ));
+        }
+    }
+    let mode: Mode = section.value("socket_mode");
+    let group = section.optional("socket_group");
+    Some(AdminSocket {
+        path: socket?.read(path)?,
+        mode: mode.0,
+        group,
+    })
 }
 
 /// A name by which a server is asked, without a port.
@@ -57,5 +112,44 @@ fn host(value: &DeValue<'_>) -> Result<String, Refusal> {
     } else {
         let advice = "leave out scheme and port; IP addresses are accepted as they are".to_owned();
         Err(Refusal::new(HOST, value).advise(advice))
+    }
+}
+
+fn path(value: &DeValue<'_>) -> Result<PathBuf, Refusal> {
+    let written = string(value, SOCKET)?;
+    unix_path(written).map_err(|error| Refusal::new(SOCKET, value).advise(error.to_string()))
+}
+
+/// Permissions of a file.
+struct Mode(u32);
+
+impl Read for Mode {
+    fn read(value: &DeValue<'_>, _: &Kind) -> Result<Self, Refusal> {
+        let written = string(value, MODE)?;
+        let digits = written.strip_prefix('0').unwrap_or(written);
+        let is_octal =
+            digits.len() == 3 && digits.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
+        let mode = u32::from_str_radix(digits, 8).ok().filter(|_| is_octal);
+        mode.map(Self).ok_or_else(|| Refusal::new(MODE, value))
+    }
+}
+
+impl Read for Group {
+    fn read(value: &DeValue<'_>, _: &Kind) -> Result<Self, Refusal> {
+        let written = string(value, GROUP)?;
+        let refused = || Refusal::new(GROUP, value);
+        if !written.is_empty() && written.bytes().all(|byte| byte.is_ascii_digit()) {
+            let id = written.parse().ok().filter(|id| *id != NO_GROUP);
+            return id.map(Self::Id).ok_or_else(refused);
+        }
+        let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+        let is_name = (1..=GROUP_BYTES_MAX).contains(&written.len())
+            && written.bytes().all(valid)
+            && !written.starts_with(['-', '.']);
+        if is_name {
+            Ok(Self::Name(written.to_owned()))
+        } else {
+            Err(refused())
+        }
     }
 }

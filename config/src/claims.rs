@@ -34,6 +34,7 @@ impl Claims {
         if address.is_chosen_by_kernel() {
             return Ok(());
         }
+        let address = &address.plain();
         if let Some(owner) = self.owners.get(address) {
             return Err(format!("`{owner}` has already; choose another address"));
         }

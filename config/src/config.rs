@@ -2,6 +2,7 @@
 
 use crate::access_log::{self, AccessLog};
 use crate::admin::{self, Admin};
+use crate::catalogue;
 use crate::claims::Claims;
 use crate::findings::Findings;
 use crate::listener::{self, Listener};
@@ -55,11 +56,13 @@ pub(crate) fn read(
     let admin = root.section("admin", |section| admin::read(section, &mut claims));
     let access_log = access_log::read(root);
 
-    let listener_nodes = root.named("listeners", LISTENERS_MAX, listener::ADVICE);
-    let upstream_nodes = root.named("upstreams", UPSTREAMS_MAX, upstream::ADVICE);
+    let listener_nodes = root.named("listeners");
+    let upstream_nodes = root.named("upstreams");
     let names = Names::new(upstream_nodes.iter().map(|(name, _)| *name).collect());
     let read = |(name, node): (&str, Node<'_>)| {
-        node.section(|section| listener::read(name, section, &names, &mut claims))
+        node.section(&catalogue::LISTENER, |section| {
+            listener::read(name, section, &names, &mut claims)
+        })
     };
     let listeners: Vec<Listener> = listener_nodes.into_iter().filter_map(read).collect();
 
@@ -73,7 +76,9 @@ pub(crate) fn read(
             );
             node.report_to(warnings, message);
         }
-        upstreams.push(node.section(|section| upstream::read(name, section, index, &mut routes)));
+        upstreams.push(node.section(&catalogue::UPSTREAM, |section| {
+            upstream::read(name, section, index, &mut routes)
+        }));
     }
     loops::report(&listeners, &routes, machine, errors, warnings);
     Config {

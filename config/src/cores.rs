@@ -4,8 +4,9 @@ use std::num::NonZeroUsize;
 
 use toml::de::DeValue;
 
+use crate::catalogue::Kind;
+use crate::read::{Read, integer};
 use crate::refusal::Refusal;
-use crate::value::integer;
 
 /// The most cores that can be asked for, and one more than the largest number of a CPU: what the
 /// kernel's fixed CPU sets (`CPU_SETSIZE`) hold.
@@ -23,8 +24,14 @@ pub enum Cores {
     List(Vec<usize>),
 }
 
+impl Read for Cores {
+    fn read(value: &DeValue<'_>, _: &Kind) -> Result<Self, Refusal> {
+        cores(value)
+    }
+}
+
 /// `"all"`, a number of cores, or a list of CPUs.
-pub(crate) fn cores(value: &DeValue<'_>) -> Result<Cores, Refusal> {
+fn cores(value: &DeValue<'_>) -> Result<Cores, Refusal> {
     let read = match value {
         DeValue::Integer(_) => integer(value, 1..=CORES_MAX as u64)
             .map(Cores::Count)

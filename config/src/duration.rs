@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
+use crate::read::string;
 use crate::refusal::Refusal;
-use crate::value::string;
 
 /// The longest duration of a configuration: 365 days. A longer one is a problem.
 pub const DURATION_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -80,7 +80,7 @@ fn split_where(text: &str, ends: impl Fn(char) -> bool) -> (&str, &str) {
 }
 
 /// A duration in the largest unit that divides it.
-fn written(duration: Duration) -> String {
+pub(crate) fn written(duration: Duration) -> String {
     let nanos = duration.as_nanos();
     let divides = |(_, scale): &&(&str, u64)| {
         nanos >= u128::from(*scale) && nanos.is_multiple_of(u128::from(*scale))

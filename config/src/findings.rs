@@ -12,8 +12,6 @@ use crate::problem::{PROBLEMS_MAX, Problem, Problems};
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
     found: RefCell<Found>,
-    /// The keys that readers know, each with the path of its section; absent unless they are wanted.
-    keys: Option<RefCell<Vec<(String, &'static str)>>>,
 }
 
 #[derive(Debug, Default)]
@@ -30,27 +28,6 @@ struct Finding {
 }
 
 impl Findings {
-    /// One that also notes which keys the readers know.
-    pub(crate) fn recording() -> Self {
-        Self {
-            keys: Some(RefCell::default()),
-            ..Self::default()
-        }
-    }
-
-    /// Notes the keys that the reader of the section at `path` knows.
-    pub(crate) fn note_keys(&self, path: &str, known: &[&'static str]) {
-        if let Some(keys) = &self.keys {
-            let noted = known.iter().map(|key| (path.to_owned(), *key));
-            keys.borrow_mut().extend(noted);
-        }
-    }
-
-    /// The keys that were noted.
-    pub(crate) fn into_keys(self) -> Vec<(String, &'static str)> {
-        self.keys.map(RefCell::into_inner).unwrap_or_default()
-    }
-
     /// Adds a problem at the byte `at` of the text.
     pub(crate) fn add(&self, at: usize, key: Option<String>, message: String) {
         let mut found = self.found.borrow_mut();

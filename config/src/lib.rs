@@ -6,9 +6,9 @@
 //! walks the whole document and gathers every problem, so that one run of `corelane check` is
 //! enough to repair a file.
 //!
-//! An unknown key is a problem at every level. What can be written is documented at the fields of
-//! [`Runtime`], [`Admin`], [`AccessLog`], [`Listener`], [`Upstream`] and [`Health`]; complete files
-//! are in `config/examples/`.
+//! An unknown key is a problem at every level. All keys stand in the catalogue, of which the reference
+//! (`docs/configuration.md`, [`reference`]) and the JSON schema ([`schema`]) are made; complete files are in
+//! `config/examples/`.
 
 #![forbid(unsafe_code)]
 
@@ -21,6 +21,7 @@ mod access_log;
 mod address;
 mod admin;
 mod catalogue;
+mod choice;
 mod claims;
 mod config;
 mod cores;
@@ -32,17 +33,19 @@ mod loops;
 mod node;
 mod path;
 mod problem;
+mod read;
 mod refusal;
 mod runtime;
 mod section;
 mod suggest;
 mod template;
 mod upstream;
-mod value;
+mod written;
 
 pub use crate::access_log::{AccessLog, Destination, Format};
 pub use crate::address::{BindAddress, ListenAddress, ServerAddress, UNIX_PATH_BYTES_MAX};
-pub use crate::admin::{ADMIN_HOSTS_MAX, Admin};
+pub use crate::admin::{ADMIN_HOSTS_MAX, Admin, AdminSocket, GROUP_BYTES_MAX, Group};
+pub use crate::catalogue::{reference, schema};
 pub use crate::config::{Config, LISTENERS_MAX, UPSTREAMS_MAX};
 pub use crate::cores::{CORES_MAX, Cores};
 pub use crate::duration::DURATION_MAX;
@@ -52,10 +55,10 @@ pub use crate::loops::Machine;
 pub use crate::node::NAME_BYTES_MAX;
 pub use crate::problem::{PROBLEMS_MAX, Problem, Problems};
 pub use crate::runtime::{
-    GlommioOptions, Placement, Rebalance, Runtime, Scheduler, TokioMode, TokioOptions,
+    GlommioOptions, OnSwitch, Placement, Rebalance, Runtime, Scheduler, TokioMode, TokioOptions,
 };
 pub use crate::template::{Field, Piece, TEMPLATE_BYTES_MAX, Template};
-pub use crate::upstream::{Balance, SERVERS_MAX, Server, Upstream, UpstreamIndex};
+pub use crate::upstream::{Balance, OnRemoved, SERVERS_MAX, Server, Upstream, UpstreamIndex};
 
 /// The largest configuration file, in bytes: 1 MiB. A larger one is refused without being parsed.
 pub const FILE_BYTES_MAX: usize = 1 << 20;
@@ -126,7 +129,7 @@ pub fn parse_for(text: &str, file_name: &str, machine: Machine<'_>) -> Result<Lo
         return Err(errors.locate(text, file_name));
     }
 
-    let config = Section::document(document.get_ref(), &errors)
+    let config = Section::document(&catalogue::ROOT, document.get_ref(), &errors)
         .read(|root| config::read(root, machine, &errors, &warnings));
     let warnings = warnings.locate(text, file_name).into_vec();
     if errors.is_empty() {

@@ -4,9 +4,9 @@
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::path::Path;
+use std::path::PathBuf;
 
-use crate::address::{BindAddress, ServerAddress};
+use crate::address::{BindAddress, ServerAddress, plain_path};
 use crate::findings::Findings;
 use crate::listener::Listener;
 use crate::node::Place;
@@ -187,7 +187,7 @@ fn comes_back(hop: &Hop, next: &[BTreeSet<usize>]) -> bool {
 struct Binds<'c> {
     /// By port.
     tcp: HashMap<u16, Vec<(usize, &'c BindAddress)>>,
-    unix: HashMap<&'c Path, usize>,
+    unix: HashMap<PathBuf, usize>,
 }
 
 impl<'c> Binds<'c> {
@@ -202,7 +202,7 @@ impl<'c> Binds<'c> {
                     BindAddress::Tcp(address) => address.port(),
                     BindAddress::Every(port) => *port,
                     BindAddress::Unix(path) => {
-                        binds.unix.insert(path, index);
+                        binds.unix.insert(plain_path(path), index);
                         continue;
                     }
                 };
@@ -242,7 +242,7 @@ impl<'c> Binds<'c> {
                 })
             }
             ServerAddress::Unix(path) => {
-                let listener = self.unix.get(path.as_path());
+                let listener = self.unix.get(&plain_path(path));
                 listener
                     .map(|&to| (to, Certainty::Certain))
                     .into_iter()
@@ -266,12 +266,7 @@ impl<'c> Binds<'c> {
 
 /// Whether who listens on `bind` accepts a connect to `ip`, at the same port.
 fn accepts(bind: &BindAddress, ip: IpAddr, machine: Machine<'_>) -> Option<Certainty> {
-    let ip = match ip.to_canonical() {
-        // A connect to "any address" goes to loopback.
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
+    let ip = ip.to_canonical();
     match bind {
         BindAddress::Tcp(bind) if bind.ip().to_canonical() == ip => {
             return Some(Certainty::Certain);

@@ -3,7 +3,7 @@
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::catalogue::home;
+use crate::catalogue::{Table, home};
 use crate::findings::Findings;
 use crate::path::join;
 use crate::refusal::{Refusal, quoted};
@@ -62,9 +62,21 @@ impl<'d> Node<'d> {
 
     /// Reads the value as a table; if it isn't one, that is reported, and it is read as if it were
     /// empty.
-    pub(crate) fn section<T>(self, reader: impl FnOnce(&mut Section<'d>) -> T) -> T {
-        let table = self.table();
-        Section::new(self.path, self.named, self.at, table, self.findings).read(reader)
+    pub(crate) fn section<T>(
+        self,
+        known: &'static Table,
+        reader: impl FnOnce(&mut Section<'d>) -> T,
+    ) -> T {
+        let written = self.table();
+        Section::new(
+            known,
+            self.path,
+            self.named,
+            self.at,
+            written,
+            self.findings,
+        )
+        .read(reader)
     }
 
     /// The elements of the value, which must be an array of at least one and at most `max`;

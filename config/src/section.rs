@@ -1,15 +1,15 @@
 //! The raw configuration: tables of a TOML document that know their path and place.
 //!
-//! A [`Section`] notes which keys its reader asks for, so that the list of valid keys is the code
-//! that reads them, and whatever else is written in the table is an unknown key.
+//! A [`Section`] has a table of the catalogue beside the one that is written: whatever else is written is an unknown
+//! key.
 
 use toml::de::{DeTable, DeValue};
 
-use crate::catalogue::{home, nearest_elsewhere, place};
+use crate::catalogue::{Key, Kind, Table, home, nearest_elsewhere, place};
 use crate::findings::Findings;
 use crate::node::Node;
 use crate::path::{join, segment};
-use crate::refusal::Refusal;
+use crate::read::Read;
 use crate::suggest::nearest;
 
 /// A table that is being read.
@@ -20,122 +20,150 @@ pub(crate) struct Section<'d> {
     at: usize,
     /// Absent if the table is not written, or if something else is written in its place: then all
     /// its keys are absent, and none is missed.
-    table: Option<&'d DeTable<'d>>,
+    written: Option<&'d DeTable<'d>>,
+    known: &'static Table,
+    /// The keys that the reader asked for.
+    asked: Vec<&'static str>,
+    /// The keys that have no default and were not found.
+    missing: Vec<&'static Key>,
     findings: &'d Findings,
-    known: Vec<&'static str>,
-    missing: Vec<Missing>,
-}
-
-/// A key that has no default and was not found.
-struct Missing {
-    key: &'static str,
-    advice: &'static str,
 }
 
 impl<'d> Section<'d> {
     /// The table of the whole document.
-    pub(crate) fn document(table: &'d DeTable<'d>, findings: &'d Findings) -> Self {
-        Self::new(String::new(), 0, 0, Some(table), findings)
+    pub(crate) fn document(
+        known: &'static Table,
+        written: &'d DeTable<'d>,
+        findings: &'d Findings,
+    ) -> Self {
+        Self::new(known, String::new(), 0, 0, Some(written), findings)
     }
 
     pub(crate) fn new(
+        known: &'static Table,
         path: String,
         named: usize,
         at: usize,
-        table: Option<&'d DeTable<'d>>,
+        written: Option<&'d DeTable<'d>>,
         findings: &'d Findings,
     ) -> Self {
         Self {
             path,
             named,
             at,
-            table,
-            findings,
-            known: Vec::new(),
+            written,
+            known,
+            asked: Vec::new(),
             missing: Vec::new(),
+            findings,
         }
     }
 
-    /// Reads the table, then reports the keys that `reader` didn't ask for and those that it
-    /// missed. So a reader must ask for all its keys, whatever it finds.
+    /// What `reader` makes of a table that is not written.
+    pub(crate) fn defaults<T>(
+        known: &'static Table,
+        reader: impl FnOnce(&mut Section<'_>) -> T,
+    ) -> T {
+        let findings = Findings::default();
+        Section::new(known, String::new(), 0, 0, None, &findings).read(reader)
+    }
+
+    /// Reads the table, then reports the keys that are unknown and those that are missing. A reader asks for all keys of
+    /// the catalogue, whatever it finds.
     pub(crate) fn read<T>(mut self, reader: impl FnOnce(&mut Self) -> T) -> T {
         let read = reader(&mut self);
-        self.findings.note_keys(&self.path, &self.known);
+        for key in self.known.keys {
+            let is_asked = self.asked.contains(&key.name);
+            debug_assert!(is_asked, "nobody reads `{}`", join(&self.path, key.name));
+        }
         self.report_unknown();
         self.report_missing();
         read
     }
 
-    /// The value of a key.
-    pub(crate) fn node(&mut self, key: &'static str) -> Option<Node<'d>> {
-        self.known.push(key);
-        let value = self.table?.get(key)?;
-        let path = join(&self.path, key);
-        Some(Node::new(path, self.named, value, self.findings))
-    }
-
-    /// The value of a key that has no default; `advice` says what to write.
-    pub(crate) fn required_node(
-        &mut self,
-        key: &'static str,
-        advice: &'static str,
-    ) -> Option<Node<'d>> {
-        let node = self.node(key);
-        if node.is_none() {
-            self.missing.push(Missing { key, advice });
+    /// What is written for a key.
+    pub(crate) fn node(&mut self, name: &'static str) -> Option<Node<'d>> {
+        let key = self.known.key(name);
+        self.asked.push(name);
+        let value = self.written.and_then(|table| table.get(name));
+        if value.is_none() && key.is_required() {
+            self.missing.push(key);
         }
-        node
+        let path = join(&self.path, name);
+        Some(Node::new(path, self.named, value?, self.findings))
     }
 
-    /// What `reader` makes of the value of a key, if it is written and valid.
-    pub(crate) fn optional<T>(
-        &mut self,
-        key: &'static str,
-        reader: impl FnOnce(&DeValue<'d>) -> Result<T, Refusal>,
-    ) -> Option<T> {
-        self.node(key)?.read(reader)
+    /// The value of a key that has a default.
+    pub(crate) fn value<T: Read>(&mut self, name: &'static str) -> T {
+        let read = self.optional(name);
+        read.unwrap_or_else(|| self.known.key(name).default())
     }
 
-    /// What `reader` makes of the value of a key, or else the default.
-    pub(crate) fn or<T>(
-        &mut self,
-        key: &'static str,
-        default: T,
-        reader: impl FnOnce(&DeValue<'d>) -> Result<T, Refusal>,
-    ) -> T {
-        self.optional(key, reader).unwrap_or(default)
+    /// The value of a key, if it is written and valid.
+    pub(crate) fn optional<T: Read>(&mut self, name: &'static str) -> Option<T> {
+        let kind = &self.known.key(name).kind;
+        self.node(name)?.read(|value| T::read(value, kind))
+    }
+
+    /// What is written in the array of a key: none if that is absent, and one where it may stand without an array.
+    pub(crate) fn elements(&mut self, name: &'static str) -> Vec<Node<'d>> {
+        let key = self.known.key(name);
+        let Some(node) = self.node(name) else {
+            return Vec::new();
+        };
+        match key.kind {
+            Kind::TextOrTexts { .. } if !matches!(node.value, DeValue::Array(_)) => vec![node],
+            Kind::TextOrTexts { max, .. }
+            | Kind::Texts { max, .. }
+            | Kind::TextsOrTables { max, .. } => node.elements(max, key.advice),
+            _ => key.kind.is_no("array"),
+        }
     }
 
     /// Reads the table of a key; if it isn't written, as if it were empty.
     pub(crate) fn section<T>(
         &mut self,
-        key: &'static str,
+        name: &'static str,
         reader: impl FnOnce(&mut Section<'d>) -> T,
     ) -> T {
-        match self.node(key) {
-            Some(node) => node.section(reader),
+        let Kind::Table(known) = self.known.key(name).kind else {
+            self.known.key(name).kind.is_no("table");
+        };
+        match self.node(name) {
+            Some(node) => node.section(known, reader),
             None => {
-                let path = join(&self.path, key);
-                Section::new(path, self.named, self.at, None, self.findings).read(reader)
+                let path = join(&self.path, name);
+                Section::new(known, path, self.named, self.at, None, self.findings).read(reader)
             }
         }
     }
 
-    /// The values of the table of a key, see [`Node::named`]; `advice` says what to write.
-    pub(crate) fn named(
+    /// Reads the table of a key, if it is written.
+    pub(crate) fn optional_section<T>(
         &mut self,
-        key: &'static str,
-        max: usize,
-        advice: &'static str,
-    ) -> Vec<(&'d str, Node<'d>)> {
-        self.required_node(key, advice)
-            .map_or_else(Vec::new, |node| node.named(max, advice))
+        name: &'static str,
+        reader: impl FnOnce(&mut Section<'d>) -> T,
+    ) -> Option<T> {
+        let Kind::Table(known) = self.known.key(name).kind else {
+            self.known.key(name).kind.is_no("table");
+        };
+        Some(self.node(name)?.section(known, reader))
+    }
+
+    /// The values of the table of a key, see [`Node::named`].
+    pub(crate) fn named(&mut self, name: &'static str) -> Vec<(&'d str, Node<'d>)> {
+        let key = self.known.key(name);
+        let Kind::Named { max, .. } = key.kind else {
+            key.kind.is_no("table of tables");
+        };
+        self.node(name)
+            .map_or_else(Vec::new, |node| node.named(max, key.advice))
     }
 
     fn report_unknown(&mut self) {
-        for (key, _) in self.table.into_iter().flatten() {
+        for (key, _) in self.written.into_iter().flatten() {
             let name: &str = key.get_ref();
-            if self.known.contains(&name) {
+            if self.known.keys.iter().any(|known| known.name == name) {
                 continue;
             }
             let advice = self.advice(name);
@@ -147,7 +175,7 @@ impl<'d> Section<'d> {
 
     /// What to do about an unknown key.
     fn advice(&mut self, name: &str) -> String {
-        let near = nearest(name, self.known.iter().copied());
+        let near = nearest(name, self.names());
         let home = home(name, &self.path, &self.path[..self.named]);
         match (home, near) {
             // What is a key elsewhere is hardly misspelt, but may be cut short.
@@ -157,7 +185,7 @@ impl<'d> Section<'d> {
             (Some(home), _) => format!("it belongs in {home}"),
             (None, Some(near)) => {
                 // One mistake is one problem: what was misspelt is not missing as well.
-                self.missing.retain(|missing| missing.key != near);
+                self.missing.retain(|missing| missing.name != near);
                 format!("did you mean `{near}`?")
             }
             (None, None) => self.advice_from_afar(name),
@@ -170,18 +198,25 @@ impl<'d> Section<'d> {
         let home = meant.and_then(|meant| home(meant, &self.path, &self.path[..self.named]));
         match meant.zip(home) {
             Some((meant, home)) => format!("did you mean `{meant}`, which belongs in {home}?"),
-            None => format!("the keys are {}", self.known.join(", ")),
+            None => {
+                let names: Vec<_> = self.names().collect();
+                format!("the keys are {}", names.join(", "))
+            }
         }
     }
 
+    fn names(&self) -> impl Iterator<Item = &'static str> + use<> {
+        self.known.keys.iter().map(|key| key.name)
+    }
+
     fn report_missing(&self) {
-        if self.table.is_none() {
+        if self.written.is_none() {
             return;
         }
-        for Missing { key, advice } in &self.missing {
-            let message = format!("missing key `{key}` {}; {advice}", self.place());
+        for Key { name, advice, .. } in &self.missing {
+            let message = format!("missing key `{name}` {}; {advice}", self.place());
             self.findings
-                .add(self.at, Some(join(&self.path, key)), message);
+                .add(self.at, Some(join(&self.path, name)), message);
         }
     }
 

@@ -4,9 +4,10 @@ use std::fmt;
 
 use toml::de::DeValue;
 
+use crate::catalogue::{self, Kind};
+use crate::read::{Read, string};
 use crate::refusal::{Refusal, quoted};
 use crate::suggest::did_you_mean;
-use crate::value::string;
 
 /// The longest template, in bytes.
 pub const TEMPLATE_BYTES_MAX: usize = 1024;
@@ -109,25 +110,15 @@ impl Template {
     }
 }
 
-/// `{time} {client} {listener} {server} {bytes_in} {bytes_out} {wait} {connect} {total} {retries} {core} {end}`.
 impl Default for Template {
     fn default() -> Self {
-        use Field::{
-            BytesIn, BytesOut, Client, Connect, Core, End, Listener, Retries, Server, Time, Total,
-            Wait,
-        };
-        let fields = [
-            Time, Client, Listener, Server, BytesIn, BytesOut, Wait, Connect, Total, Retries, Core,
-            End,
-        ];
-        let mut pieces = Vec::new();
-        for field in fields {
-            if !pieces.is_empty() {
-                pieces.push(Piece::Text(" ".to_owned()));
-            }
-            pieces.push(Piece::Field(field));
-        }
-        Self(pieces)
+        catalogue::ACCESS_LOG.key("template").default()
+    }
+}
+
+impl Read for Template {
+    fn read(value: &DeValue<'_>, _: &Kind) -> Result<Self, Refusal> {
+        template(value)
     }
 }
 

@@ -2,20 +2,19 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
-use std::fmt;
 use std::num::NonZeroU16;
 use std::time::Duration;
 
 use toml::de::DeValue;
 
 use crate::address::{ServerAddress, server_address};
-use crate::duration::duration;
+use crate::catalogue;
+use crate::choice::choices;
 use crate::health::{self, Health};
 use crate::loops::Route;
 use crate::node::Node;
 use crate::section::Section;
 use crate::suggest::nearest;
-use crate::value::{choice, integer};
 
 /// The most servers of one upstream; each is a value of a label of metrics.
 pub const SERVERS_MAX: usize = 1024;
@@ -28,11 +27,13 @@ pub struct Upstream {
     pub name: String,
     /// `servers`: from 1 to [`SERVERS_MAX`] servers, no address twice, in the order of the file.
     pub servers: Vec<Server>,
-    /// `balance`: how a connection's server is chosen. Default `"round-robin"`.
+    /// `balance`: how a connection's server is chosen.
     pub balance: Balance,
     /// `connect_timeout`: how long a server may take to accept a connection before the attempt has
-    /// failed, from 1 ms to 1 h. Default `"3s"`.
+    /// failed.
     pub connect_timeout: Duration,
+    /// `on_removed`: what happens to connections of a server that a reload removes.
+    pub on_removed: OnRemoved,
     /// `[upstreams.NAME.health]`: health checks; absent if there are none.
     pub health: Option<Health>,
 }
@@ -42,26 +43,27 @@ pub struct Upstream {
 pub struct Server {
     /// `address`: where to connect to.
     pub address: ServerAddress,
-    /// `weight`: how many connections the server gets for each of one of weight 1, from 1 to 256.
-    /// Default 1.
+    /// `weight`: how many connections the server gets for each of one of weight 1.
     pub weight: NonZeroU16,
 }
 
-/// How a connection's server is chosen; displayed as it is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Balance {
-    /// Each in turn, by weight.
-    RoundRobin,
-    /// The one with the fewest open connections for its weight.
-    LeastConnections,
+choices! {
+    /// How a connection's server is chosen; displayed as it is written.
+    pub enum Balance {
+        /// Each in turn, by weight.
+        RoundRobin = "round-robin",
+        /// The one with the fewest open connections for its weight.
+        LeastConnections = "least-connections",
+    }
 }
 
-impl fmt::Display for Balance {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::RoundRobin => "round-robin",
-            Self::LeastConnections => "least-connections",
-        })
+choices! {
+    /// What happens to the connections of a server that is removed; displayed as it is written.
+    pub enum OnRemoved {
+        /// They go on.
+        Keep = "keep",
+        /// They are reset.
+        Reset = "reset",
     }
 }
 
@@ -117,16 +119,6 @@ impl<'a> Names<'a> {
     }
 }
 
-pub(crate) const ADVICE: &str = "add a table [upstreams.NAME] with servers = [\"HOST:PORT\"]";
-const SERVERS_ADVICE: &str = "write where connections go, as in servers = [\"127.0.0.1:6379\"]";
-const ADDRESS_ADVICE: &str = "write the server's address, as in address = \"127.0.0.1:6379\"";
-
-const WEIGHT_MAX: u64 = 256;
-const WEIGHT_DEFAULT: NonZeroU16 = NonZeroU16::MIN;
-const CONNECT_TIMEOUT_MIN: Duration = Duration::from_millis(1);
-const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(60 * 60);
-const CONNECT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(3);
-
 /// Reads an upstream; where its servers are written is added to `routes`.
 pub(crate) fn read(
     name: &str,
@@ -134,17 +126,12 @@ pub(crate) fn read(
     index: usize,
     routes: &mut Vec<Route>,
 ) -> Upstream {
-    let balances = [Balance::RoundRobin, Balance::LeastConnections];
-    let connect_timeouts = CONNECT_TIMEOUT_MIN..=CONNECT_TIMEOUT_MAX;
     Upstream {
         name: name.to_owned(),
         servers: read_servers(section, index, routes),
-        balance: section.or("balance", Balance::RoundRobin, |value| {
-            choice(value, &balances)
-        }),
-        connect_timeout: section.or("connect_timeout", CONNECT_TIMEOUT_DEFAULT, |value| {
-            duration(value, connect_timeouts)
-        }),
+        balance: section.value("balance"),
+        connect_timeout: section.value("connect_timeout"),
+        on_removed: section.value("on_removed"),
         health: health::read(section),
     }
 }
@@ -154,10 +141,7 @@ fn read_servers(
     upstream: usize,
     routes: &mut Vec<Route>,
 ) -> Vec<Server> {
-    let Some(node) = section.required_node("servers", SERVERS_ADVICE) else {
-        return Vec::new();
-    };
-    let nodes = node.elements(SERVERS_MAX, SERVERS_ADVICE);
+    let nodes = section.elements("servers");
     let mut seen = HashSet::with_capacity(nodes.len());
     let mut servers = Vec::with_capacity(nodes.len());
     for node in nodes {
@@ -177,11 +161,9 @@ fn read_servers(
 /// Reads a server; it is absent only if a problem was found.
 fn read_server(node: Node<'_>, seen: &mut HashSet<ServerAddress>) -> Option<Server> {
     match node.value {
-        DeValue::Table(_) => node.section(|section| {
-            let address = section.required_node("address", ADDRESS_ADVICE);
-            let weight = section.or("weight", WEIGHT_DEFAULT, |value| {
-                integer(value, 1..=WEIGHT_MAX)
-            });
+        DeValue::Table(_) => node.section(&catalogue::SERVER, |section| {
+            let address = section.node("address");
+            let weight = section.value("weight");
             Some(Server {
                 address: read_address(&address?, seen)?,
                 weight,
@@ -189,14 +171,14 @@ fn read_server(node: Node<'_>, seen: &mut HashSet<ServerAddress>) -> Option<Serv
         }),
         _ => Some(Server {
             address: read_address(&node, seen)?,
-            weight: WEIGHT_DEFAULT,
+            weight: catalogue::SERVER.key("weight").default(),
         }),
     }
 }
 
 fn read_address(node: &Node<'_>, seen: &mut HashSet<ServerAddress>) -> Option<ServerAddress> {
     let address = node.read(server_address)?;
-    if !seen.insert(address.clone()) {
+    if !seen.insert(address.plain()) {
         let path = node.path();
         node.report(format!(
             "`{path}` is \"{address}\", which is listed already; give it a weight instead"

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use proxy_config::{
-    AccessLog, Admin, Balance, BindAddress, Config, Cores, Destination, FILE_BYTES_MAX, Field,
-    Format, GlommioOptions, Health, ListenAddress, Machine, Piece, Placement, Rebalance, Runtime,
-    Scheduler, Server, ServerAddress, Template, TokioMode, TokioOptions, parse, parse_bytes,
+    AccessLog, Admin, AdminSocket, Balance, BindAddress, Config, Cores, Destination,
+    FILE_BYTES_MAX, Field, Format, GlommioOptions, Group, Health, ListenAddress, Machine,
+    OnRemoved, OnSwitch, Piece, Placement, Rebalance, Runtime, Scheduler, Server, ServerAddress,
+    Template, TokioMode, TokioOptions, parse, parse_bytes,
 };
 
 fn config(text: &str) -> Config {
@@ -33,6 +34,8 @@ fn what_is_absent_has_its_documented_default() {
         cores: Cores::All,
         pin: true,
         drain_timeout: Duration::from_secs(30),
+        on_switch: OnSwitch::Move,
+        watch: false,
         glommio: GlommioOptions {
             ring_depth: NonZeroU32::new(1024).unwrap(),
             preempt_timer: Duration::from_millis(1),
@@ -54,6 +57,7 @@ fn what_is_absent_has_its_documented_default() {
         Admin {
             listen: ListenAddress::Tcp("127.0.0.1:9600".parse().unwrap()),
             hosts: vec![],
+            socket: None,
         }
     );
 
@@ -82,6 +86,7 @@ fn what_is_absent_has_its_documented_default() {
     assert_eq!(upstream.servers, [server]);
     assert_eq!(upstream.balance, Balance::RoundRobin);
     assert_eq!(upstream.connect_timeout, Duration::from_secs(3));
+    assert_eq!(upstream.on_removed, OnRemoved::Keep);
     assert_eq!(upstream.health, None);
 }
 
@@ -111,6 +116,7 @@ fn every_key_can_be_set() {
         ]
         upstreams.u.balance = "least-connections"
         upstreams.u.connect_timeout = "1m30s"
+        upstreams.u.on_removed = "reset"
         upstreams.u.health = { interval = "100ms", timeout = "10s", rise = 100, fall = 1 }
 
         [runtime]
@@ -118,6 +124,8 @@ fn every_key_can_be_set() {
         cores = "0-2,8"
         pin = false
         drain_timeout = "0s"
+        on_switch = "drain"
+        watch = true
         glommio.ring_depth = 0x8000
         glommio.preempt_timer = "100us"
         glommio.placement = "least-loaded"
@@ -127,6 +135,9 @@ fn every_key_can_be_set() {
         [admin]
         listen = "[::]:0"
         hosts = ["corelane.example", "*"]
+        socket = "/run/admin"
+        socket_mode = "600"
+        socket_group = "1000"
 
         [listeners.l]
         bind = ["0.0.0.0:6379", "[::]:6379", "*:6380", "unix:/run/l.sock"]
@@ -143,6 +154,8 @@ fn every_key_can_be_set() {
         cores: Cores::List(vec![0, 1, 2, 8]),
         pin: false,
         drain_timeout: Duration::ZERO,
+        on_switch: OnSwitch::Drain,
+        watch: true,
         glommio: GlommioOptions {
             ring_depth: NonZeroU32::new(32_768).unwrap(),
             preempt_timer: Duration::from_micros(100),
@@ -161,6 +174,12 @@ fn every_key_can_be_set() {
     assert_eq!(config.runtime, runtime);
     assert_eq!(config.admin.listen.to_string(), "[::]:0");
     assert_eq!(config.admin.hosts, ["corelane.example", "*"]);
+    let socket = AdminSocket {
+        path: PathBuf::from("/run/admin"),
+        mode: 0o600,
+        group: Some(Group::Id(1000)),
+    };
+    assert_eq!(config.admin.socket, Some(socket));
 
     let listener = &config.listeners[0];
     let binds: Vec<String> = listener.binds.iter().map(BindAddress::to_string).collect();
@@ -206,6 +225,7 @@ fn every_key_can_be_set() {
     assert_eq!(weights, [1, 256, 1, 1]);
     assert_eq!(upstream.balance, Balance::LeastConnections);
     assert_eq!(upstream.connect_timeout, Duration::from_secs(90));
+    assert_eq!(upstream.on_removed, OnRemoved::Reset);
     let health = Health {
         interval: Duration::from_millis(100),
         timeout: Duration::from_secs(10),

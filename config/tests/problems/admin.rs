@@ -1,6 +1,6 @@
 //! What is said of `[admin]`.
 
-use crate::{LISTENER, UPSTREAM, assert_problems};
+use crate::{LISTENER, UPSTREAM, assert_problems, problems};
 
 #[test]
 fn keys() {
@@ -48,10 +48,40 @@ fn keys() {
                 ),
             ),
             (
+                "socket = \"run/admin\"",
+                "2:10: `admin.socket` must be the absolute path of a unix socket, not \"run/admin\"; the path of a \
+                 socket is absolute and names a file",
+            ),
+            (
+                "socket = \"/run/admin\"\nsocket_mode = 660",
+                "3:15: `admin.socket_mode` must be an octal mode in a string, such as \"0660\", not 660",
+            ),
+            (
+                "socket = \"/run/admin\"\nsocket_mode = \"0668\"",
+                "3:15: `admin.socket_mode` must be an octal mode in a string, such as \"0660\", not \"0668\"",
+            ),
+            (
+                "socket = \"/run/admin\"\nsocket_group = \"a b\"",
+                "3:16: `admin.socket_group` must be the name or number of a group in a string, not \"a b\"",
+            ),
+            (
+                "socket_group = \"adm\"",
+                "2:16: `admin.socket_group` is for `socket`, which is missing; add it, or remove this",
+            ),
+            (
                 "listen = \"0.0.0.0:1\"",
                 "4:8: `listeners.l.bind` is \"127.0.0.1:1\", which is part of \"0.0.0.0:1\", which \
                  `admin.listen` has already; remove one of the two, or choose another port",
             ),
         ],
     );
+}
+
+#[test]
+fn a_listener_cannot_have_the_admin_socket() {
+    let listener = LISTENER.replace("127.0.0.1:1", "unix:/run/./admin");
+    let text = format!("[admin]\nsocket = \"/run/admin\"\n{listener}{UPSTREAM}");
+    let problem = "4:8: `listeners.l.bind` is \"unix:/run/./admin\", which `admin.socket` has already; choose another \
+        address";
+    assert_eq!(problems(&text), [problem]);
 }

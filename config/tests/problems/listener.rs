@@ -126,6 +126,25 @@ fn bind() {
                 ),
             ),
             (
+                "\"239.1.1.1:80\"",
+                &format!(
+                    "2:8: `listeners.l.bind` {forms} \"239.1.1.1:80\"; a multicast address has no connections of TCP; write \
+                     the address of one machine"
+                ),
+            ),
+            (
+                "\"255.255.255.255:80\"",
+                &format!(
+                    "2:8: `listeners.l.bind` {forms} \"255.255.255.255:80\"; a broadcast address has no connections of \
+                     TCP; write the address of one machine"
+                ),
+            ),
+            (
+                "[\"unix:/tmp/a\", \"unix:/tmp/../tmp/a\"]",
+                "2:24: `listeners.l.bind[1]` is \"unix:/tmp/../tmp/a\", which `listeners.l.bind[0]` has already; choose \
+                 another address",
+            ),
+            (
                 "[\"[::1]:1\", \"[0::1]:1\"]",
                 "2:20: `listeners.l.bind[1]` is \"[::1]:1\", which `listeners.l.bind[0]` has \
                  already; choose another address",

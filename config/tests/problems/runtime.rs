@@ -38,7 +38,7 @@ fn keys() {
             (
                 "zzz = 1",
                 "2:1: unknown key `zzz` in [runtime]; the keys are scheduler, cores, pin, \
-                 drain_timeout, glommio, tokio",
+                 drain_timeout, on_switch, watch, glommio, tokio",
             ),
             (
                 "scheduler = \"glomio\"",
@@ -84,6 +84,14 @@ fn keys() {
             (
                 "drain_timeout = \"366d\"",
                 "2:17: `runtime.drain_timeout` must be a duration from 0s to 365d, not \"366d\"",
+            ),
+            (
+                "on_switch = \"mov\"",
+                "2:13: `runtime.on_switch` must be \"move\" or \"drain\", not \"mov\"; did you mean \"move\"?",
+            ),
+            (
+                "watch = \"yes\"",
+                "2:9: `runtime.watch` must be true or false, not \"yes\"",
             ),
             (
                 "glommio = 1",

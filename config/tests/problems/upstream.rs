@@ -22,6 +22,10 @@ fn keys() {
                 "6:19: `upstreams.u.connect_timeout` must be a duration from 1ms to 1h, not \"2h\"",
             ),
             (
+                "on_removed = \"close\"",
+                "6:14: `upstreams.u.on_removed` must be \"keep\" or \"reset\", not \"close\"",
+            ),
+            (
                 "rise = 2",
                 "6:1: unknown key `rise` in [upstreams.u]; it belongs in [upstreams.u.health]",
             ),
@@ -33,7 +37,7 @@ fn keys() {
             (
                 "zzz = 1",
                 "6:1: unknown key `zzz` in [upstreams.u]; \
-                 the keys are servers, balance, connect_timeout, health",
+                 the keys are servers, balance, connect_timeout, on_removed, health",
             ),
             (
                 "health = \"2s\"",
@@ -105,6 +109,53 @@ fn servers() {
                     "5:19: `upstreams.u.servers[1]` {forms} \"10.0.0.256:1\"; \
                      this is neither an IP address nor the name of a host"
                 ),
+            ),
+            (
+                "[\"224.0.0.1:80\"]",
+                &format!(
+                    "5:12: `upstreams.u.servers[0]` {forms} \"224.0.0.1:80\"; a multicast address has no connections of \
+                     TCP; write the address of one machine"
+                ),
+            ),
+            (
+                "[\"[ff02::1]:80\"]",
+                &format!(
+                    "5:12: `upstreams.u.servers[0]` {forms} \"[ff02::1]:80\"; a multicast address has no connections of \
+                     TCP; write the address of one machine"
+                ),
+            ),
+            (
+                "[\"255.255.255.255:80\"]",
+                &format!(
+                    "5:12: `upstreams.u.servers[0]` {forms} \"255.255.255.255:80\"; a broadcast address has no \
+                     connections of TCP; write the address of one machine"
+                ),
+            ),
+            (
+                "[\"0.0.0.0:80\"]",
+                &format!(
+                    "5:12: `upstreams.u.servers[0]` {forms} \"0.0.0.0:80\"; \"0.0.0.0\" is where to listen, not where to \
+                     connect to; write the server's address, as in \"127.0.0.1:80\""
+                ),
+            ),
+            (
+                "[\"[::]:80\"]",
+                &format!(
+                    "5:12: `upstreams.u.servers[0]` {forms} \"[::]:80\"; \"::\" is where to listen, not where to \
+                     connect to; write the server's address, as in \"[::1]:80\""
+                ),
+            ),
+            (
+                "[\"[fe80::1]:80\"]",
+                &format!(
+                    "5:12: `upstreams.u.servers[0]` {forms} \"[fe80::1]:80\"; a link-local address needs the number of \
+                     its interface (`ip link` shows it), as in \"[fe80::1%2]:80\""
+                ),
+            ),
+            (
+                "[\"unix:/run/a\", \"unix:/run/../run/./a\"]",
+                "5:27: `upstreams.u.servers[1]` is \"unix:/run/../run/./a\", which is listed already; give it a weight \
+                 instead",
             ),
             (
                 "[{ address = \"a\" }]",

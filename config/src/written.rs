@@ -1,33 +1,51 @@
-//! The configuration that runs, written as a file of its own: every value, the defaults too.
+//! A configuration, written as one file.
 
 use std::fmt::{Display, Write as _};
 use std::time::Duration;
 
-use proxy_config::{
-    AccessLog, Config, Cores, Format, Health, Listener, Piece, Runtime, Template, Upstream,
-};
+use sha2::{Digest, Sha256};
 
-/// The text of a file that means the same as `config`.
-pub(crate) fn written(config: &Config) -> String {
-    let mut text =
-        String::from("# What runs: every value as it was understood, defaults included.\n\n");
-    runtime(&mut text, &config.runtime);
-    let mut admin = vec![("listen", quoted(config.admin.listen))];
-    if !config.admin.hosts.is_empty() {
-        admin.push(("hosts", format!("{:?}", config.admin.hosts)));
+use crate::access_log::{AccessLog, Format};
+use crate::admin::Admin;
+use crate::config::Config;
+use crate::cores::Cores;
+use crate::health::Health;
+use crate::listener::Listener;
+use crate::runtime::Runtime;
+use crate::template::{Piece, Template};
+use crate::upstream::Upstream;
+
+/// Bytes of the digest that are shown: enough to tell configurations apart at a glance.
+const HASH_BYTES: usize = 8;
+
+impl Config {
+    /// The text of one file that means the same: every value as it was understood, the defaults too. The same
+    /// configuration is always the same text.
+    pub fn to_toml(&self) -> String {
+        let mut text =
+            String::from("# What runs: every value as it was understood, defaults included.\n\n");
+        runtime(&mut text, &self.runtime);
+        admin(&mut text, &self.admin);
+        if let Some(log) = &self.access_log {
+            access_log(&mut text, log);
+        }
+        for listener in &self.listeners {
+            let upstream = &self.upstream(listener.upstream).name;
+            write_listener(&mut text, listener, upstream);
+        }
+        for upstream in &self.upstreams {
+            write_upstream(&mut text, upstream);
+        }
+        text
     }
-    table(&mut text, "[admin]", &admin);
-    if let Some(log) = &config.access_log {
-        access_log(&mut text, log);
+
+    /// A fingerprint of what it means, wherever that was written: the same for the same configuration under the same
+    /// version of the program. 16 hexadecimal digits.
+    pub fn hash(&self) -> String {
+        let digest = Sha256::digest(self.to_toml());
+        let digits = digest.iter().take(HASH_BYTES);
+        digits.map(|byte| format!("{byte:02x}")).collect()
     }
-    for listener in &config.listeners {
-        let upstream = &config.upstream(listener.upstream).name;
-        write_listener(&mut text, listener, upstream);
-    }
-    for upstream in &config.upstreams {
-        write_upstream(&mut text, upstream);
-    }
-    text
 }
 
 fn runtime(text: &mut String, runtime: &Runtime) {
@@ -47,6 +65,8 @@ fn runtime(text: &mut String, runtime: &Runtime) {
             ("cores", cores),
             ("pin", runtime.pin.to_string()),
             ("drain_timeout", duration(runtime.drain_timeout)),
+            ("on_switch", quoted(runtime.on_switch)),
+            ("watch", runtime.watch.to_string()),
         ],
     );
     let glommio = &runtime.glommio;
@@ -75,6 +95,21 @@ fn runtime(text: &mut String, runtime: &Runtime) {
         "[runtime.tokio]",
         &[("mode", quoted(runtime.tokio.mode))],
     );
+}
+
+fn admin(text: &mut String, admin: &Admin) {
+    let mut values = vec![("listen", quoted(admin.listen))];
+    if !admin.hosts.is_empty() {
+        let hosts: Vec<_> = admin.hosts.iter().map(quoted).collect();
+        values.push(("hosts", format!("[{}]", hosts.join(", "))));
+    }
+    if let Some(socket) = &admin.socket {
+        values.push(("socket", quoted(socket.path.display())));
+        values.push(("socket_mode", quoted(format_args!("{:04o}", socket.mode))));
+        let group = socket.group.as_ref();
+        values.extend(group.map(|group| ("socket_group", quoted(group))));
+    }
+    table(text, "[admin]", &values);
 }
 
 fn access_log(text: &mut String, log: &AccessLog) {
@@ -150,6 +185,7 @@ fn write_upstream(text: &mut String, upstream: &Upstream) {
             ("servers", format!("[{}]", servers.join(", "))),
             ("balance", quoted(upstream.balance)),
             ("connect_timeout", duration(upstream.connect_timeout)),
+            ("on_removed", quoted(upstream.on_removed)),
         ],
     );
     if let Some(health) = &upstream.health {
@@ -201,7 +237,7 @@ fn duration(duration: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::parse;
 
     #[test]
     fn what_is_written_means_the_same() {
@@ -210,6 +246,8 @@ mod tests {
             scheduler = "glommio"
             cores = "0-2,7"
             drain_timeout = "0s"
+            on_switch = "drain"
+            watch = true
             glommio.placement = "least-loaded"
             glommio.preempt_timer = "150us"
             glommio.rebalance.threshold = 1
@@ -217,6 +255,9 @@ mod tests {
             [admin]
             listen = "127.0.0.1:9700"
             hosts = ["corelane.example", "*"]
+            socket = "/run/corelane/admin.sock"
+            socket_mode = "600"
+            socket_group = "adm"
             [access_log]
             path = "/var/log/\t\"corelane\".log"
             template = "{client} {{{bytes_in}}}"
@@ -234,13 +275,14 @@ mod tests {
             servers = ["builtin:echo", { address = "host:80", weight = 3 }]
             balance = "least-connections"
             connect_timeout = "1m1s"
+            on_removed = "reset"
             [upstreams."main.pool".health]
             interval = "1500ms"
             fall = 1
         "#;
-        let config = |text: &str| proxy_config::parse(text, "test").expect("valid").config;
+        let config = |text: &str| parse(text, "test").expect("valid").config;
         let given = config(text);
-        let written = written(&given);
+        let written = given.to_toml();
         assert_eq!(config(&written), given, "{written}");
         assert!(
             written.contains("\nconnect_timeout = \"61s\"\n"),
@@ -251,17 +293,26 @@ mod tests {
     }
 
     #[test]
+    fn the_hash_is_of_the_meaning() {
+        let hash = |text: &str| parse(text, "test").expect("valid").config.hash();
+        let text = "listeners.a = { bind = \"127.0.0.1:0\", upstream = \"a\" }\nupstreams.a.servers = [\"builtin:echo\"]";
+        assert_eq!(hash(text).len(), 16);
+        assert_eq!(
+            hash(text),
+            hash(&format!("# a comment\nruntime.pin = true\n{text}"))
+        );
+        assert_ne!(hash(text), hash(&format!("runtime.pin = false\n{text}")));
+    }
+
+    #[test]
     fn defaults_are_written() {
         let text = "listeners.a = { bind = \"127.0.0.1:0\", upstream = \"a\" }\nupstreams.a.servers = [\"builtin:echo\"]";
-        let config = proxy_config::parse(text, "test").expect("valid").config;
-        let written = written(&config);
+        let config = parse(text, "test").expect("valid").config;
+        let written = config.to_toml();
         assert!(
             written.contains("scheduler = \"auto\"\ncores = \"all\"\npin = true\n"),
             "{written}"
         );
-        assert_eq!(
-            proxy_config::parse(&written, "test").expect("valid").config,
-            config
-        );
+        assert_eq!(parse(&written, "test").expect("valid").config, config);
     }
 }

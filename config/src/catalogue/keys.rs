@@ -1,0 +1,530 @@
+//! The keys.
+
+use std::time::Duration;
+
+use super::{Absent, Key, Kind, Syntax, Table};
+use crate::access_log::FormatName;
+use crate::admin::ADMIN_HOSTS_MAX;
+use crate::config::{LISTENERS_MAX, UPSTREAMS_MAX};
+use crate::duration::DURATION_MAX;
+use crate::listener::BINDS_MAX;
+use crate::read::INTEGER_MAX;
+use crate::runtime::{OnSwitch, Placement, Scheduler, TokioMode};
+use crate::upstream::{Balance, OnRemoved, SERVERS_MAX};
+
+const HOUR: Duration = Duration::from_secs(60 * 60);
+
+pub(crate) static ROOT: Table = Table {
+    path: "",
+    about: "The file as a whole.",
+    keys: &[
+        Key::table("runtime", &RUNTIME),
+        Key::table("admin", &ADMIN),
+        Key {
+            absent: Absent::Means("no access log"),
+            ..Key::table("access_log", &ACCESS_LOG)
+        },
+        Key::required(
+            "listeners",
+            Kind::Named {
+                table: &LISTENER,
+                max: LISTENERS_MAX,
+            },
+            "add a table [listeners.NAME] with bind = \"127.0.0.1:7000\" and upstream = \"NAME\"",
+            LISTENER.about,
+        ),
+        Key::required(
+            "upstreams",
+            Kind::Named {
+                table: &UPSTREAM,
+                max: UPSTREAMS_MAX,
+            },
+            "add a table [upstreams.NAME] with servers = [\"HOST:PORT\"]",
+            UPSTREAM.about,
+        ),
+    ],
+};
+
+pub(crate) static RUNTIME: Table = Table {
+    path: "runtime",
+    about: "The scheduler and its workers.",
+    keys: &[
+        Key::new(
+            "scheduler",
+            Kind::Choice(Scheduler::NAMES),
+            "\"auto\"",
+            "who runs the connections: `\"glommio\"` (one pinned executor a core, io_uring), `\"tokio\"`, or `\"auto\"`: \
+             glommio where io_uring works, else tokio, and the log says why",
+        ),
+        Key::new(
+            "cores",
+            Kind::Cores,
+            "\"all\"",
+            "workers, one a core: `\"all\"` the CPUs that the process may use, a number, or a list of CPUs such as \
+             `\"0-3,8\"`",
+        ),
+        Key::new("pin", Kind::Boolean, "true", "each worker stays on its CPU"),
+        Key::new(
+            "drain_timeout",
+            Kind::Duration {
+                min: Duration::ZERO,
+                max: DURATION_MAX,
+            },
+            "\"30s\"",
+            "how long connections may go on after SIGTERM, those in the backlogs included. Those that are left then are \
+             reset, and the log says how many; `\"0s\"` resets all at once",
+        ),
+        Key::new(
+            "on_switch",
+            Kind::Choice(OnSwitch::NAMES),
+            "\"move\"",
+            "what happens to the established connections when a reload changes `scheduler`, `mode`, `cores` or `pin`: \
+             `\"move\"` hands them to the new workers, `\"drain\"` lets them finish on the old ones, for `drain_timeout` \
+             at most",
+        ),
+        Key::new(
+            "watch",
+            Kind::Boolean,
+            "false",
+            "reload when one of the files of the configuration is replaced or written, as SIGHUP does",
+        ),
+        Key::table("glommio", &GLOMMIO),
+        Key::table("tokio", &TOKIO),
+    ],
+};
+
+static GLOMMIO: Table = Table {
+    path: "runtime.glommio",
+    about: "What only Glommio uses.",
+    keys: &[
+        Key::new(
+            "ring_depth",
+            Kind::PowerOfTwo {
+                min: 64,
+                max: 32_768,
+            },
+            "1024",
+            "requests that a core's ring takes before it must submit them",
+        ),
+        Key::new(
+            "preempt_timer",
+            Kind::Duration {
+                min: Duration::from_micros(100),
+                max: Duration::from_millis(100),
+            },
+            "\"1ms\"",
+            "how long one listener runs while others of the core wait",
+        ),
+        Key::new(
+            "placement",
+            Kind::Choice(Placement::NAMES),
+            "\"reuseport\"",
+            "which core gets a new connection: `\"reuseport\"` (the kernel's hash), `\"least-loaded\"`, `\"round-robin\"`, \
+             or `\"incoming-cpu\"` (the CPU on which the client's packets come in; Linux 6.2)",
+        ),
+        Key::table("rebalance", &REBALANCE),
+    ],
+};
+
+static REBALANCE: Table = Table {
+    path: "runtime.glommio.rebalance",
+    about: "Live connections that move off a hot core.",
+    keys: &[
+        Key::new("enabled", Kind::Boolean, "true", "connections move"),
+        Key::new(
+            "interval",
+            Kind::Duration {
+                min: Duration::from_millis(50),
+                max: Duration::from_secs(60),
+            },
+            "\"500ms\"",
+            "how often a core compares itself with the others",
+        ),
+        Key::new(
+            "threshold",
+            Kind::Number {
+                min: 0.05,
+                max: 10.0,
+            },
+            "0.25",
+            "how much busier than the mean a core must be, as a part of the mean (its λ)",
+        ),
+        Key::new(
+            "max_moves",
+            Kind::Integer { min: 1, max: 1024 },
+            "64",
+            "connections that a core gives away in an interval, at most",
+        ),
+    ],
+};
+
+static TOKIO: Table = Table {
+    path: "runtime.tokio",
+    about: "What only Tokio uses.",
+    keys: &[Key::new(
+        "mode",
+        Kind::Choice(TokioMode::NAMES),
+        "\"work-stealing\"",
+        "`\"work-stealing\"`: one runtime whose idle workers take tasks from busy ones; `\"per-core\"`: one runtime a core, \
+         each with listening sockets of its own",
+    )],
+};
+
+static ADMIN: Table = Table {
+    path: "admin",
+    about: "Where the proxy is watched and changed.",
+    keys: &[
+        Key::new(
+            "listen",
+            Kind::Text(Syntax {
+                what: "address",
+                accepted: &[
+                    "127.0.0.1:9600",
+                    "[::1]:9600",
+                    "*:9600",
+                    "0.0.0.0:0",
+                    "[::]:0",
+                ],
+                refused: &["127.0.0.1", "localhost:9600", "*", "224.0.0.1:9600"],
+                pattern: "^.+:[0-9]+$",
+            }),
+            "\"127.0.0.1:9600\"",
+            "where the live page, `/metrics`, `/healthz`, `/readyz`, `/connections`, `/state` and `/config` are. With port \
+             0 the kernel chooses one; `\"[::]:9600\"` and `\"*:9600\"` are as for `bind`",
+        ),
+        Key::optional(
+            "hosts",
+            Kind::Texts {
+                of: Syntax {
+                    what: "names",
+                    accepted: &["corelane.example", "*"],
+                    refused: &["corelane.example:9600", "http://corelane.example", ""],
+                    pattern: "",
+                },
+                max: ADMIN_HOSTS_MAX,
+            },
+            "no more names",
+            "more names by which people and programs ask the admin server, besides IP addresses, names without a dot and \
+             the machine's own; `\"*\"` is every name",
+        )
+        .advising("write names, as in hosts = [\"corelane.example\"]"),
+        Key::optional(
+            "socket",
+            Kind::Text(Syntax {
+                what: "absolute path",
+                accepted: &["/run/corelane/admin.sock"],
+                refused: &["admin.sock", "/run/corelane/", ""],
+                pattern: "^/.*[^/]$",
+            }),
+            "no such socket",
+            "a unix socket for what changes the proxy (`corelane reload`). The caller must be root, the proxy's own user, or in \
+             the socket's group",
+        ),
+        Key::new(
+            "socket_mode",
+            Kind::Text(Syntax {
+                what: "octal mode",
+                accepted: &["0600", "0660", "660", "0777"],
+                refused: &["0888", "66", "01777", "rw", ""],
+                pattern: "^0?[0-7]{3}$",
+            }),
+            "\"0660\"",
+            "the mode of the file of `socket`",
+        ),
+        Key::optional(
+            "socket_group",
+            Kind::Text(Syntax {
+                what: "group",
+                accepted: &["adm", "corelane-admin", "1000"],
+                refused: &["", "a b", "-a", "4294967295"],
+                pattern: "^[A-Za-z0-9_][A-Za-z0-9_.-]*$",
+            }),
+            "the process's own group",
+            "the group of the file of `socket`, by its name or number",
+        ),
+    ],
+};
+
+pub(crate) static ACCESS_LOG: Table = Table {
+    path: "access_log",
+    about: "A line for each connection that has ended; see [access-log.md](access-log.md).",
+    keys: &[
+        Key::required(
+            "path",
+            Kind::Text(Syntax {
+                what: "`\"stdout\"` or absolute path",
+                accepted: &["stdout", "/var/log/corelane/access.log"],
+                refused: &["access.log", "/var/log/", "stderr"],
+                pattern: "^(stdout|/.*[^/])$",
+            }),
+            "write where the lines go, as in path = \"/var/log/corelane/access.log\" or path = \"stdout\"",
+            "where the lines go. A file is appended to, and made if it doesn't exist",
+        ),
+        Key::new(
+            "format",
+            Kind::Choice(FormatName::NAMES),
+            "\"text\"",
+            "`\"text\"` by the `template`, or `\"json\"`: an object with every field",
+        ),
+        Key::new(
+            "template",
+            Kind::Text(Syntax {
+                what: "text with fields",
+                accepted: &["{time} {client} {server} {end}", "plain", "{{{client}}}"],
+                refused: &["", "{clinet}", "{client", "a\nb"],
+                pattern: "^.+$",
+            }),
+            "\"{time} {client} {listener} {server} {bytes_in} {bytes_out} {wait} {connect} {total} {retries} {core} {end}\"",
+            "what a line of text is made of",
+        ),
+        Key::new(
+            "queue",
+            Kind::Integer {
+                min: 1,
+                max: 1 << 20,
+            },
+            "8192",
+            "lines that may wait to be written, some 200 bytes of memory each; more are dropped and counted, and no \
+             connection waits",
+        ),
+    ],
+};
+
+pub(crate) static LISTENER: Table = Table {
+    path: "listeners.NAME",
+    about: "Where connections are accepted, and what each may cost.",
+    keys: &[
+        Key::required(
+            "bind",
+            Kind::TextOrTexts {
+                of: Syntax {
+                    what: "address",
+                    accepted: &[
+                        "127.0.0.1:7000",
+                        "0.0.0.0:7001",
+                        "[::]:7002",
+                        "*:7003",
+                        "unix:/run/corelane/web.sock",
+                    ],
+                    refused: &[
+                        "localhost:7000",
+                        "127.0.0.1",
+                        "unix:web.sock",
+                        "224.0.0.1:7000",
+                        "255.255.255.255:7000",
+                    ],
+                    pattern: "^(unix:/.*[^/]|.+:[0-9]+)$",
+                },
+                max: BINDS_MAX,
+            },
+            "write where to listen, as in bind = \"127.0.0.1:7000\"",
+            "where to listen. `\"0.0.0.0:80\"` is every IPv4 address; `\"[::]:80\"` every IPv6 one and no IPv4 one, whatever \
+             `net.ipv6.bindv6only` says; `\"*:80\"` both on one socket, with IPv4 clients shown as IPv4; `\"unix:/path\"` a \
+             unix socket. Port 0 lets the kernel choose. No two may overlap",
+        ),
+        Key::required(
+            "upstream",
+            Kind::Text(Syntax {
+                what: "name",
+                accepted: &["u"],
+                refused: &["nobody"],
+                pattern: "",
+            }),
+            "write where connections go, as in upstream = \"NAME\" for [upstreams.NAME]",
+            "the name of the upstream",
+        ),
+        Key::new(
+            "shares",
+            Kind::Integer { min: 1, max: 1000 },
+            "1000",
+            "CPU shares on each core, against the other listeners. Under tokio: how much a turn forwards, against the \
+             listener with the most",
+        ),
+        Key::optional(
+            "latency",
+            Kind::Duration {
+                min: Duration::from_micros(10),
+                max: Duration::from_millis(100),
+            },
+            "throughput matters more",
+            "how soon a connection that is ready should run. A turn of any listener's bulk then forwards only what takes \
+             about that time (64 KiB for 10 µs, 256 KiB from 40 µs on), which costs the bulk more CPU. Under glommio no \
+             listener of the core runs for much longer at a time, either",
+        ),
+        Key::optional(
+            "max_connections",
+            Kind::Integer {
+                min: 1,
+                max: INTEGER_MAX,
+            },
+            "no limit",
+            "connections at a time; more are closed at once and counted. Each takes two file descriptors, and a start warns \
+             where they can't fit. When descriptors run out, new clients wait, and the admin server goes on",
+        ),
+        Key::new(
+            "idle_timeout",
+            Kind::DurationOrOff {
+                min: Duration::from_millis(1),
+                max: DURATION_MAX,
+            },
+            "\"1h\"",
+            "how long both sides may be silent; `\"off\"`: for ever",
+        ),
+        Key::new(
+            "backlog",
+            Kind::Integer {
+                min: 1,
+                max: u16::MAX as u64,
+            },
+            "4096",
+            "connections that the kernel keeps for each socket until they are accepted, up to `net.core.somaxconn`",
+        ),
+        Key::new(
+            "splice",
+            Kind::Boolean,
+            "true",
+            "a direction that proves bulk goes through a pipe, uncopied",
+        ),
+    ],
+};
+
+pub(crate) static UPSTREAM: Table = Table {
+    path: "upstreams.NAME",
+    about: "Servers that can stand in for each other.",
+    keys: &[
+        Key::required(
+            "servers",
+            Kind::TextsOrTables {
+                of: SERVER_ADDRESS,
+                table: &SERVER,
+                max: SERVERS_MAX,
+            },
+            "write where connections go, as in servers = [\"127.0.0.1:6379\"]",
+            "`\"10.0.0.1:80\"`, `\"host:80\"`, `\"unix:/path\"`, `\"builtin:echo\"`, or `{ address = …, weight = … }`. A host's \
+             name is one server: connections start with its addresses in turn, and each tries them all. Names are \
+             resolved every 30 s",
+        ),
+        Key::new(
+            "balance",
+            Kind::Choice(Balance::NAMES),
+            "\"round-robin\"",
+            "how a connection's server is chosen: each in turn, or the one with the fewest open connections; both by weight",
+        ),
+        Key::new(
+            "connect_timeout",
+            Kind::Duration {
+                min: Duration::from_millis(1),
+                max: HOUR,
+            },
+            "\"3s\"",
+            "how long an attempt to connect may take; then the next address or server is tried",
+        ),
+        Key::new(
+            "on_removed",
+            Kind::Choice(OnRemoved::NAMES),
+            "\"keep\"",
+            "what happens to the connections of a server that a reload removes: they go on, or are reset",
+        ),
+        Key {
+            absent: Absent::Means("no checks"),
+            ..Key::table("health", &HEALTH)
+        },
+    ],
+};
+
+const SERVER_ADDRESS: Syntax = Syntax {
+    what: "address",
+    accepted: &[
+        "10.0.0.1:6379",
+        "[::1]:6379",
+        "redis.example:6379",
+        "unix:/run/redis.sock",
+        "builtin:echo",
+    ],
+    refused: &[
+        "10.0.0.1",
+        "10.0.0.1:0",
+        "http://redis:6379",
+        "unix:redis.sock",
+        "builtin:ech",
+        "224.0.0.1:80",
+        "255.255.255.255:80",
+        "0.0.0.0:80",
+        "[::]:80",
+    ],
+    pattern: "^(unix:/.*[^/]|builtin:echo|.+:[0-9]+)$",
+};
+
+pub(crate) static SERVER: Table = Table {
+    path: "upstreams.NAME.servers[0]",
+    about: "A server that is more than an address.",
+    keys: &[
+        Key::required(
+            "address",
+            Kind::Text(SERVER_ADDRESS),
+            "write the server's address, as in address = \"127.0.0.1:6379\"",
+            "where to connect to",
+        ),
+        Key::new(
+            "weight",
+            Kind::Integer { min: 1, max: 256 },
+            "1",
+            "how many connections it gets for each of a server of weight 1",
+        ),
+    ],
+};
+
+pub(crate) static HEALTH: Table = Table {
+    path: "upstreams.NAME.health",
+    about: "Checks: a connect to each server, closed as soon as it works. Without the section there are none, and a server that \
+        can't be connected to is left alone for 3 s while others work; then one connection tries it. A server that is down \
+        gets connections only when all others are, or have failed to take the one at hand.",
+    keys: &[
+        Key::new(
+            "interval",
+            Kind::Duration {
+                min: Duration::from_millis(100),
+                max: HOUR,
+            },
+            "\"2s\"",
+            "how often each server is checked",
+        ),
+        Key::new(
+            "timeout",
+            // Servers that don't answer take up the checks that may be under way, of all upstreams: not for long.
+            Kind::Duration {
+                min: Duration::from_millis(1),
+                max: Duration::from_secs(10),
+            },
+            "\"1s\"",
+            "how long a check may take. One that takes longer than the interval is followed by the next one at its next turn",
+        ),
+        Key::new(
+            "rise",
+            Kind::Integer { min: 1, max: 100 },
+            "2",
+            "checks in a row that must pass until a server that is down is up",
+        ),
+        Key::new(
+            "fall",
+            Kind::Integer { min: 1, max: 100 },
+            "3",
+            "checks in a row that must fail until a server that is up is down",
+        ),
+    ],
+};
+
+/// Every table, the outer ones first.
+pub(super) static TABLES: [&Table; 11] = [
+    &ROOT,
+    &RUNTIME,
+    &GLOMMIO,
+    &REBALANCE,
+    &TOKIO,
+    &ADMIN,
+    &ACCESS_LOG,
+    &LISTENER,
+    &UPSTREAM,
+    &SERVER,
+    &HEALTH,
+];

@@ -1,0 +1,115 @@
+//! The reference of all keys, for people.
+
+use std::fmt::Write;
+
+use super::keys::TABLES;
+use super::{Absent, Key, Kind, Table};
+use crate::duration::written;
+use crate::node::NAME_BYTES_MAX;
+use crate::read::INTEGER_MAX;
+
+/// What holds for the file as a whole.
+const ABOUT: &str = include_str!("reference.md");
+
+/// The reference of the configuration, in Markdown: what stands in `docs/configuration.md`.
+pub fn reference() -> String {
+    let mut text = ABOUT.to_owned();
+    for table in TABLES {
+        let _ = write!(
+            text,
+            "\n## {}\n\n{}\n\n",
+            heading(table),
+            sentence(table.about)
+        );
+        text.push_str("| key | type | default | meaning |\n|---|---|---|---|\n");
+        for key in table.keys {
+            let (kind, default) = (kind(&key.kind), default(key));
+            let meaning = sentence(meaning(key));
+            let _ = writeln!(text, "| `{}` | {kind} | {default} | {meaning} |", key.name);
+        }
+    }
+    text
+}
+
+fn heading(table: &Table) -> String {
+    match table.path {
+        "" => "The top level".to_owned(),
+        // A table in an array has no header.
+        path if path.ends_with("[0]") => format!("A table in `{}`", &path[..path.len() - 3]),
+        path => format!("`[{path}]`"),
+    }
+}
+
+/// A table is described where its keys are.
+fn meaning(key: &Key) -> String {
+    match &key.kind {
+        Kind::Table(table) | Kind::Named { table, .. } => {
+            let anchor = table.path.replace('.', "").to_lowercase();
+            format!("see [`[{}]`](#{anchor})", table.path)
+        }
+        _ => key.about.to_owned(),
+    }
+}
+
+fn kind(kind: &Kind) -> String {
+    match kind {
+        Kind::Boolean => "`true` or `false`".to_owned(),
+        &Kind::Integer {
+            min,
+            max: INTEGER_MAX,
+        } => format!("integer, {min} or more"),
+        Kind::Integer { min, max } => format!("integer, {min} to {max}"),
+        Kind::PowerOfTwo { min, max } => format!("power of two, {min} to {max}"),
+        Kind::Number { min, max } => format!("number, {min} to {max}"),
+        Kind::Duration { min, max } => {
+            format!("duration, {} to {}", written(*min), written(*max))
+        }
+        Kind::DurationOrOff { min, max } => {
+            format!(
+                "duration, {} to {}, or `\"off\"`",
+                written(*min),
+                written(*max)
+            )
+        }
+        Kind::Choice(names) => {
+            let names: Vec<_> = names.iter().map(|name| format!("`\"{name}\"`")).collect();
+            names.join(", ")
+        }
+        Kind::Cores => format!(
+            "`\"all\"`, integer from 1 to {}, or string",
+            crate::cores::CORES_MAX
+        ),
+        Kind::Text(syntax) => syntax.what.to_owned(),
+        Kind::TextOrTexts { of, max } => format!("{}, or array of 1 to {max}", of.what),
+        Kind::Texts { of, max } => format!("array of 1 to {max} {}", of.what),
+        Kind::TextsOrTables { of, max, .. } => {
+            format!("array of 1 to {max}, each {} or table", of.what)
+        }
+        Kind::Table(_) => "table".to_owned(),
+        Kind::Named { max, .. } => {
+            format!("1 to {max} tables with names: 1 to {NAME_BYTES_MAX} of `A-Z a-z 0-9 _ . -`")
+        }
+    }
+}
+
+fn default(key: &Key) -> String {
+    match key.absent {
+        Absent::Required => "required".to_owned(),
+        Absent::Default(value) => format!("`{value}`"),
+        Absent::Means(absence) => absence.to_owned(),
+        Absent::Empty => String::new(),
+    }
+}
+
+/// A text of the catalogue as one or more sentences: with a capital letter, and a full stop.
+fn sentence(text: impl AsRef<str>) -> String {
+    let text = text.as_ref();
+    let mut characters = text.chars();
+    let first: String = characters
+        .next()
+        .into_iter()
+        .flat_map(char::to_uppercase)
+        .collect();
+    let end = if text.ends_with('.') { "" } else { "." };
+    format!("{first}{}{end}", characters.as_str())
+}

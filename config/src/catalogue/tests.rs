@@ -1,0 +1,276 @@
+//! The catalogue is what the readers read, and the schema says the same.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::keys::TABLES;
+use super::{Absent, Key, Kind, Table, schema};
+use crate::cores::CORES_MAX;
+use crate::duration::written;
+use crate::read::INTEGER_MAX;
+use crate::{Config, parse};
+
+/// A valid file of the fewest lines, with one more in it.
+fn file(path: &str, value: &str) -> String {
+    let mut lines = BTreeMap::from([
+        ("listeners.l.bind", "\"127.0.0.1:1\""),
+        ("listeners.l.upstream", "\"u\""),
+        ("upstreams.u.servers", "[\"a:1\"]"),
+    ]);
+    match path {
+        // What these say is of something else that must be there.
+        "admin.socket_mode" | "admin.socket_group" => {
+            lines.insert("admin.socket", "\"/run/admin\"");
+        }
+        path if path.starts_with("access_log.") => {
+            lines.insert("access_log.path", "\"stdout\"");
+        }
+        _ => {}
+    }
+    let in_server = path.strip_prefix("upstreams.u.servers[0].");
+    let server = match in_server {
+        Some("address") => format!("[{{ address = {value} }}]"),
+        Some(key) => format!("[{{ address = \"a:1\", {key} = {value} }}]"),
+        None => String::new(),
+    };
+    // What stands below it.
+    lines.retain(|line, _| !line.starts_with(&format!("{path}.")));
+    match in_server {
+        Some(_) => lines.insert("upstreams.u.servers", &server),
+        None => lines.insert(path, value),
+    };
+    let lines = lines
+        .iter()
+        .map(|(path, value)| format!("{path} = {value}\n"));
+    lines.collect()
+}
+
+/// Where a key of a table stands in such a file.
+fn path(table: &Table, key: &str) -> String {
+    let table = table.path;
+    let table = table.replace("listeners.NAME", "listeners.l");
+    let table = table.replace("upstreams.NAME", "upstreams.u");
+    if table.is_empty() {
+        key.to_owned()
+    } else {
+        format!("{table}.{key}")
+    }
+}
+
+/// Calls for each key, with its path.
+fn each_key(mut test: impl FnMut(&str, &Key)) {
+    for table in TABLES {
+        for key in table.keys {
+            test(&path(table, key.name), key);
+        }
+    }
+}
+
+fn config(text: &str) -> Config {
+    parse(text, "f")
+        .unwrap_or_else(|problems| panic!("{problems}\n{text}"))
+        .config
+}
+
+fn quoted(text: &str) -> String {
+    Value::from(text).to_string()
+}
+
+fn duration(duration: Duration) -> String {
+    quoted(&written(duration))
+}
+
+/// Values that a key has, the bounds among them.
+fn accepted(kind: &Kind) -> Vec<String> {
+    let strings = |texts: &[&str]| texts.iter().map(|text| quoted(text)).collect::<Vec<_>>();
+    match kind {
+        Kind::Boolean => vec!["true".to_owned(), "false".to_owned()],
+        Kind::Integer { min, max } | Kind::PowerOfTwo { min, max } => {
+            vec![min.to_string(), max.to_string()]
+        }
+        Kind::Number { min, max } => vec![min.to_string(), max.to_string()],
+        Kind::Duration { min, max } => vec![duration(*min), duration(*max)],
+        Kind::DurationOrOff { min, max } => {
+            vec![duration(*min), duration(*max), quoted("off")]
+        }
+        Kind::Choice(names) => strings(names),
+        Kind::Cores => vec![
+            quoted("all"),
+            quoted("0-3,8"),
+            "1".to_owned(),
+            CORES_MAX.to_string(),
+        ],
+        Kind::Text(syntax) => strings(syntax.accepted),
+        Kind::TextOrTexts { of, .. } => {
+            let mut accepted = strings(of.accepted);
+            accepted.push(format!("[{}]", accepted.join(", ")));
+            accepted
+        }
+        Kind::Texts { of, .. } => vec![format!("[{}]", strings(of.accepted).join(", "))],
+        Kind::TextsOrTables { of, .. } => {
+            let texts = strings(of.accepted);
+            let tables = texts.iter().map(|text| format!("{{ address = {text} }}"));
+            let tables: Vec<_> = tables.collect();
+            vec![
+                format!("[{}]", texts.join(", ")),
+                format!("[{}]", tables.join(", ")),
+            ]
+        }
+        Kind::Table(_) | Kind::Named { .. } => vec![],
+    }
+}
+
+/// Values that a key doesn't have: those beyond the bounds, and those of another type.
+fn refused(kind: &Kind) -> Vec<String> {
+    const NANOSECOND: Duration = Duration::from_nanos(1);
+    let mut refused: Vec<String> = match kind {
+        Kind::Boolean => vec!["1".to_owned()],
+        Kind::Integer { min, max } => {
+            let above = (*max < INTEGER_MAX).then(|| (max + 1).to_string());
+            let below = (min - 1).to_string();
+            [below, "1.5".to_owned(), "-1".to_owned()]
+                .into_iter()
+                .chain(above)
+                .collect()
+        }
+        Kind::PowerOfTwo { min, max } => [min / 2, min + 1, max * 2]
+            .map(|number| number.to_string())
+            .into(),
+        Kind::Number { min, max } => vec![(min - 0.01).to_string(), (max + 0.01).to_string()],
+        Kind::Duration { min, max } | Kind::DurationOrOff { min, max } => {
+            let below = min.checked_sub(NANOSECOND).map(duration);
+            let others = [duration(*max + NANOSECOND), "5".to_owned(), quoted("5")];
+            others.into_iter().chain(below).collect()
+        }
+        Kind::Cores => vec!["0".to_owned(), (CORES_MAX + 1).to_string(), quoted("1024")],
+        Kind::Text(syntax) => syntax.refused.iter().map(|text| quoted(text)).collect(),
+        Kind::TextOrTexts { of, .. } => {
+            let texts = of.refused.iter().map(|text| quoted(text));
+            let texts: Vec<_> = texts.collect();
+            let arrays = texts.iter().map(|text| format!("[{text}]"));
+            arrays
+                .chain(texts.iter().cloned())
+                .chain(["[]".to_owned()])
+                .collect()
+        }
+        Kind::Texts { of, .. } | Kind::TextsOrTables { of, .. } => {
+            let texts = of.refused.iter().map(|text| format!("[{}]", quoted(text)));
+            texts.chain(["[]".to_owned(), quoted("a:1")]).collect()
+        }
+        Kind::Choice(_) => vec![quoted("nonsense")],
+        Kind::Table(_) => vec![quoted("nonsense"), "[]".to_owned()],
+        Kind::Named { .. } => vec!["{}".to_owned(), "[]".to_owned()],
+    };
+    if !matches!(kind, Kind::Boolean) {
+        refused.push("true".to_owned());
+    }
+    refused.push("1979-05-27".to_owned());
+    refused
+}
+
+#[test]
+fn each_key_takes_its_values_and_bounds() {
+    each_key(|path, key| {
+        for value in accepted(&key.kind) {
+            let config = config(&file(path, &value));
+            // Nothing that can be set gets lost where the configuration is written again.
+            let text = config.to_toml();
+            assert_eq!(super::tests::config(&text), config, "{path} = {value}");
+        }
+    });
+}
+
+#[test]
+fn each_key_refuses_other_types_and_what_is_beyond_its_bounds() {
+    each_key(|path, key| {
+        for value in refused(&key.kind) {
+            let text = file(path, &value);
+            let Err(problems) = parse(&text, "f") else {
+                panic!("`{path}` takes {value}");
+            };
+            let at_key = problems.as_slice().iter().any(|problem| {
+                let found = problem.key.as_deref();
+                found.is_some_and(|found| found.starts_with(path))
+            });
+            assert!(at_key, "{path} = {value}: {problems}");
+        }
+    });
+}
+
+#[test]
+fn a_default_is_what_an_absent_key_means() {
+    each_key(|path, key| {
+        if let Absent::Default(value) = key.absent {
+            // With what else must be there.
+            let with = file(path, value);
+            let without: String = with
+                .lines()
+                .filter(|line| !line.starts_with(&format!("{path} = ")))
+                .map(|line| format!("{line}\n"))
+                .collect();
+            let without = without.replace(&format!(", weight = {value}"), "");
+            let without = match path.strip_prefix("upstreams.u.health.") {
+                Some(_) => without + "upstreams.u.health = {}\n",
+                None => without,
+            };
+            assert_eq!(config(&with), config(&without), "{path} = {value}");
+        }
+    });
+}
+
+#[test]
+fn other_keys_are_unknown_in_every_table() {
+    for table in TABLES {
+        let path = path(table, "nonsense_of_nobody");
+        let text = file(&path, "1");
+        let problems = parse(&text, "f").expect_err("it is unknown").to_string();
+        let message = "unknown key `nonsense_of_nobody`";
+        assert!(problems.contains(message), "{problems}");
+    }
+}
+
+#[test]
+fn the_schema_says_the_same() {
+    let schema = serde_json::from_str(&schema()).expect("it is JSON");
+    let validator = jsonschema::validator_for(&schema).expect("it is a schema");
+    let is_valid = |text: &str| {
+        let value: Value = toml::from_str(text).expect("it is TOML");
+        validator.is_valid(&value)
+    };
+    each_key(|path, key| {
+        for value in accepted(&key.kind) {
+            assert!(is_valid(&file(path, &value)), "{path} = {value}");
+        }
+        // Of strings the readers know more.
+        for value in refused(&key.kind) {
+            let is_string = value.contains('"');
+            assert!(
+                is_string || !is_valid(&file(path, &value)),
+                "{path} = {value}"
+            );
+        }
+        assert!(!is_valid(&file(&format!("{path}_nonsense"), "1")), "{path}");
+    });
+}
+
+#[test]
+fn the_schema_leaves_variables_of_the_environment_alone() {
+    let schema = serde_json::from_str(&schema()).expect("it is JSON");
+    let validator = jsonschema::validator_for(&schema).expect("it is a schema");
+    each_key(|path, key| {
+        let text = match key.kind {
+            Kind::Duration { .. }
+            | Kind::DurationOrOff { .. }
+            | Kind::Choice(_)
+            | Kind::Cores
+            | Kind::Text(_)
+            | Kind::TextOrTexts { .. } => file(path, "\"${NAME}\""),
+            Kind::Texts { .. } | Kind::TextsOrTables { .. } => file(path, "[\"${NAME}\"]"),
+            _ => return,
+        };
+        let value: Value = toml::from_str(&text).expect("it is TOML");
+        assert!(validator.is_valid(&value), "{path}");
+    });
+}

@@ -1,0 +1,146 @@
+//! What values are read as.
+
+use std::num::{NonZeroU16, NonZeroU32, NonZeroU64};
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use toml::de::DeValue;
+
+use crate::catalogue::Kind;
+use crate::duration::duration;
+use crate::refusal::Refusal;
+use crate::suggest::did_you_mean;
+
+/// The end of a range of integers that has none of its own: the largest integer of TOML.
+pub(crate) const INTEGER_MAX: u64 = i64::MAX as u64;
+
+/// A type that a value is read as, within the limits of its key.
+pub(crate) trait Read: Sized {
+    /// Reads a value of a key of this kind.
+    ///
+    /// # Panics
+    ///
+    /// If the kind is of another type, whatever the value is.
+    fn read(value: &DeValue<'_>, kind: &Kind) -> Result<Self, Refusal>;
+}
+
+impl Read for bool {
+    fn read(value: &DeValue<'_>, _: &Kind) -> Result<Self, Refusal> {
+        value
+            .as_bool()
+            .ok_or_else(|| Refusal::new("true or false", value))
+    }
+}
+
+impl Read for f64 {
+    fn read(value: &DeValue<'_>, kind: &Kind) -> Result<Self, Refusal> {
+        match *kind {
+            Kind::Number { min, max } => number(value, min..=max),
+            _ => kind.is_no("number"),
+        }
+    }
+}
+
+impl Read for Duration {
+    fn read(value: &DeValue<'_>, kind: &Kind) -> Result<Self, Refusal> {
+        match *kind {
+            Kind::Duration { min, max } => duration(value, min..=max),
+            _ => kind.is_no("duration"),
+        }
+    }
+}
+
+/// "off" is `None`.
+impl Read for Option<Duration> {
+    fn read(value: &DeValue<'_>, kind: &Kind) -> Result<Self, Refusal> {
+        match *kind {
+            Kind::DurationOrOff { .. } if value.as_str() == Some("off") => Ok(None),
+            Kind::DurationOrOff { min, max } => duration(value, min..=max)
+                .map(Some)
+                .map_err(|refusal| refusal.or_else(" or \"off\"")),
+            _ => kind.is_no("duration or \"off\""),
+        }
+    }
+}
+
+macro_rules! integers {
+    ($($type:ty),+) => {$(
+        impl Read for $type {
+            fn read(value: &DeValue<'_>, kind: &Kind) -> Result<Self, Refusal> {
+                match *kind {
+                    Kind::Integer { min, max } => integer(value, min..=max),
+                    Kind::PowerOfTwo { min, max } => integer::<Self>(value, min..=max)
+                        .ok()
+                        .filter(|number| number.is_power_of_two())
+                        .ok_or_else(|| {
+                            Refusal::new(format!("a power of two from {min} to {max}"), value)
+                        }),
+                    _ => kind.is_no("integer"),
+                }
+            }
+        }
+    )+};
+}
+
+integers!(NonZeroU16, NonZeroU32, NonZeroU64);
+
+/// A string; `expected` says which.
+pub(crate) fn string<'v>(value: &'v DeValue<'_>, expected: &str) -> Result<&'v str, Refusal> {
+    value.as_str().ok_or_else(|| Refusal::new(expected, value))
+}
+
+/// The place of a value among `names`.
+pub(crate) fn choice(value: &DeValue<'_>, names: &[&str]) -> Result<usize, Refusal> {
+    let expected = || {
+        names
+            .iter()
+            .map(|name| format!("{name:?}"))
+            .collect::<Vec<_>>()
+            .join(" or ")
+    };
+    let written = string(value, &expected())?;
+    let chosen = names.iter().position(|name| *name == written);
+    chosen.ok_or_else(|| {
+        let advice = did_you_mean(written, names.iter().copied());
+        Refusal::new(expected(), value).advise(advice)
+    })
+}
+
+/// An integer of a range that starts at 1 or later and fits into `T`.
+pub(crate) fn integer<T: TryFrom<NonZeroU64>>(
+    value: &DeValue<'_>,
+    range: RangeInclusive<u64>,
+) -> Result<T, Refusal> {
+    let number = value
+        .as_integer()
+        .and_then(|number| u64::from_str_radix(number.as_str(), number.radix()).ok());
+    let in_range = number
+        .filter(|number| range.contains(number))
+        .and_then(NonZeroU64::new);
+    in_range
+        .and_then(|number| T::try_from(number).ok())
+        .ok_or_else(|| {
+            let expected = match range.clone().into_inner() {
+                (min, INTEGER_MAX) => format!("an integer of at least {min}"),
+                (min, max) => format!("an integer from {min} to {max}"),
+            };
+            Refusal::new(expected, value)
+        })
+}
+
+/// A number of a range, with or without a fraction.
+fn number(value: &DeValue<'_>, range: RangeInclusive<f64>) -> Result<f64, Refusal> {
+    let written = match value {
+        DeValue::Float(float) => float.as_str(),
+        DeValue::Integer(integer) if integer.radix() == 10 => integer.as_str(),
+        _ => "",
+    };
+    // An exponent, and underscores, are as good as any other way to write it; "nan" is in no range.
+    let number = written.replace('_', "").parse().ok();
+    number
+        .filter(|number| range.contains(number))
+        .ok_or_else(|| {
+            let (min, max) = range.into_inner();
+            Refusal::new(format!("a number from {min} to {max}"), value)
+        })
+}
