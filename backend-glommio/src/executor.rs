@@ -34,6 +34,7 @@ use crate::probe::{Memlock, Unavailable, probe};
 use crate::publisher::Publisher;
 use crate::readiness::Readiness;
 use crate::rebalance::Rebalance;
+use crate::starting;
 use crate::uring::Uring;
 
 /// Glommio's own preempt timer, which must not fire; lanes watch the time themselves ([`Options::preempt_timer`]).
@@ -382,14 +383,19 @@ impl Seat {
         };
         let (index, cpu) = (self.index, self.cpu);
         let pin = cpu.map_or(glommio::Placement::Unbound, glommio::Placement::Fixed);
-        let executor = LocalExecutorBuilder::new(pin)
+        let builder = LocalExecutorBuilder::new(pin)
             // Buffers for files, which we don't use.
             .io_memory(0)
-            .preempt_timer(GLOMMIO_PREEMPT_TIMER)
-            .make();
-        let executor = match executor {
-            Ok(executor) => executor,
+            .preempt_timer(GLOMMIO_PREEMPT_TIMER);
+        let executor = match starting::catch(|| builder.make()) {
+            Ok(Ok(executor)) => executor,
             Err(error) => {
+                return fail(StartError::Thread {
+                    worker: index,
+                    error,
+                });
+            }
+            Ok(Err(error)) => {
                 let reason = glommio_reason(&error);
                 return fail(StartError::Executor {
                     worker: index,

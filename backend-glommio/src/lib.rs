@@ -25,6 +25,7 @@ mod ready;
 mod rebalance;
 mod slots;
 mod socket;
+mod starting;
 #[allow(unsafe_code, reason = "the file that is for it")]
 mod sys;
 mod timers;
@@ -36,3 +37,4 @@ pub use placement::Placement;
 pub use probe::{MEMLOCK_BYTES_MIN, Memlock, Unavailable, probe};
 pub use readiness::Readiness;
 pub use rebalance::Rebalance;
+pub use starting::is_told_otherwise;

@@ -21,6 +21,8 @@ use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
 
+use rustix::io::Errno;
+
 pub use self::lines::{LineWriter, Refused};
 use self::queue::Queue;
 
@@ -57,6 +59,9 @@ static QUEUE: Queue = Queue::new();
 /// Whether a thread writes what is in [`QUEUE`].
 static HAS_WRITER: AtomicBool = AtomicBool::new(false);
 
+/// Which of stdout and stderr is missing: nobody sees what is written in its place.
+static MISSING: LazyLock<[bool; 2]> = LazyLock::new(proxy_sys::streams_missing_at_start);
+
 /// What stdout said when it first refused something.
 static STDOUT_FAILURE: Mutex<Option<io::Error>> = Mutex::new(None);
 
@@ -70,7 +75,7 @@ impl Console {
         // Its default ends the process, where a limit of the size of files (`ulimit -f`) is reached.
         proxy_sys::ignore_file_size_signal();
         let thread = thread::Builder::new().name("corelane-stderr".to_owned());
-        let started = thread.spawn(|| QUEUE.run(|lines| lock(stderr()).write(lines)));
+        let started = thread.spawn(|| QUEUE.run(write_stderr));
         HAS_WRITER.store(started.is_ok(), Relaxed);
         panic::set_hook(Box::new(report_panic));
         Self(())
@@ -168,7 +173,21 @@ impl Announcement {
 /// # Errors
 /// When stdout refuses them.
 pub fn write_stdout(lines: &[u8]) -> Result<(), Refused> {
-    lock(&STDOUT).write(lines)
+    let [is_missing, _] = *MISSING;
+    write(is_missing, &STDOUT, lines)
+}
+
+fn write_stderr(lines: &[u8]) -> Result<(), Refused> {
+    let [_, is_missing] = *MISSING;
+    write(is_missing, stderr(), lines)
+}
+
+fn write(is_missing: bool, stream: &Stream, lines: &[u8]) -> Result<(), Refused> {
+    if is_missing {
+        let error = Errno::BADF.into();
+        return Err(Refused { written: 0, error });
+    }
+    lock(stream).write(lines)
 }
 
 /// Lines of the log that were not written.
@@ -187,8 +206,9 @@ fn push(lines: &[u8]) {
     if HAS_WRITER.load(Relaxed) {
         QUEUE.push(lines);
     } else {
-        // Whoever reads it has nothing to say to that.
-        let _ = lock(stderr()).write(lines);
+        if let Err(refused) = write_stderr(lines) {
+            QUEUE.on_refused(lines, refused.written);
+        }
     }
 }
 

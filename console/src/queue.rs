@@ -66,6 +66,13 @@ impl Queue {
         self.filled.notify_one();
     }
 
+    /// Counts lines that the output refused after it had taken the first ones. Returns how many.
+    pub(super) fn on_refused(&self, lines: &[u8], taken: u64) -> u64 {
+        let count = newlines(lines) - taken;
+        self.dropped.fetch_add(count, Relaxed);
+        count
+    }
+
     /// Lines that were not written.
     pub(super) fn dropped(&self) -> u64 {
         self.dropped.load(Relaxed)
@@ -101,10 +108,8 @@ impl Queue {
             }
             if let Err(refused) = result {
                 // Of the note, no line of the log was written.
-                let written = if lost > 0 { 0 } else { refused.written };
-                let count = newlines(&batch) - written;
-                lost += count;
-                self.dropped.fetch_add(count, Relaxed);
+                let taken = if lost > 0 { 0 } else { refused.written };
+                lost += self.on_refused(&batch, taken);
             }
             self.is_stuck.store(false, Relaxed);
             // They came after what was just written.

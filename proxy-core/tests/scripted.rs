@@ -7,9 +7,14 @@ use conformance::{
     settle, wait, wait_within,
 };
 use proxy_core::metrics::{Cause, ConnectFailure};
-use proxy_core::{LAST_WORDS_PATIENCE, ROOM_RETRY_MAX, STALL_CHECK_INTERVAL};
+use proxy_core::{
+    BUFFER_BYTES, CLIENT_CHECK_INTERVAL, LAST_WORDS_PATIENCE, ROOM_RETRY_MAX, STALL_CHECK_INTERVAL,
+};
 
 conformance::suite!(scripted, Scripted);
+
+/// How long the looks at acknowledgements may take until the last one has come.
+const ACKNOWLEDGEMENT: Duration = Duration::from_secs(5);
 
 /// The idle timeout moves back with each byte, and the timer doesn't.
 #[test]
@@ -78,6 +83,126 @@ fn reset_while_stalled_is_found_within_the_interval() {
         let limit = STALL_CHECK_INTERVAL + LAST_WORDS_PATIENCE / 2 + Duration::from_secs(1);
         wait_within(&stage, limit, "a reset", || server.is_reset().then_some(()));
         settle(&stage);
+    });
+}
+
+/// A side that sends without end to the one that is lost, and takes nothing, has its patience end all the same.
+#[test]
+fn a_flood_does_not_keep_a_lost_side_s_last_words_waiting_for_ever() {
+    for timeout in [None, Some(LAST_WORDS_PATIENCE / 4)] {
+        run::<Scripted>(|| {
+            let stage = Scripted::start(Setup {
+                idle_timeout: timeout,
+                ..Setup::default()
+            });
+            let (client, server) = stage.pair();
+            push_until_stuck(&stage, &mut Flow::new(&client, &server, 1, 1_000_000));
+            stage.pour(&server, BUFFER_BYTES);
+            client.reset();
+            let patience = timeout.unwrap_or(LAST_WORDS_PATIENCE);
+            let begun_at = stage.now();
+            let step = patience / 100;
+            while !server.is_reset() {
+                // It is never idle: time passes beside the work.
+                for _ in 0..20 {
+                    stage.step();
+                }
+                stage.hurry(step);
+                let waited = stage.now() - begun_at;
+                assert!(waited < patience * 2, "no end after {waited:?}");
+            }
+            let waited = stage.now() - begun_at;
+            assert!(waited >= patience, "cut after {waited:?}");
+            drop(server);
+            settle(&stage);
+        });
+    }
+}
+
+/// A server that answers and resets before the proxy has looked at its connect was connected: the answer arrives, however
+/// late the proxy comes to look.
+#[test]
+fn answer_of_a_server_that_resets_before_its_connect_is_seen_arrives() {
+    const ANSWER: &[u8] = b"the answer";
+    const TIMEOUT: Duration = Duration::from_secs(10);
+    for is_late in [false, true] {
+        run::<Scripted>(|| {
+            let stage = Scripted::start(Setup {
+                connect_timeout: TIMEOUT,
+                ..Setup::default()
+            });
+            let client = stage.connect();
+            let server = loop {
+                match stage.accept(0) {
+                    Some(server) => break server,
+                    None => assert!(stage.step(), "no connect"),
+                }
+            };
+            assert_eq!(server.send(ANSWER).expect("room"), ANSWER.len());
+            assert_eq!(server.unacknowledged(), 0);
+            server.reset();
+            if is_late {
+                stage.hurry(TIMEOUT);
+            }
+            let mut answer = Vec::new();
+            let mut chunk = [0; 64];
+            wait_within(&stage, ACKNOWLEDGEMENT, "a reset after the answer", || {
+                match client.receive(&mut chunk) {
+                    Received::Bytes(count) => answer.extend_from_slice(&chunk[..count]),
+                    Received::Nothing => {}
+                    Received::Reset => return Some(()),
+                    Received::End => panic!("an end that nobody sent"),
+                }
+                None
+            });
+            assert_eq!(answer, ANSWER);
+            let failures = stage.upstream().cells.sum(|cells| {
+                let failures = &cells.servers[0].failures;
+                failures.iter().map(|count| count.get()).sum()
+            });
+            assert_eq!(failures, 0, "it was connected");
+            settle(&stage);
+        });
+    }
+}
+
+/// What a client says late, before it is reset while its server is being connected, arrives.
+#[test]
+fn late_words_of_a_client_that_is_reset_while_connecting_arrive() {
+    const WORDS: &[u8] = b"the last words";
+    run::<Scripted>(|| {
+        let stage = Scripted::start(Setup {
+            servers: vec![ServerKind::Full],
+            connect_timeout: Duration::from_secs(60),
+            ..Setup::default()
+        });
+        let client = stage.connect();
+        elapse(&stage, 3 * CLIENT_CHECK_INTERVAL);
+        assert_eq!(client.send(WORDS).expect("room"), WORDS.len());
+        assert_eq!(client.unacknowledged(), 0);
+        client.reset();
+        elapse(&stage, 3 * CLIENT_CHECK_INTERVAL);
+        assert_eq!(stage.listener().connections(), 1, "it has something to say");
+        stage.make_room(0);
+        let server = wait_within(&stage, ROOM_RETRY_MAX, "there is room", || stage.accept(0));
+        let mut words = Vec::new();
+        let mut chunk = [0; 64];
+        wait_within(&stage, ACKNOWLEDGEMENT, "a reset after the words", || {
+            match server.receive(&mut chunk) {
+                Received::Bytes(count) => words.extend_from_slice(&chunk[..count]),
+                Received::Nothing => {}
+                Received::Reset => return Some(()),
+                Received::End => panic!("an end that nobody sent"),
+            }
+            None
+        });
+        assert_eq!(words, WORDS);
+        settle(&stage);
+        let ended = |cause| {
+            let cells = &stage.listener().cells;
+            cells.sum(|cells| cells.ended[cause as usize].get())
+        };
+        assert_eq!(ended(Cause::ClientReset), 1);
     });
 }
 

@@ -7,5 +7,5 @@ mod sys;
 
 pub use sys::{
     accept_queue, ignore_file_size_signal, listen_drops, reset_connections_on_close,
-    thread_cpu_time, unacknowledged,
+    streams_missing_at_start, thread_cpu_time, unacknowledged,
 };

@@ -3,6 +3,7 @@
 use std::io;
 use std::mem::{MaybeUninit, size_of};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use rustix::net::{AddressFamily, sockopt};
@@ -129,6 +130,34 @@ pub fn reset_connections_on_close() -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether this process was started without stdout, and without stderr (`>&-`).
+///
+/// Rust's runtime opens `/dev/null` in their places before `main`, and what is written there looks as if it was read.
+pub fn streams_missing_at_start() -> [bool; 2] {
+    // The reference keeps the linker from leaving it out.
+    std::hint::black_box(&LOOK_AT_STREAMS);
+    MISSING.each_ref().map(|missing| missing.load(Relaxed))
+}
+
+static MISSING: [AtomicBool; 2] = [AtomicBool::new(false), AtomicBool::new(false)];
+
+// SAFETY: functions of this section are called once, by the C runtime, with arguments that this one ignores, before Rust's
+// runtime begins: it makes system calls and stores to atomics, and needs neither the allocator nor a thread.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static LOOK_AT_STREAMS: extern "C" fn() = look_at_streams;
+
+extern "C" fn look_at_streams() {
+    for (missing, stream) in MISSING
+        .iter()
+        .zip([libc::STDOUT_FILENO, libc::STDERR_FILENO])
+    {
+        // SAFETY: it only asks. A descriptor that isn't open is an error (EBADF).
+        let flags = unsafe { libc::fcntl(stream, libc::F_GETFD) };
+        missing.store(flags == -1, Relaxed);
+    }
 }
 
 /// `TCP_LISTEN` of the kernel's `tcp_states.h`.

@@ -6,7 +6,7 @@ use std::io::{ErrorKind, PipeReader, PipeWriter, Read, Write, pipe};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use rustix::fs::OFlags;
 use rustix::io::ioctl_fionbio;
@@ -17,6 +17,7 @@ use rustix::termios::{Winsize, tcsetwinsize};
 
 use crate::harness::child::Child;
 use crate::harness::config::{forward_with, route};
+use crate::harness::metrics::Metrics;
 use crate::harness::peer::{self, Service};
 use crate::harness::proxy::{self, Proxy};
 use crate::harness::scheduler::{Scheduler, each_scheduler};
@@ -25,6 +26,7 @@ use crate::harness::{http, port, wait};
 each_scheduler!(
     a_log_without_a_reader_ends_nothing,
     a_log_on_a_full_disk_ends_nothing,
+    lines_for_outputs_that_are_closed_are_counted,
     a_log_on_a_full_pipe_holds_up_nothing,
     stdout_on_a_full_disk_ends_nothing,
     stdout_on_a_full_pipe_holds_up_nothing,
@@ -128,6 +130,40 @@ fn a_log_on_a_full_disk_ends_nothing(scheduler: Scheduler) {
     let proxy = Proxy::start_with_stderr(&text, full_device());
     wait::until("lost lines are counted", || dropped(&proxy) > 0.0);
     assert_nothing_ends(proxy, scheduler, &down);
+}
+
+/// In their places is /dev/null, which takes everything.
+fn lines_for_outputs_that_are_closed_are_counted(scheduler: Scheduler) {
+    let [listener, admin] =
+        [port::free(), port::free()].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+    let routes = route("main", &listener.to_string(), &["builtin:echo"], "", "");
+    let text = proxy::configuration(scheduler, "", &routes)
+        .replace("127.0.0.1:0\"", &format!("{admin}\""));
+    let text = format!("[access_log]\npath = \"stdout\"\n{text}");
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("corelane.toml");
+    std::fs::write(&file, text).expect("write");
+    let program = proxy::command();
+    let mut command = Command::new("sh");
+    command.args(["-c", "exec \"$0\" run \"$1\" >&- 2>&-"]);
+    command.arg(program.get_program()).arg(&file);
+    let child = Child::spawn_with_outputs(&mut command, Stdio::null(), Stdio::null(), Signal::KILL);
+    wait::until("the admin server listens", || {
+        TcpStream::connect(admin).is_ok()
+    });
+    echoes(&peer::connect(listener));
+    let count = |name| {
+        let body = http::get(admin, "/metrics").body;
+        Metrics::new(String::from_utf8(body).expect("UTF-8")).get(name, &[])
+    };
+    for name in [
+        "corelane_log_lines_dropped_total",
+        "corelane_access_log_dropped_total",
+    ] {
+        wait::until(name, || count(name) > 0.0);
+    }
+    assert_eq!(count("corelane_access_log_lines_total"), 0.0);
+    assert_serves(child, [listener, admin]);
 }
 
 fn a_log_on_a_full_pipe_holds_up_nothing(scheduler: Scheduler) {
@@ -238,6 +274,13 @@ fn commands_end_in_order_when_stdout_does_not_take_what_they_print() {
         assert_eq!(to(nobody()), Some(0), "{arguments:?}");
         assert_eq!(to(full_device()), Some(1), "{arguments:?}");
     }
+    // A closed one is an output that can't be written, too.
+    let mut command = Command::new("sh");
+    command.args(["-c", "\"$0\" check \"$1\" >&-"]);
+    command.arg(proxy::command().get_program()).arg(&file);
+    let mut child =
+        Child::spawn_with_outputs(&mut command, Stdio::null(), Stdio::null(), Signal::KILL);
+    assert_eq!(child.wait().code(), Some(1));
     // It draws on a terminal only.
     assert_eq!(code_of(&["top"], nobody(), nobody()), Some(1));
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::harness::bytes::{MIB, pattern};
 use crate::harness::config::{forward, forward_with};
-use crate::harness::peer::Server;
+use crate::harness::peer::{self, Server};
 use crate::harness::proxy::Proxy;
 use crate::harness::scheduler::{Scheduler, each_scheduler};
 use crate::harness::wait;
@@ -18,6 +18,7 @@ each_scheduler!(
     a_request_before_a_reset_arrives,
     bytes_that_are_held_arrive_before_the_reset,
     a_unix_server_that_takes_nothing_more_is_still_heard,
+    a_flood_does_not_keep_last_words_waiting_for_ever,
 );
 
 const ROUNDS: usize = 40;
@@ -133,4 +134,32 @@ fn a_unix_server_that_takes_nothing_more_is_still_heard(scheduler: Scheduler) {
     let mut answer = [0; 6];
     client.read_exact(&mut answer).expect("the answer");
     assert_eq!(&answer, b"answer");
+}
+
+/// The server takes nothing, and sends without end to a client that is lost: its patience is the idle timeout, as it is
+/// shorter than a minute.
+fn a_flood_does_not_keep_last_words_waiting_for_ever(scheduler: Scheduler) {
+    let server = Server::bind();
+    let address = server.address().to_string();
+    let routes = forward_with(&[&address], "idle_timeout = \"2s\"", "");
+    let proxy = Proxy::start(scheduler, &routes);
+    let mut client = proxy.connect("main");
+    client.write_all(b"begin").expect("send");
+    let mut upstream = server.accept();
+    client.set_nonblocking(true).expect("an option");
+    let chunk = vec![b'w'; 64 * 1024];
+    // Until all buffers are full.
+    while wait::holds_within(Duration::from_millis(200), || client.write(&chunk).is_ok()) {}
+    let flood = thread::spawn(move || {
+        let chunk = vec![b'f'; 64 * 1024];
+        while upstream.write_all(&chunk).is_ok() {}
+    });
+    peer::reset(client);
+    wait::until("the server is cut", || {
+        proxy.metric("corelane_listener_connections", &[("listener", "main")]) == 0.0
+    });
+    flood.join().expect("the server");
+    let reset = [("listener", "main"), ("cause", "client_reset")];
+    assert_eq!(proxy.metric("corelane_listener_ended_total", &reset), 1.0);
+    proxy.stop();
 }

@@ -1,8 +1,8 @@
 //! A process that stood still (SIGSTOP, `docker pause`, a frozen machine) takes nothing for idle that came meanwhile.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
@@ -11,10 +11,12 @@ use crate::harness::peer::{self, Server};
 use crate::harness::proxy::Proxy;
 use crate::harness::scheduler::{Scheduler, each_scheduler};
 use crate::harness::wait;
+use crate::upstream_failure::Blackhole;
 
 each_scheduler!(
     bytes_of_a_pause_longer_than_the_idle_timeout_are_forwarded,
     what_a_pause_hid_from_a_full_side_goes_on,
+    an_answer_that_a_pause_hid_while_connecting_arrives,
 );
 
 const IDLE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -89,4 +91,41 @@ fn what_a_pause_hid_from_a_full_side_goes_on(scheduler: Scheduler) {
         received += take(&mut upstream);
         received == sent
     });
+}
+
+/// The server accepts, answers and resets while the proxy, which waits for its connect, stands still until long after the
+/// connect's timeout.
+fn an_answer_that_a_pause_hid_while_connecting_arrives(scheduler: Scheduler) {
+    const ANSWER: &[u8] = b"503 come back later";
+    const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
+    let server = Blackhole::open();
+    let timeout = format!("connect_timeout = \"{}s\"", CONNECT_TIMEOUT.as_secs());
+    let routes = forward_with(&[&server.address], "", &timeout);
+    let proxy = Proxy::start(scheduler, &routes);
+    let mut client = proxy.connect("main");
+    wait::until("it connects", || {
+        proxy.metric("corelane_upstream_connections", &[]) == 1.0
+    });
+    let begun_at = Instant::now();
+    proxy.pause();
+    loop {
+        let mut stream = server.accept();
+        if server.is_filler(&stream) {
+            continue;
+        }
+        stream.write_all(ANSWER).expect("send");
+        wait::until("the proxy's machine has it", || {
+            proxy_sys::unacknowledged(&stream).expect("a count") == 0
+        });
+        peer::reset(stream);
+        break;
+    }
+    thread::sleep(CONNECT_TIMEOUT.saturating_sub(begun_at.elapsed()) + Duration::from_secs(1));
+    proxy.signal(Signal::CONT);
+    let mut answer = Vec::new();
+    let error = client.read_to_end(&mut answer).expect_err("a reset");
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    assert_eq!(answer, ANSWER);
+    let failures = proxy.metric("corelane_upstream_connect_failures_total", &[]);
+    assert_eq!(failures, 0.0, "it was connected");
 }

@@ -98,6 +98,10 @@ fn workers_that_can_t_be_started_cost_no_client(scheduler: Scheduler) {
             log.contains("temporarily unavailable"),
             "{threads} threads: {log}"
         );
+        // What is wrong and what to do, and nothing before it.
+        let first = log.lines().next().unwrap_or_default();
+        let is_sentence = first.starts_with("corelane: ") && !log.contains("panicked");
+        assert!(is_sentence, "{threads} threads: {log}");
         assert_eq!(clients, 0, "with {threads} threads");
     }
 }

@@ -1,14 +1,18 @@
 //! Servers that refuse, hang, reset or don't exist: the next one is tried, the reason is counted, and nobody
 //! else is affected.
 
+use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
 
 use socket2::{Domain, Socket, Type};
 
 use crate::harness::config::{forward, forward_with, route};
 use crate::harness::peer::{self, Server, assert_closed_unanswered};
-use crate::harness::proxy::Proxy;
+use crate::harness::proxy::{self, Proxy, configuration};
+use crate::harness::restrict;
 use crate::harness::scheduler::{Scheduler, each_scheduler};
 use crate::harness::wait;
 
@@ -21,6 +25,7 @@ each_scheduler!(
     closes_at_once,
     name_not_found,
     unix_socket_missing,
+    a_unix_server_that_may_not_be_connected_to_is_down,
 );
 
 fn assert_echoes(mut client: TcpStream) {
@@ -163,11 +168,54 @@ fn unix_socket_missing(scheduler: Scheduler) {
     });
 }
 
+/// It counts against the server, with and without checks: connects pass it over, and the page says what it is.
+fn a_unix_server_that_may_not_be_connected_to_is_down(scheduler: Scheduler) {
+    const CLIENTS: usize = 20;
+    let directory = tempfile::tempdir().expect("a directory");
+    let enter = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(directory.path(), enter).expect("permissions");
+    let path = directory.path().join("server");
+    let _listener = UnixListener::bind(&path).expect("bind");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("permissions");
+    let forbidden = format!("unix:{}", path.display());
+    let echo = peer::echo();
+    let servers = [forbidden.as_str(), &echo.address().to_string()];
+    for health in [
+        "",
+        "[upstreams.main.health]\ninterval = \"100ms\"\nfall = 1\nrise = 1\n",
+    ] {
+        let mut command = proxy::command();
+        if !restrict::as_own_user(&mut command) {
+            return;
+        }
+        let routes = forward_with(&servers, "", health);
+        let proxy = Proxy::start_command(command, &configuration(scheduler, "", &routes));
+        for _ in 0..CLIENTS {
+            assert_echoes(proxy.connect("main"));
+        }
+        if health.is_empty() {
+            assert_failures_grow_to(&proxy, &forbidden, "other", 1.0);
+        }
+        let server = [("server", forbidden.as_str())];
+        wait::until("it is down", || {
+            proxy.metric("corelane_upstream_up", &server) == 0.0
+        });
+        let failures = proxy.metric("corelane_upstream_connect_failures_total", &server);
+        assert!(failures < CLIENTS as f64 / 2.0, "{failures} tries of it");
+        let state = proxy.get("/state").body;
+        let state = String::from_utf8(state).expect("UTF-8");
+        for told in ["this user may not connect to it (EACCES)", "namei -l"] {
+            assert!(state.contains(told), "{told:?} is missing in: {state}");
+        }
+        proxy.stop();
+    }
+}
+
 /// An address whose connection attempts get no answer: a listener with a full queue drops each SYN.
 pub(crate) struct Blackhole {
     pub(crate) address: String,
-    /// Keep the queue full.
-    _sockets: Vec<Socket>,
+    /// The listener, and what keeps its queue full.
+    sockets: Vec<Socket>,
 }
 
 impl Blackhole {
@@ -188,7 +236,26 @@ impl Blackhole {
         }
         Self {
             address: address.as_socket().expect("IPv4").to_string(),
-            _sockets: sockets,
+            sockets,
         }
+    }
+
+    /// The next connection, which makes room for one more. Some are those that filled the queue.
+    pub(crate) fn accept(&self) -> TcpStream {
+        let listener = &self.sockets[0];
+        listener
+            .set_read_timeout(Some(wait::DEADLINE))
+            .expect("an option");
+        listener.accept().expect("a connection").0.into()
+    }
+
+    /// Whether a connection is one that filled the queue.
+    pub(crate) fn is_filler(&self, stream: &TcpStream) -> bool {
+        let peer = stream.peer_addr().expect("an address");
+        let mut fillers = self.sockets[1..].iter();
+        fillers.any(|filler| {
+            let address = filler.local_addr().expect("an address");
+            address.as_socket() == Some(peer)
+        })
     }
 }

@@ -372,9 +372,14 @@ impl Kernel {
 
     /// Makes an end a source, of so many bytes at a time, and another one a sink without end.
     pub(super) fn flood(&mut self, source: EndId, sink: EndId, bytes: usize) {
+        self.ends[sink].is_drain = true;
+        self.pour(source, bytes);
+    }
+
+    /// Makes an end a source, of so many bytes at a time.
+    pub(super) fn pour(&mut self, source: EndId, bytes: usize) {
         let near = self.ends[source].other;
         self.ends[near].fountain = Some(bytes);
-        self.ends[sink].is_drain = true;
         self.note(near, Event::READABLE);
     }
 

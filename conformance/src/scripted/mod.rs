@@ -149,6 +149,19 @@ impl Scripted {
         *slot = Connection::attach(&self.handle, &mut workers[worker], detached);
     }
 
+    /// Has time pass though there is something to do, as it does on a machine that is never idle.
+    pub fn hurry(&self, by: Duration) {
+        let mut kernel = self.handle.0.borrow_mut();
+        kernel.now += by;
+        let now = kernel.now;
+        kernel.tasks.fire(now);
+    }
+
+    /// Has `source` always have `bytes` for each receive of the proxy's.
+    pub fn pour(&self, source: &ScriptedPeer, bytes: usize) {
+        self.handle.0.borrow_mut().pour(source.end, bytes);
+    }
+
     /// Connects so far that found a queue full.
     pub fn connects_to_full(&self) -> u64 {
         self.handle.0.borrow().full

@@ -44,7 +44,8 @@ impl Peer for ScriptedPeer {
     }
 
     fn unacknowledged(&self) -> usize {
-        // They lie in the proxy's inbox at once.
+        // They lie in the proxy's inbox at once. Who has heard so has nothing left that a reset would throw away.
+        self.kernel.borrow_mut().end(self.end).acknowledged = true;
         0
     }
 
