@@ -5,63 +5,61 @@ use std::sync::Arc;
 
 use proxy_config::{self as config, Config};
 use proxy_core::listen::BindAddress;
-use proxy_core::{Balance, Ends, Listener, Server, ServerAddress, Upstream};
+use proxy_core::{
+    Balance, Ends, Inventory, ListenerSettings, Member, Pool, PoolSettings, Server, ServerAddress,
+    Table, Upstream,
+};
 
 use crate::resolver::Name;
 
-/// The core's side of a configuration.
-pub(crate) struct Assembled {
-    pub(crate) listeners: Vec<Arc<Listener>>,
-    pub(crate) upstreams: Vec<Arc<Upstream>>,
-    /// Servers whose addresses the resolver is to find.
-    pub(crate) names: Vec<Name>,
+/// What a configuration means besides its own values.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Around {
+    /// Where `builtin:echo` listens.
+    pub(crate) echo: Option<SocketAddr>,
+    /// Where listeners report ends.
+    pub(crate) ends: Option<Arc<Ends>>,
 }
 
-/// Makes the core's listeners and upstreams. `echo` is where `builtin:echo` listens, `ends` whom listeners tell of ends.
-pub(crate) fn assemble(
-    config: &Config,
-    workers: usize,
-    echo: Option<SocketAddr>,
-    ends: Option<Arc<Ends>>,
-) -> Assembled {
-    let upstreams: Vec<_> = config
+/// The core's side of a configuration: names that `inventory` knows are the objects that it has.
+pub(crate) fn table(config: &Config, inventory: &Inventory, around: &Around) -> Table {
+    let pools: Vec<_> = config
         .upstreams
         .iter()
-        .map(|upstream| Arc::new(make_upstream(upstream, workers, echo)))
+        .map(|upstream| Arc::new(pool(upstream, inventory, around.echo)))
         .collect();
-    let listeners = config
-        .listeners
-        .iter()
-        .map(|listener| {
-            let upstream = upstreams[listener.upstream.get()].clone();
-            Arc::new(make_listener(listener, upstream, workers, ends.clone()))
+    let listeners = config.listeners.iter().map(|configured| {
+        let pool = pools[configured.upstream.get()].clone();
+        let listener = inventory.listener(&configured.name);
+        Arc::new(ListenerSettings {
+            listener,
+            pool,
+            shares: configured.shares.get(),
+            latency: configured.latency,
+            idle_timeout: configured.idle_timeout,
+            splice: configured.splice,
+            max_connections: configured.max_connections.map(Into::into),
+            ends: around.ends.clone(),
         })
-        .collect();
-    let names = config
-        .upstreams
-        .iter()
-        .zip(&upstreams)
-        .flat_map(|(configured, upstream)| {
-            configured
-                .servers
-                .iter()
-                .enumerate()
-                .filter_map(|(index, server)| match &server.address {
-                    config::ServerAddress::Name { host, port } => Some(Name {
-                        host: host.clone(),
-                        port: *port,
-                        upstream: upstream.clone(),
-                        server: index,
-                    }),
-                    _ => None,
-                })
+    });
+    Table::new(listeners.collect(), pools)
+}
+
+/// Servers whose addresses the resolver is to find, of a table that was made of `config`.
+pub(crate) fn names(config: &Config, table: &Table) -> Vec<Name> {
+    let pools = config.upstreams.iter().zip(&table.pools);
+    let servers =
+        pools.flat_map(|(configured, pool)| configured.servers.iter().zip(pool.servers()));
+    servers
+        .filter_map(|(configured, server)| match &configured.address {
+            config::ServerAddress::Name { host, port } => Some(Name {
+                host: host.clone(),
+                port: *port,
+                server: server.clone(),
+            }),
+            _ => None,
         })
-        .collect();
-    Assembled {
-        listeners,
-        upstreams,
-        names,
-    }
+        .collect()
 }
 
 /// Whether any server is the embedded echo.
@@ -89,66 +87,43 @@ pub(crate) fn bind_address(address: &config::BindAddress) -> BindAddress {
     }
 }
 
-fn make_listener(
-    configured: &config::Listener,
-    upstream: Arc<Upstream>,
-    workers: usize,
-    ends: Option<Arc<Ends>>,
-) -> Listener {
-    let mut listener = Listener::new(configured.name.clone(), upstream, workers);
-    listener.share.set_shares(configured.shares.get());
-    listener.latency = configured.latency;
-    listener.idle_timeout = configured.idle_timeout;
-    listener.splice = configured.splice;
-    listener.ends = ends;
-    match configured.max_connections {
-        Some(max) => listener.with_max_connections(max.get()),
-        None => listener,
-    }
-}
-
-fn make_upstream(
-    configured: &config::Upstream,
-    workers: usize,
-    echo: Option<SocketAddr>,
-) -> Upstream {
-    let servers: Vec<Server> = configured
-        .servers
-        .iter()
-        .map(|server| make_server(server, echo))
-        .collect();
-    let balance = match configured.balance {
-        config::Balance::RoundRobin => {
-            let weights: Vec<_> = servers.iter().map(Server::weight).collect();
-            Balance::round_robin(&weights)
+fn pool(configured: &config::Upstream, inventory: &Inventory, echo: Option<SocketAddr>) -> Pool {
+    let upstream = inventory.upstream(&configured.name);
+    let members = configured.servers.iter().map(|configured| {
+        let label = configured.address.to_string();
+        let make = || make_server(&upstream, label.clone(), configured, echo);
+        Member {
+            server: inventory.server(&upstream, &label, make),
+            weight: configured.weight.get(),
         }
-        config::Balance::LeastConnections => Balance::least_connections(),
+    });
+    let members = members.collect();
+    let settings = PoolSettings {
+        balance: match configured.balance {
+            config::Balance::RoundRobin => Balance::RoundRobin,
+            config::Balance::LeastConnections => Balance::LeastConnections,
+        },
+        connect_timeout: configured.connect_timeout,
+        checked: configured.health.is_some(),
     };
-    let upstream = Upstream::new(
-        configured.name.clone(),
-        servers,
-        balance,
-        configured.connect_timeout,
-        workers,
-    );
-    match configured.health {
-        Some(_) => upstream.with_checks(),
-        None => upstream,
-    }
+    Pool::new(upstream, members, settings)
 }
 
-fn make_server(configured: &config::Server, echo: Option<SocketAddr>) -> Server {
-    let label = configured.address.to_string();
-    let weight = configured.weight.get();
-    let fixed = |address| Server::fixed(label.clone(), address, weight);
+fn make_server(
+    upstream: &Upstream,
+    label: String,
+    configured: &config::Server,
+    echo: Option<SocketAddr>,
+) -> Server {
+    let fixed = |address| Server::fixed(upstream, label.clone(), address);
     match &configured.address {
         config::ServerAddress::Socket(address) => fixed(ServerAddress::Tcp(*address)),
         config::ServerAddress::Unix(path) => fixed(ServerAddress::Unix(path.clone())),
-        config::ServerAddress::Name { .. } => Server::named(label, weight),
+        config::ServerAddress::Name { .. } => Server::named(upstream, label),
         config::ServerAddress::BuiltinEcho => match echo {
             Some(address) => fixed(ServerAddress::Tcp(address)),
             // A server without an address: connects to it fail as unresolved.
-            None => Server::named(label, weight),
+            None => Server::named(upstream, label),
         },
     }
 }

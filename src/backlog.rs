@@ -1,5 +1,6 @@
 //! How many connections wait to be accepted, and how many the kernel dropped instead.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
@@ -13,7 +14,7 @@ use proxy_sys::{accept_queue, listen_drops};
 ///
 /// Each must be closed soon after the workers have closed theirs: until then new clients wait instead of being refused.
 #[derive(Debug, Default)]
-pub(crate) struct Backlogs(Mutex<Vec<Backlog>>);
+pub(crate) struct Backlogs(Mutex<BTreeMap<String, Backlog>>);
 
 /// Those of one listener.
 #[derive(Debug, Default)]
@@ -33,11 +34,11 @@ struct Socket {
 }
 
 impl Backlogs {
-    /// Adds the next listener, with its sockets.
+    /// Adds the listener of this name, with its sockets.
     ///
     /// # Errors
     /// When there is no descriptor left.
-    pub(crate) fn add(&mut self, reserved: &[Reserved]) -> io::Result<()> {
+    pub(crate) fn add(&mut self, listener: &str, reserved: &[Reserved]) -> io::Result<()> {
         let mut backlog = Backlog::default();
         for reserved in reserved {
             let mut copies = reserved.sockets().map(|socket| socket.try_clone_to_owned());
@@ -56,14 +57,14 @@ impl Backlogs {
             }
         }
         let listeners = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
-        listeners.push(backlog);
+        listeners.insert(listener.to_owned(), backlog);
         Ok(())
     }
 
     /// Has every socket take nobody any more, whether or not its worker has time now. Who waits is kept.
     pub(crate) fn stop_taking(&self) {
         let listeners = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for backlog in listeners.iter() {
+        for backlog in listeners.values() {
             let tcp = backlog.sockets.iter().map(|socket| &socket.descriptor);
             for descriptor in tcp.chain(&backlog.unix) {
                 if let Err(error) = listen::stop_taking(descriptor) {
@@ -73,8 +74,8 @@ impl Backlogs {
         }
     }
 
-    /// Connections that wait at a listener, by its index.
-    pub(crate) fn waiting(&self, listener: usize) -> u64 {
+    /// Connections that wait at a listener, by its name.
+    pub(crate) fn waiting(&self, listener: &str) -> u64 {
         let listeners = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let sockets = listeners
             .get(listener)
@@ -86,9 +87,9 @@ impl Backlogs {
             .sum()
     }
 
-    /// Connection attempts that the kernel dropped at a listener, by its index. It never shrinks; those between the last
+    /// Connection attempts that the kernel dropped at a listener, by its name. It never shrinks; those between the last
     /// look and [`Backlogs::close`] are not known.
-    pub(crate) fn drops(&self, listener: usize) -> u64 {
+    pub(crate) fn drops(&self, listener: &str) -> u64 {
         let mut listeners = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(backlog) = listeners.get_mut(listener) else {
             return 0;
@@ -102,8 +103,8 @@ impl Backlogs {
         backlog.drops
     }
 
-    /// The workers have closed the sockets of a listener, by its index.
-    pub(crate) fn close(&self, listener: usize) {
+    /// The workers have closed the sockets of a listener, by its name.
+    pub(crate) fn close(&self, listener: &str) {
         let mut listeners = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(backlog) = listeners.get_mut(listener) {
             backlog.sockets.clear();
@@ -126,7 +127,9 @@ mod tests {
             unreachable!("it was asked for TCP");
         };
         let mut backlogs = Backlogs::default();
-        backlogs.add(std::slice::from_ref(&reserved)).unwrap();
+        backlogs
+            .add("web", std::slice::from_ref(&reserved))
+            .unwrap();
         drop(reserved.listen(backlog).unwrap());
         (backlogs, address)
     }
@@ -134,15 +137,15 @@ mod tests {
     #[test]
     fn who_is_not_accepted_waits() {
         let (backlogs, address) = listening(8);
-        assert_eq!(backlogs.waiting(0), 0);
+        assert_eq!(backlogs.waiting("web"), 0);
         let _clients = [TcpStream::connect(address), TcpStream::connect(address)];
-        assert_eq!(backlogs.waiting(0), 2);
+        assert_eq!(backlogs.waiting("web"), 2);
         backlogs.stop_taking();
-        assert_eq!(backlogs.waiting(0), 2);
+        assert_eq!(backlogs.waiting("web"), 2);
         let timeout = Duration::from_millis(50);
         TcpStream::connect_timeout(&address, timeout).expect_err("nobody is taken");
-        backlogs.close(0);
-        assert_eq!(backlogs.waiting(0), 0);
+        backlogs.close("web");
+        assert_eq!(backlogs.waiting("web"), 0);
         assert!(TcpStream::connect(address).is_err());
     }
 
@@ -151,13 +154,13 @@ mod tests {
         // Linux takes one more than the backlog.
         let (backlogs, address) = listening(1);
         let _clients = [TcpStream::connect(address), TcpStream::connect(address)];
-        assert_eq!(backlogs.drops(0), 0);
+        assert_eq!(backlogs.drops("web"), 0);
         let timeout = Duration::from_millis(50);
         TcpStream::connect_timeout(&address, timeout).expect_err("no answer");
-        let drops = backlogs.drops(0);
+        let drops = backlogs.drops("web");
         assert!(drops >= 1);
-        backlogs.close(0);
-        assert_eq!(backlogs.drops(0), drops);
-        assert_eq!(backlogs.drops(1), 0);
+        backlogs.close("web");
+        assert_eq!(backlogs.drops("web"), drops);
+        assert_eq!(backlogs.drops("wbe"), 0);
     }
 }

@@ -3,7 +3,7 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use proxy_core::descriptors;
+use proxy_core::{ListenerView, descriptors};
 use tokio::time::{sleep, timeout};
 
 use crate::handover::Offer;
@@ -83,7 +83,10 @@ pub(crate) async fn drain(proxy: &mut Proxy, patience: Duration, ending: &mut En
             "stopped before they ended: these connections, and clients that wait at these listeners, are reset"
         );
     }
-    (0..observed.listeners.len()).for_each(|index| proxy.backlogs.close(index));
+    let view = observed.view();
+    for ListenerView { listener, .. } in &view.listeners {
+        proxy.backlogs.close(&listener.name);
+    }
 }
 
 impl Left {
@@ -94,13 +97,13 @@ impl Left {
             waiting: 0,
             listeners: 0,
         };
-        for (index, listener) in proxy.observed.listeners.iter().enumerate() {
+        for ListenerView { listener, .. } in &proxy.observed.view().listeners {
             // Asked before the connections are counted: who was in a backlog is among them then.
             if listener.is_accepting() {
                 left.listeners += 1;
-                left.waiting += proxy.backlogs.waiting(index);
+                left.waiting += proxy.backlogs.waiting(&listener.name);
             } else {
-                proxy.backlogs.close(index);
+                proxy.backlogs.close(&listener.name);
             }
             left.connections += listener.connections();
         }

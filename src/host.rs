@@ -36,7 +36,7 @@ impl Host for InProcess {
             admin: proxy.admin.as_ref().map(|admin| admin.address),
             threads: observed.threads.iter().map(|thread| thread.tid).collect(),
             has_places: !observed.profile.steals(),
-            begun_on_first: Box::new(move || observed.cores.of(0).started.get()),
+            begun_on_first: Box::new(move || observed.generation.cells(0).started.get()),
             stop: Box::new(move |patience| {
                 drop(proxy.admin);
                 proxy.running.stop(patience);

@@ -2,24 +2,24 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use proxy_admin::{Admin, Observed};
 use proxy_config::{Config, Destination};
 use proxy_core::backend::{Backend, Listening, Plan};
 use proxy_core::lifeline::Deaths;
 use proxy_core::listen::{BindAddress, SocketFile};
-use proxy_core::metrics::{CoreCells, PerWorker};
-use proxy_core::{Activity, Share};
+use proxy_core::metrics::Slots;
+use proxy_core::{Generation, Inventory, Tables};
 
 use crate::access_log::AccessLog;
-use crate::assemble::{self, Assembled};
+use crate::assemble::{self, Around};
 use crate::backlog::Backlogs;
 use crate::scheduler::{self, STEALING};
 use crate::sockets::{self, Abandoned, AdminAddress, Pause, Sockets};
 use crate::start_error::{Explain, cannot_listen, cannot_start, cannot_write};
 use crate::surroundings::Counts;
-use crate::{cpus, descriptors, echo, health, reload, resolver};
+use crate::{cpus, descriptors, echo, health, resolver};
 
 /// A proxy that runs.
 pub(crate) struct Proxy {
@@ -34,6 +34,7 @@ pub(crate) struct Proxy {
     pub(crate) addresses: Vec<(String, BindAddress)>,
     /// Those of its unix sockets, which are removed when these are dropped.
     pub(crate) files: Vec<SocketFile>,
+    pub(crate) around: Around,
 }
 
 /// Starts a proxy, with an admin server where one is `asked` for. `deaths` hears of workers that die.
@@ -59,37 +60,44 @@ pub(crate) fn start(
     };
     let access_log = match &config.access_log {
         Some(configured) => Some(
-            AccessLog::start(configured, workers)
+            AccessLog::start(configured)
                 .explain(|error| cannot_log(&configured.destination, error))?,
         ),
         None => None,
     };
     let shared = access_log.as_ref().map(|log| log.shared.clone());
     let ends = shared.as_ref().map(|shared| shared.ends.clone());
-    let Assembled {
-        listeners,
-        upstreams,
-        names,
-    } = assemble::assemble(config, workers, echo, ends);
-    let cores = Arc::new(PerWorker::new(workers, || CoreCells::new(workers)));
-    let activity = Arc::new(Activity::default());
-    // A turn holds up the connections of all listeners.
-    if let Some(least) = listeners.iter().filter_map(|all| all.latency).min() {
-        reload::shares(&listeners).for_each(|share| share.limit(least));
-    }
+    let around = Around { echo, ends };
+    let inventory = Arc::new(Inventory::default());
+    let tables = Tables::new(assemble::table(config, &inventory, &around));
+    let table = tables.current();
+    inventory.settle(&table, now());
+    let generation = Generation::new(
+        workers,
+        &Slots::default(),
+        Arc::default(),
+        Arc::default(),
+        Arc::new(tables),
+    )?;
+    let generation = Arc::new(generation);
     let plan = Plan {
         cpus,
-        cores: cores.clone(),
-        activity: activity.clone(),
-        listeners: listeners.clone(),
+        generation: generation.clone(),
+        listeners: table
+            .listeners
+            .iter()
+            .map(|settings| settings.listener.clone())
+            .collect(),
         deaths,
     };
     // Before anybody accepts.
     proxy_core::descriptors::reserve(workers);
     let mut running = scheduler::start(plan, &config.runtime)?;
     let profile = running.profile();
-    resolver::start(names).explain(|error| cannot_start("the resolver's thread", error))?;
-    health::start(config, &upstreams)
+    table.apply_shares(profile.queues);
+    resolver::start(assemble::names(config, &table))
+        .explain(|error| cannot_start("the resolver's thread", error))?;
+    health::start(config, &table)
         .explain(|error| cannot_start("the health checks' thread", error))?;
     let sockets = Sockets::reserve(
         config,
@@ -98,24 +106,19 @@ pub(crate) fn start(
         pause,
     )?;
     let mut backlogs = Backlogs::default();
-    for reserved in &sockets.listeners {
+    for (configured, reserved) in config.listeners.iter().zip(&sockets.listeners) {
         backlogs
-            .add(reserved)
+            .add(&configured.name, reserved)
             .explain(|error| cannot_start("watching the listening sockets", error))?;
-    }
-    if !profile.queues {
-        Share::weigh(reload::shares(&listeners));
     }
     let backlogs = Arc::new(backlogs);
     let observed = Observed::new(
         (profile, STEALING),
         running.threads().to_vec(),
-        cores,
-        activity,
-        listeners.clone(),
-        upstreams,
+        generation,
+        inventory,
         running.own_metrics(),
-        now(),
+        utc_now(),
     );
     let observed = observed
         .with_surroundings(Arc::new(Counts {
@@ -140,14 +143,15 @@ pub(crate) fn start(
     }
     let (mut addresses, mut files, mut listening) = (Vec::new(), Vec::new(), Vec::new());
     let reserved = config.listeners.iter().zip(sockets.listeners);
-    for ((configured, reserved), listener) in reserved.zip(listeners) {
+    for ((configured, reserved), settings) in reserved.zip(&table.listeners) {
         let mut sockets = Vec::new();
         for bound in sockets::listen(configured, reserved)? {
             addresses.push((configured.name.clone(), bound.address));
             files.extend(bound.file);
             sockets.push(bound.sockets);
         }
-        listening.push(Listening { listener, sockets });
+        let settings = settings.clone();
+        listening.push(Listening { settings, sockets });
     }
     running.listen(listening);
     if let Some((admin, AdminAddress { listen, asker })) = admin.as_mut().zip(asked) {
@@ -162,6 +166,7 @@ pub(crate) fn start(
         access_log,
         addresses,
         files,
+        around,
     })
 }
 
@@ -176,6 +181,11 @@ fn cannot_log(destination: &Destination, error: &io::Error) -> String {
     clippy::disallowed_methods,
     reason = "when the configuration was read, for people"
 )]
-fn now() -> SystemTime {
+fn utc_now() -> SystemTime {
     SystemTime::now()
+}
+
+#[expect(clippy::disallowed_methods, reason = "when names are retired")]
+fn now() -> Instant {
+    Instant::now()
 }

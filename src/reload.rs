@@ -4,10 +4,11 @@
 //! refused as a whole, so that what runs is always what some file says.
 
 use std::path::Path;
+use std::time::Instant;
 
 use proxy_config::{Config, Loaded};
-use proxy_core::{Listener, Share};
 
+use crate::assemble;
 use crate::config_file::{self, LoadError};
 use crate::proxy::Proxy;
 use crate::signals::Hangup;
@@ -83,27 +84,22 @@ fn restarts(new: &Config, running: &Config) -> Vec<String> {
 
 /// Applies what may change. Returns how many listeners did.
 fn apply(new: Config, running: &mut Config, proxy: &Proxy) -> usize {
-    let listeners = &proxy.observed.listeners;
-    let mut changes = 0;
-    for (configured, listener) in new.listeners.iter().zip(listeners) {
-        if listener.share.shares() != configured.shares.get() {
-            listener.share.set_shares(configured.shares.get());
-            changes += 1;
-        }
-    }
-    if !proxy.observed.profile.queues {
-        Share::weigh(shares(listeners));
-    }
+    let observed = &proxy.observed;
+    let listeners = new.listeners.iter().zip(&running.listeners);
+    let changes = listeners.filter(|(new, running)| new != running).count();
+    let tables = &observed.generation.tables;
+    let table = assemble::table(&new, &observed.inventory, &proxy.around);
+    let table = tables.publish(table);
+    table.apply_shares(observed.profile.queues);
+    observed.inventory.settle(&table, now());
     *running = new;
-    proxy.observed.set_configuration(running.to_toml());
+    observed.set_configuration(running.to_toml());
     changes
 }
 
-/// The listeners' shares.
-pub(crate) fn shares(
-    listeners: &[std::sync::Arc<Listener>],
-) -> impl Iterator<Item = &Share> + Clone {
-    listeners.iter().map(|listener| &listener.share)
+#[expect(clippy::disallowed_methods, reason = "when names are retired")]
+fn now() -> Instant {
+    Instant::now()
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use proxy_core::{ADDRESSES_MAX, Upstream};
+use proxy_core::{ADDRESSES_MAX, Server};
 
 /// How often a name is resolved. The system's resolver does not tell how long an answer is good for.
 const INTERVAL: Duration = Duration::from_secs(30);
@@ -30,9 +30,7 @@ const THREADS_MAX: usize = 8;
 pub(crate) struct Name {
     pub(crate) host: String,
     pub(crate) port: u16,
-    pub(crate) upstream: Arc<Upstream>,
-    /// The server's index in its upstream.
-    pub(crate) server: usize,
+    pub(crate) server: Arc<Server>,
 }
 
 /// Resolves `names` now and from time to time. Returns when each was tried, or after a few seconds. Without names it
@@ -96,7 +94,7 @@ impl Turn {
         let name = &self.name;
         match answer {
             Ok(addresses) => {
-                name.upstream.servers()[name.server].set_addresses(&addresses);
+                name.server.set_addresses(&addresses);
                 if std::mem::take(&mut self.has_failed) {
                     tracing::info!(host = name.host, "the name is resolved again");
                 }
@@ -106,7 +104,7 @@ impl Turn {
                 // The addresses of before stay: a resolver that is down must not take the servers down.
                 if !std::mem::replace(&mut self.has_failed, true) {
                     tracing::warn!(
-                        upstream = name.upstream.name,
+                        upstream = name.server.upstream,
                         host = name.host,
                         %error,
                         "the name can't be resolved; connects to this server fail until it can, or use the addresses \
@@ -188,33 +186,28 @@ mod tests {
     use std::io::ErrorKind;
     use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
-    use proxy_core::{Balance, Server};
+    use proxy_core::Upstream;
 
     use super::*;
 
     /// Longer than anything that works takes.
     const DEADLINE: Duration = Duration::from_secs(60);
 
-    /// A server of each of these names, and where they are resolved into.
-    fn names(hosts: &[&str]) -> (Vec<Name>, Arc<Upstream>) {
-        let servers = hosts.iter().map(|host| Server::named((*host).into(), 1));
-        let balance = Balance::round_robin(&vec![1; hosts.len()]);
-        let upstream = Upstream::new("u".into(), servers.collect(), balance, DEADLINE, 1);
-        let upstream = Arc::new(upstream);
-        let name = |(server, host): (usize, &&str)| Name {
+    /// Servers of these names, and the names.
+    fn names(hosts: &[&str]) -> (Vec<Name>, Vec<Arc<Server>>) {
+        let upstream = Upstream::new("u".into());
+        let name = |host: &&str| Name {
             host: (*host).to_owned(),
             port: 80,
-            upstream: upstream.clone(),
-            server,
+            server: Arc::new(Server::named(&upstream, (*host).to_owned())),
         };
-        (hosts.iter().enumerate().map(name).collect(), upstream)
+        let names: Vec<_> = hosts.iter().map(name).collect();
+        let servers = names.iter().map(|name| name.server.clone()).collect();
+        (names, servers)
     }
 
-    fn is_resolved(upstream: &Upstream, server: usize) -> bool {
-        upstream.servers()[server]
-            .walk_aside()
-            .next(now())
-            .is_some()
+    fn is_resolved(server: &Server) -> bool {
+        server.walk_aside().next(now()).is_some()
     }
 
     fn answer() -> io::Result<Vec<SocketAddr>> {
@@ -225,7 +218,7 @@ mod tests {
     fn slow_names_hold_up_no_others() {
         let mut hosts = vec!["slow"; THREADS_MAX - 1];
         hosts.extend(["a", "b", "c"]);
-        let (names, upstream) = names(&hosts);
+        let (names, servers) = names(&hosts);
         // Nothing is ever sent here.
         let (_end, ends) = mpsc::channel::<()>();
         let ends = Mutex::new(ends);
@@ -245,20 +238,20 @@ mod tests {
             others.recv_timeout(DEADLINE).expect("not held up");
         }
         let begun_at = now();
-        while !(THREADS_MAX - 1..hosts.len()).all(|server| is_resolved(&upstream, server)) {
+        while !(THREADS_MAX - 1..hosts.len()).all(|server| is_resolved(&servers[server])) {
             assert!(begun_at.elapsed() < DEADLINE);
             thread::yield_now();
         }
-        assert!(!is_resolved(&upstream, 0));
+        assert!(!is_resolved(&servers[0]));
     }
 
     #[test]
     fn a_start_waits_for_each_name_once_and_not_for_ever() {
-        let (all, upstream) = names(&["a", "b", "c"]);
+        let (all, servers) = names(&["a", "b", "c"]);
         start_with(all, DEADLINE, |_, _| answer()).expect("threads");
-        assert!((0..3).all(|server| is_resolved(&upstream, server)));
+        assert!((0..3).all(|server| is_resolved(&servers[server])));
 
-        let (all, upstream) = names(&["a"]);
+        let (all, servers) = names(&["a"]);
         let (_end, ends) = mpsc::channel::<()>();
         let ends = Mutex::new(ends);
         start_with(all, Duration::from_millis(10), move |_, _| {
@@ -266,12 +259,12 @@ mod tests {
             answer()
         })
         .expect("threads");
-        assert!(!is_resolved(&upstream, 0));
+        assert!(!is_resolved(&servers[0]));
     }
 
     #[test]
     fn names_that_are_asked_for_at_a_time_are_bounded() {
-        let (all, _upstream) = names(&["a"; 3 * THREADS_MAX]);
+        let (all, _) = names(&["a"; 3 * THREADS_MAX]);
         let (at_once, most) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
         let seen = most.clone();
         start_with(all, DEADLINE, move |_, _| {
@@ -286,7 +279,7 @@ mod tests {
 
     #[test]
     fn who_is_due_first_is_taken_first() {
-        let (all, _upstream) = names(&["a", "b", "c"]);
+        let (all, _) = names(&["a", "b", "c"]);
         let queue = Queue::new(all);
         let [a, b, c] = [(); 3].map(|()| queue.take());
         let begin = now();
@@ -301,12 +294,12 @@ mod tests {
 
     #[test]
     fn a_failure_keeps_the_addresses_of_before_and_is_tried_again_soon() {
-        let (all, upstream) = names(&["a"]);
+        let (all, servers) = names(&["a"]);
         let mut turn = Queue::new(all).take();
         assert_eq!(turn.on_answer(answer()), INTERVAL);
         let failed = turn.on_answer(Err(ErrorKind::TimedOut.into()));
         assert_eq!(failed, INTERVAL_AFTER_FAILURE);
-        assert!(is_resolved(&upstream, 0) && turn.has_failed);
+        assert!(is_resolved(&servers[0]) && turn.has_failed);
         assert_eq!(turn.on_answer(answer()), INTERVAL);
         assert!(!turn.has_failed);
     }

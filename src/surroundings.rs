@@ -15,11 +15,11 @@ pub(crate) struct Counts {
 }
 
 impl Surroundings for Counts {
-    fn waiting(&self, listener: usize) -> u64 {
+    fn waiting(&self, listener: &str) -> u64 {
         self.backlogs.waiting(listener)
     }
 
-    fn drops(&self, listener: usize) -> u64 {
+    fn drops(&self, listener: &str) -> u64 {
         self.backlogs.drops(listener)
     }
 

@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use proxy_core::{Listener, LiveConnection};
+use proxy_core::{Listener, ListenerView, LiveConnection};
 use serde::Serialize;
 
 /// Connections that are listed unless `limit` says otherwise.
@@ -142,18 +142,15 @@ impl Eq for Listed<'_> {}
 ///
 /// # Errors
 /// When there is no such listener.
-pub(super) fn list(listeners: &[Arc<Listener>], query: Query<'_>) -> Result<String, BadQuery> {
+pub(super) fn list(listeners: &[ListenerView], query: Query<'_>) -> Result<String, BadQuery> {
     list_at(listeners, query, now())
 }
 
-fn list_at(
-    listeners: &[Arc<Listener>],
-    query: Query<'_>,
-    now: Instant,
-) -> Result<String, BadQuery> {
+fn list_at(listeners: &[ListenerView], query: Query<'_>, now: Instant) -> Result<String, BadQuery> {
     let asked_for =
         |listener: &&Arc<Listener>| query.listener.is_none_or(|name| listener.name == name);
-    let asked: Vec<_> = listeners.iter().filter(asked_for).collect();
+    let listeners = listeners.iter().map(|view| &view.listener);
+    let asked: Vec<_> = listeners.filter(asked_for).collect();
     if let (Some(name), true) = (query.listener, asked.is_empty()) {
         return Err(BadQuery(format!("there is no listener {name}\n")));
     }
@@ -193,11 +190,10 @@ fn key(sort: Sort, connection: &LiveConnection, now: Instant) -> u128 {
     }
 }
 
-fn row<'a>(listed: &Listed<'a>, now: Instant) -> Row<'a> {
+fn row<'a>(listed: &'a Listed<'_>, now: Instant) -> Row<'a> {
     let connection = &listed.connection;
     let seconds = |since| now.saturating_duration_since(since).as_micros() as f64 / 1e6;
-    let servers = listed.listener.upstream.servers();
-    let server = connection.server.and_then(|server| servers.get(server));
+    let server = connection.server.as_ref();
     Row {
         id: connection.id,
         listener: &listed.listener.name,
@@ -208,7 +204,7 @@ fn row<'a>(listed: &Listed<'a>, now: Instant) -> Row<'a> {
         idle_seconds: seconds(connection.last_byte_at),
         bytes_in: connection.bytes_in,
         bytes_out: connection.bytes_out,
-        state: match connection.server {
+        state: match server {
             Some(_) => "relaying",
             None => "connecting",
         },
@@ -262,7 +258,12 @@ mod tests {
     #[test]
     fn an_empty_list_is_json() {
         let observed = fixture::proxy();
-        let list = |query| list(&observed.listeners, Query::parse(query).expect("in order"));
+        let list = |query| {
+            list(
+                &observed.view().listeners,
+                Query::parse(query).expect("in order"),
+            )
+        };
         let empty = r#"{"total":0,"shown":0,"connections":[]}"#;
         assert_eq!(list(""), Ok(empty.to_owned()));
         assert_eq!(list("listener=web"), Ok(empty.to_owned()));

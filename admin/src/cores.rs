@@ -1,6 +1,7 @@
 //! What each core does. Every family means the same under every scheduler.
 
-use proxy_core::metrics::ListenerCells;
+use proxy_core::metrics::{CoreCells, Counter};
+use proxy_core::{Forgotten, ListenerView, View};
 
 use super::family::Families;
 use super::load::Load;
@@ -8,7 +9,12 @@ use super::threads::Account;
 use crate::observed::Observed;
 
 /// Adds what the workers and the kernel count.
-pub(super) fn collect(families: &mut Families, observed: &Observed, accounts: &[Account]) {
+pub(super) fn collect(
+    families: &mut Families,
+    observed: &Observed,
+    view: &View,
+    accounts: &[Account],
+) {
     times(families, observed, accounts);
     let workers = observed.threads.len();
     let mut connections = families.gauge(
@@ -26,7 +32,7 @@ pub(super) fn collect(families: &mut Families, observed: &Observed, accounts: &[
         "Connections that the core took on, over all listeners.",
     );
     for worker in 0..workers {
-        let count = over_listeners(observed, worker, |cells| cells.accepted.get());
+        let count = over_listeners(view, worker).accepted;
         accepts.add_count(&[("core", &worker.to_string())], count);
     }
     let mut bytes = families.counter(
@@ -35,17 +41,17 @@ pub(super) fn collect(families: &mut Families, observed: &Observed, accounts: &[
     );
     for worker in 0..workers {
         let core = worker.to_string();
-        let bytes_in = over_listeners(observed, worker, |cells| cells.bytes_in.get());
-        let bytes_out = over_listeners(observed, worker, |cells| cells.bytes_out.get());
-        bytes.add_count(&[("core", &core), ("direction", "in")], bytes_in);
-        bytes.add_count(&[("core", &core), ("direction", "out")], bytes_out);
+        let sum = over_listeners(view, worker);
+        bytes.add_count(&[("core", &core), ("direction", "in")], sum.bytes_in);
+        bytes.add_count(&[("core", &core), ("direction", "out")], sum.bytes_out);
     }
     let mut polls = families.counter(
         "corelane_core_polls_total",
         "Times that the core ran a connection.",
     );
     for worker in 0..workers {
-        let count = observed.cores.of(worker).polls.get();
+        let cores = &observed.generation.cores;
+        let count = cores.sum_of_core(worker, |cells| cells.polls.get());
         polls.add_count(&[("core", &worker.to_string())], count);
     }
     families
@@ -53,7 +59,7 @@ pub(super) fn collect(families: &mut Families, observed: &Observed, accounts: &[
             "corelane_connection_panics_total",
             "Connections that were cut because a bug made them panic; the log says where.",
         )
-        .add_count(&[], observed.cores.sum(|core| core.panics.get()));
+        .add_count(&[], observed.generation.cores.sum(|core| core.panics.get()));
     let mut migrations = families.counter(
         "corelane_core_migrations_total",
         "Live connections that moved between cores: \"in\" to this core, \"out\" of it.",
@@ -141,27 +147,32 @@ pub(super) fn collect_load(families: &mut Families, load: &Load) {
     );
 }
 
-/// A connection may begin on one worker, be taken over by others and end on any.
+/// Those of the worker that runs.
 pub(super) fn connections_of(observed: &Observed, worker: usize) -> u64 {
-    let cells = observed.cores.of(worker);
-    // What is taken away is read first, lest what comes meanwhile make the difference negative.
-    let gone = cells.ended.get() + moved_out(observed, worker);
-    let come = cells.started.get() + moved_in(observed, worker);
-    come.saturating_sub(gone)
+    let generation = &observed.generation;
+    generation.cores.connections(generation.slot(worker))
 }
 
+/// Over all workers that had this index.
 pub(super) fn moved_in(observed: &Observed, worker: usize) -> u64 {
-    let cells = observed.cores.of(worker);
-    cells.taken_from.iter().map(|counter| counter.get()).sum()
+    let cores = &observed.generation.cores;
+    cores.sum_of_core(worker, CoreCells::taken)
 }
 
-fn moved_out(observed: &Observed, worker: usize) -> u64 {
-    observed.cores.sum(|other| other.taken_from[worker].get())
+/// Over all workers that had this index.
+pub(super) fn moved_out(observed: &Observed, worker: usize) -> u64 {
+    let taken = |other: &CoreCells| {
+        let counts = other.taken_from.of_core(worker);
+        counts.map(Counter::get).sum()
+    };
+    observed.generation.cores.sum(taken)
 }
 
-fn over_listeners(observed: &Observed, worker: usize, read: impl Fn(&ListenerCells) -> u64) -> u64 {
-    let listeners = observed.listeners.iter();
-    listeners
-        .map(|listener| read(listener.cells.of(worker)))
-        .sum()
+/// What all listeners counted on the workers that had this index, those included that are not shown any more.
+pub(super) fn over_listeners(view: &View, worker: usize) -> Forgotten {
+    let mut sum = view.forgotten.get(worker).copied().unwrap_or_default();
+    for ListenerView { listener, .. } in &view.listeners {
+        sum.add(Forgotten::of(listener, worker));
+    }
+    sum
 }

@@ -40,20 +40,17 @@ impl Exposition {
     /// When the encoder refuses a family, which is a mistake in this module.
     pub(super) fn encode(&self) -> prometheus::Result<String> {
         let mut families = Families::default();
+        let view = self.observed.view();
         runtime::collect(&mut families, &self.observed);
         self.process.collect(&mut families);
         {
             let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
-            cores::collect(&mut families, &self.observed, threads.read());
+            cores::collect(&mut families, &self.observed, &view, threads.read());
         }
         cores::collect_load(&mut families, &self.watch.load());
         advice::collect(&mut families, &self.watch.advice(), self.observed.stealing);
-        listeners::collect(
-            &mut families,
-            &self.observed.listeners,
-            &*self.observed.surroundings,
-        );
-        upstreams::collect(&mut families, &self.observed.upstreams);
+        listeners::collect(&mut families, &view.listeners, &*self.observed.surroundings);
+        upstreams::collect(&mut families, &view.upstreams);
         access_log::collect(&mut families, &self.observed);
         schedulers::collect(&mut families, &self.observed);
         families.encode()

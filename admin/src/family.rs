@@ -122,18 +122,17 @@ impl Family<'_> {
     }
 
     /// Adds the sum over all workers of the histogram that `read` takes from each.
-    pub(super) fn add_histogram<T>(
+    pub(super) fn add_histogram<T: Default>(
         &mut self,
         labels: &[(&str, &str)],
         cells: &PerWorker<T>,
         read: impl Fn(&T) -> &metrics::Histogram,
     ) {
-        let mut counts: Vec<u64> = Vec::new();
-        let mut bounds: &[Duration] = &[];
+        // Before any worker has counted.
+        let bounds = read(&T::default()).bounds();
+        let mut counts = vec![0; bounds.len() + 1];
         let mut sum = Duration::ZERO;
         for histogram in cells.iter().map(read) {
-            bounds = histogram.bounds();
-            counts.resize(bounds.len() + 1, 0);
             for (total, count) in counts.iter_mut().zip(histogram.counts()) {
                 *total += count;
             }
@@ -191,13 +190,21 @@ mod tests {
     #[test]
     fn histograms_are_summed_over_workers_and_cumulative() {
         const BOUNDS: &[Duration] = &[Duration::from_millis(1), Duration::from_secs(10)];
-        let cells = PerWorker::new(2, || metrics::Histogram::new(BOUNDS));
-        cells.of(0).observe(Duration::from_millis(1));
-        cells.of(1).observe(Duration::from_secs(4));
-        cells.of(1).observe(Duration::from_secs(20));
+        struct Times(metrics::Histogram);
+        impl Default for Times {
+            fn default() -> Self {
+                Self(metrics::Histogram::new(BOUNDS))
+            }
+        }
+        let cells = PerWorker::<Times>::default();
+        let row = metrics::Slots::default().lend(2).expect("there is room");
+        let of = |worker| &cells.of(row.slot(worker)).0;
+        of(0).observe(Duration::from_millis(1));
+        of(1).observe(Duration::from_secs(4));
+        of(1).observe(Duration::from_secs(20));
         let mut families = Families::default();
         let mut family = families.histogram("h_seconds", "Times.");
-        family.add_histogram(&[("listener", "l")], &cells, |histogram| histogram);
+        family.add_histogram(&[("listener", "l")], &cells, |times| &times.0);
         let text = families.encode().expect("no family is empty");
         assert_eq!(
             text,

@@ -6,8 +6,11 @@ use std::time::{Duration, SystemTime};
 use proxy_core::backend::{
     BindSockets, Evening, OwnFamily, OwnMetrics, Profile, Stealing, WorkerThread,
 };
-use proxy_core::metrics::{CoreCells, PerWorker};
-use proxy_core::{Activity, Balance, Listener, Server, ServerAddress, Upstream};
+use proxy_core::metrics::Slots;
+use proxy_core::{
+    Balance, Generation, Inventory, Listener, ListenerSettings, Member, Pool, PoolSettings, Server,
+    Table, Tables,
+};
 
 use crate::observed::Observed;
 
@@ -47,34 +50,75 @@ pub(super) fn proxy_with(evening: Evening) -> Observed {
         queues: true,
         sockets: BindSockets::OneAWorker,
     };
-    let server = |port: u16| {
-        let address = std::net::SocketAddr::from(([10, 0, 0, 1], port));
-        Server::fixed(address.to_string(), ServerAddress::Tcp(address), 1)
+    let inventory = Arc::new(Inventory::default());
+    let labels = ["10.0.0.1:1", "10.0.0.1:2"].map(ToOwned::to_owned);
+    let pool = pool(&inventory, "pool", &labels, true);
+    let settings = |name: &str| ListenerSettings::new(inventory.listener(name), pool.clone());
+    let redis = ListenerSettings {
+        max_connections: Some(100),
+        ..settings("redis")
     };
-    let upstream = Upstream::new(
-        "pool".to_owned(),
-        vec![server(1), server(2)],
-        Balance::least_connections(),
-        Duration::from_secs(1),
+    let listeners = vec![Arc::new(redis), Arc::new(settings("web"))];
+    let generation = Generation::new(
         WORKERS,
+        &Slots::default(),
+        Arc::default(),
+        Arc::default(),
+        Arc::new(Tables::new(Table::default())),
     );
-    let upstream = Arc::new(upstream.with_checks());
-    let listener = |name: &str| Listener::new(name.to_owned(), upstream.clone(), WORKERS);
-    let listeners = vec![
-        Arc::new(listener("redis").with_max_connections(100)),
-        Arc::new(listener("web")),
-    ];
     let tid = rustix::thread::gettid().as_raw_nonzero().get();
-    Observed::new(
+    let observed = Observed::new(
         (profile, STEALING),
         [Some(4), Some(5)]
             .map(|cpu| WorkerThread { tid, cpu })
             .to_vec(),
-        Arc::new(PerWorker::new(WORKERS, || CoreCells::new(WORKERS))),
-        Arc::new(Activity::default()),
-        listeners,
-        vec![upstream],
+        Arc::new(generation.expect("there is room")),
+        inventory,
         Arc::new(Own),
         SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_500),
-    )
+    );
+    configure(&observed, listeners, vec![pool]);
+    observed
+}
+
+/// The upstream of this name, with servers that have these labels.
+pub(super) fn pool(
+    inventory: &Inventory,
+    name: &str,
+    labels: &[String],
+    checked: bool,
+) -> Arc<Pool> {
+    let upstream = inventory.upstream(name);
+    let members = labels.iter().map(|label| Member {
+        server: inventory.server(&upstream, label, || Server::named(&upstream, label.clone())),
+        weight: 1,
+    });
+    let members = members.collect();
+    let settings = PoolSettings {
+        balance: Balance::LeastConnections,
+        connect_timeout: Duration::from_secs(1),
+        checked,
+    };
+    Arc::new(Pool::new(upstream, members, settings))
+}
+
+/// Puts these in force, as if there had never been others.
+pub(super) fn configure(
+    observed: &Observed,
+    listeners: Vec<Arc<ListenerSettings>>,
+    pools: Vec<Arc<Pool>>,
+) {
+    let tables = &observed.generation.tables;
+    // What was there before is not shown: the inventory hasn't heard of it.
+    tables.publish(Table::new(listeners, pools));
+}
+
+/// The listener in a place.
+pub(super) fn listener(observed: &Observed, place: usize) -> Arc<Listener> {
+    observed.view().listeners[place].listener.clone()
+}
+
+/// The server in a place of the first upstream.
+pub(super) fn server(observed: &Observed, place: usize) -> Arc<Server> {
+    observed.view().upstreams[0].servers[place].clone()
 }

@@ -1,8 +1,6 @@
 //! What each listener does.
 
-use std::sync::Arc;
-
-use proxy_core::Listener;
+use proxy_core::ListenerView;
 use proxy_core::metrics::{Cause, Rejection};
 
 use super::family::Families;
@@ -11,22 +9,23 @@ use crate::surroundings::Surroundings;
 /// Adds the families.
 pub(super) fn collect(
     families: &mut Families,
-    listeners: &[Arc<Listener>],
+    listeners: &[ListenerView],
     surroundings: &dyn Surroundings,
 ) {
     let mut connections = families.gauge(
         "corelane_listener_connections",
         "Connections that are open now.",
     );
-    for listener in listeners {
+    for ListenerView { listener, .. } in listeners {
         connections.add_count(&[("listener", &listener.name)], listener.connections());
     }
     let mut limits = families.gauge(
         "corelane_listener_connections_limit",
         "The listener's max_connections: connections beyond it are closed at once. Absent where there is no limit.",
     );
-    for listener in listeners {
-        if let Some(max) = listener.max_connections() {
+    for ListenerView { listener, settings } in listeners {
+        let max = settings.as_ref().and_then(|all| all.max_connections);
+        if let Some(max) = max {
             limits.add_count(&[("listener", &listener.name)], max);
         }
     }
@@ -34,7 +33,7 @@ pub(super) fn collect(
         "corelane_listener_connections_total",
         "Connections that were taken on.",
     );
-    for listener in listeners {
+    for ListenerView { listener, .. } in listeners {
         let count = listener.cells.sum(|cells| cells.accepted.get());
         accepted.add_count(&[("listener", &listener.name)], count);
     }
@@ -42,22 +41,28 @@ pub(super) fn collect(
         "corelane_listener_accept_queue",
         "Connections that the kernel has established and no worker has accepted yet; TCP only.",
     );
-    for (index, listener) in listeners.iter().enumerate() {
-        waiting.add_count(&[("listener", &listener.name)], surroundings.waiting(index));
+    for ListenerView { listener, .. } in listeners {
+        waiting.add_count(
+            &[("listener", &listener.name)],
+            surroundings.waiting(&listener.name),
+        );
     }
     let mut dropped = families.counter(
         "corelane_listener_accept_drops_total",
         "Connection attempts that the kernel dropped at the listening sockets, for the queue was full; TCP only.",
     );
-    for (index, listener) in listeners.iter().enumerate() {
-        dropped.add_count(&[("listener", &listener.name)], surroundings.drops(index));
+    for ListenerView { listener, .. } in listeners {
+        dropped.add_count(
+            &[("listener", &listener.name)],
+            surroundings.drops(&listener.name),
+        );
     }
     let mut rejected = families.counter(
         "corelane_listener_rejected_total",
         "Connections that were closed at once: \"max_connections\" is the listener's limit. \"descriptors\" counts \
          pauses of accepting for want of a descriptor or memory; clients wait meanwhile.",
     );
-    for listener in listeners {
+    for ListenerView { listener, .. } in listeners {
         for reason in Rejection::ALL {
             let count = listener
                 .cells
@@ -72,7 +77,7 @@ pub(super) fn collect(
         "corelane_listener_bytes_total",
         "Bytes forwarded, counted while connections run; direction \"in\" is from clients, \"out\" to clients.",
     );
-    for listener in listeners {
+    for ListenerView { listener, .. } in listeners {
         let labels = |direction| {
             [
                 ("listener", listener.name.as_str()),
@@ -92,7 +97,7 @@ pub(super) fn collect(
         "corelane_listener_spliced_bytes_total",
         "Bytes of both directions that went through a pipe, uncopied.",
     );
-    for listener in listeners {
+    for ListenerView { listener, .. } in listeners {
         let count = listener.cells.sum(|cells| cells.bytes_spliced.get());
         spliced.add_count(&[("listener", &listener.name)], count);
     }
@@ -100,7 +105,7 @@ pub(super) fn collect(
         "corelane_listener_connection_duration_seconds",
         "How long connections lasted, from accept to close, in seconds.",
     );
-    for listener in listeners {
+    for ListenerView { listener, .. } in listeners {
         let labels = [("listener", listener.name.as_str())];
         duration.add_histogram(&labels, &listener.cells, |cells| &cells.duration);
     }
@@ -108,7 +113,7 @@ pub(super) fn collect(
         "corelane_listener_ended_total",
         "Connections that ended, by cause.",
     );
-    for listener in listeners {
+    for ListenerView { listener, .. } in listeners {
         for cause in Cause::ALL {
             let count = listener
                 .cells

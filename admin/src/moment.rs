@@ -2,6 +2,8 @@
 
 use std::cmp::Reverse;
 
+use proxy_core::{Id, ListenerView, View};
+
 use super::cores::connections_of;
 use super::findings::{self, Scene};
 use super::rates::{CoreTotals, ListenerTotals, Rates, ServerTotals};
@@ -41,10 +43,11 @@ pub(super) fn state(observed: &Observed, watch: &Watch, after: Option<u64>) -> S
             *used = thousandths(*used);
         }
     }
+    let view = observed.view();
     let rates = watch.rates();
     fill_cores(&mut state.cores, observed, &rates);
-    state.listeners = listeners(observed, &rates);
-    (state.servers, state.servers_left_out) = servers(observed, &rates);
+    state.listeners = listeners(observed, &view, &rates);
+    (state.servers, state.servers_left_out) = servers(&view, &rates);
     drop(rates);
     let listeners = || state.listeners.iter();
     let connections = listeners().map(|listener| listener.connections).sum();
@@ -52,18 +55,19 @@ pub(super) fn state(observed: &Observed, watch: &Watch, after: Option<u64>) -> S
     let bytes_out: f64 = listeners().map(|listener| listener.bytes_out).sum();
     state.connections = connections;
     (state.bytes_in, state.bytes_out) = (tenths(bytes_in), tenths(bytes_out));
-    state.findings = findings(&state, observed, watch);
+    state.findings = findings(&state, observed, &view, watch);
     let advice = watch.advice().into_iter();
     state.advice = advice.map(|advice| advice.text).collect();
     state
 }
 
-fn findings(state: &State, observed: &Observed, watch: &Watch) -> Vec<Finding> {
+fn findings(state: &State, observed: &Observed, view: &View, watch: &Watch) -> Vec<Finding> {
     // What happened since the last sample counts: it may be the first that happens.
     let at = watch.count_recent();
     let scene = Scene {
         state,
         observed,
+        view,
         recent: &watch.recent(),
         origin: watch.origin(),
         at,
@@ -86,73 +90,74 @@ fn fill_cores(cores: &mut [Core], observed: &Observed, rates: &Rates) {
     }
 }
 
-fn listeners(observed: &Observed, rates: &Rates) -> Vec<Listener> {
-    let listeners = observed.listeners.iter().enumerate();
-    listeners
-        .map(|(index, listener)| {
-            let rate = |read: fn(&ListenerTotals) -> u64| {
-                tenths(rates.per_second(|totals| totals.listeners.get(index).map(read)))
-            };
-            Listener {
-                name: listener.name.clone(),
-                upstream: listener.upstream.name.clone(),
-                connections: listener.connections(),
-                accepts: rate(|totals| totals.accepts),
-                bytes_in: rate(|totals| totals.bytes_in),
-                bytes_out: rate(|totals| totals.bytes_out),
-                rejects: rate(|totals| totals.rejects),
-                waiting: observed.surroundings.waiting(index),
-            }
-        })
-        .collect()
+fn listeners(observed: &Observed, view: &View, rates: &Rates) -> Vec<Listener> {
+    let shown = |ListenerView { listener, settings }: &ListenerView| {
+        let rate = |read: fn(&ListenerTotals) -> u64| {
+            tenths(rates.per_second(|totals| totals.listeners.get(&listener.id).map(read)))
+        };
+        let upstream = settings
+            .as_ref()
+            .map(|all| all.pool.upstream().name.clone());
+        Listener {
+            name: listener.name.clone(),
+            upstream: upstream.unwrap_or_default(),
+            connections: listener.connections(),
+            accepts: rate(|totals| totals.accepts),
+            bytes_in: rate(|totals| totals.bytes_in),
+            bytes_out: rate(|totals| totals.bytes_out),
+            rejects: rate(|totals| totals.rejects),
+            waiting: observed.surroundings.waiting(&listener.name),
+        }
+    };
+    view.listeners.iter().map(shown).collect()
 }
 
 /// The servers that are shown, and how many are not.
-fn servers(observed: &Observed, rates: &Rates) -> (Vec<Server>, usize) {
-    let servers = observed.upstreams.iter().flat_map(|upstream| {
-        let servers = upstream.servers().iter().enumerate();
-        servers.map(move |(index, server)| (upstream, index, server))
+fn servers(view: &View, rates: &Rates) -> (Vec<Server>, usize) {
+    let servers = view.upstreams.iter().flat_map(|view| {
+        let members = view.members().len();
+        let servers = view.servers.iter().enumerate();
+        servers.map(move |(index, server)| (view, index < members, server))
     });
-    let rate = |place: usize, read: fn(&ServerTotals) -> u64| {
-        tenths(rates.per_second(|totals| totals.servers.get(place).map(read)))
+    let rate = |id: Id, read: fn(&ServerTotals) -> u64| {
+        tenths(rates.per_second(|totals| totals.servers.get(&id).map(read)))
     };
     let mut places: Vec<_> = servers
         .enumerate()
-        .map(|(place, (upstream, index, server))| {
-            let fails = rate(place, |totals| totals.failures) > 0.0;
+        .map(|(place, (view, is_member, server))| {
+            let fails = rate(server.id, |totals| totals.failures) > 0.0;
             // What is to be seen first is the least; what was found first of it stays first.
-            let urgency = match (server.is_up(), fails) {
-                (false, _) => 0,
-                (true, true) => 1,
-                (true, false) => 2,
+            let urgency = match (is_member, server.is_up(), fails) {
+                (true, false, _) => 0,
+                (true, true, true) => 1,
+                (true, true, false) => 2,
+                (false, ..) => 3,
             };
-            (urgency, place, upstream, index, server)
+            (urgency, place, view, server)
         })
         .collect();
     let left_out = places.len().saturating_sub(SERVERS_SHOWN_MAX);
     if left_out > 0 {
-        places.sort_by_cached_key(|&(urgency, place, upstream, index, _)| {
-            (urgency, Reverse(upstream.connections(index)), place)
+        places.sort_by_cached_key(|&(urgency, place, _, server)| {
+            (urgency, Reverse(server.connections()), place)
         });
         places.truncate(SERVERS_SHOWN_MAX);
     }
     places.sort_by_key(|&(urgency, place, ..)| (urgency, place));
-    let shown = places
-        .into_iter()
-        .map(|(_, place, upstream, index, server)| {
-            let rate = |read: fn(&ServerTotals) -> u64| rate(place, read);
-            Server {
-                upstream: upstream.name.clone(),
-                server: server.label.clone(),
-                up: server.is_up(),
-                checked: upstream.checks.is_some(),
-                connections: upstream.connections(index),
-                connects: rate(|totals| totals.connects),
-                failures: rate(|totals| totals.failures),
-                bytes_in: rate(|totals| totals.bytes_in),
-                bytes_out: rate(|totals| totals.bytes_out),
-            }
-        });
+    let shown = places.into_iter().map(|(_, _, view, server)| {
+        let rate = |read: fn(&ServerTotals) -> u64| rate(server.id, read);
+        Server {
+            upstream: server.upstream.clone(),
+            server: server.label.clone(),
+            up: server.is_up(),
+            checked: view.is_checked(),
+            connections: server.connections(),
+            connects: rate(|totals| totals.connects),
+            failures: rate(|totals| totals.failures),
+            bytes_in: rate(|totals| totals.bytes_in),
+            bytes_out: rate(|totals| totals.bytes_out),
+        }
+    });
     (shown.collect(), left_out)
 }
 
@@ -175,11 +180,8 @@ fn rounded(figures: Figures) -> Figures {
 
 #[cfg(test)]
 mod tests {
-    use std::net::SocketAddr;
     use std::sync::Arc;
     use std::time::Duration;
-
-    use proxy_core::{Balance, ServerAddress, Upstream};
 
     use super::*;
     use crate::fixture;
@@ -188,11 +190,14 @@ mod tests {
     #[test]
     fn names_and_counts_are_there() {
         let observed = Arc::new(fixture::proxy());
-        observed.listeners[1].cells.of(0).accepted.increment();
-        observed.cores.of(0).started.increment();
-        observed.upstreams[0].cells.of(0).servers[1]
-            .opened
-            .increment();
+        let slot = observed.generation.slot(0);
+        let (web, second) = (
+            fixture::listener(&observed, 1),
+            fixture::server(&observed, 1),
+        );
+        web.cells.of(slot).accepted.increment();
+        observed.generation.cells(0).started.increment();
+        second.cells.of(slot).opened.increment();
         let state = state(&observed, &Watch::new(observed.clone()), None);
         let cores: Vec<_> = state
             .cores
@@ -223,16 +228,14 @@ mod tests {
 
     #[test]
     fn beyond_what_is_shown_those_that_are_down_and_the_busiest_are() {
-        let mut observed = fixture::proxy();
-        let servers = (1..=600).map(|port| {
-            let address = SocketAddr::from(([10, 0, 0, 1], port));
-            proxy_core::Server::fixed(port.to_string(), ServerAddress::Tcp(address), 1)
-        });
-        let (balance, timeout) = (Balance::least_connections(), Duration::from_secs(1));
-        let upstream = Upstream::new("many".to_owned(), servers.collect(), balance, timeout, 2);
-        upstream.servers()[599].set_up(false);
-        upstream.cells.of(1).servers[500].opened.add(3);
-        observed.upstreams = vec![Arc::new(upstream)];
+        let observed = fixture::proxy();
+        let labels: Vec<_> = (1..=600).map(|port| port.to_string()).collect();
+        let pool = fixture::pool(&observed.inventory, "many", &labels, false);
+        pool.server(599).set_up(false);
+        let slot = |worker| observed.generation.slot(worker);
+        pool.server(500).cells.of(slot(1)).opened.add(3);
+        fixture::configure(&observed, Vec::new(), vec![pool.clone()]);
+        let failing = pool.server(400).cells.of(slot(0));
         let observed = Arc::new(observed);
         let watch = Watch::new(observed.clone());
         let rates = |at| {
@@ -241,7 +244,7 @@ mod tests {
                 .push(Totals::read(&observed, Duration::from_secs(at)))
         };
         rates(1);
-        observed.upstreams[0].cells.of(0).servers[400].failures[0].add(2);
+        failing.failures[0].add(2);
         rates(2);
         let state = state(&observed, &watch, None);
         assert_eq!((state.servers.len(), state.servers_left_out), (256, 344));

@@ -2,11 +2,10 @@
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use proxy_core::backend::{OwnMetrics, Profile, Stealing, WorkerThread};
-use proxy_core::metrics::{CoreCells, PerWorker};
-use proxy_core::{Activity, Listener, Upstream};
+use proxy_core::{Generation, Inventory, View};
 
 use crate::reloads::Reloads;
 use crate::surroundings::Surroundings;
@@ -19,14 +18,10 @@ pub struct Observed {
     pub stealing: Stealing,
     /// By worker.
     pub threads: Vec<WorkerThread>,
-    /// By worker.
-    pub cores: Arc<PerWorker<CoreCells>>,
-    /// Whether a worker ran anything lately.
-    pub activity: Arc<Activity>,
-    /// In the order of the configuration.
-    pub listeners: Vec<Arc<Listener>>,
-    /// In the order of the configuration.
-    pub upstreams: Vec<Arc<Upstream>>,
+    /// What the workers share: where they count, and what is configured.
+    pub generation: Arc<Generation>,
+    /// What has a name.
+    pub inventory: Arc<Inventory>,
     /// What only this scheduler counts.
     pub own: Arc<dyn OwnMetrics>,
     /// How reading the configuration went, the last time.
@@ -42,14 +37,11 @@ pub struct Observed {
 
 impl Observed {
     /// A proxy whose configuration was read at `configured_at`.
-    #[expect(clippy::too_many_arguments, reason = "made once, from as many parts")]
     pub fn new(
         (profile, stealing): (Profile, Stealing),
         threads: Vec<WorkerThread>,
-        cores: Arc<PerWorker<CoreCells>>,
-        activity: Arc<Activity>,
-        listeners: Vec<Arc<Listener>>,
-        upstreams: Vec<Arc<Upstream>>,
+        generation: Arc<Generation>,
+        inventory: Arc<Inventory>,
         own: Arc<dyn OwnMetrics>,
         configured_at: SystemTime,
     ) -> Self {
@@ -57,10 +49,8 @@ impl Observed {
             profile,
             stealing,
             threads,
-            cores,
-            activity,
-            listeners,
-            upstreams,
+            generation,
+            inventory,
             own,
             reloads: Reloads::new(configured_at),
             surroundings: Arc::new(()),
@@ -72,9 +62,16 @@ impl Observed {
 
     /// Time that a worker was busy, by its scheduler's own account.
     pub fn busy(&self, worker: usize) -> Duration {
-        self.own
-            .busy(worker)
-            .unwrap_or_else(|| Duration::from_nanos(self.cores.of(worker).busy_nanoseconds.get()))
+        self.own.busy(worker).unwrap_or_else(|| {
+            let cores = &self.generation.cores;
+            Duration::from_nanos(cores.sum_of_core(worker, |cells| cells.busy_nanoseconds.get()))
+        })
+    }
+
+    /// All that has a name, as of now.
+    pub fn view(&self) -> View {
+        self.inventory
+            .view(&self.generation.tables.current(), now())
     }
 
     /// With somebody who knows the queues and the logs.
@@ -118,4 +115,12 @@ impl Observed {
     pub fn is_draining(&self) -> bool {
         self.draining.load(Relaxed)
     }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what was removed is shown for a while"
+)]
+fn now() -> Instant {
+    Instant::now()
 }

@@ -1,10 +1,12 @@
 //! What the counters gained in the last second.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
-use proxy_core::metrics::ListenerCells;
+use proxy_core::metrics::{Counter, ListenerCells, ServerCells};
+use proxy_core::{Id, ListenerView, View};
 
-use super::threads;
+use super::{cores, threads};
 use crate::observed::Observed;
 
 /// The counters that the live page shows as rates, at one moment. They only grow.
@@ -13,9 +15,8 @@ pub(super) struct Totals {
     /// When, since any fixed moment.
     pub(super) at: Duration,
     pub(super) cores: Vec<CoreTotals>,
-    pub(super) listeners: Vec<ListenerTotals>,
-    /// Of all upstreams in turn.
-    pub(super) servers: Vec<ServerTotals>,
+    pub(super) listeners: HashMap<Id, ListenerTotals>,
+    pub(super) servers: HashMap<Id, ServerTotals>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -45,32 +46,28 @@ pub(super) struct ServerTotals {
 impl Totals {
     /// The counters now.
     pub(super) fn read(observed: &Observed, at: Duration) -> Self {
-        let cores = (0..observed.threads.len()).map(|worker| core(observed, worker));
-        let listeners = observed.listeners.iter().map(|listener| {
+        let view = observed.view();
+        let cores = (0..observed.threads.len()).map(|worker| core(observed, &view, worker));
+        let listeners = view.listeners.iter().map(|ListenerView { listener, .. }| {
             let sum = |read: fn(&ListenerCells) -> u64| listener.cells.sum(read);
-            ListenerTotals {
+            let totals = ListenerTotals {
                 accepts: sum(|cells| cells.accepted.get()),
                 bytes_in: sum(|cells| cells.bytes_in.get()),
                 bytes_out: sum(|cells| cells.bytes_out.get()),
-                rejects: sum(|cells| cells.rejected.iter().map(|count| count.get()).sum()),
-            }
+                rejects: sum(|cells| cells.rejected.iter().map(Counter::get).sum()),
+            };
+            (listener.id, totals)
         });
-        let servers = observed.upstreams.iter().flat_map(|upstream| {
-            (0..upstream.servers().len()).map(|index| ServerTotals {
-                connects: upstream
-                    .cells
-                    .sum(|cells| cells.servers[index].opened.get()),
-                failures: upstream.cells.sum(|cells| {
-                    let failures = cells.servers[index].failures.iter();
-                    failures.map(|count| count.get()).sum()
-                }),
-                bytes_in: upstream
-                    .cells
-                    .sum(|cells| cells.servers[index].bytes_in.get()),
-                bytes_out: upstream
-                    .cells
-                    .sum(|cells| cells.servers[index].bytes_out.get()),
-            })
+        let servers = view.upstreams.iter().flat_map(|view| &view.servers);
+        let servers = servers.map(|server| {
+            let sum = |read: fn(&ServerCells) -> u64| server.cells.sum(read);
+            let totals = ServerTotals {
+                connects: sum(|cells| cells.opened.get()),
+                failures: sum(|cells| cells.failures.iter().map(Counter::get).sum()),
+                bytes_in: sum(|cells| cells.bytes_in.get()),
+                bytes_out: sum(|cells| cells.bytes_out.get()),
+            };
+            (server.id, totals)
         });
         Self {
             at,
@@ -81,21 +78,13 @@ impl Totals {
     }
 }
 
-fn core(observed: &Observed, worker: usize) -> CoreTotals {
-    let cells = observed.cores.of(worker);
-    let moved_in: u64 = cells.taken_from.iter().map(|count| count.get()).sum();
-    let moved_out = observed.cores.sum(|other| other.taken_from[worker].get());
-    let of_listeners = |read: fn(&ListenerCells) -> u64| -> u64 {
-        let listeners = observed.listeners.iter();
-        listeners
-            .map(|listener| read(listener.cells.of(worker)))
-            .sum()
-    };
+fn core(observed: &Observed, view: &View, worker: usize) -> CoreTotals {
+    let sum = cores::over_listeners(view, worker);
     CoreTotals {
-        accepts: of_listeners(|cells| cells.accepted.get()),
-        bytes: of_listeners(|cells| cells.bytes_in.get() + cells.bytes_out.get()),
+        accepts: sum.accepted,
+        bytes: sum.bytes_in + sum.bytes_out,
         waits: threads::runqueue_wait(observed.threads[worker].tid).unwrap_or_default(),
-        migrations: moved_in + moved_out,
+        migrations: cores::moved_in(observed, worker) + cores::moved_out(observed, worker),
     }
 }
 
@@ -147,16 +136,22 @@ mod tests {
     fn rates_are_of_the_last_two_readings() {
         let observed = fixture::proxy();
         let mut rates = Rates::default();
-        let bytes =
-            |rates: &Rates| rates.per_second(|totals| Some(totals.listeners.first()?.bytes_in));
+        let (redis, second) = (
+            fixture::listener(&observed, 0),
+            fixture::server(&observed, 1),
+        );
+        let slot = |worker| observed.generation.slot(worker);
+        let bytes = |rates: &Rates| {
+            rates.per_second(|totals| Some(totals.listeners.get(&redis.id)?.bytes_in))
+        };
         let seconds = Duration::from_secs;
         assert_eq!(bytes(&rates), 0.0);
-        observed.listeners[0].cells.of(1).bytes_in.add(100);
+        redis.cells.of(slot(1)).bytes_in.add(100);
         // One reading has nothing to be compared with.
         rates.push(Totals::read(&observed, seconds(5)));
         assert_eq!(bytes(&rates), 0.0);
-        observed.listeners[0].cells.of(0).bytes_in.add(600);
-        let server = |worker: usize| &observed.upstreams[0].cells.of(worker).servers[1];
+        redis.cells.of(slot(0)).bytes_in.add(600);
+        let server = |worker| second.cells.of(slot(worker));
         server(1).failures[2].add(4);
         server(0).bytes_in.add(20);
         server(1).bytes_in.add(40);
@@ -165,10 +160,10 @@ mod tests {
         assert_eq!(bytes(&rates), 300.0);
         let core = |worker: usize| rates.per_second(|totals| Some(totals.cores.get(worker)?.bytes));
         assert_eq!((core(0), core(1)), (300.0, 0.0));
-        let failures = rates.per_second(|totals| Some(totals.servers.get(1)?.failures));
+        let failures = rates.per_second(|totals| Some(totals.servers.get(&second.id)?.failures));
         assert_eq!(failures, 2.0);
         let of_server = |read: fn(&ServerTotals) -> u64| {
-            rates.per_second(|totals| totals.servers.get(1).map(read))
+            rates.per_second(|totals| totals.servers.get(&second.id).map(read))
         };
         assert_eq!(of_server(|server| server.bytes_in), 30.0);
         assert_eq!(of_server(|server| server.bytes_out), 4.0);

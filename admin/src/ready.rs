@@ -22,17 +22,19 @@ pub(super) fn answer(observed: &Observed, query: &str) -> (StatusCode, String) {
     if observed.is_draining() {
         return (StatusCode::SERVICE_UNAVAILABLE, "draining\n".to_owned());
     }
-    let down = observed.upstreams.iter().filter(|upstream| {
-        let mut servers = upstream.servers().iter();
+    let view = observed.view();
+    let configured = view.upstreams.iter().filter(|view| view.pool.is_some());
+    let down = configured.filter(|view| {
+        let mut servers = view.members().iter();
         is_strict && servers.all(|server| !server.is_up())
     });
     let mut told = String::new();
     for upstream in down.clone().take(UPSTREAMS_TOLD_MAX) {
-        let servers = upstream.servers().len();
+        let servers = upstream.members().len();
         let _ = writeln!(
             told,
             "upstream {} has no server up ({servers} of {servers} down)",
-            upstream.name
+            upstream.upstream.name
         );
     }
     match down.count().saturating_sub(UPSTREAMS_TOLD_MAX) {
@@ -60,7 +62,7 @@ mod tests {
             (status.as_u16(), text)
         };
         let ready = (200, "ready\n".to_owned());
-        let servers = observed.upstreams[0].servers();
+        let servers = [0, 1].map(|place| fixture::server(&observed, place));
         servers[0].set_up(false);
         assert_eq!(answer("strict"), ready);
         servers[1].set_up(false);

@@ -2,23 +2,23 @@
 //!
 //! A rate of the last second misses what happens between two looks of whoever reads it; this remembers it for a while.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
-use proxy_core::metrics::{Cause, Rejection};
-
-use crate::observed::Observed;
+use proxy_core::metrics::{Cause, ListenerCells, Rejection};
+use proxy_core::{Id, ListenerView, UpstreamView, View};
 
 /// How long something is remembered after it last happened.
 pub(super) const RECENT: Duration = Duration::from_secs(10);
 
-/// What happened, by upstream and by listener, in the order of [`Observed`].
+/// What happened, by upstream and by listener.
 #[derive(Debug, Default)]
 pub(super) struct Recent {
     counts: Counts,
     /// Clients that no server could be found for, while no connect of the upstream worked.
-    unserved: Vec<Option<Episode>>,
+    unserved: HashMap<Id, Episode>,
     /// By [`Rejection`].
-    rejected: Vec<[Option<Episode>; Rejection::ALL.len()]>,
+    rejected: HashMap<Id, [Option<Episode>; Rejection::ALL.len()]>,
 }
 
 /// A run of events without a pause of [`RECENT`].
@@ -35,37 +35,33 @@ pub(super) struct Episode {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counts {
     /// By upstream: connects that worked, and clients that no server could be found for.
-    upstreams: Vec<(u64, u64)>,
+    upstreams: HashMap<Id, (u64, u64)>,
     /// By listener and [`Rejection`].
-    rejected: Vec<[u64; Rejection::ALL.len()]>,
+    rejected: HashMap<Id, [u64; Rejection::ALL.len()]>,
 }
 
 impl Counts {
     /// The counters now.
-    pub(super) fn read(observed: &Observed) -> Self {
-        let upstreams = observed.upstreams.iter().map(|upstream| {
-            let listeners = observed.listeners.iter();
-            let unserved = listeners
-                .filter(|listener| std::sync::Arc::ptr_eq(&listener.upstream, upstream))
-                .map(|listener| {
-                    let ended = |cause| {
-                        listener
-                            .cells
-                            .sum(|cells| cells.ended[cause as usize].get())
-                    };
-                    ended(Cause::ConnectFailed)
-                });
+    pub(super) fn read(view: &View) -> Self {
+        let upstreams = view.upstreams.iter().map(|UpstreamView { upstream, .. }| {
+            let unserved = view.listeners.iter().filter_map(|view| {
+                let pool = &view.settings.as_ref()?.pool;
+                let ended =
+                    |cells: &ListenerCells| cells.ended[Cause::ConnectFailed as usize].get();
+                (pool.upstream().id == upstream.id).then(|| view.listener.cells.sum(ended))
+            });
             let unserved = unserved.sum();
             // Read after the failures: a connect that works meanwhile must not be missed.
             let worked = upstream.cells.sum(|cells| cells.connect.counts().sum());
-            (worked, unserved)
+            (upstream.id, (worked, unserved))
         });
-        let rejected = observed.listeners.iter().map(|listener| {
-            Rejection::ALL.map(|reason| {
+        let rejected = view.listeners.iter().map(|ListenerView { listener, .. }| {
+            let rejected = Rejection::ALL.map(|reason| {
                 listener
                     .cells
                     .sum(|cells| cells.rejected[reason as usize].get())
-            })
+            });
+            (listener.id, rejected)
         });
         Self {
             upstreams: upstreams.collect(),
@@ -77,28 +73,23 @@ impl Counts {
 impl Recent {
     /// Takes a look at the counters, no earlier than the one before.
     pub(super) fn on_look(&mut self, counts: Counts, at: Duration) {
-        self.unserved.resize(counts.upstreams.len(), None);
+        self.unserved
+            .retain(|id, _| counts.upstreams.contains_key(id));
         self.rejected
-            .resize(counts.rejected.len(), Default::default());
-        for (index, &(worked, unserved)) in counts.upstreams.iter().enumerate() {
-            let before = self
-                .counts
-                .upstreams
-                .get(index)
-                .copied()
-                .unwrap_or_default();
-            let episode = &mut self.unserved[index];
+            .retain(|id, _| counts.rejected.contains_key(id));
+        for (&id, &(worked, unserved)) in &counts.upstreams {
+            let before = self.counts.upstreams.get(&id).copied().unwrap_or_default();
+            let mut episode = self.unserved.remove(&id);
             if worked > before.0 {
-                *episode = None;
-            } else {
-                note(episode, unserved.saturating_sub(before.1), at);
+                continue;
             }
+            note(&mut episode, unserved.saturating_sub(before.1), at);
+            self.unserved.extend(episode.map(|episode| (id, episode)));
         }
-        for (index, counts) in counts.rejected.iter().enumerate() {
-            let before = self.counts.rejected.get(index).copied().unwrap_or_default();
-            for ((episode, count), before) in
-                self.rejected[index].iter_mut().zip(counts).zip(before)
-            {
+        for (&id, counts) in &counts.rejected {
+            let before = self.counts.rejected.get(&id).copied().unwrap_or_default();
+            let episodes = self.rejected.entry(id).or_default();
+            for ((episode, count), before) in episodes.iter_mut().zip(counts).zip(before) {
                 note(episode, count.saturating_sub(before), at);
             }
         }
@@ -106,13 +97,13 @@ impl Recent {
     }
 
     /// Clients of an upstream that found no server, if no other did.
-    pub(super) fn unserved(&self, upstream: usize) -> Option<Episode> {
-        *self.unserved.get(upstream)?
+    pub(super) fn unserved(&self, upstream: Id) -> Option<Episode> {
+        self.unserved.get(&upstream).copied()
     }
 
     /// Clients that a listener turned away.
-    pub(super) fn rejected(&self, listener: usize, reason: Rejection) -> Option<Episode> {
-        self.rejected.get(listener)?[reason as usize]
+    pub(super) fn rejected(&self, listener: Id, reason: Rejection) -> Option<Episode> {
+        self.rejected.get(&listener)?[reason as usize]
     }
 }
 
@@ -144,12 +135,17 @@ mod tests {
     fn connects_that_all_fail_are_seen_at_once_and_forgotten_when_one_works() {
         let observed = fixture::proxy();
         let mut recent = Recent::default();
+        let (web, upstream) = (
+            fixture::listener(&observed, 1),
+            observed.view().upstreams[0].upstream.clone(),
+        );
+        let slot = |worker| observed.generation.slot(worker);
         let mut look = |second| {
-            recent.on_look(Counts::read(&observed), Duration::from_secs(second));
-            recent.unserved(0)
+            recent.on_look(Counts::read(&observed.view()), Duration::from_secs(second));
+            recent.unserved(upstream.id)
         };
         let unserved = |count| {
-            let cells = observed.listeners[1].cells.of(1);
+            let cells = web.cells.of(slot(1));
             cells.ended[Cause::ConnectFailed as usize].add(count);
         };
         unserved(2);
@@ -169,11 +165,8 @@ mod tests {
         assert_eq!(look(16), episode(16, 16, 1));
         // One that works among others that don't: it is not all of them.
         unserved(1);
-        observed.upstreams[0]
-            .cells
-            .of(0)
-            .connect
-            .observe(Duration::ZERO);
+        let cells = upstream.cells.of(slot(0));
+        cells.connect.observe(Duration::ZERO);
         assert_eq!(look(17), None);
     }
 
@@ -181,9 +174,12 @@ mod tests {
     fn rejections_are_kept_by_listener_and_reason() {
         let observed = fixture::proxy();
         let mut recent = Recent::default();
-        observed.listeners[1].cells.of(0).rejected[Rejection::MaxConnections as usize].add(3);
-        recent.on_look(Counts::read(&observed), RECENT);
-        let count = |listener, reason| {
+        let listeners = [0, 1].map(|place| fixture::listener(&observed, place));
+        let cells = listeners[1].cells.of(observed.generation.slot(0));
+        cells.rejected[Rejection::MaxConnections as usize].add(3);
+        recent.on_look(Counts::read(&observed.view()), RECENT);
+        let count = |listener: usize, reason| {
+            let listener = listeners[listener].id;
             recent
                 .rejected(listener, reason)
                 .map(|episode| episode.count)
@@ -191,6 +187,5 @@ mod tests {
         assert_eq!(count(1, Rejection::MaxConnections), Some(3));
         assert_eq!(count(1, Rejection::Descriptors), None);
         assert_eq!(count(0, Rejection::MaxConnections), None);
-        assert_eq!(count(7, Rejection::MaxConnections), None);
     }
 }

@@ -106,7 +106,7 @@ impl Routes {
 
     fn connections(&self, query: &str) -> Response<Answer> {
         let listed = connections::Query::parse(query)
-            .and_then(|query| connections::list(&self.observed.listeners, query));
+            .and_then(|query| connections::list(&self.observed.view().listeners, query));
         match listed {
             Ok(body) => response(StatusCode::OK, CONTENT_TYPE_JSON, body),
             Err(error) => text(StatusCode::BAD_REQUEST, &error.to_string()),

@@ -94,7 +94,7 @@ impl Drop for Sampler {
         self.watch.stopped.store(true, SeqCst);
         // It may be about to sleep, and then hears of it only the next time.
         while !thread.is_finished() {
-            self.watch.observed.activity.wake();
+            self.watch.observed.generation.activity.wake();
             thread.thread().unpark();
             thread::park_timeout(STOP_INTERVAL);
         }
@@ -174,7 +174,7 @@ impl Watch {
         // Read under the lock, so that no look is older than the one before.
         let mut recent = self.recent();
         let at = self.uptime();
-        recent.on_look(Counts::read(&self.observed), at);
+        recent.on_look(Counts::read(&self.observed.view()), at);
         at
     }
 
@@ -198,7 +198,7 @@ impl Watch {
         load.begin_rest();
         drop(load);
         self.rates().rest();
-        self.observed.activity.sleep();
+        self.observed.generation.activity.sleep();
         // What came with the wake belongs to the next second.
         self.count();
         self.rates().rest();
@@ -219,7 +219,11 @@ impl Watch {
         let cpu = threads.iter().map(|thread| thread_cpu_time(thread.tid));
         Sample {
             cpu: cpu.collect(),
-            polls: self.observed.cores.sum(|cells| cells.polls.get()),
+            polls: self
+                .observed
+                .generation
+                .cores
+                .sum(|cells| cells.polls.get()),
             at: self.uptime(),
         }
     }
@@ -293,7 +297,7 @@ mod tests {
         assert!((0..1000).any(|_| resting()), "it does not sleep");
         // While it begins to sleep it may not notice.
         let wakes = (0..1000).any(|_| {
-            observed.activity.note();
+            observed.generation.activity.note();
             !resting()
         });
         assert!(wakes, "it does not wake");
@@ -305,7 +309,7 @@ mod tests {
     #[test]
     fn the_adviser_sees_what_the_sampler_does() {
         let watch = Watch::new(Arc::new(fixture::proxy()));
-        watch.observed.cores.of(0).started.add(1);
+        watch.observed.generation.cells(0).started.add(1);
         assert_eq!(watch.advice(), []);
         watch.sample();
         let look = watch.look_for_advice();

@@ -2,14 +2,14 @@
 
 /// Queues and logs, which are the binary's: it says what it counts. Without an answer, all of it is zero.
 pub trait Surroundings: Send + Sync {
-    /// Connections that wait to be accepted at a listener, by its index.
-    fn waiting(&self, listener: usize) -> u64 {
+    /// Connections that wait to be accepted at the listener of this name.
+    fn waiting(&self, listener: &str) -> u64 {
         let _ = listener;
         0
     }
 
-    /// Connection attempts that the kernel dropped at a listener, by its index. It never shrinks.
-    fn drops(&self, listener: usize) -> u64 {
+    /// Connection attempts that the kernel dropped at the listener of this name. It never shrinks.
+    fn drops(&self, listener: &str) -> u64 {
         let _ = listener;
         0
     }

@@ -16,8 +16,7 @@ use proxy_core::backend::{
     WorkerThread,
 };
 use proxy_core::lifeline::Lifeline;
-use proxy_core::metrics::{CoreCells, PerWorker};
-use proxy_core::{Activity, Descriptor, Listener, Worker};
+use proxy_core::{Descriptor, Generation, Listener, ListenerSettings, Table, Worker};
 use socket2::SockRef;
 
 use crate::balancer::Balancer;
@@ -136,8 +135,7 @@ pub struct Glommio {
     workers: Vec<JoinHandle<()>>,
     mailboxes: Arc<[Mailbox]>,
     threads: Vec<WorkerThread>,
-    cores: Arc<PerWorker<CoreCells>>,
-    listeners: Vec<Arc<Listener>>,
+    generation: Arc<Generation>,
     cells: Cells,
     rebalances: bool,
     /// Where each worker waits for its sockets.
@@ -148,7 +146,7 @@ pub struct Glommio {
 
 /// A worker's sockets, by listener.
 struct Sockets {
-    listeners: Vec<Vec<Descriptor>>,
+    listeners: Vec<(Arc<ListenerSettings>, Vec<Descriptor>)>,
     /// Its end says that they are watched, or that they never will be.
     _watched: mpsc::Sender<Infallible>,
 }
@@ -157,8 +155,7 @@ struct Sockets {
 struct Seat {
     index: usize,
     cpu: Option<usize>,
-    cores: Arc<PerWorker<CoreCells>>,
-    activity: Arc<Activity>,
+    generation: Arc<Generation>,
     listeners: Vec<Arc<Listener>>,
     mailboxes: Arc<[Mailbox]>,
     placing: Arc<Shared>,
@@ -190,8 +187,7 @@ impl Glommio {
             workers: Vec::new(),
             mailboxes: mailboxes.clone(),
             threads: Vec::new(),
-            cores: plan.cores.clone(),
-            listeners: plan.listeners.clone(),
+            generation: plan.generation.clone(),
             cells: cells.clone(),
             rebalances: options.rebalance.enabled,
             gates: Vec::new(),
@@ -205,8 +201,7 @@ impl Glommio {
             let seat = Seat {
                 index,
                 cpu,
-                cores: plan.cores.clone(),
-                activity: plan.activity.clone(),
+                generation: plan.generation.clone(),
                 listeners: plan.listeners.clone(),
                 mailboxes: mailboxes.clone(),
                 placing: placing.clone(),
@@ -275,12 +270,10 @@ impl Glommio {
     /// Cuts the connections that were on their way to a core that ended before they arrived.
     fn abandon_mail(&self) {
         // Nobody else writes any cell any more.
-        let Some(cells) = self.cores.iter().next() else {
-            return;
-        };
+        let (slot, cells) = (self.generation.slot(0), self.generation.cells(0));
         for message in self.mailboxes.iter().flat_map(Mailbox::take) {
-            if let Message::Lane { lane, order } = message {
-                order.abandon(&self.listeners[lane as usize], 0, cells, driver::now());
+            if let Message::Lane { order, .. } = message {
+                order.abandon(slot, cells, driver::now());
             }
         }
     }
@@ -328,7 +321,8 @@ impl Backend for Glommio {
         for gate in self.gates.drain(..) {
             let sockets = listening.iter_mut().map(|listening| {
                 let binds = listening.sockets.iter_mut();
-                binds.filter_map(Vec::pop).collect()
+                let sockets = binds.filter_map(Vec::pop).collect();
+                (listening.settings.clone(), sockets)
             });
             // A worker that is gone has reported it.
             let _ = gate.send(Sockets {
@@ -434,11 +428,11 @@ impl Seat {
     /// Makes the driver, and a task queue for each listener: all that can be refused for want of something.
     fn prepare<P: Poller>(self) -> io::Result<Prepared<P>> {
         let now = driver::now();
-        let worker = Worker::new(self.index, now, self.cores.clone(), self.activity);
-        let loads = || Loads::new(self.cores.clone(), now);
+        let loads = || Loads::new(self.generation.clone(), now);
         let placement = self.options.placement;
         let placer = Placer::new(placement, self.index, self.placing, loads());
-        let quantum = quantum(self.listeners.iter(), self.options.preempt_timer);
+        let mut worker = Worker::new(self.generation.clone(), self.index, now);
+        let quantum = quantum(worker.table(), self.options.preempt_timer);
         let balancer = Balancer::new(self.options.rebalance, self.index, loads(), quantum);
         let mut handles = Vec::with_capacity(self.listeners.len());
         for listener in &self.listeners {
@@ -456,8 +450,8 @@ impl Seat {
         })?;
         Ok(Prepared {
             driver,
-            listeners: self.listeners.into_iter().zip(handles).collect(),
-            quantum,
+            handles,
+            preempt_timer: self.options.preempt_timer,
             steered_to: self.cpu.filter(|_| placement == Placement::IncomingCpu),
         })
     }
@@ -466,19 +460,19 @@ impl Seat {
 /// A worker that only lacks its sockets.
 struct Prepared<P: Poller> {
     driver: Rc<Driver<P>>,
-    listeners: Vec<(Arc<Listener>, TaskQueueHandle)>,
-    quantum: Duration,
+    handles: Vec<TaskQueueHandle>,
+    preempt_timer: Duration,
     steered_to: Option<usize>,
 }
 
 impl<P: Poller> Prepared<P> {
     /// Makes a lane of each listener with its sockets.
     fn listen(self, sockets: Sockets) -> io::Result<Rc<Driver<P>>> {
-        for ((listener, handle), sockets) in self.listeners.into_iter().zip(sockets.listeners) {
+        for (handle, (settings, sockets)) in self.handles.into_iter().zip(sockets.listeners) {
             if let Some(cpu) = self.steered_to {
-                steer(&listener, &sockets, cpu);
+                steer(&settings.listener, &sockets, cpu);
             }
-            let lane = Lane::new(&self.driver, listener, sockets, self.quantum)?;
+            let lane = Lane::new(&self.driver, settings, sockets, self.preempt_timer)?;
             glommio::spawn_local_into(lane.run(), handle)
                 .map_err(|error| io::Error::other(glommio_reason(&error)))?
                 .detach();
@@ -516,14 +510,10 @@ impl SharesManager for SharesOf {
     }
 }
 
-/// How long a lane of this core may run at a time: no longer than any listener wants to wait.
-fn quantum<'a>(
-    listeners: impl Iterator<Item = &'a Arc<Listener>>,
-    preempt_timer: Duration,
-) -> Duration {
-    listeners
-        .filter_map(|listener| listener.latency)
-        .fold(preempt_timer, Duration::min)
+/// How long a lane may run at a time: no longer than any listener wants to wait.
+pub(crate) fn quantum(table: &Table, preempt_timer: Duration) -> Duration {
+    let latency = table.latency();
+    latency.map_or(preempt_timer, |latency| latency.min(preempt_timer))
 }
 
 fn glommio_reason(error: &GlommioError<()>) -> String {

@@ -14,10 +14,11 @@ use std::time::Duration;
 use proxy_core::runtime::Runtime;
 use proxy_core::{
     Accepted, Acceptor, Connection, Descriptor, Detached, Draining, FIRST_TURNS_MAX, Listener,
-    Permit, Turn, Worker,
+    ListenerSettings, Turn, Worker,
 };
 
 use crate::driver::{self, Driver, Phase};
+use crate::executor::quantum;
 use crate::mailbox::{Message, Order};
 use crate::poller::Poller;
 use crate::ready::TaskKey;
@@ -30,8 +31,8 @@ pub(crate) struct Lane<P: Poller> {
     core: Core<P>,
     index: u32,
     listener: Arc<Listener>,
-    /// How long a pass may last.
-    quantum: Duration,
+    /// How long a pass may last, unless a listener wants less.
+    preempt_timer: Duration,
     /// Acceptors stay in the first places; the places after them are used again.
     tasks: Vec<Task<P>>,
     acceptors: usize,
@@ -62,9 +63,9 @@ impl<P: Poller> Lane<P> {
     /// A lane that accepts from `sockets`.
     pub(crate) fn new(
         driver: &Rc<Driver<P>>,
-        listener: Arc<Listener>,
+        settings: Arc<ListenerSettings>,
         sockets: Vec<Descriptor>,
-        quantum: Duration,
+        preempt_timer: Duration,
     ) -> std::io::Result<Self> {
         let index = driver.add_lane();
         let core = Core(driver.clone());
@@ -77,15 +78,15 @@ impl<P: Poller> Lane<P> {
             let socket = core.watch(socket).map_err(|(_, error)| error)?;
             tasks.push(Task::Acceptor(Acceptor::new(
                 &core,
-                listener.clone(),
+                settings.clone(),
                 socket,
             )));
         }
         Ok(Self {
             core,
             index,
-            listener,
-            quantum,
+            listener: settings.listener.clone(),
+            preempt_timer,
             acceptors: tasks.len(),
             draining: false,
             tasks,
@@ -130,6 +131,7 @@ impl<P: Poller> Lane<P> {
         for order in driver.take_orders(self.index) {
             self.follow(worker, order);
         }
+        let quantum = quantum(worker.table(), self.preempt_timer);
         let mut pass = driver.ready.borrow().pass(self.index);
         for turn in 1.. {
             let next = driver.ready.borrow_mut().next(&mut pass);
@@ -139,7 +141,7 @@ impl<P: Poller> Lane<P> {
             let was_long = self.poll(cx, worker, index, expected_long);
             if was_long
                 || turn % TURNS_BETWEEN_LOOKS == 0
-                    && driver::now().saturating_duration_since(worker.now) >= self.quantum
+                    && driver::now().saturating_duration_since(worker.now) >= quantum
             {
                 pass.cut();
             }
@@ -244,16 +246,15 @@ impl<P: Poller> Lane<P> {
 
     /// Begins a connection that was accepted here, on whichever core is to have it. On this one it is to be run next.
     fn place(&mut self, worker: &Worker, accepted: Accepted) -> Option<TaskKey> {
-        let permit = self.listener.admit(worker).ok()?;
         let driver = self.core.0.clone();
         let core = driver.placer.borrow_mut().place(self.index, worker.now);
         let mut neighbours = driver.neighbours.borrow_mut();
         if neighbours.is_other(core) {
-            neighbours.queue(core, self.message(Order::Begin { accepted, permit }));
+            neighbours.queue(core, self.message(Order::Begin(accepted)));
             None
         } else {
             drop(neighbours);
-            self.begin(worker, permit, accepted)
+            self.begin(worker, accepted)
         }
     }
 
@@ -266,24 +267,23 @@ impl<P: Poller> Lane<P> {
     }
 
     /// A connection that is to be run next.
-    fn begin(&mut self, worker: &Worker, permit: Permit, accepted: Accepted) -> Option<TaskKey> {
+    fn begin(&mut self, worker: &Worker, accepted: Accepted) -> Option<TaskKey> {
         let Accepted {
             socket,
             origin,
-            spare,
+            permit,
         } = accepted;
-        let permit = permit.with(spare);
         let client = match self.core.watch(socket) {
             Ok(client) => client,
             Err((_, error)) => {
                 self.core.0.placer.borrow().on_left();
-                self.listener.give_up(worker.index, origin, worker.now);
+                let settings = permit.settings();
+                settings.give_up(worker.slot(), origin, worker.now);
                 tracing::warn!(listener = self.listener.name, %error, "a connection can't be watched");
                 return None;
             }
         };
-        let listener = self.listener.clone();
-        let connection = Connection::new(&self.core, worker, listener, permit, client, origin);
+        let connection = Connection::new(&self.core, worker, permit, client, origin);
         let index = self.insert(connection);
         Some(TaskKey {
             lane: self.index,
@@ -294,8 +294,8 @@ impl<P: Poller> Lane<P> {
     /// Does what another core, or this one's balancer, asks for.
     fn follow(&mut self, worker: &mut Worker, order: Order) {
         match order {
-            Order::Begin { accepted, permit } => {
-                if let Some(key) = self.begin(worker, permit, accepted) {
+            Order::Begin(accepted) => {
+                if let Some(key) = self.begin(worker, accepted) {
                     self.core.0.ready.borrow_mut().push(key);
                 }
             }
@@ -415,7 +415,7 @@ impl<P: Poller> Lane<P> {
             }
         }
         for order in driver.take_orders(self.index) {
-            order.abandon(&self.listener, worker.index, worker.cells(), worker.now);
+            order.abandon(worker.slot(), worker.cells(), worker.now);
         }
     }
 }

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use proxy_core::metrics::{CoreCells, PerWorker};
+use proxy_core::Generation;
 
 /// The utilization of every core between two looks.
 ///
 /// Each core counts the time that it was busy in a cell of its own, and the others may read it. So nobody has to
 /// publish anything, and a core that sleeps is seen to be idle without being woken.
 pub(crate) struct Loads {
-    cores: Arc<PerWorker<CoreCells>>,
+    generation: Arc<Generation>,
     looked_at: Instant,
     /// Busy nanoseconds by core, as of then.
     busy: Vec<u64>,
@@ -19,15 +19,14 @@ pub(crate) struct Loads {
 
 impl Loads {
     /// Looks for the first time: nothing is known of utilization before the second.
-    pub(crate) fn new(cores: Arc<PerWorker<CoreCells>>, now: Instant) -> Self {
+    pub(crate) fn new(generation: Arc<Generation>, now: Instant) -> Self {
+        let workers = 0..generation.workers();
+        let busy = |worker| generation.cells(worker).busy_nanoseconds.get();
         Self {
             looked_at: now,
-            busy: cores
-                .iter()
-                .map(|core| core.busy_nanoseconds.get())
-                .collect(),
-            utilization: cores.iter().map(|_| 0.0).collect(),
-            cores,
+            busy: workers.clone().map(busy).collect(),
+            utilization: workers.map(|_| 0.0).collect(),
+            generation,
         }
     }
 
@@ -40,9 +39,9 @@ impl Loads {
     pub(crate) fn look(&mut self, now: Instant) {
         let wall = now.saturating_duration_since(self.looked_at).as_nanos() as f64;
         self.looked_at = now;
-        let cores = self.cores.iter().zip(&mut self.busy);
-        for ((core, busy), utilization) in cores.zip(&mut self.utilization) {
-            let now = core.busy_nanoseconds.get();
+        let cores = self.busy.iter_mut().zip(&mut self.utilization);
+        for (worker, (busy, utilization)) in cores.enumerate() {
+            let now = self.generation.cells(worker).busy_nanoseconds.get();
             let spent = now.wrapping_sub(std::mem::replace(busy, now)) as f64;
             // A core counts when it has time to, so that a window may have more than its share.
             *utilization = if wall > 0.0 {

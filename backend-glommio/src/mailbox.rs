@@ -1,11 +1,11 @@
 //! Messages to a core, from other threads and from other cores.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use proxy_core::metrics::CoreCells;
-use proxy_core::{Accepted, Descriptor, Detached, Listener, Permit, Transport};
+use proxy_core::metrics::{CoreCells, Slot};
+use proxy_core::{Accepted, Descriptor, Detached, Transport};
 use rustix::event::EventfdFlags;
 
 /// Messages with connections that may wait for a core; beyond it they stay where they are.
@@ -28,7 +28,7 @@ pub(crate) enum Message {
 #[derive(Debug)]
 pub(crate) enum Order {
     /// Begin a connection that another core accepted and admitted.
-    Begin { accepted: Accepted, permit: Permit },
+    Begin(Accepted),
     /// Go on with a connection of another core's.
     Adopt(Detached<Descriptor>),
     /// Give the connection in this place to this core.
@@ -38,23 +38,16 @@ pub(crate) enum Order {
 }
 
 impl Order {
-    /// Cuts the connection in it, as no lane is left to take it, and counts it as `worker`'s, whose cells are `cells`.
-    pub(crate) fn abandon(
-        self,
-        listener: &Arc<Listener>,
-        worker: usize,
-        cells: &CoreCells,
-        now: Instant,
-    ) {
+    /// Cuts the connection in it, as no lane is left to take it, and counts it as the worker's that has
+    /// the slot, whose cells are `cells`.
+    pub(crate) fn abandon(self, slot: Slot, cells: &CoreCells, now: Instant) {
         match self {
-            Self::Begin {
-                accepted: Accepted { socket, origin, .. },
-                ..
-            } => {
-                socket.reset_on_close();
-                listener.abandon(worker, origin, now);
+            Self::Begin(accepted) => {
+                accepted.socket.reset_on_close();
+                let settings = accepted.permit.settings();
+                settings.abandon(slot, accepted.origin, now);
             }
-            Self::Adopt(detached) => detached.abort(worker, cells, now),
+            Self::Adopt(detached) => detached.abort(slot, cells, now),
             Self::Give { .. } | Self::Shed { .. } => {}
         }
     }

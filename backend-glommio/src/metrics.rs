@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use proxy_core::Listener;
 use proxy_core::backend::{OwnFamily, OwnMetrics};
-use proxy_core::metrics::{Counter, PerWorker};
+use proxy_core::metrics::{ByIndex, Counter};
 
 use crate::readiness::Readiness;
 
@@ -15,10 +15,10 @@ pub struct Cells {
     /// Where readiness comes from, for every worker.
     pub readiness: Readiness,
     /// By worker, then by listener in the order of the plan.
-    pub queues: Arc<PerWorker<Box<[QueueCells]>>>,
+    pub queues: Arc<ByIndex<Box<[QueueCells]>>>,
     listeners: Vec<Arc<Listener>>,
     /// By worker.
-    pub rings: Arc<PerWorker<RingCells>>,
+    pub rings: Arc<ByIndex<RingCells>>,
 }
 
 /// Glommio's account of one listener's task queue on one core. Published at most ten times a second.
@@ -48,7 +48,7 @@ pub struct RingCells {
 /// The cells of a worker's own ring.
 #[derive(Clone, Debug)]
 pub(crate) struct OwnRing {
-    rings: Arc<PerWorker<RingCells>>,
+    rings: Arc<ByIndex<RingCells>>,
     worker: usize,
 }
 
@@ -58,8 +58,8 @@ impl Cells {
         let queues = || listeners.iter().map(|_| QueueCells::default()).collect();
         Self {
             readiness,
-            queues: Arc::new(PerWorker::new(workers, queues)),
-            rings: Arc::new(PerWorker::new(workers, RingCells::default)),
+            queues: Arc::new(ByIndex::new(workers, queues)),
+            rings: Arc::new(ByIndex::new(workers, RingCells::default)),
             listeners,
         }
     }
@@ -168,22 +168,11 @@ impl OwnRing {
 
 #[cfg(test)]
 mod tests {
-    use proxy_core::{Balance, Upstream};
-
     use super::*;
 
     #[test]
     fn cells_are_shown_under_documented_names() {
-        let balance = Balance::round_robin(&[]);
-        let second = Duration::from_secs(1);
-        let upstream = Arc::new(Upstream::new(
-            "u".to_owned(),
-            Vec::new(),
-            balance,
-            second,
-            2,
-        ));
-        let listener = |name: &str| Arc::new(Listener::new(name.to_owned(), upstream.clone(), 2));
+        let listener = |name: &str| Arc::new(Listener::new(name.to_owned()));
         let cells = Cells::new(
             Readiness::IoUring,
             2,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use proxy_core::metrics::PerWorker;
+use proxy_core::metrics::ByIndex;
 
 use crate::load::Loads;
 
@@ -38,7 +38,7 @@ const LOAD_IDLE: f64 = 1e-4;
 pub(crate) struct Shared {
     /// Connections that each core has or will get: one counts from the moment that it is placed, or a burst would go
     /// to the same core.
-    population: PerWorker<AtomicU64>,
+    population: ByIndex<AtomicU64>,
     /// Whose turn it is, by lane.
     turns: Box<[AtomicUsize]>,
 }
@@ -46,7 +46,7 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(cores: usize, lanes: usize) -> Self {
         Self {
-            population: PerWorker::new(cores, AtomicU64::default),
+            population: ByIndex::new(cores, AtomicU64::default),
             turns: (0..lanes).map(|_| AtomicUsize::default()).collect(),
         }
     }
@@ -162,6 +162,9 @@ fn expected<'a>(
 
 #[cfg(test)]
 mod tests {
+    use proxy_core::metrics::Slots;
+    use proxy_core::{Generation, Table, Tables};
+
     use super::*;
 
     fn coolest(utilization: &[f64], then: &[u64], now: &[u64]) -> usize {
@@ -196,7 +199,14 @@ mod tests {
 
     #[test]
     fn turns_are_shared_by_the_cores() {
-        let cores = Arc::new(PerWorker::new(3, || proxy_core::metrics::CoreCells::new(3)));
+        let generation = Generation::new(
+            3,
+            &Slots::default(),
+            Arc::default(),
+            Arc::default(),
+            Arc::new(Tables::new(Table::default())),
+        );
+        let generation = Arc::new(generation.expect("there is room"));
         let shared = Arc::new(Shared::new(3, 2));
         let now = crate::driver::now();
         let placer = |own| {
@@ -204,7 +214,7 @@ mod tests {
                 Placement::RoundRobin,
                 own,
                 shared.clone(),
-                Loads::new(cores.clone(), now),
+                Loads::new(generation.clone(), now),
             )
         };
         let mut placers = [placer(0), placer(1)];

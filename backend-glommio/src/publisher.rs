@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use glommio::TaskQueueHandle;
-use proxy_core::metrics::PerWorker;
+use proxy_core::metrics::ByIndex;
 
 use crate::metrics::QueueCells;
 
@@ -15,7 +15,7 @@ const INTERVAL: Duration = Duration::from_millis(100);
 /// Publishes the task queues' counts of one core. Glommio gives them to its own thread only, and forgets them.
 pub(crate) struct Publisher {
     worker: usize,
-    queues: Arc<PerWorker<Box<[QueueCells]>>>,
+    queues: Arc<ByIndex<Box<[QueueCells]>>>,
     handles: Vec<TaskQueueHandle>,
     next: Cell<Option<Instant>>,
 }
@@ -23,7 +23,7 @@ pub(crate) struct Publisher {
 impl Publisher {
     pub(crate) fn new(
         worker: usize,
-        queues: Arc<PerWorker<Box<[QueueCells]>>>,
+        queues: Arc<ByIndex<Box<[QueueCells]>>>,
         handles: Vec<TaskQueueHandle>,
     ) -> Self {
         Self {

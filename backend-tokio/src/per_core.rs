@@ -12,8 +12,7 @@ use proxy_core::backend::{
     WorkerThread,
 };
 use proxy_core::lifeline::{Deaths, Lifeline};
-use proxy_core::metrics::{CoreCells, PerWorker};
-use proxy_core::{Activity, Descriptor, Listener};
+use proxy_core::{Descriptor, Generation, ListenerSettings};
 use tokio::runtime::{Builder, Handle, LocalOptions};
 use tokio::sync::watch;
 
@@ -36,7 +35,7 @@ pub struct PerCore {
 
 /// A worker's sockets.
 struct Sockets {
-    listeners: Vec<(Arc<Listener>, Descriptor)>,
+    listeners: Vec<(Arc<ListenerSettings>, Descriptor)>,
     /// Its end says that they are watched, or that they never will be.
     watched: mpsc::Sender<Infallible>,
 }
@@ -45,8 +44,7 @@ struct Sockets {
 struct Seat {
     index: usize,
     cpu: Option<usize>,
-    cores: Arc<PerWorker<CoreCells>>,
-    activity: Arc<Activity>,
+    generation: Arc<Generation>,
     deaths: Deaths,
     draining: watch::Receiver<bool>,
     stopped: watch::Receiver<bool>,
@@ -80,8 +78,7 @@ impl PerCore {
             let seat = Seat {
                 index,
                 cpu,
-                cores: plan.cores.clone(),
-                activity: plan.activity.clone(),
+                generation: plan.generation.clone(),
                 deaths: plan.deaths.clone(),
                 draining: watched.clone(),
                 stopped: until.clone(),
@@ -136,8 +133,7 @@ impl Seat {
         let thread = worker::enlist(Enlisted {
             index: self.index,
             cpu: self.cpu,
-            cores: self.cores,
-            activity: self.activity,
+            generation: self.generation,
             deaths: self.deaths,
         });
         runtime.block_on(async {
@@ -149,10 +145,10 @@ impl Seat {
                 return;
             };
             tokio::task::spawn_local(task::tick());
-            for (listener, socket) in sockets.listeners {
+            for (settings, socket) in sockets.listeners {
                 let spawn = |connection| drop(tokio::task::spawn_local(connection));
                 let draining = self.draining.clone();
-                tokio::task::spawn_local(task::accept(listener, socket, draining, spawn));
+                tokio::task::spawn_local(task::accept(settings, socket, draining, spawn));
             }
             drop(sockets.watched);
             // A sender that is gone means the same.
@@ -162,13 +158,13 @@ impl Seat {
 }
 
 /// One socket of each bind address.
-fn take_one_each(listeners: &mut [Listening]) -> Vec<(Arc<Listener>, Descriptor)> {
+fn take_one_each(listeners: &mut [Listening]) -> Vec<(Arc<ListenerSettings>, Descriptor)> {
     listeners
         .iter_mut()
         .flat_map(|listening| {
-            let listener = &listening.listener;
+            let settings = &listening.settings;
             let sockets = listening.sockets.iter_mut();
-            sockets.filter_map(|sockets| Some((listener.clone(), sockets.pop()?)))
+            sockets.filter_map(|sockets| Some((settings.clone(), sockets.pop()?)))
         })
         .collect()
 }

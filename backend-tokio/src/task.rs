@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use proxy_core::{
-    Accepted, Acceptor, Connection, Descriptor, Draining, FIRST_TURNS_MAX, Listener, Turn, Worker,
+    Accepted, Acceptor, Connection, Descriptor, Draining, FIRST_TURNS_MAX, Listener,
+    ListenerSettings, Turn, Worker,
 };
 use rustix::io::Errno;
 use tokio::sync::watch;
@@ -55,13 +56,14 @@ impl Drop for ConnectionTask {
 /// Accepts until `draining` says so, then empties the backlog, and spawns a task for each connection. The socket is
 /// watched before this returns, so it must be called with the runtime around it.
 pub(crate) fn accept(
-    listener: Arc<Listener>,
+    settings: Arc<ListenerSettings>,
     socket: Descriptor,
     mut draining: watch::Receiver<bool>,
     spawn: impl Fn(ConnectionTask),
 ) -> impl Future<Output = ()> {
+    let listener = settings.listener.clone();
     let watched = TokioSocket::new(socket)
-        .map(|socket| Acceptor::new(&Tokio, listener.clone(), socket))
+        .map(|socket| Acceptor::new(&Tokio, settings, socket))
         .map_err(|(_, error)| error);
     async move {
         let mut acceptor = match watched {
@@ -74,9 +76,9 @@ pub(crate) fn accept(
                 return;
             }
         };
-        let _vital = Vital(listener.clone());
+        let _vital = Vital(listener);
         let take = |waker: &Waker, turns: &mut usize, worker: &mut Worker, accepted| {
-            if let Some(task) = begin(waker, turns, &listener, worker, accepted) {
+            if let Some(task) = begin(waker, turns, worker, accepted) {
                 spawn(task);
             }
         };
@@ -137,20 +139,17 @@ pub(crate) fn tick() -> Ticker {
 fn begin(
     waker: &Waker,
     turns: &mut usize,
-    listener: &Arc<Listener>,
     worker: &mut Worker,
     accepted: Accepted,
 ) -> Option<ConnectionTask> {
     let Accepted {
         socket,
         origin,
-        spare,
+        permit,
     } = accepted;
-    let permit = listener.admit(worker).ok()?.with(spare);
     match TokioSocket::new(socket) {
         Ok(client) => {
-            let listener = listener.clone();
-            let mut connection = Connection::new(&Tokio, worker, listener, permit, client, origin);
+            let mut connection = Connection::new(&Tokio, worker, permit, client, origin);
             let Some(left) = turns.checked_sub(1) else {
                 return Some(ConnectionTask(connection));
             };
@@ -162,13 +161,15 @@ fn begin(
             }
         }
         Err((_, error)) => {
-            listener.give_up(worker.index, origin, worker.now);
+            let settings = permit.settings();
+            settings.give_up(worker.slot(), origin, worker.now);
             match Errno::from_io_error(&error) {
                 // The reactor itself is gone, not room in it: no connection will ever be watched again.
                 Some(Errno::BADF | Errno::INVAL) => {
                     worker::die(format!("its reactor fails: {error}"));
                 }
                 _ => {
+                    let listener = &settings.listener;
                     tracing::warn!(listener = listener.name, %error, "a connection can't be watched");
                 }
             }

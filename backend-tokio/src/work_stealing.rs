@@ -90,8 +90,7 @@ fn enlist(runtime: &Runtime, plan: &Plan) -> io::Result<Vec<WorkerThread>> {
             let thread = worker::enlist(Enlisted {
                 index,
                 cpu: plan.cpus[index],
-                cores: plan.cores,
-                activity: plan.activity,
+                generation: plan.generation,
                 deaths: plan.deaths,
             });
             drop(tokio::spawn(task::tick()));
@@ -147,9 +146,9 @@ impl Backend for WorkStealing {
         let _context = self.runtime.enter();
         for listening in listening {
             for socket in listening.sockets.into_iter().flatten() {
-                let listener = listening.listener.clone();
+                let settings = listening.settings.clone();
                 let draining = self.draining.subscribe();
-                let accept = task::accept(listener, socket, draining, |connection| {
+                let accept = task::accept(settings, socket, draining, |connection| {
                     drop(tokio::spawn(connection));
                 });
                 drop(self.runtime.spawn(accept));

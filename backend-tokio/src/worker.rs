@@ -8,8 +8,7 @@ use std::time::Instant;
 
 use proxy_core::backend::{WORKER_THREAD_PREFIX, WorkerThread};
 use proxy_core::lifeline::Deaths;
-use proxy_core::metrics::{CoreCells, PerWorker};
-use proxy_core::{Activity, Worker};
+use proxy_core::{Generation, Worker};
 
 use crate::timers::Timers;
 
@@ -24,8 +23,7 @@ thread_local! {
 pub(crate) struct Enlisted {
     pub(crate) index: usize,
     pub(crate) cpu: Option<usize>,
-    pub(crate) cores: Arc<PerWorker<CoreCells>>,
-    pub(crate) activity: Arc<Activity>,
+    pub(crate) generation: Arc<Generation>,
     pub(crate) deaths: Deaths,
 }
 
@@ -33,12 +31,7 @@ pub(crate) struct Enlisted {
 pub(crate) fn enlist(enlisted: Enlisted) -> WorkerThread {
     let Enlisted { index, cpu, .. } = enlisted;
     let cpu = cpu.filter(|&id| core_affinity::set_for_current(core_affinity::CoreId { id }));
-    WORKER.set(Some(Worker::new(
-        index,
-        now(),
-        enlisted.cores,
-        enlisted.activity,
-    )));
+    WORKER.set(Some(Worker::new(enlisted.generation, index, now())));
     // A thread is enlisted once.
     let _ = FATE.with(|fate| fate.set((index, enlisted.deaths)));
     WorkerThread {

@@ -13,6 +13,7 @@ pub mod process;
 mod real;
 pub mod resources;
 mod scripted;
+mod setting;
 mod stage;
 mod suite;
 mod wait;

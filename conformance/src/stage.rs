@@ -4,8 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use proxy_core::metrics::{CoreCells, PerWorker};
-use proxy_core::{Ends, Listener, Upstream};
+use proxy_core::{Ends, Generation, Listener, ListenerSettings, Pool};
 
 /// What is behind the proxy, and how it is configured.
 #[derive(Clone, Debug)]
@@ -89,11 +88,11 @@ pub trait Stage: Sized {
     /// Starts a proxy.
     fn start(setup: Setup) -> Self;
 
-    /// The proxy's listener.
-    fn listener(&self) -> &Listener;
+    /// The proxy's listener, as it is configured.
+    fn settings(&self) -> &ListenerSettings;
 
-    /// What the workers count.
-    fn cores(&self) -> &PerWorker<CoreCells>;
+    /// What the workers share.
+    fn generation(&self) -> &Generation;
 
     /// A client that has connected to the proxy.
     fn connect(&self) -> Self::Peer;
@@ -113,9 +112,14 @@ pub trait Stage: Sized {
     /// Has `source` send and `sink` receive for as long as the flood lives.
     fn flood(&self, source: Self::Peer, sink: Self::Peer) -> Self::Flood;
 
+    /// The proxy's listener.
+    fn listener(&self) -> &Listener {
+        &self.settings().listener
+    }
+
     /// The proxy's upstream.
-    fn upstream(&self) -> &Arc<Upstream> {
-        &self.listener().upstream
+    fn pool(&self) -> &Pool {
+        &self.settings().pool
     }
 
     /// A client, and the first server's end of its connection.

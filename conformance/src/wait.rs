@@ -53,26 +53,22 @@ pub fn settle<S: Stage>(stage: &S) {
         stage.listener().live.each(|_| listed += 1);
         (listed == 0).then_some(())
     });
-    let upstream = stage.upstream();
     wait(stage, "the upstream counts nobody that waits", || {
-        (upstream.queue() == 0).then_some(())
+        (stage.pool().upstream().queue() == 0).then_some(())
     });
-    for server in 0..upstream.servers().len() {
+    for server in stage.pool().servers() {
         wait(stage, "the upstream counts no connection", || {
-            (upstream.connections(server) == 0).then_some(())
+            (server.connections() == 0).then_some(())
         });
     }
-    let cores: Vec<_> = stage.cores().iter().collect();
+    let generation = stage.generation();
     wait(stage, "every connection ended where it was last", || {
-        let present = |index: usize| {
-            let core = cores[index];
-            let arrived: u64 = core.taken_from.iter().map(|count| count.get()).sum();
-            let left: u64 = cores
-                .iter()
-                .map(|other| other.taken_from[index].get())
-                .sum();
-            core.started.get() + arrived == core.ended.get() + left
+        let has_none = |index| {
+            let cores = &generation.cores;
+            let cells = generation.cells(index);
+            let left = cells.ended.get() + cores.given(generation.slot(index));
+            cells.started.get() + cells.taken() == left
         };
-        (0..cores.len()).all(present).then_some(())
+        (0..generation.workers()).all(has_none).then_some(())
     });
 }

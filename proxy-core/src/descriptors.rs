@@ -19,7 +19,8 @@ use std::time::{Duration, Instant};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::process::{Resource, getrlimit};
 
-use crate::listener::acceptor::ACCEPT_BATCH_MAX;
+/// Connections that one run of an acceptor accepts before others get their turn.
+pub const ACCEPT_BATCH_MAX: usize = 64;
 
 /// Descriptors that are kept, where the limit is large enough: see [`reserve`].
 pub const KEPT_MAX: u64 = 256;

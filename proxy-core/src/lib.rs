@@ -10,12 +10,15 @@ mod activity;
 pub mod backend;
 mod connection;
 pub mod descriptors;
+mod generation;
+mod id;
 pub mod lifeline;
 pub mod listen;
 mod listener;
 pub mod metrics;
 mod relay;
 pub mod runtime;
+mod table;
 mod transport;
 mod upstream;
 mod worker;
@@ -28,16 +31,19 @@ pub use connection::detached::Detached;
 pub use connection::end::{End, Stage, Termination};
 pub use connection::ends::Ends;
 pub use connection::live::{LOOK_MAX, Live};
-pub use connection::origin::{Accepted, ClientAddress, Origin};
+pub use connection::origin::{ClientAddress, Origin};
 pub use connection::record::LiveConnection;
 pub use connection::{
     Connection, LAST_WORDS_PATIENCE, LONG_TURN_BYTES, MARK_CHECK_AFTER, STALL_CHECK_INTERVAL, Turn,
 };
-pub use listener::acceptor::{
-    ACCEPT_BATCH_MAX, Acceptor, Draining, EXHAUSTED_PAUSE, FIRST_TURNS_MAX,
-};
+pub use descriptors::ACCEPT_BATCH_MAX;
+pub use generation::Generation;
+pub use id::Id;
+pub use listener::Listener;
+pub use listener::acceptor::{Accepted, Acceptor, Draining, EXHAUSTED_PAUSE, FIRST_TURNS_MAX};
+pub use listener::permit::Permit;
+pub use listener::settings::ListenerSettings;
 pub use listener::share::{SHARES_MAX, Share};
-pub use listener::{Listener, Permit};
 pub use relay::buffer::{BUFFER_BYTES, Buffers, POOL_BUFFERS_MAX};
 pub use relay::bulk::{
     BYTES_TO_ENTER, FULL_READS_TO_ENTER, SMALL_SPLICE_BYTES, SMALL_SPLICES_TO_LEAVE,
@@ -45,12 +51,17 @@ pub use relay::bulk::{
 pub use relay::direction;
 pub use relay::flow::{TURN_BYTES_MAX, TURN_BYTES_MIN, TURN_STEPS_MAX};
 pub use relay::pipe::{PIPE_BYTES, PIPES_FREE_MAX, PIPES_MAX, Pipe};
+pub use table::inventory::{Inventory, RETIRED_KEPT, RETIRED_MAX};
+pub use table::view::{Forgotten, ListenerView, UpstreamView, View};
+pub use table::{Table, Tables};
 pub use transport::{Descriptor, Transport};
+pub use upstream::Upstream;
 pub use upstream::address::ServerAddress;
 pub use upstream::addresses::{ADDRESSES_MAX, Walk};
 pub use upstream::balance::Balance;
 pub use upstream::health::Health;
 pub use upstream::outage::{Fault, Outage};
+pub use upstream::pool::{Member, Pool, PoolSettings};
 pub use upstream::rest::REST;
-pub use upstream::{Server, Upstream};
+pub use upstream::server::Server;
 pub use worker::Worker;

@@ -81,6 +81,28 @@ pub trait Transport {
     fn local_address(&self) -> io::Result<Option<SocketAddr>>;
 }
 
+impl ServerAddress {
+    /// Whether a connect to this address, which has begun, has met itself: where nobody listens, the kernel may give a client
+    /// the very port that it connects to, and that is a connection then, whose bytes come back to their sender.
+    ///
+    /// The caller must not use it. Its close is made a reset, as it would keep the server's port for a minute.
+    pub fn is_met_by(&self, transport: &impl Transport) -> bool {
+        let Self::Tcp(there) = self else {
+            return false;
+        };
+        let Ok(Some(here)) = transport.local_address() else {
+            return false;
+        };
+        // Any address stands for loopback's here.
+        let same_host = here.ip() == there.ip() || there.ip().is_unspecified();
+        let is_met = same_host && here.port() == there.port();
+        if is_met {
+            transport.reset_on_close();
+        }
+        is_met
+    }
+}
+
 /// A non-blocking socket that this process owns.
 #[derive(Debug)]
 pub struct Descriptor {

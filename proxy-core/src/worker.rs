@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::activity::Activity;
-use crate::metrics::{CoreCells, PerWorker};
+use crate::generation::Generation;
+use crate::metrics::{CoreCells, PerWorker, Slot};
 use crate::relay::buffer::Buffers;
+use crate::table::Table;
 
 /// One worker: its buffers, its counters, and the time that it passes in.
 #[derive(Debug)]
@@ -14,30 +16,48 @@ pub struct Worker {
     pub index: usize,
     /// The time, as of the last time the scheduler looked. Connections never ask a clock.
     pub now: Instant,
+    slot: Slot,
     pub(crate) buffers: Buffers,
     cores: Arc<PerWorker<CoreCells>>,
     pub(crate) activity: Arc<Activity>,
+    table: Arc<Table>,
+    generation: Arc<Generation>,
 }
 
 impl Worker {
-    /// The worker with this index into `cores`.
-    pub fn new(
-        index: usize,
-        now: Instant,
-        cores: Arc<PerWorker<CoreCells>>,
-        activity: Arc<Activity>,
-    ) -> Self {
+    /// The worker with this index of `generation`.
+    ///
+    /// # Panics
+    /// If it has no such worker.
+    pub fn new(generation: Arc<Generation>, index: usize, now: Instant) -> Self {
         Self {
             index,
             now,
+            slot: generation.slot(index),
             buffers: Buffers::new(),
-            cores,
-            activity,
+            cores: generation.cores.clone(),
+            activity: generation.activity.clone(),
+            table: generation.tables.current(),
+            generation,
         }
+    }
+
+    /// Where it counts.
+    pub fn slot(&self) -> Slot {
+        self.slot
     }
 
     /// This worker's own counters.
     pub fn cells(&self) -> &CoreCells {
-        self.cores.of(self.index)
+        self.cores.of(self.slot)
+    }
+
+    /// What is configured now: to be asked once a connection, as it reads a word that is written at a change.
+    pub fn table(&mut self) -> &Arc<Table> {
+        let tables = &self.generation.tables;
+        if tables.number() != self.table.number() {
+            self.table = tables.current();
+        }
+        &self.table
     }
 }

@@ -6,7 +6,7 @@ use conformance::{
     Flow, Peer, Received, Scripted, ServerKind, Setup, Stage, elapse, pump, push_until_stuck, run,
     settle, wait, wait_within,
 };
-use proxy_core::metrics::{Cause, ConnectFailure};
+use proxy_core::metrics::{Cause, ConnectFailure, CoreCells, Counter, ServerCells};
 use proxy_core::{
     BUFFER_BYTES, CLIENT_CHECK_INTERVAL, LAST_WORDS_PATIENCE, ROOM_RETRY_MAX, STALL_CHECK_INTERVAL,
 };
@@ -156,10 +156,9 @@ fn answer_of_a_server_that_resets_before_its_connect_is_seen_arrives() {
                 None
             });
             assert_eq!(answer, ANSWER);
-            let failures = stage.upstream().cells.sum(|cells| {
-                let failures = &cells.servers[0].failures;
-                failures.iter().map(|count| count.get()).sum()
-            });
+            let server = stage.pool().server(0);
+            let failures = |cells: &ServerCells| cells.failures.iter().map(Counter::get).sum();
+            let failures = server.cells.sum(failures);
             assert_eq!(failures, 0, "it was connected");
             settle(&stage);
         });
@@ -288,11 +287,8 @@ fn connect_that_meets_itself_is_refused() {
             assert_eq!(itself.receive(&mut [0; 16]), Received::Reset);
             settle(&stage);
             let refused = ConnectFailure::Refused as usize;
-            let cells = &stage.upstream().cells;
-            assert_eq!(
-                cells.sum(|cells| cells.servers[0].failures[refused].get()),
-                1
-            );
+            let cells = &stage.pool().server(0).cells;
+            assert_eq!(cells.sum(|cells| cells.failures[refused].get()), 1);
         }
     });
 }
@@ -313,7 +309,11 @@ fn full_queue_is_looked_at_within_bounds() {
         let looks = u128::from(stage.connects_to_full());
         let rarest = WAIT.as_millis() / ROOM_RETRY_MAX.as_millis();
         assert!((rarest..rarest + 30).contains(&looks), "{looks} looks");
-        assert_eq!(stage.upstream().connections(0), 1, "others are preferred");
+        assert_eq!(
+            stage.pool().server(0).connections(),
+            1,
+            "others are preferred"
+        );
         stage.make_room(0);
         let server = wait_within(&stage, ROOM_RETRY_MAX, "there is room", || stage.accept(0));
         pump(
@@ -323,8 +323,8 @@ fn full_queue_is_looked_at_within_bounds() {
         drop((client, server));
         settle(&stage);
         let failures = |reason| {
-            let cells = &stage.upstream().cells;
-            cells.sum(|cells| cells.servers[0].failures[reason as usize].get())
+            let cells = &stage.pool().server(0).cells;
+            cells.sum(|cells| cells.failures[reason as usize].get())
         };
         assert!(
             ConnectFailure::ALL
@@ -342,7 +342,7 @@ fn a_panic_is_the_end_of_one_connection() {
             servers: vec![ServerKind::Listening, ServerKind::Bug],
             ..Setup::default()
         });
-        let panics = || stage.cores().sum(|core| core.panics.get());
+        let panics = || stage.generation().cores.sum(|core| core.panics.get());
         let (client, server) = stage.pair();
         assert_eq!(panics(), 0);
         let unlucky = stage.connect();
@@ -387,20 +387,17 @@ fn moves_are_counted() {
         for (client, server) in &pairs {
             pump(&stage, &mut [Flow::new(client, server, 1, 100_000)]);
         }
-        let cores: Vec<_> = stage.cores().iter().collect();
-        let moves: u64 = cores
-            .iter()
-            .flat_map(|core| core.taken_from.iter().map(|count| count.get()))
-            .sum();
-        let polls: u64 = cores.iter().map(|core| core.polls.get()).sum();
-        assert!(moves <= polls);
-        let own =
-            |(index, core): (usize, &&proxy_core::metrics::CoreCells)| core.taken_from[index].get();
-        assert_eq!(cores.iter().enumerate().map(own).sum::<u64>(), 0);
+        let generation = stage.generation();
+        let cores = &generation.cores;
+        assert!(cores.sum(CoreCells::taken) <= cores.sum(|core| core.polls.get()));
+        let own = |index| {
+            let taken_from = &generation.cells(index).taken_from;
+            taken_from.of(generation.slot(index)).get()
+        };
+        assert_eq!((0..generation.workers()).map(own).sum::<u64>(), 0);
         drop(pairs);
         settle(&stage);
-        let ended: u64 = cores.iter().map(|core| core.ended.get()).sum();
-        assert_eq!(ended, 10);
+        assert_eq!(cores.sum(|core| core.ended.get()), 10);
     });
 }
 

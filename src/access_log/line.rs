@@ -107,9 +107,8 @@ impl Line<'_> {
     }
 
     fn server(&self) -> Option<&str> {
-        let server = self.end.server?;
-        let servers = self.end.listener.upstream.servers();
-        servers.get(server).map(|server| server.label.as_str())
+        let server = self.end.server.as_ref()?;
+        Some(&server.label)
     }
 }
 
@@ -137,32 +136,26 @@ mod tests {
 
     use proxy_core::metrics::Cause;
     use proxy_core::{
-        Balance, ClientAddress, Listener, Server, ServerAddress, Stage, Termination, Upstream,
+        ClientAddress, Listener, Server, ServerAddress, Stage, Termination, Upstream,
     };
 
     use super::*;
 
     #[expect(clippy::disallowed_methods, reason = "any time will do")]
-    fn end(server: Option<usize>) -> End {
+    fn end(has_server: bool) -> End {
         let path = "/run/a \"b\"\n.sock";
         let label = format!("unix:{path}");
-        let member = Server::fixed(label, ServerAddress::Unix(path.into()), 1);
-        let upstream = Arc::new(Upstream::new(
-            "pool".to_owned(),
-            vec![member],
-            Balance::least_connections(),
-            Duration::from_secs(1),
-            1,
-        ));
+        let upstream = Upstream::new("pool".to_owned());
+        let server = Server::fixed(&upstream, label, ServerAddress::Unix(path.into()));
         End {
             id: 7,
-            listener: Arc::new(Listener::new("redis".to_owned(), upstream, 1)),
+            listener: Arc::new(Listener::new("redis".to_owned())),
             client: ClientAddress::Tcp(([10, 0, 0, 1], 4567).into()),
-            server,
+            server: has_server.then(|| Arc::new(server)),
             bytes_in: 1000,
             bytes_out: 20,
             wait: Duration::from_nanos(12_345),
-            connect: server.map(|_| Duration::from_millis(3)),
+            connect: has_server.then_some(Duration::from_millis(3)),
             total: Duration::from_secs(61),
             retries: 2,
             core: 1,
@@ -172,8 +165,8 @@ mod tests {
         }
     }
 
-    fn written(server: Option<usize>, format: &Format) -> String {
-        let end = end(server);
+    fn written(has_server: bool, format: &Format) -> String {
+        let end = end(has_server);
         let line = Line {
             end: &end,
             ended_at: UNIX_EPOCH + Duration::from_millis(1_700_000_000_500),
@@ -187,12 +180,12 @@ mod tests {
     fn text_is_one_line_of_words() {
         let format = Format::Text(Template::default());
         assert_eq!(
-            written(Some(0), &format),
+            written(true, &format),
             "2023-11-14T22:13:20.500Z 10.0.0.1:4567 redis unix:/run/a\\u{20}\"b\"\\u{a}.sock 1000 20 \
              0.000012 0.003000 61.000000 2 1 CD\n"
         );
         assert_eq!(
-            written(None, &format),
+            written(false, &format),
             "2023-11-14T22:13:20.500Z 10.0.0.1:4567 redis - 1000 20 0.000012 - 61.000000 2 1 CD\n"
         );
     }
@@ -200,14 +193,14 @@ mod tests {
     #[test]
     fn json_has_every_field() {
         assert_eq!(
-            written(Some(0), &Format::Json),
+            written(true, &Format::Json),
             "{\"time\":\"2023-11-14T22:13:20.500Z\",\"id\":7,\"client\":\"10.0.0.1:4567\",\
              \"listener\":\"redis\",\"server\":\"unix:/run/a \\\"b\\\"\\n.sock\",\"bytes_in\":1000,\
              \"bytes_out\":20,\"wait_seconds\":0.000012,\"connect_seconds\":0.003,\
              \"total_seconds\":61.0,\"retries\":2,\"core\":1,\"end\":\"CD\",\
              \"cause\":\"client_reset\"}\n"
         );
-        let without = written(None, &Format::Json);
+        let without = written(false, &Format::Json);
         assert!(without.contains("\"server\":null"), "{without}");
         assert!(without.contains("\"connect_seconds\":null"), "{without}");
     }

@@ -68,8 +68,8 @@ impl AccessLog {
     ///
     /// # Errors
     /// When the file can't be opened within [`OPEN_PATIENCE`], or a thread can't be had.
-    pub(crate) fn start(configured: &config::AccessLog, workers: usize) -> io::Result<Self> {
-        let (ends, queue) = Ends::new(configured.queue.get() as usize, workers);
+    pub(crate) fn start(configured: &config::AccessLog) -> io::Result<Self> {
+        let (ends, queue) = Ends::new(configured.queue.get() as usize);
         let shared = Arc::new(Shared {
             ends: Arc::new(ends),
             lines: AtomicU64::new(0),

@@ -10,32 +10,30 @@ mod schedule;
 mod target;
 
 use std::io;
-use std::sync::Arc;
 use std::thread;
 
 use proxy_config::Config;
-use proxy_core::Upstream;
+use proxy_core::Table;
 
 use self::checker::Checker;
 use self::target::Target;
 
-/// Starts the checks that `config` asks for, of its `upstreams` in the same order. They go on as long as the process;
+/// Starts the checks that `config` asks for, of the servers in the table that was made of it. They go on as long as the process;
 /// without any, there is no thread.
 ///
 /// # Errors
 /// When no thread can be started.
-pub(crate) fn start(config: &Config, upstreams: &[Arc<Upstream>]) -> io::Result<()> {
-    let checked = config.upstreams.iter().zip(upstreams);
-    let checked = checked.filter_map(|(configured, upstream)| {
-        let health = configured.health.as_ref()?;
-        Some((health, upstream))
+pub(crate) fn start(config: &Config, table: &Table) -> io::Result<()> {
+    let checked = config.upstreams.iter().zip(&table.pools);
+    let targets = checked.flat_map(|(configured, pool)| {
+        let health = configured.health.as_ref();
+        let target = |health| {
+            let servers = pool.servers().cloned();
+            servers.map(move |server| Target::new(server, health))
+        };
+        health.map(target).into_iter().flatten()
     });
-    let targets: Vec<_> = checked
-        .flat_map(|(health, upstream)| {
-            let servers = 0..upstream.servers().len();
-            servers.map(|server| Target::new(upstream.clone(), server, health))
-        })
-        .collect();
+    let targets: Vec<_> = targets.collect();
     if targets.is_empty() {
         return Ok(());
     }

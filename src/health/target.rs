@@ -5,28 +5,21 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use proxy_core::metrics::{CheckResult, ConnectFailure};
-use proxy_core::{Fault, Health, Server, Upstream};
+use proxy_core::{Fault, Health, Server};
 
 /// A server that is checked.
 pub(super) struct Target {
-    upstream: Arc<Upstream>,
-    /// The server's index in its upstream.
-    index: usize,
+    server: Arc<Server>,
     interval: Duration,
     timeout: Duration,
     health: Health,
 }
 
 impl Target {
-    /// A server of an upstream, which has counters for it.
-    pub(super) fn new(
-        upstream: Arc<Upstream>,
-        index: usize,
-        configured: &proxy_config::Health,
-    ) -> Self {
+    /// A server, and how it is checked.
+    pub(super) fn new(server: Arc<Server>, configured: &proxy_config::Health) -> Self {
         Self {
-            upstream,
-            index,
+            server,
             interval: configured.interval,
             timeout: configured.timeout,
             health: Health::new(configured.rise, configured.fall),
@@ -44,7 +37,7 @@ impl Target {
     }
 
     pub(super) fn server(&self) -> &Server {
-        &self.upstream.servers()[self.index]
+        &self.server
     }
 
     /// Counts a result, and tells workers and the log what it changes.
@@ -53,9 +46,7 @@ impl Target {
             Ok(()) => CheckResult::Passed,
             Err(fault) => CheckResult::Failed(fault.reason),
         };
-        if let Some(checks) = &self.upstream.checks {
-            checks[self.index].of(result).increment();
-        }
+        self.server.checks.of(result).increment();
         // This machine has no descriptor or port to spare: that says nothing of the server.
         if result == CheckResult::Failed(ConnectFailure::Local) {
             return;
@@ -71,7 +62,7 @@ impl Target {
             return;
         }
         self.server().set_up(self.health.is_up());
-        let (upstream, server) = (&self.upstream.name, &self.server().label);
+        let (upstream, server) = (&self.server.upstream, &self.server.label);
         match checked {
             Ok(()) => tracing::info!(upstream, server, "the server is up again"),
             Err(Fault { reason, errno }) => {

@@ -78,45 +78,50 @@ fn encode(exposition: &Exposition) -> String {
 /// Every kind of event, once or more. Each call adds the same again.
 fn work(observed: &Observed) {
     let ms = Duration::from_millis;
-    let [redis, web] = [&observed.listeners[0], &observed.listeners[1]];
-    let (cells, other) = (redis.cells.of(0), redis.cells.of(1));
+    let [redis, web] = [0, 1].map(|place| fixture::listener(observed, place));
+    let slots = [0, 1].map(|worker| observed.generation.slot(worker));
+    let (cells, other) = (redis.cells.of(slots[0]), redis.cells.of(slots[1]));
     cells.accepted.add(5);
     other.accepted.add(2);
-    web.cells.of(1).accepted.add(1);
+    web.cells.of(slots[1]).accepted.add(1);
     cells.bytes_in.add(100);
     other.bytes_in.add(1);
-    web.cells.of(1).bytes_out.add(7);
+    web.cells.of(slots[1]).bytes_out.add(7);
     other.ended[Cause::Finished as usize].add(3);
     cells.ended[Cause::ClientReset as usize].add(1);
     cells.rejected[Rejection::MaxConnections as usize].add(4);
     cells.duration.observe(ms(3));
     other.duration.observe(ms(7000));
     // Seven began, two of them moved to the second core, three ended there and one here.
-    let (core, neighbour) = (observed.cores.of(0), observed.cores.of(1));
+    let [core, neighbour] = [0, 1].map(|worker| observed.generation.cells(worker));
     core.started.add(5);
     neighbour.started.add(2);
-    neighbour.taken_from[0].add(2);
+    neighbour.taken_from.of(slots[0]).add(2);
     neighbour.ended.add(3);
     core.ended.add(1);
     core.polls.add(40);
     core.busy_nanoseconds.add(1_500_000_000);
-    let upstream = observed.upstreams[0].cells.of(1);
-    upstream.retries.add(1);
-    upstream.connect.observe(ms(1));
-    upstream.servers[0].opened.add(2);
-    upstream.servers[0].closed.add(1);
-    upstream.servers[0].bytes_in.add(100);
-    observed.upstreams[0].cells.of(0).servers[0].bytes_in.add(1);
-    upstream.servers[1].bytes_out.add(7);
+    let upstream = observed.view().upstreams[0].upstream.clone();
+    let cells = upstream.cells.of(slots[1]);
+    cells.retries.add(1);
+    cells.connect.observe(ms(1));
     // It is over on another worker than it began on.
-    upstream.waits_begun.add(5);
-    observed.upstreams[0].cells.of(0).waits_over.add(3);
-    let checks = observed.upstreams[0].checks.as_ref().expect("checks");
-    checks[0].of(CheckResult::Passed).add(8);
-    checks[1]
+    cells.waits_begun.add(5);
+    upstream.cells.of(slots[0]).waits_over.add(3);
+    let [first, second] = [0, 1].map(|place| fixture::server(observed, place));
+    let cells = first.cells.of(slots[1]);
+    cells.opened.add(2);
+    cells.closed.add(1);
+    cells.bytes_in.add(100);
+    first.cells.of(slots[0]).bytes_in.add(1);
+    second.cells.of(slots[1]).bytes_out.add(7);
+    first.checks.of(CheckResult::Passed).add(8);
+    second
+        .checks
         .of(CheckResult::Failed(ConnectFailure::Refused))
         .add(2);
-    upstream.servers[1].failures[ConnectFailure::Timeout as usize].add(1);
+    let failures = &second.cells.of(slots[1]).failures;
+    failures[ConnectFailure::Timeout as usize].add(1);
 }
 
 #[test]
@@ -261,9 +266,11 @@ fn counters_never_go_backwards() {
 fn connections_are_never_negative() {
     let exposition = exposition(fixture::proxy());
     // As if an end had been counted, and its beginning were not seen yet.
-    exposition.observed.cores.of(0).ended.increment();
-    let upstream = exposition.observed.upstreams[0].cells.of(0);
-    upstream.waits_over.increment();
+    let observed = &exposition.observed;
+    observed.generation.cells(0).ended.increment();
+    let upstream = observed.view().upstreams[0].upstream.clone();
+    let cells = upstream.cells.of(observed.generation.slot(0));
+    cells.waits_over.increment();
     let text = encode(&exposition);
     assert!(
         text.contains("\ncorelane_core_connections{core=\"0\"} 0\n"),

@@ -150,7 +150,7 @@ fn of_any(label: &str, fault: Fault) -> String {
 mod tests {
     use std::net::SocketAddr;
 
-    use proxy_core::ServerAddress;
+    use proxy_core::{ServerAddress, Upstream};
 
     use super::*;
 
@@ -158,7 +158,7 @@ mod tests {
         // The kind of address doesn't matter here, the label tells it.
         let address = ServerAddress::Tcp(SocketAddr::from(([10, 0, 0, 1], 1)));
         let (server, fault) = (
-            Server::fixed(label.to_owned(), address, 1),
+            Server::fixed(&Upstream::new("u".to_owned()), label.to_owned(), address),
             Fault::of(error),
         );
         (words(&server, fault), remedy(&server, fault))

@@ -20,6 +20,7 @@ use super::recent::Recent;
 use super::sampler::Origin;
 use crate::observed::Observed;
 use crate::utc::Utc;
+use proxy_core::View;
 use proxy_state::{Finding, Level, State};
 
 /// Findings that are told at most; the first ones are the most urgent.
@@ -30,6 +31,8 @@ pub(super) struct Scene<'a> {
     /// Its findings are not looked at.
     pub(super) state: &'a State,
     pub(super) observed: &'a Observed,
+    /// All that has a name.
+    pub(super) view: &'a View,
     pub(super) recent: &'a Recent,
     /// What times count from.
     pub(super) origin: Origin,

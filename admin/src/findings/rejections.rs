@@ -1,5 +1,6 @@
 //! Clients that are turned away.
 
+use proxy_core::ListenerView;
 use proxy_core::descriptors::Room;
 use proxy_core::metrics::Rejection;
 
@@ -17,9 +18,9 @@ pub(super) fn of(scene: &Scene<'_>) -> Vec<Found> {
 }
 
 fn of_reason(scene: &Scene<'_>, reason: Rejection) -> Option<Found> {
-    let listeners = 0..scene.observed.listeners.len();
+    let listeners = scene.view.listeners.iter();
     let episodes: Vec<_> = listeners
-        .filter_map(|listener| Some((listener, scene.recent.rejected(listener, reason)?)))
+        .filter_map(|view| Some((view, scene.recent.rejected(view.listener.id, reason)?)))
         .collect();
     let &(worst, episode) = episodes.iter().max_by_key(|(_, episode)| episode.count)?;
     let last = episodes.iter().map(|(_, episode)| episode.last).max()?;
@@ -57,11 +58,11 @@ fn so_do(others: usize, tense: Tense) -> String {
     }
 }
 
-fn limit(scene: &Scene<'_>, listener: usize, episode: Episode, tense: Tense) -> Finding {
-    let listener = &scene.observed.listeners[listener];
-    let name = &listener.name;
-    let max = listener
-        .max_connections()
+fn limit(scene: &Scene<'_>, listener: &ListenerView, episode: Episode, tense: Tense) -> Finding {
+    let name = &listener.listener.name;
+    let settings = listener.settings.as_ref();
+    let max = settings
+        .and_then(|settings| settings.max_connections)
         .map_or_else(String::new, |max| format!(" ({max})"));
     finding(
         Level::Alarm,
@@ -81,8 +82,13 @@ fn limit(scene: &Scene<'_>, listener: usize, episode: Episode, tense: Tense) -> 
     )
 }
 
-fn descriptors(scene: &Scene<'_>, listener: usize, episode: Episode, tense: Tense) -> Finding {
-    let name = &scene.observed.listeners[listener].name;
+fn descriptors(
+    scene: &Scene<'_>,
+    listener: &ListenerView,
+    episode: Episode,
+    tense: Tense,
+) -> Finding {
+    let name = &listener.listener.name;
     let times = match episode.count {
         1 => "once".to_owned(),
         count => format!("{count} times"),

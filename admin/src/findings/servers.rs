@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use proxy_core::{Server, Upstream};
+use proxy_core::{Server, UpstreamView};
 
 use super::fault;
 use super::tense::{Tense, Told};
@@ -17,15 +17,19 @@ const SERVERS_TOLD_MAX: usize = 3;
 
 /// An upstream that something is wrong with.
 struct Troubled<'a> {
-    upstream: &'a Upstream,
+    upstream: &'a UpstreamView,
     down: Vec<&'a Server>,
     /// Clients that no server could be found for while some are still said to be up.
     unserved: Option<Episode>,
 }
 
 impl Troubled<'_> {
+    fn name(&self) -> &str {
+        &self.upstream.upstream.name
+    }
+
     fn has_none_left(&self) -> bool {
-        self.down.len() == self.upstream.servers().len()
+        self.down.len() == self.upstream.members().len()
     }
 
     fn serves_nobody(&self) -> bool {
@@ -34,7 +38,7 @@ impl Troubled<'_> {
 
     /// "aa 1 of 2"
     fn count(&self, tense: Tense) -> String {
-        let (name, servers) = (&self.upstream.name, self.upstream.servers().len());
+        let (name, servers) = (self.name(), self.upstream.members().len());
         let down = self.down.len();
         if self.has_none_left() {
             format!("{name} {} none left ({down} of {servers})", tense.has())
@@ -47,9 +51,10 @@ impl Troubled<'_> {
 /// All that is wrong with servers, as one finding: those that are down, be it that their health checks fail or, without any,
 /// that the last connect did; and those that traffic fails to connect to before their checks notice.
 pub(super) fn of(scene: &Scene<'_>) -> Option<Found> {
-    let upstreams = scene.observed.upstreams.iter().enumerate();
-    let mut troubled: Vec<_> = upstreams
-        .filter_map(|(index, upstream)| look(scene, index, upstream))
+    let upstreams = scene.view.upstreams.iter();
+    let configured = upstreams.filter(|view| view.pool.is_some());
+    let mut troubled: Vec<_> = configured
+        .filter_map(|upstream| look(scene, upstream))
         .collect();
     if troubled.is_empty() {
         return None;
@@ -87,14 +92,16 @@ pub(super) fn of(scene: &Scene<'_>) -> Option<Found> {
     })
 }
 
-fn look<'a>(scene: &Scene<'_>, index: usize, upstream: &'a Arc<Upstream>) -> Option<Troubled<'a>> {
+fn look<'a>(scene: &Scene<'_>, upstream: &'a UpstreamView) -> Option<Troubled<'a>> {
     let down: Vec<_> = upstream
-        .servers()
+        .members()
         .iter()
+        .map(Arc::as_ref)
         .filter(|server| !server.is_up())
         .collect();
-    let all_down = down.len() == upstream.servers().len();
-    let unserved = scene.recent.unserved(index).filter(|_| !all_down);
+    let all_down = down.len() == upstream.members().len();
+    let recent = scene.recent.unserved(upstream.upstream.id);
+    let unserved = recent.filter(|_| !all_down);
     let troubled = Troubled {
         upstream,
         down,
@@ -111,8 +118,8 @@ fn what(troubled: &[Troubled<'_>], tense: Tense) -> String {
     match (&down[..], servers) {
         ([], _) => {}
         ([one], 1) => {
-            let (label, name) = (&one.down[0].label, &one.upstream.name);
-            parts.push(match one.upstream.servers().len() {
+            let (label, name) = (&one.down[0].label, one.name());
+            parts.push(match one.upstream.members().len() {
                 1 => format!("server {label} {is} down, the only one of upstream {name}"),
                 of => format!("server {label} of upstream {name} {is} down (1 of {of})"),
             });
@@ -130,7 +137,7 @@ fn what(troubled: &[Troubled<'_>], tense: Tense) -> String {
     let failing: Vec<_> = troubled
         .iter()
         .filter(|one| one.unserved.is_some())
-        .map(|one| one.upstream.name.clone())
+        .map(|one| one.name().to_owned())
         .collect();
     if !failing.is_empty() {
         let names = listed(failing.into_iter(), UPSTREAMS_TOLD_MAX, "upstreams", ", ");
@@ -146,7 +153,7 @@ fn why(scene: &Scene<'_>, troubled: &[Troubled<'_>], tense: Tense) -> String {
         .flat_map(|one| one.down.iter().map(move |server| (one, *server)));
     let servers = down.map(|(one, server)| {
         let label = &server.label;
-        let name = &one.upstream.name;
+        let name = one.name();
         let fault = server.outage.fault();
         let reason = fault.map_or_else(|| "it fails".to_owned(), |one| fault::words(server, one));
         let since = server.outage.since().map_or_else(String::new, |since| {
@@ -175,16 +182,16 @@ fn unserved(scene: &Scene<'_>, one: &Troubled<'_>, episode: Episode, tense: Tens
         1 => "1 client".to_owned(),
         count => format!("{count} clients"),
     };
-    let mut servers = one.upstream.servers().iter();
+    let mut servers = one.upstream.members().iter();
     let reason = servers.find_map(|server| Some(fault::words(server, server.outage.fault()?)));
     let reason = reason.map_or_else(String::new, |reason| format!(", {reason}"));
-    let notice = match (&one.upstream.checks, tense) {
-        (Some(_), Tense::Now) => "; its health checks haven't noticed yet",
-        (Some(_), Tense::Past) | (None, _) => "",
+    let notice = match (one.upstream.is_checked(), tense) {
+        (true, Tense::Now) => "; its health checks haven't noticed yet",
+        (true, Tense::Past) | (false, _) => "",
     };
     format!(
         "{clients} of {} found no server since {}{reason}{notice}",
-        one.upstream.name,
+        one.name(),
         scene.clock(scene.utc(episode.since))
     )
 }
@@ -193,11 +200,11 @@ fn unserved(scene: &Scene<'_>, one: &Troubled<'_>, episode: Episode, tense: Tens
 fn consequences(troubled: &[Troubled<'_>]) -> Vec<String> {
     let names = |wanted: &dyn Fn(&Troubled<'_>) -> bool| {
         let wanted = troubled.iter().filter(|one| wanted(one));
-        let names: Vec<_> = wanted.map(|one| one.upstream.name.clone()).collect();
+        let names: Vec<_> = wanted.map(|one| one.name().to_owned()).collect();
         (!names.is_empty())
             .then(|| listed(names.into_iter(), UPSTREAMS_TOLD_MAX, "upstreams", ", "))
     };
-    let is_checked = |one: &Troubled<'_>| one.upstream.checks.is_some();
+    let is_checked = |one: &Troubled<'_>| one.upstream.is_checked();
     let none_left = names(&|one| one.has_none_left());
     let checked = names(&|one| one.has_none_left() && is_checked(one));
     let others = names(&|one| !one.serves_nobody());
@@ -221,7 +228,7 @@ fn remedy(troubled: &[Troubled<'_>]) -> String {
     let unserved = troubled
         .iter()
         .filter(|one| one.unserved.is_some())
-        .flat_map(|one| one.upstream.servers());
+        .flat_map(|one| one.upstream.members().iter().map(Arc::as_ref));
     let mut servers = down.chain(unserved);
     let remedy = servers.find_map(|server| Some(fault::remedy(server, server.outage.fault()?)));
     remedy.unwrap_or_default()

@@ -3,7 +3,7 @@ use std::time::Instant;
 
 use proxy_core::backend::Evening;
 use proxy_core::metrics::{Cause, ConnectFailure, Rejection};
-use proxy_core::{Balance, Listener, Server, ServerAddress, Upstream};
+use proxy_core::{ListenerSettings, Pool, View};
 
 use super::*;
 use crate::fixture::{self, STEALING};
@@ -51,10 +51,12 @@ fn found_at(
     recent: &mut Recent,
     at: Duration,
 ) -> Vec<Finding> {
-    recent.on_look(Counts::read(observed), at);
+    let view = observed.view();
+    recent.on_look(Counts::read(&view), at);
     let scene = Scene {
         state,
         observed,
+        view: &view,
         recent,
         origin,
         at,
@@ -124,6 +126,7 @@ fn a_remedy_fits_what_runs() {
         let scene = Scene {
             state: &busy,
             observed: &fixture::proxy(),
+            view: &View::default(),
             recent: &Recent::default(),
             origin: origin(),
             at: SECOND,
@@ -184,37 +187,31 @@ fn observed(
     since: Instant,
     checked: bool,
 ) -> Observed {
-    let upstreams = upstreams
+    let observed = fixture::proxy();
+    let inventory = &observed.inventory;
+    let pools = upstreams
         .iter()
         .enumerate()
         .map(|(place, (name, servers))| {
-            let made = (0..servers.len()).map(|server| {
-                let address =
-                    std::net::SocketAddr::from(([10, 0, 0, place as u8 + 1], server as u16 + 1));
-                Server::fixed(address.to_string(), ServerAddress::Tcp(address), 1)
-            });
-            let (balance, timeout) = (Balance::least_connections(), SECOND);
-            let upstream = Upstream::new((*name).to_owned(), made.collect(), balance, timeout, 2);
-            let upstream = if checked {
-                upstream.with_checks()
-            } else {
-                upstream
-            };
-            for (server, failure) in upstream.servers().iter().zip(*servers) {
+            let labels = (1..=servers.len()).map(|server| format!("10.0.0.{}:{server}", place + 1));
+            let pool = fixture::pool(inventory, name, &labels.collect::<Vec<_>>(), checked);
+            for (server, failure) in pool.servers().zip(*servers) {
                 if let Some(reason) = failure {
                     server.set_up(false);
                     server.outage.on_failure((*reason).into(), since);
                 }
             }
-            Arc::new(upstream)
+            pool
         });
-    let mut observed = fixture::proxy();
-    observed.upstreams = upstreams.collect();
-    let listener = |upstream: &Arc<Upstream>| {
-        let listener = Listener::new(upstream.name.clone(), upstream.clone(), 2);
-        Arc::new(listener.with_max_connections(5))
+    let pools: Vec<_> = pools.collect();
+    let settings = |pool: &Arc<Pool>| {
+        let listener = inventory.listener(&pool.upstream().name);
+        Arc::new(ListenerSettings {
+            max_connections: Some(5),
+            ..ListenerSettings::new(listener, pool.clone())
+        })
     };
-    observed.listeners = observed.upstreams.iter().map(listener).collect();
+    fixture::configure(&observed, pools.iter().map(settings).collect(), pools);
     observed
 }
 
@@ -289,7 +286,9 @@ fn connects_that_all_fail_are_an_alarm_before_checks_notice() {
     let origin = origin();
     let observed = observed(&[("aa", &[None, None])], origin.instant, true);
     let mut recent = Recent::default();
-    observed.listeners[0].cells.of(1).ended[Cause::ConnectFailed as usize].add(3);
+    let listener = fixture::listener(&observed, 0);
+    let cells = listener.cells.of(observed.generation.slot(1));
+    cells.ended[Cause::ConnectFailed as usize].add(3);
     let mut look =
         |second| found_at(&idle(), &observed, origin, &mut recent, SECOND * second).remove(0);
     let told = look(1);
@@ -302,8 +301,8 @@ fn connects_that_all_fail_are_an_alarm_before_checks_notice() {
         "3 clients of aa found no server since 12:00:01 UTC; its health checks haven't noticed yet"
     );
     // Once they have, it is one alarm still.
-    for server in observed.upstreams[0].servers() {
-        server.set_up(false);
+    for place in [0, 1] {
+        fixture::server(&observed, place).set_up(false);
     }
     assert_eq!(
         look(2).what,
@@ -315,7 +314,9 @@ fn connects_that_all_fail_are_an_alarm_before_checks_notice() {
 fn clients_that_are_turned_away_are_told_by_the_reason() {
     let observed = observed(&[("aa", &[None]), ("bb", &[None])], origin().instant, false);
     let reject = |listener: usize, reason: Rejection, count| {
-        observed.listeners[listener].cells.of(0).rejected[reason as usize].add(count);
+        let listener = fixture::listener(&observed, listener);
+        let cells = listener.cells.of(observed.generation.slot(0));
+        cells.rejected[reason as usize].add(count);
     };
     reject(0, Rejection::MaxConnections, 2);
     reject(1, Rejection::MaxConnections, 12);
@@ -349,16 +350,20 @@ fn what_is_over_is_told_in_the_past() {
     let origin = origin();
     let servers = [REFUSED];
     let observed = observed(&[("aa", &servers)], origin.instant, true);
-    observed.listeners[0].cells.of(0).rejected[0].add(1);
+    let listener = fixture::listener(&observed, 0);
+    let cells = listener.cells.of(observed.generation.slot(0));
+    cells.rejected[0].add(1);
     let mut busy = state(&[(0.97, 4, 9e8), (0.1, 40, 1e3)]);
     busy.cores[0].waits = 0.4;
     let (mut recent, mut held) = (Recent::default(), Held::default());
     let mut look = |state: &State, second: u32| -> Vec<String> {
         let at = SECOND * second;
-        recent.on_look(Counts::read(&observed), at);
+        let view = observed.view();
+        recent.on_look(Counts::read(&view), at);
         let scene = Scene {
             state,
             observed: &observed,
+            view: &view,
             recent: &recent,
             origin,
             at,
@@ -378,7 +383,7 @@ fn what_is_over_is_told_in_the_past() {
     ] {
         assert!(now.contains(told), "{told:?} is missing in: {now}");
     }
-    observed.upstreams[0].servers()[0].set_up(true);
+    fixture::server(&observed, 0).set_up(true);
     let then = look(&idle(), 5).join("; ");
     for told in [
         "listener aa turned clients away: it had its max_connections",
@@ -398,7 +403,9 @@ fn trouble_is_told_by_urgency() {
     state.cores[1].cpu = Some(7);
     state.draining = true;
     let observed = observed(&[("pool", &[None, REFUSED])], origin().instant, false);
-    observed.listeners[0].cells.of(0).rejected[0].add(1);
+    let listener = fixture::listener(&observed, 0);
+    let cells = listener.cells.of(observed.generation.slot(0));
+    cells.rejected[0].add(1);
     let what: Vec<_> = found(&state, &observed)
         .into_iter()
         .map(|finding| finding.what)

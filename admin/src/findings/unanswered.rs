@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use proxy_core::LiveConnection;
+use proxy_core::{Id, ListenerView, LiveConnection, Server};
 
 use super::tense::{Tense, Told};
 use super::{Scene, finding, unix_seconds};
@@ -22,11 +22,12 @@ const WAIT_ALONE_MIN: Duration = Duration::from_secs(30);
 /// Live connections that are looked at; of more, those are that each worker keeps in its first places.
 const CONNECTIONS_LOOKED_AT_MAX: usize = 32_768;
 
-/// The connections that wait: by the places of the upstream and of the server.
+/// The connections that wait, by the server.
 #[derive(Default)]
-struct Tally(BTreeMap<(usize, usize), Waiting>);
+struct Tally(BTreeMap<Id, Waiting>);
 
 struct Waiting {
+    server: Arc<Server>,
     connections: u64,
     /// When the first of them began to wait.
     since: Instant,
@@ -35,19 +36,16 @@ struct Waiting {
 /// The connections whose client has sent something, and whose server has not said a word.
 pub(super) fn of(scene: &Scene<'_>) -> Option<Told> {
     let now = scene.origin.instant + scene.at;
-    let (listeners, upstreams) = (&scene.observed.listeners, &scene.observed.upstreams);
+    let listeners = &scene.view.listeners;
     let mut tally = Tally::default();
-    for listener in listeners {
-        let place = upstreams
-            .iter()
-            .position(|upstream| Arc::ptr_eq(upstream, &listener.upstream));
-        let (Some(upstream), true) = (place, listener.connections() > 0) else {
+    for ListenerView { listener, .. } in listeners {
+        if listener.connections() == 0 {
             continue;
-        };
+        }
         let max = CONNECTIONS_LOOKED_AT_MAX / listeners.len();
         listener
             .live
-            .first(max, |connection| tally.on_look(upstream, &connection, now));
+            .first(max, |connection| tally.on_look(&connection, now));
     }
     tally.worst()?;
     let (all, waited) = (tally.connections(), now - tally.since()?);
@@ -63,10 +61,10 @@ pub(super) fn of(scene: &Scene<'_>) -> Option<Told> {
 }
 
 fn tell(scene: &Scene<'_>, tally: &Tally, waited: Duration, tense: Tense) -> Option<Finding> {
-    let (&(upstream, server), worst) = tally.worst()?;
+    let worst = tally.worst()?;
     let all = tally.connections();
-    let upstream = &scene.observed.upstreams[upstream];
-    let (name, label) = (&upstream.name, &upstream.servers()[server].label);
+    let server = &worst.server;
+    let (name, label) = (&server.upstream, &server.label);
     let wait = match (all, tense) {
         (_, Tense::Past) => "waited",
         (1, Tense::Now) => "waits",
@@ -87,10 +85,7 @@ fn tell(scene: &Scene<'_>, tally: &Tally, waited: Duration, tense: Tense) -> Opt
             "{wait}: {servers} servers {dont} answer, most of all {label} of upstream {name} ({most})"
         )
     };
-    let has_spoken = upstream
-        .cells
-        .sum(|cells| cells.servers[server].bytes_out.get())
-        > 0;
+    let has_spoken = server.cells.sum(|cells| cells.bytes_out.get()) > 0;
     let never = if has_spoken {
         ""
     } else {
@@ -115,8 +110,8 @@ fn tell(scene: &Scene<'_>, tally: &Tally, waited: Duration, tense: Tense) -> Opt
 }
 
 impl Tally {
-    fn on_look(&mut self, upstream: usize, connection: &LiveConnection, now: Instant) {
-        let Some(server) = connection.server else {
+    fn on_look(&mut self, connection: &LiveConnection, now: Instant) {
+        let Some(server) = &connection.server else {
             return;
         };
         let since = connection.last_byte_at;
@@ -126,7 +121,8 @@ impl Tally {
         if !waits {
             return;
         }
-        let waiting = self.0.entry((upstream, server)).or_insert(Waiting {
+        let waiting = self.0.entry(server.id).or_insert_with(|| Waiting {
+            server: server.clone(),
             connections: 0,
             since,
         });
@@ -134,8 +130,8 @@ impl Tally {
         waiting.since = waiting.since.min(since);
     }
 
-    fn worst(&self) -> Option<(&(usize, usize), &Waiting)> {
-        self.0.iter().max_by_key(|(_, waiting)| waiting.connections)
+    fn worst(&self) -> Option<&Waiting> {
+        self.0.values().max_by_key(|waiting| waiting.connections)
     }
 
     fn connections(&self) -> u64 {
@@ -156,7 +152,7 @@ fn count(connections: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use proxy_core::ClientAddress;
+    use proxy_core::{ClientAddress, Upstream};
 
     use super::*;
 
@@ -165,13 +161,18 @@ mod tests {
         Instant::now()
     }
 
+    fn server() -> Arc<Server> {
+        let upstream = Upstream::new("u".to_owned());
+        Arc::new(Server::named(&upstream, "a:1".to_owned()))
+    }
+
     fn connection(begin: Instant, bytes_in: u64, bytes_out: u64) -> LiveConnection {
         LiveConnection {
             id: 1,
             client: ClientAddress::Unix,
             accepted_at: begin,
             last_byte_at: begin,
-            server: Some(0),
+            server: Some(server()),
             core: 0,
             bytes_in,
             bytes_out,
@@ -184,7 +185,7 @@ mod tests {
         let later = begin + WAIT_MIN + Duration::from_millis(1);
         let counted = |connection: LiveConnection, now| {
             let mut tally = Tally::default();
-            tally.on_look(0, &connection, now);
+            tally.on_look(&connection, now);
             tally.connections()
         };
         assert_eq!(counted(connection(begin, 1, 0), later), 1);
@@ -209,16 +210,17 @@ mod tests {
         let begin = origin();
         let later = begin + WAIT_MIN * 2;
         let mut tally = Tally::default();
-        for server in [0, 1, 1, 2] {
-            let since = begin + Duration::from_secs(server as u64);
+        let servers = [server(), server(), server()];
+        for place in [0, 1, 1, 2] {
+            let since = begin + Duration::from_secs(place as u64);
             let waiting = LiveConnection {
-                server: Some(server),
+                server: Some(servers[place].clone()),
                 ..connection(since, 1, 0)
             };
-            tally.on_look(3, &waiting, later);
+            tally.on_look(&waiting, later);
         }
-        let (place, worst) = tally.worst().expect("there are some");
-        assert_eq!((*place, worst.connections), ((3, 1), 2));
+        let worst = tally.worst().expect("there are some");
+        assert_eq!((worst.server.id, worst.connections), (servers[1].id, 2));
         assert_eq!((tally.connections(), tally.since()), (4, Some(begin)));
     }
 }

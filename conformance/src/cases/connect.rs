@@ -45,8 +45,8 @@ pub fn refused_server_is_passed_over<S: Stage>() {
         "each failure led to another server"
     );
     assert_eq!(counts.failures(1, refused), 0);
-    assert!(!stage.upstream().servers()[0].is_up());
-    assert!(stage.upstream().servers()[1].is_up());
+    assert!(!stage.pool().server(0).is_up());
+    assert!(stage.pool().server(1).is_up());
     settle(&stage);
 }
 
@@ -97,7 +97,7 @@ fn nobody_answers<S: Stage>(kind: ServerKind, failure: ConnectFailure) {
             .iter()
             .sum();
         assert_eq!(all, 1, "server {server} failed for other reasons");
-        assert!(!stage.upstream().servers()[server].is_up());
+        assert!(!stage.pool().server(server).is_up());
     }
     assert_eq!(counts.retries(), 1);
     settle(&stage);
@@ -185,7 +185,7 @@ pub fn refusing_address_gets_one_try_in_a_while<S: Stage>() {
         ..Setup::default()
     });
     expect_one_try_in_a_while(&stage, 1..3);
-    assert!(stage.upstream().servers()[0].is_up());
+    assert!(stage.pool().server(0).is_up());
 }
 
 /// Connections one after the other, of which `served` have their parts, and the first server has a try each [`REST`].
@@ -291,7 +291,7 @@ pub fn full_unix_server_is_waited_for<S: RealStage>() {
     for client in &clients {
         assert_eq!(client.receive(&mut [0; 1]), Received::Nothing, "it waits");
     }
-    assert_eq!(stage.upstream().connections(0), 5);
+    assert_eq!(stage.pool().server(0).connections(), 5);
     // Those that fill the queue come first, and say nothing.
     let mut silent = Vec::new();
     let mut served = Vec::new();

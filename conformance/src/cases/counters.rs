@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use proxy_core::metrics::{Cause, ConnectFailure, Rejection, ServerCells, UpstreamCells};
+use proxy_core::metrics::{Cause, ConnectFailure, Rejection, ServerCells};
 
 use crate::stage::{Peer, Received, Stage};
 use crate::wait::{wait, wait_within};
@@ -26,12 +26,13 @@ impl<S: Stage> Counts<'_, S> {
     }
 
     pub(crate) fn failures(&self, server: usize, failure: ConnectFailure) -> u64 {
-        let cells = &self.0.upstream().cells;
-        cells.sum(|cells| cells.servers[server].failures[failure as usize].get())
+        let cells = &self.0.pool().server(server).cells;
+        cells.sum(|cells| cells.failures[failure as usize].get())
     }
 
     pub(crate) fn retries(&self) -> u64 {
-        self.0.upstream().cells.sum(|cells| cells.retries.get())
+        let cells = &self.0.pool().upstream().cells;
+        cells.sum(|cells| cells.retries.get())
     }
 
     /// Bytes from clients, and bytes to them.
@@ -41,10 +42,9 @@ impl<S: Stage> Counts<'_, S> {
             cells.sum(|cells| cells.bytes_in.get()),
             cells.sum(|cells| cells.bytes_out.get()),
         );
-        let upstream = self.0.upstream();
         let servers = |read: fn(&ServerCells) -> u64| {
-            let all = |cells: &UpstreamCells| cells.servers.iter().map(|cells| read(cells)).sum();
-            upstream.cells.sum(all)
+            let servers = self.0.pool().servers();
+            servers.map(|server| server.cells.sum(read)).sum::<u64>()
         };
         // A worker counts them a moment after the listener's.
         wait(self.0, "the servers' bytes are the listener's", || {

@@ -13,12 +13,12 @@ use std::time::{Duration, Instant};
 use proxy_core::backend::{Backend, Listening, Plan};
 use proxy_core::lifeline::{Death, Deaths};
 use proxy_core::listen::{self, BindAddress, SocketFile};
-use proxy_core::metrics::{CoreCells, PerWorker};
-use proxy_core::{Activity, Balance, Listener, Upstream};
+use proxy_core::{Generation, ListenerSettings, Upstream};
 
 use self::flood::Traffic;
 pub use self::peer::RealPeer;
 use self::server::Server;
+use crate::setting::{generation, settings};
 use crate::stage::{Setup, Stage};
 
 /// A scheduler that can be started.
@@ -49,8 +49,8 @@ const BACKLOG: u16 = 1024;
 
 /// A proxy on the scheduler `B`.
 pub struct Real<B> {
-    listener: Arc<Listener>,
-    cores: Arc<PerWorker<CoreCells>>,
+    settings: Arc<ListenerSettings>,
+    generation: Arc<Generation>,
     address: BindAddress,
     _file: Option<SocketFile>,
     servers: Vec<Server>,
@@ -93,28 +93,15 @@ impl<B: Scheduler> RealStage for Real<B> {
             .iter()
             .map(|&kind| Server::start(kind, unix))
             .collect();
-        let members = members(&servers, setup.one_name);
-        let upstream = Arc::new(Upstream::new(
-            "servers".into(),
-            members,
-            Balance::round_robin(&vec![1; if setup.one_name { 1 } else { servers.len() }]),
-            setup.connect_timeout,
-            workers,
-        ));
-        let mut listener = Listener::new("clients".into(), upstream, workers);
-        listener.idle_timeout = setup.idle_timeout;
-        listener.ends = setup.ends;
-        if let Some(max) = setup.max_connections {
-            listener = listener.with_max_connections(max);
-        }
-        let listener = Arc::new(listener);
-        let cores = Arc::new(PerWorker::new(workers, || CoreCells::new(workers)));
+        let settings = settings(&setup, |upstream| {
+            members(upstream, &servers, setup.one_name)
+        });
+        let generation = generation(workers, &settings);
         let died = Arc::new(Mutex::new(None));
         let plan = Plan {
             cpus: vec![None; workers],
-            cores: cores.clone(),
-            activity: Arc::new(Activity::default()),
-            listeners: vec![listener.clone()],
+            generation: generation.clone(),
+            listeners: vec![settings.listener.clone()],
             deaths: Deaths::new({
                 let died = died.clone();
                 move |death| *died.lock().expect("it only stores") = Some(death)
@@ -123,12 +110,12 @@ impl<B: Scheduler> RealStage for Real<B> {
         let mut running = B::start(plan).unwrap_or_else(|error| panic!("starting: {error}"));
         assert_eq!(running.threads().len(), workers);
         running.listen(vec![Listening {
-            listener: listener.clone(),
+            settings: settings.clone(),
             sockets: vec![bound.sockets],
         }]);
         Self {
-            listener,
-            cores,
+            settings,
+            generation,
             address: bound.address,
             _file: bound.file,
             servers,
@@ -154,14 +141,17 @@ impl<B: Scheduler> RealStage for Real<B> {
 }
 
 /// The upstream's members.
-fn members(servers: &[Server], one_name: bool) -> Vec<proxy_core::Server> {
+fn members(upstream: &Upstream, servers: &[Server], one_name: bool) -> Vec<proxy_core::Server> {
     if one_name {
-        let member = proxy_core::Server::named("name:1".into(), 1);
+        let member = proxy_core::Server::named(upstream, "name:1".into());
         let addresses = servers.iter().filter_map(Server::tcp_address);
         member.set_addresses(&addresses.collect::<Vec<_>>());
         vec![member]
     } else {
-        servers.iter().map(Server::member).collect()
+        servers
+            .iter()
+            .map(|server| server.member(upstream))
+            .collect()
     }
 }
 
@@ -185,12 +175,12 @@ impl<B: Scheduler> Stage for Real<B> {
         Self::start_on(&BindAddress::Tcp(([127, 0, 0, 1], 0).into()), setup)
     }
 
-    fn listener(&self) -> &Listener {
-        &self.listener
+    fn settings(&self) -> &ListenerSettings {
+        &self.settings
     }
 
-    fn cores(&self) -> &PerWorker<CoreCells> {
-        &self.cores
+    fn generation(&self) -> &Generation {
+        &self.generation
     }
 
     fn connect(&self) -> RealPeer {

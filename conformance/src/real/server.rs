@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use proxy_core::ServerAddress;
+use proxy_core::{ServerAddress, Upstream};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::peer::RealPeer;
@@ -65,10 +65,12 @@ impl Server {
     }
 
     /// The upstream's member that this is.
-    pub(crate) fn member(&self) -> proxy_core::Server {
+    pub(crate) fn member(&self, upstream: &Upstream) -> proxy_core::Server {
         match &self.address {
-            Some(address) => proxy_core::Server::fixed(address.to_string(), address.clone(), 1),
-            None => proxy_core::Server::named("nowhere.invalid:1".into(), 1),
+            Some(address) => {
+                proxy_core::Server::fixed(upstream, address.to_string(), address.clone())
+            }
+            None => proxy_core::Server::named(upstream, "nowhere.invalid:1".into()),
         }
     }
 

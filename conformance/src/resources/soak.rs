@@ -1,5 +1,6 @@
 //! Connections that a scheduler moves all the time, for as long as one likes.
 
+use proxy_core::metrics::CoreCells;
 use std::time::Duration;
 
 use crate::flow::{Flow, pump};
@@ -59,11 +60,7 @@ pub fn connections_survive_moves<B: Scheduler>() {
             open = Some(descriptors());
         }
     }
-    let moves: u64 = stage
-        .cores()
-        .iter()
-        .map(|core| core.taken_from.iter().map(|count| count.get()).sum::<u64>())
-        .sum();
+    let moves = stage.generation().cores.sum(CoreCells::taken);
     println!("{moves} moves and {bytes} bytes in {round} rounds of {duration:?}");
     assert!(moves >= MOVES_MIN, "{moves} moves");
     drop(long);

@@ -17,16 +17,17 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
-use proxy_core::metrics::{CoreCells, PerWorker};
+use proxy_core::descriptors::Spare;
 use proxy_core::{
-    Activity, Balance, ClientAddress, Connection, Listener, Origin, Server, ServerAddress, Turn,
-    Upstream, Worker,
+    ClientAddress, Connection, Generation, ListenerSettings, Origin, Permit, Server, ServerAddress,
+    Turn, Upstream, Worker,
 };
 
 use self::kernel::{Kernel, address_of};
 use self::peer::ScriptedFlood;
 pub use self::peer::ScriptedPeer;
 use self::socket::Handle;
+use crate::setting::{generation, settings};
 use crate::stage::{ServerKind, Setup, Stage};
 
 /// Room in each direction of a connection, unless it is chosen: less than the proxy's buffer and no power of two,
@@ -45,8 +46,8 @@ pub struct Scripted {
     handle: Handle,
     workers: RefCell<Vec<Worker>>,
     connections: RefCell<Vec<Option<Connection<Handle>>>>,
-    listener: Arc<Listener>,
-    cores: Arc<PerWorker<CoreCells>>,
+    settings: Arc<ListenerSettings>,
+    generation: Arc<Generation>,
     hands_over: Cell<bool>,
 }
 
@@ -56,29 +57,16 @@ impl Scripted {
     pub fn start_with(setup: Setup, seed: u64, room: usize) -> Self {
         let workers = setup.workers;
         let now = Instant::now();
-        let upstream = Arc::new(Upstream::new(
-            "servers".into(),
-            members(&setup),
-            Balance::round_robin(&vec![1; members(&setup).len()]),
-            setup.connect_timeout,
-            workers,
-        ));
-        let mut listener = Listener::new("clients".into(), upstream, workers);
-        listener.idle_timeout = setup.idle_timeout;
-        listener.ends = setup.ends;
-        if let Some(max) = setup.max_connections {
-            listener = listener.with_max_connections(max);
-        }
-        let cores = Arc::new(PerWorker::new(workers, || CoreCells::new(workers)));
-        let activity = Arc::new(Activity::default());
-        let worker = |index| Worker::new(index, now, cores.clone(), activity.clone());
+        let settings = settings(&setup, |upstream| members(upstream, &setup));
+        let generation = generation(workers, &settings);
+        let worker = |index| Worker::new(generation.clone(), index, now);
         let kernel = Kernel::new(now, seed, room, &setup.servers);
         Self {
             handle: Handle(Rc::new(RefCell::new(kernel))),
             workers: RefCell::new((0..workers).map(worker).collect()),
             connections: RefCell::default(),
-            listener: Arc::new(listener),
-            cores,
+            settings,
+            generation,
             hands_over: Cell::new(true),
         }
     }
@@ -184,7 +172,7 @@ impl Scripted {
             .borrow_mut()
             .flood(source.end, sink.end, bytes);
         ScriptedFlood {
-            listener: self.listener.clone(),
+            listener: self.settings.listener.clone(),
             _ends: [source, sink],
         }
     }
@@ -213,28 +201,31 @@ impl Scripted {
 }
 
 /// The upstream's members.
-fn members(setup: &Setup) -> Vec<Server> {
+fn members(upstream: &Upstream, setup: &Setup) -> Vec<Server> {
     if setup.one_name {
-        let server = Server::named("name:1".into(), 1);
+        let server = Server::named(upstream, "name:1".into());
         let addresses = (0..setup.servers.len()).map(address_of);
         server.set_addresses(&addresses.collect::<Vec<_>>());
         vec![server]
     } else {
-        setup.servers.iter().enumerate().map(member).collect()
+        let servers = setup.servers.iter().enumerate();
+        servers
+            .map(|(index, &kind)| member(upstream, index, kind))
+            .collect()
     }
 }
 
 /// The upstream's member that a scripted server is.
-fn member((index, &kind): (usize, &ServerKind)) -> Server {
+fn member(upstream: &Upstream, index: usize, kind: ServerKind) -> Server {
     if kind == ServerKind::Unresolved {
-        return Server::named(format!("nowhere.invalid:{index}"), 1);
+        return Server::named(upstream, format!("nowhere.invalid:{index}"));
     }
     let address = if kind == ServerKind::Full {
         ServerAddress::Unix(index.to_string().into())
     } else {
         ServerAddress::Tcp(address_of(index))
     };
-    Server::fixed(address.to_string(), address, 1)
+    Server::fixed(upstream, address.to_string(), address)
 }
 
 impl Stage for Scripted {
@@ -256,12 +247,12 @@ impl Stage for Scripted {
         Self::start_with(setup, ROUND.get(), ROOM_BYTES)
     }
 
-    fn listener(&self) -> &Listener {
-        &self.listener
+    fn settings(&self) -> &ListenerSettings {
+        &self.settings
     }
 
-    fn cores(&self) -> &PerWorker<CoreCells> {
-        &self.cores
+    fn generation(&self) -> &Generation {
+        &self.generation
     }
 
     fn connect(&self) -> ScriptedPeer {
@@ -274,14 +265,12 @@ impl Stage for Scripted {
         let client = self.handle.socket(near);
         let worker = &mut self.workers.borrow_mut()[index];
         worker.now = now;
-        if let Ok(permit) = self.listener.admit(worker) {
-            let listener = self.listener.clone();
+        if let Ok(permit) = Permit::ask(&self.settings, worker, Spare::default()) {
             let origin = Origin {
                 client: ClientAddress::Unix,
                 accepted_at: now,
             };
-            let connection =
-                Connection::new(&self.handle, worker, listener, permit, client, origin);
+            let connection = Connection::new(&self.handle, worker, permit, client, origin);
             let mut connections = self.connections.borrow_mut();
             connections.push(Some(connection));
             self.handle.0.borrow_mut().tasks.wake(connections.len() - 1);

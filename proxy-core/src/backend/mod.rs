@@ -10,10 +10,10 @@ pub use self::profile::{BindSockets, Evening, Profile, Stealing};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::activity::Activity;
+use crate::generation::Generation;
 use crate::lifeline::Deaths;
 use crate::listener::Listener;
-use crate::metrics::{CoreCells, PerWorker};
+use crate::listener::settings::ListenerSettings;
 use crate::transport::Descriptor;
 
 /// Prefix of the workers' thread names; the worker's index follows.
@@ -24,10 +24,8 @@ pub const WORKER_THREAD_PREFIX: &str = "corelane-w";
 pub struct Plan {
     /// One worker each: the CPU that it is pinned to, or none to leave that to the kernel.
     pub cpus: Vec<Option<usize>>,
-    /// What the workers count of themselves, one a worker.
-    pub cores: Arc<PerWorker<CoreCells>>,
-    /// Who is woken when connections run again.
-    pub activity: Arc<Activity>,
+    /// What the workers share: as many as there are CPUs.
+    pub generation: Arc<Generation>,
     /// The listeners, whose sockets come with [`Backend::listen`].
     pub listeners: Vec<Arc<Listener>>,
     /// Where a worker's death is reported.
@@ -37,8 +35,8 @@ pub struct Plan {
 /// A listener with its sockets.
 #[derive(Debug)]
 pub struct Listening {
-    /// The listener.
-    pub listener: Arc<Listener>,
+    /// The listener, with the settings that its first connections have.
+    pub settings: Arc<ListenerSettings>,
     /// One entry a bind address: the sockets, one for each worker that accepts by itself, or a single one where
     /// workers share.
     pub sockets: Vec<Vec<Descriptor>>,

@@ -1,20 +1,22 @@
 //! Finding a server that answers.
 
 use std::io;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
 use crate::connection::attempts::Attempts;
-use crate::metrics::{ConnectFailure, UpstreamCells};
+use crate::metrics::{ConnectFailure, Slot};
 use crate::relay::{Failure, Side};
 use crate::runtime::{Attempt, Interest, Runtime, Socket, Timer};
 use crate::transport::Transport;
-use crate::upstream::Upstream;
 use crate::upstream::address::ServerAddress;
 use crate::upstream::addresses::Walk;
 use crate::upstream::outage::Fault;
+use crate::upstream::pool::Pool;
+use crate::upstream::server::Server;
 use crate::worker::Worker;
 
 /// Servers that one connection tries before it gives up.
@@ -35,7 +37,7 @@ pub(crate) struct Connect<R: Runtime> {
     accepted_at: Instant,
     pub(crate) attempts: Attempts,
     attempt: Option<Attempting<R>>,
-    /// Servers that failed. It allocates at the first failure only.
+    /// Places of servers that failed. It allocates at the first failure only.
     tried: Vec<usize>,
     client_check_at: Instant,
     /// The client was reset, and what it had said before is still to be delivered.
@@ -44,6 +46,7 @@ pub(crate) struct Connect<R: Runtime> {
 
 struct Attempting<R: Runtime> {
     waits_for: WaitsFor<R::Socket>,
+    /// Its place in the pool.
     server: usize,
     /// The server's addresses, of which the last one is tried now.
     walk: Walk,
@@ -67,7 +70,7 @@ enum WaitsFor<S> {
 /// A server that answered.
 pub(crate) struct Connected<S> {
     pub(crate) socket: S,
-    pub(crate) index: usize,
+    pub(crate) server: Arc<Server>,
     pub(crate) attempts: Attempts,
     pub(crate) lost: Option<Failure>,
 }
@@ -117,13 +120,13 @@ impl<R: Runtime> Connect<R> {
         cx: &mut Context<'_>,
         runtime: &R,
         worker: &Worker,
-        upstream: &Upstream,
+        pool: &Pool,
         timer: &mut R::Timer,
     ) -> Poll<Option<Connected<R::Socket>>> {
-        let cells = upstream.cells.of(worker.index);
+        let slot = worker.slot();
         loop {
             let Some(attempt) = &mut self.attempt else {
-                if !self.begin(runtime, worker, upstream) {
+                if !self.begin(runtime, worker, pool) {
                     return Poll::Ready(None);
                 }
                 continue;
@@ -135,40 +138,44 @@ impl<R: Runtime> Connect<R> {
             let failure = match attempt.poll(cx, runtime, worker, timer, check_at) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(lost)) => {
-                    cells
-                        .connect
-                        .observe(worker.now.saturating_duration_since(attempt.begun_at));
-                    return Poll::Ready(self.finish(worker, upstream, lost));
+                    let took = worker.now.saturating_duration_since(attempt.begun_at);
+                    pool.upstream().cells.of(slot).connect.observe(took);
+                    return Poll::Ready(self.finish(worker, pool, lost));
                 }
                 Poll::Ready(Err(error)) => error,
             };
             let Some(Attempting { server, walk, .. }) = self.attempt.take() else {
                 continue;
             };
-            cells.servers[server].closed.increment();
-            let failure = self.note_failure(worker, upstream, server, &walk, &failure);
+            pool.server(server).cells.of(slot).closed.increment();
+            let failure = self.note_failure(worker, pool, server, &walk, &failure);
             // Another address of the same server comes before another server.
-            self.attempt(runtime, worker, upstream, server, walk, Some(failure));
+            self.attempt(runtime, worker, pool, server, walk, Some(failure));
         }
     }
 
     /// Counts an attempt that nobody waits for any more.
-    pub(crate) fn abandon(&mut self, cells: &UpstreamCells) {
+    pub(crate) fn abandon(&mut self, pool: &Pool, slot: Slot) {
         if let Some(attempt) = self.attempt.take() {
-            cells.servers[attempt.server].closed.increment();
+            pool.server(attempt.server)
+                .cells
+                .of(slot)
+                .closed
+                .increment();
         }
     }
 
     /// Starts on the next server. False when there is none left.
-    fn begin(&mut self, runtime: &R, worker: &Worker, upstream: &Upstream) -> bool {
+    fn begin(&mut self, runtime: &R, worker: &Worker, pool: &Pool) -> bool {
         while self.tried.len() < SERVERS_TRIED_MAX
-            && let Some(server) = upstream.pick(&self.tried, worker.now)
+            && let Some(server) = pool.pick(&self.tried, worker.now)
         {
             if !self.tried.is_empty() {
-                upstream.cells.of(worker.index).retries.increment();
+                let upstream = pool.upstream();
+                upstream.cells.of(worker.slot()).retries.increment();
             }
-            let walk = upstream.servers()[server].walk();
-            if self.attempt(runtime, worker, upstream, server, walk, None) {
+            let walk = pool.server(server).walk();
+            if self.attempt(runtime, worker, pool, server, walk, None) {
                 return true;
             }
         }
@@ -181,38 +188,39 @@ impl<R: Runtime> Connect<R> {
         &mut self,
         runtime: &R,
         worker: &Worker,
-        upstream: &Upstream,
+        pool: &Pool,
         server: usize,
         mut walk: Walk,
         mut failure: Option<Refusal>,
     ) -> bool {
-        let cells = upstream.cells.of(worker.index);
+        let cells = pool.server(server).cells.of(worker.slot());
         while let Some(address) = walk.next(worker.now) {
             if failure.is_some() {
-                cells.retries.increment();
+                let upstream = pool.upstream();
+                upstream.cells.of(worker.slot()).retries.increment();
             }
             self.attempts.on_begin(server, self.accepted_at, worker.now);
             match open(runtime, worker, address, worker.now) {
                 Ok(waits_for) => {
-                    cells.servers[server].opened.increment();
+                    cells.opened.increment();
                     self.attempt = Some(Attempting {
                         waits_for,
                         server,
                         walk,
                         begun_at: worker.now,
-                        deadline: worker.now + upstream.connect_timeout,
+                        deadline: worker.now + pool.settings().connect_timeout,
                         is_new: true,
                     });
                     return true;
                 }
                 Err(error) => {
-                    failure = Some(self.note_failure(worker, upstream, server, &walk, &error));
+                    failure = Some(self.note_failure(worker, pool, server, &walk, &error));
                 }
             }
         }
         let failure = failure.unwrap_or_else(|| {
             let reason = ConnectFailure::Resolve;
-            cells.servers[server].failures[reason as usize].increment();
+            cells.failures[reason as usize].increment();
             self.attempts.on_failure(reason);
             Refusal {
                 fault: reason.into(),
@@ -220,8 +228,7 @@ impl<R: Runtime> Connect<R> {
             }
         });
         if !failure.is_ours {
-            upstream.note_attempt(server, Some(failure.fault), worker.now);
-            upstream.on_connect(server, false, worker.now);
+            pool.note_attempt(server, Some(failure.fault), worker.now);
         }
         self.tried.push(server);
         false
@@ -230,7 +237,7 @@ impl<R: Runtime> Connect<R> {
     fn finish(
         &mut self,
         worker: &Worker,
-        upstream: &Upstream,
+        pool: &Pool,
         server_lost: Option<io::Error>,
     ) -> Option<Connected<R::Socket>> {
         let attempt = self.attempt.take()?;
@@ -238,12 +245,11 @@ impl<R: Runtime> Connect<R> {
             return None;
         };
         self.attempts.on_connected(self.accepted_at, worker.now);
-        upstream.note_attempt(attempt.server, None, worker.now);
-        upstream.on_connect(attempt.server, true, worker.now);
+        pool.note_attempt(attempt.server, None, worker.now);
         attempt.walk.on_success();
         Some(Connected {
             socket,
-            index: attempt.server,
+            server: pool.server(attempt.server).clone(),
             attempts: self.attempts,
             lost: match (self.client_lost.take(), server_lost) {
                 (Some(error), _) => Some(Failure {
@@ -262,18 +268,19 @@ impl<R: Runtime> Connect<R> {
     fn note_failure(
         &mut self,
         worker: &Worker,
-        upstream: &Upstream,
-        server: usize,
+        pool: &Pool,
+        place: usize,
         walk: &Walk,
         error: &io::Error,
     ) -> Refusal {
         let fault = Fault::of(error);
         self.attempts.on_failure(fault.reason);
-        let cells = upstream.cells.of(worker.index);
-        cells.servers[server].failures[fault.reason as usize].increment();
+        let server = pool.server(place);
+        let cells = server.cells.of(worker.slot());
+        cells.failures[fault.reason as usize].increment();
         tracing::debug!(
-            upstream = upstream.name,
-            server = upstream.servers()[server].label,
+            upstream = pool.upstream().name,
+            server = server.label,
             %error,
             "connect failed"
         );

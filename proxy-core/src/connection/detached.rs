@@ -4,9 +4,8 @@ use std::time::Instant;
 
 use crate::connection::attempts::Attempts;
 use crate::connection::end::Termination;
-use crate::connection::live::Entry;
-use crate::listener::Permit;
-use crate::metrics::{Cause, CoreCells};
+use crate::connection::entry::Entry;
+use crate::metrics::{Cause, CoreCells, Slot};
 use crate::relay::Relay;
 use crate::transport::Transport;
 
@@ -23,17 +22,14 @@ pub(crate) struct Parts<T> {
     pub(crate) entry: Entry,
     pub(crate) client: T,
     pub(crate) server: T,
-    /// Which of the upstream's servers it is.
-    pub(crate) index: u32,
     pub(crate) attempts: Attempts,
     pub(crate) relay: Relay,
     pub(crate) last_byte_at: Instant,
     pub(crate) stall_check_at: Option<Instant>,
     /// The worker that ran it last.
-    pub(crate) core: u32,
+    pub(crate) ran_by: Slot,
     /// How often it was attached to another worker.
     pub(crate) moves: u32,
-    pub(crate) permit: Permit,
 }
 
 impl<T: Transport> Detached<T> {
@@ -45,43 +41,43 @@ impl<T: Transport> Detached<T> {
         *self.0.take().expect("the parts are taken out once")
     }
 
-    /// Cuts it, as nobody is there to take it, and counts it as `worker`'s, whose cells are `cells`.
+    /// Cuts it, as nobody is there to take it, and counts it as the worker's that has the slot, whose cells are `cells`.
     ///
     /// Each cell has one writer: this is for that worker's thread, or for when it has ended.
-    pub fn abort(self, worker: usize, cells: &CoreCells, now: Instant) {
+    pub fn abort(self, slot: Slot, cells: &CoreCells, now: Instant) {
         let parts = self.into_parts();
         let termination = Termination::of(Cause::Drain, parts.relay.stage(), None);
-        parts.cut(worker, cells, Cause::Drain, termination, now);
+        parts.cut(slot, cells, Cause::Drain, termination, now);
     }
 }
 
 impl<T: Transport> Parts<T> {
     /// Cuts it, as this machine has no room for it, and counts it.
-    pub(crate) fn give_up(self, worker: usize, cells: &CoreCells, now: Instant) {
+    pub(crate) fn give_up(self, slot: Slot, cells: &CoreCells, now: Instant) {
         let termination = Termination::exhausted(self.relay.stage());
-        self.cut(worker, cells, Cause::ClientError, termination, now);
+        self.cut(slot, cells, Cause::ClientError, termination, now);
     }
 
     /// Resets both sides, and counts the end.
     fn cut(
         mut self,
-        worker: usize,
+        slot: Slot,
         cells: &CoreCells,
         cause: Cause,
         termination: Termination,
         now: Instant,
     ) {
-        if self.core as usize != worker {
-            cells.taken_from[self.core as usize].increment();
+        if self.ran_by != slot {
+            cells.taken_from.of(self.ran_by).increment();
         }
         for transport in [&self.client, &self.server] {
             transport.reset_on_close();
         }
-        self.entry
-            .end(worker, cause, termination, self.attempts, now);
+        self.entry.end(slot, cause, termination, self.attempts, now);
         cells.ended.increment();
-        let upstream = self.entry.listener.upstream.cells.of(worker);
-        upstream.servers[self.index as usize].closed.increment();
+        if let Some(server) = self.entry.record.server() {
+            server.cells.of(slot).closed.increment();
+        }
     }
 }
 

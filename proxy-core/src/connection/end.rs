@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crate::connection::origin::ClientAddress;
 use crate::listener::Listener;
 use crate::metrics::{Cause, ConnectFailure};
+use crate::upstream::server::Server;
 
 /// All that there is to say of a connection that has ended.
 #[derive(Clone, Debug)]
@@ -17,8 +18,8 @@ pub struct End {
     pub listener: Arc<Listener>,
     /// The client.
     pub client: ClientAddress,
-    /// Which of the upstream's servers it was, or the last one that was tried; none if none was.
-    pub server: Option<usize>,
+    /// The server, or the last one that was tried; none if none was.
+    pub server: Option<Arc<Server>>,
     /// Bytes from the client that the server took.
     pub bytes_in: u64,
     /// Bytes from the server that the client took.

@@ -3,7 +3,7 @@
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use crate::connection::end::End;
-use crate::metrics::{Counter, PerWorker};
+use crate::metrics::{Counter, PerWorker, Slot};
 
 /// A bounded queue of ends, with the workers at one side.
 ///
@@ -15,11 +15,10 @@ pub struct Ends {
 }
 
 impl Ends {
-    /// A queue of `bound` ends for `workers` workers, and the side of it that is read. It gives none in place of an end
-    /// after [`Ends::nudge`].
-    pub fn new(bound: usize, workers: usize) -> (Self, Receiver<Option<End>>) {
+    /// A queue of `bound` ends, and the side of it that is read. It gives none in place of an end after [`Ends::nudge`].
+    pub fn new(bound: usize) -> (Self, Receiver<Option<End>>) {
         let (queue, read) = sync_channel(bound);
-        let dropped = PerWorker::new(workers, Counter::default);
+        let dropped = PerWorker::default();
         (Self { queue, dropped }, read)
     }
 
@@ -34,10 +33,10 @@ impl Ends {
         self.dropped.sum(Counter::get)
     }
 
-    /// Leaves an end, or counts it as dropped. On the thread of `worker` only.
-    pub(crate) fn tell(&self, worker: usize, end: End) {
+    /// Leaves an end, or counts it as dropped. On the thread of the worker that has the slot only.
+    pub(crate) fn report(&self, slot: Slot, end: End) {
         if self.queue.try_send(Some(end)).is_err() {
-            self.dropped.of(worker).increment();
+            self.dropped.of(slot).increment();
         }
     }
 }

@@ -9,27 +9,27 @@ pub(crate) mod connect;
 pub(crate) mod detached;
 pub(crate) mod end;
 pub(crate) mod ends;
+mod entry;
+mod hand_over;
 pub(crate) mod live;
 pub(crate) mod origin;
 pub(crate) mod record;
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use crate::connection::attempts::Attempts;
 use crate::connection::connect::{Client, Connect, Connected};
-use crate::connection::detached::{Detached, Parts};
 use crate::connection::end::{Stage, Termination};
-use crate::connection::live::Entry;
+use crate::connection::entry::Entry;
 use crate::connection::origin::Origin;
-use crate::listener::{Listener, Permit};
-use crate::metrics::Cause;
+use crate::listener::permit::Permit;
+use crate::metrics::{Cause, Slot};
 use crate::relay::buffer::BUFFER_BYTES;
 use crate::relay::{Failure, Progress, Relay, Side, State};
-use crate::runtime::{Interest, Runtime, Socket, Timer, TransportOf};
+use crate::runtime::{Interest, Runtime, Socket, Timer};
 use crate::transport::Transport;
 use crate::worker::Worker;
 
@@ -58,10 +58,9 @@ pub struct Connection<R: Runtime> {
     stall_check_at: Option<Instant>,
     mark_check_at: Option<Instant>,
     /// The worker that ran it last.
-    core: u32,
+    ran_by: Slot,
     moves: u32,
     was_long: bool,
-    permit: Permit,
 }
 
 enum Phase<R: Runtime> {
@@ -78,8 +77,6 @@ enum Phase<R: Runtime> {
 struct Relaying<S> {
     client: S,
     server: S,
-    /// Which of the upstream's servers it is.
-    index: u32,
     attempts: Attempts,
     relay: Relay,
 }
@@ -96,20 +93,19 @@ pub enum Turn {
 }
 
 impl<R: Runtime> Connection<R> {
-    /// A connection that `listener` admitted, on the worker that will run it first.
+    /// A connection that was admitted, on the worker that will run it first.
     pub fn new(
         runtime: &R,
         worker: &Worker,
-        listener: Arc<Listener>,
         permit: Permit,
         client: R::Socket,
         origin: Origin,
     ) -> Self {
         worker.cells().started.increment();
-        let upstream = listener.upstream.cells.of(worker.index);
-        upstream.waits_begun.increment();
+        let upstream = permit.settings().pool.upstream();
+        upstream.cells.of(worker.slot()).waits_begun.increment();
         Self {
-            entry: Entry::new(listener, worker.index, origin),
+            entry: Entry::new(permit, worker.slot(), origin),
             phase: Phase::Connecting {
                 client,
                 connect: Connect::new(origin.accepted_at),
@@ -118,10 +114,9 @@ impl<R: Runtime> Connection<R> {
             last_byte_at: worker.now,
             stall_check_at: None,
             mark_check_at: None,
-            core: worker.index as u32,
+            ran_by: worker.slot(),
             moves: 0,
             was_long: false,
-            permit,
         }
     }
 
@@ -144,7 +139,7 @@ impl<R: Runtime> Connection<R> {
     fn end_after_panic(&mut self, worker: &mut Worker) -> Turn {
         worker.cells().panics.increment();
         tracing::error!(
-            listener = self.entry.listener.name,
+            listener = self.entry.settings().listener.name,
             "a connection panicked, which is a bug: it is cut, the others go on"
         );
         // It may panic again, at what the first panic left. Then its sockets are closed when it is dropped.
@@ -159,12 +154,12 @@ impl<R: Runtime> Connection<R> {
                 client.transport().reset_on_close();
                 return self.end(worker, Cause::ClientReset);
             }
-            self.permit.make_room();
+            self.entry.permit.make_room();
             match connect.poll(
                 cx,
                 runtime,
                 worker,
-                &self.entry.listener.upstream,
+                &self.entry.settings().pool,
                 &mut self.timer,
             ) {
                 Poll::Pending => return Turn::Waiting,
@@ -221,70 +216,6 @@ impl<R: Runtime> Connection<R> {
         self.end(worker, Cause::Drain);
     }
 
-    /// Takes it off this worker, to be attached to another one; then this value is over. None for a connection that is
-    /// not relaying, as one whose connect is under way: it stays where it is.
-    pub fn detach(&mut self) -> Option<Detached<TransportOf<R>>> {
-        match std::mem::replace(&mut self.phase, Phase::Over) {
-            Phase::Relaying(relaying) => Some(Detached::new(Parts {
-                entry: self.entry.hand_on(),
-                client: relaying.client.detach(),
-                server: relaying.server.detach(),
-                index: relaying.index,
-                attempts: relaying.attempts,
-                relay: relaying.relay,
-                last_byte_at: self.last_byte_at,
-                stall_check_at: self.stall_check_at,
-                core: self.core,
-                moves: self.moves,
-                permit: self.permit.hand_on(),
-            })),
-            phase => {
-                self.phase = phase;
-                None
-            }
-        }
-    }
-
-    /// A connection that another worker detached. None when it can't be watched here: then it is cut, and counted.
-    pub fn attach(
-        runtime: &R,
-        worker: &mut Worker,
-        detached: Detached<TransportOf<R>>,
-    ) -> Option<Self> {
-        let parts = detached.into_parts();
-        let (client, server) = match watch_both(runtime, parts.client, parts.server) {
-            Ok(watched) => watched,
-            Err((client, server, error)) => {
-                tracing::warn!(listener = parts.entry.listener.name, %error, "a connection can't be watched");
-                let parts = Parts {
-                    client,
-                    server,
-                    ..parts
-                };
-                parts.give_up(worker.index, worker.cells(), worker.now);
-                return None;
-            }
-        };
-        Some(Self {
-            entry: parts.entry,
-            phase: Phase::Relaying(Relaying {
-                client,
-                server,
-                index: parts.index,
-                attempts: parts.attempts,
-                relay: parts.relay,
-            }),
-            timer: runtime.timer(),
-            last_byte_at: parts.last_byte_at,
-            stall_check_at: parts.stall_check_at,
-            mark_check_at: Some(parts.last_byte_at + MARK_CHECK_AFTER),
-            core: parts.core,
-            moves: parts.moves.saturating_add(1),
-            was_long: false,
-            permit: parts.permit,
-        })
-    }
-
     /// How often it was attached to another worker.
     pub fn moves(&self) -> u32 {
         self.moves
@@ -294,10 +225,11 @@ impl<R: Runtime> Connection<R> {
         if let Phase::Connecting { client, .. } = std::mem::replace(&mut self.phase, Phase::Over) {
             self.last_byte_at = worker.now;
             let record = &self.entry.record;
-            record.on_connected(connected.index, worker.now);
-            let upstream = self.entry.listener.upstream.cells.of(worker.index);
-            upstream.waits_over.increment();
-            let mut relay = Relay::new(self.entry.listener.splice);
+            record.on_connected(connected.server, worker.now);
+            let settings = self.entry.settings();
+            let upstream = settings.pool.upstream();
+            upstream.cells.of(worker.slot()).waits_over.increment();
+            let mut relay = Relay::new(settings.splice);
             if let Some(failure) = connected.lost {
                 relay.on_lost(&mut worker.buffers, failure);
             }
@@ -307,7 +239,6 @@ impl<R: Runtime> Connection<R> {
             self.phase = Phase::Relaying(Relaying {
                 client,
                 server: connected.socket,
-                index: connected.index as u32,
                 attempts: connected.attempts,
                 relay,
             });
@@ -330,9 +261,9 @@ impl<R: Runtime> Connection<R> {
         let cells = worker.cells();
         cells.polls.increment();
         worker.activity.note();
-        if self.core != worker.index as u32 {
-            cells.taken_from[self.core as usize].increment();
-            self.core = worker.index as u32;
+        if self.ran_by != worker.slot() {
+            cells.taken_from.of(self.ran_by).increment();
+            self.ran_by = worker.slot();
             self.entry.record.on_moved(worker.index);
         }
     }
@@ -341,19 +272,20 @@ impl<R: Runtime> Connection<R> {
         let Phase::Relaying(relaying) = &mut self.phase else {
             return Turn::Waiting;
         };
-        let listener = &self.entry.listener;
+        let listener = &self.entry.settings().listener;
         let progress = relaying.poll(cx, worker, listener.share.turn_bytes());
         self.was_long = progress.up + progress.down >= LONG_TURN_BYTES;
         if progress.up + progress.down > 0 {
-            let cells = listener.cells.of(worker.index);
+            let cells = listener.cells.of(worker.slot());
             cells.bytes_in.add(progress.up);
             cells.bytes_out.add(progress.down);
             cells.bytes_spliced.add(progress.spliced);
-            let upstream = listener.upstream.cells.of(worker.index);
-            let server = &upstream.servers[relaying.index as usize];
-            server.bytes_in.add(progress.up);
-            server.bytes_out.add(progress.down);
             let record = &self.entry.record;
+            if let Some(server) = record.server() {
+                let cells = server.cells.of(worker.slot());
+                cells.bytes_in.add(progress.up);
+                cells.bytes_out.add(progress.down);
+            }
             record.on_bytes(progress.up, progress.down, worker.now);
         }
         if progress.advanced {
@@ -372,7 +304,7 @@ impl<R: Runtime> Connection<R> {
 
     /// When it ends unless a byte comes before.
     fn idle_at(&self) -> Option<Instant> {
-        let mut timeout = self.entry.listener.idle_timeout;
+        let mut timeout = self.entry.settings().idle_timeout;
         if self.is_losing() {
             let patience = timeout.map_or(LAST_WORDS_PATIENCE, |at| at.min(LAST_WORDS_PATIENCE));
             timeout = Some(patience);
@@ -474,18 +406,19 @@ impl<R: Runtime> Connection<R> {
             Phase::Over => Attempts::default(),
         };
         self.entry
-            .end(worker.index, cause, termination, attempts, worker.now);
+            .end(worker.slot(), cause, termination, attempts, worker.now);
         worker.cells().ended.increment();
-        // Before the client can know of the end: it may come again at once.
-        drop(self.permit.hand_on());
-        let upstream = self.entry.listener.upstream.cells.of(worker.index);
+        let pool = &self.entry.settings().pool;
         match std::mem::replace(&mut self.phase, Phase::Over) {
             Phase::Connecting { mut connect, .. } => {
-                upstream.waits_over.increment();
-                connect.abandon(upstream);
+                let cells = pool.upstream().cells.of(worker.slot());
+                cells.waits_over.increment();
+                connect.abandon(pool, worker.slot());
             }
             Phase::Relaying(mut relaying) => {
-                upstream.servers[relaying.index as usize].closed.increment();
+                if let Some(server) = self.entry.record.server() {
+                    server.cells.of(worker.slot()).closed.increment();
+                }
                 relaying.relay.release(&mut worker.buffers);
             }
             Phase::Over => {}
@@ -499,23 +432,6 @@ impl<S: Socket> Relaying<S> {
         let buffers = &mut worker.buffers;
         self.relay
             .poll(cx, buffers, &self.client, &self.server, budget)
-    }
-}
-
-/// Both sockets, or both descriptors and why not.
-#[expect(clippy::type_complexity, reason = "for its one caller")]
-fn watch_both<R: Runtime>(
-    runtime: &R,
-    client: TransportOf<R>,
-    server: TransportOf<R>,
-) -> Result<(R::Socket, R::Socket), (TransportOf<R>, TransportOf<R>, io::Error)> {
-    let client = match runtime.watch(client) {
-        Ok(client) => client,
-        Err((client, error)) => return Err((client, server, error)),
-    };
-    match runtime.watch(server) {
-        Ok(server) => Ok((client, server)),
-        Err((server, error)) => Err((client.detach(), server, error)),
     }
 }
 

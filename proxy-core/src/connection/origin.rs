@@ -4,20 +4,6 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use crate::descriptors::Spare;
-use crate::transport::Descriptor;
-
-/// A connection that was accepted: non-blocking, and nothing was done for it yet.
-#[derive(Debug)]
-pub struct Accepted {
-    /// The client's socket.
-    pub socket: Descriptor,
-    /// Whose it is.
-    pub origin: Origin,
-    /// Goes into its [`Permit`](crate::Permit).
-    pub spare: Spare,
-}
-
 /// Where a connection comes from, and since when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Origin {

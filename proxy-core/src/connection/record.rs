@@ -1,10 +1,12 @@
 //! What can be seen of a live connection from another thread.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crate::connection::origin::{ClientAddress, Origin};
 use crate::metrics::Counter;
+use crate::upstream::server::Server;
 
 /// Cells of one connection. They have one writer, the worker that has the connection now: plain loads and stores.
 #[derive(Debug)]
@@ -17,13 +19,13 @@ pub(crate) struct Record {
     bytes_out: Counter,
     /// Nanoseconds from the accept to the last byte.
     last_byte: AtomicU64,
-    /// The server's index, from 1; zero before there is one.
-    server: AtomicU32,
+    /// Set when one was connected to.
+    server: OnceLock<Arc<Server>>,
     core: AtomicU32,
 }
 
 /// A live connection at one moment. What changes meanwhile may be of moments that lie microseconds apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct LiveConnection {
     /// Unique while the process lives, and of no order.
     pub id: u64,
@@ -33,8 +35,8 @@ pub struct LiveConnection {
     pub accepted_at: Instant,
     /// When the last byte came, or else the server was connected, or else it was accepted.
     pub last_byte_at: Instant,
-    /// Which of the upstream's servers it is; none while connecting.
-    pub server: Option<usize>,
+    /// The server; none while connecting.
+    pub server: Option<Arc<Server>>,
     /// The worker that has it.
     pub core: usize,
     /// Bytes from the client that the server took.
@@ -51,7 +53,7 @@ impl Record {
             bytes_in: Counter::default(),
             bytes_out: Counter::default(),
             last_byte: AtomicU64::new(0),
-            server: AtomicU32::new(0),
+            server: OnceLock::new(),
             core: AtomicU32::new(core as u32),
         }
     }
@@ -70,9 +72,15 @@ impl Record {
     }
 
     /// A server was connected to.
-    pub(crate) fn on_connected(&self, server: usize, now: Instant) {
+    pub(crate) fn on_connected(&self, server: Arc<Server>, now: Instant) {
         self.set_last_byte(now);
-        self.server.store(server as u32 + 1, Relaxed);
+        // A connection has one server.
+        let _ = self.server.set(server);
+    }
+
+    /// The server that was connected to.
+    pub(crate) fn server(&self) -> Option<&Arc<Server>> {
+        self.server.get()
     }
 
     /// A turn forwarded bytes.
@@ -89,14 +97,13 @@ impl Record {
 
     /// What the cells say now.
     pub(crate) fn look(&self) -> LiveConnection {
-        let server = self.server.load(Relaxed);
         LiveConnection {
             id: self.id,
             client: self.origin.client,
             accepted_at: self.origin.accepted_at,
             last_byte_at: self.origin.accepted_at
                 + Duration::from_nanos(self.last_byte.load(Relaxed)),
-            server: server.checked_sub(1).map(|server| server as usize),
+            server: self.server.get().cloned(),
             core: self.core.load(Relaxed) as usize,
             bytes_in: self.bytes_in.get(),
             bytes_out: self.bytes_out.get(),

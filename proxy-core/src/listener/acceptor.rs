@@ -9,16 +9,15 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 use rustix::net::{SocketAddr, SocketFlags};
 
-use crate::connection::origin::{Accepted, ClientAddress, Origin};
-use crate::descriptors::{self, Postponed, Spare};
-use crate::listener::{Accepting, Listener};
+use crate::connection::origin::{ClientAddress, Origin};
+use crate::descriptors::{self, ACCEPT_BATCH_MAX, Postponed, Spare};
+use crate::listener::Accepting;
+use crate::listener::permit::Permit;
+use crate::listener::settings::ListenerSettings;
 use crate::metrics::Rejection;
 use crate::runtime::{Attempt, Interest, Runtime, Socket, Timer};
 use crate::transport::Descriptor;
 use crate::worker::Worker;
-
-/// Connections that one run accepts before others get their turn.
-pub const ACCEPT_BATCH_MAX: usize = 64;
 
 /// Connections that a drain takes from one socket at most: as many as a backlog can hold (`listen(2)` takes 16 bits
 /// from us). It matters only where the kernel goes on completing handshakes (see [`listen::stop_taking`]).
@@ -34,10 +33,23 @@ pub const FIRST_TURNS_MAX: usize = 8;
 /// backlog meanwhile.
 pub const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 
+/// A connection that was accepted and admitted: non-blocking, and nothing was done for it yet.
+#[derive(Debug)]
+pub struct Accepted {
+    /// The client's socket.
+    pub socket: Descriptor,
+    /// Whose it is.
+    pub origin: Origin,
+    /// Its right to be there, with the settings that it has.
+    pub permit: Permit,
+}
+
 /// One listening socket of one worker.
 pub struct Acceptor<R: Runtime> {
-    /// The listener that it belongs to.
-    pub listener: Arc<Listener>,
+    /// Those that the next connection has.
+    settings: Arc<ListenerSettings>,
+    /// The number of the table that they were looked for in.
+    table: u64,
     socket: R::Socket,
     timer: R::Timer,
     paused_until: Option<Instant>,
@@ -64,10 +76,11 @@ where
     R::Socket: Socket<Transport = Descriptor>,
 {
     /// Accepts from `socket`, which listens and is non-blocking.
-    pub fn new(runtime: &R, listener: Arc<Listener>, socket: R::Socket) -> Self {
+    pub fn new(runtime: &R, settings: Arc<ListenerSettings>, socket: R::Socket) -> Self {
         Self {
-            _open: Accepting::new(&listener),
-            listener,
+            _open: Accepting::new(&settings.listener),
+            settings,
+            table: 0,
             socket,
             timer: runtime.timer(),
             paused_until: None,
@@ -193,12 +206,16 @@ where
                     ClientAddress::Tcp(_) => Descriptor::tcp(fd),
                     ClientAddress::Unix => Descriptor::unix(fd),
                 };
-                let accepted = Accepted {
-                    socket,
-                    origin,
-                    spare,
-                };
-                take(worker, accepted);
+                self.follow_table(worker);
+                // One beyond the limit is counted, and closed here.
+                if let Ok(permit) = Permit::ask(&self.settings, worker, spare) {
+                    let accepted = Accepted {
+                        socket,
+                        origin,
+                        permit,
+                    };
+                    take(worker, accepted);
+                }
                 true
             }
             Err(held) => {
@@ -209,11 +226,23 @@ where
         }
     }
 
+    /// Takes the settings that are in force. A listener that is not configured any more keeps those that it had.
+    fn follow_table(&mut self, worker: &mut Worker) {
+        let table = worker.table();
+        if self.table != table.number() {
+            self.table = table.number();
+            if let Some(settings) = table.settings_of(&self.settings.listener) {
+                self.settings = settings.clone();
+            }
+        }
+    }
+
     fn pause(&mut self, cx: &mut Context<'_>, worker: &mut Worker, error: &io::Error) {
         let rejection = Rejection::Descriptors;
-        self.listener.cells.of(worker.index).rejected[rejection as usize].increment();
+        let listener = &self.settings.listener;
+        listener.cells.of(worker.slot()).rejected[rejection as usize].increment();
         worker.buffers.pipes.close_free();
-        descriptors::on_pause(worker.now, &self.listener.name, error);
+        descriptors::on_pause(worker.now, &listener.name, error);
         let until = worker.now + EXHAUSTED_PAUSE;
         self.paused_until = Some(until);
         // Armed: the pause has only begun.

@@ -17,8 +17,6 @@ const LONGEST_TURN: Duration = Duration::from_micros(40);
 pub struct Share {
     shares: AtomicU16,
     turn_bytes: AtomicUsize,
-    /// The most that `turn_bytes` may be.
-    turn_limit: AtomicUsize,
 }
 
 impl Share {
@@ -37,26 +35,28 @@ impl Share {
         self.turn_bytes.load(Relaxed)
     }
 
-    /// Shortens turns to what takes about so long, since a turn can't be interrupted: down to [`TURN_BYTES_MIN`], for
-    /// times of less than 2.5 µs, and no longer than [`TURN_BYTES_MAX`], from 40 µs on.
-    pub fn limit(&self, time: Duration) {
-        let part = time.min(LONGEST_TURN).div_duration_f64(LONGEST_TURN);
-        let limit = ((TURN_BYTES_MAX as f64 * part) as usize).max(TURN_BYTES_MIN);
-        self.turn_limit.store(limit, Relaxed);
-        self.turn_bytes.fetch_min(limit, Relaxed);
-    }
-
-    /// Weighs turns by shares: for a scheduler that gives all connections their turns in order, as Tokio's do. The
-    /// listener with the most shares has turns of [`TURN_BYTES_MAX`]; the others have so much less, down to
-    /// [`TURN_BYTES_MIN`]. None has more than its [limit](Self::limit).
+    /// Sets how long the turns of all listeners are.
     ///
-    /// It says nothing of how many connections a listener has, and nothing of who sends little: a turn that ends by itself
-    /// is as long as it is.
-    pub fn weigh<'a>(all: impl Iterator<Item = &'a Self> + Clone) {
+    /// `latency` shortens them to what takes about so long, since a turn can't be interrupted: down to [`TURN_BYTES_MIN`], for
+    /// times of less than 2.5 µs, and no longer than [`TURN_BYTES_MAX`], from 40 µs on.
+    ///
+    /// They are `weighed` by shares for a scheduler that gives all connections their turns in order, as Tokio's do. The
+    /// listener with the most shares has turns of [`TURN_BYTES_MAX`]; the others have so much less, down to
+    /// [`TURN_BYTES_MIN`]. It says nothing of how many connections a listener has, and nothing of who sends little: a turn
+    /// that ends by itself is as long as it is.
+    pub fn set_turns<'a>(
+        all: impl Iterator<Item = &'a Self> + Clone,
+        latency: Option<Duration>,
+        weighed: bool,
+    ) {
+        let limit = latency.map_or(TURN_BYTES_MAX, turn_limit);
         let most = all.clone().map(Self::shares).max().unwrap_or(SHARES_MAX);
         for share in all {
-            let part = TURN_BYTES_MAX * usize::from(share.shares()) / usize::from(most.max(1));
-            let limit = share.turn_limit.load(Relaxed);
+            let part = if weighed {
+                TURN_BYTES_MAX * usize::from(share.shares()) / usize::from(most.max(1))
+            } else {
+                TURN_BYTES_MAX
+            };
             share
                 .turn_bytes
                 .store(part.clamp(TURN_BYTES_MIN, limit), Relaxed);
@@ -64,12 +64,17 @@ impl Share {
     }
 }
 
+/// Bytes that a turn forwards in about this time.
+fn turn_limit(time: Duration) -> usize {
+    let part = time.min(LONGEST_TURN).div_duration_f64(LONGEST_TURN);
+    ((TURN_BYTES_MAX as f64 * part) as usize).max(TURN_BYTES_MIN)
+}
+
 impl Default for Share {
     fn default() -> Self {
         Self {
             shares: AtomicU16::new(SHARES_MAX),
             turn_bytes: AtomicUsize::new(TURN_BYTES_MAX),
-            turn_limit: AtomicUsize::new(TURN_BYTES_MAX),
         }
     }
 }
@@ -80,15 +85,22 @@ mod tests {
 
     #[test]
     fn turns_are_as_short_as_the_latency_that_is_wanted() {
+        let share = Share::default();
         let limited = |time| {
-            let share = Share::default();
-            share.limit(time);
+            Share::set_turns([&share].into_iter(), Some(time), false);
             share.turn_bytes()
         };
         assert_eq!(limited(Duration::ZERO), TURN_BYTES_MIN);
         assert_eq!(limited(Duration::from_micros(10)), 64 * 1024);
         assert_eq!(limited(Duration::from_micros(40)), TURN_BYTES_MAX);
         assert_eq!(limited(Duration::MAX), TURN_BYTES_MAX);
+        limited(Duration::ZERO);
+        Share::set_turns([&share].into_iter(), None, false);
+        assert_eq!(
+            share.turn_bytes(),
+            TURN_BYTES_MAX,
+            "nobody wants it any more"
+        );
     }
 
     #[test]
@@ -99,16 +111,17 @@ mod tests {
             share
         });
         assert_eq!(shares[0].turn_bytes(), TURN_BYTES_MAX);
-        Share::weigh(shares.iter());
-        let turns = shares.each_ref().map(Share::turn_bytes);
-        assert_eq!(turns, [TURN_BYTES_MAX / 10, TURN_BYTES_MAX, TURN_BYTES_MIN]);
-        shares[1].limit(Duration::from_micros(10));
-        shares[0].limit(Duration::from_micros(10));
-        Share::weigh(shares.iter());
-        assert_eq!(shares[1].turn_bytes(), TURN_BYTES_MAX / 4);
-        assert_eq!(shares[0].turn_bytes(), TURN_BYTES_MAX / 10);
+        let turns = |latency, weighed| {
+            Share::set_turns(shares.iter(), latency, weighed);
+            shares.each_ref().map(Share::turn_bytes)
+        };
+        let weighed = [TURN_BYTES_MAX / 10, TURN_BYTES_MAX, TURN_BYTES_MIN];
+        assert_eq!(turns(None, true), weighed);
+        let limited = [TURN_BYTES_MAX / 10, TURN_BYTES_MAX / 4, TURN_BYTES_MIN];
+        assert_eq!(turns(Some(Duration::from_micros(10)), true), limited);
+        assert_eq!(turns(None, false), [TURN_BYTES_MAX; 3]);
         // Whoever is alone has all.
-        Share::weigh(shares[2..].iter());
+        Share::set_turns(shares[2..].iter(), None, true);
         assert_eq!(shares[2].turn_bytes(), TURN_BYTES_MAX);
     }
 }

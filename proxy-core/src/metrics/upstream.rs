@@ -3,8 +3,6 @@
 use std::io;
 use std::time::Duration;
 
-use crossbeam_utils::CachePadded;
-
 use super::{Counter, Histogram};
 
 /// Counters of one upstream on one worker.
@@ -18,20 +16,15 @@ pub struct UpstreamCells {
     pub waits_begun: Counter,
     /// Connections that wait no more: a server took them, or they ended.
     pub waits_over: Counter,
-    /// By the server's index. Each on cache lines of its own, as bytes are counted for each message and those of another
-    /// worker may lie beside them.
-    pub servers: Box<[CachePadded<ServerCells>]>,
 }
 
-impl UpstreamCells {
-    /// Zeros for an upstream of that many servers.
-    pub fn new(servers: usize) -> Self {
+impl Default for UpstreamCells {
+    fn default() -> Self {
         Self {
             retries: Counter::default(),
             connect: Histogram::new(CONNECT_BOUNDS),
             waits_begun: Counter::default(),
             waits_over: Counter::default(),
-            servers: (0..servers).map(|_| CachePadded::default()).collect(),
         }
     }
 }

@@ -14,17 +14,12 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 const TURNS_PASSED_MAX: usize = 4;
 
 /// How an upstream's servers take turns.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Balance {
     /// Each server in turn, by weight.
-    RoundRobin(RoundRobin),
+    RoundRobin,
     /// The server with the fewest connections for its weight; equals take turns.
-    LeastConnections {
-        /// Turns of connections.
-        turn: Turn,
-        /// Turns of retries.
-        retry: Turn,
-    },
+    LeastConnections,
 }
 
 /// Which of a connection's tries a server is picked for.
@@ -43,103 +38,106 @@ pub(crate) struct Load {
     pub(crate) weight: u16,
 }
 
-impl Balance {
-    /// Round robin over servers of these weights.
-    pub fn round_robin(weights: &[u16]) -> Self {
-        Self::RoundRobin(RoundRobin {
-            order: smooth_order(weights),
-            weights: weights.into(),
-            turn: Turn::default(),
-            rest: Turn::default(),
-        })
-    }
+/// Whose turn it is in an upstream. It outlives changes of the servers and their weights.
+#[derive(Debug, Default)]
+pub(crate) struct Turns {
+    /// Turns of connections.
+    first: Turn,
+    /// Turns of retries, and among the servers that are available, where few are.
+    another: Turn,
+}
 
-    /// Least connections.
-    pub fn least_connections() -> Self {
-        Self::LeastConnections {
-            turn: Turn::default(),
-            retry: Turn::default(),
+/// How a server is picked among those of a pool.
+#[derive(Debug)]
+pub(crate) struct Picker {
+    balance: Balance,
+    /// The order in which servers take turns, where that is how one is picked.
+    order: Box<[u16]>,
+    weights: Box<[u16]>,
+}
+
+impl Picker {
+    /// Among servers of these weights.
+    pub(crate) fn new(balance: Balance, weights: &[u16]) -> Self {
+        Self {
+            balance,
+            order: match balance {
+                Balance::RoundRobin => smooth_order(weights),
+                Balance::LeastConnections => Box::default(),
+            },
+            weights: weights.into(),
         }
     }
 
-    /// The next of `servers` servers that was not `tried`; one that is `down` only when all that were not are.
+    /// The next server that was not `tried`; one that is `down` only when all that were not are.
     ///
     /// So checks that are wrong, as when it is this machine's network that fails, are no outage.
     pub(crate) fn pick(
         &self,
-        servers: usize,
+        turns: &Turns,
         load: impl Fn(usize) -> Load,
         tried: impl Fn(usize) -> bool,
         down: impl Fn(usize) -> bool,
         try_number: Try,
     ) -> Option<usize> {
+        let servers = self.weights.len();
         let all_down = (0..servers).all(|server| tried(server) || down(server));
         if all_down && (0..servers).all(&tried) {
             return None;
         }
         let usable = |&server: &usize| !tried(server) && (all_down || !down(server));
-        let picked = match self {
-            Self::RoundRobin(round_robin) => match try_number {
-                Try::First => round_robin.pick(servers, usable),
-                Try::Another => round_robin.deal(servers, usable),
-            },
-            Self::LeastConnections { turn, retry } => {
-                let turn = match try_number {
-                    Try::First => turn,
-                    Try::Another => retry,
-                };
-                let candidates = (0..servers).filter(usable);
-                let first = turn.next() % candidates.clone().count().max(1);
-                let in_turn = candidates.clone().skip(first).chain(candidates.take(first));
-                in_turn.min_by(|&a, &b| {
-                    let (a, b) = (load(a), load(b));
-                    // a.connections / a.weight against b.connections / b.weight, without division. The first
-                    // of equals wins, and the turn has put another one first each time.
-                    (a.connections * u64::from(b.weight))
-                        .cmp(&(b.connections * u64::from(a.weight)))
-                })
-            }
+        let picked = match (self.balance, try_number) {
+            (Balance::RoundRobin, Try::First) => self.pick_in_turn(turns, usable),
+            (Balance::RoundRobin, Try::Another) => self.deal(&turns.another, usable),
+            (Balance::LeastConnections, Try::First) => self.least(&turns.first, load, usable),
+            (Balance::LeastConnections, Try::Another) => self.least(&turns.another, load, usable),
         };
         // The last one that was up may have gone down meanwhile; then all are down, and are tried.
         picked.or_else(|| (0..servers).find(|&server| !tried(server)))
     }
-}
 
-/// The order in which servers take turns, and whose turn it is.
-#[derive(Debug)]
-pub struct RoundRobin {
-    order: Box<[u16]>,
-    weights: Box<[u16]>,
-    turn: Turn,
-    /// Turns among the servers that can be had, where few can, and of retries.
-    rest: Turn,
-}
-
-impl RoundRobin {
     /// The server whose turn it is, of those that are `usable`.
-    fn pick(&self, servers: usize, usable: impl Fn(&usize) -> bool) -> Option<usize> {
-        let in_turn = || usize::from(self.order[self.turn.next() % self.order.len()]);
+    fn pick_in_turn(&self, turns: &Turns, usable: impl Fn(&usize) -> bool) -> Option<usize> {
+        let in_turn = || usize::from(self.order[turns.first.next() % self.order.len()]);
         let in_time = (0..=TURNS_PASSED_MAX).map(|_| in_turn()).find(&usable);
-        in_time.or_else(|| self.deal(servers, usable))
+        in_time.or_else(|| self.deal(&turns.another, usable))
     }
 
     /// One of those that are `usable`, by weight.
-    fn deal(&self, servers: usize, usable: impl Fn(&usize) -> bool) -> Option<usize> {
+    fn deal(&self, turn: &Turn, usable: impl Fn(&usize) -> bool) -> Option<usize> {
         let weight = |server: usize| usize::from(self.weights[server]);
-        let candidates = || (0..servers).filter(&usable);
+        let candidates = || (0..self.weights.len()).filter(&usable);
         let total: usize = candidates().map(weight).sum();
-        let mut place = self.rest.next().checked_rem(total)?;
+        let mut place = turn.next().checked_rem(total)?;
         candidates().find(|&server| {
             let found = place < weight(server);
             place = place.saturating_sub(weight(server));
             found
         })
     }
+
+    /// The one with the fewest connections for its weight of those that are `usable`.
+    fn least(
+        &self,
+        turn: &Turn,
+        load: impl Fn(usize) -> Load,
+        usable: impl Fn(&usize) -> bool,
+    ) -> Option<usize> {
+        let candidates = || (0..self.weights.len()).filter(&usable);
+        let first = turn.next() % candidates().count().max(1);
+        let in_turn = candidates().skip(first).chain(candidates().take(first));
+        in_turn.min_by(|&a, &b| {
+            let (a, b) = (load(a), load(b));
+            // a.connections / a.weight against b.connections / b.weight, without division. The first
+            // of equals wins, and the turn has put another one first each time.
+            (a.connections * u64::from(b.weight)).cmp(&(b.connections * u64::from(a.weight)))
+        })
+    }
 }
 
 /// A count that all workers share. It wraps after 2^64 picks.
 #[derive(Debug, Default)]
-pub struct Turn(AtomicUsize);
+struct Turn(AtomicUsize);
 
 impl Turn {
     fn next(&self) -> usize {
@@ -178,6 +176,31 @@ mod tests {
 
     use super::*;
 
+    /// A picker with its turns.
+    struct Dealer(Picker, Turns);
+
+    impl Dealer {
+        fn pick(
+            &self,
+            load: impl Fn(usize) -> Load,
+            tried: impl Fn(usize) -> bool,
+            down: impl Fn(usize) -> bool,
+            try_number: Try,
+        ) -> Option<usize> {
+            self.0.pick(&self.1, load, tried, down, try_number)
+        }
+    }
+
+    fn round_robin(weights: &[u16]) -> Dealer {
+        Dealer(Picker::new(Balance::RoundRobin, weights), Turns::default())
+    }
+
+    /// Over so many servers.
+    fn least_connections(servers: usize) -> Dealer {
+        let picker = Picker::new(Balance::LeastConnections, &vec![1; servers]);
+        Dealer(picker, Turns::default())
+    }
+
     fn load(connections: u64, weight: u16) -> Load {
         Load {
             connections,
@@ -187,11 +210,11 @@ mod tests {
 
     #[test]
     fn round_robin_is_smooth_and_by_weight() {
-        let balance = Balance::round_robin(&[50, 10, 10]);
+        let balance = round_robin(&[50, 10, 10]);
         let picks: Vec<_> = (0..7)
             .map(|_| {
                 balance
-                    .pick(3, |_| load(0, 1), |_| false, |_| false, Try::First)
+                    .pick(|_| load(0, 1), |_| false, |_| false, Try::First)
                     .unwrap()
             })
             .collect();
@@ -200,24 +223,24 @@ mod tests {
 
     #[test]
     fn round_robin_passes_over_what_was_tried() {
-        let balance = Balance::round_robin(&[1, 1, 1]);
+        let balance = round_robin(&[1, 1, 1]);
         assert_eq!(
-            balance.pick(3, |_| load(0, 1), |s| s == 0, |_| false, Try::First),
+            balance.pick(|_| load(0, 1), |s| s == 0, |_| false, Try::First),
             Some(1)
         );
         assert_eq!(
-            balance.pick(3, |_| load(0, 1), |_| true, |_| false, Try::First),
+            balance.pick(|_| load(0, 1), |_| true, |_| false, Try::First),
             None
         );
     }
 
     #[test]
     fn least_connections_is_relative_to_weight() {
-        let balance = Balance::least_connections();
+        let balance = least_connections(3);
         let loads = [load(4, 1), load(7, 4), load(2, 1)];
         for _ in 0..4 {
             assert_eq!(
-                balance.pick(3, |s| loads[s], |_| false, |_| false, Try::First),
+                balance.pick(|s| loads[s], |_| false, |_| false, Try::First),
                 Some(1)
             );
         }
@@ -225,51 +248,51 @@ mod tests {
 
     #[test]
     fn least_connections_takes_turns_among_equals() {
-        let balance = Balance::least_connections();
+        let balance = least_connections(2);
         let picks: Vec<_> = (0..4)
             .map(|_| {
                 balance
-                    .pick(2, |_| load(3, 1), |_| false, |_| false, Try::First)
+                    .pick(|_| load(3, 1), |_| false, |_| false, Try::First)
                     .unwrap()
             })
             .collect();
         assert_eq!(picks, [0, 1, 0, 1]);
     }
 
-    fn picks<const N: usize>(balance: &Balance, servers: usize, down: &[usize]) -> [usize; N] {
+    fn picks<const N: usize>(balance: &Dealer, down: &[usize]) -> [usize; N] {
         let down = |server| down.contains(&server);
-        let pick = |_| balance.pick(servers, |_| load(0, 1), |_| false, down, Try::First);
+        let pick = |_| balance.pick(|_| load(0, 1), |_| false, down, Try::First);
         std::array::from_fn(pick).map(|server| server.expect("there is always one to try"))
     }
 
     #[test]
     fn the_turns_of_a_server_that_is_down_are_shared_by_weight() {
-        let balance = Balance::round_robin(&[1, 1, 1]);
-        assert_eq!(picks(&balance, 3, &[0]), [1, 2, 1, 2]);
+        let balance = round_robin(&[1, 1, 1]);
+        assert_eq!(picks(&balance, &[0]), [1, 2, 1, 2]);
         // Without the second: 0 0 2 0 0, a round.
-        let balance = Balance::round_robin(&[4, 2, 1]);
-        assert_eq!(picks(&balance, 3, &[1]), [0, 0, 2, 0, 0, 0, 0, 2, 0, 0]);
+        let balance = round_robin(&[4, 2, 1]);
+        assert_eq!(picks(&balance, &[1]), [0, 0, 2, 0, 0, 0, 0, 2, 0, 0]);
     }
 
     #[test]
     fn equals_share_what_a_server_that_is_down_leaves() {
-        let balance = Balance::least_connections();
-        assert_eq!(picks(&balance, 3, &[0]), [1, 2, 1, 2]);
+        let balance = least_connections(3);
+        assert_eq!(picks(&balance, &[0]), [1, 2, 1, 2]);
     }
 
     #[test]
     fn when_all_are_down_each_is_tried_in_turn() {
-        let balance = Balance::round_robin(&[1, 1]);
-        assert_eq!(picks(&balance, 2, &[0, 1]), [0, 1, 0, 1]);
-        let balance = Balance::least_connections();
-        assert_eq!(picks(&balance, 2, &[0, 1]), [0, 1, 0, 1]);
+        let balance = round_robin(&[1, 1]);
+        assert_eq!(picks(&balance, &[0, 1]), [0, 1, 0, 1]);
+        let balance = least_connections(2);
+        assert_eq!(picks(&balance, &[0, 1]), [0, 1, 0, 1]);
     }
 
     #[test]
     fn one_that_is_down_is_tried_when_the_others_were() {
-        for balance in [Balance::round_robin(&[1, 1]), Balance::least_connections()] {
+        for balance in [round_robin(&[1, 1]), least_connections(2)] {
             let pick = |tried: fn(usize) -> bool| {
-                balance.pick(2, |_| load(0, 1), tried, |s| s == 1, Try::Another)
+                balance.pick(|_| load(0, 1), tried, |s| s == 1, Try::Another)
             };
             assert_eq!(pick(|s| s == 0), Some(1));
             assert_eq!(pick(|_| true), None);
@@ -278,11 +301,11 @@ mod tests {
 
     /// How often each is picked in `rounds` rounds of turns.
     fn counts(weights: &[u16], down: impl Fn(usize) -> bool, rounds: usize) -> Vec<usize> {
-        let balance = Balance::round_robin(weights);
+        let balance = round_robin(weights);
         let mut counts = vec![0; weights.len()];
         let total: usize = weights.iter().map(|&weight| usize::from(weight)).sum();
         for _ in 0..rounds * total {
-            let server = balance.pick(weights.len(), |_| load(0, 1), |_| false, &down, Try::First);
+            let server = balance.pick(|_| load(0, 1), |_| false, &down, Try::First);
             counts[server.expect("one is up")] += 1;
         }
         counts
@@ -314,13 +337,10 @@ mod tests {
 
     #[test]
     fn retries_leave_the_turns_alone_and_are_shared() {
-        for balance in [
-            Balance::round_robin(&[1, 1, 1]),
-            Balance::least_connections(),
-        ] {
+        for balance in [round_robin(&[1, 1, 1]), least_connections(3)] {
             let pick = |tried: Option<usize>, try_number| {
                 let tried = |server| Some(server) == tried;
-                let picked = balance.pick(3, |_| load(0, 1), tried, |_| false, try_number);
+                let picked = balance.pick(|_| load(0, 1), tried, |_| false, try_number);
                 picked.expect("there is one")
             };
             // The first one is dead.
@@ -339,13 +359,13 @@ mod tests {
 
     #[test]
     fn the_last_one_may_go_down_meanwhile() {
-        for balance in [Balance::round_robin(&[1, 1]), Balance::least_connections()] {
+        for balance in [round_robin(&[1, 1]), least_connections(2)] {
             let looks = std::cell::Cell::new(0);
             // Up at the first look, and at no other.
             let down = |_| looks.replace(looks.get() + 1) > 0;
             assert!(
                 balance
-                    .pick(2, |_| load(0, 1), |_| false, down, Try::First)
+                    .pick(|_| load(0, 1), |_| false, down, Try::First)
                     .is_some()
             );
         }
@@ -360,12 +380,12 @@ mod tests {
             let weights: Vec<u16> = servers.iter().map(|&(weight, _)| weight).collect();
             let up: u16 = servers.iter().filter(|(_, up)| *up).map(|(weight, _)| weight).sum();
             prop_assume!(up > 0);
-            let balance = Balance::round_robin(&weights);
+            let balance = round_robin(&weights);
             let mut counts = vec![0_usize; servers.len()];
             const ROUNDS: usize = 20;
             for _ in 0..ROUNDS * usize::from(up) {
                 let down = |server: usize| !servers[server].1;
-                let server = balance.pick(servers.len(), |_| load(0, 1), |_| false, down, Try::First);
+                let server = balance.pick(|_| load(0, 1), |_| false, down, Try::First);
                 counts[server.expect("one is up")] += 1;
             }
             for (&(weight, up), count) in servers.iter().zip(counts) {

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 
 use crate::metrics::ConnectFailure;
-use crate::upstream::Upstream;
 
 /// Why a connect failed: the reason that is counted, and what the kernel said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,7 +83,7 @@ impl Outage {
     }
 
     /// A connect failed that doesn't count, as there are health checks.
-    fn note(&self, fault: Fault) {
+    pub(crate) fn note(&self, fault: Fault) {
         let fault = fault.packed();
         if self.fault.load(Relaxed) != fault {
             self.fault.store(fault, Relaxed);
@@ -100,19 +99,6 @@ impl Outage {
     /// Why the last connect failed that did; none: none ever did.
     pub fn fault(&self) -> Option<Fault> {
         Fault::unpacked(self.fault.load(Relaxed))
-    }
-}
-
-impl Upstream {
-    /// A connect of traffic to a server failed at all of its addresses, or worked.
-    pub(crate) fn note_attempt(&self, server: usize, fault: Option<Fault>, now: Instant) {
-        let outage = &self.servers()[server].outage;
-        match (fault, &self.checks) {
-            (Some(fault), Some(_)) => outage.note(fault),
-            (Some(fault), None) => outage.on_failure(fault, now),
-            (None, Some(_)) => {}
-            (None, None) => outage.on_success(),
-        }
     }
 }
 

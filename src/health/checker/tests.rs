@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use proxy_core::metrics::CheckResult;
-use proxy_core::{Balance, Server, ServerAddress, Upstream};
+use proxy_core::{Server, ServerAddress, Upstream};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::*;
@@ -15,8 +15,12 @@ use super::*;
 const DEADLINE: Duration = Duration::from_secs(60);
 const INTERVAL: Duration = Duration::from_millis(2);
 
+fn fixed(address: ServerAddress) -> Server {
+    Server::fixed(&Upstream::new("u".into()), address.to_string(), address)
+}
+
 fn tcp(address: SocketAddr) -> Server {
-    Server::fixed(address.to_string(), ServerAddress::Tcp(address), 1)
+    fixed(ServerAddress::Tcp(address))
 }
 
 fn listener() -> (TcpListener, SocketAddr) {
@@ -63,24 +67,21 @@ fn full(path: &Path) -> (Socket, UnixStream) {
     (listener, filler)
 }
 
-fn checker(servers: Vec<Server>, timeout: Duration) -> (Checker, Arc<Upstream>) {
-    let count = servers.len();
-    let balance = Balance::round_robin(&vec![1; count]);
-    let upstream = Upstream::new("u".into(), servers, balance, DEADLINE, 1).with_checks();
-    let upstream = Arc::new(upstream);
+fn checker(servers: Vec<Server>, timeout: Duration) -> (Checker, Vec<Arc<Server>>) {
+    let servers: Vec<_> = servers.into_iter().map(Arc::new).collect();
     let health = proxy_config::Health {
         interval: INTERVAL,
         timeout,
         rise: NonZeroU32::new(2).expect("not zero"),
         fall: NonZeroU32::new(3).expect("not zero"),
     };
-    let target = |index| Target::new(upstream.clone(), index, &health);
-    (Checker::new((0..count).map(target).collect()), upstream)
+    let targets = servers.iter().cloned();
+    let targets = targets.map(|server| Target::new(server, &health));
+    (Checker::new(targets.collect()), servers)
 }
 
-fn count(upstream: &Upstream, server: usize, result: CheckResult) -> u64 {
-    let checks = upstream.checks.as_ref().expect("it has checks");
-    checks[server].of(result).get()
+fn count(server: &Server, result: CheckResult) -> u64 {
+    server.checks.of(result).get()
 }
 
 const REFUSED: CheckResult = CheckResult::Failed(ConnectFailure::Refused);
@@ -96,16 +97,16 @@ fn turn_until(checker: &mut Checker, what: &str, mut condition: impl FnMut(&Chec
 #[test]
 fn a_check_is_a_connection_that_ends_orderly() {
     let (listener, address) = listener();
-    let (mut checker, upstream) = checker(vec![tcp(address)], DEADLINE);
-    let passed = || count(&upstream, 0, CheckResult::Passed);
+    let (mut checker, servers) = checker(vec![tcp(address)], DEADLINE);
+    let passed = || count(&servers[0], CheckResult::Passed);
     turn_until(&mut checker, "checks pass", |_| passed() >= 3);
     for _ in 0..3 {
         let (mut stream, _) = listener.accept().expect("a check");
         let end = stream.read(&mut [0; 1]).expect("an end, and no reset");
         assert_eq!(end, 0);
     }
-    assert!(upstream.servers()[0].is_up());
-    assert_eq!((upstream.connections(0), upstream.queue()), (0, 0));
+    assert!(servers[0].is_up());
+    assert_eq!(servers[0].connections(), 0);
 }
 
 #[test]
@@ -114,14 +115,14 @@ fn a_server_goes_and_comes_back() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("socket");
     let gone = UnixListener::bind(&path).expect("bind");
-    let server = Server::fixed("unix".into(), ServerAddress::Unix(path.clone()), 1);
-    let (mut checker, upstream) = checker(vec![server], DEADLINE);
-    let passed = || count(&upstream, 0, CheckResult::Passed);
+    let server = fixed(ServerAddress::Unix(path.clone()));
+    let (mut checker, servers) = checker(vec![server], DEADLINE);
+    let passed = || count(&servers[0], CheckResult::Passed);
     turn_until(&mut checker, "a check passes", |_| passed() >= 1);
     drop(gone);
-    let is_up = || upstream.servers()[0].is_up();
+    let is_up = || servers[0].is_up();
     turn_until(&mut checker, "it is down", |_| !is_up());
-    assert_eq!(count(&upstream, 0, REFUSED), 3);
+    assert_eq!(count(&servers[0], REFUSED), 3);
     let before = passed();
     // Those that wait need no accept.
     std::fs::remove_file(&path).expect("the socket's file");
@@ -133,46 +134,46 @@ fn a_server_goes_and_comes_back() {
 #[test]
 fn what_this_machine_lacks_takes_no_server_down() {
     let (_listener, address) = listener();
-    let (mut checker, upstream) = checker(vec![tcp(address)], DEADLINE);
+    let (mut checker, servers) = checker(vec![tcp(address)], DEADLINE);
     let local = CheckResult::Failed(ConnectFailure::Local);
     for _ in 0..10 {
         checker.targets[0].on_check(Err(ConnectFailure::Local.into()), now());
     }
-    assert!(upstream.servers()[0].is_up());
-    assert_eq!(upstream.servers()[0].outage.since(), None);
-    assert_eq!(count(&upstream, 0, local), 10);
+    assert!(servers[0].is_up());
+    assert_eq!(servers[0].outage.since(), None);
+    assert_eq!(count(&servers[0], local), 10);
 }
 
 #[test]
 fn a_silent_server_holds_up_nobody() {
     let (_full, silent) = silent();
     let (_listener, address) = listener();
-    let (mut checker, upstream) = checker(vec![tcp(silent), tcp(address)], DEADLINE * 2);
-    let passed = || count(&upstream, 1, CheckResult::Passed);
+    let (mut checker, servers) = checker(vec![tcp(silent), tcp(address)], DEADLINE * 2);
+    let passed = || count(&servers[1], CheckResult::Passed);
     turn_until(&mut checker, "the other is checked", |_| passed() >= 10);
     assert_eq!(checker.under_way[0].target, 0);
-    assert!(upstream.servers()[0].is_up(), "nothing is known of it");
+    assert!(servers[0].is_up(), "nothing is known of it");
 }
 
 #[test]
 fn a_silent_server_fails_by_timeout() {
     let (_full, silent) = silent();
-    let (mut checker, upstream) = checker(vec![tcp(silent)], INTERVAL * 2);
-    let is_up = || upstream.servers()[0].is_up();
+    let (mut checker, servers) = checker(vec![tcp(silent)], INTERVAL * 2);
+    let is_up = || servers[0].is_up();
     turn_until(&mut checker, "it is down", |_| !is_up());
     let timeout = CheckResult::Failed(ConnectFailure::Timeout);
-    assert_eq!(count(&upstream, 0, timeout), 3);
+    assert_eq!(count(&servers[0], timeout), 3);
 }
 
 #[test]
 fn checks_under_way_are_bounded_and_all_have_their_turn() {
     let (_full, silent) = silent();
-    let (mut checker, upstream) = checker((0..7).map(|_| tcp(silent)).collect(), INTERVAL);
+    let (mut checker, servers) = checker((0..7).map(|_| tcp(silent)).collect(), INTERVAL);
     checker.under_way_max = 2;
     let timeout = CheckResult::Failed(ConnectFailure::Timeout);
     turn_until(&mut checker, "each was checked", |checker| {
         assert!(checker.under_way.len() <= 2);
-        (0..7).all(|server| count(&upstream, server, timeout) >= 3)
+        (0..7).all(|server| count(&servers[server], timeout) >= 3)
     });
 }
 
@@ -180,15 +181,18 @@ fn checks_under_way_are_bounded_and_all_have_their_turn() {
 fn a_name_is_checked_where_it_resolves_to() {
     let (_listener, address) = listener();
     let (_refuses, refusing) = refusing();
-    let (mut checker, upstream) = checker(vec![Server::named("a:1".into(), 1)], DEADLINE);
-    let server = &upstream.servers()[0];
+    let (mut checker, servers) = checker(
+        vec![Server::named(&Upstream::new("u".into()), "a:1".into())],
+        DEADLINE,
+    );
+    let server = &servers[0];
     turn_until(&mut checker, "it is down", |_| !server.is_up());
     let unresolved = CheckResult::Failed(ConnectFailure::Resolve);
-    assert_eq!(count(&upstream, 0, unresolved), 3);
+    assert_eq!(count(&servers[0], unresolved), 3);
     server.set_addresses(&[refusing, address]);
     turn_until(&mut checker, "it is up", |_| server.is_up());
     // An address that fails is no failure of the server, and connections pass over it.
-    assert_eq!(count(&upstream, 0, REFUSED), 0);
+    assert_eq!(count(&servers[0], REFUSED), 0);
     for _ in 0..2 {
         let first = server.walk().next(now());
         assert_eq!(first, Some(ServerAddress::Tcp(address)));
@@ -201,17 +205,17 @@ fn a_full_unix_socket_is_waited_for() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("socket");
     let (listener, _filler) = full(&path);
-    let server = Server::fixed("unix".into(), ServerAddress::Unix(path), 1);
-    let (mut checker, upstream) = checker(vec![server], DEADLINE);
+    let server = fixed(ServerAddress::Unix(path));
+    let (mut checker, servers) = checker(vec![server], DEADLINE);
     turn_until(&mut checker, "it waits", |checker| checker.full.len() == 1);
     for _ in 0..5 {
         checker.turn();
     }
-    assert_eq!((checker.full.len(), count(&upstream, 0, REFUSED)), (1, 0));
+    assert_eq!((checker.full.len(), count(&servers[0], REFUSED)), (1, 0));
     listener.accept().expect("the filler");
-    let passed = || count(&upstream, 0, CheckResult::Passed);
+    let passed = || count(&servers[0], CheckResult::Passed);
     turn_until(&mut checker, "it passes", |_| passed() >= 1);
-    assert!(upstream.servers()[0].is_up());
+    assert!(servers[0].is_up());
 }
 
 #[test]
@@ -219,13 +223,13 @@ fn a_unix_socket_that_stays_full_fails_by_timeout() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("socket");
     let (_full, _filler) = full(&path);
-    let server = Server::fixed("unix".into(), ServerAddress::Unix(path), 1);
-    let (mut checker, upstream) = checker(vec![server], INTERVAL * 2);
-    let is_up = || upstream.servers()[0].is_up();
+    let server = fixed(ServerAddress::Unix(path));
+    let (mut checker, servers) = checker(vec![server], INTERVAL * 2);
+    let is_up = || servers[0].is_up();
     turn_until(&mut checker, "it is down", |_| !is_up());
     let timeout = CheckResult::Failed(ConnectFailure::Timeout);
     assert_eq!(
-        (count(&upstream, 0, timeout), count(&upstream, 0, REFUSED)),
+        (count(&servers[0], timeout), count(&servers[0], REFUSED)),
         (3, 0)
     );
 }
@@ -234,12 +238,12 @@ fn a_unix_socket_that_stays_full_fails_by_timeout() {
 fn a_unix_socket_is_checked_too() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("socket");
-    let server = Server::fixed("unix".into(), ServerAddress::Unix(path.clone()), 1);
-    let (mut checker, upstream) = checker(vec![server], DEADLINE);
+    let server = fixed(ServerAddress::Unix(path.clone()));
+    let (mut checker, servers) = checker(vec![server], DEADLINE);
     turn_until(&mut checker, "it fails", |_| {
-        count(&upstream, 0, REFUSED) >= 3
+        count(&servers[0], REFUSED) >= 3
     });
     let _listener = UnixListener::bind(path).expect("bind");
-    let is_up = || upstream.servers()[0].is_up();
+    let is_up = || servers[0].is_up();
     turn_until(&mut checker, "it is up", |_| is_up());
 }

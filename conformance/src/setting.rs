@@ -1,0 +1,50 @@
+//! The proxy of a stage: its listener, its upstream, and what its workers share.
+
+use std::sync::Arc;
+
+use proxy_core::metrics::{PerWorker, Slots};
+use proxy_core::{
+    Activity, Balance, Generation, Listener, ListenerSettings, Member, Pool, PoolSettings, Server,
+    Table, Tables, Upstream,
+};
+
+use crate::stage::Setup;
+
+/// The listener of `setup`, in front of the servers that `members` makes.
+pub(crate) fn settings(
+    setup: &Setup,
+    members: impl FnOnce(&Upstream) -> Vec<Server>,
+) -> Arc<ListenerSettings> {
+    let upstream = Arc::new(Upstream::new("servers".into()));
+    let members = members(&upstream).into_iter().map(|server| Member {
+        server: Arc::new(server),
+        weight: 1,
+    });
+    let members = members.collect();
+    let settings = PoolSettings {
+        balance: Balance::RoundRobin,
+        connect_timeout: setup.connect_timeout,
+        checked: false,
+    };
+    let pool = Arc::new(Pool::new(upstream, members, settings));
+    let listener = Arc::new(Listener::new("clients".into()));
+    Arc::new(ListenerSettings {
+        idle_timeout: setup.idle_timeout,
+        max_connections: setup.max_connections,
+        ends: setup.ends.clone(),
+        ..ListenerSettings::new(listener, pool)
+    })
+}
+
+/// Workers for it.
+pub(crate) fn generation(workers: usize, settings: &Arc<ListenerSettings>) -> Arc<Generation> {
+    let table = Table::new(vec![settings.clone()], vec![settings.pool.clone()]);
+    let generation = Generation::new(
+        workers,
+        &Slots::default(),
+        Arc::new(PerWorker::default()),
+        Arc::new(Activity::default()),
+        Arc::new(Tables::new(table)),
+    );
+    Arc::new(generation.expect("the first one has room"))
+}

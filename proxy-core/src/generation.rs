@@ -1,0 +1,61 @@
+//! One run of a backend.
+
+use std::sync::Arc;
+
+use crate::activity::Activity;
+use crate::metrics::{CoreCells, NoSlots, PerWorker, Row, Slot, Slots};
+use crate::table::Tables;
+
+/// What the workers of one run of a backend share: where they count, and what they read.
+#[derive(Debug)]
+pub struct Generation {
+    row: Row,
+    /// What workers count of themselves, those of other generations included.
+    pub cores: Arc<PerWorker<CoreCells>>,
+    /// Whom to wake when connections run again.
+    pub activity: Arc<Activity>,
+    /// What is configured now.
+    pub tables: Arc<Tables>,
+}
+
+impl Generation {
+    /// One of `workers` workers, which count in slots of their own.
+    ///
+    /// # Errors
+    /// When too many generations have not ended.
+    pub fn new(
+        workers: usize,
+        slots: &Slots,
+        cores: Arc<PerWorker<CoreCells>>,
+        activity: Arc<Activity>,
+        tables: Arc<Tables>,
+    ) -> Result<Self, NoSlots> {
+        Ok(Self {
+            row: slots.lend(workers)?,
+            cores,
+            activity,
+            tables,
+        })
+    }
+
+    /// How many workers it has.
+    pub fn workers(&self) -> usize {
+        self.row.workers()
+    }
+
+    /// The slot of the worker with this index.
+    ///
+    /// # Panics
+    /// If there is no such worker.
+    pub fn slot(&self, worker: usize) -> Slot {
+        self.row.slot(worker)
+    }
+
+    /// What the worker with this index counts of itself.
+    ///
+    /// # Panics
+    /// If there is no such worker.
+    pub fn cells(&self, worker: usize) -> &CoreCells {
+        self.cores.of(self.slot(worker))
+    }
+}

@@ -1,0 +1,99 @@
+//! What is configured of a listener.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::connection::end::{End, Stage, Termination};
+use crate::connection::ends::Ends;
+use crate::connection::origin::Origin;
+use crate::listener::Listener;
+use crate::metrics::{Cause, Rejection, Slot};
+use crate::upstream::pool::Pool;
+
+/// A listener as one reading of the configuration has it. It never changes; a connection keeps the one that it began with.
+#[derive(Clone, Debug)]
+pub struct ListenerSettings {
+    /// Whose settings they are.
+    pub listener: Arc<Listener>,
+    /// Where its connections go.
+    pub pool: Arc<Pool>,
+    /// CPU shares against other listeners on the same core, 1 to [`SHARES_MAX`](crate::SHARES_MAX).
+    pub shares: u16,
+    /// How soon its connections want to run; none: throughput is what matters.
+    pub latency: Option<Duration>,
+    /// How long both sides may be silent; none: for ever.
+    pub idle_timeout: Option<Duration>,
+    /// Whether bulk may go through pipes, uncopied.
+    pub splice: bool,
+    /// Connections that it takes at a time, those that began under other settings included: those beyond are closed at
+    /// once. None: as many as come.
+    pub max_connections: Option<u64>,
+    /// Where each connection's end is reported; none: nowhere.
+    pub ends: Option<Arc<Ends>>,
+}
+
+impl ListenerSettings {
+    /// Those of a listener in front of `pool`, without limits.
+    pub fn new(listener: Arc<Listener>, pool: Arc<Pool>) -> Self {
+        Self {
+            shares: listener.share.shares(),
+            listener,
+            pool,
+            latency: None,
+            idle_timeout: None,
+            splice: true,
+            max_connections: None,
+            ends: None,
+        }
+    }
+
+    /// Counts a connection that was admitted and could not be taken on: the scheduler's source of readiness is
+    /// full. The caller drops its permit and closes it.
+    pub fn give_up(&self, slot: Slot, origin: Origin, now: Instant) {
+        let cells = self.listener.cells.of(slot);
+        cells.rejected[Rejection::Descriptors as usize].increment();
+        cells.ended[Cause::ClientError as usize].increment();
+        let termination = Termination::exhausted(Stage::Queue);
+        self.report_unbegun(slot, origin, Cause::ClientError, termination, now);
+    }
+
+    /// Counts a connection that was admitted, and that a stop cut before anybody began it. The caller closes it.
+    pub fn abandon(&self, slot: Slot, origin: Origin, now: Instant) {
+        let cause = Cause::Drain;
+        self.listener.count_end(slot, cause, Duration::ZERO);
+        let termination = Termination::of(cause, Stage::Queue, None);
+        self.report_unbegun(slot, origin, cause, termination, now);
+    }
+
+    /// Reports the end of a connection that nobody began.
+    fn report_unbegun(
+        &self,
+        slot: Slot,
+        origin: Origin,
+        cause: Cause,
+        termination: Termination,
+        now: Instant,
+    ) {
+        let Some(ends) = &self.ends else {
+            return;
+        };
+        let total = now.saturating_duration_since(origin.accepted_at);
+        let end = End {
+            id: self.listener.live.id(slot),
+            listener: self.listener.clone(),
+            client: origin.client,
+            server: None,
+            bytes_in: 0,
+            bytes_out: 0,
+            wait: total,
+            connect: None,
+            total,
+            retries: 0,
+            core: slot.index(),
+            cause,
+            termination,
+            at: now,
+        };
+        ends.report(slot, end);
+    }
+}

@@ -1,0 +1,360 @@
+//! What has a name, kept over every change of the configuration.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::listener::Listener;
+use crate::table::Table;
+use crate::table::view::{Forgotten, ListenerView, UpstreamView, View};
+use crate::upstream::Upstream;
+use crate::upstream::server::Server;
+
+/// How long what was removed is shown after its last connection has ended.
+pub const RETIRED_KEPT: Duration = Duration::from_secs(600);
+
+/// Names of listeners, of upstreams and of servers (each) that were removed and are kept without a connection; of more, those
+/// that were idle for longest are forgotten.
+pub const RETIRED_MAX: usize = 256;
+
+/// The objects by their names. Who comes back finds the one that it was, and goes on counting.
+#[derive(Debug, Default)]
+pub struct Inventory(Mutex<Names>);
+
+#[derive(Debug, Default)]
+struct Names {
+    listeners: BTreeMap<String, Known<Listener>>,
+    upstreams: BTreeMap<String, Known<Upstream>>,
+    /// By upstream and label.
+    servers: BTreeMap<(String, String), Known<Server>>,
+    forgotten: Vec<Forgotten>,
+}
+
+#[derive(Debug)]
+struct Known<T> {
+    object: Arc<T>,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Made for a table that was not put in force yet.
+    New,
+    /// The table in force has it.
+    Used,
+    /// It was removed, and has no connection since then; none: it had some at the last look.
+    Retired { idle_since: Option<Instant> },
+}
+
+/// What may be forgotten once nobody uses it.
+trait Object {
+    fn is_idle(&self) -> bool;
+}
+
+impl Object for Listener {
+    fn is_idle(&self) -> bool {
+        self.connections() == 0 && !self.is_accepting()
+    }
+}
+
+impl Object for Upstream {
+    fn is_idle(&self) -> bool {
+        self.queue() == 0
+    }
+}
+
+impl Object for Server {
+    fn is_idle(&self) -> bool {
+        self.connections() == 0
+    }
+}
+
+impl Inventory {
+    /// The listener of this name.
+    pub fn listener(&self, name: &str) -> Arc<Listener> {
+        let make = || Listener::new(name.to_owned());
+        find(&mut self.lock().listeners, name.to_owned(), make)
+    }
+
+    /// The upstream of this name.
+    pub fn upstream(&self, name: &str) -> Arc<Upstream> {
+        let make = || Upstream::new(name.to_owned());
+        find(&mut self.lock().upstreams, name.to_owned(), make)
+    }
+
+    /// The server with this label of an upstream, made by `make` if it is new.
+    pub fn server(
+        &self,
+        upstream: &Upstream,
+        label: &str,
+        make: impl FnOnce() -> Server,
+    ) -> Arc<Server> {
+        let key = (upstream.name.clone(), label.to_owned());
+        find(&mut self.lock().servers, key, make)
+    }
+
+    /// Takes note of the table that is in force: what is not in it is retired, and what was made for another one that never
+    /// was is forgotten.
+    pub fn settle(&self, table: &Table, now: Instant) {
+        let mut names = self.lock();
+        let names = &mut *names;
+        settle(&mut names.listeners, |listener| {
+            table.settings_of(listener).is_some()
+        });
+        let pools: BTreeMap<_, _> = table
+            .pools
+            .iter()
+            .map(|pool| (pool.upstream().id, pool))
+            .collect();
+        settle(&mut names.upstreams, |upstream| {
+            pools.contains_key(&upstream.id)
+        });
+        let members: std::collections::HashSet<_> = table
+            .pools
+            .iter()
+            .flat_map(|pool| pool.servers().map(|server| server.id))
+            .collect();
+        settle(&mut names.servers, |server| members.contains(&server.id));
+        names.forget(now);
+    }
+
+    /// What people are shown now.
+    pub fn view(&self, table: &Table, now: Instant) -> View {
+        let mut names = self.lock();
+        names.forget(now);
+        let configured = table.listeners.iter().map(|settings| ListenerView {
+            listener: settings.listener.clone(),
+            settings: Some(settings.clone()),
+        });
+        let removed = retired(&names.listeners).map(|listener| ListenerView {
+            listener: listener.clone(),
+            settings: None,
+        });
+        let listeners = configured.chain(removed).collect();
+        let configured = table.pools.iter().map(|pool| UpstreamView {
+            upstream: pool.upstream().clone(),
+            pool: Some(pool.clone()),
+            servers: pool.servers().cloned().collect(),
+        });
+        let removed = retired(&names.upstreams).map(|upstream| UpstreamView {
+            upstream: upstream.clone(),
+            pool: None,
+            servers: Vec::new(),
+        });
+        let mut upstreams: Vec<_> = configured.chain(removed).collect();
+        for server in retired(&names.servers) {
+            let mut of = upstreams.iter_mut();
+            if let Some(of) = of.find(|view| view.upstream.name == server.upstream) {
+                of.servers.push(server.clone());
+            }
+        }
+        View {
+            listeners,
+            upstreams,
+            forgotten: names.forgotten.clone(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Names> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Names {
+    fn forget(&mut self, now: Instant) {
+        for listener in forget(&mut self.listeners, now) {
+            let cores = listener.cells.cores();
+            if self.forgotten.len() < cores {
+                self.forgotten.resize(cores, Forgotten::default());
+            }
+            for (core, forgotten) in self.forgotten.iter_mut().enumerate() {
+                forgotten.add(Forgotten::of(&listener, core));
+            }
+        }
+        forget(&mut self.servers, now);
+        let gone = forget(&mut self.upstreams, now);
+        self.servers
+            .retain(|_, server| !gone.iter().any(|of| of.name == server.object.upstream));
+    }
+}
+
+fn find<K: Ord, T>(names: &mut BTreeMap<K, Known<T>>, key: K, make: impl FnOnce() -> T) -> Arc<T> {
+    let known = names.entry(key).or_insert_with(|| Known {
+        object: Arc::new(make()),
+        state: State::New,
+    });
+    known.object.clone()
+}
+
+fn settle<K: Ord, T>(names: &mut BTreeMap<K, Known<T>>, is_used: impl Fn(&T) -> bool) {
+    names.retain(|_, known| {
+        known.state = match known.state {
+            _ if is_used(&known.object) => State::Used,
+            State::New => return false,
+            State::Used => State::Retired { idle_since: None },
+            retired @ State::Retired { .. } => retired,
+        };
+        true
+    });
+}
+
+/// Forgets what was idle for long enough, and returns it.
+fn forget<K: Ord + Clone, T: Object>(
+    names: &mut BTreeMap<K, Known<T>>,
+    now: Instant,
+) -> Vec<Arc<T>> {
+    let mut idle = Vec::new();
+    for (key, known) in &mut *names {
+        if let State::Retired { idle_since } = &mut known.state {
+            *idle_since = known.object.is_idle().then(|| idle_since.unwrap_or(now));
+            idle.extend(idle_since.map(|since| (since, key.clone())));
+        }
+    }
+    idle.sort();
+    let beyond = idle.len().saturating_sub(RETIRED_MAX);
+    let is_over = |since: Instant| now.saturating_duration_since(since) >= RETIRED_KEPT;
+    let over = idle
+        .into_iter()
+        .enumerate()
+        .filter(|&(place, (since, _))| place < beyond || is_over(since));
+    let gone: Vec<_> = over.map(|(_, (_, key))| key).collect();
+    gone.iter()
+        .filter_map(|key| Some(names.remove(key)?.object))
+        .collect()
+}
+
+fn retired<K, T>(names: &BTreeMap<K, Known<T>>) -> impl Iterator<Item = &Arc<T>> {
+    let retired = |known: &&Known<T>| matches!(known.state, State::Retired { .. });
+    names.values().filter(retired).map(|known| &known.object)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::listener::settings::ListenerSettings;
+    use crate::metrics::Slots;
+    use crate::upstream::balance::Balance;
+    use crate::upstream::pool::{Member, Pool, PoolSettings};
+
+    #[expect(clippy::disallowed_methods, reason = "any moment will do")]
+    fn origin() -> Instant {
+        Instant::now()
+    }
+
+    /// A table with one upstream of these servers, and these listeners before it.
+    fn table(inventory: &Inventory, listeners: &[&str], servers: &[&str]) -> Table {
+        let upstream = inventory.upstream("u");
+        let members = servers.iter().map(|label| Member {
+            server: inventory.server(&upstream, label, || {
+                Server::named(&upstream, (*label).to_owned())
+            }),
+            weight: 1,
+        });
+        let members = members.collect();
+        let settings = PoolSettings {
+            balance: Balance::RoundRobin,
+            connect_timeout: Duration::from_secs(1),
+            checked: false,
+        };
+        let pool = Arc::new(Pool::new(upstream, members, settings));
+        let listeners = listeners.iter().map(|name| {
+            Arc::new(ListenerSettings::new(
+                inventory.listener(name),
+                pool.clone(),
+            ))
+        });
+        Table::new(listeners.collect(), vec![pool])
+    }
+
+    fn names(view: &View) -> (Vec<&str>, Vec<&str>) {
+        let listeners = view.listeners.iter();
+        let servers = view.upstreams.iter().flat_map(|view| &view.servers);
+        (
+            listeners.map(|view| &view.listener.name[..]).collect(),
+            servers.map(|server| &server.label[..]).collect(),
+        )
+    }
+
+    #[test]
+    fn what_comes_back_is_what_it_was() {
+        let (inventory, now) = (Inventory::default(), origin());
+        let first = table(&inventory, &["a", "b"], &["x:1", "y:1"]);
+        inventory.settle(&first, now);
+        let (a, y) = (&first.listeners[0].listener, first.pools[0].server(1));
+        let second = table(&inventory, &["b"], &["x:1"]);
+        inventory.settle(&second, now);
+        let third = table(&inventory, &["a", "b"], &["y:1"]);
+        inventory.settle(&third, now + RETIRED_KEPT / 2);
+        assert!(Arc::ptr_eq(&third.listeners[0].listener, a));
+        assert!(Arc::ptr_eq(third.pools[0].server(0), y));
+        let view = inventory.view(&third, now + RETIRED_KEPT);
+        assert_eq!(names(&view).0, ["a", "b"]);
+    }
+
+    #[test]
+    fn what_was_removed_is_shown_while_it_is_used_and_ten_minutes_after() {
+        let (inventory, now) = (Inventory::default(), origin());
+        let slot = Slots::default().lend(1).expect("there is room").slot(0);
+        let first = table(&inventory, &["a", "b"], &["x:1", "y:1"]);
+        inventory.settle(&first, now);
+        let second = table(&inventory, &["b"], &["x:1"]);
+        let cells = first.listeners[0].listener.cells.of(slot);
+        cells.accepted.add(2);
+        cells.ended[0].add(1);
+        inventory.settle(&second, now);
+        let shown = |now| {
+            let view = inventory.view(&second, now);
+            let (listeners, servers) = names(&view);
+            (listeners.join(" "), servers.join(" "))
+        };
+        let all = ("b a".to_owned(), "x:1 y:1".to_owned());
+        assert_eq!(shown(now + RETIRED_KEPT - Duration::from_nanos(1)), all);
+        let later = now + 2 * RETIRED_KEPT;
+        assert_eq!(shown(later), ("b a".to_owned(), "x:1".to_owned()));
+        cells.ended[0].add(1);
+        assert_eq!(shown(later).0, "b a");
+        assert_eq!(shown(later + RETIRED_KEPT).0, "b");
+        let forgotten = inventory.view(&second, later).forgotten;
+        assert_eq!(
+            forgotten[0].accepted, 2,
+            "what it counted stays in the sums"
+        );
+    }
+
+    #[test]
+    fn what_was_made_in_vain_is_never_shown() {
+        let (inventory, now) = (Inventory::default(), origin());
+        let first = table(&inventory, &["a"], &["x:1"]);
+        inventory.settle(&first, now);
+        drop(table(&inventory, &["c"], &["z:1"]));
+        assert_eq!(
+            names(&inventory.view(&first, now)),
+            (vec!["a"], vec!["x:1"])
+        );
+        inventory.settle(&first, now);
+        assert_eq!(
+            names(&inventory.view(&first, now)),
+            (vec!["a"], vec!["x:1"])
+        );
+    }
+
+    #[test]
+    fn names_that_are_idle_are_bounded() {
+        let (inventory, now) = (Inventory::default(), origin());
+        for turn in 0..RETIRED_MAX as u32 + 50 {
+            let name = format!("l{turn:03}");
+            let table = table(&inventory, &[&name], &[&format!("{turn}:1")]);
+            inventory.settle(&table, now + Duration::from_millis(turn.into()));
+        }
+        let last = table(&inventory, &["l305"], &["305:1"]);
+        let later = now + Duration::from_secs(1);
+        inventory.settle(&last, later);
+        let view = inventory.view(&last, later);
+        let (listeners, servers) = names(&view);
+        assert_eq!(
+            (listeners.len(), servers.len()),
+            (RETIRED_MAX + 1, RETIRED_MAX + 1)
+        );
+        assert_eq!((listeners[1], listeners[RETIRED_MAX]), ("l049", "l304"));
+    }
+}

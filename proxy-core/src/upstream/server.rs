@@ -1,0 +1,115 @@
+//! A server of an upstream: what survives every change of settings.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use crate::id::Id;
+use crate::metrics::{CheckCells, PerWorker, ServerCells};
+use crate::upstream::Upstream;
+use crate::upstream::address::ServerAddress;
+use crate::upstream::addresses::{Addresses, Walk};
+use crate::upstream::outage::Outage;
+use crate::upstream::rest::Rest;
+
+/// A server, as long as it is known: its name, its counters, and what is known of its state.
+#[derive(Debug)]
+pub struct Server {
+    /// Unlike that of all others.
+    pub id: Id,
+    /// The label `upstream`: the name of the upstream that it belongs to.
+    pub upstream: String,
+    /// The label `server`: the address as it was configured.
+    pub label: String,
+    /// What each worker counts of it.
+    pub cells: PerWorker<ServerCells>,
+    /// What is counted of its health checks.
+    pub checks: CheckCells,
+    /// Since when it fails, and why.
+    pub outage: Outage,
+    location: Location,
+    /// What health checks say, written by the thread that checks; without them, whether the last connect worked, written by
+    /// any worker at the end of a connect.
+    up: AtomicBool,
+    /// Without checks: until when it is passed over.
+    pub(crate) rest: Rest,
+}
+
+#[derive(Debug)]
+enum Location {
+    Fixed(ServerAddress),
+    Named(Addresses),
+}
+
+impl Server {
+    /// A server at an address.
+    pub fn fixed(upstream: &Upstream, label: String, address: ServerAddress) -> Self {
+        Self::at(upstream, label, Location::Fixed(address))
+    }
+
+    /// A server with a name that [`Server::set_addresses`] gives addresses to.
+    pub fn named(upstream: &Upstream, label: String) -> Self {
+        Self::at(upstream, label, Location::Named(Addresses::default()))
+    }
+
+    fn at(upstream: &Upstream, label: String, location: Location) -> Self {
+        Self {
+            id: Id::next(),
+            upstream: upstream.name.clone(),
+            label,
+            cells: PerWorker::default(),
+            checks: CheckCells::default(),
+            outage: Outage::default(),
+            location,
+            up: AtomicBool::new(true),
+            rest: Rest::default(),
+        }
+    }
+
+    /// Connections to it, over all workers.
+    pub fn connections(&self) -> u64 {
+        // Opened on one worker and closed on another is possible, so only the sum means something. A close is
+        // read before its open, so that a connection that ends meanwhile doesn't make the difference negative.
+        let closed = self.cells.sum(|cells| cells.closed.get());
+        let opened = self.cells.sum(|cells| cells.opened.get());
+        opened.saturating_sub(closed)
+    }
+
+    /// What a name resolves to now; connections that exist are left alone. Nothing for a fixed server.
+    pub fn set_addresses(&self, addresses: &[SocketAddr]) {
+        if let Location::Named(named) = &self.location
+            && named.set(addresses)
+        {
+            self.rest.end();
+        }
+    }
+
+    /// Whether its health checks say that it is up; without checks, whether the last connect to it worked. True before the
+    /// first.
+    pub fn is_up(&self) -> bool {
+        self.up.load(Relaxed)
+    }
+
+    /// Says whether it is up: for who checks it.
+    pub fn set_up(&self, up: bool) {
+        // A write only on change keeps the cache line shared.
+        if self.up.load(Relaxed) != up {
+            self.up.store(up, Relaxed);
+        }
+    }
+
+    /// A connection's way over its addresses, which begins with another one than the last connection's.
+    pub fn walk(&self) -> Walk {
+        match &self.location {
+            Location::Fixed(address) => Walk::fixed(address.clone()),
+            Location::Named(named) => named.walk(),
+        }
+    }
+
+    /// The same for a check, which takes no connection's turn.
+    pub fn walk_aside(&self) -> Walk {
+        match &self.location {
+            Location::Fixed(address) => Walk::fixed(address.clone()),
+            Location::Named(named) => named.walk_aside(),
+        }
+    }
+}
