@@ -123,7 +123,7 @@ impl Seat {
     /// The life of a worker thread.
     fn run(mut self, begin: Begin<'_>) {
         let built = Builder::new_current_thread()
-            .enable_all()
+            .enable_io()
             .build_local(LocalOptions::default());
         let runtime = match built {
             Ok(runtime) => runtime,
@@ -137,6 +137,11 @@ impl Seat {
             deaths: self.deaths,
         });
         runtime.block_on(async {
+            let ticker = match task::tick() {
+                Ok(ticker) => ticker,
+                // As above.
+                Err(error) => return drop(begin.started.send(Err(error))),
+            };
             begin.lifeline.begin();
             // As above.
             let _ = begin.started.send(Ok((thread, Handle::current())));
@@ -144,7 +149,7 @@ impl Seat {
             let Ok(sockets) = begin.sockets.recv() else {
                 return;
             };
-            tokio::task::spawn_local(task::tick());
+            tokio::task::spawn_local(ticker);
             for (settings, socket) in sockets.listeners {
                 let spawn = |connection| drop(tokio::task::spawn_local(connection));
                 let draining = self.draining.clone();

@@ -1,6 +1,7 @@
-//! The one unsafe call that Tokio asks for.
+//! The unsafe calls that Tokio asks for.
 
 use std::io;
+use std::os::fd::OwnedFd;
 
 use proxy_core::Descriptor;
 use tokio::io::Interest;
@@ -15,4 +16,11 @@ pub(crate) fn register(
     // `AsyncFd` that owns it from here on does after it has ended the watch.
     let registered = unsafe { AsyncFd::register_with_interest(descriptor, interest) };
     registered.map_err(|error| error.into_parts())
+}
+
+/// Has the current runtime's reactor tell when a clock (`timerfd(2)`) rings.
+pub(crate) fn register_clock(clock: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: as above, an `OwnedFd` owns its descriptor, and nothing of it can be changed through the `AsyncFd`.
+    let registered = unsafe { AsyncFd::register_with_interest(clock, Interest::READABLE) };
+    Ok(registered?)
 }

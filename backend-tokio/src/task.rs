@@ -1,6 +1,7 @@
 //! The tasks: accepting, and one a connection.
 
 use std::future::poll_fn;
+use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -126,12 +127,12 @@ impl Drop for Vital {
     }
 }
 
-/// Wakes the connections whose timers were armed on the current worker.
-pub(crate) fn tick() -> Ticker {
-    Ticker {
-        timers: worker::timers(),
-        sleep: None,
-    }
+/// Wakes the connections whose timers were armed on the current worker. Its clock is watched before this returns.
+///
+/// # Errors
+/// When there is no descriptor for the clock, or it can't be watched.
+pub(crate) fn tick() -> io::Result<Ticker> {
+    Ticker::new(worker::timers())
 }
 
 /// Begins a connection, and does at once what can be done: its first bytes are not to be overtaken by those of others

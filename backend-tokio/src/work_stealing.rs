@@ -70,7 +70,7 @@ fn build(workers: usize) -> io::Result<Runtime> {
         .thread_name(WORKER_THREAD_PREFIX)
         .max_io_events_per_tick(EVENTS_MAX)
         .event_interval(EVENTS_MAX as u32)
-        .enable_all()
+        .enable_io()
         .build()
 }
 
@@ -93,16 +93,17 @@ fn enlist(runtime: &Runtime, plan: &Plan) -> io::Result<Vec<WorkerThread>> {
                 generation: plan.generation,
                 deaths: plan.deaths,
             });
-            drop(tokio::spawn(task::tick()));
+            let ticking = task::tick().map(|ticker| drop(tokio::spawn(ticker)));
             // The receiver waits for all of them.
-            let _ = sender.send((index, thread));
+            let _ = sender.send((index, ticking.map(|()| thread)));
         }));
     }
     let mut threads = Vec::with_capacity(workers);
     for _ in 0..ENLIST_MAX.as_millis() / ENLIST_PATIENCE.as_millis() {
         while threads.len() < workers {
             match enlisted.recv_timeout(ENLIST_PATIENCE) {
-                Ok(thread) => threads.push(thread),
+                Ok((index, Ok(thread))) => threads.push((index, thread)),
+                Ok((index, Err(error))) => return Err(worker::not_started(index, error)),
                 Err(_) => break,
             }
         }
