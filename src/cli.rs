@@ -26,12 +26,12 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run the proxy of a configuration file, until SIGTERM or SIGINT. SIGHUP reads listeners' shares again.
     Run {
-        /// The configuration, in TOML.
+        /// The configuration, in TOML; - is standard input.
         file: PathBuf,
     },
     /// Read a configuration file and report everything that is wrong with it.
     Check {
-        /// The configuration, in TOML.
+        /// The configuration, in TOML; - is standard input.
         file: PathBuf,
     },
     /// Print the JSON schema of the configuration, for editors.
@@ -58,7 +58,7 @@ pub(crate) enum Command {
 /// A load, and how long it runs.
 #[derive(Debug, Args)]
 pub(crate) struct Compare {
-    /// The configuration, in TOML. Its addresses and servers are not used.
+    /// The configuration, in TOML; - is standard input. Its addresses and servers are not used.
     file: PathBuf,
     /// Take the load for a model that a live proxy at the configuration's `listen` of `[admin]` has now.
     #[arg(long, conflicts_with_all = ["connections", "bytes", "heavy"])]

@@ -9,14 +9,19 @@ use std::time::Instant;
 use proxy_config::{Config, Loaded};
 
 use crate::assemble;
-use crate::config_file::{self, LoadError};
+use crate::config_file::{self, LoadError, Watch};
 use crate::proxy::Proxy;
 use crate::signals::Hangup;
 
-/// Reloads at each SIGHUP, and returns when there can't be another one. While the file is read, others have their turn.
+/// Reloads at each SIGHUP, and when a file is replaced that is watched, and returns when there can't be another one. While the file is read, others have their turn.
 pub(crate) async fn at_each(hangup: &mut Hangup, file: &Path, config: &mut Config, proxy: &Proxy) {
+    let mut watch = Watch::default();
     loop {
-        hangup.next().await;
+        watch.follow(config.runtime.watch);
+        tokio::select! {
+            () = hangup.next() => {}
+            () = watch.replaced() => {}
+        }
         reload(file, config, proxy).await;
     }
 }

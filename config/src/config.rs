@@ -51,6 +51,8 @@ pub(crate) fn read(
     errors: &Findings,
     warnings: &Findings,
 ) -> Config {
+    // What it included is merged into the document.
+    let _ = root.node("include");
     let mut claims = Claims::default();
     let runtime = root.section("runtime", runtime::read);
     let admin = root.section("admin", |section| admin::read(section, &mut claims));

@@ -1,9 +1,10 @@
 //! Where the readers of a document put what they find.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::problem::{PROBLEMS_MAX, Problem, Problems};
+use crate::problem::{PROBLEMS_MAX, Problems};
+use crate::texts::Texts;
 
 /// A growing, bounded collection of problems, ordered by their place in the text.
 ///
@@ -19,6 +20,8 @@ struct Found {
     /// The first [`PROBLEMS_MAX`] by byte, then by the order in which they were found.
     listed: BTreeMap<(usize, usize), Finding>,
     total: usize,
+    /// Places of which nothing more is said.
+    silenced: BTreeSet<usize>,
 }
 
 #[derive(Debug)]
@@ -31,6 +34,9 @@ impl Findings {
     /// Adds a problem at the byte `at` of the text.
     pub(crate) fn add(&self, at: usize, key: Option<String>, message: String) {
         let mut found = self.found.borrow_mut();
+        if found.silenced.contains(&at) {
+            return;
+        }
         let order = found.total;
         found.total += 1;
         found.listed.insert((at, order), Finding { key, message });
@@ -39,18 +45,23 @@ impl Findings {
         }
     }
 
+    /// Adds a problem with a value that is not known for it: whatever else is found at its place is not added.
+    pub(crate) fn add_last(&self, at: usize, key: Option<String>, message: String) {
+        self.add(at, key, message);
+        self.found.borrow_mut().silenced.insert(at);
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.found.borrow().total == 0
     }
 
-    /// The problems with bytes of `text` turned into lines and columns.
-    pub(crate) fn locate(self, text: &str, file: &str) -> Problems {
+    /// The problems with their places in `texts`.
+    pub(crate) fn locate(self, texts: &Texts) -> Problems {
         let found = self.found.into_inner();
         let omitted = found.total - found.listed.len();
         let listed = found.listed.into_iter();
-        let located = listed.map(|((at, _), finding)| {
-            Problem::locate(text, file, at, finding.key, finding.message)
-        });
+        let located =
+            listed.map(|((at, _), finding)| texts.problem(at, finding.key, finding.message));
         Problems::new(located.collect(), omitted)
     }
 }
@@ -66,7 +77,9 @@ mod tests {
         for at in (0..2 * PROBLEMS_MAX).rev() {
             findings.add(at, None, format!("problem {at}"));
         }
-        let problems = findings.locate(&text, "proxy.toml");
+        let mut texts = Texts::default();
+        texts.push("proxy.toml".to_owned(), text);
+        let problems = findings.locate(&texts);
         assert_eq!(problems.as_slice().len(), PROBLEMS_MAX);
         assert_eq!(problems.omitted(), PROBLEMS_MAX);
         let written = problems.to_string();

@@ -75,11 +75,6 @@ impl Problems {
         Self { warnings, ..self }
     }
 
-    /// The only problem of a text that is not looked at any further.
-    pub(crate) fn one(text: &str, file: &str, at: usize, message: String) -> Self {
-        Self::new(vec![Problem::locate(text, file, at, None, message)], 0)
-    }
-
     /// The first [`PROBLEMS_MAX`] problems of the file, in its order.
     pub fn as_slice(&self) -> &[Problem] {
         &self.listed

@@ -14,7 +14,7 @@ const EXAMPLES: [&str; 4] = [
 ];
 
 /// Pieces that are likely to change what a text means.
-const PIECES: [&str; 24] = [
+const PIECES: [&str; 28] = [
     "",
     "\"",
     "'",
@@ -39,6 +39,10 @@ const PIECES: [&str; 24] = [
     "1979-05-27",
     "[listeners.echo]\n",
     "ä\u{feff}\u{0}",
+    "${",
+    "${NAME}",
+    "$${",
+    "include = [\"a\"]\n",
 ];
 
 /// Parses the text and checks what must hold for any.

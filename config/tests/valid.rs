@@ -1,14 +1,15 @@
 //! What valid configurations mean.
 
+use std::env::VarError;
 use std::num::{NonZeroU16, NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use proxy_config::{
     AccessLog, Admin, AdminSocket, Balance, BindAddress, Config, Cores, Destination,
-    FILE_BYTES_MAX, Field, Format, GlommioOptions, Group, Health, ListenAddress, Machine,
-    OnRemoved, OnSwitch, Piece, Placement, Rebalance, Runtime, Scheduler, Server, ServerAddress,
-    Template, TokioMode, TokioOptions, parse, parse_bytes,
+    FILE_BYTES_MAX, Field, Files, Format, GlommioOptions, Group, Health, ListenAddress, Loaded,
+    Machine, OnRemoved, OnSwitch, Piece, Placement, Problems, Rebalance, Runtime, Scheduler,
+    Server, ServerAddress, Template, TokioMode, TokioOptions, parse,
 };
 
 fn config(text: &str) -> Config {
@@ -320,9 +321,13 @@ fn a_byte_order_mark_and_windows_lines_are_accepted() {
     config(&format!("\u{feff}{}", SMALLEST.replace('\n', "\r\n")));
 }
 
+fn parse_bytes(bytes: &[u8]) -> Result<Loaded, Problems> {
+    Files::new("f", bytes, |_| Err(VarError::NotPresent)).parse(Machine::ANY)
+}
+
 #[test]
 fn a_file_that_is_not_text_is_a_problem() {
-    let error = parse_bytes(b"[runtime]\nscheduler = \"\xff\"\n", "f", Machine::ANY).unwrap_err();
+    let error = parse_bytes(b"[runtime]\nscheduler = \"\xff\"\n").unwrap_err();
     let expected = "f:2:14: this is not UTF-8 text; save the file as UTF-8";
     assert_eq!(error.to_string(), expected);
 }
@@ -330,7 +335,7 @@ fn a_file_that_is_not_text_is_a_problem() {
 #[test]
 fn a_file_that_is_cut_within_a_character_is_too_large() {
     let bytes = "é".repeat(FILE_BYTES_MAX / 2 + 1);
-    let error = parse_bytes(&bytes.as_bytes()[..=FILE_BYTES_MAX], "f", Machine::ANY).unwrap_err();
+    let error = parse_bytes(&bytes.as_bytes()[..=FILE_BYTES_MAX]).unwrap_err();
     assert!(error.to_string().contains("is larger than"), "{error}");
 }
 

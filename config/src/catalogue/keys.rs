@@ -7,6 +7,7 @@ use crate::access_log::FormatName;
 use crate::admin::ADMIN_HOSTS_MAX;
 use crate::config::{LISTENERS_MAX, UPSTREAMS_MAX};
 use crate::duration::DURATION_MAX;
+use crate::files::INCLUDES_MAX;
 use crate::listener::BINDS_MAX;
 use crate::read::INTEGER_MAX;
 use crate::runtime::{OnSwitch, Placement, Scheduler, TokioMode};
@@ -18,6 +19,21 @@ pub(crate) static ROOT: Table = Table {
     path: "",
     about: "The file as a whole.",
     keys: &[
+        Key::optional(
+            "include",
+            Kind::Texts {
+                of: Syntax {
+                    what: "paths",
+                    accepted: &["conf.d/*.toml", "/etc/corelane/site.toml"],
+                    refused: &["", "conf.d/", "conf.d/**/*.toml"],
+                    pattern: "^.*[^/]$",
+                },
+                max: INCLUDES_MAX,
+            },
+            "one file",
+            "more files of the configuration, relative to the file that includes them",
+        )
+        .advising("write files, as in include = [\"conf.d/*.toml\"]"),
         Key::table("runtime", &RUNTIME),
         Key::table("admin", &ADMIN),
         Key {
@@ -86,7 +102,9 @@ pub(crate) static RUNTIME: Table = Table {
             "watch",
             Kind::Boolean,
             "false",
-            "reload when one of the files of the configuration is replaced or written, as SIGHUP does",
+            "reload, as SIGHUP does, when a file of the configuration is replaced, written, or found by a pattern of `include`. \
+             Renames and Kubernetes' swapped links are noticed; what another machine changes on a network file system is \
+             not",
         ),
         Key::table("glommio", &GLOMMIO),
         Key::table("tokio", &TOKIO),

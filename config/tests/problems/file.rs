@@ -186,7 +186,8 @@ fn everything_is_bounded() {
     assert_eq!(found.as_slice().len(), PROBLEMS_MAX);
     assert!(found.to_string().ends_with("\n… and 2 more"));
 
-    let problem = "1:1: the file is larger than 1048576 bytes; split its listeners over processes";
+    let problem =
+        "1:1: the file is larger than 1048576 bytes; move a part of it into files that it includes";
     assert_eq!(problems(&"#".repeat(FILE_BYTES_MAX + 1)), [problem]);
 }
 

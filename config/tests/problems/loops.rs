@@ -1,8 +1,9 @@
 //! What is said of servers that are the proxy's own listeners.
 
+use std::env::VarError;
 use std::net::IpAddr;
 
-use proxy_config::{Machine, parse_for};
+use proxy_config::{Files, Machine};
 
 /// A machine called "here" with one address more than loopback.
 const HERE: Machine<'static> = Machine {
@@ -20,7 +21,8 @@ fn said(listeners: &[(&str, &str)]) -> (Vec<String>, Vec<String>) {
     }
     let lines =
         |problems: &[proxy_config::Problem]| problems.iter().map(ToString::to_string).collect();
-    match parse_for(&text, "f", HERE) {
+    let files = Files::new("f", text.as_bytes(), |_| Err(VarError::NotPresent));
+    match files.parse(HERE) {
         Ok(loaded) => (vec![], lines(&loaded.warnings)),
         Err(problems) => (lines(problems.as_slice()), lines(problems.warnings())),
     }

@@ -46,6 +46,15 @@ impl Child {
         (child, reader)
     }
 
+    /// As [`Child::spawn`], with this input.
+    pub(crate) fn spawn_with_input(
+        command: &mut Command,
+        input: Stdio,
+        end_signal: Signal,
+    ) -> Self {
+        Self::spawn_with(command, input, end_signal, false).0
+    }
+
     /// Runs `command` to its end with this input. Returns its exit code, and all that it wrote.
     pub(crate) fn end_with_input(command: &mut Command, input: Stdio) -> (Option<i32>, String) {
         let mut child = Self::spawn_with(command, input, Signal::KILL, false).0;

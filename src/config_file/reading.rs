@@ -1,0 +1,191 @@
+//! The thread that reads.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use proxy_config::{Loaded, Machine};
+
+use super::gather::{Gathered, gather};
+use super::sources::{self, Sources};
+use super::{LoadError, STDIN, STDIN_NAME};
+
+/// Looks, and pauses between them, that a reader who was given up has to notice it: longer than
+/// [`LOOK_INTERVAL`](super::content::LOOK_INTERVAL).
+const READER_LOOKS_MAX: u32 = 30;
+const READER_LOOK_PAUSE: Duration = Duration::from_millis(10);
+
+/// Whether a thread reads. There is one at most: one that hangs in the kernel can't be ended.
+static IS_READING: AtomicBool = AtomicBool::new(false);
+
+/// A thread that reads. When this is dropped it ends, unless the kernel holds it.
+pub(super) struct Reading {
+    path: PathBuf,
+    progress: Arc<Progress>,
+}
+
+/// What is known of a thread that reads, from outside.
+#[derive(Default)]
+pub(super) struct Progress {
+    /// The file that is being read.
+    file: Mutex<PathBuf>,
+    pub(super) is_pipe: AtomicBool,
+    /// Something was read of that file.
+    pub(super) has_begun: AtomicBool,
+    /// Nobody waits for it any more.
+    pub(super) is_abandoned: AtomicBool,
+}
+
+impl Progress {
+    /// Another file is read from now on.
+    pub(super) fn begin(&self, file: &Path) {
+        *self.file.lock().unwrap_or_else(PoisonError::into_inner) = file.to_owned();
+        self.is_pipe.store(false, Relaxed);
+        self.has_begun.store(false, Relaxed);
+    }
+
+    fn file(&self) -> PathBuf {
+        let file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        file.clone()
+    }
+}
+
+/// Says that no thread reads any more, when this is dropped.
+struct Done;
+
+impl Drop for Done {
+    fn drop(&mut self) {
+        IS_READING.store(false, SeqCst);
+    }
+}
+
+/// Becomes the one who reads. False while another reader hangs. One that was given up while it waited for a pipe notices
+/// that at its next look.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a moment, and only after a read was given up"
+)]
+fn take_reader() -> bool {
+    for _ in 0..READER_LOOKS_MAX {
+        if !IS_READING.swap(true, SeqCst) {
+            return true;
+        }
+        thread::sleep(READER_LOOK_PAUSE);
+    }
+    !IS_READING.swap(true, SeqCst)
+}
+
+impl Reading {
+    pub(super) fn begin(
+        path: &Path,
+        on_read: impl FnOnce(io::Result<Gathered>) + Send + 'static,
+    ) -> Result<Self, LoadError> {
+        let path = path.to_owned();
+        if !take_reader() {
+            return Err(LoadError::StillStuck { path: shown(&path) });
+        }
+        let done = Done;
+        let reading = Self {
+            path: shown(&path),
+            progress: Arc::default(),
+        };
+        let progress = reading.progress.clone();
+        let thread = thread::Builder::new().name("corelane-config".to_owned());
+        let started = thread.spawn(move || {
+            let mut read = Sources::default();
+            let result = gather(&path, &progress, &mut read);
+            if !progress.is_abandoned.load(Relaxed) {
+                sources::note(read);
+            }
+            // First, so that who gets the result can read again.
+            drop(done);
+            on_read(result);
+        });
+        match started {
+            Ok(_) => Ok(reading),
+            Err(source) => Err(LoadError::NoThread { source }),
+        }
+    }
+
+    pub(super) fn loaded(self, result: io::Result<Gathered>) -> Result<Loaded, LoadError> {
+        let path = self.path.clone();
+        match result {
+            Ok(Gathered::Files(files)) => {
+                let host_name = rustix::system::uname();
+                let host_name = host_name.nodename().to_string_lossy();
+                let machine = Machine {
+                    host_name: &host_name,
+                    is_local: &is_local,
+                };
+                Ok(files.parse(machine)?)
+            }
+            Ok(Gathered::EmptyPipe) => Err(LoadError::EmptyPipe { path }),
+            Ok(Gathered::Other(kind)) => Err(LoadError::NoFile { path, kind }),
+            Err(source) => Err(LoadError::Io { path, source }),
+        }
+    }
+
+    pub(super) fn timed_out(self) -> LoadError {
+        let path = shown(&self.progress.file());
+        if self.progress.is_pipe.load(Relaxed) {
+            let is_silent = !self.progress.has_begun.load(Relaxed);
+            LoadError::Pipe { path, is_silent }
+        } else {
+            LoadError::Stuck { path }
+        }
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.progress.is_abandoned.store(true, Relaxed);
+    }
+}
+
+/// What messages call a file.
+fn shown(path: &Path) -> PathBuf {
+    let is_stdin = path == Path::new(STDIN);
+    PathBuf::from(if is_stdin {
+        Path::new(STDIN_NAME)
+    } else {
+        path
+    })
+}
+
+/// Whether an address is this machine's: then the kernel goes there from there. Nothing is sent for it.
+fn is_local(ip: IpAddr) -> bool {
+    /// UDP sends nothing to it: any port does (discard, RFC 863).
+    const PORT: u16 = 9;
+    let any: IpAddr = match ip {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let from = UdpSocket::bind((any, 0)).and_then(|socket| {
+        socket.connect((ip, PORT))?;
+        socket.local_addr()
+    });
+    from.is_ok_and(|from| from.ip() == ip)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_machine_s_addresses_are_known() {
+        for (address, local) in [
+            ("127.0.0.1", true),
+            ("127.9.9.9", false),
+            ("192.0.2.1", false),
+            ("2001:db8::1", false),
+        ] {
+            let ip: IpAddr = address.parse().expect("an address");
+            // Loopback's other addresses are gone to from the first; the configuration knows all of them.
+            assert_eq!(is_local(ip), local, "{address}");
+        }
+    }
+}

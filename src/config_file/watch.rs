@@ -1,0 +1,270 @@
+//! Noticing that a file of the configuration was replaced or written.
+//!
+//! A thread waits for events of the folders that the files are in, and of those of every link on the way to them: so a
+//! file that is renamed over another one is noticed, and a link that is (Kubernetes' `..data`). When no more events come, it compares what is there with
+//! what was read. Idle, it makes no system calls.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::io::{self, PipeReader, PipeWriter, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+use rustix::io::Errno;
+use tokio::sync::Notify;
+
+use super::sources::{self, Sources};
+
+/// How long no event must come until files are compared.
+const QUIET: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 200_000_000,
+};
+
+/// How many such pauses there are at most until they are compared all the same.
+const PAUSES_MAX: usize = 10;
+
+/// Links that are followed on the way to a file, as many as the kernel follows.
+const LINKS_MAX: usize = 40;
+
+/// The most folders that are watched.
+const FOLDERS_MAX: usize = 1024;
+
+/// Bytes of events that are read at a time; what they say doesn't matter.
+const EVENTS_BYTES: usize = 4096;
+
+/// Watches the files that were read last, while that is wanted.
+#[derive(Default)]
+pub(crate) struct Watch {
+    watching: Option<Watching>,
+}
+
+struct Watching {
+    shared: Arc<Shared>,
+    /// A byte wakes the thread, and the end ends it.
+    waker: PipeWriter,
+}
+
+#[derive(Default)]
+struct Shared {
+    /// What was read since the thread looked.
+    read: Mutex<Option<Sources>>,
+    replaced: Notify,
+}
+
+impl Watch {
+    /// Watches the files that were read last from now on, or nothing.
+    pub(crate) fn follow(&mut self, is_wanted: bool) {
+        let sources = sources::last();
+        if !is_wanted {
+            self.watching = None;
+        } else if sources.is_stdin {
+            if self.watching.take().is_none() {
+                tracing::warn!(
+                    "`watch` of [runtime] has no effect: standard input can be read only once"
+                );
+            }
+        } else if let Some(watching) = &mut self.watching {
+            watching.tell(sources);
+        } else {
+            match Watching::start(sources) {
+                Ok(watching) => self.watching = Some(watching),
+                Err(error) => tracing::warn!(
+                    "the files of the configuration are not watched, SIGHUP goes on to reload them: {error}"
+                ),
+            }
+        }
+    }
+
+    /// Waits until one of them is replaced or written; for ever, while nothing is watched.
+    pub(crate) async fn replaced(&self) {
+        match &self.watching {
+            Some(watching) => watching.shared.replaced.notified().await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Watching {
+    fn start(sources: Sources) -> io::Result<Self> {
+        let (wake, waker) = io::pipe()?;
+        let shared = Arc::new(Shared::default());
+        let its = shared.clone();
+        let thread = thread::Builder::new().name("corelane-watch".to_owned());
+        thread.spawn(move || {
+            if let Err(error) = watch(sources, &wake, &its) {
+                tracing::warn!(
+                    "the files of the configuration are no longer watched, SIGHUP goes on to reload them: {error}"
+                );
+            }
+        })?;
+        Ok(Self { shared, waker })
+    }
+
+    fn tell(&mut self, sources: Sources) {
+        let mut read = self
+            .shared
+            .read
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *read = Some(sources);
+        drop(read);
+        // Where the thread is gone, it has said why.
+        let _ = self.waker.write_all(&[0]);
+    }
+}
+
+/// Watches until the other end of `wake` is closed.
+fn watch(mut known: Sources, wake: &PipeReader, shared: &Shared) -> io::Result<()> {
+    loop {
+        let read = shared
+            .read
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        known = read.unwrap_or(known);
+        // Before the files are compared, so that no change gets lost in between; and again after each event, since a
+        // folder may be another one by then.
+        let events = arm(&known)?;
+        let now = known.now();
+        if now != known && !known.is_incomplete(&now) {
+            tracing::info!("a file of the configuration was replaced");
+            known = now;
+            shared.replaced.notify_one();
+        }
+        if !wait(&events, wake)? {
+            return Ok(());
+        }
+    }
+}
+
+/// Watches the folders that matter.
+fn arm(sources: &Sources) -> io::Result<OwnedFd> {
+    let events = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
+    let what = WatchFlags::CLOSE_WRITE
+        | WatchFlags::CREATE
+        | WatchFlags::DELETE
+        | WatchFlags::MOVED_FROM
+        | WatchFlags::MOVED_TO
+        | WatchFlags::DELETE_SELF
+        | WatchFlags::MOVE_SELF
+        | WatchFlags::ONLYDIR;
+    let mut folders = BTreeSet::new();
+    for path in sources.paths() {
+        folders_of(path, &mut folders);
+    }
+    for folder in folders.iter().take(FOLDERS_MAX) {
+        match inotify::add_watch(&events, folder, what) {
+            // It is gone, or isn't ours to see: those above it are watched.
+            Ok(_) | Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS | Errno::LOOP) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(events)
+}
+
+/// Adds the folders in which a change means another file at `path`: the one that it is in, those of the links on the way
+/// there, and where one doesn't exist, the one that is nearest to it.
+fn folders_of(path: &Path, folders: &mut BTreeSet<PathBuf>) {
+    let mut left: Vec<OsString> = parts(path);
+    let mut links = 0;
+    let is_relative = path.is_relative();
+    let mut at = PathBuf::from(if is_relative { "." } else { "/" });
+    while let Some(part) = left.pop() {
+        if part == "/" {
+            at = PathBuf::from("/");
+            continue;
+        }
+        let next = at.join(&part);
+        match next.read_link() {
+            Ok(target) if links < LINKS_MAX => {
+                links += 1;
+                folders.insert(at.clone());
+                left.extend(parts(&target));
+            }
+            // The last part, or one that isn't there or stands for several.
+            _ if left.is_empty() || !next.is_dir() => {
+                folders.insert(at);
+                return;
+            }
+            _ => at = next,
+        }
+    }
+}
+
+/// The parts of a path, the first one last.
+fn parts(path: &Path) -> Vec<OsString> {
+    let parts = path.components().rev();
+    let parts = parts.filter(|part| *part != Component::CurDir);
+    parts.map(|part| part.as_os_str().to_owned()).collect()
+}
+
+/// Waits for an event or a byte, and then until no more come. False at the end of `wake`.
+fn wait(events: &OwnedFd, wake: &PipeReader) -> io::Result<bool> {
+    let mut buffer = [0; EVENTS_BYTES];
+    for pause in 0..=PAUSES_MAX {
+        let timeout = (pause > 0).then_some(&QUIET);
+        let mut polled = [
+            PollFd::from_borrowed_fd(events.as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(wake.as_fd(), PollFlags::IN),
+        ];
+        match poll(&mut polled, timeout) {
+            Ok(0) => break,
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let [event, woken] = polled.map(|polled| polled.revents());
+        if woken.contains(PollFlags::IN) {
+            rustix::io::read(wake, &mut buffer)?;
+            return Ok(true);
+        }
+        if !woken.is_empty() {
+            return Ok(false);
+        }
+        if event.contains(PollFlags::IN) {
+            rustix::io::read(events, &mut buffer)?;
+        }
+    }
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn folders_of_links_are_watched_too() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let root = directory.path().canonicalize().expect("a path");
+        // As Kubernetes mounts a ConfigMap.
+        fs::create_dir_all(root.join("mount/..1")).expect("folders");
+        fs::write(root.join("mount/..1/file"), "").expect("write");
+        symlink("..1", root.join("mount/..data")).expect("a link");
+        symlink("..data/file", root.join("mount/file")).expect("a link");
+        symlink(root.join("mount/file"), root.join("link")).expect("a link");
+        let of = |path: &str| {
+            let mut folders = BTreeSet::new();
+            folders_of(&root.join(path), &mut folders);
+            let names = folders
+                .iter()
+                .map(|folder| folder.strip_prefix(&root).expect("below it"));
+            names
+                .map(|name| name.display().to_string())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(of("mount/..1/file"), ["mount/..1"]);
+        assert_eq!(of("mount/file"), ["mount", "mount/..1"]);
+        assert_eq!(of("link"), ["", "mount", "mount/..1"]);
+        assert_eq!(of("mount/*.toml"), ["mount"]);
+        assert_eq!(of("none/x/file"), [""]);
+        symlink("loop", root.join("loop")).expect("a link");
+        assert_eq!(of("loop"), [""]);
+    }
+}
