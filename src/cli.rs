@@ -69,10 +69,10 @@ pub(crate) struct Compare {
     /// Bytes of their messages.
     #[arg(long, default_value_t = 64, value_parser = within(1, BYTES_MAX))]
     bytes: u64,
-    /// Connections of bulk beside them, all of which begin on one core; the others then send each 5 ms.
+    /// Connections of bulk beside them, all of which begin on one core; the others then send each 20 ms.
     #[arg(long, default_value_t = 0, value_parser = within(0, HEAVY_MAX))]
     heavy: u64,
-    /// How long each scheduler is measured in each round.
+    /// How long each scheduler is measured in each round; where it sends as fast as it can, latencies take half as long again.
     #[arg(long, default_value_t = 3, value_parser = within(1, 60))]
     seconds: u64,
     /// How often each scheduler has its turn.

@@ -40,7 +40,12 @@ fn compare(file: &Path, arguments: &[&str]) -> Command {
 
 #[test]
 fn it_names_a_scheduler() {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/examples/echo.toml");
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let file = directory.path().join("corelane.toml");
+    let route = route("main", "127.0.0.1:0", &["builtin:echo"], "", "");
+    // With a short interval a load has little to warm up for.
+    let text = format!("[runtime.glommio.rebalance]\ninterval = \"50ms\"\n{route}");
+    fs::write(&file, text).expect("write the configuration");
     let text = run(&mut compare(
         &file,
         &["--seconds=1", "--connections=8", "--bytes=20000"],
@@ -55,6 +60,9 @@ fn it_names_a_scheduler() {
         .find_map(|line| line.strip_prefix("choose: ").or(line.strip_prefix(tie)));
     assert!(NAMES.contains(&choice.expect("a choice")), "{text}");
     assert!(text.contains("\n  Against "), "{text}");
+    // The clients send as fast as they are answered, and once more at a rate that all keep up with.
+    assert!(text.contains("count from when a message was due"), "{text}");
+    assert!(text.contains("half of what the slowest"), "{text}");
 }
 
 #[test]
@@ -94,6 +102,9 @@ fn a_live_load_is_recorded_and_its_servers_are_left_alone() {
         assert_eq!(connections, CLIENTS as u64, "{text}");
         assert!(number(&found["light"]["message_bytes"]) <= 100, "{text}");
         assert_eq!(found["configured"], "tokio per-core");
+        // It has a rate of its own, at which latencies are measured.
+        assert!(found["light"]["interval_seconds"].is_f64(), "{text}");
+        assert!(found["latency_requests_per_second"].is_null(), "{text}");
         let names = |key: &str| {
             let entries = found[key].as_array().expect("an array").iter();
             let names = entries.map(|entry| entry["name"].as_str().expect("a name").to_owned());

@@ -288,7 +288,13 @@ fn commands_end_in_order_when_stdout_does_not_take_what_they_print() {
 #[test]
 fn a_comparison_on_a_full_disk_fails_in_order() {
     let file = example();
-    let arguments = ["compare", &file, "--seconds=1", "--connections=2"];
+    let arguments = [
+        "compare",
+        &file,
+        "--seconds=1",
+        "--connections=2",
+        "--heavy=1",
+    ];
     assert_eq!(code_of(&arguments, full_device(), Stdio::null()), Some(1));
 }
 

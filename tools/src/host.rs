@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use proxy_config::Config;
+use proxy_load::FirstCore;
 
 /// Starts proxies in this process.
 pub trait Host {
@@ -52,6 +53,16 @@ pub struct Proxy {
     pub begun_on_first: Box<dyn Fn() -> u64>,
     /// Ends it; workers may take as long as this to end their connections.
     pub stop: Box<dyn FnOnce(Duration)>,
+}
+
+impl Proxy {
+    /// Its first core, where there is a point in beginning on one.
+    pub(crate) fn first_core(&self) -> Option<FirstCore<'_>> {
+        self.has_places.then_some(FirstCore {
+            workers: self.threads.len(),
+            begun: &*self.begun_on_first,
+        })
+    }
 }
 
 impl From<NoStart> for anyhow::Error {

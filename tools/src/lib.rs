@@ -2,10 +2,10 @@
 //!
 //! They know the configuration and what a proxy shows of itself. Proxies of their own they get from the [`Host`].
 
+mod clocks;
 pub mod compare;
 pub mod demo;
 mod host;
-mod load;
 mod machine;
 pub mod top;
 

@@ -7,10 +7,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
+use proxy_load::{Exchange, Mode, Stage};
 
-use super::open_loop::OpenLoop;
-use super::server::Mode;
-use super::stage::Stage;
 use crate::sample::Latency;
 use crate::sys::{self, Priority};
 
@@ -42,13 +40,13 @@ pub(crate) fn run_beside<T>(
     work: impl FnOnce(Instant) -> anyhow::Result<T>,
 ) -> anyhow::Result<Beside<T>> {
     let rate = rate(connections);
-    let clients = OpenLoop::new(connections, BYTES, rate);
+    let clients = Exchange::open(connections, BYTES, rate);
     go((clients, rate), target, upstream, warmup, work)
 }
 
 /// The same of clients with so many messages a second in all.
 pub(super) fn go<T>(
-    (clients, rate): (OpenLoop, f64),
+    (clients, rate): (Exchange, f64),
     target: SocketAddr,
     upstream: &TcpListener,
     warmup: Duration,

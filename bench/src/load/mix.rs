@@ -3,12 +3,9 @@
 use std::net::{SocketAddr, TcpListener};
 
 use anyhow::ensure;
+use proxy_load::{Bulk, Exchange, Mode, Stage};
 use rustix::fd::OwnedFd;
 
-use super::bulk::Bulk;
-use super::open_loop::OpenLoop;
-use super::server::Mode;
-use super::stage::Stage;
 use super::{Gauges, Timing, measure, messages};
 use crate::sample::Window;
 use crate::sys;
@@ -33,7 +30,7 @@ pub(super) fn run(
     gauges: &dyn Gauges,
 ) -> anyhow::Result<Window> {
     let rate = messages::rate(connections);
-    let messages = OpenLoop::new(connections, messages::BYTES, rate);
+    let messages = Exchange::open(connections, messages::BYTES, rate);
     let clients = (Bulk::one_way(bulk), messages);
     go(clients, rate, targets, upstreams, timing, gauges)
 }
@@ -47,13 +44,13 @@ pub(crate) fn run_opened(
     gauges: &dyn Gauges,
 ) -> anyhow::Result<Window> {
     let rate = opened.messages_per_second;
-    let messages = OpenLoop::on(opened.messages, messages::BYTES, rate);
+    let messages = Exchange::open(opened.messages.len(), messages::BYTES, rate).on(opened.messages);
     let clients = (Bulk::paced(opened.bulk, opened.bytes_per_second), messages);
     go(clients, rate, targets, upstreams, timing, gauges)
 }
 
 fn go(
-    (bulk, messages): (Bulk, OpenLoop),
+    (bulk, messages): (Bulk, Exchange),
     rate: f64,
     targets: &[SocketAddr],
     upstreams: &[TcpListener],

@@ -1,35 +1,20 @@
-//! The load generator and the upstream server: one thread, one epoll, so that little of their CPU is lost to
-//! switching between them and the proxy is what a run is bound by.
+//! What a proxy is put under, and what is read meanwhile. Clients and the upstream server are on one thread, so that the
+//! proxy is what a run is bound by.
 
-mod bulk;
-mod clients;
-mod connect;
 mod idle;
 mod messages;
 mod mix;
-mod open_loop;
-mod pingpong;
-mod poller;
-mod schedule;
-mod server;
-mod stage;
-mod tally;
 
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure};
+use proxy_load::{Bulk, Clients, Connect, Exchange, Mode, Stage};
 use rustix::thread::set_current_timer_slack;
 
-use self::clients::Clients;
-pub(crate) use self::clients::connect;
 pub(crate) use self::messages::run_beside;
 pub(crate) use self::mix::{Opened, run_opened};
-use self::poller::{Owner, Poller};
-use self::server::Mode;
-use self::stage::Stage;
-use self::tally::Tally;
 use crate::memory::Memory;
 use crate::sample::{Latency, Slice, Window};
 use crate::workload::Workload;
@@ -101,7 +86,7 @@ pub(crate) fn run(load: Load<'_>, gauges: &dyn Gauges) -> anyhow::Result<Window>
     if let Workload::PingPong { connections, bytes } = workload
         && let Some(rate) = rate
     {
-        let clients = open_loop::OpenLoop::new(connections, bytes, rate);
+        let clients = Exchange::open(connections, bytes, rate);
         window.latency = Some(Latency {
             quantiles: open(load, clients)?,
             rate: Some(rate),
@@ -129,16 +114,12 @@ pub(crate) fn run_units(load: Load<'_>, units: u64) -> anyhow::Result<u64> {
 fn closed_stage(load: Load<'_>) -> anyhow::Result<Stage<'_>> {
     let (mode, clients): (Mode, Box<dyn Clients>) = match load.workload {
         Workload::PingPong { connections, bytes } => {
-            let clients = pingpong::PingPong::new(connections, bytes);
+            let clients = Exchange::closed(connections, bytes);
             (Mode::Echo, Box::new(clients))
         }
-        Workload::Bulk { connections } => (Mode::Sink, Box::new(bulk::Bulk::one_way(connections))),
-        Workload::Duplex { connections } => {
-            (Mode::Duplex, Box::new(bulk::Bulk::both_ways(connections)))
-        }
-        Workload::Connect { concurrency } => {
-            (Mode::Echo, Box::new(connect::Connect::new(concurrency)))
-        }
+        Workload::Bulk { connections } => (Mode::Sink, Box::new(Bulk::one_way(connections))),
+        Workload::Duplex { connections } => (Mode::Duplex, Box::new(Bulk::both_ways(connections))),
+        Workload::Connect { concurrency } => (Mode::Echo, Box::new(Connect::new(concurrency))),
         Workload::Idle { .. } | Workload::Mix { .. } => {
             bail!("{} is no closed loop", load.workload)
         }
@@ -164,7 +145,7 @@ fn closed(load: Load<'_>, gauges: &dyn Gauges) -> anyhow::Result<Window> {
 }
 
 /// The latencies of clients that have their times.
-fn open(load: Load<'_>, clients: open_loop::OpenLoop) -> anyhow::Result<[Duration; 3]> {
+fn open(load: Load<'_>, clients: Exchange) -> anyhow::Result<[Duration; 3]> {
     let (target, upstream) = (load.targets[0], &load.upstreams[0]);
     let mut stage = Stage::start(target, upstream, Mode::Echo, Box::new(clients))?;
     stage.spin = SPIN;

@@ -8,7 +8,7 @@ use anyhow::{bail, ensure};
 use rustix::fd::OwnedFd;
 
 use super::metrics;
-use crate::load::connect;
+use proxy_load::connect;
 
 /// Connections opened in the search.
 const CANDIDATES_MAX: usize = 1_000;

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
+use super::options::{BYTES_MAX, CONNECTIONS_MAX, HEAVY_MAX};
 use super::scrape::Page;
-use super::{BYTES_MAX, CONNECTIONS_MAX, HEAVY_MAX};
-use crate::load::{Flows, now, pause};
+use crate::clocks::{now, pause};
+use proxy_load::Flows;
 
 /// Time between the two looks.
 const LOOK_INTERVAL: Duration = Duration::from_secs(4);

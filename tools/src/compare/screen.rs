@@ -1,13 +1,16 @@
 //! What the comparison prints. Progress goes to stderr, so that stdout is the result.
 
+use std::path::Path;
+
 use proxy_console::{errln, outln};
 use serde_json::{Value, json};
 
+use super::comparison::Comparison;
 use super::figures::{Outcome, Round};
+use super::found::Found;
 use super::variant::Kind;
-use super::{Comparison, Found, shown};
-use crate::load::Flows;
 use crate::machine::OTHERS_MIN;
+use proxy_load::Flows;
 
 /// Introduces it.
 pub(super) fn heading(comparison: &Comparison) {
@@ -168,10 +171,11 @@ pub(super) fn json(comparison: &Comparison, found: &Found) -> String {
         "file": shown(&comparison.file),
         "cpus": comparison.cpus,
         "workers": comparison.workers,
-        "load_threads": comparison.workload.threads,
+        "load_threads": comparison.client_threads(),
         "light": flows(&comparison.workload.light),
         "heavy": flows(&comparison.workload.heavy),
         "notes": comparison.notes,
+        "latency_requests_per_second": found.offered,
         "configured": comparison.own.name(),
         "schedulers": found.outcomes.iter().map(scheduler).collect::<Vec<_>>(),
         "skipped": skipped.collect::<Vec<Value>>(),
@@ -188,26 +192,30 @@ pub(super) fn json(comparison: &Comparison, found: &Found) -> String {
 /// What to bear in mind.
 fn caveats(comparison: &Comparison, found: &Found) -> Vec<String> {
     let Comparison { cpus, workers, .. } = *comparison;
-    let threads = comparison.workload.threads;
+    let echoes = comparison.workload.threads;
+    let threads = comparison.client_threads();
     let mut caveats = vec![
         "Medians of the rounds. λ is max/mean − 1 of the workers' utilization: 0 is even; stranded is max − mean."
             .to_owned(),
     ];
-    if workers + 2 * threads > cpus {
+    if workers + threads + echoes > cpus {
         caveats.push(format!(
-            "The {cpus} CPUs are shared by {workers} worker(s), {threads} thread(s) of clients and as many of the echo \
+            "The {cpus} CPUs are shared by {workers} worker(s), {threads} thread(s) of clients and {echoes} of the echo \
              server: clients take CPU from the workers that they load, so requests/s and latencies are worse than with \
              clients elsewhere, and partly theirs. {} is the workers' own, and the figure to trust.",
             cost_name(comparison)
         ));
     }
-    if comparison.is_paced() {
-        caveats.push(
-            "Light connections send at a fixed rate, the same for every scheduler: fewer requests/s mean that one can't \
-             keep up."
-                .to_owned(),
-        );
-    }
+    caveats.push(match found.offered {
+        None => "Light connections send at a fixed rate, the same for every scheduler: fewer requests/s mean that one \
+                 can't keep up. Latencies count from when a message was due."
+            .to_owned(),
+        Some(rate) => format!(
+            "Requests/s and CPU are of clients that send the next message when the answer is there. Latencies are of the \
+             same clients at {rate:.0} requests/s in all, half of what the slowest scheduler did, and count from when a \
+             message was due."
+        ),
+    });
     if let Some(others) = found.others.filter(|&others| others >= OTHERS_MIN) {
         caveats.push(format!(
             "Other processes had {:.0} % of the machine's CPU meanwhile: differences mean less, and p99 means little. \
@@ -251,4 +259,9 @@ fn describe(flows: &Flows, what: &str) -> String {
         "{} {what}, messages of {} bytes, {pace}{life}",
         flows.count, flows.bytes
     )
+}
+
+/// The name of a file for people.
+fn shown(file: &Path) -> String {
+    file.display().to_string()
 }

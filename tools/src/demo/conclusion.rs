@@ -1,6 +1,6 @@
 //! What the demo's figures say, in words.
 
-use super::Outcome;
+use super::outcome::Outcome;
 use crate::machine::OTHERS_MIN;
 
 /// Stranded capacity from which a scheduler leaves cores idle beside a busy one.
@@ -121,7 +121,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::load::Report;
+    use proxy_load::Report;
     use proxy_state::Imbalance;
 
     fn outcome(name: &'static str, used: [f64; 2], p99_ms: u64, megabytes: f64) -> Outcome {

@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
 
-use crate::demo::Outcome;
-use crate::load::Report;
+use super::outcome::Outcome;
 use proxy_console::outln;
+use proxy_load::Report;
 use proxy_state::Imbalance;
 
 /// Characters of a full bar.

@@ -9,19 +9,22 @@ use rustix::io::Errno;
 use rustix::net::sockopt::set_socket_linger;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
-use super::{Owner, Poller, Tally};
+use crate::poller::{Owner, Poller};
+use crate::tally::Tally;
 
 /// The listener's index; connections come after it.
 const LISTENER: usize = 0;
 /// Most bytes taken from a socket, or given to it, at once.
-pub(super) const CHUNK_BYTES: usize = 256 * 1024;
+pub(crate) const CHUNK_BYTES: usize = 256 * 1024;
 /// Connections accepted before other events get their turn.
 const ACCEPTS_MAX: usize = 64;
 
 /// What a server does with bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mode {
+pub enum Mode {
+    /// It sends them back.
     Echo,
+    /// It throws them away.
     Sink,
     /// A sink that sends as fast as it can.
     Duplex,
@@ -38,7 +41,7 @@ impl Mode {
 }
 
 /// All the connections from the proxy.
-pub(super) struct Server<'a> {
+pub struct Server<'a> {
     listener: &'a TcpListener,
     mode: Mode,
     connections: Vec<Option<Connection>>,
@@ -53,7 +56,7 @@ struct Connection {
 }
 
 impl<'a> Server<'a> {
-    pub(super) fn new(
+    pub(crate) fn new(
         listener: &'a TcpListener,
         mode: Mode,
         poller: &Poller,
@@ -70,7 +73,7 @@ impl<'a> Server<'a> {
         })
     }
 
-    pub(super) fn on_event(
+    pub(crate) fn on_event(
         &mut self,
         index: usize,
         flags: EventFlags,
@@ -103,7 +106,7 @@ impl<'a> Server<'a> {
     }
 
     /// Makes the connections end by a reset when they are dropped, which leaves no TIME_WAIT.
-    pub(super) fn reset_all(&self) -> rustix::io::Result<()> {
+    pub(crate) fn reset_all(&self) -> rustix::io::Result<()> {
         self.connections
             .iter()
             .flatten()
@@ -183,12 +186,12 @@ impl Connection {
 }
 
 /// Drops what has arrived without copying it out of the kernel; returns how much that was, 0 at the end.
-pub(super) fn discard(socket: &OwnedFd, chunk: &mut [u8]) -> rustix::io::Result<usize> {
+pub(crate) fn discard(socket: &OwnedFd, chunk: &mut [u8]) -> rustix::io::Result<usize> {
     recv(socket, chunk, RecvFlags::TRUNC).map(|(_, bytes)| bytes)
 }
 
 /// Sends what the socket has room for, which may be nothing.
-pub(super) fn send_some(socket: &OwnedFd, bytes: &[u8]) -> rustix::io::Result<usize> {
+pub(crate) fn send_some(socket: &OwnedFd, bytes: &[u8]) -> rustix::io::Result<usize> {
     if bytes.is_empty() {
         return Ok(0);
     }

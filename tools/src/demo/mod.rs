@@ -5,6 +5,7 @@
 //! has its heavy ones; under work stealing there is no such core, which is the point.
 
 mod conclusion;
+mod outcome;
 mod screen;
 
 use std::net::SocketAddr;
@@ -12,11 +13,13 @@ use std::time::Duration;
 
 use anyhow::Context;
 
+use self::outcome::Outcome;
+use crate::clocks::{Reading, pause};
 use crate::host::{Host, NoStart, Proxy};
-use crate::load::{Flows, Load, Mark, Reading, Report, Workload, pause};
 use crate::machine::{Machine, OTHERS_MIN};
 use proxy_config::Config;
 use proxy_console::outln;
+use proxy_load::{Flows, Load, Workload};
 use proxy_state::Imbalance;
 
 /// How long it looks at what others do, before it begins.
@@ -43,7 +46,7 @@ const LOAD: Workload = Workload {
     light: Flows {
         count: 32,
         bytes: 64,
-        interval: Some(Duration::from_millis(2)),
+        interval: Some(Duration::from_millis(10)),
         messages: None,
     },
     heavy: Flows {
@@ -55,13 +58,6 @@ const LOAD: Workload = Workload {
     heavy_on_one_core: true,
     threads: 1,
 };
-
-/// What came of one scheduler.
-struct Outcome {
-    name: &'static str,
-    report: Report,
-    imbalance: Imbalance,
-}
 
 /// Runs each scheduler for `each`, with its admin server at `admin`.
 ///
@@ -118,10 +114,11 @@ fn show(name: &'static str, proxy: Proxy, each: Duration) -> anyhow::Result<Outc
         unreachable!("the demo's configuration has a TCP listener");
     };
     screen::heading(name, address, admin, proxy.threads.len());
-    let load = Load::start(&proxy, &LOAD).context("the demo's clients can't connect")?;
-    let begin = load.mark();
-    let imbalance = watch(&proxy.threads, &load, &begin, each);
-    let report = load.report(&begin);
+    let load = Load::start(&proxy.addresses, &LOAD, proxy.first_core())
+        .context("the demo's clients can't connect")?;
+    load.begin();
+    let imbalance = watch(&proxy.threads, &load, each);
+    let report = load.report();
     drop(load);
     (proxy.stop)(STOP_PATIENCE);
     Ok(Outcome {
@@ -132,7 +129,7 @@ fn show(name: &'static str, proxy: Proxy, each: Duration) -> anyhow::Result<Outc
 }
 
 /// Draws the cores until `each` has passed. Returns the imbalance over all of it.
-fn watch(threads: &[i32], load: &Load, mark: &Mark, each: Duration) -> Imbalance {
+fn watch(threads: &[i32], load: &Load, each: Duration) -> Imbalance {
     let begin = Reading::take(threads);
     let mut last = begin.clone();
     // Nobody sees it any more, when the reader of stdout is gone.
@@ -140,11 +137,7 @@ fn watch(threads: &[i32], load: &Load, mark: &Mark, each: Duration) -> Imbalance
         pause(TICK.min(each - (last.at - begin.at)));
         let reading = Reading::take(threads);
         let utilization = reading.since(&last);
-        screen::cores(
-            &utilization,
-            &Imbalance::of(&utilization),
-            &load.report(mark),
-        );
+        screen::cores(&utilization, &Imbalance::of(&utilization), &load.report());
         last = reading;
     }
     Imbalance::of(&last.since(&begin))

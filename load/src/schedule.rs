@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 /// Evenly spaced messages, dealt to the connections in turn: message `n` belongs to connection `n` modulo their
 /// number. So each connection has a fixed period of its own, and never do two send at once.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Schedule {
+pub(crate) struct Schedule {
     start: Instant,
     /// Seconds between two messages.
     gap: f64,
@@ -16,7 +16,7 @@ pub(super) struct Schedule {
 
 impl Schedule {
     /// `rate` messages a second in all.
-    pub(super) fn new(start: Instant, rate: f64, connections: usize) -> Self {
+    pub(crate) fn new(start: Instant, rate: f64, connections: usize) -> Self {
         Self {
             start,
             gap: 1.0 / rate,
@@ -26,12 +26,12 @@ impl Schedule {
     }
 
     /// When the next message is to be sent.
-    pub(super) fn due(&self) -> Instant {
+    pub(crate) fn due(&self) -> Instant {
         self.time(self.next)
     }
 
     /// The connection whose message has come due by `now`; again until there is none.
-    pub(super) fn take(&mut self, now: Instant) -> Option<usize> {
+    pub(crate) fn take(&mut self, now: Instant) -> Option<usize> {
         (self.due() <= now).then(|| {
             let connection = self.next % self.connections;
             self.next += 1;
@@ -40,7 +40,7 @@ impl Schedule {
     }
 
     /// When connection `index` was to send its message `round`, if that was taken already.
-    pub(super) fn intended(&self, index: usize, round: u64) -> Option<Instant> {
+    pub(crate) fn intended(&self, index: usize, round: u64) -> Option<Instant> {
         let message = round * self.connections + index as u64;
         (message < self.next).then(|| self.time(message))
     }

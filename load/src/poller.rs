@@ -5,16 +5,16 @@ use rustix::fd::{AsFd, OwnedFd};
 
 /// Whose descriptor an event is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Owner {
+pub(crate) enum Owner {
     Server,
     Client,
 }
 
 /// What is packed into an event's 64 bits.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Token {
-    pub(super) owner: Owner,
-    pub(super) index: usize,
+pub(crate) struct Token {
+    pub(crate) owner: Owner,
+    pub(crate) index: usize,
 }
 
 impl Token {
@@ -22,7 +22,7 @@ impl Token {
         (self.index as u64) << 1 | u64::from(self.owner == Owner::Client)
     }
 
-    pub(super) fn unpack(bits: u64) -> Self {
+    pub(crate) fn unpack(bits: u64) -> Self {
         let owner = if bits & 1 == 1 {
             Owner::Client
         } else {
@@ -36,18 +36,18 @@ impl Token {
 }
 
 /// An epoll whose events carry [`Token`]s; level-triggered, as that needs no second read to find a socket empty.
-pub(super) struct Poller {
-    pub(super) epoll: OwnedFd,
+pub struct Poller {
+    pub(crate) epoll: OwnedFd,
 }
 
 impl Poller {
-    pub(super) fn new() -> rustix::io::Result<Self> {
+    pub(crate) fn new() -> rustix::io::Result<Self> {
         Ok(Self {
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
         })
     }
 
-    pub(super) fn add(
+    pub(crate) fn add(
         &self,
         fd: impl AsFd,
         owner: Owner,
@@ -62,7 +62,7 @@ impl Poller {
         )
     }
 
-    pub(super) fn change(
+    pub(crate) fn change(
         &self,
         fd: impl AsFd,
         owner: Owner,

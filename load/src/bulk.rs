@@ -9,16 +9,18 @@ use anyhow::ensure;
 use rustix::event::epoll::EventFlags;
 use rustix::fd::OwnedFd;
 
-use super::clients::{Clients, connect};
-use super::server::{CHUNK_BYTES, discard, send_some};
-use super::{Owner, Poller, Tally};
+use crate::clients::{Clients, Lost, connect};
+use crate::poller::{Owner, Poller};
+use crate::server::{CHUNK_BYTES, discard, send_some};
+use crate::tally::Tally;
 
 /// How often paced flows send.
 const TICK: Duration = Duration::from_millis(2);
 /// Ticks that a flow can be behind: what it was kept from sending longer ago is not made up for.
 const BEHIND_MAX: usize = 4;
 
-pub(super) struct Bulk {
+/// Flows of bytes.
+pub struct Bulk {
     connections: usize,
     /// What clients wait for: room to send, and in both ways bytes as well.
     interest: EventFlags,
@@ -39,12 +41,12 @@ struct Pace {
 
 impl Bulk {
     /// Clients that only send.
-    pub(super) fn one_way(connections: usize) -> Self {
+    pub fn one_way(connections: usize) -> Self {
         Self::new(connections, EventFlags::OUT)
     }
 
     /// Clients on connections that are open, which only send, and so many bytes a second each at most.
-    pub(super) fn paced(opened: Vec<OwnedFd>, bytes_per_second: f64) -> Self {
+    pub fn paced(opened: Vec<OwnedFd>, bytes_per_second: f64) -> Self {
         let pace = Pace {
             bytes_per_tick: (bytes_per_second * TICK.as_secs_f64()) as usize,
             next: Instant::now(),
@@ -60,7 +62,7 @@ impl Bulk {
     }
 
     /// Clients that throw away what they get, too.
-    pub(super) fn both_ways(connections: usize) -> Self {
+    pub fn both_ways(connections: usize) -> Self {
         Self::new(connections, EventFlags::IN | EventFlags::OUT)
     }
 
@@ -113,15 +115,20 @@ impl Clients for Bulk {
         self.pace.as_ref().map(|pace| pace.next)
     }
 
-    fn on_time(&mut self, now: Instant, _: &Poller) -> anyhow::Result<()> {
+    fn on_time(&mut self, now: Instant, _: &Poller) -> Result<(), Lost> {
         let Some(pace) = &mut self.pace else {
             return Ok(());
         };
         pace.earn(now);
-        for (socket, credit) in self.sockets.iter().zip(&mut pace.credit) {
+        let sockets = self.sockets.iter().enumerate();
+        for ((index, socket), credit) in sockets.zip(&mut pace.credit) {
             while *credit > 0 {
                 let most = self.chunk.len().min(*credit);
-                match send_some(socket, &self.chunk[..most])? {
+                let sent = send_some(socket, &self.chunk[..most]).map_err(|error| Lost {
+                    index,
+                    error: error.into(),
+                })?;
+                match sent {
                     0 => break,
                     sent => *credit -= sent,
                 }

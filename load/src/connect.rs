@@ -9,14 +9,16 @@ use rustix::event::epoll::EventFlags;
 use rustix::fd::OwnedFd;
 use rustix::net::{RecvFlags, Shutdown, recv, shutdown};
 
-use super::clients::{Clients, connect};
-use super::server::send_some;
-use super::{Owner, Poller, Tally};
+use crate::clients::{Clients, connect};
+use crate::poller::{Owner, Poller};
+use crate::server::send_some;
+use crate::tally::Tally;
 
 /// Bytes of the message.
 const MESSAGE_BYTES: usize = 64;
 
-pub(super) struct Connect {
+/// Clients that connect again and again.
+pub struct Connect {
     proxy: Option<SocketAddr>,
     concurrency: usize,
     clients: Vec<Client>,
@@ -29,7 +31,8 @@ struct Client {
 }
 
 impl Connect {
-    pub(super) fn new(concurrency: usize) -> Self {
+    /// So many at a time.
+    pub fn new(concurrency: usize) -> Self {
         Self {
             proxy: None,
             concurrency,
