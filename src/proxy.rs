@@ -83,16 +83,11 @@ pub(crate) fn start(
     let plan = Plan {
         cpus,
         generation: generation.clone(),
-        listeners: table
-            .listeners
-            .iter()
-            .map(|settings| settings.listener.clone())
-            .collect(),
         deaths,
     };
     // Before anybody accepts.
     proxy_core::descriptors::reserve(workers);
-    let mut running = scheduler::start(plan, &config.runtime)?;
+    let running = scheduler::start(plan, &config.runtime)?;
     let profile = running.profile();
     table.apply_shares(profile.queues);
     resolver::start(assemble::names(config, &table))
@@ -153,7 +148,8 @@ pub(crate) fn start(
         let settings = settings.clone();
         listening.push(Listening { settings, sockets });
     }
-    running.listen(listening);
+    let watched = running.listen(listening);
+    watched.explain(|error| cannot_start("watching the listening sockets", error))?;
     if let Some((admin, AdminAddress { listen, asker })) = admin.as_mut().zip(asked) {
         let serves = admin.serve();
         serves.explain(|error| cannot_listen(asker, &listen, error))?;

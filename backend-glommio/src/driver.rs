@@ -5,29 +5,36 @@
 //! lane is scheduled it sleeps in the poller. Since it then holds up Glommio itself, every source of wakes must be
 //! in the poller or in the timers here: nothing may wait on Glommio's own timers or channels.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use proxy_core::Worker;
+use proxy_core::backend::Evacuation;
 use proxy_core::runtime::Interest;
 
 use crate::balancer::Balancer;
+use crate::lanes::Shared;
 use crate::mailbox::{MAIL_MAX, Message, Order};
 use crate::metrics::OwnRing;
 use crate::neighbours::Neighbours;
 use crate::placement::Placer;
 use crate::poller::{Event, Poller, Token};
 use crate::publisher::Publisher;
+use crate::queues::Queues;
 use crate::ready::{Ready, TaskKey};
 use crate::slots::{Slots, Target};
 use crate::timers::Timers;
 
 /// The token of the mailbox, which no slot has: slots count from generation 0 and never reach it.
 const MAILBOX: Token = Token::MAX - 1;
+
+/// How long connections wait for room on their way to another scheduler, before it is looked for again.
+const ROOM_RETRY: Duration = Duration::from_millis(1);
 
 /// Times that the lanes are let run at the end of a core whose poller fails.
 const LAST_ROUNDS_MAX: usize = 1000;
@@ -40,12 +47,27 @@ pub(crate) struct Driver<P> {
     pub(crate) timers: RefCell<Timers>,
     /// The task that runs now, and so the one that waits for what it finds not ready.
     pub(crate) current: Cell<TaskKey>,
-    pub(crate) phase: Cell<Phase>,
+    /// Every lane is to cut its connections and end.
+    pub(crate) stopping: Cell<bool>,
+    /// Where all connections are to go.
+    pub(crate) evacuation: OnceCell<Arc<Evacuation>>,
+    /// Connections wait until there is room for them on the way to another scheduler.
+    pub(crate) waits_for_room: Cell<bool>,
+    /// How long a lane may run at a time, unless a listener wants less.
+    preempt_timer: Duration,
+    /// How long it may run at a time under the table of this number.
+    quantum: Cell<(u64, Duration)>,
+    /// The CPU whose packets its sockets are for.
+    pub(crate) steered_to: Option<usize>,
+    pub(crate) queues: Queues,
+    begin_lane: BeginLane<P>,
+    /// Why the core can't go on.
+    failure: RefCell<Option<String>>,
     pub(crate) neighbours: RefCell<Neighbours>,
     pub(crate) placer: RefCell<Placer>,
     pub(crate) balancer: Balancer,
-    /// What the lanes are to do when they run next, by lane, and how much that is.
-    orders: RefCell<Vec<Vec<Order>>>,
+    /// What the lanes are to do when they run next, by lane; none: there is no such lane. And how much that is.
+    orders: RefCell<Vec<Option<Vec<Order>>>>,
     ordered: Cell<usize>,
     /// There is mail, which waits until the lanes have done what they are to do.
     mail_waits: Cell<bool>,
@@ -57,8 +79,11 @@ pub(crate) struct Driver<P> {
     /// Until when busy time is counted.
     counted_until: Cell<Instant>,
     pub(crate) worker: RefCell<Worker>,
-    publisher: Publisher,
+    pub(crate) publisher: Publisher,
 }
+
+/// Spawns the task of the lane with this number, or says why it can't.
+pub(crate) type BeginLane<P> = fn(&Rc<Driver<P>>, u32, Arc<Shared>) -> Result<(), String>;
 
 /// What a driver is made of.
 pub(crate) struct Parts {
@@ -71,18 +96,14 @@ pub(crate) struct Parts {
     pub(crate) placer: Placer,
     pub(crate) balancer: Balancer,
     pub(crate) publisher: Publisher,
-}
-
-/// How far a core is on its way to its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Phase {
-    Running,
-    Draining,
-    Stopping,
+    /// How long a lane may run at a time, unless a listener wants less.
+    pub(crate) preempt_timer: Duration,
+    /// The CPU whose packets its sockets are for.
+    pub(crate) steered_to: Option<usize>,
 }
 
 impl<P: Poller> Driver<P> {
-    pub(crate) fn new(parts: Parts) -> io::Result<Rc<Self>> {
+    pub(crate) fn new(parts: Parts, begin_lane: BeginLane<P>) -> io::Result<Rc<Self>> {
         let mut poller = P::new(parts.depth, parts.ring)?;
         poller.add(parts.neighbours.mailbox().as_fd(), MAILBOX)?;
         let worker = parts.worker;
@@ -92,7 +113,15 @@ impl<P: Poller> Driver<P> {
             ready: RefCell::default(),
             timers: RefCell::default(),
             current: Cell::new(TaskKey::NONE),
-            phase: Cell::new(Phase::Running),
+            stopping: Cell::new(false),
+            evacuation: OnceCell::new(),
+            waits_for_room: Cell::new(false),
+            preempt_timer: parts.preempt_timer,
+            quantum: Cell::new((0, parts.preempt_timer)),
+            steered_to: parts.steered_to,
+            queues: Queues::default(),
+            begin_lane,
+            failure: RefCell::default(),
             neighbours: RefCell::new(parts.neighbours),
             placer: RefCell::new(parts.placer),
             balancer: parts.balancer,
@@ -108,12 +137,38 @@ impl<P: Poller> Driver<P> {
         }))
     }
 
-    /// Another lane, which must call [`Driver::on_lane_run`] each time that it runs and
-    /// [`Driver::on_lane_end`] at its end.
-    pub(crate) fn add_lane(&self) -> u32 {
+    /// Begins a lane. It calls [`Driver::on_lane_run`] each time that it runs, and [`Driver::on_lane_end`] at its end.
+    fn add_lane(self: &Rc<Self>, number: u32, shared: Arc<Shared>) {
+        let place = number as usize;
+        let mut orders = self.orders.borrow_mut();
+        if place >= orders.len() {
+            orders.resize_with(place + 1, || None);
+        }
+        orders[place] = Some(Vec::new());
+        drop(orders);
         self.lanes.set(self.lanes.get() + 1);
-        self.orders.borrow_mut().push(Vec::new());
-        self.ready.borrow_mut().add_lane()
+        self.ready.borrow_mut().add_lane(number);
+        if let Err(reason) = (self.begin_lane)(self, number, shared) {
+            self.fail(reason);
+        }
+    }
+
+    /// How long a lane may run at a time: no longer than any listener wants to wait.
+    pub(crate) fn quantum(&self, worker: &mut Worker) -> Duration {
+        let table = worker.table();
+        let (number, quantum) = self.quantum.get();
+        if number == table.number() {
+            return quantum;
+        }
+        let latency = table.latency().unwrap_or(self.preempt_timer);
+        let quantum = latency.min(self.preempt_timer);
+        self.quantum.set((table.number(), quantum));
+        quantum
+    }
+
+    /// The core can't go on.
+    pub(crate) fn fail(&self, reason: String) {
+        *self.failure.borrow_mut() = Some(reason);
     }
 
     /// A lane runs: the driver is to run after it.
@@ -130,13 +185,17 @@ impl<P: Poller> Driver<P> {
 
     /// Takes what a lane is to do.
     pub(crate) fn take_orders(&self, lane: u32) -> Vec<Order> {
-        let orders = std::mem::take(&mut self.orders.borrow_mut()[lane as usize]);
+        let mut all = self.orders.borrow_mut();
+        let orders = all[lane as usize].as_mut().map(std::mem::take);
+        let orders = orders.unwrap_or_default();
         self.ordered.set(self.ordered.get() - orders.len());
         orders
     }
 
     /// A lane has ended.
-    pub(crate) fn on_lane_end(&self) {
+    pub(crate) fn on_lane_end(&self, lane: u32) {
+        self.orders.borrow_mut()[lane as usize] = None;
+        self.ready.borrow_mut().remove_lane(lane);
         self.lanes.set(self.lanes.get() - 1);
     }
 
@@ -164,7 +223,7 @@ impl<P: Poller> Driver<P> {
             .check(token, interest, self.current.get())
     }
 
-    /// Runs until every lane has ended.
+    /// Runs until the core is stopped and every lane has ended.
     ///
     /// # Errors
     /// When the poller fails. The lanes have ended then, too: their connections are reset.
@@ -172,7 +231,7 @@ impl<P: Poller> Driver<P> {
         let ran = std::future::poll_fn(|cx| self.poll(cx)).await;
         if ran.is_err() {
             // No peer may take what is cut for an orderly end.
-            self.advance(Phase::Stopping);
+            self.stop();
             for _ in 0..LAST_ROUNDS_MAX {
                 if self.lanes.get() == 0 {
                     break;
@@ -183,7 +242,7 @@ impl<P: Poller> Driver<P> {
         ran
     }
 
-    fn poll(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll(self: &Rc<Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.scheduled.set(false);
         let mut own = self.waker.borrow_mut();
         if !own.as_ref().is_some_and(|own| own.will_wake(cx.waker())) {
@@ -191,8 +250,11 @@ impl<P: Poller> Driver<P> {
         }
         drop(own);
         loop {
-            if self.lanes.get() == 0 {
+            if self.stopping.get() && self.lanes.get() == 0 {
                 return Poll::Ready(self.poller.borrow_mut().finish());
+            }
+            if let Some(reason) = self.failure.borrow_mut().take() {
+                return Poll::Ready(Err(io::Error::other(reason)));
             }
             if let Err(error) = self.harvest() {
                 return Poll::Ready(Err(error));
@@ -205,7 +267,7 @@ impl<P: Poller> Driver<P> {
     }
 
     /// Queues what is ready; when nothing is and no lane is scheduled, sleeps first.
-    fn harvest(&self) -> io::Result<()> {
+    fn harvest(self: &Rc<Self>) -> io::Result<()> {
         let before = now();
         self.count_busy(before);
         self.publisher.publish(before);
@@ -214,7 +276,9 @@ impl<P: Poller> Driver<P> {
         }
         let timeout = if self.ready.borrow().is_idle() {
             let next = self.timers.borrow().next();
-            next.map(|deadline| deadline.saturating_duration_since(before))
+            let next = next.map(|deadline| deadline.saturating_duration_since(before));
+            let retry = self.waits_for_room.get().then_some(ROOM_RETRY);
+            next.into_iter().chain(retry).min()
         } else {
             Some(Duration::ZERO)
         };
@@ -243,6 +307,9 @@ impl<P: Poller> Driver<P> {
         while let Some(task) = self.timers.borrow_mut().pop(after) {
             self.ready.borrow_mut().push(task);
         }
+        if self.waits_for_room.replace(false) {
+            self.ready.borrow_mut().schedule_all();
+        }
         if mail || self.mail_waits.get() {
             self.read_mail();
         }
@@ -263,8 +330,8 @@ impl<P: Poller> Driver<P> {
         }
     }
 
-    fn read_mail(&self) {
-        if self.phase.get() == Phase::Stopping {
+    fn read_mail(self: &Rc<Self>) {
+        if self.stopping.get() {
             // A lane may have ended. Who stops the cores looks through what is left.
             return;
         }
@@ -276,8 +343,13 @@ impl<P: Poller> Driver<P> {
         let messages = self.neighbours.borrow().mailbox().take();
         for message in messages {
             match message {
-                Message::Drain => self.advance(Phase::Draining),
-                Message::Stop => self.advance(Phase::Stopping),
+                Message::AddLane { lane, shared } => self.add_lane(lane, shared),
+                Message::Evacuate(evacuation) => {
+                    // It is asked for once.
+                    let _ = self.evacuation.set(evacuation);
+                    self.ready.borrow_mut().schedule_all();
+                }
+                Message::Stop => self.stop(),
                 Message::Shed { to, count } => {
                     let lanes = self.orders.borrow().len();
                     for lane in 0..lanes {
@@ -289,15 +361,19 @@ impl<P: Poller> Driver<P> {
         }
     }
 
-    fn advance(&self, phase: Phase) {
-        self.phase.set(self.phase.get().max(phase));
+    fn stop(&self) {
+        self.stopping.set(true);
         self.ready.borrow_mut().schedule_all();
     }
 
+    /// Orders come for lanes that there are: one ends only when its listener has nothing any more.
     fn order(&self, lane: u32, order: Order) {
-        self.orders.borrow_mut()[lane as usize].push(order);
-        self.ordered.set(self.ordered.get() + 1);
-        self.ready.borrow_mut().schedule(lane);
+        let mut all = self.orders.borrow_mut();
+        if let Some(Some(orders)) = all.get_mut(lane as usize) {
+            orders.push(order);
+            self.ordered.set(self.ordered.get() + 1);
+            self.ready.borrow_mut().schedule(lane);
+        }
     }
 
     fn count_busy(&self, until: Instant) {

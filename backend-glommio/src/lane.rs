@@ -6,21 +6,25 @@
 //! a connection is an entry of a plain table: it can be taken out and given to another core.
 
 use std::future::poll_fn;
+use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
+use proxy_core::backend::{OpenSocket, OpenSockets};
 use proxy_core::runtime::Runtime;
 use proxy_core::{
     Accepted, Acceptor, Connection, Descriptor, Detached, Draining, FIRST_TURNS_MAX, Listener,
     ListenerSettings, Turn, Worker,
 };
 
-use crate::driver::{self, Driver, Phase};
-use crate::executor::quantum;
+use socket2::SockRef;
+
+use crate::driver::{self, Driver};
+use crate::lanes::Shared;
 use crate::mailbox::{Message, Order};
 use crate::poller::Poller;
+use crate::queues::Queue;
 use crate::ready::TaskKey;
 use crate::socket::Core;
 
@@ -30,15 +34,24 @@ const TURNS_BETWEEN_LOOKS: usize = 8;
 pub(crate) struct Lane<P: Poller> {
     core: Core<P>,
     index: u32,
-    listener: Arc<Listener>,
-    /// How long a pass may last, unless a listener wants less.
-    preempt_timer: Duration,
-    /// Acceptors stay in the first places; the places after them are used again.
+    shared: Arc<Shared>,
+    /// The task queue that it runs in.
+    queue: Queue,
+    /// Places are used again.
     tasks: Vec<Task<P>>,
-    acceptors: usize,
-    /// The acceptors empty their backlogs, and end.
-    draining: bool,
     free: Vec<u32>,
+    /// The place from which on connections have not been asked to go to another scheduler.
+    to_evacuate: usize,
+    /// It is to end as soon as it has nothing.
+    ending: bool,
+}
+
+/// A socket that is accepted from.
+struct Accepting<P: Poller> {
+    acceptor: Acceptor<Core<P>>,
+    /// It empties its backlog, and ends.
+    draining: bool,
+    _open: OpenSocket,
 }
 
 #[expect(
@@ -47,7 +60,7 @@ pub(crate) struct Lane<P: Poller> {
 )]
 enum Task<P: Poller> {
     None,
-    Acceptor(Acceptor<Core<P>>),
+    Acceptor(Box<Accepting<P>>),
     Connection(Connection<Core<P>>),
 }
 
@@ -60,42 +73,35 @@ enum Left {
 }
 
 impl<P: Poller> Lane<P> {
-    /// A lane that accepts from `sockets`.
-    pub(crate) fn new(
+    /// Spawns the lane of this number into a task queue. Nothing is accepted yet.
+    ///
+    /// # Errors
+    /// What Glommio says.
+    pub(crate) fn spawn(
         driver: &Rc<Driver<P>>,
-        settings: Arc<ListenerSettings>,
-        sockets: Vec<Descriptor>,
-        preempt_timer: Duration,
-    ) -> std::io::Result<Self> {
-        let index = driver.add_lane();
-        let core = Core(driver.clone());
-        let mut tasks = Vec::with_capacity(sockets.len());
-        for socket in sockets {
-            driver.ready.borrow_mut().push(TaskKey {
-                lane: index,
-                index: tasks.len() as u32,
-            });
-            let socket = core.watch(socket).map_err(|(_, error)| error)?;
-            tasks.push(Task::Acceptor(Acceptor::new(
-                &core,
-                settings.clone(),
-                socket,
-            )));
-        }
-        Ok(Self {
-            core,
+        index: u32,
+        shared: Arc<Shared>,
+    ) -> Result<(), String> {
+        let queue = driver.queues.take(&shared.listener);
+        driver.publisher.add(queue.handle, shared.clone());
+        let handle = queue.handle;
+        let lane = Self {
+            core: Core(driver.clone()),
             index,
-            listener: settings.listener.clone(),
-            preempt_timer,
-            acceptors: tasks.len(),
-            draining: false,
-            tasks,
+            shared,
+            queue,
+            tasks: Vec::new(),
             free: Vec::new(),
-        })
+            to_evacuate: 0,
+            ending: false,
+        };
+        let spawned = glommio::spawn_local_into(lane.run(), handle);
+        spawned.map_err(|error| error.to_string())?.detach();
+        Ok(())
     }
 
-    /// Runs until the core stops.
-    pub(crate) async fn run(mut self) {
+    /// Runs until the core stops, or the lane is ended.
+    async fn run(mut self) {
         loop {
             let left = poll_fn(|cx| {
                 self.core.0.on_lane_run(self.index, cx.waker());
@@ -112,26 +118,26 @@ impl<P: Poller> Lane<P> {
             self.core.0.ready.borrow_mut().schedule(self.index);
             glommio::executor().yield_task_queue_now().await;
         }
-        self.core.0.on_lane_end();
+        let driver = self.core.0.clone();
+        driver.publisher.remove(&self.shared);
+        driver.queues.give_back(self.queue.clone());
+        driver.on_lane_end(self.index);
     }
 
     /// Runs what is ready now, once, unless the time is up before: see [`Ready::pass`](crate::ready::Ready::pass).
     fn pass(&mut self) -> Left {
         let driver = self.core.0.clone();
-        match driver.phase.get() {
-            Phase::Running => {}
-            Phase::Draining => self.stop_accepting(),
-            Phase::Stopping => {
-                self.stop();
-                return Left::Ended;
-            }
+        if driver.stopping.get() {
+            self.stop();
+            return Left::Ended;
         }
         let cx = &mut Context::from_waker(Waker::noop());
         let worker = &mut *driver.worker.borrow_mut();
         for order in driver.take_orders(self.index) {
             self.follow(worker, order);
         }
-        let quantum = quantum(worker.table(), self.preempt_timer);
+        let quantum = driver.quantum(worker);
+        self.evacuate();
         let mut pass = driver.ready.borrow().pass(self.index);
         for turn in 1.. {
             let next = driver.ready.borrow_mut().next(&mut pass);
@@ -147,7 +153,9 @@ impl<P: Poller> Lane<P> {
             }
         }
         driver.current.set(TaskKey::NONE);
-        if driver.ready.borrow().has_any(self.index) {
+        if self.ending && self.is_empty() {
+            Left::Ended
+        } else if driver.ready.borrow().has_any(self.index) {
             Left::More
         } else {
             Left::Nothing
@@ -196,10 +204,11 @@ impl<P: Poller> Lane<P> {
                 if was_long != expected_long {
                     self.core.0.ready.borrow_mut().set_long(key, was_long);
                 }
-                match turn {
-                    Turn::Waiting => {}
-                    Turn::Again => self.core.0.ready.borrow_mut().push(key),
-                    Turn::Ended(_) => self.remove(key.index),
+                let ended = matches!(turn, Turn::Ended(_));
+                if ended {
+                    self.remove(key.index);
+                } else if !self.leaves(key.index) && turn == Turn::Again {
+                    self.core.0.ready.borrow_mut().push(key);
                 }
                 return was_long;
             }
@@ -211,10 +220,12 @@ impl<P: Poller> Lane<P> {
         let place = key.index as usize;
         // The acceptor is out of the table while it puts connections into it.
         let mut task = std::mem::replace(&mut self.tasks[place], Task::None);
-        let Task::Acceptor(acceptor) = &mut task else {
+        let Task::Acceptor(accepting) = &mut task else {
             return;
         };
-        let draining = self.draining;
+        let Accepting {
+            acceptor, draining, ..
+        } = &mut **accepting;
         // The acceptor's context is lent; this one means the same.
         let own = &mut Context::from_waker(Waker::noop());
         let mut turns = FIRST_TURNS_MAX;
@@ -228,7 +239,7 @@ impl<P: Poller> Lane<P> {
                 }
             }
         };
-        let left = if draining {
+        let left = if *draining {
             acceptor.poll_drain(cx, worker, take)
         } else if acceptor.poll(cx, worker, take) {
             Draining::Again
@@ -238,7 +249,11 @@ impl<P: Poller> Lane<P> {
         if left == Draining::Again {
             self.core.0.ready.borrow_mut().push(key);
         }
-        if left != Draining::Over {
+        if left == Draining::Over {
+            self.vacate(key.index);
+            // Whoever hears that nothing is accepted any more finds all connections counted.
+            drop(task);
+        } else {
             self.tasks[place] = task;
         }
         self.flush(worker);
@@ -247,7 +262,7 @@ impl<P: Poller> Lane<P> {
     /// Begins a connection that was accepted here, on whichever core is to have it. On this one it is to be run next.
     fn place(&mut self, worker: &Worker, accepted: Accepted) -> Option<TaskKey> {
         let driver = self.core.0.clone();
-        let core = driver.placer.borrow_mut().place(self.index, worker.now);
+        let core = driver.placer.borrow_mut().place(&self.shared, worker.now);
         let mut neighbours = driver.neighbours.borrow_mut();
         if neighbours.is_other(core) {
             neighbours.queue(core, self.message(Order::Begin(accepted)));
@@ -279,12 +294,12 @@ impl<P: Poller> Lane<P> {
                 self.core.0.placer.borrow().on_left();
                 let settings = permit.settings();
                 settings.give_up(worker.slot(), origin, worker.now);
-                tracing::warn!(listener = self.listener.name, %error, "a connection can't be watched");
+                tracing::warn!(listener = self.shared.listener.name, %error, "a connection can't be watched");
                 return None;
             }
         };
         let connection = Connection::new(&self.core, worker, permit, client, origin);
-        let index = self.insert(connection);
+        let index = self.insert(Task::Connection(connection));
         Some(TaskKey {
             lane: self.index,
             index,
@@ -299,13 +314,37 @@ impl<P: Poller> Lane<P> {
                     self.core.0.ready.borrow_mut().push(key);
                 }
             }
-            Order::Adopt(detached) => self.adopt(worker, detached),
+            Order::Listen {
+                settings,
+                sockets,
+                watched,
+                open,
+            } => {
+                if let Err(error) = self.listen(&settings, sockets, &open) {
+                    // Whoever waits for it is there until then.
+                    let _ = watched.send(error);
+                }
+            }
+            Order::Unlisten => self.stop_accepting(),
+            Order::End => self.ending = true,
+            Order::Arrive(moving) => {
+                self.core.0.placer.borrow().on_moved_to(worker.index);
+                self.adopt(worker, moving.arrive());
+            }
+            Order::Adopt(detached) => match self.core.0.evacuation.get() {
+                // It needs no stop here.
+                Some(evacuation) => {
+                    self.core.0.placer.borrow().on_left();
+                    evacuation.send(detached);
+                }
+                None => self.adopt(worker, detached),
+            },
             Order::Give { index, to } => {
                 self.give(index, to);
                 self.flush(worker);
             }
             Order::Shed { to, count } => {
-                let places = self.acceptors as u32..self.tasks.len() as u32;
+                let places = 0..self.tasks.len() as u32;
                 let mut given = 0;
                 for index in places {
                     if given < count && self.give(index, to) {
@@ -325,7 +364,7 @@ impl<P: Poller> Lane<P> {
         let moves = connection.moves();
         let key = TaskKey {
             lane: self.index,
-            index: self.insert(connection),
+            index: self.insert(Task::Connection(connection)),
         };
         self.core.0.balancer.on_adopted(key, moves, worker.now);
         // It asks for the readiness that it waits for when it runs.
@@ -370,8 +409,7 @@ impl<P: Poller> Lane<P> {
         }
     }
 
-    fn insert(&mut self, connection: Connection<Core<P>>) -> u32 {
-        let task = Task::Connection(connection);
+    fn insert(&mut self, task: Task<P>) -> u32 {
         if let Some(index) = self.free.pop() {
             self.tasks[index as usize] = task;
             index
@@ -381,9 +419,9 @@ impl<P: Poller> Lane<P> {
         }
     }
 
+    /// A connection is gone.
     fn remove(&mut self, index: u32) {
-        self.tasks[index as usize] = Task::None;
-        self.free.push(index);
+        self.vacate(index);
         let key = TaskKey {
             lane: self.index,
             index,
@@ -393,16 +431,82 @@ impl<P: Poller> Lane<P> {
         self.core.0.placer.borrow().on_left();
     }
 
+    /// Frees a place.
+    fn vacate(&mut self, index: u32) {
+        self.tasks[index as usize] = Task::None;
+        self.free.push(index);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.free.len() == self.tasks.len()
+    }
+
+    /// Accepts from more sockets.
+    fn listen(
+        &mut self,
+        settings: &Arc<ListenerSettings>,
+        sockets: Vec<Descriptor>,
+        open: &OpenSockets,
+    ) -> io::Result<()> {
+        for socket in sockets {
+            if let Some(cpu) = self.core.0.steered_to {
+                steer(&self.shared.listener, &socket, cpu);
+            }
+            let socket = self.core.watch(socket).map_err(|(_, error)| error)?;
+            let acceptor = Acceptor::new(&self.core, settings.clone(), socket);
+            let index = self.insert(Task::Acceptor(Box::new(Accepting {
+                acceptor,
+                draining: false,
+                _open: open.open(),
+            })));
+            let lane = self.index;
+            self.core.0.ready.borrow_mut().push(TaskKey { lane, index });
+        }
+        Ok(())
+    }
+
     /// Has the acceptors take what waits in their backlogs, and close them then.
     fn stop_accepting(&mut self) {
-        if std::mem::replace(&mut self.draining, true) {
+        let lane = self.index;
+        let mut ready = self.core.0.ready.borrow_mut();
+        for (index, task) in (0..).zip(&mut self.tasks) {
+            if let Task::Acceptor(accepting) = task {
+                accepting.draining = true;
+                ready.push(TaskKey { lane, index });
+            }
+        }
+    }
+
+    /// Sends connections to another scheduler, where all are to go there, as far as there is room.
+    fn evacuate(&mut self) {
+        let driver = self.core.0.clone();
+        let Some(evacuation) = driver.evacuation.get() else {
             return;
+        };
+        while self.to_evacuate < self.tasks.len() {
+            if !evacuation.has_room() {
+                return driver.waits_for_room.set(true);
+            }
+            let index = self.to_evacuate as u32;
+            self.to_evacuate += 1;
+            self.leaves(index);
         }
-        for index in 0..self.acceptors as u32 {
-            let lane = self.index;
-            let mut ready = self.core.0.ready.borrow_mut();
-            ready.push(TaskKey { lane, index });
-        }
+    }
+
+    /// Sends the connection in a place to another scheduler, if all are to go there and it is one that can.
+    fn leaves(&mut self, index: u32) -> bool {
+        let Some(evacuation) = self.core.0.evacuation.get().cloned() else {
+            return false;
+        };
+        let Some(Task::Connection(connection)) = self.tasks.get_mut(index as usize) else {
+            return false;
+        };
+        let Some(detached) = connection.detach() else {
+            return false;
+        };
+        self.remove(index);
+        evacuation.send(detached);
+        true
     }
 
     /// Ends everything.
@@ -417,5 +521,12 @@ impl<P: Poller> Lane<P> {
         for order in driver.take_orders(self.index) {
             order.abandon(worker.slot(), worker.cells(), worker.now);
         }
+    }
+}
+
+/// Has the kernel prefer a socket for what comes in on this CPU.
+fn steer(listener: &Listener, socket: &Descriptor, cpu: usize) {
+    if let Err(error) = SockRef::from(socket).set_cpu_affinity(cpu) {
+        tracing::warn!(listener = listener.name, %error, "SO_INCOMING_CPU is refused; placement is by hash");
     }
 }

@@ -6,35 +6,43 @@
 
 #![deny(unsafe_code)]
 
+mod adoption;
 mod balancer;
 mod costs;
 mod driver;
 mod epoll;
 mod executor;
 mod lane;
+mod lanes;
 mod load;
 mod mailbox;
 mod metrics;
 mod neighbours;
+mod options;
 mod placement;
 mod poller;
 mod probe;
 mod publisher;
+mod queues;
 mod readiness;
 mod ready;
 mod rebalance;
+mod seat;
 mod slots;
 mod socket;
+mod start_error;
 mod starting;
 #[allow(unsafe_code, reason = "the file that is for it")]
 mod sys;
 mod timers;
 mod uring;
 
-pub use executor::{Glommio, Options, StartError};
+pub use executor::Glommio;
 pub use metrics::{Cells, QueueCells, RingCells};
+pub use options::Options;
 pub use placement::Placement;
 pub use probe::{MEMLOCK_BYTES_MIN, Memlock, Unavailable, probe};
 pub use readiness::Readiness;
 pub use rebalance::Rebalance;
+pub use start_error::StartError;
 pub use starting::is_told_otherwise;

@@ -1,12 +1,15 @@
 //! Messages to a core, from other threads and from other cores.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Instant;
 
+use proxy_core::backend::{Evacuation, Moving, OpenSockets};
 use proxy_core::metrics::{CoreCells, Slot};
-use proxy_core::{Accepted, Descriptor, Detached, Transport};
+use proxy_core::{Accepted, Descriptor, Detached, ListenerSettings, Transport};
 use rustix::event::EventfdFlags;
+
+use crate::lanes::Shared;
 
 /// Messages with connections that may wait for a core; beyond it they stay where they are.
 pub(crate) const MAIL_MAX: usize = 4096;
@@ -14,8 +17,10 @@ pub(crate) const MAIL_MAX: usize = 4096;
 /// What a core can be told.
 #[derive(Debug)]
 pub(crate) enum Message {
-    /// Take what waits in the backlogs, then stop listening.
-    Drain,
+    /// Make a lane of this number.
+    AddLane { lane: u32, shared: Arc<Shared> },
+    /// Send all connections away.
+    Evacuate(Arc<Evacuation>),
     /// End every connection and the worker.
     Stop,
     /// Give so many connections to this core, whatever they cost.
@@ -27,6 +32,19 @@ pub(crate) enum Message {
 /// What a lane can be told.
 #[derive(Debug)]
 pub(crate) enum Order {
+    /// Accept from these sockets, too. The end of `watched` says that they are watched, and what it is sent, why they are not.
+    Listen {
+        settings: Arc<ListenerSettings>,
+        sockets: Vec<Descriptor>,
+        watched: mpsc::Sender<std::io::Error>,
+        open: OpenSockets,
+    },
+    /// Take what waits in the backlogs, then stop listening.
+    Unlisten,
+    /// The lane has no connection, and will have none: it is to end.
+    End,
+    /// Go on with a connection of another scheduler's.
+    Arrive(Moving),
     /// Begin a connection that another core accepted and admitted.
     Begin(Accepted),
     /// Go on with a connection of another core's.
@@ -48,7 +66,12 @@ impl Order {
                 settings.abandon(slot, accepted.origin, now);
             }
             Self::Adopt(detached) => detached.abort(slot, cells, now),
-            Self::Give { .. } | Self::Shed { .. } => {}
+            Self::Arrive(moving) => moving.arrive().abort(slot, cells, now),
+            Self::Listen { .. }
+            | Self::Unlisten
+            | Self::End
+            | Self::Give { .. }
+            | Self::Shed { .. } => {}
         }
     }
 }
@@ -79,6 +102,22 @@ impl Mailbox {
     pub(crate) fn send(&self, message: Message) {
         self.lock().messages.push(message);
         self.wake();
+    }
+
+    /// Leaves a message that has a connection, of which there are no more than descriptors. One that has ended takes none: it
+    /// is dropped.
+    pub(crate) fn send_connection(&self, message: Message) {
+        let mut post = self.lock();
+        if post.closed {
+            return;
+        }
+        // One that has mail was woken for it, and will find this too.
+        let wakes = post.messages.is_empty();
+        post.messages.push(message);
+        drop(post);
+        if wakes {
+            self.wake();
+        }
     }
 
     /// Moves `messages` in, as far as there is room for [`MAIL_MAX`], with one wake for all of them. What is left in

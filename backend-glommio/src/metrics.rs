@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use proxy_core::Listener;
 use proxy_core::backend::{OwnFamily, OwnMetrics};
 use proxy_core::metrics::{ByIndex, Counter};
 
+use crate::lanes::Lanes;
 use crate::readiness::Readiness;
 
 /// What there is to read of a running proxy.
@@ -14,9 +14,8 @@ use crate::readiness::Readiness;
 pub struct Cells {
     /// Where readiness comes from, for every worker.
     pub readiness: Readiness,
-    /// By worker, then by listener in the order of the plan.
-    pub queues: Arc<ByIndex<Box<[QueueCells]>>>,
-    listeners: Vec<Arc<Listener>>,
+    /// Those of each listener's task queues.
+    pub(crate) lanes: Arc<Lanes>,
     /// By worker.
     pub rings: Arc<ByIndex<RingCells>>,
 }
@@ -54,13 +53,11 @@ pub(crate) struct OwnRing {
 
 impl Cells {
     /// Nothing has happened yet.
-    pub fn new(readiness: Readiness, workers: usize, listeners: Vec<Arc<Listener>>) -> Self {
-        let queues = || listeners.iter().map(|_| QueueCells::default()).collect();
+    pub fn new(readiness: Readiness, workers: usize) -> Self {
         Self {
             readiness,
-            queues: Arc::new(ByIndex::new(workers, queues)),
+            lanes: Arc::default(),
             rings: Arc::new(ByIndex::new(workers, RingCells::default)),
-            listeners,
         }
     }
 
@@ -71,10 +68,10 @@ impl Cells {
         read: impl Fn(&QueueCells) -> f64,
     ) -> OwnFamily {
         let mut family = OwnFamily::counter(name, help);
-        for (worker, queues) in self.queues.iter().enumerate() {
-            let core = worker.to_string();
-            for (listener, queue) in self.listeners.iter().zip(queues) {
-                let labels = [("core", &core[..]), ("listener", &listener.name)];
+        for lane in self.lanes.all() {
+            for (worker, queue) in lane.queues.iter().enumerate() {
+                let core = worker.to_string();
+                let labels = [("core", &core[..]), ("listener", &lane.listener.name)];
                 family.add(&labels, read(queue));
             }
         }
@@ -109,9 +106,9 @@ impl OwnMetrics for Cells {
             "corelane_glommio_task_queue_shares",
             "CPU shares of the listener's task queue against the others on the same core, 1 to 1000.",
         );
-        for listener in &self.listeners {
-            let value = f64::from(listener.share.shares());
-            shares.add(&[("listener", &listener.name)], value);
+        for lane in self.lanes.all() {
+            let value = f64::from(lane.listener.share.shares());
+            shares.add(&[("listener", &lane.listener.name)], value);
         }
         let mut info = OwnFamily::gauge(
             "corelane_glommio_poller_info",
@@ -168,17 +165,19 @@ impl OwnRing {
 
 #[cfg(test)]
 mod tests {
+    use proxy_core::Listener;
+
     use super::*;
 
     #[test]
     fn cells_are_shown_under_documented_names() {
-        let listener = |name: &str| Arc::new(Listener::new(name.to_owned()));
-        let cells = Cells::new(
-            Readiness::IoUring,
-            2,
-            vec![listener("redis"), listener("web")],
-        );
-        let queue = &cells.queues.of(1)[0];
+        let cells = Cells::new(Readiness::IoUring, 2);
+        for name in ["redis", "web"] {
+            let listener = Arc::new(Listener::new(name.to_owned()));
+            cells.lanes.find_or_add(&listener, 2, |_, _| {});
+        }
+        let lane = &cells.lanes.all()[0];
+        let queue = lane.queues.of(1);
         queue.runtime_nanoseconds.add(2_000_000);
         queue.selected.add(9);
         let ring = cells.rings.of(1);

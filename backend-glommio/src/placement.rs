@@ -1,11 +1,12 @@
 //! Which core gets a new connection.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use proxy_core::metrics::ByIndex;
 
+use crate::lanes;
 use crate::load::Loads;
 
 /// How new connections are spread over the cores.
@@ -33,22 +34,14 @@ const LOAD_UNKNOWN: f64 = 1e-3;
 /// What a connection adds beyond its load, so that idle ones are spread evenly too.
 const LOAD_IDLE: f64 = 1e-4;
 
-/// What the cores share for placing connections. It is touched when one begins or ends, and never for a message.
+/// Connections that each core has or will get: one counts from the moment that it is placed, or a burst would go to the same
+/// core. The cores share it. It is touched when one begins or ends, and never for a message.
 #[derive(Debug)]
-pub(crate) struct Shared {
-    /// Connections that each core has or will get: one counts from the moment that it is placed, or a burst would go
-    /// to the same core.
-    population: ByIndex<AtomicU64>,
-    /// Whose turn it is, by lane.
-    turns: Box<[AtomicUsize]>,
-}
+pub(crate) struct Population(ByIndex<AtomicU64>);
 
-impl Shared {
-    pub(crate) fn new(cores: usize, lanes: usize) -> Self {
-        Self {
-            population: ByIndex::new(cores, AtomicU64::default),
-            turns: (0..lanes).map(|_| AtomicUsize::default()).collect(),
-        }
+impl Population {
+    pub(crate) fn new(cores: usize) -> Self {
+        Self(ByIndex::new(cores, AtomicU64::default))
     }
 }
 
@@ -56,15 +49,20 @@ impl Shared {
 pub(crate) struct Placer {
     placement: Placement,
     own: usize,
-    shared: Arc<Shared>,
+    shared: Arc<Population>,
     loads: Loads,
     /// The population when the load was looked at.
     population: Vec<u64>,
 }
 
 impl Placer {
-    pub(crate) fn new(placement: Placement, own: usize, shared: Arc<Shared>, loads: Loads) -> Self {
-        let population = shared.population.iter().map(|count| count.load(Relaxed));
+    pub(crate) fn new(
+        placement: Placement,
+        own: usize,
+        shared: Arc<Population>,
+        loads: Loads,
+    ) -> Self {
+        let population = shared.0.iter().map(|count| count.load(Relaxed));
         Self {
             placement,
             own,
@@ -75,11 +73,11 @@ impl Placer {
     }
 
     /// The core for a connection that `lane` accepted here.
-    pub(crate) fn place(&mut self, lane: u32, now: Instant) -> usize {
+    pub(crate) fn place(&mut self, lane: &lanes::Shared, now: Instant) -> usize {
         let cores = self.population.len();
         match self.placement {
             Placement::ReusePort | Placement::IncomingCpu => self.own,
-            Placement::RoundRobin => self.shared.turns[lane as usize].fetch_add(1, Relaxed) % cores,
+            Placement::RoundRobin => lane.next_turn(cores),
             Placement::LeastLoaded => {
                 self.look(now);
                 let core = self.least_loaded();
@@ -92,22 +90,22 @@ impl Placer {
     /// A connection goes to a core.
     pub(crate) fn on_moved_to(&self, core: usize) {
         if self.placement == Placement::LeastLoaded {
-            self.shared.population.of(core).fetch_add(1, Relaxed);
+            self.shared.0.of(core).fetch_add(1, Relaxed);
         }
     }
 
     /// A connection of this core's ended, or goes away.
     pub(crate) fn on_left(&self) {
         if self.placement == Placement::LeastLoaded {
-            self.shared.population.of(self.own).fetch_sub(1, Relaxed);
+            self.shared.0.of(self.own).fetch_sub(1, Relaxed);
         }
     }
 
     /// A connection that was to go to a core stays here.
     pub(crate) fn on_returned(&self, core: usize) {
         if self.placement == Placement::LeastLoaded {
-            self.shared.population.of(core).fetch_sub(1, Relaxed);
-            self.shared.population.of(self.own).fetch_add(1, Relaxed);
+            self.shared.0.of(core).fetch_sub(1, Relaxed);
+            self.shared.0.of(self.own).fetch_add(1, Relaxed);
         }
     }
 
@@ -116,11 +114,7 @@ impl Placer {
             return;
         }
         self.loads.look(now);
-        for (then, count) in self
-            .population
-            .iter_mut()
-            .zip(self.shared.population.iter())
-        {
+        for (then, count) in self.population.iter_mut().zip(self.shared.0.iter()) {
             *then = count.load(Relaxed);
         }
     }
@@ -128,7 +122,7 @@ impl Placer {
     fn least_loaded(&self) -> usize {
         let counts: Vec<_> = self
             .shared
-            .population
+            .0
             .iter()
             .map(|count| count.load(Relaxed))
             .collect();
@@ -207,7 +201,7 @@ mod tests {
             Arc::new(Tables::new(Table::default())),
         );
         let generation = Arc::new(generation.expect("there is room"));
-        let shared = Arc::new(Shared::new(3, 2));
+        let shared = Arc::new(Population::new(3));
         let now = crate::driver::now();
         let placer = |own| {
             Placer::new(
@@ -218,7 +212,11 @@ mod tests {
             )
         };
         let mut placers = [placer(0), placer(1)];
-        let places: Vec<_> = (0..6).map(|turn| placers[turn % 2].place(1, now)).collect();
+        let listener = proxy_core::Listener::new("l".to_owned());
+        let lane = lanes::Shared::new(Arc::new(listener), 3);
+        let places: Vec<_> = (0..6)
+            .map(|turn| placers[turn % 2].place(&lane, now))
+            .collect();
         assert_eq!(places, [0, 1, 2, 0, 1, 2]);
     }
 }

@@ -74,7 +74,7 @@ mod tests {
     /// Each wait is one system call; to begin and to end a watch are `watch_calls` more.
     fn counts_are_exact<P: Poller>(watch_calls: u64) {
         const WAKES: u64 = 5;
-        let cells = Cells::new(Readiness::best(), 2, Vec::new());
+        let cells = Cells::new(Readiness::best(), 2);
         let mut poller = P::new(8, cells.ring_of(1)).expect("a poller");
         let fd = eventfd(0, EventfdFlags::NONBLOCK).expect("an eventfd");
         poller.add(fd.as_fd(), 7).expect("a watch");

@@ -1,13 +1,12 @@
 //! Passing Glommio's own counts on, rarely enough to cost nothing.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use glommio::TaskQueueHandle;
-use proxy_core::metrics::ByIndex;
 
-use crate::metrics::QueueCells;
+use crate::lanes::Shared;
 
 /// Least time between two publications.
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -15,23 +14,29 @@ const INTERVAL: Duration = Duration::from_millis(100);
 /// Publishes the task queues' counts of one core. Glommio gives them to its own thread only, and forgets them.
 pub(crate) struct Publisher {
     worker: usize,
-    queues: Arc<ByIndex<Box<[QueueCells]>>>,
-    handles: Vec<TaskQueueHandle>,
+    queues: RefCell<Vec<(TaskQueueHandle, Arc<Shared>)>>,
     next: Cell<Option<Instant>>,
 }
 
 impl Publisher {
-    pub(crate) fn new(
-        worker: usize,
-        queues: Arc<ByIndex<Box<[QueueCells]>>>,
-        handles: Vec<TaskQueueHandle>,
-    ) -> Self {
+    pub(crate) fn new(worker: usize) -> Self {
         Self {
             worker,
-            queues,
-            handles,
+            queues: RefCell::default(),
             next: Cell::new(None),
         }
+    }
+
+    /// A task queue is a lane's from now on.
+    pub(crate) fn add(&self, queue: TaskQueueHandle, lane: Arc<Shared>) {
+        self.queues.borrow_mut().push((queue, lane));
+    }
+
+    /// A lane has ended.
+    pub(crate) fn remove(&self, lane: &Arc<Shared>) {
+        self.publish_now();
+        let mut queues = self.queues.borrow_mut();
+        queues.retain(|(_, other)| !Arc::ptr_eq(other, lane));
     }
 
     /// Publishes, if it is time.
@@ -40,9 +45,14 @@ impl Publisher {
             return;
         }
         self.next.set(Some(now + INTERVAL));
-        for (handle, cells) in self.handles.iter().zip(self.queues.of(self.worker)) {
+        self.publish_now();
+    }
+
+    fn publish_now(&self) {
+        for (queue, lane) in self.queues.borrow().iter() {
             // It fails for a queue that was removed, and none is.
-            if let Ok(stats) = glommio::executor().task_queue_stats(*handle) {
+            if let Ok(stats) = glommio::executor().task_queue_stats(*queue) {
+                let cells = lane.queues.of(self.worker);
                 cells
                     .runtime_nanoseconds
                     .add(stats.runtime().as_nanos() as u64);

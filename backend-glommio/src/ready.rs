@@ -43,6 +43,7 @@ struct LaneQueue {
     /// The lane is in Glommio's run queue, or will be as soon as it has a waker.
     scheduled: bool,
     waker: Option<Waker>,
+    alive: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -69,19 +70,29 @@ impl Pass {
 }
 
 impl Ready {
-    /// Another lane. It counts as scheduled, as every new task of Glommio's is.
-    pub(crate) fn add_lane(&mut self) -> u32 {
-        self.lanes.push(LaneQueue {
-            scheduled: true,
-            ..LaneQueue::default()
-        });
+    /// The lane of this number begins; what was queued for another one of its number is forgotten. It counts as scheduled,
+    /// as every new task of Glommio's is.
+    pub(crate) fn add_lane(&mut self, lane: u32) {
+        let place = lane as usize;
+        if place >= self.lanes.len() {
+            self.lanes.resize_with(place + 1, LaneQueue::default);
+        }
+        self.remove_lane(lane);
+        let queue = &mut self.lanes[place];
+        (queue.scheduled, queue.alive) = (true, true);
         self.scheduled += 1;
-        (self.lanes.len() - 1) as u32
+    }
+
+    /// A lane has ended.
+    pub(crate) fn remove_lane(&mut self, lane: u32) {
+        let lane = std::mem::take(&mut self.lanes[lane as usize]);
+        self.scheduled -= usize::from(lane.scheduled);
     }
 
     /// Queues a task, and wakes its lane.
     pub(crate) fn push(&mut self, key: TaskKey) {
-        let Some(lane) = self.lanes.get_mut(key.lane as usize) else {
+        let lane = self.lanes.get_mut(key.lane as usize);
+        let Some(lane) = lane.filter(|lane| lane.alive) else {
             return;
         };
         let place = key.index as usize;
@@ -141,7 +152,7 @@ impl Ready {
     /// Wakes a lane.
     pub(crate) fn schedule(&mut self, lane: u32) {
         let lane = &mut self.lanes[lane as usize];
-        if !std::mem::replace(&mut lane.scheduled, true) {
+        if lane.alive && !std::mem::replace(&mut lane.scheduled, true) {
             self.scheduled += 1;
             if let Some(waker) = &lane.waker {
                 waker.wake_by_ref();
@@ -180,7 +191,8 @@ mod tests {
     #[test]
     fn a_task_is_queued_once_and_a_lane_is_counted_once() {
         let mut ready = Ready::default();
-        let lane = ready.add_lane();
+        let lane = 0;
+        ready.add_lane(lane);
         ready.on_run(lane, Waker::noop());
         assert!(ready.is_idle());
         for index in [3, 1, 3] {
@@ -202,7 +214,8 @@ mod tests {
     #[test]
     fn a_pass_has_all_short_runs_and_one_long_one() {
         let mut ready = Ready::default();
-        let lane = ready.add_lane();
+        let lane = 0;
+        ready.add_lane(lane);
         let keys = [0, 1, 2, 3].map(|index| TaskKey { lane, index });
         let push = |ready: &mut Ready| keys.into_iter().for_each(|key| ready.push(key));
         push(&mut ready);
@@ -224,7 +237,8 @@ mod tests {
     #[test]
     fn what_comes_during_a_pass_is_for_the_next_one() {
         let mut ready = Ready::default();
-        let lane = ready.add_lane();
+        let lane = 0;
+        ready.add_lane(lane);
         let key = TaskKey { lane, index: 0 };
         ready.push(key);
         let mut pass = ready.pass(lane);
@@ -237,7 +251,8 @@ mod tests {
     #[test]
     fn a_pass_that_is_cut_still_has_its_long_run() {
         let mut ready = Ready::default();
-        let lane = ready.add_lane();
+        let lane = 0;
+        ready.add_lane(lane);
         let keys = [0, 1, 2].map(|index| TaskKey { lane, index });
         keys.into_iter().for_each(|key| ready.push(key));
         run(&mut ready, lane);
@@ -249,6 +264,23 @@ mod tests {
         assert_eq!(ready.next(&mut pass), Some((2, true)));
         assert_eq!(ready.next(&mut pass), None);
         assert_eq!(run(&mut ready, lane), [(1, false)]);
+    }
+
+    #[test]
+    fn a_lane_that_ended_is_never_scheduled() {
+        let mut ready = Ready::default();
+        ready.add_lane(0);
+        ready.add_lane(1);
+        ready.remove_lane(1);
+        ready.on_run(0, Waker::noop());
+        ready.push(TaskKey { lane: 1, index: 4 });
+        assert!(ready.is_idle());
+        ready.schedule_all();
+        ready.on_run(0, Waker::noop());
+        assert!(ready.is_idle());
+        // Its number is another one's.
+        ready.add_lane(1);
+        assert!(!ready.is_idle() && !ready.has_any(1));
     }
 
     #[test]

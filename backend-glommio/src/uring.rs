@@ -213,7 +213,7 @@ mod tests {
             return println!("skipped: no io_uring of Linux 6.1");
         }
         // What the configuration allows at most, and what the kernel does (IORING_MAX_ENTRIES).
-        let cells = Cells::new(Readiness::IoUring, 1, Vec::new());
+        let cells = Cells::new(Readiness::IoUring, 1);
         Uring::new(32_768, cells.ring_of(0)).expect("a ring");
     }
 
@@ -224,7 +224,7 @@ mod tests {
         if !Uring::is_available() {
             return println!("skipped: no io_uring of Linux 6.1");
         }
-        let cells = Cells::new(Readiness::IoUring, 1, Vec::new());
+        let cells = Cells::new(Readiness::IoUring, 1);
         let mut poller = Uring::new(DEPTH, cells.ring_of(0)).expect("a ring");
         // Each can be written from the beginning.
         let make = |_| eventfd(0, EventfdFlags::NONBLOCK).expect("an eventfd");

@@ -2,12 +2,15 @@
 
 #![deny(unsafe_code)]
 
+mod adopt;
+mod gates;
 mod own;
 mod per_core;
 mod socket;
 #[allow(unsafe_code, reason = "the file that is for it")]
 mod sys;
 mod task;
+mod tasks;
 mod threads;
 mod timers;
 mod work_stealing;

@@ -7,16 +7,20 @@ use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use proxy_core::Generation;
+use proxy_core::Listener;
 use proxy_core::backend::{
-    Backend, BindSockets, Evening, Listening, OwnMetrics, Plan, Profile, WORKER_THREAD_PREFIX,
-    WorkerThread,
+    Adopter, Backend, BindSockets, Evacuation, Evening, Listening, OwnMetrics, Plan, Profile,
+    WORKER_THREAD_PREFIX, WorkerThread,
 };
 use proxy_core::lifeline::{Deaths, Lifeline};
-use proxy_core::{Descriptor, Generation, ListenerSettings};
 use tokio::runtime::{Builder, Handle, LocalOptions};
 use tokio::sync::watch;
 
+use crate::adopt::Runtimes;
+use crate::gates::Gates;
 use crate::own::Own;
+use crate::tasks::Tasks;
 use crate::worker::{self, Enlisted};
 use crate::{SCHEDULER, task, threads};
 
@@ -25,19 +29,11 @@ use crate::{SCHEDULER, task, threads};
 pub struct PerCore {
     workers: Vec<(JoinHandle<()>, Handle)>,
     threads: Vec<WorkerThread>,
-    /// Where each worker waits for its sockets.
-    gates: Vec<mpsc::Sender<Sockets>>,
-    draining: watch::Sender<bool>,
+    gates: Gates,
+    tasks: Arc<Tasks>,
     stopped: watch::Sender<bool>,
     /// Ends when the last worker has.
     ended: mpsc::Receiver<Infallible>,
-}
-
-/// A worker's sockets.
-struct Sockets {
-    listeners: Vec<(Arc<ListenerSettings>, Descriptor)>,
-    /// Its end says that they are watched, or that they never will be.
-    watched: mpsc::Sender<Infallible>,
 }
 
 /// What one worker is started with.
@@ -46,7 +42,7 @@ struct Seat {
     cpu: Option<usize>,
     generation: Arc<Generation>,
     deaths: Deaths,
-    draining: watch::Receiver<bool>,
+    tasks: Arc<Tasks>,
     stopped: watch::Receiver<bool>,
 }
 
@@ -54,7 +50,6 @@ struct Seat {
 struct Begin<'a> {
     started: mpsc::Sender<io::Result<(WorkerThread, Handle)>>,
     lifeline: &'a Lifeline,
-    sockets: mpsc::Receiver<Sockets>,
 }
 
 impl PerCore {
@@ -63,14 +58,14 @@ impl PerCore {
     /// # Errors
     /// When a thread or a reactor can't be made.
     pub fn start(plan: Plan) -> io::Result<Self> {
-        let (draining, watched) = watch::channel(false);
+        let tasks = Tasks::new(plan.cpus.len());
         let (stopped, until) = watch::channel(false);
         let (ends, ended) = mpsc::channel();
         let mut running = Self {
             workers: Vec::new(),
             threads: Vec::new(),
-            gates: Vec::new(),
-            draining,
+            gates: Gates::default(),
+            tasks: tasks.clone(),
             stopped,
             ended,
         };
@@ -80,11 +75,10 @@ impl PerCore {
                 cpu,
                 generation: plan.generation.clone(),
                 deaths: plan.deaths.clone(),
-                draining: watched.clone(),
+                tasks: tasks.clone(),
                 stopped: until.clone(),
             };
             let (sender, started) = mpsc::channel();
-            let (gate, sockets) = mpsc::channel();
             let ends = ends.clone();
             let thread = thread::Builder::new()
                 .name(format!("{WORKER_THREAD_PREFIX}{index}"))
@@ -94,7 +88,6 @@ impl PerCore {
                         let begin = Begin {
                             started: sender,
                             lifeline,
-                            sockets,
                         };
                         seat.run(begin);
                         Ok(())
@@ -111,7 +104,6 @@ impl PerCore {
                 .recv()
                 .unwrap_or_else(|_| ended())
                 .map_err(|error| worker::not_started(index, error))?;
-            running.gates.push(gate);
             running.threads.push(worker);
             running.workers.push((thread, handle));
         }
@@ -135,6 +127,7 @@ impl Seat {
             cpu: self.cpu,
             generation: self.generation,
             deaths: self.deaths,
+            tasks: self.tasks,
         });
         runtime.block_on(async {
             let ticker = match task::tick() {
@@ -145,33 +138,11 @@ impl Seat {
             begin.lifeline.begin();
             // As above.
             let _ = begin.started.send(Ok((thread, Handle::current())));
-            // The thread waits, as there is nothing else for it to do yet. Without sockets there is no start.
-            let Ok(sockets) = begin.sockets.recv() else {
-                return;
-            };
             tokio::task::spawn_local(ticker);
-            for (settings, socket) in sockets.listeners {
-                let spawn = |connection| drop(tokio::task::spawn_local(connection));
-                let draining = self.draining.clone();
-                tokio::task::spawn_local(task::accept(settings, socket, draining, spawn));
-            }
-            drop(sockets.watched);
             // A sender that is gone means the same.
             let _ = self.stopped.wait_for(|&stopped| stopped).await;
         });
     }
-}
-
-/// One socket of each bind address.
-fn take_one_each(listeners: &mut [Listening]) -> Vec<(Arc<ListenerSettings>, Descriptor)> {
-    listeners
-        .iter_mut()
-        .flat_map(|listening| {
-            let settings = &listening.settings;
-            let sockets = listening.sockets.iter_mut();
-            sockets.filter_map(|sockets| Some((settings.clone(), sockets.pop()?)))
-        })
-        .collect()
 }
 
 impl Backend for PerCore {
@@ -195,26 +166,54 @@ impl Backend for PerCore {
         &self.threads
     }
 
-    fn listen(&mut self, mut listening: Vec<Listening>) {
-        let (watching, watched) = mpsc::channel();
-        for gate in self.gates.drain(..) {
-            // A worker that is gone has reported it.
-            let _ = gate.send(Sockets {
-                listeners: take_one_each(&mut listening),
-                watched: watching.clone(),
-            });
+    fn listen(&self, listening: Vec<Listening>) -> io::Result<()> {
+        for listening in listening {
+            let settings = listening.settings.clone();
+            let own = listening.by_worker(self.workers.len());
+            for ((_, handle), sockets) in self.workers.iter().zip(own) {
+                // The listening sockets are watched by this worker before this returns.
+                let _context = handle.enter();
+                for socket in sockets {
+                    let gate = self.gates.gate(&settings.listener);
+                    let accept = task::accept(settings.clone(), socket, gate, |connection| {
+                        drop(tokio::task::spawn_local(connection));
+                    })?;
+                    drop(handle.spawn(accept));
+                }
+            }
         }
-        drop(watching);
-        // Nothing is ever sent: it ends with the last worker that watches its sockets.
-        let _ = watched.recv();
+        Ok(())
+    }
+
+    fn unlisten(&self, listener: &Arc<Listener>) {
+        self.gates.close(listener);
     }
 
     fn drain(&self) {
-        self.draining.send_replace(true);
+        self.gates.close_all();
     }
 
-    fn stop(mut self: Box<Self>, patience: Duration) {
-        self.gates.clear();
+    fn is_accepting(&self) -> bool {
+        !self.gates.are_closed()
+    }
+
+    fn forget(&self, listener: &Arc<Listener>) {
+        self.gates.close(listener);
+    }
+
+    fn evacuate(&self, evacuation: Arc<Evacuation>) {
+        self.tasks.begin(evacuation);
+        for (worker, (_, handle)) in self.workers.iter().enumerate() {
+            drop(handle.spawn(self.tasks.clone().wake(worker)));
+        }
+    }
+
+    fn adopter(&self) -> Arc<dyn Adopter> {
+        let handles = self.workers.iter().map(|(_, handle)| handle.clone());
+        Arc::new(Runtimes::new(handles))
+    }
+
+    fn stop(self: Box<Self>, patience: Duration) {
         self.stopped.send_replace(true);
         // Nothing is ever sent: it ends with the last worker.
         if self.ended.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {

@@ -11,9 +11,10 @@ use proxy_core::{
     ListenerSettings, Turn, Worker,
 };
 use rustix::io::Errno;
-use tokio::sync::watch;
 
+use crate::gates::Gate;
 use crate::socket::{Tokio, TokioSocket};
+use crate::tasks::Place;
 use crate::timers::Ticker;
 use crate::worker;
 
@@ -21,19 +22,51 @@ use crate::worker;
 ///
 /// It is a named type, so that the compiler finds out by itself whether it is `Send`: it is, and work stealing
 /// asks for it where it spawns.
-pub(crate) struct ConnectionTask(Connection<Tokio>);
+pub(crate) struct ConnectionTask {
+    connection: Connection<Tokio>,
+    /// None before its first turn as a task.
+    place: Option<Place>,
+}
+
+impl ConnectionTask {
+    pub(crate) fn new(connection: Connection<Tokio>) -> Self {
+        Self {
+            connection,
+            place: None,
+        }
+    }
+
+    /// Sends it away if it is to go. One that is being connected stays until it is, and so does one that has a turn now.
+    fn leaves(&mut self) -> bool {
+        let evacuation = self.place.as_ref().and_then(Place::evacuation);
+        evacuation.is_some_and(|evacuation| {
+            let detached = self.connection.detach();
+            let leaves = detached.is_some();
+            detached.into_iter().for_each(|one| evacuation.send(one));
+            leaves
+        })
+    }
+}
 
 impl Future for ConnectionTask {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        match worker::with(|worker| self.0.poll(cx, &Tokio, worker)) {
+        if self.place.is_none() {
+            self.place = worker::enter(cx.waker());
+        }
+        if self.leaves() {
+            return Poll::Ready(());
+        }
+        match worker::with(|worker| self.connection.poll(cx, &Tokio, worker)) {
+            Turn::Ended(_) => Poll::Ready(()),
+            // It may have been connected just now.
+            _ if self.leaves() => Poll::Ready(()),
             Turn::Waiting => Poll::Pending,
             Turn::Again => {
                 yield_now(cx);
                 Poll::Pending
             }
-            Turn::Ended(_) => Poll::Ready(()),
         }
     }
 }
@@ -50,44 +83,35 @@ fn yield_now(cx: &mut Context<'_>) {
 impl Drop for ConnectionTask {
     /// A stop drops the tasks that are left, on a worker: their connections are cut, and counted.
     fn drop(&mut self) {
-        worker::try_with(|worker| self.0.abort(worker));
+        worker::try_with(|worker| self.connection.abort(worker));
     }
 }
 
-/// Accepts until `draining` says so, then empties the backlog, and spawns a task for each connection. The socket is
+/// Accepts until the gate is closed, then empties the backlog, and spawns a task for each connection. The socket is
 /// watched before this returns, so it must be called with the runtime around it.
+///
+/// # Errors
+/// When the socket can't be watched.
 pub(crate) fn accept(
     settings: Arc<ListenerSettings>,
     socket: Descriptor,
-    mut draining: watch::Receiver<bool>,
+    mut gate: Gate,
     spawn: impl Fn(ConnectionTask),
-) -> impl Future<Output = ()> {
+) -> io::Result<impl Future<Output = ()>> {
     let listener = settings.listener.clone();
-    let watched = TokioSocket::new(socket)
-        .map(|socket| Acceptor::new(&Tokio, settings, socket))
-        .map_err(|(_, error)| error);
-    async move {
-        let mut acceptor = match watched {
-            Ok(acceptor) => acceptor,
-            Err(error) => {
-                let name = &listener.name;
-                worker::die(format!(
-                    "the listening socket of {name:?} can't be watched: {error}"
-                ));
-                return;
-            }
-        };
+    let socket = TokioSocket::new(socket).map_err(|(_, error)| error)?;
+    let mut acceptor = Acceptor::new(&Tokio, settings, socket);
+    Ok(async move {
         let _vital = Vital(listener);
         let take = |waker: &Waker, turns: &mut usize, worker: &mut Worker, accepted| {
             if let Some(task) = begin(waker, turns, worker, accepted) {
                 spawn(task);
             }
         };
-        // A sender that is gone means the same as true.
-        let mut drain = pin!(async { drop(draining.wait_for(|&draining| draining).await) });
+        let mut closed = pin!(gate.closed());
         poll_fn(|cx| {
             // Asked first: clients that keep coming must not hold it up.
-            if drain.as_mut().poll(cx).is_ready() {
+            if closed.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(());
             }
             let waker = cx.waker();
@@ -113,7 +137,7 @@ pub(crate) fn accept(
             }
         })
         .await;
-    }
+    })
 }
 
 /// A task without which nobody accepts. Tokio would keep its panic to itself.
@@ -152,12 +176,12 @@ fn begin(
         Ok(client) => {
             let mut connection = Connection::new(&Tokio, worker, permit, client, origin);
             let Some(left) = turns.checked_sub(1) else {
-                return Some(ConnectionTask(connection));
+                return Some(ConnectionTask::new(connection));
             };
             *turns = left;
             // What it waits for is registered for the task that accepts, until its own asks again.
             match connection.poll(&mut Context::from_waker(waker), &Tokio, worker) {
-                Turn::Waiting | Turn::Again => Some(ConnectionTask(connection)),
+                Turn::Waiting | Turn::Again => Some(ConnectionTask::new(connection)),
                 Turn::Ended(_) => None,
             }
         }

@@ -4,14 +4,17 @@ use std::io;
 use std::sync::{Arc, Barrier, mpsc};
 use std::time::Duration;
 
+use proxy_core::Listener;
 use proxy_core::backend::{
-    Backend, BindSockets, Evening, Listening, OwnMetrics, Plan, Profile, WORKER_THREAD_PREFIX,
-    WorkerThread,
+    Adopter, Backend, BindSockets, Evacuation, Evening, Listening, OwnMetrics, Plan, Profile,
+    WORKER_THREAD_PREFIX, WorkerThread,
 };
 use tokio::runtime::{Builder, Runtime, worker_index};
-use tokio::sync::watch;
 
+use crate::adopt::Runtimes;
+use crate::gates::Gates;
 use crate::own::Own;
+use crate::tasks::Tasks;
 use crate::worker::{self, Enlisted};
 use crate::{SCHEDULER, task, threads};
 
@@ -34,7 +37,8 @@ const ENLIST_MAX: Duration = Duration::from_secs(10);
 pub struct WorkStealing {
     runtime: Runtime,
     threads: Vec<WorkerThread>,
-    draining: watch::Sender<bool>,
+    gates: Gates,
+    tasks: Arc<Tasks>,
 }
 
 impl WorkStealing {
@@ -44,11 +48,13 @@ impl WorkStealing {
     /// When threads or the reactor can't be made.
     pub fn start(plan: Plan) -> io::Result<Self> {
         let runtime = build(plan.cpus.len())?;
-        match enlist(&runtime, &plan) {
+        let tasks = Tasks::new(plan.cpus.len());
+        match enlist(&runtime, &plan, &tasks) {
             Ok(threads) => Ok(Self {
                 runtime,
                 threads,
-                draining: watch::channel(false).0,
+                gates: Gates::default(),
+                tasks,
             }),
             Err(error) => {
                 // Not waited for: those that are missing would be.
@@ -76,13 +82,13 @@ fn build(workers: usize) -> io::Result<Runtime> {
 
 /// Runs one task on each worker at the same time, which names, pins and enlists its thread: a worker that waits at the
 /// barrier can't take a second one.
-fn enlist(runtime: &Runtime, plan: &Plan) -> io::Result<Vec<WorkerThread>> {
+fn enlist(runtime: &Runtime, plan: &Plan, tasks: &Arc<Tasks>) -> io::Result<Vec<WorkerThread>> {
     let workers = plan.cpus.len();
     let barrier = Arc::new(Barrier::new(workers));
     let (sender, enlisted) = mpsc::channel();
     for _ in 0..workers {
         let (barrier, sender) = (barrier.clone(), sender.clone());
-        let plan = plan.clone();
+        let (plan, tasks) = (plan.clone(), tasks.clone());
         drop(runtime.spawn(async move {
             barrier.wait();
             let index = worker_index().expect("the task runs on a worker");
@@ -92,6 +98,7 @@ fn enlist(runtime: &Runtime, plan: &Plan) -> io::Result<Vec<WorkerThread>> {
                 cpu: plan.cpus[index],
                 generation: plan.generation,
                 deaths: plan.deaths,
+                tasks,
             });
             let ticking = task::tick().map(|ticker| drop(tokio::spawn(ticker)));
             // The receiver waits for all of them.
@@ -142,23 +149,47 @@ impl Backend for WorkStealing {
         &self.threads
     }
 
-    fn listen(&mut self, listening: Vec<Listening>) {
+    fn listen(&self, listening: Vec<Listening>) -> io::Result<()> {
         // The listening sockets are watched before this returns.
         let _context = self.runtime.enter();
-        for listening in listening {
-            for socket in listening.sockets.into_iter().flatten() {
-                let settings = listening.settings.clone();
-                let draining = self.draining.subscribe();
-                let accept = task::accept(settings, socket, draining, |connection| {
+        for Listening { settings, sockets } in listening {
+            for socket in sockets.into_iter().flatten() {
+                let gate = self.gates.gate(&settings.listener);
+                let accept = task::accept(settings.clone(), socket, gate, |connection| {
                     drop(tokio::spawn(connection));
-                });
+                })?;
                 drop(self.runtime.spawn(accept));
             }
         }
+        Ok(())
+    }
+
+    fn unlisten(&self, listener: &Arc<Listener>) {
+        self.gates.close(listener);
     }
 
     fn drain(&self) {
-        self.draining.send_replace(true);
+        self.gates.close_all();
+    }
+
+    fn is_accepting(&self) -> bool {
+        !self.gates.are_closed()
+    }
+
+    fn forget(&self, listener: &Arc<Listener>) {
+        self.gates.close(listener);
+    }
+
+    fn evacuate(&self, evacuation: Arc<Evacuation>) {
+        self.tasks.begin(evacuation);
+        for worker in 0..self.threads.len() {
+            drop(self.runtime.spawn(self.tasks.clone().wake(worker)));
+        }
+    }
+
+    fn adopter(&self) -> Arc<dyn Adopter> {
+        let handle = self.runtime.handle().clone();
+        Arc::new(Runtimes::new(std::iter::once(handle)))
     }
 
     fn stop(self: Box<Self>, patience: Duration) {

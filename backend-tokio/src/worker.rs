@@ -4,19 +4,21 @@ use std::cell::{OnceCell, RefCell};
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::Instant;
 
 use proxy_core::backend::{WORKER_THREAD_PREFIX, WorkerThread};
 use proxy_core::lifeline::Deaths;
 use proxy_core::{Generation, Worker};
 
+use crate::tasks::{Place, Tasks};
 use crate::timers::Timers;
 
 thread_local! {
     static WORKER: RefCell<Option<Worker>> = const { RefCell::new(None) };
     static TIMERS: Arc<Timers> = Arc::default();
-    /// The worker's index, and where its death is reported.
-    static FATE: OnceCell<(usize, Deaths)> = const { OnceCell::new() };
+    /// The worker's index, where its death is reported, and where its tasks are entered.
+    static FATE: OnceCell<(usize, Deaths, Arc<Tasks>)> = const { OnceCell::new() };
 }
 
 /// What a thread becomes a worker with.
@@ -25,6 +27,7 @@ pub(crate) struct Enlisted {
     pub(crate) cpu: Option<usize>,
     pub(crate) generation: Arc<Generation>,
     pub(crate) deaths: Deaths,
+    pub(crate) tasks: Arc<Tasks>,
 }
 
 /// Makes the current thread this worker, pinned to its CPU.
@@ -33,7 +36,7 @@ pub(crate) fn enlist(enlisted: Enlisted) -> WorkerThread {
     let cpu = cpu.filter(|&id| core_affinity::set_for_current(core_affinity::CoreId { id }));
     WORKER.set(Some(Worker::new(enlisted.generation, index, now())));
     // A thread is enlisted once.
-    let _ = FATE.with(|fate| fate.set((index, enlisted.deaths)));
+    let _ = FATE.with(|fate| fate.set((index, enlisted.deaths, enlisted.tasks)));
     WorkerThread {
         tid: rustix::thread::gettid().as_raw_nonzero().get(),
         cpu,
@@ -44,7 +47,7 @@ pub(crate) fn enlist(enlisted: Enlisted) -> WorkerThread {
 pub(crate) fn die(reason: impl Into<String>) -> bool {
     let died = FATE.try_with(|fate| {
         fate.get()
-            .map(|(index, deaths)| deaths.report(*index, reason))
+            .map(|(index, deaths, _)| deaths.report(*index, reason))
     });
     died.is_ok_and(|died| died.is_some())
 }
@@ -87,6 +90,14 @@ pub(crate) fn name(index: usize) {
     let name = std::ffi::CString::new(format!("{WORKER_THREAD_PREFIX}{index}"));
     // A name is for people who look; the worker works without it.
     let _ = name.map(|name| rustix::thread::set_name(&name));
+}
+
+/// Enters a connection's task that has its first turn, with its waker.
+pub(crate) fn enter(waker: &Waker) -> Option<Place> {
+    FATE.with(|fate| {
+        let (index, _, tasks) = fate.get()?;
+        Some(tasks.clone().enter(*index, waker))
+    })
 }
 
 /// The timers of the current thread's worker.

@@ -38,6 +38,19 @@ impl Generation {
         })
     }
 
+    /// Another one of the same process, of `workers` workers.
+    ///
+    /// # Errors
+    /// When too many generations have not ended.
+    pub fn successor(&self, workers: usize) -> Result<Self, NoSlots> {
+        Ok(Self {
+            row: self.row.slots().lend(workers)?,
+            cores: self.cores.clone(),
+            activity: self.activity.clone(),
+            tables: self.tables.clone(),
+        })
+    }
+
     /// How many workers it has.
     pub fn workers(&self) -> usize {
         self.row.workers()

@@ -129,6 +129,17 @@ impl Descriptor {
         }
     }
 
+    /// Another descriptor of the same socket.
+    ///
+    /// # Errors
+    /// When there is none left.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self {
+            socket: self.socket.try_clone()?,
+            short_means_empty: self.short_means_empty,
+        })
+    }
+
     /// Starts a connection, with `TCP_NODELAY` and `SO_KEEPALIVE` where it is TCP.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! Glommio whose connections are moved from core to core all the time.
 
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
@@ -7,7 +8,10 @@ use std::time::Duration;
 
 use backend_glommio::{Options, Placement};
 use conformance::Scheduler;
-use proxy_core::backend::{Backend, Listening, OwnMetrics, Plan, Profile, WorkerThread};
+use proxy_core::Listener;
+use proxy_core::backend::{
+    Adopter, Backend, Evacuation, Listening, OwnMetrics, Plan, Profile, WorkerThread,
+};
 
 use crate::backends::{EXECUTOR_DESCRIPTORS_KEPT, options, unavailable};
 
@@ -92,12 +96,32 @@ impl Backend for Stirred {
         self.lock().own_metrics()
     }
 
-    fn listen(&mut self, listening: Vec<Listening>) {
-        self.lock().listen(listening);
+    fn listen(&self, listening: Vec<Listening>) -> io::Result<()> {
+        self.lock().listen(listening)
+    }
+
+    fn unlisten(&self, listener: &Arc<Listener>) {
+        self.lock().unlisten(listener);
     }
 
     fn drain(&self) {
         self.lock().drain();
+    }
+
+    fn is_accepting(&self) -> bool {
+        self.lock().is_accepting()
+    }
+
+    fn forget(&self, listener: &Arc<Listener>) {
+        self.lock().forget(listener);
+    }
+
+    fn evacuate(&self, evacuation: Arc<Evacuation>) {
+        self.lock().evacuate(evacuation);
+    }
+
+    fn adopter(&self) -> Arc<dyn Adopter> {
+        self.lock().adopter()
     }
 
     fn stop(self: Box<Self>, _patience: Duration) {

@@ -101,18 +101,20 @@ impl<B: Scheduler> RealStage for Real<B> {
         let plan = Plan {
             cpus: vec![None; workers],
             generation: generation.clone(),
-            listeners: vec![settings.listener.clone()],
             deaths: Deaths::new({
                 let died = died.clone();
                 move |death| *died.lock().expect("it only stores") = Some(death)
             }),
         };
-        let mut running = B::start(plan).unwrap_or_else(|error| panic!("starting: {error}"));
+        let running = B::start(plan).unwrap_or_else(|error| panic!("starting: {error}"));
         assert_eq!(running.threads().len(), workers);
-        running.listen(vec![Listening {
+        let listening = Listening {
             settings: settings.clone(),
             sockets: vec![bound.sockets],
-        }]);
+        };
+        running
+            .listen(vec![listening])
+            .unwrap_or_else(|error| panic!("listening: {error}"));
         Self {
             settings,
             generation,

@@ -1,12 +1,17 @@
 //! A scheduler, as the rest of the proxy sees it: what it is asked to start, what it can be told, what it is capable of
 //! and what only it counts.
 
+mod evacuation;
+mod open;
 mod own;
 mod profile;
 
+pub use self::evacuation::{Adopter, Evacuation, MOVING_MAX, Moving};
+pub use self::open::{OpenSocket, OpenSockets};
 pub use self::own::{OwnFamily, OwnKind, OwnMetrics, OwnSample};
 pub use self::profile::{BindSockets, Evening, Profile, Stealing};
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,15 +24,13 @@ use crate::transport::Descriptor;
 /// Prefix of the workers' thread names; the worker's index follows.
 pub const WORKER_THREAD_PREFIX: &str = "corelane-w";
 
-/// Workers, and the listeners that they serve.
+/// The workers of a scheduler.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// One worker each: the CPU that it is pinned to, or none to leave that to the kernel.
     pub cpus: Vec<Option<usize>>,
     /// What the workers share: as many as there are CPUs.
     pub generation: Arc<Generation>,
-    /// The listeners, whose sockets come with [`Backend::listen`].
-    pub listeners: Vec<Arc<Listener>>,
     /// Where a worker's death is reported.
     pub deaths: Deaths,
 }
@@ -37,9 +40,22 @@ pub struct Plan {
 pub struct Listening {
     /// The listener, with the settings that its first connections have.
     pub settings: Arc<ListenerSettings>,
-    /// One entry a bind address: the sockets, one for each worker that accepts by itself, or a single one where
-    /// workers share.
+    /// One entry a bind address: sockets that listen. Where workers accept from their own, each has those whose place is
+    /// its index, and so on: so there may be more sockets than workers, and a worker may have none.
     pub sockets: Vec<Vec<Descriptor>>,
+}
+
+impl Listening {
+    /// The sockets of each of `workers` workers that accept from their own.
+    pub fn by_worker(self, workers: usize) -> Vec<Vec<Descriptor>> {
+        let mut own: Vec<Vec<_>> = (0..workers).map(|_| Vec::new()).collect();
+        for sockets in self.sockets {
+            for (place, socket) in sockets.into_iter().enumerate() {
+                own[place % workers].push(socket);
+            }
+        }
+        own
+    }
 }
 
 /// A worker thread, as the operating system knows it.
@@ -62,15 +78,33 @@ pub trait Backend: Send {
     /// The worker threads, by index.
     fn threads(&self) -> &[WorkerThread];
 
-    /// Starts accepting: called once, with the listeners in the order of [`Plan::listeners`] and sockets that listen.
+    /// Accepts for listeners, from these sockets besides those that it has. It returns when all of them are watched.
     ///
-    /// Before it, the workers run and nothing of the outside can reach them: a start that fails in between has
-    /// accepted no client. What fails from here on is a worker's death.
-    fn listen(&mut self, listening: Vec<Listening>);
+    /// Before the first call the workers run and nothing of the outside can reach them: a start that fails in between has
+    /// accepted no client.
+    ///
+    /// # Errors
+    /// When a socket can't be watched. Some of the others may be.
+    fn listen(&self, listening: Vec<Listening>) -> io::Result<()>;
 
-    /// Stops accepting: what waits in the backlogs is still taken, then the sockets are closed. Connections go
-    /// on. It returns at once.
+    /// Stops accepting for a listener: what waits in the backlogs of its sockets is still taken, then they are closed. It
+    /// returns at once. Sockets that the listener gets afterwards are not meant.
+    fn unlisten(&self, listener: &Arc<Listener>);
+
+    /// The same for all listeners.
     fn drain(&self);
+
+    /// Whether any socket is accepted from.
+    fn is_accepting(&self) -> bool;
+
+    /// A listener has no connection any more, and will not be listened for: what is kept for it can go.
+    fn forget(&self, listener: &Arc<Listener>);
+
+    /// Sends all connections away, as soon as each has a server. It returns at once, and is called once.
+    fn evacuate(&self, evacuation: Arc<Evacuation>);
+
+    /// Takes connections of another scheduler's.
+    fn adopter(&self) -> Arc<dyn Adopter>;
 
     /// Ends the connections that are left, and the workers; returns when they are gone, or after `patience`.
     fn stop(self: Box<Self>, patience: Duration);

@@ -1,10 +1,12 @@
 //! A connection between two workers.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::connection::attempts::Attempts;
 use crate::connection::end::Termination;
 use crate::connection::entry::Entry;
+use crate::listener::Listener;
 use crate::metrics::{Cause, CoreCells, Slot};
 use crate::relay::Relay;
 use crate::transport::Transport;
@@ -39,6 +41,15 @@ impl<T: Transport> Detached<T> {
 
     pub(crate) fn into_parts(mut self) -> Parts<T> {
         *self.0.take().expect("the parts are taken out once")
+    }
+
+    /// The listener that it came to.
+    ///
+    /// # Panics
+    /// Never: it has its parts until it is consumed.
+    pub fn listener(&self) -> &Arc<Listener> {
+        let parts = self.0.as_ref().expect("it has its parts");
+        &parts.entry.settings().listener
     }
 
     /// Cuts it, as nobody is there to take it, and counts it as the worker's that has the slot, whose cells are `cells`.

@@ -111,6 +111,11 @@ impl Row {
         }
     }
 
+    /// The rows that it is one of.
+    pub fn slots(&self) -> Slots {
+        Slots(self.rows.clone())
+    }
+
     /// How many workers have a slot.
     pub fn workers(&self) -> usize {
         self.workers

@@ -1,0 +1,126 @@
+//! The tasks of the connections, as far as all of them must be woken when they are to go elsewhere.
+
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::Waker;
+use std::time::Duration;
+
+use proxy_core::backend::Evacuation;
+use proxy_core::runtime::{Runtime, Timer};
+
+use crate::socket::Tokio;
+use crate::worker;
+
+/// Connections that are woken before the reactor, and those that are ready, have their turn.
+const WAKES_AT_A_TIME: usize = 32;
+
+/// How long an evacuation waits for room.
+const ROOM_RETRY: Duration = Duration::from_millis(1);
+
+/// The connections of a runtime's workers.
+#[derive(Debug)]
+pub(crate) struct Tasks {
+    evacuation: Padded<OnceLock<Arc<Evacuation>>>,
+    shards: Box<[Mutex<Shard>]>,
+}
+
+/// On cache lines of its own: it is looked at whenever a connection runs, and written once.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Padded<T>(T);
+
+/// Those that had their first turn, as tasks, on one worker.
+#[derive(Debug, Default)]
+struct Shard {
+    wakers: Vec<Option<Waker>>,
+    free: Vec<u32>,
+}
+
+/// A task's place, left when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Place {
+    tasks: Arc<Tasks>,
+    shard: u32,
+    index: u32,
+}
+
+impl Tasks {
+    pub(crate) fn new(workers: usize) -> Arc<Self> {
+        Arc::new(Self {
+            evacuation: Padded(OnceLock::new()),
+            shards: (0..workers).map(|_| Mutex::default()).collect(),
+        })
+    }
+
+    /// Enters a task that runs on `worker`.
+    pub(crate) fn enter(self: Arc<Self>, worker: usize, waker: &Waker) -> Place {
+        let mut shard = self.lock(worker);
+        let index = shard.free.pop().unwrap_or_else(|| {
+            shard.wakers.push(None);
+            (shard.wakers.len() - 1) as u32
+        });
+        shard.wakers[index as usize] = Some(waker.clone());
+        drop(shard);
+        Place {
+            tasks: self,
+            shard: worker as u32,
+            index,
+        }
+    }
+
+    /// Has every task send its connection away. Which tasks there are is asked afterwards: one that comes meanwhile sees it by
+    /// itself.
+    pub(crate) fn begin(&self, evacuation: Arc<Evacuation>) {
+        // It is called once.
+        let _ = self.evacuation.0.set(evacuation);
+    }
+
+    /// Wakes the tasks that a worker entered, after [`Tasks::begin`], a few at a time.
+    pub(crate) async fn wake(self: Arc<Self>, worker: usize) {
+        let Some(evacuation) = self.evacuation.0.get() else {
+            return;
+        };
+        let mut from = 0;
+        loop {
+            if !evacuation.has_room() {
+                let (mut timer, until) = (Tokio.timer(), worker::now() + ROOM_RETRY);
+                poll_fn(|cx| timer.poll_until(cx, worker::now(), until)).await;
+                continue;
+            }
+            let wakers: Vec<_> = {
+                let shard = self.lock(worker);
+                let Some(left) = shard.wakers.get(from..).filter(|left| !left.is_empty()) else {
+                    return;
+                };
+                let some = &left[..left.len().min(WAKES_AT_A_TIME)];
+                from += some.len();
+                some.iter().flatten().cloned().collect()
+            };
+            wakers.into_iter().for_each(Waker::wake);
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn lock(&self, worker: usize) -> MutexGuard<'_, Shard> {
+        let shard = &self.shards[worker];
+        shard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Place {
+    /// Where the connection is to go.
+    pub(crate) fn evacuation(&self) -> Option<&Arc<Evacuation>> {
+        self.tasks.evacuation.0.get()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut shard = self.tasks.lock(self.shard as usize);
+        let waker = shard.wakers[self.index as usize].take();
+        shard.free.push(self.index);
+        drop(shard);
+        // It may be the last that keeps the task.
+        drop(waker);
+    }
+}
