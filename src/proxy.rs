@@ -121,7 +121,7 @@ pub(crate) fn start(
             access_log: shared,
         }))
         .with_admin_hosts(config.admin.hosts.clone());
-    observed.set_configuration(config.to_toml());
+    observed.set_configuration(config.to_toml(), config.hash());
     let observed = Arc::new(observed);
     let mut admin = match sockets.admin {
         Some(socket) => {

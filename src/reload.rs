@@ -98,7 +98,7 @@ fn apply(new: Config, running: &mut Config, proxy: &Proxy) -> usize {
     table.apply_shares(observed.profile.queues);
     observed.inventory.settle(&table, now());
     *running = new;
-    observed.set_configuration(running.to_toml());
+    observed.set_configuration(running.to_toml(), running.hash());
     changes
 }
 

@@ -30,8 +30,8 @@ pub struct Observed {
     pub surroundings: Arc<dyn Surroundings>,
     /// Names that the admin server answers to, besides those that are always its own.
     pub admin_hosts: Vec<String>,
-    /// The text of a file that means what runs; empty unless told.
-    configuration: Mutex<String>,
+    /// The text of a file that means what runs, and its hash; empty unless told.
+    configuration: Mutex<(String, String)>,
     draining: AtomicBool,
 }
 
@@ -92,15 +92,20 @@ impl Observed {
 
     /// The configuration that runs, as a file.
     pub fn configuration(&self) -> String {
-        self.lock_configuration().clone()
+        self.lock_configuration().0.clone()
     }
 
-    /// Another configuration runs from now on.
-    pub fn set_configuration(&self, configuration: String) {
-        *self.lock_configuration() = configuration;
+    /// The hash of the configuration that runs.
+    pub fn configuration_hash(&self) -> String {
+        self.lock_configuration().1.clone()
     }
 
-    fn lock_configuration(&self) -> MutexGuard<'_, String> {
+    /// Another configuration runs from now on: as a file, and its hash.
+    pub fn set_configuration(&self, configuration: String, hash: String) {
+        *self.lock_configuration() = (configuration, hash);
+    }
+
+    fn lock_configuration(&self) -> MutexGuard<'_, (String, String)> {
         self.configuration
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

@@ -39,6 +39,12 @@ pub(super) fn collect(families: &mut Families, observed: &Observed) {
         .add(&labels, 1.0);
     families
         .gauge(
+            "corelane_config_info",
+            "Always 1; the label is a hash of what the configuration that runs means, all files and variables included.",
+        )
+        .add(&[("hash", &observed.configuration_hash())], 1.0);
+    families
+        .gauge(
             "corelane_config_last_reload_success",
             "Whether the configuration was in order when it was last read: 1, or 0 when it was refused.",
         )

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
-use proxy_config::{PROBLEMS_MAX, parse};
+use proxy_config::{Files, Machine, PROBLEMS_MAX, parse};
 
 const EXAMPLES: [&str; 4] = [
     include_str!("../examples/echo.toml"),
@@ -101,6 +101,25 @@ proptest! {
     #[test]
     fn any_pieces(pieces in prop::collection::vec(select(&PIECES[..]), 0..40)) {
         check(&pieces.concat())?;
+    }
+
+    #[test]
+    fn any_pieces_of_two_files(
+        first in prop::collection::vec(select(&PIECES[..]), 0..20),
+        second in prop::collection::vec(select(&PIECES[..]), 0..20),
+        example in select(&EXAMPLES[..]),
+    ) {
+        let texts = [first.concat() + example, second.concat() + example, second.concat()];
+        for other in &texts {
+            let main = format!("include = [\"other\"]\n{}", texts[0]);
+            let mut files = Files::new("main", main.as_bytes(), |name| Ok(name.to_owned()));
+            while let Some(include) = files.next_include() {
+                files.add(&include, "other", other.as_bytes());
+            }
+            if let Err(problems) = files.parse(Machine::ANY) {
+                prop_assert!(!problems.as_slice().is_empty());
+            }
+        }
     }
 
     #[test]

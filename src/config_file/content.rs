@@ -22,6 +22,9 @@ pub(super) const LOOK_INTERVAL: Timespec = Timespec {
 /// Bytes of a pipe that are read at a time.
 const CHUNK_BYTES: usize = 16 * 1024;
 
+/// What a directory is called.
+pub(super) const DIRECTORY: &str = "a directory";
+
 /// What came of reading a file.
 pub(super) enum Content {
     Bytes {
@@ -64,7 +67,7 @@ pub(super) fn read(path: &Path, progress: &Progress) -> io::Result<Content> {
 fn refused(found: &Metadata) -> Option<&'static str> {
     let kind = found.file_type();
     if kind.is_dir() {
-        Some("a directory")
+        Some(DIRECTORY)
     } else if kind.is_char_device() {
         Some("a terminal or another device")
     } else if kind.is_block_device() {

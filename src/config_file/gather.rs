@@ -10,7 +10,7 @@ use proxy_config::{Files, Include};
 
 use crate::start_error::cannot_read;
 
-use super::content::{Content, read};
+use super::content::{Content, DIRECTORY, read};
 use super::reading::Progress;
 use super::sources::{Sources, Stamp, matches};
 use super::{STDIN, STDIN_NAME};
@@ -106,6 +106,7 @@ impl Gathering<'_> {
                 return;
             }
         };
+        self.progress.begin(Path::new(&pattern));
         let found = match matches(&pattern) {
             Ok(found) => found,
             Err(reason) => return self.files.refuse(include, &reason),
@@ -131,6 +132,8 @@ impl Gathering<'_> {
                 self.folders.insert(name.clone(), folder(path));
                 return self.files.add(include, &name, &bytes);
             }
+            // A pattern is of files.
+            Ok(Content::Other(DIRECTORY)) if include.is_pattern() => return true,
             Ok(Content::Other(kind)) => {
                 format!("is {kind} ({}); name a regular file", path.display())
             }
@@ -194,6 +197,7 @@ mod tests {
             ("c/.5.toml", "no TOML"),
             ("c/d/6", UPSTREAM),
             ("c/d/77", "no TOML"),
+            ("c/e/folder/8", "no TOML"),
         ];
         assert_eq!(problems(&files), "");
     }

@@ -88,14 +88,13 @@ impl Sources {
     }
 }
 
-/// The files that match a pattern, sorted: at most one more than a configuration may have.
+/// What matches a pattern, sorted: at most one more than a configuration may have.
 ///
 /// # Errors
 /// What is wrong with the pattern, or with a folder that can't be read.
 pub(super) fn matches(pattern: &str) -> Result<Vec<PathBuf>, String> {
     let found = glob::glob_with(pattern, OPTIONS)
         .map_err(|error| format!("is no pattern: {}", error.msg))?;
-    let found = found.filter(|path| !path.as_ref().is_ok_and(|path| path.is_dir()));
     let found: Result<Vec<_>, _> = found.take(FILES_MAX + 1).collect();
     let mut found = found.map_err(|error| {
         let (path, error) = (error.path().to_owned(), std::io::Error::from(error));

@@ -1,8 +1,8 @@
 //! Noticing that a file of the configuration was replaced or written.
 //!
-//! A thread waits for events of the folders that the files are in, and of those of every link on the way to them: so a
-//! file that is renamed over another one is noticed, and a link that is (Kubernetes' `..data`). When no more events come, it compares what is there with
-//! what was read. Idle, it makes no system calls.
+//! A thread waits for events of the folders that the files are in, and of the folders of every link on the way to them. So
+//! it notices a file that is renamed over another one, and a link that is (Kubernetes' `..data`). When no more events
+//! come, it compares what is there with what was read. Idle, it makes no system calls.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -60,23 +60,25 @@ impl Watch {
     /// Watches the files that were read last from now on, or nothing.
     pub(crate) fn follow(&mut self, is_wanted: bool) {
         let sources = sources::last();
-        if !is_wanted {
-            self.watching = None;
-        } else if sources.is_stdin {
-            if self.watching.take().is_none() {
+        if !is_wanted || sources.is_stdin {
+            if is_wanted {
                 tracing::warn!(
                     "`watch` of [runtime] has no effect: standard input can be read only once"
                 );
             }
-        } else if let Some(watching) = &mut self.watching {
-            watching.tell(sources);
-        } else {
-            match Watching::start(sources) {
-                Ok(watching) => self.watching = Some(watching),
-                Err(error) => tracing::warn!(
-                    "the files of the configuration are not watched, SIGHUP goes on to reload them: {error}"
-                ),
-            }
+            self.watching = None;
+            return;
+        }
+        if let Some(watching) = &mut self.watching
+            && watching.hand_over(&sources)
+        {
+            return;
+        }
+        match Watching::start(sources) {
+            Ok(watching) => self.watching = Some(watching),
+            Err(error) => tracing::warn!(
+                "the files of the configuration are not watched, SIGHUP goes on to reload them: {error}"
+            ),
         }
     }
 
@@ -105,16 +107,11 @@ impl Watching {
         Ok(Self { shared, waker })
     }
 
-    fn tell(&mut self, sources: Sources) {
-        let mut read = self
-            .shared
-            .read
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        *read = Some(sources);
-        drop(read);
-        // Where the thread is gone, it has said why.
-        let _ = self.waker.write_all(&[0]);
+    /// These were read. False where the thread is gone, and said why.
+    fn hand_over(&mut self, sources: &Sources) -> bool {
+        let read = &self.shared.read;
+        *read.lock().unwrap_or_else(PoisonError::into_inner) = Some(sources.clone());
+        self.waker.write_all(&[0]).is_ok()
     }
 }
 

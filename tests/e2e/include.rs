@@ -9,6 +9,7 @@ use rustix::process::Signal;
 
 use crate::harness::child::Child;
 use crate::harness::config::{forward, route};
+use crate::harness::hang;
 use crate::harness::proxy::{self, Proxy};
 use crate::harness::scheduler::{Scheduler, each_scheduler};
 use crate::harness::wait;
@@ -128,6 +129,34 @@ fn an_included_pipe_without_a_writer_is_refused_in_time() {
 }
 
 #[test]
+fn an_included_file_on_a_file_system_that_hangs_is_refused_in_time() {
+    hang::with_own_mounts(|| {
+        let directory = tempfile::tempdir().expect("a directory");
+        write(
+            directory.path(),
+            &[
+                ("corelane.toml", "include = [\"*.hung\"]\n"),
+                ("a.hung", ""),
+            ],
+        );
+        let hung = directory.path().join("a.hung");
+        let Some(_server) = hang::hang(&hung) else {
+            return;
+        };
+        let (code, log) = check(
+            proxy::command()
+                .arg("check")
+                .arg(directory.path().join("corelane.toml")),
+        );
+        let said = format!(
+            "cannot read the configuration {}: it was not read within 5s",
+            hung.display()
+        );
+        assert!(code == Some(1) && log.contains(&said), "{log}");
+    });
+}
+
+#[test]
 fn errors_of_standard_input_have_lines() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("input");
@@ -145,6 +174,17 @@ fn errors_of_standard_input_have_lines() {
     assert!(code == Some(0) && log.contains("-: ok"), "{log}");
 }
 
+/// The label of `corelane_config_info`.
+fn hash(proxy: &Proxy) -> String {
+    let metrics = proxy.get("/metrics");
+    let metrics = String::from_utf8(metrics.body).expect("UTF-8");
+    let found = metrics.split_once("corelane_config_info{hash=\"");
+    let (_, rest) = found.expect("the family");
+    let (hash, _) = rest.split_once("\"} 1\n").expect("one of value 1");
+    assert_eq!(hash.len(), 16, "{hash}");
+    hash.to_owned()
+}
+
 fn files_are_reloaded_with_the_one_that_includes_them(scheduler: Scheduler) {
     let whole = proxy::configuration(scheduler, "", &forward(&["builtin:echo"]));
     let proxy = Proxy::start_file(&whole);
@@ -157,6 +197,7 @@ fn files_are_reloaded_with_the_one_that_includes_them(scheduler: Scheduler) {
     };
     let success = || proxy.metric("corelane_config_last_reload_success", &[]) == 1.0;
     assert!(shares(1000));
+    let first = hash(&proxy);
     let include = format!("include = [\"conf.d/*.toml\"]\n{whole}");
     write(
         proxy.directory(),
@@ -167,6 +208,8 @@ fn files_are_reloaded_with_the_one_that_includes_them(scheduler: Scheduler) {
     );
     proxy.signal(Signal::HUP);
     wait::until("the included file is read", || shares(70));
+    let second = hash(&proxy);
+    assert_ne!(first, second);
     write(
         proxy.directory(),
         &[("conf.d/b.toml", "listeners.main.shares = 80\n")],
@@ -180,10 +223,17 @@ fn files_are_reloaded_with_the_one_that_includes_them(scheduler: Scheduler) {
     );
     wait::until("the log says why", || proxy.log().contains(&said));
     assert!(shares(70));
+    assert_eq!(hash(&proxy), second);
     fs::remove_file(proxy.directory().join("conf.d/a.toml")).expect("remove");
     proxy.signal(Signal::HUP);
     wait::until("the other one is read", || shares(80));
     assert!(success());
+    // The same again, in one file and with the default written out.
+    let again = whole.replace("bind =", "shares = 1000\nbind =");
+    write(proxy.directory(), &[("corelane.toml", &again)]);
+    proxy.signal(Signal::HUP);
+    wait::until("the first one is back", || shares(1000));
+    assert_eq!(hash(&proxy), first);
     proxy.stop();
 }
 

@@ -22,6 +22,7 @@ const NAMES: &[&str] = &[
     "process_threads",
     "corelane_build_info",
     "corelane_runtime_info",
+    "corelane_config_info",
     "corelane_config_last_reload_success",
     "corelane_config_last_reload_timestamp_seconds",
     "corelane_core_info",
@@ -128,9 +129,13 @@ fn work(observed: &Observed) {
 fn cells_are_shown() {
     let exposition = exposition(fixture::proxy());
     work(&exposition.observed);
+    exposition
+        .observed
+        .set_configuration(String::new(), "0123".to_owned());
     let text = encode(&exposition);
     for line in [
         "corelane_runtime_info{scheduler=\"some\",mode=\"fixed\",pinned=\"true\"} 1",
+        "corelane_config_info{hash=\"0123\"} 1",
         "corelane_config_last_reload_success 1",
         "corelane_config_last_reload_timestamp_seconds 1700000000.5",
         "corelane_core_info{core=\"0\",cpu=\"4\"} 1",
