@@ -28,7 +28,7 @@ use crate::connection::origin::Origin;
 use crate::listener::permit::Permit;
 use crate::metrics::{Cause, Slot};
 use crate::relay::buffer::BUFFER_BYTES;
-use crate::relay::{Failure, Progress, Relay, Side, State};
+use crate::relay::{Failure, Progress, Relay, Side, Sides, State};
 use crate::runtime::{Interest, Runtime, Socket, Timer};
 use crate::transport::Transport;
 use crate::worker::Worker;
@@ -430,8 +430,13 @@ impl<R: Runtime> Connection<R> {
 impl<S: Socket> Relaying<S> {
     fn poll(&mut self, cx: &mut Context<'_>, worker: &mut Worker, budget: usize) -> Progress {
         let buffers = &mut worker.buffers;
-        self.relay
-            .poll(cx, buffers, &self.client, &self.server, budget)
+        self.relay.poll(Sides {
+            cx,
+            buffers,
+            client: &self.client,
+            server: &self.server,
+            budget,
+        })
     }
 }
 

@@ -56,6 +56,24 @@ pub(crate) struct Terms {
     pub(crate) source: Source,
 }
 
+/// What a direction works with in a turn: its two ends, and what its worker lends.
+pub(crate) struct Way<'a, 'c, S> {
+    pub(crate) cx: &'a mut Context<'c>,
+    pub(crate) buffers: &'a mut Buffers,
+    pub(crate) source: &'a S,
+    pub(crate) destination: &'a S,
+}
+
+impl<S: Socket> Way<'_, '_, S> {
+    /// Receives into the scratch buffer.
+    pub(crate) fn receive(&mut self) -> Poll<io::Result<usize>> {
+        let Self { cx, buffers, .. } = self;
+        self.source.poll_io(cx, Interest::Read, |transport| {
+            transport.receive(buffers.scratch())
+        })
+    }
+}
+
 /// What to do at the end of the source's stream.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OnEnd {
@@ -133,10 +151,7 @@ impl Flow {
     /// Forwards what can be forwarded.
     pub(crate) fn poll<S: Socket>(
         &mut self,
-        cx: &mut Context<'_>,
-        buffers: &mut Buffers,
-        source: &S,
-        destination: &S,
+        way: &mut Way<'_, '_, S>,
         terms: Terms,
     ) -> Result<Turn, End> {
         let begin = self.state.forwarded();
@@ -150,25 +165,25 @@ impl Flow {
                     }
                     steps += 1;
                     if terms.source == Source::Gone {
-                        self.copy_last(cx, buffers, source, destination)
+                        self.copy_last(way)
                     } else {
-                        let copies = std::mem::take(&mut self.copies_next) || source.has_mark();
+                        let copies = std::mem::take(&mut self.copies_next) || way.source.has_mark();
                         let splices = self.bulk.splices() && !copies;
-                        match splices.then(|| buffers.pipes.lend()).flatten() {
+                        match splices.then(|| way.buffers.pipes.lend()).flatten() {
                             Some(pipe) => {
                                 let count = PIPE_BYTES.min(terms.budget - spent);
-                                self.splice_in(cx, buffers, source, destination, pipe, count)
+                                self.splice_in(way, pipe, count)
                             }
-                            None => self.copy(cx, buffers, source, destination),
+                            None => self.copy(way),
                         }
                     }
                 }
-                Step::Send => self.send_held(cx, buffers, destination),
+                Step::Send => self.send_held(way),
                 Step::ShutDown if terms.on_end == OnEnd::LeaveToClose => {
                     self.state.on_shut_down();
                     Poll::Ready(Ok(()))
                 }
-                Step::ShutDown => match destination.transport().shutdown_write() {
+                Step::ShutDown => match way.destination.transport().shutdown_write() {
                     Ok(()) => {
                         self.state.on_shut_down();
                         Poll::Ready(Ok(()))
@@ -181,7 +196,7 @@ impl Flow {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(end)) => {
                     if matches!(end, End::Destination(_)) {
-                        self.give_up(buffers);
+                        self.give_up(way.buffers);
                     }
                     return Err(end);
                 }
@@ -209,39 +224,21 @@ impl Flow {
     }
 
     /// Receives into the scratch buffer, and sends from there what the destination takes.
-    fn copy<S: Socket>(
-        &mut self,
-        cx: &mut Context<'_>,
-        buffers: &mut Buffers,
-        source: &S,
-        destination: &S,
-    ) -> Poll<Result<(), End>> {
-        let received = source.poll_io(cx, Interest::Read, |transport| {
-            transport.receive(buffers.scratch())
-        });
-        match received {
+    fn copy<S: Socket>(&mut self, way: &mut Way<'_, '_, S>) -> Poll<Result<(), End>> {
+        match way.receive() {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Err(error)) => Poll::Ready(Err(End::Source(error))),
-            Poll::Ready(Ok(count)) => self.send_scratch(cx, buffers, count, destination),
+            Poll::Ready(Ok(count)) => self.send_scratch(way, count),
         }
     }
 
     /// The same for a source that is gone: the kernel itself is asked for what is left. Where it says that there is nothing
     /// yet, the source only takes nothing any more, as a unix socket can (`SHUT_RD`), and may go on talking.
-    fn copy_last<S: Socket>(
-        &mut self,
-        cx: &mut Context<'_>,
-        buffers: &mut Buffers,
-        source: &S,
-        destination: &S,
-    ) -> Poll<Result<(), End>> {
-        source.assume_ready(Interest::Read);
-        let received = source.poll_io(cx, Interest::Read, |transport| {
-            transport.receive(buffers.scratch())
-        });
-        match received {
+    fn copy_last<S: Socket>(&mut self, way: &mut Way<'_, '_, S>) -> Poll<Result<(), End>> {
+        way.source.assume_ready(Interest::Read);
+        match way.receive() {
             Poll::Pending => Poll::Pending,
-            Poll::Ready(Ok(count @ 1..)) => self.send_scratch(cx, buffers, count, destination),
+            Poll::Ready(Ok(count @ 1..)) => self.send_scratch(way, count),
             // A socket that has told of its reset once looks like one at the end of its stream.
             Poll::Ready(Ok(0) | Err(_)) => {
                 self.state.on_source_lost();
@@ -254,11 +251,15 @@ impl Flow {
     /// the end of the source's stream.
     fn send_scratch<S: Socket>(
         &mut self,
-        cx: &mut Context<'_>,
-        buffers: &mut Buffers,
+        way: &mut Way<'_, '_, S>,
         received: usize,
-        destination: &S,
     ) -> Poll<Result<(), End>> {
+        let Way {
+            cx,
+            buffers,
+            destination,
+            ..
+        } = way;
         self.state.on_received(received);
         self.bulk.on_copied(received, BUFFER_BYTES);
         let mut sent = 0;
@@ -282,14 +283,11 @@ impl Flow {
     /// Moves what the source has into a pipe.
     fn splice_in<S: Socket>(
         &mut self,
-        cx: &mut Context<'_>,
-        buffers: &mut Buffers,
-        source: &S,
-        destination: &S,
+        way: &mut Way<'_, '_, S>,
         pipe: Pipe,
         count: usize,
     ) -> Poll<Result<(), End>> {
-        let received = source.poll_io(cx, Interest::Read, |transport| {
+        let received = way.source.poll_io(way.cx, Interest::Read, |transport| {
             transport.splice_in(&pipe, count)
         });
         match received {
@@ -299,14 +297,14 @@ impl Flow {
                 self.store = Store::Pipe(pipe);
                 return Poll::Ready(Ok(()));
             }
-            _ => buffers.pipes.give_back(pipe),
+            _ => way.buffers.pipes.give_back(pipe),
         }
         match received {
             Poll::Pending => Poll::Pending,
             // The end, or an urgent mark that came with it: a receive tells.
             Poll::Ready(Ok(_)) => {
-                source.assume_ready(Interest::Read);
-                self.copy(cx, buffers, source, destination)
+                way.source.assume_ready(Interest::Read);
+                self.copy(way)
             }
             // The socket can't do it: copying can.
             Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::InvalidInput => {
@@ -318,12 +316,13 @@ impl Flow {
     }
 
     /// Sends what is held, from wherever it is.
-    fn send_held<S: Socket>(
-        &mut self,
-        cx: &mut Context<'_>,
-        buffers: &mut Buffers,
-        destination: &S,
-    ) -> Poll<Result<(), End>> {
+    fn send_held<S: Socket>(&mut self, way: &mut Way<'_, '_, S>) -> Poll<Result<(), End>> {
+        let Way {
+            cx,
+            buffers,
+            destination,
+            ..
+        } = way;
         let held = self.state.held();
         let sent = destination.poll_io(cx, Interest::Write, |transport| match &self.store {
             Store::Buffer(held) => transport.send(held.bytes()),

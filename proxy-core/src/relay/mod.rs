@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crate::connection::end::Stage;
 use crate::relay::buffer::Buffers;
-use crate::relay::flow::{End, Flow, OnEnd, Source, Terms, Turn};
+use crate::relay::flow::{End, Flow, OnEnd, Source, Terms, Turn, Way};
 use crate::runtime::{Interest, Socket};
 use crate::transport::Transport;
 
@@ -83,6 +83,31 @@ pub(crate) enum Side {
     Server,
 }
 
+/// What a turn of the relay works with: both sides, what the worker lends, and a budget of so many bytes a direction.
+pub(crate) struct Sides<'a, 'c, S> {
+    pub(crate) cx: &'a mut Context<'c>,
+    pub(crate) buffers: &'a mut Buffers,
+    pub(crate) client: &'a S,
+    pub(crate) server: &'a S,
+    pub(crate) budget: usize,
+}
+
+impl<'c, S> Sides<'_, 'c, S> {
+    /// The way from one side to the other.
+    fn from(&mut self, side: Side) -> Way<'_, 'c, S> {
+        let (source, destination) = match side {
+            Side::Client => (self.client, self.server),
+            Side::Server => (self.server, self.client),
+        };
+        Way {
+            cx: self.cx,
+            buffers: self.buffers,
+            source,
+            destination,
+        }
+    }
+}
+
 impl Relay {
     /// A relay that has seen no byte; `splice` says whether bulk may go through pipes.
     pub(crate) const fn new(splice: bool) -> Self {
@@ -94,18 +119,11 @@ impl Relay {
     }
 
     /// Forwards what can be forwarded, within a budget of so many bytes a direction.
-    pub(crate) fn poll<S: Socket>(
-        &mut self,
-        cx: &mut Context<'_>,
-        buffers: &mut Buffers,
-        client: &S,
-        server: &S,
-        budget: usize,
-    ) -> Progress {
+    pub(crate) fn poll<S: Socket>(&mut self, mut sides: Sides<'_, '_, S>) -> Progress {
         let before = (self.up.forwarded(), self.down.forwarded(), self.spliced());
         let unacknowledged = self.unacknowledged();
         let both_lived = self.lost.is_none();
-        let state = self.turn(cx, buffers, client, server, budget);
+        let state = self.turn(&mut sides);
         let up = self.up.forwarded() - before.0;
         let down = self.down.forwarded() - before.1;
         if up > 0 {
@@ -216,31 +234,18 @@ impl Relay {
         self.down.release(buffers);
     }
 
-    fn turn<S: Socket>(
-        &mut self,
-        cx: &mut Context<'_>,
-        buffers: &mut Buffers,
-        client: &S,
-        server: &S,
-        budget: usize,
-    ) -> State {
+    fn turn<S: Socket>(&mut self, sides: &mut Sides<'_, '_, S>) -> State {
         if self.lost.is_none() {
-            match self.both(cx, buffers, client, server, budget) {
+            match self.both(sides) {
                 Ok(state) => return state,
-                Err(failure) => self.on_lost(buffers, failure),
+                Err(failure) => self.on_lost(sides.buffers, failure),
             }
         }
-        self.last_words(cx, buffers, client, server, budget)
+        self.last_words(sides)
     }
 
-    fn both<S: Socket>(
-        &mut self,
-        cx: &mut Context<'_>,
-        buffers: &mut Buffers,
-        client: &S,
-        server: &S,
-        budget: usize,
-    ) -> Result<State, Failure> {
+    fn both<S: Socket>(&mut self, sides: &mut Sides<'_, '_, S>) -> Result<State, Failure> {
+        let budget = sides.budget;
         let terms = |other: &Flow| Terms {
             budget,
             on_end: on_end_beside(other),
@@ -248,11 +253,11 @@ impl Relay {
         };
         let up = self
             .up
-            .poll(cx, buffers, client, server, terms(&self.down))
+            .poll(&mut sides.from(Side::Client), terms(&self.down))
             .map_err(|end| failure(end, Side::Client, Side::Server))?;
         let down = self
             .down
-            .poll(cx, buffers, server, client, terms(&self.up))
+            .poll(&mut sides.from(Side::Server), terms(&self.up))
             .map_err(|end| failure(end, Side::Server, Side::Client))?;
         Ok(if self.up.is_ended() && self.down.is_ended() {
             State::Finished
@@ -265,27 +270,21 @@ impl Relay {
 
     /// Delivers what the kernel still has of a side that is lost. It fails once that has arrived at the other side, which
     /// is to be reset then, and no sooner: a reset throws away what is on its way.
-    fn last_words<S: Socket>(
-        &mut self,
-        cx: &mut Context<'_>,
-        buffers: &mut Buffers,
-        client: &S,
-        server: &S,
-        budget: usize,
-    ) -> State {
+    fn last_words<S: Socket>(&mut self, sides: &mut Sides<'_, '_, S>) -> State {
         let Some(lost) = &mut self.lost else {
             return State::Waiting;
         };
-        let (flow, from, to) = match lost.failure.side {
-            Side::Client => (&mut self.up, client, server),
-            Side::Server => (&mut self.down, server, client),
+        let side = lost.failure.side;
+        let (flow, other) = match side {
+            Side::Client => (&mut self.up, Side::Server),
+            Side::Server => (&mut self.down, Side::Client),
         };
         let terms = Terms {
-            budget,
+            budget: sides.budget,
             on_end: OnEnd::PassOn,
             source: Source::Gone,
         };
-        let told = match flow.poll(cx, buffers, from, to, terms) {
+        let told = match flow.poll(&mut sides.from(side), terms) {
             Ok(Turn::Spent) => return State::Again,
             Ok(Turn::Waiting) => flow.is_ended(),
             // Now both are.
@@ -293,14 +292,20 @@ impl Relay {
         };
         if told {
             // Who can't be asked is not waited for.
-            lost.unacknowledged = to.transport().unacknowledged().unwrap_or(0);
+            lost.unacknowledged = sides
+                .from(side)
+                .destination
+                .transport()
+                .unacknowledged()
+                .unwrap_or(0);
             if lost.unacknowledged == 0 {
                 return self.failed();
             }
         }
         lost.check_after = (lost.check_after * 2).min(LAST_ACKNOWLEDGEMENT_CHECK);
         // A peer that is stuck in sending to the one that is lost would never come to listen.
-        match discard(cx, buffers, to, budget) {
+        let budget = sides.budget;
+        match discard(&mut sides.from(other), budget) {
             Ok(Turn::Spent) => State::Again,
             Ok(Turn::Waiting) => State::Waiting,
             Err(_) => self.failed(),
@@ -313,18 +318,10 @@ impl Relay {
 }
 
 /// Receives what can't be delivered any more, within a budget of so many bytes.
-fn discard<S: Socket>(
-    cx: &mut Context<'_>,
-    buffers: &mut Buffers,
-    source: &S,
-    budget: usize,
-) -> io::Result<Turn> {
+fn discard<S: Socket>(way: &mut Way<'_, '_, S>, budget: usize) -> io::Result<Turn> {
     let mut discarded = 0;
     while discarded < budget {
-        let received = source.poll_io(cx, Interest::Read, |transport| {
-            transport.receive(buffers.scratch())
-        });
-        match received {
+        match way.receive() {
             Poll::Ready(Ok(0)) | Poll::Pending => return Ok(Turn::Waiting),
             Poll::Ready(Ok(count)) => discarded += count,
             Poll::Ready(Err(error)) => return Err(error),

@@ -1,12 +1,12 @@
 //! Since when a server fails, and why, for people who look.
 
 use std::io;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustix::io::Errno;
 
+use super::epoch::Epoch;
 use crate::metrics::ConnectFailure;
 
 /// Why a connect failed: the reason that is counted, and what the kernel said.
@@ -55,9 +55,9 @@ impl From<ConnectFailure> for Fault {
 /// The run of failures that a server is in. Whoever connects to it writes, and only on a change.
 #[derive(Debug, Default)]
 pub struct Outage {
-    /// The first failure that there ever was, from which `since` counts.
-    origin: OnceLock<Instant>,
-    /// Nanoseconds plus one; zero where the last connect worked.
+    /// The first failure that there ever was.
+    epoch: Epoch,
+    /// Nanoseconds from there, plus one; zero where the last connect worked.
     since: AtomicU64,
     /// [`Fault::packed`]; zero before the first failure.
     fault: AtomicU32,
@@ -68,8 +68,7 @@ impl Outage {
     pub fn on_failure(&self, fault: Fault, now: Instant) {
         self.note(fault);
         if self.since.load(Relaxed) == 0 {
-            let origin = *self.origin.get_or_init(|| now);
-            let after = now.saturating_duration_since(origin).as_nanos() as u64;
+            let after = self.epoch.note(now);
             // Where two fail at the same time, the first one counts.
             let _ = self.since.compare_exchange(0, after + 1, Relaxed, Relaxed);
         }
@@ -93,7 +92,7 @@ impl Outage {
     /// When the first of the failures was that nothing has followed but failures; none: the last connect worked.
     pub fn since(&self) -> Option<Instant> {
         let after = self.since.load(Relaxed).checked_sub(1)?;
-        Some(*self.origin.get()? + Duration::from_nanos(after))
+        self.epoch.moment(after)
     }
 
     /// Why the last connect failed that did; none: none ever did.
@@ -104,6 +103,8 @@ impl Outage {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[expect(clippy::disallowed_methods, reason = "any moment will do")]

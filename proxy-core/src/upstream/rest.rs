@@ -1,8 +1,9 @@
 //! When something that failed may be tried again.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
+
+use super::epoch::Epoch;
 
 /// How long a server without checks, or an address of a name, is passed over after a failed connect, as long as others can be
 /// tried. Then one connection tries it, and the others wait for what comes of that, again for this long.
@@ -12,17 +13,16 @@ pub const REST: Duration = Duration::from_secs(3);
 /// only when a connect failed or worked again.
 #[derive(Debug, Default)]
 pub(crate) struct Rest {
-    /// The first failure, from which `until` counts.
-    origin: OnceLock<Instant>,
-    /// Nanoseconds; zero where the last connect worked.
+    /// The first failure.
+    epoch: Epoch,
+    /// Nanoseconds from there; zero where the last connect worked.
     until: AtomicU64,
 }
 
 impl Rest {
     /// A connect failed.
     pub(crate) fn on_failure(&self, now: Instant) {
-        self.origin.get_or_init(|| now);
-        self.until.store(self.after(now) + rest(), Relaxed);
+        self.until.store(self.epoch.note(now) + rest(), Relaxed);
     }
 
     /// A connect worked.
@@ -43,7 +43,7 @@ impl Rest {
     /// Whether it is passed over.
     pub(crate) fn is_resting(&self, now: Instant) -> bool {
         let until = self.until.load(Relaxed);
-        until != 0 && self.after(now) < until
+        until != 0 && self.epoch.until(now) < until
     }
 
     /// Takes the one try that there is after a rest. False when another connection has taken it.
@@ -51,18 +51,13 @@ impl Rest {
     /// What is tried all the same, because nothing else is left, is not held back.
     pub(crate) fn claim(&self, now: Instant) -> bool {
         let until = self.until.load(Relaxed);
-        if until == 0 || self.after(now) < until {
+        if until == 0 || self.epoch.until(now) < until {
             return true;
         }
-        let next = self.after(now) + rest();
+        let next = self.epoch.until(now) + rest();
         self.until
             .compare_exchange(until, next, Relaxed, Relaxed)
             .is_ok()
-    }
-
-    fn after(&self, now: Instant) -> u64 {
-        let origin = self.origin.get().copied().unwrap_or(now);
-        now.saturating_duration_since(origin).as_nanos() as u64
     }
 }
 
