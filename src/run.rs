@@ -114,7 +114,7 @@ fn announce(proxy: &Proxy) -> Announcement {
         workers = proxy.observed.threads.len(),
         "running"
     );
-    proxy_console::announce(lines)
+    proxy_console::announce(&lines)
 }
 
 /// A connection needs two descriptors, and the soft limit is often 1024.

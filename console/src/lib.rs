@@ -21,6 +21,7 @@ use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 pub use self::lines::{LineWriter, Refused};
@@ -138,20 +139,41 @@ pub fn tell(line: fmt::Arguments<'_>) {
 }
 
 /// Prints whole lines on stdout, on a thread of their own: nobody waits for them. If they are refused, the log says
-/// so. Returns what ends with that thread.
-pub fn announce(lines: String) -> Announcement {
+/// so. Returns what ends with that thread. Where no thread can be started, they are written at once if there is room.
+pub fn announce(lines: &str) -> Announcement {
     let (sender, over) = mpsc::channel();
     let thread = thread::Builder::new().name("corelane-stdout".to_owned());
+    let text = lines.to_owned();
     let started = thread.spawn(move || {
-        if let Err(refused) = write_stdout(lines.as_bytes()) {
-            tracing::warn!(error = %refused.error, "stdout can't be written: nobody is told the addresses there");
-        }
+        write_addresses(&text);
         drop(sender);
     });
     if let Err(error) = started {
-        tracing::warn!(%error, "stdout isn't written: there is no thread for it");
+        if has_room(lines.len()) {
+            write_addresses(lines);
+        } else {
+            tracing::warn!(%error, "stdout isn't written: it is full, and there is no thread to wait for it");
+        }
     }
     Announcement { over }
+}
+
+fn write_addresses(lines: &str) {
+    if let Err(refused) = write_stdout(lines.as_bytes()) {
+        tracing::warn!(error = %refused.error, "stdout can't be written: nobody is told the addresses there");
+    }
+}
+
+/// Whether stdout takes so many bytes without waiting.
+fn has_room(bytes: usize) -> bool {
+    /// Where a pipe can be written at all, it takes so many at least (`PIPE_BUF` of pipe(7)).
+    const SURE_BYTES: usize = 4096;
+    let at_once = Timespec::default();
+    let mut stdout = [PollFd::from_borrowed_fd(
+        rustix::stdio::stdout(),
+        PollFlags::OUT,
+    )];
+    bytes <= SURE_BYTES && poll(&mut stdout, Some(&at_once)) == Ok(1)
 }
 
 /// Lines that are on their way to stdout.

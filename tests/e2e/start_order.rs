@@ -21,6 +21,7 @@ each_scheduler!(
     an_admin_address_that_is_taken_costs_no_client,
     workers_that_can_t_be_started_cost_no_client,
     a_start_that_waits_for_an_address_ends_in_order_when_it_is_asked_to,
+    a_start_is_ready_or_fails_with_any_number_of_threads,
 );
 
 /// Fewer threads than any scheduler needs: for the main thread, the log, two workers, the admin server and its sampler.
@@ -131,6 +132,37 @@ fn a_start_that_waits_for_an_address_ends_in_order_when_it_is_asked_to(scheduler
         assert!(log.contains("asked to end before it had started"), "{log}");
         assert!(!log.contains("ready"), "{log}");
     }
+}
+
+/// Where there is no thread left to write stdout, it is written all the same: a supervisor waits for "ready".
+fn a_start_is_ready_or_fails_with_any_number_of_threads(scheduler: Scheduler) {
+    /// More than any scheduler needs for two workers.
+    const ENOUGH_THREADS: u64 = 14;
+    let config = configuration(scheduler, "", &forward(&["127.0.0.1:9"]));
+    let directory = tempfile::tempdir().expect("directory");
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).expect("permissions");
+    let file = directory.path().join("corelane.toml");
+    fs::write(&file, config).expect("write");
+    let mut outcomes = Vec::new();
+    for threads in 2..=ENOUGH_THREADS {
+        let mut command = proxy::command();
+        with_threads(&mut command, threads);
+        if !as_own_user(&mut command) {
+            return;
+        }
+        let mut child = Child::spawn(command.arg("run").arg(&file), Signal::KILL);
+        let is_ready = |child: &Child| child.log().lines().any(|line| line == "ready");
+        wait::until(&format!("{threads} threads: it is ready or fails"), || {
+            is_ready(&child) || child.exit_status().is_some()
+        });
+        outcomes.push(child.exit_status().is_none());
+        if child.exit_status().is_none() {
+            child.signal(Signal::TERM);
+            assert_eq!(child.wait().code(), Some(0), "{}", child.log());
+        }
+    }
+    assert_eq!(outcomes.first(), Some(&false), "{outcomes:?}");
+    assert_eq!(outcomes.last(), Some(&true), "{outcomes:?}");
 }
 
 /// Enough for Glommio itself and for one worker; four workers need more where the kernel counts rings (Linux 6.14).
