@@ -1,5 +1,7 @@
 //! What a proxy shows of itself, as plain data: the admin server writes it, the live page and the tools read it.
 
+#[cfg(feature = "client")]
+pub mod client;
 mod imbalance;
 mod model;
 

@@ -131,11 +131,10 @@ fn sleep_until(time: Instant) {
     sleep(time.saturating_duration_since(Instant::now()));
 }
 
-/// The lines of an answer that are series.
-fn lines(answer: &str) -> impl Iterator<Item = &str> {
-    let (_, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
+/// The lines of the metrics that are series.
+fn lines(metrics: &str) -> impl Iterator<Item = &str> {
     let series = |line: &&str| !line.is_empty() && !line.starts_with('#');
-    body.lines().filter(series)
+    metrics.lines().filter(series)
 }
 
 fn is_down(line: &str) -> bool {
@@ -166,8 +165,8 @@ mod tests {
     }
 
     #[test]
-    fn series_are_told_from_heads_and_comments() {
-        let answer = "HTTP/1.1 200 OK\r\na: b\r\n\r\n# TYPE corelane_upstream_up gauge\n\
+    fn series_are_told_from_comments() {
+        let answer = "# TYPE corelane_upstream_up gauge\n\
                       corelane_upstream_up{server=\"a\"} 1\ncorelane_upstream_up{server=\"b\"} 0\n";
         assert_eq!(lines(answer).count(), 2);
         assert_eq!(lines(answer).filter(|line| is_down(line)).count(), 1);

@@ -1,14 +1,13 @@
 //! Reading a live proxy's /metrics.
 
-use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-/// How long a live proxy may take to answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+use proxy_state::client;
 
-/// The largest page that is read: 16 MiB, some ten times what the largest configuration makes.
-const PAGE_BYTES_MAX: u64 = 16 << 20;
+/// How long each step to a live proxy's answer may take.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// One page of metrics.
 pub(super) struct Page(String);
@@ -19,20 +18,11 @@ impl Page {
     /// # Errors
     /// When nobody answers, or something else than metrics.
     pub(super) fn fetch(admin: SocketAddr) -> io::Result<Self> {
-        let address = reachable(admin);
-        let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
-        let request =
-            format!("GET /metrics HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes())?;
-        let mut answer = String::new();
-        stream.take(PAGE_BYTES_MAX).read_to_string(&mut answer)?;
-        let is_ours = answer.starts_with("HTTP/1.1 200 ") && answer.contains("\ncorelane_");
-        if !is_ours {
+        let answer = client::get(&reachable(admin).to_string(), "/metrics", PATIENCE)?;
+        if answer.status != 200 || !answer.body.contains("\ncorelane_") {
             return Err(io::Error::other("what answers there is no corelane"));
         }
-        Ok(Self(answer))
+        Ok(Self(answer.body))
     }
 
     #[cfg(test)]

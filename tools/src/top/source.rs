@@ -1,11 +1,11 @@
 //! Where the state comes from: the admin server, asked once a second.
 
-use std::io::{self, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::io;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::thread;
 use std::time::Duration;
 
+use proxy_state::client::{self, Answer};
 use proxy_state::{Connections, State};
 
 /// The port of an address that names none.
@@ -16,9 +16,6 @@ const INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long each step may take: to connect, to send, to receive the next bytes.
 const STEP_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// Bytes of an answer; a longer one is an error.
-const ANSWER_BYTES_MAX: u64 = 16 << 20;
 
 /// Connections that are asked for; those beyond are only counted.
 const CONNECTIONS_MAX: usize = 500;
@@ -70,57 +67,9 @@ impl Target {
         format!("http://{}", self.authority)
     }
 
-    /// GET over a connection of its own.
-    ///
-    /// HTTP/1.0: the answer ends with the connection, and comes in one piece.
     fn get(&self, path: &str) -> io::Result<Answer> {
-        let mut stream = self.connect()?;
-        stream.set_read_timeout(Some(STEP_TIMEOUT))?;
-        stream.set_write_timeout(Some(STEP_TIMEOUT))?;
-        let request = format!(
-            "GET {path} HTTP/1.0\r\nhost: {}\r\naccept: application/json\r\n\r\n",
-            self.authority
-        );
-        stream.write_all(request.as_bytes())?;
-        let mut answer = Vec::new();
-        stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer)?;
-        Answer::parse(&answer).ok_or_else(|| invalid("this is no answer of an HTTP server"))
+        client::get(&self.authority, path, STEP_TIMEOUT)
     }
-
-    fn connect(&self) -> io::Result<TcpStream> {
-        let mut last = invalid("the name has no address");
-        for address in self.authority.to_socket_addrs()? {
-            match TcpStream::connect_timeout(&address, STEP_TIMEOUT) {
-                Ok(stream) => return Ok(stream),
-                Err(error) => last = error,
-            }
-        }
-        Err(last)
-    }
-}
-
-/// An answer of the server.
-#[derive(Debug, Eq, PartialEq)]
-struct Answer {
-    status: u16,
-    body: String,
-}
-
-impl Answer {
-    fn parse(bytes: &[u8]) -> Option<Self> {
-        let text = str::from_utf8(bytes).ok()?;
-        let (head, body) = text.split_once("\r\n\r\n")?;
-        let rest = head.strip_prefix("HTTP/1.")?;
-        let status = rest.split(' ').nth(1)?.split("\r\n").next()?.parse().ok()?;
-        Some(Self {
-            status,
-            body: body.to_owned(),
-        })
-    }
-}
-
-fn invalid(what: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
 /// What came of asking.
@@ -150,7 +99,8 @@ impl Source {
             .name("corelane-top".to_owned())
             .spawn(move || {
                 loop {
-                    let update = ask(&target).unwrap_or_else(|error| Update::Away(words(&error)));
+                    let update =
+                        ask(&target).unwrap_or_else(|error| Update::Away(error.to_string()));
                     if send.send(update).is_err() {
                         return;
                     }
@@ -176,14 +126,6 @@ impl Source {
     }
 }
 
-/// Why it can't be asked. A timeout of the socket says only that it would block.
-fn words(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "no answer".to_owned(),
-        _ => error.to_string(),
-    }
-}
-
 fn ask(target: &Target) -> io::Result<Update> {
     let answer = target.get("/state")?;
     if answer.status != 200 {
@@ -192,7 +134,7 @@ fn ask(target: &Target) -> io::Result<Update> {
             403 => answer.body.trim_end().to_owned(),
             status => format!("it answers /state with {status}: is this a corelane?"),
         };
-        return Err(invalid(&what));
+        return Err(io::Error::new(io::ErrorKind::InvalidData, what));
     }
     let state = serde_json::from_str(&answer.body)?;
     let path = format!("/connections?limit={CONNECTIONS_MAX}&sort=bytes");
@@ -206,6 +148,7 @@ fn ask(target: &Target) -> io::Result<Update> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
     use std::net::TcpListener;
 
     use super::*;
@@ -236,22 +179,6 @@ mod tests {
             "a:1\r\nx",
         ] {
             assert!(Target::parse(written).is_err(), "{written:?}");
-        }
-    }
-
-    #[test]
-    fn answers_are_read() {
-        let parse = |text: &str| Answer::parse(text.as_bytes()).map(|a| (a.status, a.body));
-        let ok = parse("HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\n{}");
-        assert_eq!(ok, Some((200, "{}".to_owned())));
-        assert_eq!(parse("HTTP/1.1 404\r\n\r\n"), Some((404, String::new())));
-        for text in [
-            "",
-            "HTTP/1.1 200 OK\r\n",
-            "SSH-2.0\r\n\r\n",
-            "HTTP/1.1 x\r\n\r\n",
-        ] {
-            assert_eq!(parse(text), None, "{text:?}");
         }
     }
 
