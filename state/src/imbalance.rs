@@ -1,9 +1,7 @@
 //! How uneven a load is, in three figures.
 
+use crate::limits::IDLE_MAX;
 use crate::model::Figures;
-
-/// Mean utilization under which λ and Jain's index say "even": figures of a proxy that does next to nothing are noise.
-const MEAN_MIN: f64 = 0.02;
 
 /// How uneven the utilizations of some cores are.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -25,7 +23,7 @@ impl Imbalance {
         // Rounding may put the mean a hair above the greatest.
         let max = utilization.iter().copied().fold(mean, f64::max);
         let stranded = max - mean;
-        if mean < MEAN_MIN {
+        if mean < IDLE_MAX {
             return Self {
                 ratio: 0.0,
                 stranded,

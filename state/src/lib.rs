@@ -3,9 +3,13 @@
 #[cfg(feature = "client")]
 pub mod client;
 mod imbalance;
+mod judge;
+pub mod limits;
 mod model;
 
 pub use self::imbalance::Imbalance;
+pub use self::judge::{Balance, Judgement, greatest};
+pub use self::limits::Limits;
 pub use self::model::{
     Connection, Connections, Core, Figures, Finding, HISTORY_MAX, Level, Listener, Point,
     SERVERS_SHOWN_MAX, Server, State,

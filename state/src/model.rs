@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::limits::Limits;
+
 /// Samples of the history: two minutes of them.
 pub const HISTORY_MAX: usize = 120;
 
@@ -41,6 +43,8 @@ pub struct State {
     pub advice: Vec<String>,
     /// How uneven the cores were.
     pub imbalance: Figures,
+    /// What a core is coloured by.
+    pub limits: Limits,
     /// In order.
     pub cores: Vec<Core>,
     /// In the order of the configuration.

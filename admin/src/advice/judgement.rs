@@ -3,19 +3,8 @@
 use proxy_core::backend::Evening;
 
 use super::Id;
-use proxy_state::Imbalance;
-
-/// λ from which a load is uneven. Moving connections leaves what is under 0.25.
-const UNEVEN_MIN: f64 = 0.3;
-
-/// Utilization of the busiest core under which unevenness costs nobody anything.
-const HOT_MIN: f64 = 0.7;
-
-/// Utilization over ten seconds from which a core has no time left.
-const FULL_MIN: f64 = 0.9;
-
-/// Part of the time that a worker waits for its CPU, from which that is worth a word.
-const STARVED_MIN: f64 = 0.1;
+use proxy_state::limits::{HOT_MIN, UNEVEN_MIN, WAITS_MIN, WARM_MIN};
+use proxy_state::{Balance, Judgement, greatest};
 
 /// The load at one look. One entry a core where it says so.
 #[derive(Clone, Debug, Default)]
@@ -34,7 +23,7 @@ pub(super) struct Figures {
 pub(super) fn findings(evening: Evening, figures: &Figures) -> Vec<(Id, String)> {
     let mut found = Vec::new();
     if let Some((core, &waiting)) = greatest(&figures.waiting)
-        && waiting >= STARVED_MIN
+        && waiting >= WAITS_MIN
     {
         let why = format!(
             "the worker of core {core} waits for its CPU {} of the time",
@@ -42,21 +31,22 @@ pub(super) fn findings(evening: Evening, figures: &Figures) -> Vec<(Id, String)>
         );
         found.push((Id::CpuStarved, why));
     }
-    let Some((hottest, &max)) = greatest(&figures.utilization) else {
+    let Some(judged) = Judgement::of(&figures.utilization) else {
         return found;
     };
-    let least = figures
-        .utilization
-        .iter()
-        .copied()
-        .fold(f64::INFINITY, f64::min);
-    if least >= FULL_MIN {
+    let Judgement {
+        hottest,
+        most,
+        mean,
+        ratio,
+        ..
+    } = judged;
+    if judged.balance == Balance::Full {
         let cores = figures.utilization.len();
-        let why = format!("all {cores} cores are over {}", percent(FULL_MIN));
+        let why = format!("all {cores} cores are over {}", percent(HOT_MIN));
         found.push((Id::AddCores, why));
     }
-    let ratio = Imbalance::of(&figures.utilization).ratio;
-    if ratio < UNEVEN_MIN || max < HOT_MIN {
+    if ratio < UNEVEN_MIN || most < WARM_MIN {
         return found;
     }
     let alone = figures.connections.get(hottest) == Some(&1);
@@ -70,22 +60,15 @@ pub(super) fn findings(evening: Evening, figures: &Figures) -> Vec<(Id, String)>
         Evening::Moves | Evening::Steals => Id::LoneElephant,
     };
     // An elephant that has room left is in nobody's way.
-    if id != Id::LoneElephant || max >= FULL_MIN {
+    if id != Id::LoneElephant || most >= HOT_MIN {
         let why = format!(
             "imbalance {ratio:.1}, core {hottest} at {} and the mean at {}",
-            percent(max),
-            percent(max / (1.0 + ratio))
+            percent(most),
+            percent(mean)
         );
         found.push((id, why));
     }
     found
-}
-
-fn greatest(values: &[f64]) -> Option<(usize, &f64)> {
-    values
-        .iter()
-        .enumerate()
-        .max_by(|(_, a), (_, b)| a.total_cmp(b))
 }
 
 fn percent(ratio: f64) -> String {

@@ -2,22 +2,10 @@
 
 use proxy_core::backend::Evening;
 
-use super::cpu::WAITS_MIN;
 use super::tense::{Tense, Told};
 use super::{Scene, finding, percent};
-use proxy_state::{Core, Finding, Level, State};
-
-/// Utilization from which on a core is short of time.
-const HOT_MIN: f64 = 0.85;
-
-/// How much busier than the mean of the others a core is when it is the cores' balance that's wrong.
-const GAP_MIN: f64 = 0.25;
-
-/// λ from which on a load is called uneven.
-const UNEVEN_MIN: f64 = 0.25;
-
-/// Mean utilization under which nothing is said about balance.
-const QUIET_MAX: f64 = 0.02;
+use proxy_state::limits::WAITS_MIN;
+use proxy_state::{Balance, Core, Finding, Judgement, Level, State};
 
 /// Share of one core in what all cores have that explains a hot core.
 const SHARE_FACTOR: f64 = 1.5;
@@ -31,16 +19,18 @@ fn tell(scene: &Scene<'_>, tense: Tense) -> Finding {
     let is = tense.is();
     let state = scene.state;
     let cores = &state.cores;
-    let used = |core: &Core| core.utilization_10s;
-    let Some((hottest, most)) = maximum(cores) else {
+    let utilization: Vec<_> = cores.iter().map(|core| core.utilization_10s).collect();
+    let Some(judged) = Judgement::of(&utilization) else {
         return finding(Level::Good, "there are no cores", "", "");
     };
-    let mean = cores.iter().map(used).sum::<f64>() / cores.len() as f64;
-    let least = cores.iter().map(used).fold(f64::INFINITY, f64::min);
-    if mean < QUIET_MAX {
-        return finding(Level::Good, "all cores are idle", "", "");
-    }
-    let others = (mean * cores.len() as f64 - most) / (cores.len() as f64 - 1.0).max(1.0);
+    let Judgement {
+        hottest,
+        most,
+        least,
+        mean,
+        others,
+        ..
+    } = judged;
     let apart = if cores.len() > 1 {
         let rest = if cores.len() == 2 {
             "the other"
@@ -55,61 +45,49 @@ fn tell(scene: &Scene<'_>, tense: Tense) -> Finding {
     } else {
         format!("the only core {is} at {} over ten seconds", percent(most))
     };
-    if most >= HOT_MIN && cores.len() > 1 && most - others >= GAP_MIN {
-        return Finding {
-            level: Level::Alarm,
-            what: apart,
-            why: cause(state, hottest, tense),
-            remedy: remedy(scene, hottest),
-            ..Finding::default()
-        };
-    }
-    if least >= HOT_MIN {
-        let what = if cores.len() > 1 {
-            format!(
-                "all cores {} busy: {} on average over ten seconds",
-                tense.are(),
-                percent(mean)
-            )
-        } else {
-            apart
-        };
-        let remedy = if scene.has_spare_cpus {
-            "give corelane more cores ([runtime] cores), or spread the clients over more machines"
-        } else {
-            "corelane has all CPUs that it may use: spread the clients over more machines, or take a larger one"
-        };
-        return finding(
-            Level::Alarm,
-            &what,
-            tense.choose(
+    let even = match judged.balance {
+        Balance::Idle => return finding(Level::Good, "all cores are idle", "", ""),
+        Balance::Hot | Balance::Uneven => {
+            let is_hot = judged.balance == Balance::Hot;
+            let mut why = cause(state, hottest, tense);
+            // Else that is told beside it.
+            if !is_hot && cores[hottest].waits < WAITS_MIN {
+                why += tense.choose(
+                    "; no core is short of time yet",
+                    "; no core was short of time",
+                );
+            }
+            return Finding {
+                level: if is_hot { Level::Alarm } else { Level::Warning },
+                what: apart,
+                why,
+                remedy: remedy(scene, hottest),
+                ..Finding::default()
+            };
+        }
+        Balance::Full => {
+            let what = if cores.len() > 1 {
+                format!(
+                    "all cores {} busy: {} on average over ten seconds",
+                    tense.are(),
+                    percent(mean)
+                )
+            } else {
+                apart
+            };
+            let remedy = if scene.has_spare_cpus {
+                "give corelane more cores ([runtime] cores), or spread the clients over more machines"
+            } else {
+                "corelane has all CPUs that it may use: spread the clients over more machines, or take a larger one"
+            };
+            let why = tense.choose(
                 "the load is even; it is simply much",
                 "the load was even; it was simply much",
-            ),
-            remedy,
-        );
-    }
-    if state.imbalance.ratio >= UNEVEN_MIN && most - others >= GAP_MIN {
-        let mut why = cause(state, hottest, tense);
-        // Else that is told beside it.
-        if cores[hottest].waits < WAITS_MIN {
-            why += tense.choose(
-                "; no core is short of time yet",
-                "; no core was short of time",
             );
+            return finding(Level::Alarm, &what, why, remedy);
         }
-        return Finding {
-            level: Level::Warning,
-            what: apart,
-            why,
-            remedy: remedy(scene, hottest),
-            ..Finding::default()
-        };
-    }
-    let even = if state.imbalance.ratio < UNEVEN_MIN {
-        "the load is even"
-    } else {
-        "the load is uneven, but light"
+        Balance::Even => "the load is even",
+        Balance::Light => "the load is uneven, but light",
     };
     let what = if cores.len() > 1 {
         format!(
@@ -186,11 +164,6 @@ fn remedy(scene: &Scene<'_>, hottest: usize) -> String {
         }
     };
     remedy.to_owned()
-}
-
-fn maximum(cores: &[Core]) -> Option<(usize, f64)> {
-    let used = cores.iter().map(|core| core.utilization_10s).enumerate();
-    used.max_by(|one, other| one.1.total_cmp(&other.1))
 }
 
 fn share(cores: &[Core], core: usize, read: impl Fn(&Core) -> f64) -> f64 {

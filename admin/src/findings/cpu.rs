@@ -2,13 +2,8 @@
 
 use super::percent;
 use super::tense::{Tense, Told};
+use proxy_state::limits::{STARVED_MIN, WAITS_MIN};
 use proxy_state::{Core, Finding, Level, State};
-
-/// Part of the time that a core waits for its CPU from which on that is worth a word.
-pub(super) const WAITS_MIN: f64 = 0.15;
-
-/// Part from which on it is what's wrong.
-const STARVED_MIN: f64 = 0.5;
 
 /// Cores whose CPU somebody else uses.
 pub(super) fn of(state: &State) -> Option<Told> {

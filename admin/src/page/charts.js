@@ -3,9 +3,8 @@
 // minutes and have one cursor.
 
 const HISTORY_MAX = 120;
-// As in the findings of the server.
-const HOT_MIN = 0.85;
-const WARM_MIN = 0.6;
+// What a core is coloured by, as the server judges; it comes with the state.
+let limits = { hot: 1, warm: 1 };
 // What a core needs to be seen in its strip at all.
 const STRIP_MIN = 0.02;
 
@@ -13,7 +12,7 @@ const STRIP_MIN = 0.02;
 const AGES = Array.from({ length: HISTORY_MAX }, (_, index) => index + 1 - HISTORY_MAX);
 
 const ago = (index) => (AGES[index] === 0 ? "now" : `${-AGES[index]}\u00a0s ago`);
-const levelOf = (used) => (used >= HOT_MIN ? "alarm" : used >= WARM_MIN ? "warning" : "good");
+const levelOf = (used) => (used >= limits.hot ? "alarm" : used >= limits.warm ? "warning" : "good");
 
 // The style's colours as of now. uPlot asks for them each time that it draws.
 const palette = {};

@@ -177,7 +177,7 @@ function showCores() {
     say(shown.now, percent(core.utilization));
     const level = levelOf(core.utilization);
     shown.now.className = `now ${level === "good" ? "" : level}`;
-    shown.item.classList.toggle("hot", core.utilization_10s >= HOT_MIN);
+    shown.item.classList.toggle("hot", core.utilization_10s >= limits.hot);
     const parts = [
       `${whole(core.connections)} connections`,
       `${bytes(core.bytes)}/s`,
@@ -465,6 +465,7 @@ function listen() {
     clearTimeout(silence);
     silence = setTimeout(beginAnew, SILENCE_MAX_MS);
     state = JSON.parse(event.data);
+    limits = state.limits;
     shownAt = Date.now();
     document.title = document.title.replace("(old) ", "");
     showAge();

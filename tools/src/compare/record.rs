@@ -12,6 +12,7 @@ use super::options::{BYTES_MAX, CONNECTIONS_MAX, HEAVY_MAX};
 use super::scrape::Page;
 use crate::clocks::{now, pause};
 use proxy_load::Flows;
+use proxy_state::limits::UNEVEN_MIN;
 
 /// Time between the two looks.
 const LOOK_INTERVAL: Duration = Duration::from_secs(4);
@@ -28,9 +29,6 @@ const BULK_RATE_MIN: f64 = 1e6;
 /// Part of a listener's bytes that is spliced, above which all of its connections are bulk, and under which none is.
 const BULK_ALL_MIN: f64 = 0.9;
 const BULK_ANY_MIN: f64 = 0.1;
-
-/// λ of the live proxy from which the heavy flows begin on one core.
-const UNEVEN_MIN: f64 = 0.3;
 
 /// The longest time between two messages of a flow.
 const INTERVAL_MAX: Duration = Duration::from_secs(60);

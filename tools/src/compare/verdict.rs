@@ -5,9 +5,9 @@
 
 use super::figures::{Figure, Outcome};
 use super::variant::Kind;
+use proxy_state::limits::UNEVEN_MIN;
 
-/// λ and stranded capacity, under a scheduler that evens nothing out, from which a load is uneven.
-const UNEVEN_RATIO_MIN: f64 = 0.3;
+/// Stranded capacity, under a scheduler that evens nothing out, from which a load that is uneven costs something.
 const UNEVEN_STRANDED_MIN: f64 = 0.1;
 
 /// What to choose.
@@ -180,7 +180,7 @@ fn difference(figure: Figure, gain: f64, better: bool, heavy: bool) -> String {
 
 fn is_uneven(outcome: &Outcome) -> bool {
     !outcome.kind.evens()
-        && outcome.median(|round| round.imbalance) >= UNEVEN_RATIO_MIN
+        && outcome.median(|round| round.imbalance) >= UNEVEN_MIN
         && outcome.median(|round| round.stranded) >= UNEVEN_STRANDED_MIN
 }
 

@@ -14,10 +14,6 @@ use super::view::View;
 use super::words::{bytes, hang, percent, span, sparkline, wrap};
 use proxy_state::{Finding, Level, State};
 
-/// As on the live page.
-const HOT_MIN: f64 = 0.85;
-const WARM_MIN: f64 = 0.6;
-
 /// Characters of a core's bar.
 const BAR_WIDTH: usize = 20;
 
@@ -238,10 +234,10 @@ fn draw_cores(frame: &mut Frame<'_>, area: Rect, state: &State) {
 fn core_line(state: &State, index: usize, bar: usize, history: usize) -> Line<'_> {
     let core = &state.cores[index];
     let full = ((core.utilization * bar as f64).round() as usize).min(bar);
-    let color = match core.utilization {
-        used if used >= HOT_MIN => Color::Red,
-        used if used >= WARM_MIN => Color::Yellow,
-        _ => Color::Green,
+    let color = match state.limits.level_of(core.utilization) {
+        Level::Alarm => Color::Red,
+        Level::Warning => Color::Yellow,
+        Level::Good => Color::Green,
     };
     let cpu = core
         .cpu
