@@ -24,7 +24,8 @@ fn after_load(scheduler: Scheduler) {
         return println!("skipped: {why}");
     }
     let log = "[access_log]\npath = \"/dev/null\"\n";
-    let proxy = Proxy::start(scheduler, &(log.to_owned() + &forward(&["builtin:echo"])));
+    let routes = log.to_owned() + &forward(&["builtin:echo"]);
+    let proxy = Proxy::start_with(scheduler, "watch = true\n", &routes);
     // Idle connections, which stay open, are no reason to wake up either.
     let mut clients: Vec<_> = (0..20).map(|_| proxy.connect("main")).collect();
     for _ in 0..200 {

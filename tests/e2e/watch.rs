@@ -3,6 +3,8 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 use rustix::process::Signal;
 
@@ -27,6 +29,9 @@ fn configuration(scheduler: Scheduler, runtime: &str, shares: u32) -> String {
         &forward_with(&["builtin:echo"], &listener, ""),
     )
 }
+
+/// Long enough for what must not happen.
+const WHILE: Duration = Duration::from_secs(1);
 
 const WATCH: &str = "watch = true\n";
 
@@ -74,7 +79,7 @@ fn a_file_that_is_replaced_is_read(scheduler: Scheduler) {
     assert!(success());
     // Gone, and there again: nothing is read in between.
     fs::remove_file(&file).expect("remove");
-    fs::write(file.with_extension("other"), "").expect("write");
+    thread::sleep(WHILE);
     fs::write(&file, text(100)).expect("write");
     until_shares(&proxy, 100);
     let log = proxy.log();
@@ -104,8 +109,8 @@ fn a_mount_of_kubernetes_that_is_swapped_is_read(scheduler: Scheduler) {
     until_shares(&proxy, 70);
     for (version, old, shares) in [("..2", "..1", 80), ("..3", "..2", 90)] {
         put(version, shares);
-        fs::remove_dir_all(mount.join(old)).expect("remove");
         until_shares(&proxy, shares);
+        fs::remove_dir_all(mount.join(old)).expect("remove");
     }
     proxy.stop();
 }
@@ -118,6 +123,7 @@ fn included_files_are_watched_too(scheduler: Scheduler) {
     assert!(has_shares(&proxy, 1000));
     let folder = proxy.directory().join("conf.d");
     fs::create_dir(&folder).expect("a folder");
+    thread::sleep(WHILE);
     let file = folder.join("a.toml");
     replace(&file, "listeners.main.shares = 70\n");
     until_shares(&proxy, 70);

@@ -78,6 +78,7 @@ fn a_server_that_is_the_listener_itself() {
         ("*:7", "10.0.0.5:7", Warning),
         ("unix:/run/a", "unix:/run/a", Error),
         ("unix:/run/a", "unix:/run/../run/a", Error),
+        ("unix:/tmp/../run/a", "unix:/run/a", Error),
         ("unix:/run/./a", "unix:/run//a", Error),
         ("unix:/run/a", "unix:/run/b", Fine),
         ("127.0.0.1:7", "builtin:echo", Fine),
