@@ -29,6 +29,11 @@ pub trait Scheduler {
     /// Descriptors that the scheduler's library keeps for each worker after its end, whatever the proxy does.
     const DESCRIPTORS_KEPT_A_WORKER: usize = 0;
 
+    /// Descriptors that its library has kept for workers that it ended by itself, whatever the proxy does.
+    fn descriptors_kept() -> usize {
+        0
+    }
+
     /// Why it can't be started here.
     fn unavailable() -> Option<String> {
         None
