@@ -27,16 +27,16 @@ impl Host for InProcess {
             true => NoStart::Unavailable(error),
             false => NoStart::Failed(error),
         })?;
-        let observed = proxy.observed.clone();
+        let running = proxy.observed.running();
         let addresses = proxy.addresses.iter();
         Ok(Proxy {
             addresses: addresses
                 .filter_map(|(_, address)| address.local())
                 .collect(),
             admin: proxy.admin.as_ref().map(|admin| admin.address),
-            threads: observed.threads.iter().map(|thread| thread.tid).collect(),
-            has_places: !observed.profile.steals(),
-            begun_on_first: Box::new(move || observed.generation.cells(0).started.get()),
+            threads: running.threads.iter().map(|thread| thread.tid).collect(),
+            has_places: !running.profile.steals(),
+            begun_on_first: Box::new(move || running.generation.cells(0).started.get()),
             stop: Box::new(move |patience| {
                 drop(proxy.admin);
                 proxy.running.stop(patience);

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use proxy_admin::{Admin, Observed};
+use proxy_admin::{Admin, Observed, Running};
 use proxy_config::{Config, Destination};
 use proxy_core::backend::{Backend, Listening, Plan};
 use proxy_core::lifeline::Deaths;
@@ -108,11 +108,9 @@ pub(crate) fn start(
     }
     let backlogs = Arc::new(backlogs);
     let observed = Observed::new(
-        (profile, STEALING),
-        running.threads().to_vec(),
-        generation,
+        observe(&*running, generation),
+        STEALING,
         inventory,
-        running.own_metrics(),
         utc_now(),
     );
     let observed = observed
@@ -121,6 +119,7 @@ pub(crate) fn start(
             access_log: shared,
         }))
         .with_admin_hosts(config.admin.hosts.clone());
+    observed.switches.between(&scheduler::NAMES);
     observed.set_configuration(config.to_toml(), config.hash());
     let observed = Arc::new(observed);
     let mut admin = match sockets.admin {
@@ -164,6 +163,16 @@ pub(crate) fn start(
         files,
         around,
     })
+}
+
+/// What the admin server may look at of a scheduler.
+pub(crate) fn observe(running: &dyn Backend, generation: Arc<Generation>) -> Running {
+    Running {
+        profile: running.profile(),
+        threads: running.threads().to_vec(),
+        generation,
+        own: running.own_metrics(),
+    }
 }
 
 fn cannot_log(destination: &Destination, error: &io::Error) -> String {

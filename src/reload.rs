@@ -92,10 +92,10 @@ fn apply(new: Config, running: &mut Config, proxy: &Proxy) -> usize {
     let observed = &proxy.observed;
     let listeners = new.listeners.iter().zip(&running.listeners);
     let changes = listeners.filter(|(new, running)| new != running).count();
-    let tables = &observed.generation.tables;
+    let tables = &observed.tables;
     let table = assemble::table(&new, &observed.inventory, &proxy.around);
     let table = tables.publish(table);
-    table.apply_shares(observed.profile.queues);
+    table.apply_shares(observed.running().profile.queues);
     observed.inventory.settle(&table, now());
     *running = new;
     observed.set_configuration(running.to_toml(), running.hash());

@@ -108,10 +108,11 @@ fn announce(proxy: &Proxy) -> Announcement {
         let _ = writeln!(lines, "metrics http://{}/metrics", admin.address);
     }
     lines.push_str("ready\n");
+    let profile = proxy.running.profile();
     tracing::info!(
-        scheduler = proxy.observed.profile.scheduler,
-        mode = proxy.observed.profile.mode,
-        workers = proxy.observed.threads.len(),
+        scheduler = profile.scheduler,
+        mode = profile.mode,
+        workers = proxy.running.threads().len(),
         "running"
     );
     proxy_console::announce(&lines)

@@ -9,6 +9,9 @@ use proxy_core::backend::{Backend, Plan, Stealing};
 
 use crate::start_error::{Explain, cannot_start, with_advice};
 
+/// The names of all schedulers.
+pub(crate) const NAMES: [&str; 3] = ["glommio", "work-stealing", "per-core"];
+
 /// What to choose for idle workers to take the work of busy ones.
 pub(crate) const STEALING: Stealing = Stealing {
     advice: "use-work-stealing",

@@ -5,26 +5,27 @@ use proxy_core::{Forgotten, ListenerView, View};
 
 use super::family::Families;
 use super::load::Load;
-use super::threads::Account;
+use super::threads::Times;
 use crate::observed::Observed;
+use crate::running::Running;
 
 /// Adds what the workers and the kernel count.
 pub(super) fn collect(
     families: &mut Families,
     observed: &Observed,
     view: &View,
-    accounts: &[Account],
+    accounts: &[Times],
 ) {
     times(families, observed, accounts);
-    let workers = observed.threads.len();
+    let (running, workers) = (observed.running(), observed.workers_ever());
     let mut connections = families.gauge(
         "corelane_core_connections",
         "Connections that the core has now.",
     );
-    for worker in 0..workers {
+    for worker in 0..running.threads.len() {
         connections.add_count(
             &[("core", &worker.to_string())],
-            connections_of(observed, worker),
+            connections_of(&running, worker),
         );
     }
     let mut accepts = families.counter(
@@ -50,7 +51,7 @@ pub(super) fn collect(
         "Times that the core ran a connection.",
     );
     for worker in 0..workers {
-        let cores = &observed.generation.cores;
+        let cores = &observed.cores;
         let count = cores.sum_of_core(worker, |cells| cells.polls.get());
         polls.add_count(&[("core", &worker.to_string())], count);
     }
@@ -59,7 +60,7 @@ pub(super) fn collect(
             "corelane_connection_panics_total",
             "Connections that were cut because a bug made them panic; the log says where.",
         )
-        .add_count(&[], observed.generation.cores.sum(|core| core.panics.get()));
+        .add_count(&[], observed.cores.sum(|core| core.panics.get()));
     let mut migrations = families.counter(
         "corelane_core_migrations_total",
         "Live connections that moved between cores: \"in\" to this core, \"out\" of it.",
@@ -72,18 +73,18 @@ pub(super) fn collect(
     }
 }
 
-fn times(families: &mut Families, observed: &Observed, accounts: &[Account]) {
+fn times(families: &mut Families, observed: &Observed, accounts: &[Times]) {
     let mut info = families.gauge(
         "corelane_core_info",
         "Always 1; the label cpu tells the CPU that the core's worker is pinned to, or \"any\".",
     );
-    for (worker, thread) in observed.threads.iter().enumerate() {
+    for (worker, thread) in observed.running().threads.iter().enumerate() {
         let cpu = thread
             .cpu
             .map_or_else(|| "any".to_owned(), |cpu| cpu.to_string());
         info.add(&[("core", &worker.to_string()), ("cpu", &cpu)], 1.0);
     }
-    let mut seconds = |name: &str, help: &str, read: &dyn Fn(usize, &Account) -> _| {
+    let mut seconds = |name: &str, help: &str, read: &dyn Fn(usize, &Times) -> _| {
         let mut family = families.counter(name, help);
         for (worker, account) in accounts.iter().enumerate() {
             family.add_seconds(&[("core", &worker.to_string())], read(worker, account));
@@ -107,7 +108,7 @@ fn times(families: &mut Families, observed: &Observed, accounts: &[Account]) {
     seconds(
         "corelane_core_iowq_cpu_seconds_total",
         "CPU time of the kernel's io_uring workers for this core's rings, in seconds.",
-        &|_, account| account.iowq_cpu(),
+        &|_, account| account.iowq_cpu,
     );
 }
 
@@ -148,15 +149,14 @@ pub(super) fn collect_load(families: &mut Families, load: &Load) {
 }
 
 /// Those of the worker that runs.
-pub(super) fn connections_of(observed: &Observed, worker: usize) -> u64 {
-    let generation = &observed.generation;
+pub(super) fn connections_of(running: &Running, worker: usize) -> u64 {
+    let generation = &running.generation;
     generation.cores.connections(generation.slot(worker))
 }
 
 /// Over all workers that had this index.
 pub(super) fn moved_in(observed: &Observed, worker: usize) -> u64 {
-    let cores = &observed.generation.cores;
-    cores.sum_of_core(worker, CoreCells::taken)
+    observed.cores.sum_of_core(worker, CoreCells::taken)
 }
 
 /// Over all workers that had this index.
@@ -165,7 +165,7 @@ pub(super) fn moved_out(observed: &Observed, worker: usize) -> u64 {
         let counts = other.taken_from.of_core(worker);
         counts.map(Counter::get).sum()
     };
-    observed.generation.cores.sum(taken)
+    observed.cores.sum(taken)
 }
 
 /// What all listeners counted on the workers that had this index, those included that are not shown any more.

@@ -27,7 +27,7 @@ impl Exposition {
     /// Shows `observed`, and the load that `watch` keeps.
     pub(super) fn new(observed: Arc<Observed>, watch: Arc<Watch>) -> Self {
         Self {
-            threads: Mutex::new(Threads::new(&observed.threads)),
+            threads: Mutex::new(Threads::default()),
             observed,
             watch,
             process: Process::new(),
@@ -42,10 +42,12 @@ impl Exposition {
         let mut families = Families::default();
         let view = self.observed.view();
         runtime::collect(&mut families, &self.observed);
+        self.observed.switches.collect(&mut families);
         self.process.collect(&mut families);
         {
             let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
-            cores::collect(&mut families, &self.observed, &view, threads.read());
+            let times = threads.read(&self.observed.runs.threads());
+            cores::collect(&mut families, &self.observed, &view, &times);
         }
         cores::collect_load(&mut families, &self.watch.load());
         advice::collect(&mut families, &self.watch.advice(), self.observed.stealing);

@@ -13,6 +13,7 @@ use proxy_core::{
 };
 
 use crate::observed::Observed;
+use crate::running::Running;
 
 const WORKERS: usize = 2;
 
@@ -67,14 +68,17 @@ pub(super) fn proxy_with(evening: Evening) -> Observed {
         Arc::new(Tables::new(Table::default())),
     );
     let tid = rustix::thread::gettid().as_raw_nonzero().get();
+    let threads = [Some(4), Some(5)].map(|cpu| WorkerThread { tid, cpu });
+    let running = Running {
+        profile,
+        threads: threads.to_vec(),
+        generation: Arc::new(generation.expect("there is room")),
+        own: Arc::new(Own),
+    };
     let observed = Observed::new(
-        (profile, STEALING),
-        [Some(4), Some(5)]
-            .map(|cpu| WorkerThread { tid, cpu })
-            .to_vec(),
-        Arc::new(generation.expect("there is room")),
+        running,
+        STEALING,
         inventory,
-        Arc::new(Own),
         SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_500),
     );
     configure(&observed, listeners, vec![pool]);
@@ -108,7 +112,7 @@ pub(super) fn configure(
     listeners: Vec<Arc<ListenerSettings>>,
     pools: Vec<Arc<Pool>>,
 ) {
-    let tables = &observed.generation.tables;
+    let tables = &observed.tables;
     // What was there before is not shown: the inventory hasn't heard of it.
     tables.publish(Table::new(listeners, pools));
 }

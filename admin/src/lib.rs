@@ -26,11 +26,13 @@ mod ready;
 mod recent;
 mod reloads;
 mod routes;
+mod running;
 mod runtime;
 mod sampler;
 mod schedulers;
 mod server;
 mod surroundings;
+mod switches;
 mod threads;
 mod upstreams;
 mod utc;
@@ -56,8 +58,10 @@ use self::hosts::Hosts;
 pub use self::observed::Observed;
 pub use self::reloads::{Refusal, Reloads};
 use self::routes::Routes;
+pub use self::running::Running;
 use self::sampler::Sampler;
 pub use self::surroundings::{Lines, Surroundings};
+pub use self::switches::Switches;
 pub use self::utc::Utc;
 
 /// Niceness of the thread that answers, above the process's own: where it shares a CPU with a worker, a scrape of a

@@ -32,7 +32,11 @@ pub(super) struct Sample {
 /// The last samples, and what follows from them.
 #[derive(Debug)]
 pub(super) struct Load {
+    /// Which run of a scheduler it is of, and how many workers that has.
+    run: u64,
+    workers: usize,
     samples: VecDeque<Sample>,
+    /// By core, of all runs.
     saturated: Vec<Duration>,
     idle_samples: u32,
     resting: bool,
@@ -46,6 +50,8 @@ impl Load {
     /// No sample yet, of `workers` workers.
     pub(super) fn new(workers: usize) -> Self {
         Self {
+            run: 0,
+            workers,
             samples: VecDeque::with_capacity(SAMPLES_MAX),
             saturated: vec![Duration::ZERO; workers],
             idle_samples: 0,
@@ -53,6 +59,20 @@ impl Load {
             history: VecDeque::with_capacity(HISTORY_MAX),
             points: 0,
         }
+    }
+
+    /// Samples are of this run of a scheduler from now on. True if they were of another one: nothing is left of those but
+    /// what adds up, and the history.
+    pub(super) fn follow(&mut self, run: u64, workers: usize) -> bool {
+        let is_other = run != self.run;
+        if is_other {
+            (self.run, self.workers) = (run, workers);
+            self.samples.clear();
+            let ever = self.saturated.len().max(workers);
+            self.saturated.resize(ever, Duration::ZERO);
+            self.idle_samples = 0;
+        }
+        is_other
     }
 
     /// Takes one more sample, no earlier than the one before.
@@ -101,7 +121,7 @@ impl Load {
             return self.keep(sample);
         };
         // Only differences of CPU times mean anything, so that all of them may begin elsewhere.
-        for worker in 0..self.saturated.len() {
+        for worker in 0..self.workers {
             let cpu = |sample: &Sample| sample.cpu.get(worker).copied().flatten();
             let last = self.samples.back().and_then(cpu);
             let Some((last, now)) = last.zip(cpu(&sample)) else {
@@ -119,7 +139,7 @@ impl Load {
         let until = sample.at.saturating_sub(kept);
         let left_out = until.saturating_sub(at).as_secs() / SAMPLE_INTERVAL.as_secs();
         for _ in 0..left_out.min(HISTORY_MAX as u64) {
-            self.remember(vec![0.0; self.saturated.len()], Imbalance::of(&[]));
+            self.remember(vec![0.0; self.workers], Imbalance::of(&[]));
         }
         at = at.max(until);
         while at + SAMPLE_INTERVAL < sample.at {
@@ -142,7 +162,7 @@ impl Load {
     pub(super) fn utilization(&self) -> Vec<f64> {
         match self.last_two() {
             Some((before, last)) => self.between(before, last),
-            None => vec![0.0; self.saturated.len()],
+            None => vec![0.0; self.workers],
         }
     }
 
@@ -155,7 +175,7 @@ impl Load {
     pub(super) fn recent_utilization(&self) -> Vec<f64> {
         match (self.samples.front(), self.samples.back()) {
             (Some(first), Some(last)) => self.between(first, last),
-            _ => vec![0.0; self.saturated.len()],
+            _ => vec![0.0; self.workers],
         }
     }
 
@@ -205,7 +225,7 @@ impl Load {
             let after = (*last.cpu.get(worker)?)?;
             Some(after.saturating_sub(before).as_secs_f64())
         };
-        (0..self.saturated.len())
+        (0..self.workers)
             .map(|worker| match used(worker) {
                 // The two clocks aren't read at the same instant, so a full core may seem a hair above 1.
                 Some(used) if interval > 0.0 => (used / interval).min(1.0),
@@ -342,6 +362,29 @@ mod tests {
         load.rest_until(sample(86_430_000, &[620, 0], 2));
         assert_eq!(numbers(&load, None).len(), HISTORY_MAX);
         assert!(numbers(&load, Some(u64::MAX)).is_empty());
+    }
+
+    #[test]
+    fn another_run_begins_anew_and_what_adds_up_goes_on() {
+        let mut load = Load::new(2);
+        load.push(sample(0, &[0, 0], 0));
+        load.push(sample(1000, &[1000, 100], 1));
+        assert!(!load.follow(0, 2));
+        assert!(load.follow(1, 3));
+        assert_eq!(load.utilization(), [0.0; 3]);
+        load.push(sample(2000, &[5, 5, 5], 1));
+        load.push(sample(3000, &[505, 5, 5], 2));
+        assert_eq!(load.utilization(), [0.5, 0.0, 0.0]);
+        assert!(load.follow(2, 1));
+        load.push(sample(4000, &[0], 2));
+        load.push(sample(5000, &[1000], 3));
+        assert_eq!(load.utilization(), [1.0]);
+        let second = Duration::from_secs(1);
+        assert_eq!(
+            load.saturated(),
+            [2 * second, Duration::ZERO, Duration::ZERO]
+        );
+        assert_eq!(load.history_after(None).count(), 3);
     }
 
     #[test]

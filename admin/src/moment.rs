@@ -9,15 +9,17 @@ use super::findings::{self, Scene};
 use super::rates::{CoreTotals, ListenerTotals, Rates, ServerTotals};
 use super::sampler::Watch;
 use crate::observed::Observed;
+use crate::running::Running;
 use proxy_state::{Core, Figures, Finding, Listener, SERVERS_SHOWN_MAX, Server, State};
 
 /// Everything that is shown, with the history after the point of the number `after`, or all of it.
 pub(super) fn state(observed: &Observed, watch: &Watch, after: Option<u64>) -> State {
+    let running = observed.running();
     let mut state = State {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        scheduler: observed.profile.scheduler.to_owned(),
-        mode: observed.profile.mode.to_owned(),
-        pinned: observed.threads.iter().all(|thread| thread.cpu.is_some()),
+        scheduler: running.profile.scheduler.to_owned(),
+        mode: running.profile.mode.to_owned(),
+        pinned: running.threads.iter().all(|thread| thread.cpu.is_some()),
         draining: observed.is_draining(),
         uptime_seconds: thousandths(watch.uptime().as_secs_f64()),
         ..State::default()
@@ -45,7 +47,7 @@ pub(super) fn state(observed: &Observed, watch: &Watch, after: Option<u64>) -> S
     }
     let view = observed.view();
     let rates = watch.rates();
-    fill_cores(&mut state.cores, observed, &rates);
+    fill_cores(&mut state.cores, &running, &rates);
     state.listeners = listeners(observed, &view, &rates);
     (state.servers, state.servers_left_out) = servers(&view, &rates);
     drop(rates);
@@ -71,18 +73,20 @@ fn findings(state: &State, observed: &Observed, view: &View, watch: &Watch) -> V
         recent: &watch.recent(),
         origin: watch.origin(),
         at,
-        has_spare_cpus: watch.has_spare_cpus,
+        has_spare_cpus: watch.has_spare_cpus(),
     };
     findings::of(&scene, &mut watch.held())
 }
 
-fn fill_cores(cores: &mut [Core], observed: &Observed, rates: &Rates) {
+fn fill_cores(cores: &mut [Core], running: &Running, rates: &Rates) {
     for (worker, core) in cores.iter_mut().enumerate() {
         let rate = |read: fn(&CoreTotals) -> u64| {
             tenths(rates.per_second(|totals| totals.cores.get(worker).map(read)))
         };
-        core.cpu = observed.threads[worker].cpu;
-        core.connections = connections_of(observed, worker);
+        core.cpu = running.threads.get(worker).and_then(|thread| thread.cpu);
+        if worker < running.threads.len() {
+            core.connections = connections_of(running, worker);
+        }
         core.accepts = rate(|totals| totals.accepts);
         core.bytes = rate(|totals| totals.bytes);
         core.waits = thousandths(rates.waits(worker));
@@ -190,13 +194,13 @@ mod tests {
     #[test]
     fn names_and_counts_are_there() {
         let observed = Arc::new(fixture::proxy());
-        let slot = observed.generation.slot(0);
+        let slot = observed.running().generation.slot(0);
         let (web, second) = (
             fixture::listener(&observed, 1),
             fixture::server(&observed, 1),
         );
         web.cells.of(slot).accepted.increment();
-        observed.generation.cells(0).started.increment();
+        observed.running().generation.cells(0).started.increment();
         second.cells.of(slot).opened.increment();
         let state = state(&observed, &Watch::new(observed.clone()), None);
         let cores: Vec<_> = state
@@ -232,7 +236,7 @@ mod tests {
         let labels: Vec<_> = (1..=600).map(|port| port.to_string()).collect();
         let pool = fixture::pool(&observed.inventory, "many", &labels, false);
         pool.server(599).set_up(false);
-        let slot = |worker| observed.generation.slot(worker);
+        let slot = |worker| observed.running().generation.slot(worker);
         pool.server(500).cells.of(slot(1)).opened.add(3);
         fixture::configure(&observed, Vec::new(), vec![pool.clone()]);
         let failing = pool.server(400).cells.of(slot(0));

@@ -4,26 +4,31 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use proxy_core::backend::{OwnMetrics, Profile, Stealing, WorkerThread};
-use proxy_core::{Generation, Inventory, View};
+use proxy_core::backend::Stealing;
+use proxy_core::metrics::{CoreCells, PerWorker};
+use proxy_core::{Activity, Inventory, Tables, View};
 
 use crate::reloads::Reloads;
+use crate::running::{Running, Runs};
 use crate::surroundings::Surroundings;
+use crate::switches::Switches;
 
 /// The running proxy, as counters and names: nothing in it can stop or slow a worker.
 pub struct Observed {
-    /// The scheduler that runs, after "auto" was decided.
-    pub profile: Profile,
+    /// The schedulers, after "auto" was decided.
+    pub(crate) runs: Runs,
     /// The scheduler to turn to where idle workers are to take the work of busy ones.
     pub stealing: Stealing,
-    /// By worker.
-    pub threads: Vec<WorkerThread>,
-    /// What the workers share: where they count, and what is configured.
-    pub generation: Arc<Generation>,
+    /// What all workers count of themselves.
+    pub cores: Arc<PerWorker<CoreCells>>,
+    /// Whether workers run connections.
+    pub activity: Arc<Activity>,
+    /// What is configured.
+    pub tables: Arc<Tables>,
     /// What has a name.
     pub inventory: Arc<Inventory>,
-    /// What only this scheduler counts.
-    pub own: Arc<dyn OwnMetrics>,
+    /// Switches of the scheduler.
+    pub switches: Switches,
     /// How reading the configuration went, the last time.
     pub reloads: Reloads,
     /// Who knows the queues and the logs.
@@ -38,20 +43,20 @@ pub struct Observed {
 impl Observed {
     /// A proxy whose configuration was read at `configured_at`.
     pub fn new(
-        (profile, stealing): (Profile, Stealing),
-        threads: Vec<WorkerThread>,
-        generation: Arc<Generation>,
+        running: Running,
+        stealing: Stealing,
         inventory: Arc<Inventory>,
-        own: Arc<dyn OwnMetrics>,
         configured_at: SystemTime,
     ) -> Self {
+        let generation = running.generation.clone();
         Self {
-            profile,
+            runs: Runs::new(running),
             stealing,
-            threads,
-            generation,
+            cores: generation.cores.clone(),
+            activity: generation.activity.clone(),
+            tables: generation.tables.clone(),
             inventory,
-            own,
+            switches: Switches::default(),
             reloads: Reloads::new(configured_at),
             surroundings: Arc::new(()),
             admin_hosts: Vec::new(),
@@ -60,18 +65,39 @@ impl Observed {
         }
     }
 
-    /// Time that a worker was busy, by its scheduler's own account.
+    /// The scheduler that runs.
+    pub fn running(&self) -> Arc<Running> {
+        self.runs.running()
+    }
+
+    /// Another scheduler runs. The one before counts until [`Observed::retire`].
+    pub fn switch_to(&self, running: Running) {
+        self.runs.switch_to(running);
+        // Who watches the workers is to see the new ones.
+        self.activity.wake();
+    }
+
+    /// The schedulers that ran before have ended.
+    pub fn retire(&self) {
+        self.runs.retire();
+    }
+
+    /// The most workers that there ever were.
+    pub fn workers_ever(&self) -> usize {
+        self.runs.workers_ever()
+    }
+
+    /// Time that workers of this index were busy, by their schedulers' own account.
     pub fn busy(&self, worker: usize) -> Duration {
-        self.own.busy(worker).unwrap_or_else(|| {
-            let cores = &self.generation.cores;
-            Duration::from_nanos(cores.sum_of_core(worker, |cells| cells.busy_nanoseconds.get()))
-        })
+        let counted = self
+            .cores
+            .sum_of_core(worker, |cells| cells.busy_nanoseconds.get());
+        self.runs.busy(worker) + Duration::from_nanos(counted)
     }
 
     /// All that has a name, as of now.
     pub fn view(&self) -> View {
-        self.inventory
-            .view(&self.generation.tables.current(), now())
+        self.inventory.view(&self.tables.current(), now())
     }
 
     /// With somebody who knows the queues and the logs.

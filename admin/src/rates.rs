@@ -8,6 +8,7 @@ use proxy_core::{Id, ListenerView, View};
 
 use super::{cores, threads};
 use crate::observed::Observed;
+use crate::running::Running;
 
 /// The counters that the live page shows as rates, at one moment. They only grow.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -47,7 +48,9 @@ impl Totals {
     /// The counters now.
     pub(super) fn read(observed: &Observed, at: Duration) -> Self {
         let view = observed.view();
-        let cores = (0..observed.threads.len()).map(|worker| core(observed, &view, worker));
+        let running = observed.running();
+        let cores =
+            (0..running.threads.len()).map(|worker| core(observed, &running, &view, worker));
         let listeners = view.listeners.iter().map(|ListenerView { listener, .. }| {
             let sum = |read: fn(&ListenerCells) -> u64| listener.cells.sum(read);
             let totals = ListenerTotals {
@@ -78,12 +81,12 @@ impl Totals {
     }
 }
 
-fn core(observed: &Observed, view: &View, worker: usize) -> CoreTotals {
+fn core(observed: &Observed, running: &Running, view: &View, worker: usize) -> CoreTotals {
     let sum = cores::over_listeners(view, worker);
     CoreTotals {
         accepts: sum.accepted,
         bytes: sum.bytes_in + sum.bytes_out,
-        waits: threads::runqueue_wait(observed.threads[worker].tid).unwrap_or_default(),
+        waits: threads::runqueue_wait(running.threads[worker].tid).unwrap_or_default(),
         migrations: cores::moved_in(observed, worker) + cores::moved_out(observed, worker),
     }
 }
@@ -140,7 +143,7 @@ mod tests {
             fixture::listener(&observed, 0),
             fixture::server(&observed, 1),
         );
-        let slot = |worker| observed.generation.slot(worker);
+        let slot = |worker| observed.running().generation.slot(worker);
         let bytes = |rates: &Rates| {
             rates.per_second(|totals| Some(totals.listeners.get(&redis.id)?.bytes_in))
         };

@@ -139,7 +139,7 @@ mod tests {
             fixture::listener(&observed, 1),
             observed.view().upstreams[0].upstream.clone(),
         );
-        let slot = |worker| observed.generation.slot(worker);
+        let slot = |worker| observed.running().generation.slot(worker);
         let mut look = |second| {
             recent.on_look(Counts::read(&observed.view()), Duration::from_secs(second));
             recent.unserved(upstream.id)
@@ -175,7 +175,7 @@ mod tests {
         let observed = fixture::proxy();
         let mut recent = Recent::default();
         let listeners = [0, 1].map(|place| fixture::listener(&observed, place));
-        let cells = listeners[1].cells.of(observed.generation.slot(0));
+        let cells = listeners[1].cells.of(observed.running().generation.slot(0));
         cells.rejected[Rejection::MaxConnections as usize].add(3);
         recent.on_look(Counts::read(&observed.view()), RECENT);
         let count = |listener: usize, reason| {

@@ -25,10 +25,11 @@ pub(super) fn collect(families: &mut Families, observed: &Observed) {
             ],
             1.0,
         );
-    let pinned = observed.threads.iter().all(|thread| thread.cpu.is_some());
+    let running = observed.running();
+    let pinned = running.threads.iter().all(|thread| thread.cpu.is_some());
     let labels = [
-        ("scheduler", observed.profile.scheduler),
-        ("mode", observed.profile.mode),
+        ("scheduler", running.profile.scheduler),
+        ("mode", running.profile.mode),
         ("pinned", if pinned { "true" } else { "false" }),
     ];
     families

@@ -13,6 +13,7 @@ use super::rates::{Rates, Totals};
 use super::recent::{Counts, Recent};
 use super::{cores, threads};
 use crate::observed::Observed;
+use crate::running::Running;
 use proxy_sys::thread_cpu_time;
 
 /// Idle samples in a row after which it sleeps until a worker runs a connection, so that an idle proxy makes no system
@@ -38,8 +39,6 @@ pub(super) struct Watch {
     rates: Mutex<Rates>,
     recent: Mutex<Recent>,
     held: Mutex<Held>,
-    /// Whether there are CPUs that no worker has.
-    pub(super) has_spare_cpus: bool,
     stopped: AtomicBool,
 }
 
@@ -94,7 +93,7 @@ impl Drop for Sampler {
         self.watch.stopped.store(true, SeqCst);
         // It may be about to sleep, and then hears of it only the next time.
         while !thread.is_finished() {
-            self.watch.observed.generation.activity.wake();
+            self.watch.observed.activity.wake();
             thread.thread().unpark();
             thread::park_timeout(STOP_INTERVAL);
         }
@@ -106,23 +105,22 @@ impl Drop for Sampler {
 impl Watch {
     /// No sample yet.
     pub(super) fn new(observed: Arc<Observed>) -> Self {
-        let cpus = thread::available_parallelism();
-        let has_spare_cpus = cpus.is_ok_and(|cpus| cpus.get() > observed.threads.len());
+        let running = observed.running();
         Self {
-            load: Mutex::new(Load::new(observed.threads.len())),
-            adviser: Mutex::new(Adviser::new(
-                observed.profile.evening,
-                observed.stealing,
-                has_spare_cpus,
-            )),
+            load: Mutex::new(Load::new(running.threads.len())),
+            adviser: Mutex::new(adviser(&observed, &running)),
             rates: Mutex::default(),
             recent: Mutex::default(),
             held: Mutex::default(),
-            has_spare_cpus,
             observed,
             origin: Origin::now(),
             stopped: AtomicBool::new(false),
         }
+    }
+
+    /// Whether there are CPUs that no worker has.
+    pub(super) fn has_spare_cpus(&self) -> bool {
+        has_spare_cpus(&self.observed.running())
     }
 
     /// The load as of now. The lock is to be held for moments; workers never wait for it.
@@ -198,7 +196,7 @@ impl Watch {
         load.begin_rest();
         drop(load);
         self.rates().rest();
-        self.observed.generation.activity.sleep();
+        self.observed.activity.sleep();
         // What came with the wake belongs to the next second.
         self.count();
         self.rates().rest();
@@ -215,23 +213,23 @@ impl Watch {
     }
 
     fn look(&self) -> Sample {
-        let threads = &self.observed.threads;
-        let cpu = threads.iter().map(|thread| thread_cpu_time(thread.tid));
+        let running = self.observed.running();
+        let cpu = running
+            .threads
+            .iter()
+            .map(|thread| thread_cpu_time(thread.tid));
         Sample {
             cpu: cpu.collect(),
-            polls: self
-                .observed
-                .generation
-                .cores
-                .sum(|cells| cells.polls.get()),
+            polls: self.observed.cores.sum(|cells| cells.polls.get()),
             at: self.uptime(),
         }
     }
 
     fn look_for_advice(&self) -> Look {
-        let threads = self.observed.threads.iter();
-        let workers = 0..self.observed.threads.len();
-        let connections = |worker| cores::connections_of(&self.observed, worker);
+        let running = self.observed.running();
+        let threads = running.threads.iter();
+        let workers = 0..running.threads.len();
+        let connections = |worker| cores::connections_of(&running, worker);
         Look {
             waited: threads
                 .map(|thread| Some(threads::schedstat(thread.tid)?.wait))
@@ -263,9 +261,25 @@ impl Watch {
         self.adviser.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The load of the scheduler that runs.
     fn lock(&self) -> MutexGuard<'_, Load> {
-        self.load.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut load = self.load.lock().unwrap_or_else(PoisonError::into_inner);
+        let (run, running) = self.observed.runs.current();
+        if load.follow(run, running.threads.len()) {
+            *self.lock_adviser() = adviser(&self.observed, &running);
+        }
+        load
     }
+}
+
+fn adviser(observed: &Observed, running: &Running) -> Adviser {
+    let evening = running.profile.evening;
+    Adviser::new(evening, observed.stealing, has_spare_cpus(running))
+}
+
+fn has_spare_cpus(running: &Running) -> bool {
+    let cpus = thread::available_parallelism();
+    cpus.is_ok_and(|cpus| cpus.get() > running.threads.len())
 }
 
 #[expect(
@@ -278,17 +292,26 @@ fn now() -> Instant {
 
 #[cfg(test)]
 mod tests {
+    use proxy_core::backend::WorkerThread;
+
     use super::*;
     use crate::{fixture, moment};
 
     #[test]
     fn it_sleeps_when_workers_do_and_wakes_with_them() {
-        let mut observed = fixture::proxy();
+        let observed = Arc::new(fixture::proxy());
+        let running = observed.running();
         // A thread that there is not is idle.
-        for thread in &mut observed.threads {
-            thread.tid = i32::MAX >> 4;
-        }
-        let observed = Arc::new(observed);
+        let gone = WorkerThread {
+            tid: i32::MAX >> 4,
+            cpu: None,
+        };
+        observed.switch_to(Running {
+            profile: running.profile,
+            threads: vec![gone; 2],
+            generation: running.generation.clone(),
+            own: running.own.clone(),
+        });
         let sampler = Sampler::start(observed.clone()).expect("a thread");
         let resting = || {
             thread::park_timeout(Duration::from_millis(10));
@@ -297,7 +320,7 @@ mod tests {
         assert!((0..1000).any(|_| resting()), "it does not sleep");
         // While it begins to sleep it may not notice.
         let wakes = (0..1000).any(|_| {
-            observed.generation.activity.note();
+            observed.activity.note();
             !resting()
         });
         assert!(wakes, "it does not wake");
@@ -309,7 +332,7 @@ mod tests {
     #[test]
     fn the_adviser_sees_what_the_sampler_does() {
         let watch = Watch::new(Arc::new(fixture::proxy()));
-        watch.observed.generation.cells(0).started.add(1);
+        watch.observed.running().generation.cells(0).started.add(1);
         assert_eq!(watch.advice(), []);
         watch.sample();
         let look = watch.look_for_advice();
@@ -331,7 +354,7 @@ mod tests {
             };
             watch.lock_adviser().on_look(look, vec![0.95, 0.93]);
         }
-        let wanted = match watch.has_spare_cpus {
+        let wanted = match watch.has_spare_cpus() {
             true => {
                 "all 2 cores are over 90 %, for 1 min: give it more CPUs in [runtime] cores, or put a second machine \
                  beside it"

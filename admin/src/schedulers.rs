@@ -7,7 +7,7 @@ use crate::observed::Observed;
 
 /// Adds its families.
 pub(super) fn collect(families: &mut Families, observed: &Observed) {
-    for own in observed.own.families() {
+    for own in observed.runs.own_families() {
         let mut family = match own.kind {
             OwnKind::Counter => families.counter(own.name, own.help),
             OwnKind::Gauge => families.gauge(own.name, own.help),

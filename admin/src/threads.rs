@@ -4,63 +4,94 @@ use std::collections::HashMap;
 use std::fs;
 use std::time::Duration;
 
-use proxy_core::backend::WorkerThread;
-
 use proxy_sys::thread_cpu_time;
+
+use crate::running::LiveThread;
 
 /// Prefix of the names of the kernel's io_uring workers; the thread id of the ring's owner follows.
 const IOWQ_PREFIX: &str = "iou-wrk-";
 
-/// Times of the worker threads and of the kernel's io_uring workers beside them.
+/// Times of the worker threads and of the kernel's io_uring workers beside them, by the worker's index.
 ///
 /// None of them goes backwards, not even when a thread ends: what was last read of it stays in the account.
-pub(super) struct Threads(Vec<Account>);
+#[derive(Debug, Default)]
+pub(super) struct Threads {
+    live: Vec<(LiveThread, Account)>,
+    /// Of threads that are gone, by index.
+    ended: Vec<Times>,
+}
+
+/// Times of the workers of one index.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Times {
+    /// Their threads' CPU time.
+    pub(super) cpu: Duration,
+    /// How long the threads could have run and waited for a CPU.
+    pub(super) runqueue_wait: Duration,
+    /// CPU time of the kernel's io_uring workers for their rings. What a worker used between the last read and its end is not
+    /// known.
+    pub(super) iowq_cpu: Duration,
+}
 
 /// Times of one worker.
 #[derive(Debug, Default)]
-pub(super) struct Account {
-    tid: i32,
-    /// The thread's CPU time.
-    pub(super) cpu: Duration,
-    /// How long the thread could have run and waited for a CPU.
-    pub(super) runqueue_wait: Duration,
+struct Account {
+    cpu: Duration,
+    runqueue_wait: Duration,
     iowq: Iowq,
 }
 
 impl Threads {
-    /// An account for each worker.
-    pub(super) fn new(threads: &[WorkerThread]) -> Self {
-        let account = |thread: &WorkerThread| Account {
-            tid: thread.tid,
-            ..Account::default()
-        };
-        Self(threads.iter().map(account).collect())
-    }
-
-    /// Reads the clocks anew.
-    pub(super) fn read(&mut self) -> &[Account] {
+    /// Reads the clocks anew, of the threads that live now.
+    pub(super) fn read(&mut self, threads: &[LiveThread]) -> Vec<Times> {
+        for (thread, account) in std::mem::take(&mut self.live) {
+            if threads.contains(&thread) {
+                self.live.push((thread, account));
+            } else {
+                add(&mut self.ended, thread.core, account.times());
+            }
+        }
+        for thread in threads {
+            if !self.live.iter().any(|(known, _)| known == thread) {
+                self.live.push((*thread, Account::default()));
+            }
+        }
         let iowq = iowq_workers();
-        for account in &mut self.0 {
-            if let Some(cpu) = thread_cpu_time(account.tid) {
+        let mut times = self.ended.clone();
+        for (LiveThread { tid, core, .. }, account) in &mut self.live {
+            if let Some(cpu) = thread_cpu_time(*tid) {
                 account.cpu = account.cpu.max(cpu);
             }
-            if let Some(times) = schedstat(account.tid) {
+            if let Some(times) = schedstat(*tid) {
                 account.runqueue_wait = account.runqueue_wait.max(times.wait);
             }
-            let own = iowq.iter().filter(|worker| worker.owner == account.tid);
+            let own = iowq.iter().filter(|worker| worker.owner == *tid);
             account
                 .iowq
                 .update(own.map(|worker| (worker.tid, worker.cpu)));
+            add(&mut times, *core, account.times());
         }
-        &self.0
+        times
     }
 }
 
+fn add(times: &mut Vec<Times>, core: usize, more: Times) {
+    if times.len() <= core {
+        times.resize(core + 1, Times::default());
+    }
+    let sum = &mut times[core];
+    sum.cpu += more.cpu;
+    sum.runqueue_wait += more.runqueue_wait;
+    sum.iowq_cpu += more.iowq_cpu;
+}
+
 impl Account {
-    /// CPU time of the kernel's io_uring workers for this worker's rings. What a worker used between the last read
-    /// and its end is not known.
-    pub(super) fn iowq_cpu(&self) -> Duration {
-        self.iowq.total()
+    fn times(&self) -> Times {
+        Times {
+            cpu: self.cpu,
+            runqueue_wait: self.runqueue_wait,
+            iowq_cpu: self.iowq.total(),
+        }
     }
 }
 
@@ -188,14 +219,17 @@ mod tests {
 
     #[test]
     fn a_thread_that_is_gone_keeps_its_times() {
-        let own = WorkerThread {
-            tid: rustix::thread::gettid().as_raw_nonzero().get(),
-            cpu: None,
-        };
-        let mut threads = Threads::new(&[own]);
-        let cpu = threads.read()[0].cpu;
+        let thread = |run, core, tid| LiveThread { run, core, tid };
+        let own = rustix::thread::gettid().as_raw_nonzero().get();
+        let mut threads = Threads::default();
+        let cpu = threads.read(&[thread(0, 0, own)])[0].cpu;
         assert!(!cpu.is_zero());
-        threads.0[0].tid = i32::MAX >> 4;
-        assert_eq!(threads.read()[0].cpu, cpu);
+        // Another run, with a worker more: the first one's times are kept, and its own are added.
+        let gone = i32::MAX >> 4;
+        let times = threads.read(&[thread(1, 0, gone), thread(1, 1, own)]);
+        assert_eq!(times[0].cpu, cpu);
+        assert!(times[1].cpu >= cpu);
+        let times = threads.read(&[thread(2, 0, own)]);
+        assert!(times[0].cpu >= 2 * cpu && times[1].cpu >= cpu, "{times:?}");
     }
 }

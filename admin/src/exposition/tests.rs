@@ -22,6 +22,8 @@ const NAMES: &[&str] = &[
     "process_threads",
     "corelane_build_info",
     "corelane_runtime_info",
+    "corelane_runtime_switch_seconds",
+    "corelane_runtime_moved_connections_total",
     "corelane_config_info",
     "corelane_config_last_reload_success",
     "corelane_config_last_reload_timestamp_seconds",
@@ -80,7 +82,7 @@ fn encode(exposition: &Exposition) -> String {
 fn work(observed: &Observed) {
     let ms = Duration::from_millis;
     let [redis, web] = [0, 1].map(|place| fixture::listener(observed, place));
-    let slots = [0, 1].map(|worker| observed.generation.slot(worker));
+    let slots = [0, 1].map(|worker| observed.running().generation.slot(worker));
     let (cells, other) = (redis.cells.of(slots[0]), redis.cells.of(slots[1]));
     cells.accepted.add(5);
     other.accepted.add(2);
@@ -94,7 +96,8 @@ fn work(observed: &Observed) {
     cells.duration.observe(ms(3));
     other.duration.observe(ms(7000));
     // Seven began, two of them moved to the second core, three ended there and one here.
-    let [core, neighbour] = [0, 1].map(|worker| observed.generation.cells(worker));
+    let running = observed.running();
+    let [core, neighbour] = [0, 1].map(|worker| running.generation.cells(worker));
     core.started.add(5);
     neighbour.started.add(2);
     neighbour.taken_from.of(slots[0]).add(2);
@@ -272,9 +275,9 @@ fn connections_are_never_negative() {
     let exposition = exposition(fixture::proxy());
     // As if an end had been counted, and its beginning were not seen yet.
     let observed = &exposition.observed;
-    observed.generation.cells(0).ended.increment();
+    observed.running().generation.cells(0).ended.increment();
     let upstream = observed.view().upstreams[0].upstream.clone();
-    let cells = upstream.cells.of(observed.generation.slot(0));
+    let cells = upstream.cells.of(observed.running().generation.slot(0));
     cells.waits_over.increment();
     let text = encode(&exposition);
     assert!(

@@ -143,7 +143,7 @@ fn remedy(scene: &Scene<'_>, hottest: usize) -> String {
         "one connection can't use more than one core: let this client open several"
     } else {
         let stealing = scene.observed.stealing.keys;
-        match scene.observed.profile.evening {
+        match scene.observed.running().profile.evening {
             Evening::Moves => {
                 return format!(
                     "rebalancing is on: if this lasts, the load of connections changes too fast for it, or one is most \

@@ -287,7 +287,7 @@ fn connects_that_all_fail_are_an_alarm_before_checks_notice() {
     let observed = observed(&[("aa", &[None, None])], origin.instant, true);
     let mut recent = Recent::default();
     let listener = fixture::listener(&observed, 0);
-    let cells = listener.cells.of(observed.generation.slot(1));
+    let cells = listener.cells.of(observed.running().generation.slot(1));
     cells.ended[Cause::ConnectFailed as usize].add(3);
     let mut look =
         |second| found_at(&idle(), &observed, origin, &mut recent, SECOND * second).remove(0);
@@ -315,7 +315,7 @@ fn clients_that_are_turned_away_are_told_by_the_reason() {
     let observed = observed(&[("aa", &[None]), ("bb", &[None])], origin().instant, false);
     let reject = |listener: usize, reason: Rejection, count| {
         let listener = fixture::listener(&observed, listener);
-        let cells = listener.cells.of(observed.generation.slot(0));
+        let cells = listener.cells.of(observed.running().generation.slot(0));
         cells.rejected[reason as usize].add(count);
     };
     reject(0, Rejection::MaxConnections, 2);
@@ -351,7 +351,7 @@ fn what_is_over_is_told_in_the_past() {
     let servers = [REFUSED];
     let observed = observed(&[("aa", &servers)], origin.instant, true);
     let listener = fixture::listener(&observed, 0);
-    let cells = listener.cells.of(observed.generation.slot(0));
+    let cells = listener.cells.of(observed.running().generation.slot(0));
     cells.rejected[0].add(1);
     let mut busy = state(&[(0.97, 4, 9e8), (0.1, 40, 1e3)]);
     busy.cores[0].waits = 0.4;
@@ -404,7 +404,7 @@ fn trouble_is_told_by_urgency() {
     state.draining = true;
     let observed = observed(&[("pool", &[None, REFUSED])], origin().instant, false);
     let listener = fixture::listener(&observed, 0);
-    let cells = listener.cells.of(observed.generation.slot(0));
+    let cells = listener.cells.of(observed.running().generation.slot(0));
     cells.rejected[0].add(1);
     let what: Vec<_> = found(&state, &observed)
         .into_iter()
