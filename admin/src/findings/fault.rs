@@ -11,7 +11,7 @@ const UNIX: &str = "unix:";
 
 /// Why a connect or a check failed.
 pub(super) fn words(server: &Server, fault: Fault) -> String {
-    let is_unix = path(server).is_some();
+    let is_unix = is_unix(&server.label);
     let told = match (fault.reason, fault.errno) {
         (ConnectFailure::Refused, Some(Errno::NOENT)) => "no such file (ENOENT)",
         (ConnectFailure::Refused, _) if is_unix => "nobody listens on the socket (ECONNREFUSED)",
@@ -61,6 +61,11 @@ pub(super) fn remedy(server: &Server, fault: Fault) -> String {
         None => of_tcp(&server.label, fault),
     }
     .unwrap_or_else(|| of_any(&server.label, fault))
+}
+
+/// Whether a server of this name is a unix socket.
+pub(super) fn is_unix(label: &str) -> bool {
+    label.starts_with(UNIX)
 }
 
 /// The path of a unix server.

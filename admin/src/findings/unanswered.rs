@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use proxy_core::{Id, ListenerView, LiveConnection, Server};
 
+use super::fault;
 use super::tense::{Tense, Told};
 use super::{Scene, finding, unix_seconds};
 use proxy_state::{Finding, Level};
@@ -100,13 +101,23 @@ fn tell(scene: &Scene<'_>, tally: &Tally, waited: Duration, tense: Tense) -> Opt
         tense.is(),
         waited.as_secs()
     );
-    let remedy = format!(
-        "see that {label} is not stopped, stuck or overloaded: in `ss -tnp`, what it doesn't read is its Recv-Q"
-    );
+    let remedy = remedy(label);
     Some(Finding {
         since: Some(unix_seconds(scene.origin.utc_of(tally.since()?))),
         ..finding(Level::Warning, &what, &why, &remedy)
     })
+}
+
+/// What helps, by the kind of the server's address.
+fn remedy(label: &str) -> String {
+    let ss = if fault::is_unix(label) {
+        "ss -xp"
+    } else {
+        "ss -tnp"
+    };
+    format!(
+        "see that {label} is not stopped, stuck or overloaded: in `{ss}`, what it doesn't read is its Recv-Q"
+    )
 }
 
 impl Tally {
@@ -222,5 +233,11 @@ mod tests {
         let worst = tally.worst().expect("there are some");
         assert_eq!((worst.server.id, worst.connections), (servers[1].id, 2));
         assert_eq!((tally.connections(), tally.since()), (4, Some(begin)));
+    }
+
+    #[test]
+    fn what_helps_fits_the_kind_of_server() {
+        assert!(remedy("10.0.0.1:80").contains("`ss -tnp`"));
+        assert!(remedy("unix:/run/x.sock").contains("`ss -xp`"));
     }
 }
