@@ -9,6 +9,7 @@ mod backlog;
 mod check;
 mod cli;
 mod config_file;
+mod control;
 mod cpus;
 mod deaths;
 mod descriptors;

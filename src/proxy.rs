@@ -15,11 +15,12 @@ use proxy_core::{Generation, Inventory, Tables};
 use crate::access_log::AccessLog;
 use crate::assemble::{self, Around};
 use crate::backlog::Backlogs;
+use crate::control::Control;
 use crate::scheduler::{self, STEALING};
 use crate::sockets::{self, Abandoned, AdminAddress, Pause, Sockets};
 use crate::start_error::{Explain, cannot_listen, cannot_start, cannot_write};
 use crate::surroundings::Counts;
-use crate::{cpus, descriptors, echo, health, resolver};
+use crate::{cpus, descriptors, echo};
 
 /// A proxy that runs.
 pub(crate) struct Proxy {
@@ -35,6 +36,7 @@ pub(crate) struct Proxy {
     /// Those of its unix sockets, which are removed when these are dropped.
     pub(crate) files: Vec<SocketFile>,
     pub(crate) around: Around,
+    pub(crate) control: Control,
 }
 
 /// Starts a proxy, with an admin server where one is `asked` for. `deaths` hears of workers that die.
@@ -90,10 +92,7 @@ pub(crate) fn start(
     let running = scheduler::start(plan, &config.runtime)?;
     let profile = running.profile();
     table.apply_shares(profile.queues);
-    resolver::start(assemble::names(config, &table))
-        .explain(|error| cannot_start("the resolver's thread", error))?;
-    health::start(config, &table)
-        .explain(|error| cannot_start("the health checks' thread", error))?;
+    let control = Control::start(config, &table)?;
     let sockets = Sockets::reserve(
         config,
         profile.sockets.count(workers),
@@ -162,6 +161,7 @@ pub(crate) fn start(
         addresses,
         files,
         around,
+        control,
     })
 }
 

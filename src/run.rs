@@ -67,7 +67,7 @@ pub(crate) fn run(file: &Path) -> anyhow::Result<()> {
     let death = runtime.block_on(async {
         tokio::select! {
             () = ending.next() => {}
-            () = reload::at_each(&mut hangup, file, &mut config, &proxy) => {}
+            () = reload::at_each(&mut hangup, file, &mut config, &mut proxy) => {}
             death = died.next() => return Some(death),
         }
         let timeout = config.runtime.drain_timeout;

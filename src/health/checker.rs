@@ -4,6 +4,7 @@
 mod tests;
 
 use std::io;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,7 @@ use proxy_core::{Descriptor, Fault, ROOM_RETRY_MAX, ServerAddress, Transport, Wa
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
+use super::inbox::{Inbox, Order};
 use super::schedule::Schedule;
 use super::target::Target;
 
@@ -30,6 +32,7 @@ pub(super) struct Checker {
     full: Vec<Full>,
     /// [`CHECKS_MAX`].
     under_way_max: usize,
+    inbox: Arc<Inbox>,
 }
 
 /// A connect that nobody has answered yet.
@@ -52,22 +55,67 @@ struct Full {
 
 impl Checker {
     /// Nothing is checked yet.
-    pub(super) fn new(targets: Vec<Target>) -> Self {
-        let intervals = targets.iter().map(|target| target.interval());
+    pub(super) fn new(inbox: Arc<Inbox>) -> Self {
         Self {
-            schedule: Schedule::new(intervals, now()),
-            targets,
+            schedule: Schedule::new(std::iter::empty(), now()),
+            targets: Vec::new(),
             under_way: Vec::new(),
             full: Vec::new(),
             under_way_max: CHECKS_MAX,
+            inbox,
         }
     }
 
-    /// Checks for ever.
+    /// Checks until it is told to stop.
     pub(super) fn run(mut self) {
-        loop {
+        while self.follow_orders() {
             self.turn();
         }
+    }
+
+    /// Does what the inbox says. False when it is to stop.
+    fn follow_orders(&mut self) -> bool {
+        match self.inbox.take() {
+            None => {}
+            Some(Order::Stop) => return false,
+            Some(Order::Check(targets)) => self.replace(targets, now()),
+        }
+        true
+    }
+
+    /// Checks others from now on. Those that stay as they were go on from where they are.
+    fn replace(&mut self, mut targets: Vec<Target>, now: Instant) {
+        let places: Vec<_> = targets
+            .iter()
+            .map(|new| self.targets.iter().position(|old| old.is_as(new)))
+            .collect();
+        let place_now = |old: usize| places.iter().position(|&place| place == Some(old));
+        for check in std::mem::take(&mut self.under_way) {
+            if let Some(target) = place_now(check.target) {
+                self.under_way.push(UnderWay { target, ..check });
+            }
+        }
+        for check in std::mem::take(&mut self.full) {
+            if let Some(target) = place_now(check.target) {
+                self.full.push(Full { target, ..check });
+            }
+        }
+        let is_under_way = |old: usize| {
+            let new = place_now(old);
+            let under_way = self.under_way.iter().map(|check| check.target);
+            let mut all = under_way.chain(self.full.iter().map(|check| check.target));
+            all.any(|target| Some(target) == new)
+        };
+        let intervals = targets.iter().map(|target| target.interval());
+        let place_before = |new: usize| places[new];
+        let schedule = Schedule::follow(intervals, &self.schedule, place_before, is_under_way, now);
+        self.schedule = schedule;
+        for (target, place) in targets.iter_mut().zip(&places) {
+            if let Some(place) = *place {
+                std::mem::swap(target, &mut self.targets[place]);
+            }
+        }
+        self.targets = targets;
     }
 
     /// Begins what is due, and sleeps until something is to be done.
@@ -178,8 +226,12 @@ impl Checker {
         let mut polled: Vec<_> = sockets
             .map(|socket| PollFd::new(socket, PollFlags::OUT))
             .collect();
+        polled.push(PollFd::new(&self.inbox.wake, PollFlags::IN));
         match poll(&mut polled, timeout.as_ref()) {
-            Ok(_) => polled.iter().map(|fd| !fd.revents().is_empty()).collect(),
+            Ok(_) => {
+                polled.pop();
+                polled.iter().map(|fd| !fd.revents().is_empty()).collect()
+            }
             Err(errno) => {
                 if errno != Errno::INTR {
                     // The kernel is short of memory; asking at once again would not help.

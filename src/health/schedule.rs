@@ -38,6 +38,29 @@ impl Schedule {
         }
     }
 
+    /// As [`Schedule::new`], for other servers: one that has a place in `before` keeps its turns, and waits for the end of its
+    /// check if that `is_under_way` there.
+    pub(super) fn follow(
+        intervals: impl ExactSizeIterator<Item = Duration>,
+        before: &Self,
+        place_before: impl Fn(usize) -> Option<usize>,
+        is_under_way: impl Fn(usize) -> bool,
+        now: Instant,
+    ) -> Self {
+        let mut schedule = Self::new(intervals, now);
+        schedule.waiting.clear();
+        for (server, turn) in schedule.turns.iter_mut().enumerate() {
+            let before_it = place_before(server);
+            if let Some(place) = before_it {
+                turn.due = before.turns[place].due;
+            }
+            if !before_it.is_some_and(&is_under_way) {
+                schedule.waiting.push(Reverse((turn.due, server)));
+            }
+        }
+        schedule
+    }
+
     /// When the next turn is, if any server waits for one.
     pub(super) fn next_due(&self) -> Option<Instant> {
         self.waiting.peek().map(|Reverse((due, _))| *due)
@@ -113,6 +136,29 @@ mod tests {
         schedule.on_over(1, origin + ms(450));
         assert_eq!(schedule.pop_due(origin + ms(400)), Some(0));
         assert_eq!(schedule.next_due(), Some(origin + ms(550)));
+    }
+
+    #[test]
+    fn who_stays_keeps_its_place_however_often_others_change() {
+        let origin = origin();
+        let mut schedule = Schedule::new([ms(1000); 2].into_iter(), origin);
+        assert_eq!(schedule.pop_due(origin), Some(0));
+        for change in 1..=10 {
+            let now = origin + ms(10 * change);
+            // The second one stays, now before another that is new each time; the first one is gone.
+            let before = |place: usize| (place == 0).then_some(if change == 1 { 1 } else { 0 });
+            let intervals = [ms(1000); 2].into_iter();
+            schedule = Schedule::follow(intervals, &schedule, before, |_| false, now);
+        }
+        assert_eq!(schedule.next_due(), Some(origin + ms(500)));
+        assert_eq!(schedule.pop_due(origin + ms(500)), Some(0));
+        // While its check is under way it has no other turn.
+        let intervals = [ms(1000)].into_iter();
+        let now = origin + ms(510);
+        let mut schedule = Schedule::follow(intervals, &schedule, Some, |_| true, now);
+        assert_eq!(schedule.next_due(), None);
+        schedule.on_over(0, now);
+        assert_eq!(schedule.next_due(), Some(origin + ms(1500)));
     }
 
     #[test]

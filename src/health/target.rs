@@ -1,6 +1,7 @@
 //! A server that is checked, and what the results of its checks change.
 
 use std::io;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,18 +13,28 @@ pub(super) struct Target {
     server: Arc<Server>,
     interval: Duration,
     timeout: Duration,
+    rise_and_fall: (NonZeroU32, NonZeroU32),
     health: Health,
 }
 
 impl Target {
-    /// A server, and how it is checked.
+    /// A server, and how it is checked. Its state is what is known of it.
     pub(super) fn new(server: Arc<Server>, configured: &proxy_config::Health) -> Self {
+        let health = Health::resume(configured.rise, configured.fall, server.is_up());
         Self {
             server,
             interval: configured.interval,
             timeout: configured.timeout,
-            health: Health::new(configured.rise, configured.fall),
+            rise_and_fall: (configured.rise, configured.fall),
+            health,
         }
+    }
+
+    /// Whether it is the same server, checked in the same way.
+    pub(super) fn is_as(&self, other: &Self) -> bool {
+        self.server.id == other.server.id
+            && (self.interval, self.timeout) == (other.interval, other.timeout)
+            && self.rise_and_fall == other.rise_and_fall
     }
 
     /// How often it is checked.

@@ -164,7 +164,7 @@ fn clients_beyond_max_connections_are_told_of(scheduler: Scheduler) {
 fn a_refused_reload_is_told_of_until_one_succeeds(scheduler: Scheduler) {
     let routes = |more: &str| forward_with(&["builtin:echo"], more, "");
     let proxy = Proxy::start(scheduler, &routes(""));
-    proxy.reload(scheduler, &routes("idle_timeout = \"7m\""));
+    proxy.reload(scheduler, &routes("backlog = 7"));
     let finding = wait_for(&proxy, "the refusal is told", |_| true);
     assert_eq!(finding["level"], "warning");
     let what = text(&finding, "what");

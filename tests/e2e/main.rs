@@ -50,6 +50,7 @@ mod quiet;
 mod rebalance;
 mod redis;
 mod reload;
+mod reload_settings;
 mod reset;
 mod ring;
 mod self_connect;

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 
-/// What the checks of one server have come to. It begins as up: until checks have failed, nothing speaks against it.
+/// What the checks of one server have come to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Health {
     rise: NonZeroU32,
@@ -13,12 +13,18 @@ pub struct Health {
 }
 
 impl Health {
-    /// A server that goes down after `fall` failed checks in a row, and up again after `rise` that passed.
+    /// A server that goes down after `fall` failed checks in a row, and up again after `rise` that passed. It begins as
+    /// up: until checks have failed, nothing speaks against it.
     pub fn new(rise: NonZeroU32, fall: NonZeroU32) -> Self {
+        Self::resume(rise, fall, true)
+    }
+
+    /// The same for a server of which it is known whether it is up.
+    pub fn resume(rise: NonZeroU32, fall: NonZeroU32, up: bool) -> Self {
         Self {
             rise,
             fall,
-            up: true,
+            up,
             against: 0,
         }
     }

@@ -67,17 +67,28 @@ fn full(path: &Path) -> (Socket, UnixStream) {
     (listener, filler)
 }
 
-fn checker(servers: Vec<Server>, timeout: Duration) -> (Checker, Vec<Arc<Server>>) {
-    let servers: Vec<_> = servers.into_iter().map(Arc::new).collect();
-    let health = proxy_config::Health {
+fn health(timeout: Duration) -> proxy_config::Health {
+    proxy_config::Health {
         interval: INTERVAL,
         timeout,
         rise: NonZeroU32::new(2).expect("not zero"),
         fall: NonZeroU32::new(3).expect("not zero"),
-    };
+    }
+}
+
+fn checker(servers: Vec<Server>, timeout: Duration) -> (Checker, Vec<Arc<Server>>) {
+    let servers: Vec<_> = servers.into_iter().map(Arc::new).collect();
+    let health = health(timeout);
+    let mut checker = Checker::new(Arc::new(Inbox::new().expect("a descriptor")));
+    order(&mut checker, &servers, &health);
+    (checker, servers)
+}
+
+fn order(checker: &mut Checker, servers: &[Arc<Server>], health: &proxy_config::Health) {
     let targets = servers.iter().cloned();
-    let targets = targets.map(|server| Target::new(server, &health));
-    (Checker::new(targets.collect()), servers)
+    let targets = targets.map(|server| Target::new(server, health));
+    checker.inbox.put(Order::Check(targets.collect()));
+    assert!(checker.follow_orders());
 }
 
 fn count(server: &Server, result: CheckResult) -> u64 {
@@ -246,4 +257,54 @@ fn a_unix_socket_is_checked_too() {
     let _listener = UnixListener::bind(path).expect("bind");
     let is_up = || servers[0].is_up();
     turn_until(&mut checker, "it is up", |_| is_up());
+}
+
+#[test]
+fn who_stays_keeps_its_verdict_and_its_check_and_who_is_gone_is_left_alone() {
+    let (_full, silent) = silent();
+    let (_refuses, refusing) = refusing();
+    let (mut checker, servers) = checker(vec![tcp(refusing), tcp(silent)], DEADLINE);
+    turn_until(&mut checker, "it is down", |checker| {
+        !servers[0].is_up() && checker.under_way.len() == 1
+    });
+    // In another order, beside a new one.
+    let (_listener, address) = listener();
+    let fresh = Arc::new(tcp(address));
+    let new = [servers[1].clone(), fresh.clone(), servers[0].clone()];
+    order(&mut checker, &new, &health(DEADLINE));
+    assert_eq!(checker.under_way.len(), 1, "it goes on");
+    assert_eq!(checker.under_way[0].target, 0);
+    let passed = || count(&fresh, CheckResult::Passed);
+    turn_until(&mut checker, "the new one is checked", |_| passed() >= 3);
+    assert!(!servers[0].is_up());
+    let (silent, removed) = (&new[0], &new[2]);
+    order(&mut checker, &new[1..2], &health(DEADLINE));
+    assert_eq!(checker.under_way.len(), 0);
+    let before = (count(silent, REFUSED), count(removed, REFUSED), passed());
+    turn_until(&mut checker, "the other one is checked", |_| {
+        passed() >= before.2 + 10
+    });
+    assert_eq!(
+        (count(silent, REFUSED), count(removed, REFUSED)),
+        (before.0, before.1)
+    );
+    // It comes back as it was.
+    order(
+        &mut checker,
+        std::slice::from_ref(removed),
+        &health(DEADLINE),
+    );
+    turn_until(&mut checker, "it is checked", |_| {
+        count(removed, REFUSED) > before.1 + 3
+    });
+    assert!(!removed.is_up());
+}
+
+#[test]
+fn it_stops_in_its_sleep() {
+    let inbox = Arc::new(Inbox::new().expect("a descriptor"));
+    let checker = Checker::new(inbox.clone());
+    let thread = thread::spawn(move || checker.run());
+    inbox.put(Order::Stop);
+    thread.join().expect("it ends");
 }

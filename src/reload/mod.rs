@@ -1,0 +1,277 @@
+//! Reading the configuration again while the proxy runs (SIGHUP).
+//!
+//! A file is taken as a whole or not at all, so that what runs is always what some file says: everything that can fail is
+//! prepared first, and then a new table is put in force. What needs a restart is refused.
+
+mod change;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Instant;
+
+use proxy_config::{Config, Listener, Loaded};
+
+use self::change::Change;
+use crate::config_file::{self, LoadError, Watch};
+use crate::proxy::Proxy;
+use crate::signals::Hangup;
+use crate::start_error::{Explain, cannot_start};
+use crate::{assemble, echo};
+
+/// Lines of differences that the log has of one reload; of more, the number is told.
+const LINES_MAX: usize = 200;
+
+/// Reloads at each SIGHUP, and when a file is replaced that is watched, and returns when there can't be another one. While the
+/// file is read, others have their turn.
+pub(crate) async fn at_each(
+    hangup: &mut Hangup,
+    file: &Path,
+    config: &mut Config,
+    proxy: &mut Proxy,
+) {
+    let mut watch = Watch::default();
+    loop {
+        watch.follow(config.runtime.watch);
+        tokio::select! {
+            () = hangup.next() => {}
+            () = watch.replaced() => {}
+        }
+        reload(file, config, proxy).await;
+    }
+}
+
+/// Reads `file` again, and applies it to the proxy that runs `config`. The log says what came of it.
+async fn reload(file: &Path, config: &mut Config, proxy: &mut Proxy) {
+    let loaded = config_file::load_meanwhile(file).await;
+    let result = match checked(loaded, config) {
+        Ok(new) => apply(new, config, proxy).await,
+        Err(reason) => Err(reason),
+    };
+    let refused = result.as_ref().err();
+    proxy.observed.reloads.note(refused.map(String::as_str));
+    match result {
+        Ok(change) => {
+            let lines = change.lines.iter();
+            lines
+                .take(LINES_MAX)
+                .for_each(|line| tracing::info!("{line}"));
+            let (changes, hash) = (change.lines.len(), config.hash());
+            tracing::info!(changes, hash, "reloaded the configuration");
+        }
+        Err(reason) => {
+            tracing::error!("the configuration is not reloaded, what ran goes on: {reason}");
+        }
+    }
+}
+
+/// The new configuration, if it differs in nothing that needs a restart.
+fn checked(loaded: Result<Loaded, LoadError>, running: &Config) -> Result<Config, String> {
+    // With what the system said, where it did.
+    let loaded = loaded.map_err(|error| format!("{:#}", anyhow::Error::from(error)))?;
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    let changed = restarts(&loaded.config, running);
+    if changed.is_empty() {
+        Ok(loaded.config)
+    } else {
+        Err(format!(
+            "{} can't be changed while it runs; restart it",
+            changed.join(", ")
+        ))
+    }
+}
+
+/// What differs and needs a restart, as the sections are written.
+fn restarts(new: &Config, running: &Config) -> Vec<String> {
+    let mut changed = Vec::new();
+    let mut same = new.runtime.clone();
+    same.drain_timeout = running.runtime.drain_timeout;
+    same.on_switch = running.runtime.on_switch;
+    same.watch = running.runtime.watch;
+    if same != running.runtime {
+        changed.push("[runtime]".to_owned());
+    }
+    if new.admin != running.admin {
+        changed.push("[admin]".to_owned());
+    }
+    if new.access_log != running.access_log {
+        changed.push("[access_log]".to_owned());
+    }
+    let names = |config: &Config| {
+        let names = config.listeners.iter().map(|one| one.name.clone());
+        names.collect::<BTreeSet<_>>()
+    };
+    if names(new) != names(running) {
+        changed.push("[listeners]".to_owned());
+    }
+    for listener in &new.listeners {
+        let before = running.listeners.iter();
+        let before = before.filter(|before| before.name == listener.name);
+        let is_elsewhere = |before: &Listener| {
+            (&before.binds, before.backlog) != (&listener.binds, listener.backlog)
+        };
+        if before.into_iter().any(is_elsewhere) {
+            changed.push(format!("bind or backlog of [listeners.{}]", listener.name));
+        }
+    }
+    changed
+}
+
+/// Prepares what may fail, and then puts the new configuration in force. Returns what has changed.
+async fn apply(new: Config, running: &mut Config, proxy: &mut Proxy) -> Result<Change, String> {
+    let observed = &proxy.observed;
+    let change = change::diff(running, &new);
+    let mut around = proxy.around.clone();
+    if around.echo.is_none() && assemble::wants_echo(&new) {
+        let echo = echo::start().explain(|error| cannot_start("builtin:echo", error));
+        around.echo = Some(echo.map_err(|error| format!("{error:#}"))?);
+    }
+    let table = assemble::table(&new, &observed.inventory, &around);
+    if let Err(error) = proxy.control.prepare(&new, &table).await {
+        proxy.control.commit(running, &observed.tables.current());
+        return Err(format!("{error:#}"));
+    }
+    // From here on nothing fails.
+    let table = observed.tables.publish(table);
+    table.apply_shares(observed.running().profile.queues);
+    observed.inventory.settle(&table, now());
+    proxy.control.commit(&new, &table);
+    proxy.around = around;
+    *running = new;
+    observed.set_configuration(running.to_toml(), running.hash());
+    Ok(change)
+}
+
+#[expect(clippy::disallowed_methods, reason = "when names are retired")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use proxy_core::{Inventory, Table, Tables};
+
+    use super::change::tests::{config, text};
+    use super::*;
+    use crate::assemble::Around;
+
+    const ECHO: &str = "[upstreams.u]\nservers = [\"builtin:echo\"]\n";
+
+    #[test]
+    fn what_has_a_socket_or_a_thread_needs_a_restart() {
+        let listeners = "[listeners.a]\nbind = \"127.0.0.1:7000\"\nupstream = \"u\"\n";
+        let running = config(&format!("{listeners}{ECHO}"));
+        let sections = |text: &str| restarts(&config(&format!("{text}\n{ECHO}")), &running);
+        for changed in [
+            "shares = 10",
+            "idle_timeout = \"1m\"",
+            "max_connections = 5",
+            "latency = \"1ms\"",
+            "splice = false",
+        ] {
+            let none: [String; 0] = [];
+            assert_eq!(sections(&format!("{listeners}{changed}")), none);
+        }
+        let drain = format!("[runtime]\ndrain_timeout = \"1s\"\nwatch = true\n{listeners}");
+        assert!(sections(&drain).is_empty());
+        assert_eq!(
+            sections(&format!("[runtime]\ncores = 1\n{listeners}")),
+            ["[runtime]"]
+        );
+        assert_eq!(
+            sections(&format!("[access_log]\npath = \"stdout\"\n{listeners}")),
+            ["[access_log]"]
+        );
+        let more = format!("{listeners}[listeners.b]\nbind = \"127.0.0.1:0\"\nupstream = \"u\"");
+        assert_eq!(sections(&more), ["[listeners]"]);
+        assert_eq!(
+            sections(&listeners.replace("7000", "7001")),
+            ["bind or backlog of [listeners.a]"]
+        );
+    }
+
+    /// All that is configured in a table, without identities.
+    fn written(table: &Table) -> Vec<String> {
+        let listeners = table.listeners.iter().map(|settings| {
+            let mut text = format!(
+                "{} to {}",
+                settings.listener.name,
+                settings.pool.upstream().name
+            );
+            let pool = &settings.pool;
+            let same = table
+                .pools
+                .iter()
+                .any(|one| std::sync::Arc::ptr_eq(one, pool));
+            assert!(same, "its pool is that of the table");
+            text += &format!(
+                " {} {:?} {:?} {} {:?}",
+                settings.shares,
+                settings.latency,
+                settings.idle_timeout,
+                settings.splice,
+                settings.max_connections
+            );
+            text
+        });
+        let pools = table.pools.iter().map(|pool| {
+            let members = pool.members().iter().map(|member| {
+                let server = &member.server;
+                format!("{}/{} {}", server.upstream, server.label, member.weight)
+            });
+            let members: Vec<_> = members.collect();
+            format!("{} {members:?} {:?}", pool.upstream().name, pool.settings())
+        });
+        listeners.chain(pools).collect()
+    }
+
+    /// The names that are shown as configured.
+    fn shown(inventory: &Inventory, table: &Table) -> Vec<String> {
+        let view = inventory.view(table, now());
+        let listeners = view.listeners.iter().filter(|view| view.settings.is_some());
+        let listeners = listeners.map(|view| view.listener.name.clone());
+        let servers = view.upstreams.iter().flat_map(|view| view.members());
+        let servers = servers.map(|server| format!("{}/{}", server.upstream, server.label));
+        listeners.chain(servers).collect()
+    }
+
+    proptest! {
+        /// After any sequence of files, what is in force is what a start with the last one gives; and who stays is who it
+        /// was.
+        #[test]
+        fn a_sequence_of_files_leads_to_what_a_start_with_the_last_one_gives(
+            texts in prop::collection::vec(text(), 1..6),
+        ) {
+            let (inventory, around) = (Inventory::default(), Around::default());
+            let tables = Tables::new(Table::default());
+            let mut before = tables.current();
+            for text in &texts {
+                let config = config(text);
+                let table = tables.publish(assemble::table(&config, &inventory, &around));
+                table.apply_shares(false);
+                inventory.settle(&table, now());
+                for settings in &table.listeners {
+                    let name = &settings.listener.name;
+                    let mut old = before.listeners.iter();
+                    if let Some(old) = old.find(|old| old.listener.name == *name) {
+                        prop_assert_eq!(old.listener.id, settings.listener.id);
+                    }
+                }
+                let fresh_inventory = Inventory::default();
+                let fresh = assemble::table(&config, &fresh_inventory, &around);
+                fresh.apply_shares(false);
+                fresh_inventory.settle(&fresh, now());
+                prop_assert_eq!(written(&table), written(&fresh));
+                prop_assert_eq!(shown(&inventory, &table), shown(&fresh_inventory, &fresh));
+                let turns = |table: &Table| -> Vec<usize> {
+                    let shares = table.listeners.iter().map(|one| &one.listener.share);
+                    shares.map(|share| share.turn_bytes()).collect()
+                };
+                prop_assert_eq!(turns(&table), turns(&fresh));
+                before = table;
+            }
+        }
+    }
+}
