@@ -19,6 +19,7 @@ mod listeners;
 mod load;
 mod moment;
 mod observed;
+mod origin;
 mod page;
 mod process;
 mod rates;

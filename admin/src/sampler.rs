@@ -4,11 +4,12 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
 use super::advice::{Advice, Adviser, Look};
 use super::findings::Held;
 use super::load::{Load, SAMPLE_INTERVAL, Sample};
+use super::origin::{self, Origin};
 use super::rates::{Rates, Totals};
 use super::recent::{Counts, Recent};
 use super::{cores, threads};
@@ -40,31 +41,6 @@ pub(super) struct Watch {
     recent: Mutex<Recent>,
     held: Mutex<Held>,
     stopped: AtomicBool,
-}
-
-/// One moment, on both clocks.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Origin {
-    pub(super) instant: Instant,
-    pub(super) utc: SystemTime,
-}
-
-impl Origin {
-    #[expect(clippy::disallowed_methods, reason = "times are told to people")]
-    pub(super) fn now() -> Self {
-        Self {
-            instant: now(),
-            utc: SystemTime::now(),
-        }
-    }
-
-    /// The time of day of a moment, the same one whenever it is asked for.
-    pub(super) fn utc_of(&self, moment: Instant) -> SystemTime {
-        match moment.checked_duration_since(self.instant) {
-            Some(after) => self.utc + after,
-            None => self.utc - self.instant.saturating_duration_since(moment),
-        }
-    }
 }
 
 impl Sampler {
@@ -149,7 +125,7 @@ impl Watch {
 
     /// How long the workers are watched, which is since the start.
     pub(super) fn uptime(&self) -> Duration {
-        now() - self.origin.instant
+        origin::now() - self.origin.instant
     }
 
     /// What all of its times count from.
@@ -245,10 +221,10 @@ impl Watch {
 
     /// Waits for the time of the next sample.
     fn wait(&self) {
-        let due = now() + SAMPLE_INTERVAL;
+        let due = origin::now() + SAMPLE_INTERVAL;
         // It may be woken early, by whoever believed it asleep.
         while !self.stopped.load(SeqCst) {
-            let left = due.saturating_duration_since(now());
+            let left = due.saturating_duration_since(origin::now());
             if left.is_zero() {
                 return;
             }
@@ -280,14 +256,6 @@ fn adviser(observed: &Observed, running: &Running) -> Adviser {
 fn has_spare_cpus(running: &Running) -> bool {
     let cpus = thread::available_parallelism();
     cpus.is_ok_and(|cpus| cpus.get() > running.threads.len())
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the one clock of the admin server"
-)]
-fn now() -> Instant {
-    Instant::now()
 }
 
 #[cfg(test)]

@@ -17,8 +17,9 @@ mod schedule;
 mod server;
 mod stage;
 mod tally;
+mod workload;
 
-pub use self::background::{Flows, Load, Report, Workload};
+pub use self::background::{Load, Report};
 pub use self::bulk::Bulk;
 pub use self::clients::{Clients, Lost, connect};
 pub use self::connect::Connect;
@@ -29,3 +30,4 @@ pub use self::poller::Poller;
 pub use self::server::{Mode, Server};
 pub use self::stage::Stage;
 pub use self::tally::Tally;
+pub use self::workload::{Flows, Workload};

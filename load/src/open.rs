@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rustix::fd::OwnedFd;
 
-use crate::background::Workload;
+use crate::workload::Workload;
 
 /// Connections opened in the search for one heavy flow's place, at most, for each worker.
 const CANDIDATES_MAX: usize = 4;

@@ -5,11 +5,12 @@
 
 mod line;
 mod output;
+mod shared;
 mod writer;
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::atomic::Ordering::SeqCst;
 use std::sync::mpsc::{self, Receiver};
 use std::thread::{self, Thread};
 use std::time::Duration;
@@ -18,6 +19,7 @@ use proxy_config as config;
 use proxy_core::Ends;
 
 use self::output::Output;
+pub(crate) use self::shared::Shared;
 use self::writer::Writer;
 
 /// How long a start waits for the file to be opened, by a file system that may hang.
@@ -35,34 +37,6 @@ pub(crate) struct AccessLog {
     finished: Receiver<()>,
 }
 
-/// What the thread shares with the others.
-pub(crate) struct Shared {
-    pub(crate) ends: Arc<Ends>,
-    lines: AtomicU64,
-    /// Lines that could not be written.
-    lost: AtomicU64,
-    reopen: AtomicBool,
-    stop: AtomicBool,
-}
-
-impl Shared {
-    /// Lines that were written.
-    pub(crate) fn lines(&self) -> u64 {
-        self.lines.load(Relaxed)
-    }
-
-    /// Lines that were not: the queue was full, or the output refused them.
-    pub(crate) fn dropped(&self) -> u64 {
-        self.ends.dropped() + self.lost.load(Relaxed)
-    }
-
-    /// Has the file opened anew, before the next line is written at the latest.
-    pub(crate) fn reopen(&self) {
-        self.reopen.store(true, SeqCst);
-        self.ends.nudge();
-    }
-}
-
 impl AccessLog {
     /// Starts the thread, which opens the output.
     ///
@@ -70,13 +44,7 @@ impl AccessLog {
     /// When the file can't be opened within [`OPEN_PATIENCE`], or a thread can't be had.
     pub(crate) fn start(configured: &config::AccessLog) -> io::Result<Self> {
         let (ends, queue) = Ends::new(configured.queue.get() as usize);
-        let shared = Arc::new(Shared {
-            ends: Arc::new(ends),
-            lines: AtomicU64::new(0),
-            lost: AtomicU64::new(0),
-            reopen: AtomicBool::new(false),
-            stop: AtomicBool::new(false),
-        });
+        let shared = Arc::new(Shared::new(ends));
         let (opened, is_opened) = mpsc::channel();
         let (finish, finished) = mpsc::channel();
         let (configured, its) = (configured.clone(), shared.clone());

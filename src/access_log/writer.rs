@@ -9,9 +9,9 @@ use std::time::{Duration, Instant, SystemTime};
 use proxy_config::Format;
 use proxy_core::End;
 
-use super::Shared;
 use super::line::Line;
 use super::output::Output;
+use super::shared::Shared;
 use proxy_console::Refused;
 
 /// Bytes after which a batch of lines is written, though more wait.

@@ -11,7 +11,7 @@ use proxy_config::FILE_BYTES_MAX;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
 
-use super::reading::Progress;
+use super::progress::Progress;
 
 /// How often a thread that waits for a pipe looks whether anyone still waits for it.
 pub(super) const LOOK_INTERVAL: Timespec = Timespec {

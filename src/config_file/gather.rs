@@ -5,15 +5,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
 
-use glob::{MatchOptions, Pattern};
+use glob::Pattern;
 use proxy_config::{Files, Include};
 
 use crate::start_error::cannot_read;
 
 use super::content::{Content, DIRECTORY, read};
-use super::reading::Progress;
+use super::progress::Progress;
 use super::sources::{Sources, Stamp, matches};
-use super::{STDIN, STDIN_NAME};
+use super::stdin::{STDIN, STDIN_NAME};
 
 /// What came of reading the files.
 pub(super) enum Gathered {
@@ -23,13 +23,6 @@ pub(super) enum Gathered {
     /// The first one is a pipe that was closed with nothing in it, as one that was read before.
     EmptyPipe,
 }
-
-/// `*` and `?` stand for no part of a name that is hidden, nor for a slash.
-pub(super) const OPTIONS: MatchOptions = MatchOptions {
-    case_sensitive: true,
-    require_literal_separator: true,
-    require_literal_leading_dot: true,
-};
 
 /// Reads the file at `path` and those that it includes; `sources` gets what that depends on.
 ///

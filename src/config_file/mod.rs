@@ -2,93 +2,26 @@
 //!
 //! A thread reads ([`reading`]), and who wants the files waits for it within bounds.
 
-use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::mpsc;
-use std::time::Duration;
-
-use proxy_config::{Loaded, Problems};
-use tokio::sync::oneshot;
-
-use crate::start_error::{cannot_read, cannot_start};
-
-use self::reading::Reading;
-
 mod content;
+mod error;
 mod gather;
+mod progress;
 mod reading;
 mod sources;
+mod stdin;
 mod watch;
 
-pub(crate) use watch::Watch;
+use std::path::Path;
+use std::sync::mpsc;
 
-/// How standard input is written in place of a file.
-const STDIN: &str = "-";
+use proxy_config::Loaded;
+use tokio::sync::oneshot;
 
-/// What problems call standard input, as compilers do.
-const STDIN_NAME: &str = "<stdin>";
-
-/// How long the files may take to be read.
-const READ_PATIENCE: Duration = Duration::from_secs(5);
-
-/// Why a configuration file could not be loaded.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum LoadError {
-    /// The system refused it.
-    #[error("{}", cannot_read("the configuration", path, source))]
-    Io { path: PathBuf, source: io::Error },
-    /// It is a directory, a device or a socket.
-    #[error(
-        "cannot read the configuration {}: it is {kind}; name a regular file, or write it into a pipe (/dev/stdin)",
-        path.display()
-    )]
-    NoFile { path: PathBuf, kind: &'static str },
-    /// It is a pipe that wasn't written and closed in time.
-    #[error(
-        "cannot read the configuration {}: it is a pipe, and {}; write all of it into the pipe and close that, or name a \
-         regular file",
-        path.display(),
-        if *.is_silent {
-            format!("nobody wrote to it for {READ_PATIENCE:?}")
-        } else {
-            format!("who writes to it did not close it within {READ_PATIENCE:?}")
-        }
-    )]
-    Pipe { path: PathBuf, is_silent: bool },
-    /// It is a pipe that was closed with nothing in it, as one that was read before.
-    #[error(
-        "cannot read the configuration {}: it is a pipe with nothing in it; a pipe can be read only once, so name a regular \
-         file where SIGHUP is to read it again",
-        path.display()
-    )]
-    EmptyPipe { path: PathBuf },
-    /// It is standard input, which was read at the start.
-    #[error(
-        "cannot read the configuration again: it came from standard input (-), which can be read only once; start with a \
-         file that can be read again"
-    )]
-    StdinAgain,
-    /// There is no thread to read it.
-    #[error("{}", cannot_start("the thread that reads the configuration", source))]
-    NoThread { source: io::Error },
-    /// The file system doesn't answer.
-    #[error(
-        "cannot read the configuration {}: it was not read within {READ_PATIENCE:?}; see that its file system answers (NFS, \
-         FUSE)",
-        path.display()
-    )]
-    Stuck { path: PathBuf },
-    /// The thread that was to read it the last time still does.
-    #[error(
-        "cannot read the configuration {}: the last attempt to read it still hangs; see that its file system answers (NFS, \
-         FUSE)",
-        path.display()
-    )]
-    StillStuck { path: PathBuf },
-    /// The file was read, and is not a valid configuration.
-    #[error(transparent)]
-    Invalid(#[from] Problems),
-}
+pub(crate) use self::error::LoadError;
+use self::error::READ_PATIENCE;
+use self::reading::Reading;
+use self::stdin::STDIN;
+pub(crate) use self::watch::Watch;
 
 /// Reads and validates the configuration file at `path`, and those that it includes. Waits for them. `-` is standard
 /// input.

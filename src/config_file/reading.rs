@@ -3,16 +3,18 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use proxy_config::{Loaded, Machine};
 
+use super::error::LoadError;
 use super::gather::{Gathered, gather};
+use super::progress::Progress;
 use super::sources::{self, Sources};
-use super::{LoadError, STDIN, STDIN_NAME};
+use super::stdin::{STDIN, STDIN_NAME};
 
 /// Looks, and pauses between them, that a reader who was given up has to notice it: longer than
 /// [`LOOK_INTERVAL`](super::content::LOOK_INTERVAL).
@@ -26,32 +28,6 @@ static IS_READING: AtomicBool = AtomicBool::new(false);
 pub(super) struct Reading {
     path: PathBuf,
     progress: Arc<Progress>,
-}
-
-/// What is known of a thread that reads, from outside.
-#[derive(Default)]
-pub(super) struct Progress {
-    /// The file that is being read.
-    file: Mutex<PathBuf>,
-    pub(super) is_pipe: AtomicBool,
-    /// Something was read of that file.
-    pub(super) has_begun: AtomicBool,
-    /// Nobody waits for it any more.
-    pub(super) is_abandoned: AtomicBool,
-}
-
-impl Progress {
-    /// Another file is read from now on.
-    pub(super) fn begin(&self, file: &Path) {
-        *self.file.lock().unwrap_or_else(PoisonError::into_inner) = file.to_owned();
-        self.is_pipe.store(false, Relaxed);
-        self.has_begun.store(false, Relaxed);
-    }
-
-    fn file(&self) -> PathBuf {
-        let file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        file.clone()
-    }
 }
 
 /// Says that no thread reads any more, when this is dropped.

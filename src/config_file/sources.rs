@@ -5,11 +5,17 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use glob::MatchOptions;
 use proxy_config::FILES_MAX;
 
 use crate::start_error::cannot_read;
 
-use super::gather::OPTIONS;
+/// `*` and `?` stand for no part of a name that is hidden, nor for a slash.
+pub(super) const OPTIONS: MatchOptions = MatchOptions {
+    case_sensitive: true,
+    require_literal_separator: true,
+    require_literal_leading_dot: true,
+};
 
 /// Files and patterns, each as it was when it was read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use proxy_core::backend::{Evening, Stealing};
 
+use super::id::{Advice, Id};
 use super::judgement::{Figures, findings};
-use super::{Advice, Id};
 
 /// How long something must hold before it is said, and how long it must not before it is no longer said.
 const HOLD: Duration = Duration::from_secs(60);

@@ -2,7 +2,7 @@
 
 use proxy_core::backend::Evening;
 
-use super::Id;
+use super::id::Id;
 use proxy_state::limits::{HOT_MIN, UNEVEN_MIN, WAITS_MIN, WARM_MIN};
 use proxy_state::{Balance, Judgement, greatest};
 

@@ -2,8 +2,9 @@
 
 use proxy_core::backend::Evening;
 
+use super::found::{finding, percent};
+use super::scene::Scene;
 use super::tense::{Tense, Told};
-use super::{Scene, finding, percent};
 use proxy_state::limits::WAITS_MIN;
 use proxy_state::{Balance, Core, Finding, Judgement, Level, State};
 

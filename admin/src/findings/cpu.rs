@@ -1,6 +1,6 @@
 //! Whether the cores get their CPUs.
 
-use super::percent;
+use super::found::percent;
 use super::tense::{Tense, Told};
 use proxy_state::limits::{STARVED_MIN, WAITS_MIN};
 use proxy_state::{Core, Finding, Level, State};

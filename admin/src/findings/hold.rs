@@ -2,8 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
+use super::found::{Found, Subject};
 use super::tense::Told;
-use super::{Found, Subject};
 use crate::recent::RECENT;
 use proxy_state::{Finding, Level};
 

@@ -4,8 +4,9 @@ use proxy_core::ListenerView;
 use proxy_core::descriptors::Room;
 use proxy_core::metrics::Rejection;
 
+use super::found::{Found, Subject, finding, unix_seconds};
+use super::scene::Scene;
 use super::tense::{Tense, Told};
-use super::{Found, Scene, Subject, finding, unix_seconds};
 use crate::recent::Episode;
 use proxy_state::{Finding, Level};
 

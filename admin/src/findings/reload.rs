@@ -1,6 +1,7 @@
 //! Whether the file is what runs.
 
-use super::{Scene, unix_seconds};
+use super::found::unix_seconds;
+use super::scene::Scene;
 use proxy_state::{Finding, Level};
 
 /// A configuration that was refused.

@@ -6,8 +6,9 @@ use std::time::SystemTime;
 use proxy_core::{Server, UpstreamView};
 
 use super::fault;
+use super::found::{Found, Subject, unix_seconds};
+use super::scene::Scene;
 use super::tense::{Tense, Told};
-use super::{Found, Scene, Subject, unix_seconds};
 use crate::recent::Episode;
 use proxy_state::{Finding, Level};
 

@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 
 use proxy_core::backend::Evening;
 use proxy_core::metrics::{Cause, ConnectFailure, Rejection};
@@ -7,8 +7,10 @@ use proxy_core::{ListenerSettings, Pool, View};
 
 use super::*;
 use crate::fixture::{self, STEALING};
-use crate::recent::Counts;
-use proxy_state::{Core, Figures};
+use crate::observed::Observed;
+use crate::origin::Origin;
+use crate::recent::{Counts, Recent};
+use proxy_state::{Core, Figures, State};
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use proxy_core::{Id, ListenerView, LiveConnection, Server};
 
 use super::fault;
+use super::found::{finding, unix_seconds};
+use super::scene::Scene;
 use super::tense::{Tense, Told};
-use super::{Scene, finding, unix_seconds};
 use proxy_state::{Finding, Level};
 
 /// How long a connection waits for its server's first byte, since the client last sent something, before it counts.

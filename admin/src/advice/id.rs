@@ -1,14 +1,6 @@
-//! What an operator should know of the load: a few lines, each under a name that stays.
-//!
-//! What is said of one look is a pure function (`judgement`); the [`Adviser`] only says what holds for a while.
-
-mod adviser;
-mod judgement;
+//! What can be advised.
 
 use proxy_core::backend::{Evening, Stealing};
-
-pub(super) use self::adviser::{Adviser, Look};
-use super::family::Families;
 
 /// The names of all advice; the label `advice` has these values and no others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +41,12 @@ impl Id {
     }
 
     /// What helps, where there are CPUs that no worker has, or none.
-    fn remedy(self, evening: Evening, stealing: Stealing, has_spare_cpus: bool) -> String {
+    pub(super) fn remedy(
+        self,
+        evening: Evening,
+        stealing: Stealing,
+        has_spare_cpus: bool,
+    ) -> String {
         let remedy = match self {
             Self::EnableRebalance => {
                 let Evening::CouldMove(how) = evening else {
@@ -78,43 +75,5 @@ impl Id {
             }
         };
         remedy.to_owned()
-    }
-}
-
-/// Adds what is said now.
-pub(super) fn collect(families: &mut Families, advice: &[Advice], stealing: Stealing) {
-    let mut family = families.gauge(
-        "corelane_advice",
-        "1 while the advice of this name is given, else 0; it has held for a minute then. docs/metrics.md tells what \
-         each means.",
-    );
-    for id in Id::ALL {
-        let given = advice.iter().any(|advice| advice.id == id);
-        family.add_count(&[("advice", id.name(stealing))], u64::from(given));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::fixture::STEALING;
-
-    #[test]
-    fn every_name_has_a_series_from_the_start() {
-        let mut families = Families::default();
-        let advice = Advice {
-            id: Id::AddCores,
-            text: String::new(),
-        };
-        collect(&mut families, &[advice], STEALING);
-        let text = families.encode().expect("it has samples");
-        for id in Id::ALL {
-            let value = u8::from(id == Id::AddCores);
-            let line = format!(
-                "\ncorelane_advice{{advice=\"{}\"}} {value}\n",
-                id.name(STEALING)
-            );
-            assert!(text.contains(&line), "{text}");
-        }
     }
 }
