@@ -2,10 +2,11 @@
 
 use std::io::Read;
 use std::net::TcpListener;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::thread;
 
 use serde_json::Value;
+use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::harness::config::{forward_with, route};
 use crate::harness::peer::{self, assert_closed_unanswered};
@@ -18,6 +19,7 @@ each_scheduler!(
     connects_that_all_fail_are_told_before_checks_notice,
     a_server_beyond_those_shown_is_found_and_shown,
     a_finding_stays_for_a_while,
+    what_is_wrong_with_a_unix_server_is_named,
     clients_beyond_max_connections_are_told_of,
     a_refused_reload_is_told_of_until_one_succeeds,
 );
@@ -138,8 +140,58 @@ fn a_finding_stays_for_a_while(scheduler: Scheduler) {
     let _server = UnixListener::bind(&path).expect("bind");
     let _client = proxy.connect("main");
     wait::until("it is up", || state(&proxy)["servers"][0]["up"] == true);
-    assert_eq!(troubles(&proxy).len(), 1, "it is told for a while");
+    let past = troubles(&proxy);
+    assert_eq!(past.len(), 1, "it is told for a while");
+    let what = text(&past[0], "what");
+    assert!(what.contains("was down"), "{what}");
     wait::until("it isn't told for ever", || troubles(&proxy).is_empty());
+}
+
+/// Each fault by what the kernel says of it, with advice that is for a file and not for a network.
+fn what_is_wrong_with_a_unix_server_is_named(scheduler: Scheduler) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| directory.path().join(name);
+    drop(UnixListener::bind(path("stale")).expect("bind"));
+    let _datagrams = UnixDatagram::bind(path("datagrams")).expect("bind");
+    let full = Socket::new(Domain::UNIX, Type::STREAM, None).expect("socket");
+    let address = SockAddr::unix(path("full")).expect("a short path");
+    full.bind(&address).expect("bind");
+    full.listen(0).expect("listen");
+    let _filler = UnixStream::connect(path("full")).expect("the queue's one place");
+    for (name, why, remedy) in [
+        (
+            "missing",
+            "no such file (ENOENT)",
+            "start the server, which makes",
+        ),
+        (
+            "stale",
+            "nobody listens on the socket (ECONNREFUSED)",
+            "ls -l",
+        ),
+        (
+            "stale/below",
+            "a part of its path is no directory (ENOTDIR)",
+            "namei -l",
+        ),
+        (
+            "datagrams",
+            "the socket there is of another type (EPROTOTYPE)",
+            "SOCK_STREAM",
+        ),
+        ("full", "its queue stays full (timeout)", "ss -lx src"),
+    ] {
+        let server = format!("unix:{}", path(name).display());
+        let routes = forward_with(&[&server], "", "connect_timeout = \"200ms\"");
+        let proxy = Proxy::start(scheduler, &routes);
+        assert_closed_unanswered(proxy.connect("main"));
+        let found = wait_for(&proxy, "it is down", |found| {
+            text(found, "what").contains("is down")
+        });
+        assert!(text(&found, "why").contains(why), "{found}");
+        assert!(text(&found, "remedy").contains(remedy), "{found}");
+        assert!(!text(&found, "remedy").contains("firewall"), "{found}");
+    }
 }
 
 fn clients_beyond_max_connections_are_told_of(scheduler: Scheduler) {
