@@ -11,6 +11,9 @@ use tracing::level_filters::LevelFilter;
 use proxy_console::{errln, outln};
 use proxy_tools::compare::{self, BYTES_MAX, CONNECTIONS_MAX, HEAVY_MAX};
 
+/// Where a proxy takes commands, unless it is said.
+const DEFAULT_SOCKET: &str = "/run/corelane/admin.sock";
+
 /// An L4 TCP proxy whose scheduler is a line of its configuration.
 #[derive(Debug, Parser)]
 #[command(version)]
@@ -33,6 +36,15 @@ pub(crate) enum Command {
     Check {
         /// The configuration, in TOML; - is standard input.
         file: PathBuf,
+    },
+    /// Have a running proxy read its configuration again, and say what that changed.
+    Reload {
+        /// Only say what would change.
+        #[arg(long)]
+        check: bool,
+        /// Where the proxy takes commands: `socket` of its [admin].
+        #[arg(long, default_value = DEFAULT_SOCKET, env = "CORELANE_SOCKET")]
+        socket: PathBuf,
     },
     /// Print the JSON schema of the configuration, for editors.
     Schema,

@@ -8,6 +8,8 @@ mod assemble;
 mod backlog;
 mod check;
 mod cli;
+mod client;
+mod command_socket;
 mod config_file;
 mod control;
 mod cpus;
@@ -31,6 +33,7 @@ mod surroundings;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use proxy_admin::commands::Wish;
 use proxy_console::{Console, errln, outln};
 use proxy_tools::{compare, demo, top};
 
@@ -56,6 +59,13 @@ fn run_command(cli: cli::Cli) -> ExitCode {
         cli::Command::Compare(options) => compare(&options.into()),
         cli::Command::Top { url } => top::run(&url),
         cli::Command::Check { file } => return check::check(&file),
+        cli::Command::Reload { check, socket } => {
+            let wish = if check { Wish::Check } else { Wish::Reload };
+            match client::reload(&socket, wish) {
+                Ok(code) => return code,
+                Err(error) => Err(error),
+            }
+        }
         cli::Command::Schema => {
             outln!("{}", proxy_config::schema().trim_end());
             return ExitCode::SUCCESS;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::bail;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::command_socket::CommandSocket;
 use crate::proxy::Proxy;
 use crate::signals::{Ending, Hangup, Rotation};
 use crate::sockets::{Abandoned, AdminAddress};
@@ -51,6 +52,13 @@ pub(crate) fn run(file: &Path) -> anyhow::Result<()> {
             key: "`listen`",
         },
     };
+    let mut commands = match &config.admin.socket {
+        Some(configured) => {
+            let _context = runtime.enter();
+            Some(CommandSocket::open(configured)?)
+        }
+        None => None,
+    };
     let asked = RefCell::new(&mut ending);
     let pause = |duration| runtime.block_on(asked.borrow_mut().within(duration));
     let mut proxy = match proxy::start(&config, Some(admin), deaths, &pause) {
@@ -67,9 +75,11 @@ pub(crate) fn run(file: &Path) -> anyhow::Result<()> {
     let death = runtime.block_on(async {
         tokio::select! {
             () = ending.next() => {}
-            () = reload::at_each(&mut hangup, file, &mut config, &mut proxy) => {}
+            () = reload::at_each(&mut hangup, &mut commands, file, &mut config, &mut proxy) => {}
             death = died.next() => return Some(death),
         }
+        // A successor may have its own.
+        commands = None;
         let timeout = config.runtime.drain_timeout;
         tokio::select! {
             () = drain::drain(&mut proxy, timeout, &mut ending) => None,

@@ -8,6 +8,7 @@ mod access_log;
 mod advice;
 mod answer;
 mod clients;
+pub mod commands;
 mod connections;
 mod cores;
 mod events;

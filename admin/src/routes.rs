@@ -125,7 +125,7 @@ impl Routes {
     }
 }
 
-fn text(status: StatusCode, body: &str) -> Response<Answer> {
+pub(super) fn text(status: StatusCode, body: &str) -> Response<Answer> {
     response(status, CONTENT_TYPE_TEXT, body.to_owned())
 }
 

@@ -6,12 +6,15 @@
 mod change;
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Instant;
 
+use proxy_admin::commands::{Command, Reply, Wish};
 use proxy_config::{Config, Listener, Loaded};
 
 use self::change::Change;
+use crate::command_socket::CommandSocket;
 use crate::config_file::{self, LoadError, Watch};
 use crate::proxy::Proxy;
 use crate::signals::Hangup;
@@ -21,10 +24,11 @@ use crate::{assemble, echo};
 /// Lines of differences that the log has of one reload; of more, the number is told.
 const LINES_MAX: usize = 200;
 
-/// Reloads at each SIGHUP, and when a file is replaced that is watched, and returns when there can't be another one. While the
-/// file is read, others have their turn.
+/// Reloads at each SIGHUP, when a file is replaced that is watched, and when a command asks for it, and returns when there
+/// can't be another one. While the file is read, others have their turn.
 pub(crate) async fn at_each(
     hangup: &mut Hangup,
+    commands: &mut Option<CommandSocket>,
     file: &Path,
     config: &mut Config,
     proxy: &mut Proxy,
@@ -32,16 +36,67 @@ pub(crate) async fn at_each(
     let mut watch = Watch::default();
     loop {
         watch.follow(config.runtime.watch);
-        tokio::select! {
-            () = hangup.next() => {}
-            () = watch.replaced() => {}
+        let command = tokio::select! {
+            () = hangup.next() => None,
+            () = watch.replaced() => None,
+            command = next(commands) => Some(command),
+        };
+        let result = match command.as_ref().map(|command| command.wish) {
+            Some(Wish::Check) => check(file, config).await,
+            Some(Wish::Reload) | None => reload(file, config, proxy).await,
+        };
+        if let Some(command) = command {
+            let reply = answer(command.wish, result);
+            command.answer(reply);
         }
-        reload(file, config, proxy).await;
     }
 }
 
+/// The next command, where there is a socket for them.
+async fn next(commands: &mut Option<CommandSocket>) -> Command {
+    match commands {
+        Some(commands) => commands.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What who gave a command is told.
+fn answer(wish: Wish, result: Result<Change, String>) -> Reply {
+    let change = match (wish, result) {
+        (_, Ok(change)) => change,
+        (Wish::Check, Err(reason)) => {
+            return Reply::Refused(format!("it would not be reloaded: {reason}\n"));
+        }
+        (Wish::Reload, Err(reason)) => {
+            return Reply::Refused(format!("not reloaded, what ran goes on: {reason}\n"));
+        }
+    };
+    let mut words = String::new();
+    for line in change.lines.iter().take(LINES_MAX) {
+        words.push_str(line);
+        words.push('\n');
+    }
+    let more = change.lines.len().saturating_sub(LINES_MAX);
+    if more > 0 {
+        let _ = writeln!(words, "and {more} more differences");
+    }
+    words.push_str(match (wish, change.lines.is_empty()) {
+        (Wish::Check, true) => "nothing would change\n",
+        (Wish::Check, false) => "a reload would change this\n",
+        (Wish::Reload, true) => "reloaded; nothing has changed\n",
+        (Wish::Reload, false) => "reloaded\n",
+    });
+    Reply::Done(words)
+}
+
+/// Reads `file` again, and says what a reload would change.
+async fn check(file: &Path, config: &Config) -> Result<Change, String> {
+    let loaded = config_file::load_meanwhile(file).await;
+    checked(loaded, config).map(|new| change::diff(config, &new))
+}
+
 /// Reads `file` again, and applies it to the proxy that runs `config`. The log says what came of it.
-async fn reload(file: &Path, config: &mut Config, proxy: &mut Proxy) {
+async fn reload(file: &Path, config: &mut Config, proxy: &mut Proxy) -> Result<Change, String> {
     let loaded = config_file::load_meanwhile(file).await;
     let result = match checked(loaded, config) {
         Ok(new) => apply(new, config, proxy).await,
@@ -49,7 +104,7 @@ async fn reload(file: &Path, config: &mut Config, proxy: &mut Proxy) {
     };
     let refused = result.as_ref().err();
     proxy.observed.reloads.note(refused.map(String::as_str));
-    match result {
+    match &result {
         Ok(change) => {
             let lines = change.lines.iter();
             lines
@@ -62,6 +117,7 @@ async fn reload(file: &Path, config: &mut Config, proxy: &mut Proxy) {
             tracing::error!("the configuration is not reloaded, what ran goes on: {reason}");
         }
     }
+    result
 }
 
 /// The new configuration, if it differs in nothing that needs a restart.

@@ -6,6 +6,6 @@
 mod sys;
 
 pub use sys::{
-    accept_queue, ignore_file_size_signal, listen_drops, reset_connections_on_close,
+    accept_queue, ignore_file_size_signal, listen_drops, peer_groups, reset_connections_on_close,
     streams_missing_at_start, thread_cpu_time, unacknowledged,
 };

@@ -51,6 +51,44 @@ pub fn thread_cpu_time(tid: i32) -> Option<Duration> {
     Some(Duration::new(seconds, u32::try_from(time.tv_nsec).ok()?))
 }
 
+/// The most groups that a process can be in (`NGROUPS_MAX` of the kernel's `limits.h`).
+const GROUPS_MAX: usize = 65_536;
+
+/// The supplementary groups of who is at the other end of a unix socket, as they were when that end connected
+/// (`SO_PEERGROUPS`, unix(7); Linux 4.13).
+///
+/// # Errors
+/// What `getsockopt(2)` returns.
+pub fn peer_groups(socket: impl AsFd) -> io::Result<Vec<u32>> {
+    let mut groups: Vec<libc::gid_t> = Vec::new();
+    loop {
+        let mut length = size_of_val(&groups[..]) as libc::socklen_t;
+        // SAFETY: `groups` has room for the `length` bytes that the kernel may write.
+        let result = unsafe {
+            libc::getsockopt(
+                socket.as_fd().as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_PEERGROUPS,
+                groups.as_mut_ptr().cast(),
+                &raw mut length,
+            )
+        };
+        let count = length as usize / size_of::<libc::gid_t>();
+        if result == 0 {
+            groups.truncate(count);
+            return Ok(groups);
+        }
+        let error = io::Error::last_os_error();
+        // It says how much room it needs.
+        if error.raw_os_error() != Some(libc::ERANGE)
+            || !(groups.len()..=GROUPS_MAX).contains(&count)
+        {
+            return Err(error);
+        }
+        groups.resize(count, 0);
+    }
+}
+
 /// Connections that wait to be accepted from a listening TCP socket. None for another socket.
 pub fn accept_queue(socket: BorrowedFd<'_>) -> Option<u32> {
     let mut info = MaybeUninit::<libc::tcp_info>::zeroed();

@@ -203,12 +203,22 @@ pub(crate) fn command() -> Command {
 
 /// A whole file: scheduler, admin server, and the routes.
 pub(crate) fn configuration(scheduler: Scheduler, runtime: &str, routes: &str) -> String {
+    configuration_with(scheduler, runtime, "", routes)
+}
+
+/// As [`configuration`], with more lines for `[admin]`.
+pub(crate) fn configuration_with(
+    scheduler: Scheduler,
+    runtime: &str,
+    admin: &str,
+    routes: &str,
+) -> String {
     let cores = thread::available_parallelism()
         .map_or(1, usize::from)
         .min(CORES);
     let chosen = scheduler.runtime_toml();
     format!(
-        "[runtime]\n{chosen}cores = {cores}\n{runtime}\n[admin]\nlisten = \"127.0.0.1:0\"\n\n{routes}"
+        "[runtime]\n{chosen}cores = {cores}\n{runtime}\n[admin]\nlisten = \"127.0.0.1:0\"\n{admin}\n{routes}"
     )
 }
 
