@@ -1,16 +1,15 @@
 //! The configuration as a whole.
 
-use crate::access_log::{self, AccessLog};
-use crate::admin::{self, Admin};
-use crate::catalogue;
-use crate::claims::Claims;
-use crate::findings::Findings;
-use crate::listener::{self, Listener};
-use crate::loops::{self, Machine};
-use crate::node::Node;
-use crate::runtime::{self, Runtime};
-use crate::section::Section;
-use crate::upstream::{self, Names, Upstream, UpstreamIndex};
+use crate::addresses::claims::Claims;
+use crate::addresses::loops::{self, Machine};
+use crate::problems::findings::Findings;
+use crate::raw::node::Node;
+use crate::raw::section::Section;
+use crate::sections::access_log::{self, AccessLog};
+use crate::sections::admin::{self, Admin};
+use crate::sections::listener::{self, Listener};
+use crate::sections::runtime::{self, Runtime};
+use crate::sections::upstream::{self, Names, Upstream, UpstreamIndex};
 
 /// The most listeners of a configuration; each is a task queue a core and a value of a label of
 /// metrics.
@@ -62,9 +61,7 @@ pub(crate) fn read(
     let upstream_nodes = root.named("upstreams");
     let names = Names::new(upstream_nodes.iter().map(|(name, _)| *name).collect());
     let read = |(name, node): (&str, Node<'_>)| {
-        node.section(&catalogue::LISTENER, |section| {
-            listener::read(name, section, &names, &mut claims)
-        })
+        node.section(|section| listener::read(name, section, &names, &mut claims))
     };
     let listeners: Vec<Listener> = listener_nodes.into_iter().filter_map(read).collect();
 
@@ -78,9 +75,7 @@ pub(crate) fn read(
             );
             node.report_to(warnings, message);
         }
-        upstreams.push(node.section(&catalogue::UPSTREAM, |section| {
-            upstream::read(name, section, index, &mut routes)
-        }));
+        upstreams.push(node.section(|section| upstream::read(name, section, index, &mut routes)));
     }
     loops::report(&listeners, &routes, machine, errors, warnings);
     Config {

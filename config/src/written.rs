@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use crate::access_log::{AccessLog, Format};
-use crate::admin::Admin;
 use crate::config::Config;
-use crate::cores::Cores;
-use crate::health::Health;
-use crate::listener::Listener;
-use crate::runtime::Runtime;
-use crate::template::{Piece, Template};
-use crate::upstream::Upstream;
+use crate::sections::access_log::{AccessLog, Format};
+use crate::sections::admin::Admin;
+use crate::sections::health::Health;
+use crate::sections::listener::Listener;
+use crate::sections::runtime::Runtime;
+use crate::sections::upstream::Upstream;
+use crate::values::cores::Cores;
+use crate::values::template::{Piece, Template};
 
 /// Bytes of the digest that are shown: enough to tell configurations apart at a glance.
 const HASH_BYTES: usize = 8;

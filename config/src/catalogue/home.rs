@@ -1,17 +1,18 @@
 //! Where a key belongs that is unknown where it is written.
 
-use super::keys::TABLES;
-use crate::suggest::nearest_above;
+use super::key::Table;
+use crate::problems::suggest::nearest_above;
 
 /// How alike a key of another section must be to be meant, from 0 to 1: two guesses at once, the name and the
 /// section, want more likeness than one.
 const LIKENESS_ELSEWHERE_MIN: f64 = 0.9;
 
-/// Where `key` belongs, as a part of a sentence, if a section other than that at `path` has it. `named` is the part
+/// Where `key` belongs in `root`, as a part of a sentence, if a section other than that at `path` has it. `named` is the part
 /// of `path` up to the name that the author chose, if there is one: sections below it are called by that name.
-pub(crate) fn home(key: &str, path: &str, named: &str) -> Option<String> {
-    let mut homes: Vec<String> = TABLES
-        .iter()
+pub(crate) fn home(root: &'static Table, key: &str, path: &str, named: &str) -> Option<String> {
+    let mut homes: Vec<String> = root
+        .all()
+        .into_iter()
         .filter(|table| table.keys.iter().any(|known| known.name == key))
         .map(|table| under_name(table.path, named))
         .collect();
@@ -25,8 +26,8 @@ pub(crate) fn home(key: &str, path: &str, named: &str) -> Option<String> {
 }
 
 /// A key of any section that is very much like `key`.
-pub(crate) fn nearest_elsewhere(key: &str) -> Option<&'static str> {
-    let keys = TABLES.iter().flat_map(|table| table.keys);
+pub(crate) fn nearest_elsewhere(root: &'static Table, key: &str) -> Option<&'static str> {
+    let keys = root.all().into_iter().flat_map(|table| table.keys);
     let keys = keys.map(|key| key.name);
     nearest_above(LIKENESS_ELSEWHERE_MIN, key, keys)
 }
@@ -51,6 +52,7 @@ fn under_name(section: &str, named: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::keys::ROOT;
     use super::*;
 
     #[test]
@@ -94,11 +96,11 @@ mod tests {
             ("runtime", "admin", "", "the top level"),
         ] {
             assert_eq!(
-                home(key, path, named).as_deref(),
+                home(&ROOT, key, path, named).as_deref(),
                 Some(expected),
                 "{key} in {path}"
             );
         }
-        assert_eq!(home("zzz", "runtime", ""), None);
+        assert_eq!(home(&ROOT, "zzz", "runtime", ""), None);
     }
 }

@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use super::{Absent, Key, Kind, Syntax, Table};
-use crate::access_log::FormatName;
-use crate::admin::ADMIN_HOSTS_MAX;
+use super::key::{Absent, Key, Kind, Syntax, Table};
 use crate::config::{LISTENERS_MAX, UPSTREAMS_MAX};
-use crate::duration::DURATION_MAX;
-use crate::files::INCLUDES_MAX;
-use crate::listener::BINDS_MAX;
-use crate::read::INTEGER_MAX;
-use crate::runtime::{OnSwitch, Placement, Scheduler, TokioMode};
-use crate::upstream::{Balance, OnRemoved, SERVERS_MAX};
+use crate::files::include::INCLUDES_MAX;
+use crate::raw::read::INTEGER_MAX;
+use crate::sections::access_log::FormatName;
+use crate::sections::admin::ADMIN_HOSTS_MAX;
+use crate::sections::listener::BINDS_MAX;
+use crate::sections::runtime::{OnSwitch, Placement, Scheduler, TokioMode};
+use crate::sections::upstream::{Balance, OnRemoved, SERVERS_MAX};
+use crate::values::duration::DURATION_MAX;
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
@@ -531,18 +531,3 @@ pub(crate) static HEALTH: Table = Table {
         ),
     ],
 };
-
-/// Every table, the outer ones first.
-pub(super) static TABLES: [&Table; 11] = [
-    &ROOT,
-    &RUNTIME,
-    &GLOMMIO,
-    &REBALANCE,
-    &TOKIO,
-    &ADMIN,
-    &ACCESS_LOG,
-    &LISTENER,
-    &UPSTREAM,
-    &SERVER,
-    &HEALTH,
-];

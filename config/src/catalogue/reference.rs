@@ -2,11 +2,11 @@
 
 use std::fmt::Write;
 
-use super::keys::TABLES;
-use super::{Absent, Key, Kind, Table};
-use crate::duration::written;
-use crate::node::NAME_BYTES_MAX;
-use crate::read::INTEGER_MAX;
+use super::key::{Absent, Key, Kind, Table};
+use super::keys::ROOT;
+use crate::problems::path::NAME_BYTES_MAX;
+use crate::raw::read::INTEGER_MAX;
+use crate::values::duration::written;
 
 /// What holds for the file as a whole.
 const ABOUT: &str = include_str!("reference.md");
@@ -14,7 +14,7 @@ const ABOUT: &str = include_str!("reference.md");
 /// The reference of the configuration, in Markdown: what stands in `docs/configuration.md`.
 pub fn reference() -> String {
     let mut text = ABOUT.to_owned();
-    for table in TABLES {
+    for table in ROOT.all() {
         let _ = write!(
             text,
             "\n## {}\n\n{}\n\n",
@@ -77,7 +77,7 @@ fn kind(kind: &Kind) -> String {
         }
         Kind::Cores => format!(
             "`\"all\"`, integer from 1 to {}, or string",
-            crate::cores::CORES_MAX
+            crate::values::cores::CORES_MAX
         ),
         Kind::Text(syntax) => syntax.what.to_owned(),
         Kind::TextOrTexts { of, max } => format!("{}, or array of 1 to {max}", of.what),

@@ -6,10 +6,10 @@
 use serde_json::{Map, Value, json};
 use toml::de::DeValue;
 
+use super::key::{Absent, Key, Kind, Syntax, Table};
 use super::keys::ROOT;
-use super::{Absent, Key, Kind, Syntax, Table};
-use crate::node::NAME_BYTES_MAX;
-use crate::read::INTEGER_MAX;
+use crate::problems::path::NAME_BYTES_MAX;
+use crate::raw::read::INTEGER_MAX;
 
 /// A string in which a variable of the environment stands: what it becomes isn't known to an editor.
 const VARIABLE: &str = r"\$\{";
@@ -85,8 +85,7 @@ fn kind(kind: &Kind) -> Map<String, Value> {
         Kind::Choice(names) => json!({ "anyOf": [{ "enum": names }, variable()] }),
         Kind::Cores => {
             let cpus = json!({ "type": "string", "pattern": "^ *[0-9]+(-[0-9]+)? *(, *[0-9]+(-[0-9]+)? *)*$" });
-            let count =
-                json!({ "type": "integer", "minimum": 1, "maximum": crate::cores::CORES_MAX });
+            let count = json!({ "type": "integer", "minimum": 1, "maximum": crate::values::cores::CORES_MAX });
             json!({ "anyOf": [{ "enum": ["all"] }, count, cpus, variable()] })
         }
         Kind::Text(syntax) => text(syntax),

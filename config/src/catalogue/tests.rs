@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::keys::TABLES;
-use super::{Absent, Key, Kind, Table, schema};
-use crate::cores::CORES_MAX;
-use crate::duration::written;
-use crate::read::INTEGER_MAX;
+use super::key::{Absent, Key, Kind, Table};
+use super::keys::ROOT;
+use super::schema;
+use crate::raw::read::INTEGER_MAX;
+use crate::values::cores::CORES_MAX;
+use crate::values::duration::written;
 use crate::{Config, parse};
 
 /// A valid file of the fewest lines, with one more in it.
@@ -61,7 +62,7 @@ fn path(table: &Table, key: &str) -> String {
 
 /// Calls for each key, with its path.
 fn each_key(mut test: impl FnMut(&str, &Key)) {
-    for table in TABLES {
+    for table in ROOT.all() {
         for key in table.keys {
             test(&path(table, key.name), key);
         }
@@ -222,7 +223,7 @@ fn a_default_is_what_an_absent_key_means() {
 
 #[test]
 fn other_keys_are_unknown_in_every_table() {
-    for table in TABLES {
+    for table in ROOT.all() {
         let path = path(table, "nonsense_of_nobody");
         let text = file(&path, "1");
         let problems = parse(&text, "f").expect_err("it is unknown").to_string();

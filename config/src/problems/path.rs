@@ -1,7 +1,9 @@
 //! Paths of keys.
 
-use crate::node::NAME_BYTES_MAX;
-use crate::refusal::quoted;
+use crate::problems::refusal::quoted;
+
+/// The longest name of a listener or upstream, in bytes. Names become labels of metrics.
+pub const NAME_BYTES_MAX: usize = 64;
 
 /// The path of a key in a table.
 pub(crate) fn join(parent: &str, key: &str) -> String {

@@ -21,13 +21,13 @@ macro_rules! choices {
             }
         }
 
-        impl crate::read::Read for $name {
+        impl crate::raw::read::Read for $name {
             fn read(
                 value: &toml::de::DeValue<'_>,
-                _: &crate::catalogue::Kind,
-            ) -> Result<Self, crate::refusal::Refusal> {
+                _: &crate::catalogue::key::Kind,
+            ) -> Result<Self, crate::problems::refusal::Refusal> {
                 const ALL: &[$name] = &[$($name::$variant),+];
-                crate::read::choice(value, $name::NAMES).map(|index| ALL[index])
+                crate::raw::read::choice(value, $name::NAMES).map(|index| ALL[index])
             }
         }
     };

@@ -6,12 +6,12 @@ use std::path::PathBuf;
 
 use toml::de::DeValue;
 
-use crate::catalogue::Kind;
-use crate::choice::choices;
-use crate::read::{Read, string};
-use crate::refusal::Refusal;
-use crate::section::Section;
-use crate::template::{Template, template};
+use crate::catalogue::key::Kind;
+use crate::problems::refusal::Refusal;
+use crate::raw::choice::choices;
+use crate::raw::read::{Read, string};
+use crate::raw::section::Section;
+use crate::values::template::{Template, template};
 
 /// The access log's options.
 #[derive(Debug, Clone, PartialEq, Eq)]

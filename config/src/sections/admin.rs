@@ -5,12 +5,12 @@ use std::path::PathBuf;
 
 use toml::de::DeValue;
 
-use crate::address::{BindAddress, ListenAddress, is_host, unix_path};
-use crate::catalogue::Kind;
-use crate::claims::Claims;
-use crate::read::{Read, string};
-use crate::refusal::Refusal;
-use crate::section::Section;
+use crate::addresses::claims::Claims;
+use crate::catalogue::key::Kind;
+use crate::problems::refusal::Refusal;
+use crate::raw::read::{Read, string};
+use crate::raw::section::Section;
+use crate::values::address::{BindAddress, ListenAddress, is_host, unix_path};
 
 /// The admin server's options.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,9 +4,9 @@ use std::num::NonZeroUsize;
 
 use toml::de::DeValue;
 
-use crate::catalogue::Kind;
-use crate::read::{Read, integer};
-use crate::refusal::Refusal;
+use crate::catalogue::key::Kind;
+use crate::problems::refusal::Refusal;
+use crate::raw::read::{Read, integer};
 
 /// The most cores that can be asked for, and one more than the largest number of a CPU: what the
 /// kernel's fixed CPU sets (`CPU_SETSIZE`) hold.

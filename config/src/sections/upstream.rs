@@ -7,14 +7,12 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
-use crate::address::{ServerAddress, server_address};
-use crate::catalogue;
-use crate::choice::choices;
-use crate::health::{self, Health};
-use crate::loops::Route;
-use crate::node::Node;
-use crate::section::Section;
-use crate::suggest::nearest;
+use crate::problems::suggest::nearest;
+use crate::raw::choice::choices;
+use crate::raw::node::{Node, Place};
+use crate::raw::section::Section;
+use crate::sections::health::{self, Health};
+use crate::values::address::{ServerAddress, server_address};
 
 /// The most servers of one upstream; each is a value of a label of metrics.
 pub const SERVERS_MAX: usize = 1024;
@@ -65,6 +63,13 @@ choices! {
         /// They are reset.
         Reset = "reset",
     }
+}
+
+/// Where a server is written.
+pub(crate) struct Route {
+    pub(crate) upstream: usize,
+    pub(crate) address: ServerAddress,
+    pub(crate) place: Place,
 }
 
 /// The place of an upstream in [`Config::upstreams`](crate::Config::upstreams), always valid there.
@@ -161,7 +166,7 @@ fn read_servers(
 /// Reads a server; it is absent only if a problem was found.
 fn read_server(node: Node<'_>, seen: &mut HashSet<ServerAddress>) -> Option<Server> {
     match node.value {
-        DeValue::Table(_) => node.section(&catalogue::SERVER, |section| {
+        DeValue::Table(_) => node.section(|section| {
             let address = section.node("address");
             let weight = section.value("weight");
             Some(Server {
@@ -171,7 +176,7 @@ fn read_server(node: Node<'_>, seen: &mut HashSet<ServerAddress>) -> Option<Serv
         }),
         _ => Some(Server {
             address: read_address(&node, seen)?,
-            weight: catalogue::SERVER.key("weight").default(),
+            weight: node.default("weight"),
         }),
     }
 }

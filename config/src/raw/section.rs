@@ -5,12 +5,13 @@
 
 use toml::de::{DeTable, DeValue};
 
-use crate::catalogue::{Key, Kind, Table, home, nearest_elsewhere, place};
-use crate::findings::Findings;
-use crate::node::Node;
-use crate::path::{join, segment};
-use crate::read::Read;
-use crate::suggest::nearest;
+use crate::catalogue::home::{home, nearest_elsewhere, place};
+use crate::catalogue::key::{Absent, Key, Kind, Table};
+use crate::problems::findings::Findings;
+use crate::problems::path::{join, segment};
+use crate::problems::suggest::nearest;
+use crate::raw::node::{Context, Node};
+use crate::raw::read::Read;
 
 /// A table that is being read.
 pub(crate) struct Section<'d> {
@@ -26,36 +27,39 @@ pub(crate) struct Section<'d> {
     asked: Vec<&'static str>,
     /// The keys that have no default and were not found.
     missing: Vec<&'static Key>,
-    findings: &'d Findings,
+    context: Context<'d>,
 }
 
 impl<'d> Section<'d> {
     /// The table of the whole document.
     pub(crate) fn document(
-        known: &'static Table,
+        root: &'static Table,
         written: &'d DeTable<'d>,
         findings: &'d Findings,
     ) -> Self {
-        Self::new(known, String::new(), 0, 0, Some(written), findings)
+        let context = Context { findings, root };
+        Self {
+            written: Some(written),
+            ..Self::absent(root, (String::new(), 0), 0, context)
+        }
     }
 
-    pub(crate) fn new(
+    /// A table that is not written.
+    fn absent(
         known: &'static Table,
-        path: String,
-        named: usize,
+        (path, named): (String, usize),
         at: usize,
-        written: Option<&'d DeTable<'d>>,
-        findings: &'d Findings,
+        context: Context<'d>,
     ) -> Self {
         Self {
             path,
             named,
             at,
-            written,
+            written: None,
             known,
             asked: Vec::new(),
             missing: Vec::new(),
-            findings,
+            context,
         }
     }
 
@@ -65,7 +69,11 @@ impl<'d> Section<'d> {
         reader: impl FnOnce(&mut Section<'_>) -> T,
     ) -> T {
         let findings = Findings::default();
-        Section::new(known, String::new(), 0, 0, None, &findings).read(reader)
+        let context = Context {
+            findings: &findings,
+            root: known,
+        };
+        Section::absent(known, (String::new(), 0), 0, context).read(reader)
     }
 
     /// Reads the table, then reports the keys that are unknown and those that are missing. A reader asks for all keys of
@@ -89,14 +97,14 @@ impl<'d> Section<'d> {
         if value.is_none() && key.is_required() {
             self.missing.push(key);
         }
-        let path = join(&self.path, name);
-        Some(Node::new(path, self.named, value?, self.findings))
+        let place = (join(&self.path, name), self.named);
+        Some(Node::new(place, value?, key.kind.table(), self.context))
     }
 
     /// The value of a key that has a default.
     pub(crate) fn value<T: Read>(&mut self, name: &'static str) -> T {
         let read = self.optional(name);
-        read.unwrap_or_else(|| self.known.key(name).default())
+        read.unwrap_or_else(|| default(self.known.key(name)))
     }
 
     /// The value of a key, if it is written and valid.
@@ -126,16 +134,13 @@ impl<'d> Section<'d> {
         name: &'static str,
         reader: impl FnOnce(&mut Section<'d>) -> T,
     ) -> T {
-        let Kind::Table(known) = self.known.key(name).kind else {
-            self.known.key(name).kind.is_no("table");
-        };
-        match self.node(name) {
-            Some(node) => node.section(known, reader),
-            None => {
-                let path = join(&self.path, name);
-                Section::new(known, path, self.named, self.at, None, self.findings).read(reader)
-            }
+        if let Some(node) = self.node(name) {
+            return node.section(reader);
         }
+        let kind = &self.known.key(name).kind;
+        let known = kind.table().unwrap_or_else(|| kind.is_no("table"));
+        let place = (join(&self.path, name), self.named);
+        Section::absent(known, place, self.at, self.context).read(reader)
     }
 
     /// Reads the table of a key, if it is written.
@@ -144,10 +149,7 @@ impl<'d> Section<'d> {
         name: &'static str,
         reader: impl FnOnce(&mut Section<'d>) -> T,
     ) -> Option<T> {
-        let Kind::Table(known) = self.known.key(name).kind else {
-            self.known.key(name).kind.is_no("table");
-        };
-        Some(self.node(name)?.section(known, reader))
+        self.node(name).map(|node| node.section(reader))
     }
 
     /// The values of the table of a key, see [`Node::named`].
@@ -168,7 +170,8 @@ impl<'d> Section<'d> {
             }
             let advice = self.advice(name);
             let message = format!("unknown key `{}` {}; {advice}", segment(name), self.place());
-            self.findings
+            self.context
+                .findings
                 .add(key.span().start, Some(join(&self.path, name)), message);
         }
     }
@@ -176,7 +179,12 @@ impl<'d> Section<'d> {
     /// What to do about an unknown key.
     fn advice(&mut self, name: &str) -> String {
         let near = nearest(name, self.names());
-        let home = home(name, &self.path, &self.path[..self.named]);
+        let home = home(
+            self.context.root,
+            name,
+            &self.path,
+            &self.path[..self.named],
+        );
         match (home, near) {
             // What is a key elsewhere is hardly misspelt, but may be cut short.
             (Some(home), Some(near)) if near.contains(name) => {
@@ -194,8 +202,15 @@ impl<'d> Section<'d> {
 
     /// The same where nothing here is like it, and no section has just this key.
     fn advice_from_afar(&self, name: &str) -> String {
-        let meant = nearest_elsewhere(name);
-        let home = meant.and_then(|meant| home(meant, &self.path, &self.path[..self.named]));
+        let meant = nearest_elsewhere(self.context.root, name);
+        let home = meant.and_then(|meant| {
+            home(
+                self.context.root,
+                meant,
+                &self.path,
+                &self.path[..self.named],
+            )
+        });
         match meant.zip(home) {
             Some((meant, home)) => format!("did you mean `{meant}`, which belongs in {home}?"),
             None => {
@@ -215,7 +230,8 @@ impl<'d> Section<'d> {
         }
         for Key { name, advice, .. } in &self.missing {
             let message = format!("missing key `{name}` {}; {advice}", self.place());
-            self.findings
+            self.context
+                .findings
                 .add(self.at, Some(join(&self.path, name)), message);
         }
     }
@@ -227,4 +243,46 @@ impl<'d> Section<'d> {
             path => format!("in {}", place(path)),
         }
     }
+}
+
+impl<'d> Node<'d> {
+    /// Reads the value as a table; if it isn't one, that is reported, and it is read as if it were
+    /// empty.
+    ///
+    /// # Panics
+    ///
+    /// If the catalogue has no table here.
+    pub(crate) fn section<T>(self, reader: impl FnOnce(&mut Section<'d>) -> T) -> T {
+        let written = self.table();
+        let known = self.known.expect("the catalogue has a table here");
+        let section = Section {
+            written,
+            ..Section::absent(known, (self.path, self.named), self.at, self.context)
+        };
+        section.read(reader)
+    }
+
+    /// What a key of the table that this may be is where it is not written.
+    ///
+    /// # Panics
+    ///
+    /// As [`Node::section`].
+    pub(crate) fn default<T: Read>(&self, name: &str) -> T {
+        let known = self.known.expect("the catalogue has a table here");
+        default(known.key(name))
+    }
+}
+
+/// The value of a key that is not written.
+///
+/// # Panics
+///
+/// If it has no default, or not one of this type.
+pub(crate) fn default<T: Read>(key: &Key) -> T {
+    let Absent::Default(text) = key.absent else {
+        panic!("the catalogue has no default of `{}`", key.name);
+    };
+    let value = DeValue::parse(text).expect("a default is a value of TOML");
+    let read = T::read(value.get_ref(), &key.kind);
+    read.unwrap_or_else(|refusal| panic!("the default of `{}` {refusal}", key.name))
 }

@@ -1,6 +1,6 @@
 //! "Did you mean …?"
 
-use crate::node::NAME_BYTES_MAX;
+use crate::problems::path::NAME_BYTES_MAX;
 
 /// How alike two names must be for one to be suggested for the other, from 0 to 1. At 0.75
 /// `timeout` still finds `idle_timeout`, and `weight` no longer finds `listen`.

@@ -3,10 +3,9 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use crate::catalogue;
-use crate::choice::choices;
-use crate::cores::Cores;
-use crate::section::Section;
+use crate::raw::choice::choices;
+use crate::raw::section::Section;
+use crate::values::cores::Cores;
 
 /// The options of the scheduler and its workers.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,12 +26,6 @@ pub struct Runtime {
     pub glommio: GlommioOptions,
     /// `[runtime.tokio]`: what only Tokio uses.
     pub tokio: TokioOptions,
-}
-
-impl Default for Runtime {
-    fn default() -> Self {
-        Section::defaults(&catalogue::RUNTIME, read)
-    }
 }
 
 choices! {

@@ -3,8 +3,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use crate::catalogue;
-use crate::section::Section;
+use crate::raw::section::Section;
 
 /// The options of an upstream's health checks: a connect to each server, closed as soon as it works.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,18 +18,12 @@ pub struct Health {
     pub fall: NonZeroU32,
 }
 
-impl Default for Health {
-    fn default() -> Self {
-        Section::defaults(&catalogue::HEALTH, read_section)
-    }
-}
-
 /// Reads the section of an upstream, if it is written.
 pub(crate) fn read(upstream: &mut Section<'_>) -> Option<Health> {
     upstream.optional_section("health", read_section)
 }
 
-fn read_section(section: &mut Section<'_>) -> Health {
+pub(crate) fn read_section(section: &mut Section<'_>) -> Health {
     Health {
         interval: section.value("interval"),
         timeout: section.value("timeout"),

@@ -4,10 +4,10 @@ use std::fmt;
 
 use toml::de::DeValue;
 
-use crate::catalogue::{self, Kind};
-use crate::read::{Read, string};
-use crate::refusal::{Refusal, quoted};
-use crate::suggest::did_you_mean;
+use crate::catalogue::key::Kind;
+use crate::problems::refusal::{Refusal, quoted};
+use crate::problems::suggest::did_you_mean;
+use crate::raw::read::{Read, string};
 
 /// The longest template, in bytes.
 pub const TEMPLATE_BYTES_MAX: usize = 1024;
@@ -107,12 +107,6 @@ impl Template {
     /// Its pieces, in order.
     pub fn pieces(&self) -> &[Piece] {
         &self.0
-    }
-}
-
-impl Default for Template {
-    fn default() -> Self {
-        catalogue::ACCESS_LOG.key("template").default()
     }
 }
 

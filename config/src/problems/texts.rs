@@ -1,6 +1,6 @@
 //! The texts of several files in one row: a place in any of them is one number.
 
-use crate::problem::Problem;
+use crate::problems::problem::Problem;
 
 /// The texts, each after the one before it.
 #[derive(Debug, Default)]

@@ -3,23 +3,30 @@
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::catalogue::{Table, home};
-use crate::findings::Findings;
-use crate::path::join;
-use crate::refusal::{Refusal, quoted};
-use crate::section::Section;
+use crate::catalogue::home::home;
+use crate::catalogue::key::Table;
+use crate::problems::findings::Findings;
+use crate::problems::path::{NAME_BYTES_MAX, join};
+use crate::problems::refusal::{Refusal, quoted};
 
-/// The longest name of a listener or upstream, in bytes. Names become labels of metrics.
-pub const NAME_BYTES_MAX: usize = 64;
+/// What the readers of one document share.
+#[derive(Clone, Copy)]
+pub(crate) struct Context<'d> {
+    pub(crate) findings: &'d Findings,
+    /// The catalogue's table of the document.
+    pub(crate) root: &'static Table,
+}
 
 /// A value with its path and place.
 pub(crate) struct Node<'d> {
     pub(crate) value: &'d DeValue<'d>,
-    path: String,
+    pub(crate) path: String,
     /// As a section's.
-    named: usize,
-    at: usize,
-    findings: &'d Findings,
+    pub(crate) named: usize,
+    pub(crate) at: usize,
+    pub(crate) context: Context<'d>,
+    /// The table that it is, or that it is made of.
+    pub(crate) known: Option<&'static Table>,
 }
 
 /// Where a value is written.
@@ -31,18 +38,20 @@ pub(crate) struct Place {
 }
 
 impl<'d> Node<'d> {
+    /// A value at `path`, of which the part of `named` bytes goes up to a name that the author chose.
     pub(crate) fn new(
-        path: String,
-        named: usize,
+        (path, named): (String, usize),
         value: &'d Spanned<DeValue<'d>>,
-        findings: &'d Findings,
+        known: Option<&'static Table>,
+        context: Context<'d>,
     ) -> Self {
         Self {
             value: value.get_ref(),
             path,
             named,
             at: value.span().start,
-            findings,
+            context,
+            known,
         }
     }
 
@@ -60,25 +69,6 @@ impl<'d> Node<'d> {
         }
     }
 
-    /// Reads the value as a table; if it isn't one, that is reported, and it is read as if it were
-    /// empty.
-    pub(crate) fn section<T>(
-        self,
-        known: &'static Table,
-        reader: impl FnOnce(&mut Section<'d>) -> T,
-    ) -> T {
-        let written = self.table();
-        Section::new(
-            known,
-            self.path,
-            self.named,
-            self.at,
-            written,
-            self.findings,
-        )
-        .read(reader)
-    }
-
     /// The elements of the value, which must be an array of at least one and at most `max`;
     /// `advice` says what to write.
     pub(crate) fn elements(self, max: usize, advice: &'static str) -> Vec<Node<'d>> {
@@ -90,7 +80,10 @@ impl<'d> Node<'d> {
         let elements = array.iter().take(max).enumerate();
         let path = |index| format!("{}[{index}]", self.path);
         elements
-            .map(|(index, element)| Self::new(path(index), self.named, element, self.findings))
+            .map(|(index, element)| {
+                let place = (path(index), self.named);
+                Self::new(place, element, self.known, self.context)
+            })
             .collect()
     }
 
@@ -106,7 +99,8 @@ impl<'d> Node<'d> {
         let named = entries.into_iter().take(max).map(|(name, value)| {
             let name: &str = name.get_ref();
             let path = join(&self.path, name);
-            let node = Self::new(path.clone(), path.len(), value, self.findings);
+            let place = (path.clone(), path.len());
+            let node = Self::new(place, value, self.known, self.context);
             if let Some(home) = self.home_of_nameless(name, node.value) {
                 node.report(format!("`{path}` belongs in {home}: choose a name for it"));
                 return None;
@@ -129,12 +123,14 @@ impl<'d> Node<'d> {
             return None;
         }
         let names = format!("[{}.NAME]", self.path);
-        home(key, &self.path, "").filter(|home| *home == names)
+        home(self.context.root, key, &self.path, "").filter(|home| *home == names)
     }
 
     /// Reports a problem with the value.
     pub(crate) fn report(&self, message: String) {
-        self.findings.add(self.at, Some(self.path.clone()), message);
+        self.context
+            .findings
+            .add(self.at, Some(self.path.clone()), message);
     }
 
     /// Reports a doubt about the value elsewhere than among the errors.
@@ -155,7 +151,8 @@ impl<'d> Node<'d> {
         &self.path
     }
 
-    fn table(&self) -> Option<&'d DeTable<'d>> {
+    /// The table that it is; anything else is reported.
+    pub(super) fn table(&self) -> Option<&'d DeTable<'d>> {
         match self.value {
             DeValue::Table(table) => Some(table),
             other => {

@@ -6,10 +6,10 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
-use crate::address::{BindAddress, ServerAddress, plain_path};
-use crate::findings::Findings;
-use crate::listener::Listener;
-use crate::node::Place;
+use crate::problems::findings::Findings;
+use crate::sections::listener::Listener;
+use crate::sections::upstream::Route;
+use crate::values::address::{BindAddress, ServerAddress, plain_path};
 
 /// The machine that a configuration is for, as far as it says which servers are on it.
 #[derive(Clone, Copy)]
@@ -32,13 +32,6 @@ impl Machine<'static> {
         host_name: "",
         is_local: &|_| false,
     };
-}
-
-/// Where a server is written.
-pub(crate) struct Route {
-    pub(crate) upstream: usize,
-    pub(crate) address: ServerAddress,
-    pub(crate) place: Place,
 }
 
 /// How sure it is that a connect to a server is accepted by a listener.

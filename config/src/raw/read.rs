@@ -2,14 +2,12 @@
 
 use std::num::{NonZeroU16, NonZeroU32, NonZeroU64};
 use std::ops::RangeInclusive;
-use std::time::Duration;
 
 use toml::de::DeValue;
 
-use crate::catalogue::Kind;
-use crate::duration::duration;
-use crate::refusal::Refusal;
-use crate::suggest::did_you_mean;
+use crate::catalogue::key::Kind;
+use crate::problems::refusal::Refusal;
+use crate::problems::suggest::did_you_mean;
 
 /// The end of a range of integers that has none of its own: the largest integer of TOML.
 pub(crate) const INTEGER_MAX: u64 = i64::MAX as u64;
@@ -37,28 +35,6 @@ impl Read for f64 {
         match *kind {
             Kind::Number { min, max } => number(value, min..=max),
             _ => kind.is_no("number"),
-        }
-    }
-}
-
-impl Read for Duration {
-    fn read(value: &DeValue<'_>, kind: &Kind) -> Result<Self, Refusal> {
-        match *kind {
-            Kind::Duration { min, max } => duration(value, min..=max),
-            _ => kind.is_no("duration"),
-        }
-    }
-}
-
-/// "off" is `None`.
-impl Read for Option<Duration> {
-    fn read(value: &DeValue<'_>, kind: &Kind) -> Result<Self, Refusal> {
-        match *kind {
-            Kind::DurationOrOff { .. } if value.as_str() == Some("off") => Ok(None),
-            Kind::DurationOrOff { min, max } => duration(value, min..=max)
-                .map(Some)
-                .map_err(|refusal| refusal.or_else(" or \"off\"")),
-            _ => kind.is_no("duration or \"off\""),
         }
     }
 }

@@ -5,10 +5,10 @@ use std::borrow::Cow;
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
-use crate::findings::Findings;
-use crate::path::join;
-use crate::texts::Texts;
-use crate::variables::Expander;
+use crate::files::variables::Expander;
+use crate::problems::findings::Findings;
+use crate::problems::path::join;
+use crate::problems::texts::Texts;
 
 /// Moves values of a document that begins at `start` to their places in the row, and puts variables into strings.
 pub(crate) struct Placer<'e> {

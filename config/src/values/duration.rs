@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
-use crate::read::string;
-use crate::refusal::Refusal;
+use crate::catalogue::key::Kind;
+use crate::problems::refusal::Refusal;
+use crate::raw::read::{Read, string};
 
 /// The longest duration of a configuration: 365 days. A longer one is a problem.
 pub const DURATION_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -23,11 +24,30 @@ const UNITS: [(&str, u64); 7] = [
     ("ns", 1),
 ];
 
+impl Read for Duration {
+    fn read(value: &DeValue<'_>, kind: &Kind) -> Result<Self, Refusal> {
+        match *kind {
+            Kind::Duration { min, max } => duration(value, min..=max),
+            _ => kind.is_no("duration"),
+        }
+    }
+}
+
+/// "off" is `None`.
+impl Read for Option<Duration> {
+    fn read(value: &DeValue<'_>, kind: &Kind) -> Result<Self, Refusal> {
+        match *kind {
+            Kind::DurationOrOff { .. } if value.as_str() == Some("off") => Ok(None),
+            Kind::DurationOrOff { min, max } => duration(value, min..=max)
+                .map(Some)
+                .map_err(|refusal| refusal.or_else(" or \"off\"")),
+            _ => kind.is_no("duration or \"off\""),
+        }
+    }
+}
+
 /// A duration of a range.
-pub(crate) fn duration(
-    value: &DeValue<'_>,
-    range: RangeInclusive<Duration>,
-) -> Result<Duration, Refusal> {
+fn duration(value: &DeValue<'_>, range: RangeInclusive<Duration>) -> Result<Duration, Refusal> {
     let expected = format!(
         "a duration from {} to {}",
         written(*range.start()),

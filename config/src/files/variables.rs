@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::env::VarError;
 
-use crate::refusal::quoted;
+use crate::problems::refusal::quoted;
 
 /// What a variable of the environment is.
 pub type Variable = fn(&str) -> Result<String, VarError>;

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
-use crate::address::{BindAddress, bind_address};
-use crate::claims::Claims;
-use crate::node::Node;
-use crate::read::string;
-use crate::refusal::Refusal;
-use crate::section::Section;
-use crate::upstream::{Names, UpstreamIndex};
+use crate::addresses::claims::Claims;
+use crate::problems::refusal::Refusal;
+use crate::raw::node::Node;
+use crate::raw::read::string;
+use crate::raw::section::Section;
+use crate::sections::upstream::{Names, UpstreamIndex};
+use crate::values::address::{BindAddress, bind_address};
 
 /// The most addresses of one listener.
 pub const BINDS_MAX: usize = 64;

@@ -6,9 +6,9 @@ use std::path::{Component, Path, PathBuf};
 
 use toml::de::DeValue;
 
-use crate::catalogue::Kind;
-use crate::read::{Read, string};
-use crate::refusal::Refusal;
+use crate::catalogue::key::Kind;
+use crate::problems::refusal::Refusal;
+use crate::raw::read::{Read, string};
 
 /// The longest path of a Unix socket, in bytes: what `sockaddr_un` holds (108) less its terminating
 /// zero.

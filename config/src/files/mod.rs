@@ -5,22 +5,23 @@
 use std::collections::VecDeque;
 use std::env::VarError;
 
-use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::DeTable;
 
-use crate::catalogue;
-use crate::config;
-use crate::document::{Placer, merge};
-use crate::findings::Findings;
-use crate::loops::Machine;
-use crate::node::Node;
-use crate::problem::Problems;
-use crate::read::string;
-use crate::refusal::Refusal;
-use crate::section::Section;
-use crate::texts::Texts;
-use crate::variables::{Expander, Variable};
-use crate::{FILE_BYTES_MAX, Loaded};
+use crate::addresses::loops::Machine;
+use crate::catalogue::keys::ROOT;
+use crate::config::{self, Config};
+use crate::files::include::Include;
+use crate::files::merge::{Placer, merge};
+use crate::files::variables::{Expander, Variable};
+use crate::problems::findings::Findings;
+use crate::problems::problem::{Problem, Problems};
+use crate::problems::texts::Texts;
+use crate::raw::node::{Context, Node};
+use crate::raw::section::Section;
+
+pub(crate) mod include;
+mod merge;
+pub(crate) mod variables;
 
 /// The most files of a configuration.
 pub const FILES_MAX: usize = 256;
@@ -28,13 +29,18 @@ pub const FILES_MAX: usize = 256;
 /// The most bytes of all files of a configuration: 8 MiB.
 pub const FILES_BYTES_MAX: usize = 8 << 20;
 
-/// The most values of an `include`.
-pub const INCLUDES_MAX: usize = 64;
+/// The largest file of a configuration, in bytes: 1 MiB. A larger one is refused without being parsed.
+pub const FILE_BYTES_MAX: usize = 1 << 20;
 
-/// How deep files may include each other. The first one is at 0.
-pub const INCLUDE_DEPTH_MAX: usize = 8;
-
-const PATTERN: &str = "the path of a file, or of several with * and ?, such as \"conf.d/*.toml\"";
+/// A valid configuration, and what its author should still hear about.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Loaded {
+    /// The validated configuration.
+    pub config: Config,
+    /// What is valid but hardly meant, such as an upstream that no listener uses; at most
+    /// [`PROBLEMS_MAX`](crate::PROBLEMS_MAX), in the order of the files.
+    pub warnings: Vec<Problem>,
+}
 
 /// The files that were read so far.
 #[derive(Debug)]
@@ -45,24 +51,6 @@ pub struct Files {
     expander: Expander,
     /// Whether there are more than are allowed, which is an error that is said already.
     is_full: bool,
-}
-
-/// What a file includes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Include {
-    /// The path of a file, or of several with `*` and `?`; relative to the file that includes it. Not empty.
-    pub pattern: String,
-    /// The file that includes it, as it was named.
-    pub by: String,
-    at: usize,
-    depth: usize,
-}
-
-impl Include {
-    /// Whether it may be any number of files, none too.
-    pub fn is_pattern(&self) -> bool {
-        self.pattern.contains(['*', '?', '['])
-    }
 }
 
 impl Files {
@@ -155,7 +143,7 @@ impl Files {
             merge("", &mut whole, placer.table("", document), &texts, &errors);
         }
         let warnings = Findings::default();
-        let config = Section::document(&catalogue::ROOT, &whole, &errors)
+        let config = Section::document(&ROOT, &whole, &errors)
             .read(|root| config::read(root, machine, &errors, &warnings));
         let warnings = warnings.locate(&texts).into_vec();
         if errors.is_empty() {
@@ -210,38 +198,13 @@ impl Files {
             expander: &self.expander,
             errors: &self.errors,
         };
-        let value: Spanned<DeValue<'_>> = placer.value("include", value);
-        let node = Node::new("include".to_owned(), 0, &value, &self.errors);
-        let advice = catalogue::ROOT.key("include").advice;
-        let nodes = node.elements(INCLUDES_MAX, advice);
-        let wanted = nodes.iter().filter_map(|node| {
-            let pattern = node.read(pattern)?;
-            if depth >= INCLUDE_DEPTH_MAX {
-                node.report(format!(
-                    "`{}` is {INCLUDE_DEPTH_MAX} files deep already; include it in a file further up",
-                    node.path()
-                ));
-                return None;
-            }
-            Some(Include {
-                pattern,
-                by: name.to_owned(),
-                at: node.place().at,
-                depth: depth + 1,
-            })
-        });
-        self.wanted.extend(wanted);
+        let value = placer.value("include", value);
+        let context = Context {
+            findings: &self.errors,
+            root: &ROOT,
+        };
+        let node = Node::new(("include".to_owned(), 0), &value, None, context);
+        let advice = ROOT.key("include").advice;
+        self.wanted.extend(include::read(node, advice, name, depth));
     }
-}
-
-fn pattern(value: &DeValue<'_>) -> Result<String, Refusal> {
-    let written = string(value, PATTERN)?;
-    if written.is_empty() || written.contains('\0') || written.ends_with('/') {
-        return Err(Refusal::new(PATTERN, value));
-    }
-    if written.contains("**") {
-        let advice = "folders are not searched for more; name each of them".to_owned();
-        return Err(Refusal::new(PATTERN, value).advise(advice));
-    }
-    Ok(written.to_owned())
 }

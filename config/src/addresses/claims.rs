@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use crate::address::BindAddress;
+use crate::values::address::BindAddress;
 
 /// The addresses that were given away so far, each with the path of the key that has it.
 #[derive(Default)]

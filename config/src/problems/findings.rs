@@ -3,8 +3,8 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::problem::{PROBLEMS_MAX, Problems};
-use crate::texts::Texts;
+use crate::problems::problem::{PROBLEMS_MAX, Problems};
+use crate::problems::texts::Texts;
 
 /// A growing, bounded collection of problems, ordered by their place in the text.
 ///

@@ -1,0 +1,4 @@
+//! Whether addresses go together: who listens where, and who would connect to itself.
+
+pub(crate) mod claims;
+pub(crate) mod loops;

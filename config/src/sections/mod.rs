@@ -1,0 +1,8 @@
+//! The tables of a file, one each.
+
+pub(crate) mod access_log;
+pub(crate) mod admin;
+pub(crate) mod health;
+pub(crate) mod listener;
+pub(crate) mod runtime;
+pub(crate) mod upstream;
