@@ -350,6 +350,10 @@ impl<P: Poller> Driver<P> {
                     self.ready.borrow_mut().schedule_all();
                 }
                 Message::Stop => self.stop(),
+                Message::RunAll => {
+                    let lanes = self.orders.borrow().len();
+                    (0..lanes).for_each(|lane| self.order(lane as u32, Order::RunAll));
+                }
                 Message::Shed { to, count } => {
                     let lanes = self.orders.borrow().len();
                     for lane in 0..lanes {

@@ -234,6 +234,10 @@ impl Backend for Glommio {
         }
     }
 
+    fn run_all(&self) {
+        self.send_all(|| Message::RunAll);
+    }
+
     fn evacuate(&self, evacuation: Arc<Evacuation>) {
         self.send_all(|| Message::Evacuate(evacuation.clone()));
     }

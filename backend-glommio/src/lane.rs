@@ -339,6 +339,15 @@ impl<P: Poller> Lane<P> {
                 }
                 None => self.adopt(worker, detached),
             },
+            Order::RunAll => {
+                let mut ready = self.core.0.ready.borrow_mut();
+                for (index, task) in (0..).zip(&self.tasks) {
+                    if let Task::Connection(_) = task {
+                        let lane = self.index;
+                        ready.push(TaskKey { lane, index });
+                    }
+                }
+            }
             Order::Give { index, to } => {
                 self.give(index, to);
                 self.flush(worker);

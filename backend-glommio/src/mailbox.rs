@@ -19,6 +19,8 @@ pub(crate) const MAIL_MAX: usize = 4096;
 pub(crate) enum Message {
     /// Make a lane of this number.
     AddLane { lane: u32, shared: Arc<Shared> },
+    /// Run every connection once.
+    RunAll,
     /// Send all connections away.
     Evacuate(Arc<Evacuation>),
     /// End every connection and the worker.
@@ -49,6 +51,8 @@ pub(crate) enum Order {
     Begin(Accepted),
     /// Go on with a connection of another core's.
     Adopt(Detached<Descriptor>),
+    /// Run every connection once.
+    RunAll,
     /// Give the connection in this place to this core.
     Give { index: u32, to: usize },
     /// Give so many connections to this core.
@@ -67,7 +71,8 @@ impl Order {
             }
             Self::Adopt(detached) => detached.abort(slot, cells, now),
             Self::Arrive(moving) => moving.arrive().abort(slot, cells, now),
-            Self::Listen { .. }
+            Self::RunAll
+            | Self::Listen { .. }
             | Self::Unlisten
             | Self::End
             | Self::Give { .. }

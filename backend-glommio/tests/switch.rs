@@ -225,6 +225,10 @@ impl Backend for Switched {
         self.lock().running().forget(listener);
     }
 
+    fn run_all(&self) {
+        self.lock().running().run_all();
+    }
+
     fn evacuate(&self, evacuation: Arc<Evacuation>) {
         self.lock().running().evacuate(evacuation);
     }

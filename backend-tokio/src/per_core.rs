@@ -201,11 +201,15 @@ impl Backend for PerCore {
         self.gates.close(listener);
     }
 
-    fn evacuate(&self, evacuation: Arc<Evacuation>) {
-        self.tasks.begin(evacuation);
+    fn run_all(&self) {
         for (worker, (_, handle)) in self.workers.iter().enumerate() {
             drop(handle.spawn(self.tasks.clone().wake(worker)));
         }
+    }
+
+    fn evacuate(&self, evacuation: Arc<Evacuation>) {
+        self.tasks.begin(evacuation);
+        self.run_all();
     }
 
     fn adopter(&self) -> Arc<dyn Adopter> {

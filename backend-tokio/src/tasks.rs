@@ -75,14 +75,12 @@ impl Tasks {
         let _ = self.evacuation.0.set(evacuation);
     }
 
-    /// Wakes the tasks that a worker entered, after [`Tasks::begin`], a few at a time.
+    /// Wakes the tasks that a worker entered, a few at a time: after [`Tasks::begin`] as there is room where they go.
     pub(crate) async fn wake(self: Arc<Self>, worker: usize) {
-        let Some(evacuation) = self.evacuation.0.get() else {
-            return;
-        };
+        let evacuation = self.evacuation.0.get();
         let mut from = 0;
         loop {
-            if !evacuation.has_room() {
+            if evacuation.is_some_and(|evacuation| !evacuation.has_room()) {
                 let (mut timer, until) = (Tokio.timer(), worker::now() + ROOM_RETRY);
                 poll_fn(|cx| timer.poll_until(cx, worker::now(), until)).await;
                 continue;

@@ -180,11 +180,15 @@ impl Backend for WorkStealing {
         self.gates.close(listener);
     }
 
-    fn evacuate(&self, evacuation: Arc<Evacuation>) {
-        self.tasks.begin(evacuation);
+    fn run_all(&self) {
         for worker in 0..self.threads.len() {
             drop(self.runtime.spawn(self.tasks.clone().wake(worker)));
         }
+    }
+
+    fn evacuate(&self, evacuation: Arc<Evacuation>) {
+        self.tasks.begin(evacuation);
+        self.run_all();
     }
 
     fn adopter(&self) -> Arc<dyn Adopter> {

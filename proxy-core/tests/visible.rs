@@ -327,3 +327,49 @@ fn a_full_queue_drops_and_counts() {
         assert_eq!(told.try_iter().count(), 2);
     });
 }
+
+/// Who is idle is reset, too, and nobody else.
+#[test]
+fn connections_of_what_is_cut_are_reset() {
+    run::<Scripted>(|| {
+        let (ends, told) = ends();
+        let stage = Scripted::start(Setup {
+            ends,
+            servers: vec![ServerKind::Listening, ServerKind::Listening],
+            ..Setup::default()
+        });
+        let clients = [stage.connect(), stage.connect()];
+        let servers = [0, 1].map(|server| {
+            wait(&stage, "the proxy connects to the server", || {
+                stage.accept(server)
+            })
+        });
+        elapse(&stage, Duration::from_secs(5));
+        let listed = live(&stage);
+        assert_eq!(listed.len(), 2);
+        stage.pool().server(0).set_cut(true);
+        stage.run_all();
+        wait(&stage, "the server's end is reset", || {
+            servers[0].is_reset().then_some(())
+        });
+        elapse(&stage, Duration::from_secs(5));
+        assert!(!servers[1].is_reset());
+        assert_eq!(clients.iter().filter(|client| client.is_reset()).count(), 1);
+        let end = only(&told);
+        assert_eq!(
+            (end.cause, end.termination.to_string()),
+            (Cause::Drain, "KD".to_owned())
+        );
+        assert_eq!(
+            end.server.expect("it had one").id,
+            stage.pool().server(0).id
+        );
+        stage.listener().set_cut(true);
+        stage.run_all();
+        wait(&stage, "the other one is reset, too", || {
+            servers[1].is_reset().then_some(())
+        });
+        settle(&stage);
+        assert!(clients.iter().all(Peer::is_reset));
+    });
+}

@@ -4,6 +4,7 @@
 //! prepared first, and then a new table is put in force. What needs a restart is refused.
 
 mod change;
+mod removed;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -189,10 +190,14 @@ async fn apply(new: Config, running: &mut Config, proxy: &mut Proxy) -> Result<C
         return Err(format!("{error:#}"));
     }
     // From here on nothing fails.
+    let before = observed.tables.current();
     let table = observed.tables.publish(table);
     table.apply_shares(observed.running().profile.queues);
     observed.inventory.settle(&table, now());
     proxy.control.commit(&new, &table);
+    if removed::cut(running, &before, &new, &table) {
+        proxy.running.run_all();
+    }
     proxy.around = around;
     *running = new;
     observed.set_configuration(running.to_toml(), running.hash());

@@ -1,6 +1,6 @@
 //! SIGHUP: servers, limits and timeouts change while connections run, which keep what they began with.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use crate::harness::wait;
 each_scheduler!(
     servers_change,
     a_server_that_comes_back_goes_on_counting,
+    connections_of_a_removed_server_are_reset_if_that_is_asked_for,
     a_limit_counts_those_that_were_there_before,
     connections_keep_their_timeout,
     a_listener_goes_to_another_upstream,
@@ -106,6 +107,35 @@ fn a_server_that_comes_back_goes_on_counting(scheduler: Scheduler) {
         reload(&proxy, scheduler, &own);
         assert_eq!(bytes(), f64::from(round) * 10.0);
     }
+    proxy.stop();
+}
+
+fn connections_of_a_removed_server_are_reset_if_that_is_asked_for(scheduler: Scheduler) {
+    let (first, second) = (peer::echo(), peer::echo());
+    let proxy = Proxy::start(scheduler, &to(&[&first, &second]));
+    // By turns: to the first, to the second.
+    let mut clients = [(); 4].map(|()| established(&proxy));
+    let own = second.address().to_string();
+    let reset = forward_with(&[&own], "", "on_removed = \"reset\"");
+    reload(&proxy, scheduler, &reset);
+    for place in [0, 2] {
+        let end = peer::end_of(&mut clients[place]);
+        assert_eq!(end, Some(ErrorKind::ConnectionReset));
+    }
+    exchange(&clients[1]);
+    exchange(&clients[3]);
+    let cause = [("cause", "drain")];
+    wait::until("both ends are counted", || {
+        proxy.metric("corelane_listener_ended_total", &cause) == 2.0
+    });
+    // One that is there again is like any other.
+    let both = [first.address().to_string(), own];
+    let both = forward_with(&[&both[0], &both[1]], "", "on_removed = \"reset\"");
+    reload(&proxy, scheduler, &both);
+    let more = [established(&proxy), established(&proxy)];
+    assert_eq!(connections(&proxy, &first), 1.0);
+    more.iter().for_each(exchange);
+    drop((clients, more));
     proxy.stop();
 }
 

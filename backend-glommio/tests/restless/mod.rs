@@ -116,6 +116,10 @@ impl Backend for Stirred {
         self.lock().forget(listener);
     }
 
+    fn run_all(&self) {
+        self.lock().run_all();
+    }
+
     fn evacuate(&self, evacuation: Arc<Evacuation>) {
         self.lock().evacuate(evacuation);
     }

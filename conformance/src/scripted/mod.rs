@@ -150,6 +150,13 @@ impl Scripted {
         self.handle.0.borrow_mut().pour(source.end, bytes);
     }
 
+    /// Runs every connection once, as a backend does where something has changed that each is to see.
+    pub fn run_all(&self) {
+        let count = self.connections.borrow().len();
+        let tasks = &mut self.handle.0.borrow_mut().tasks;
+        (0..count).for_each(|task| tasks.wake(task));
+    }
+
     /// Connects so far that found a queue full.
     pub fn connects_to_full(&self) -> u64 {
         self.handle.0.borrow().full

@@ -100,6 +100,9 @@ pub trait Backend: Send {
     /// A listener has no connection any more, and will not be listened for: what is kept for it can go.
     fn forget(&self, listener: &Arc<Listener>);
 
+    /// Has every connection run once, soon: something has changed that each is to see, such as [`Listener::set_cut`].
+    fn run_all(&self);
+
     /// Sends all connections away, as soon as each has a server. It returns at once, and is called once.
     fn evacuate(&self, evacuation: Arc<Evacuation>);
 

@@ -148,6 +148,10 @@ impl<R: Runtime> Connection<R> {
     }
 
     fn run(&mut self, cx: &mut Context<'_>, runtime: &R, worker: &mut Worker) -> Turn {
+        if self.is_cut() {
+            self.abort(worker);
+            return Turn::Ended(Cause::Drain);
+        }
         self.settle(worker);
         if let Phase::Connecting { client, connect } = &mut self.phase {
             if let Client::Gone = connect.check_client(client.transport(), worker.now) {
@@ -165,6 +169,11 @@ impl<R: Runtime> Connection<R> {
                 Poll::Pending => return Turn::Waiting,
                 Poll::Ready(None) => return self.end(worker, Cause::ConnectFailed),
                 Poll::Ready(Some(connected)) => self.begin_relaying(worker, connected),
+            }
+            // Its server may have been removed meanwhile.
+            if self.is_cut() {
+                self.abort(worker);
+                return Turn::Ended(Cause::Drain);
             }
         }
         let mut turn = self.relay(cx, worker);
@@ -189,6 +198,12 @@ impl<R: Runtime> Connection<R> {
         } else {
             turn
         }
+    }
+
+    /// Whether its listener or its server was removed, with all of their connections.
+    fn is_cut(&self) -> bool {
+        let server = self.entry.record.server();
+        self.entry.settings().listener.is_cut() || server.is_some_and(|server| server.is_cut())
     }
 
     /// Whether it has just been silent for long enough to be looked at.

@@ -10,7 +10,7 @@ pub(crate) mod share;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::time::Duration;
 
 use crate::connection::live::Live;
@@ -36,6 +36,7 @@ pub struct Listener {
     pub live: Live,
     /// Its sockets that are accepted from.
     accepting: Arc<AtomicUsize>,
+    is_cut: AtomicBool,
 }
 
 impl Listener {
@@ -49,6 +50,7 @@ impl Listener {
             cells: PerWorker::default(),
             live: Live::default(),
             accepting: Arc::default(),
+            is_cut: AtomicBool::new(false),
         }
     }
 
@@ -67,6 +69,15 @@ impl Listener {
         self.cells
             .sum(|cells| cells.accepted.get())
             .saturating_sub(ended)
+    }
+
+    /// Whether its connections are to be reset, each when it runs next.
+    pub fn set_cut(&self, is_cut: bool) {
+        self.is_cut.store(is_cut, Relaxed);
+    }
+
+    pub(crate) fn is_cut(&self) -> bool {
+        self.is_cut.load(Relaxed)
     }
 
     /// Counts a connection that a worker ended.

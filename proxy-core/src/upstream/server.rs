@@ -30,6 +30,7 @@ pub struct Server {
     /// What health checks say, written by the thread that checks; without them, whether the last connect worked, written by
     /// any worker at the end of a connect.
     up: AtomicBool,
+    is_cut: AtomicBool,
     /// Without checks: until when it is passed over.
     pub(crate) rest: Rest,
 }
@@ -61,6 +62,7 @@ impl Server {
             outage: Outage::default(),
             location,
             up: AtomicBool::new(true),
+            is_cut: AtomicBool::new(false),
             rest: Rest::default(),
         }
     }
@@ -95,6 +97,15 @@ impl Server {
         if self.up.load(Relaxed) != up {
             self.up.store(up, Relaxed);
         }
+    }
+
+    /// Whether its connections are to be reset, each when it runs next.
+    pub fn set_cut(&self, is_cut: bool) {
+        self.is_cut.store(is_cut, Relaxed);
+    }
+
+    pub(crate) fn is_cut(&self) -> bool {
+        self.is_cut.load(Relaxed)
     }
 
     /// A connection's way over its addresses, which begins with another one than the last connection's.
