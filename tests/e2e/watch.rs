@@ -19,6 +19,7 @@ each_scheduler!(
     a_mount_of_kubernetes_that_is_swapped_is_read,
     included_files_are_watched_too,
     nothing_is_watched_unless_it_is_asked_for,
+    watching_begins_and_ends_by_a_reload,
 );
 
 fn configuration(scheduler: Scheduler, runtime: &str, shares: u32) -> String {
@@ -141,5 +142,21 @@ fn nothing_is_watched_unless_it_is_asked_for(scheduler: Scheduler) {
     proxy.signal(Signal::HUP);
     until_shares(&proxy, 70);
     assert!(!is_watching(&proxy));
+    proxy.stop();
+}
+
+fn watching_begins_and_ends_by_a_reload(scheduler: Scheduler) {
+    let proxy = Proxy::start_file(&configuration(scheduler, "", 1000));
+    let file = proxy.directory().join("corelane.toml");
+    replace(&file, &configuration(scheduler, WATCH, 70));
+    proxy.signal(Signal::HUP);
+    wait::until("it is watched", || is_watching(&proxy));
+    until_shares(&proxy, 70);
+    replace(&file, &configuration(scheduler, "", 80));
+    until_shares(&proxy, 80);
+    wait::until("it is no longer watched", || !is_watching(&proxy));
+    replace(&file, &configuration(scheduler, "", 90));
+    thread::sleep(WHILE);
+    assert!(has_shares(&proxy, 80));
     proxy.stop();
 }
