@@ -23,3 +23,7 @@ soak:
 # The comparison with the peers; arguments are passed on (`just bench --help`).
 bench *arguments:
     cargo run -p bench --release --locked -- {{arguments}}
+
+# Builds against Debian 13's kernel headers, in a root that debootstrap makes. Needs root.
+debian13:
+    bash tests/debian13
