@@ -25,7 +25,7 @@ use crate::starting;
 
 /// Glommio's own preempt timer, which must not fire; lanes watch the time themselves ([`Options::preempt_timer`]).
 ///
-/// Each time that it fires, Glommio 0.9 goes around its rings with seven system calls. Worse, when it fires before the
+/// Each time that it fires, Glommio 0.12 goes around its rings, which costs system calls. Worse, when it fires before the
 /// first task queue was chosen (the thread was descheduled in between), `LocalExecutor::run` takes that for
 /// "nothing is ready" and parks without end.
 const GLOMMIO_PREEMPT_TIMER: Duration = Duration::from_secs(24 * 3600);

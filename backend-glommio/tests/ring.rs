@@ -9,7 +9,7 @@ use backend_glommio::{Cells, Glommio, Readiness};
 use conformance::{Peer, Real, RealPeer, Received, Scheduler, Setup, Stage, elapse, wait};
 use proxy_core::backend::{Backend, Plan};
 
-use backends::{EXECUTOR_DESCRIPTORS_KEPT, options, unavailable};
+use backends::{options, unavailable};
 
 const MESSAGES: u64 = 300;
 
@@ -22,7 +22,6 @@ thread_local! {
 
 impl<const EPOLL: bool> Scheduler for Counted<EPOLL> {
     const SOCKET_A_WORKER: bool = true;
-    const DESCRIPTORS_KEPT_A_WORKER: usize = EXECUTOR_DESCRIPTORS_KEPT;
 
     fn unavailable() -> Option<String> {
         unavailable()

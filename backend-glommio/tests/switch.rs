@@ -5,7 +5,7 @@
 mod backends;
 
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -18,7 +18,7 @@ use proxy_core::backend::{
 };
 use proxy_core::{Descriptor, Generation, Listener, ListenerSettings};
 
-use backends::{EXECUTOR_DESCRIPTORS_KEPT, options, unavailable};
+use backends::{options, unavailable};
 
 /// How long connections stay on a scheduler.
 const SWITCH_INTERVAL: Duration = Duration::from_millis(3);
@@ -48,9 +48,6 @@ const KINDS: [(Kind, usize); 7] = [
     (Kind::Glommio, 4),
 ];
 
-/// Executors of Glommio's that there ever were.
-static EXECUTORS: AtomicUsize = AtomicUsize::new(0);
-
 #[derive(Clone, Copy)]
 enum Kind {
     WorkStealing,
@@ -65,12 +62,8 @@ impl Kind {
         match self {
             Self::WorkStealing => Box::new(WorkStealing::start(plan).expect("it starts")),
             Self::PerCore => Box::new(PerCore::start(plan).expect("it starts")),
-            Self::Glommio => {
-                EXECUTORS.fetch_add(plan.cpus.len(), SeqCst);
-                Box::new(glommio(plan, None).expect("it starts"))
-            }
+            Self::Glommio => Box::new(glommio(plan, None).expect("it starts")),
             Self::Epoll => {
-                EXECUTORS.fetch_add(plan.cpus.len(), SeqCst);
                 let readiness = Some(Readiness::Epoll);
                 Box::new(glommio(plan, readiness).expect("it starts"))
             }
@@ -80,10 +73,6 @@ impl Kind {
 
 impl Scheduler for Switching {
     const SOCKET_A_WORKER: bool = true;
-
-    fn descriptors_kept() -> usize {
-        EXECUTORS.load(SeqCst) * EXECUTOR_DESCRIPTORS_KEPT
-    }
 
     fn unavailable() -> Option<String> {
         unavailable()

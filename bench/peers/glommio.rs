@@ -13,7 +13,7 @@ use glommio::{LocalExecutorBuilder, Placement};
 use crate::readiness::SCRATCH_BYTES;
 use crate::service::Post;
 
-/// Longer than a run. Glommio 0.9 parks for ever when its preempt timer fires before it has chosen a task queue, and
+/// Longer than a run. Glommio 0.12 parks for ever when its preempt timer fires before it has chosen a task queue, and
 /// goes around its rings each time that it fires; here there is one queue, with nothing to preempt for.
 const PREEMPT_TIMER: Duration = Duration::from_secs(24 * 60 * 60);
 

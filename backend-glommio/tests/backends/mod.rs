@@ -6,15 +6,11 @@ use backend_glommio::{Options, Placement, Readiness, Rebalance};
 use conformance::Scheduler;
 use proxy_core::backend::{Backend, Plan};
 
-/// Glommio 0.9 never closes the eventfd of an executor, be it one that did nothing.
-pub(crate) const EXECUTOR_DESCRIPTORS_KEPT: usize = 1;
-
 /// Over whatever source of readiness is best here: io_uring, on a kernel that has what it takes.
 pub(crate) enum Glommio {}
 
 impl Scheduler for Glommio {
     const SOCKET_A_WORKER: bool = true;
-    const DESCRIPTORS_KEPT_A_WORKER: usize = EXECUTOR_DESCRIPTORS_KEPT;
 
     fn unavailable() -> Option<String> {
         unavailable()
@@ -30,7 +26,6 @@ pub(crate) enum Epoll {}
 
 impl Scheduler for Epoll {
     const SOCKET_A_WORKER: bool = true;
-    const DESCRIPTORS_KEPT_A_WORKER: usize = EXECUTOR_DESCRIPTORS_KEPT;
 
     fn unavailable() -> Option<String> {
         unavailable()

@@ -13,7 +13,7 @@ use proxy_core::backend::{
     Adopter, Backend, Evacuation, Listening, OwnMetrics, Plan, Profile, WorkerThread,
 };
 
-use crate::backends::{EXECUTOR_DESCRIPTORS_KEPT, options, unavailable};
+use crate::backends::{options, unavailable};
 
 /// How long connections stay where they are.
 const STIR_INTERVAL: Duration = Duration::from_micros(300);
@@ -23,7 +23,6 @@ pub(crate) enum Restless {}
 
 impl Scheduler for Restless {
     const SOCKET_A_WORKER: bool = true;
-    const DESCRIPTORS_KEPT_A_WORKER: usize = EXECUTOR_DESCRIPTORS_KEPT;
 
     fn unavailable() -> Option<String> {
         unavailable()

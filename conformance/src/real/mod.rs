@@ -26,14 +26,6 @@ pub trait Scheduler {
     /// Whether each worker accepts from a socket of its own.
     const SOCKET_A_WORKER: bool;
 
-    /// Descriptors that the scheduler's library keeps for each worker after its end, whatever the proxy does.
-    const DESCRIPTORS_KEPT_A_WORKER: usize = 0;
-
-    /// Descriptors that its library has kept for workers that it ended by itself, whatever the proxy does.
-    fn descriptors_kept() -> usize {
-        0
-    }
-
     /// Why it can't be started here.
     fn unavailable() -> Option<String> {
         None

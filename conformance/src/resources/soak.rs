@@ -57,7 +57,7 @@ pub fn connections_survive_moves<B: Scheduler>() {
         drop(short);
         round += 1;
         if round == 2 {
-            open = Some(descriptors() - B::descriptors_kept());
+            open = Some(descriptors());
         }
     }
     let moves = stage.generation().cores.sum(CoreCells::taken);
@@ -68,8 +68,7 @@ pub fn connections_survive_moves<B: Scheduler>() {
     if let Some(open) = open {
         // Some may be of a scheduler that is just ending.
         wait(&stage, "no descriptor is left", || {
-            let left = descriptors().saturating_sub(B::descriptors_kept());
-            (left <= open).then_some(())
+            (descriptors() <= open).then_some(())
         });
     }
 }
