@@ -69,7 +69,7 @@ pub(crate) fn ending(death: &Death) -> String {
 }
 
 /// Has a panic of a worker, which is logged already, reported as its death, and one of the main thread end the process.
-pub(crate) fn hear_panics() {
+pub(crate) fn report_panics() {
     let report = panic::take_hook();
     panic::set_hook(Box::new(move |panicked| {
         if backend_glommio::is_told_otherwise(panic_message(panicked.payload())) {

@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 /// Bytes that an echo connection holds.
 const BUFFER_BYTES: usize = 16 * 1024;
 
-/// Connections that may wait: as many as a listener's by default, lest a burst wait for a second SYN.
+/// Connections that may wait: as many as a listener's by default, so that a burst needn't wait for a second SYN.
 const BACKLOG: u32 = 4096;
 
 /// How long accepting rests when the process has no descriptor left.
@@ -22,7 +22,7 @@ const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
 /// Starts the server; it runs as long as the process. Returns its address.
 ///
 /// # Errors
-/// When loopback has no port left, or a thread can't be had.
+/// When loopback has no port left, or there is no thread for it.
 pub(crate) fn start() -> io::Result<SocketAddr> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()

@@ -50,7 +50,7 @@ fn main() -> ExitCode {
 
 fn run_command(cli: cli::Cli) -> ExitCode {
     cli::start_logging(cli.log);
-    deaths::hear_panics();
+    deaths::report_panics();
     let result = match cli.command {
         cli::Command::Run { file } => run::run(&file),
         cli::Command::Demo { seconds, listen } => {

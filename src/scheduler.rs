@@ -22,7 +22,7 @@ pub(crate) const STEALING: Stealing = Stealing {
 /// be started, and else Tokio, which the log explains.
 ///
 /// # Errors
-/// When Glommio is asked for and can't run here, with what to change; when a thread, a ring or a reactor can't be had.
+/// When Glommio is asked for and can't run here, with what to change; when there is no thread, ring or reactor left for it.
 pub(crate) fn start(plan: Plan, runtime: &Runtime) -> anyhow::Result<Box<dyn Backend>> {
     match runtime.scheduler {
         Scheduler::Tokio => tokio(plan, runtime),

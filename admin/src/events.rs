@@ -18,7 +18,7 @@ pub(super) const SUBSCRIBERS_MAX: usize = 16;
 /// Time between two events.
 const EVENT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Events of one answer, after which the client asks anew: it ends before the server would cut the connection for its
+/// Events of one answer, after which the client asks again: it ends before the server would cut the connection for its
 /// age.
 const EVENTS_MAX: u32 = 240;
 

@@ -102,7 +102,7 @@ pub fn bind(listen: &BindAddress) -> io::Result<TcpSocket> {
 /// Starts what serves, on a bound `socket`, what `observed` shows.
 ///
 /// # Errors
-/// When a thread or a reactor can't be had.
+/// When there is no thread or reactor left for it.
 pub fn start(socket: TcpSocket, observed: Arc<Observed>) -> io::Result<Admin> {
     let address = socket.local_addr()?;
     let sampler = Sampler::start(observed.clone())?;

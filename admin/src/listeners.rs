@@ -60,7 +60,7 @@ pub(super) fn collect(
     let mut rejected = families.counter(
         "corelane_listener_rejected_total",
         "Connections that were closed at once: \"max_connections\" is the listener's limit. \"descriptors\" counts \
-         pauses of accepting for want of a descriptor or memory; clients wait meanwhile.",
+         pauses of accepting for lack of a descriptor or memory; clients wait meanwhile.",
     );
     for ListenerView { listener, .. } in listeners {
         for reason in Rejection::ALL {

@@ -72,7 +72,7 @@ impl Counts {
 
 impl Recent {
     /// Takes a look at the counters, no earlier than the one before.
-    pub(super) fn on_look(&mut self, counts: Counts, at: Duration) {
+    pub(super) fn on_sample(&mut self, counts: Counts, at: Duration) {
         self.unserved
             .retain(|id, _| counts.upstreams.contains_key(id));
         self.rejected
@@ -141,7 +141,7 @@ mod tests {
         );
         let slot = |worker| observed.running().generation.slot(worker);
         let mut look = |second| {
-            recent.on_look(Counts::read(&observed.view()), Duration::from_secs(second));
+            recent.on_sample(Counts::read(&observed.view()), Duration::from_secs(second));
             recent.unserved(upstream.id)
         };
         let unserved = |count| {
@@ -177,7 +177,7 @@ mod tests {
         let listeners = [0, 1].map(|place| fixture::listener(&observed, place));
         let cells = listeners[1].cells.of(observed.running().generation.slot(0));
         cells.rejected[Rejection::MaxConnections as usize].add(3);
-        recent.on_look(Counts::read(&observed.view()), RECENT);
+        recent.on_sample(Counts::read(&observed.view()), RECENT);
         let count = |listener: usize, reason| {
             let listener = listeners[listener].id;
             recent

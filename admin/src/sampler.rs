@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use super::advice::{Advice, Adviser, Look};
+use super::advice::{Advice, Adviser, Snapshot};
 use super::findings::Held;
 use super::load::{Load, SAMPLE_INTERVAL, Sample};
 use super::origin::{self, Origin};
@@ -47,7 +47,7 @@ impl Sampler {
     /// Starts sampling.
     ///
     /// # Errors
-    /// When a thread can't be had.
+    /// When there is no thread left for it.
     pub(super) fn start(observed: Arc<Observed>) -> io::Result<Self> {
         let watch = Arc::new(Watch::new(observed));
         let run = watch.clone();
@@ -103,7 +103,7 @@ impl Watch {
     pub(super) fn load(&self) -> MutexGuard<'_, Load> {
         let mut load = self.lock();
         if load.is_stale(self.uptime()) {
-            load.rest_until(self.look());
+            load.rest_until(self.read_clocks());
         }
         load
     }
@@ -148,7 +148,7 @@ impl Watch {
         // Read under the lock, so that no look is older than the one before.
         let mut recent = self.recent();
         let at = self.uptime();
-        recent.on_look(Counts::read(&self.observed.view()), at);
+        recent.on_sample(Counts::read(&self.observed.view()), at);
         at
     }
 
@@ -163,9 +163,9 @@ impl Watch {
     fn sample(&self) {
         self.count();
         let mut load = self.lock();
-        load.push(self.look());
+        load.push(self.read_clocks());
         self.lock_adviser()
-            .on_look(self.look_for_advice(), load.recent_utilization());
+            .on_sample(self.snapshot(), load.recent_utilization());
         if load.idle_samples() < SAMPLER_IDLE_SAMPLES {
             return;
         }
@@ -177,7 +177,7 @@ impl Watch {
         self.count();
         self.rates().rest();
         let mut load = self.lock();
-        load.rest_until(self.look());
+        load.rest_until(self.read_clocks());
         load.end_rest();
         self.lock_adviser().on_rest(self.uptime());
     }
@@ -188,7 +188,7 @@ impl Watch {
         self.count_recent();
     }
 
-    fn look(&self) -> Sample {
+    fn read_clocks(&self) -> Sample {
         let running = self.observed.running();
         let cpu = running
             .threads
@@ -201,12 +201,12 @@ impl Watch {
         }
     }
 
-    fn look_for_advice(&self) -> Look {
+    fn snapshot(&self) -> Snapshot {
         let running = self.observed.running();
         let threads = running.threads.iter();
         let workers = 0..running.threads.len();
         let connections = |worker| cores::connections_of(&running, worker);
-        Look {
+        Snapshot {
             waited: threads
                 .map(|thread| Some(threads::schedstat(thread.tid)?.wait))
                 .collect(),
@@ -303,7 +303,7 @@ mod tests {
         watch.observed.running().generation.cells(0).started.add(1);
         assert_eq!(watch.advice(), []);
         watch.sample();
-        let look = watch.look_for_advice();
+        let look = watch.snapshot();
         assert_eq!((look.connections, look.moves), (vec![1, 0], 0));
         assert!(look.waited.iter().all(Option::is_some), "{:?}", look.waited);
         assert!(format!("{:?}", watch.lock_adviser()).contains("connections: [1, 0]"));
@@ -314,13 +314,13 @@ mod tests {
         let state = || moment::state(&watch.observed, &watch, None).advice;
         assert_eq!(state(), [""; 0]);
         for second in 0..=60 {
-            let look = Look {
+            let look = Snapshot {
                 at: Duration::from_secs(second),
                 waited: vec![None; 2],
                 moves: 0,
                 connections: vec![9, 9],
             };
-            watch.lock_adviser().on_look(look, vec![0.95, 0.93]);
+            watch.lock_adviser().on_sample(look, vec![0.95, 0.93]);
         }
         let wanted = match watch.has_spare_cpus() {
             true => {

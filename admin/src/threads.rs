@@ -42,7 +42,7 @@ struct Account {
 }
 
 impl Threads {
-    /// Reads the clocks anew, of the threads that live now.
+    /// Reads the clocks of the threads that live now.
     pub(super) fn read(&mut self, threads: &[LiveThread]) -> Vec<Times> {
         for (thread, account) in std::mem::take(&mut self.live) {
             if threads.contains(&thread) {

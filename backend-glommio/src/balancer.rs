@@ -48,7 +48,7 @@ impl Balancer {
         let (mut judge, mut loads) = (self.judge.borrow_mut(), self.loads.borrow_mut());
         let mut costs = self.costs.borrow_mut();
         loads.look(now);
-        let verdict = judge.on_look(loads.utilization());
+        let verdict = judge.on_sample(loads.utilization());
         let measuring = verdict == Verdict::Measure;
         let mut gifts = Gifts::new();
         if let Verdict::Move(room) = verdict {

@@ -24,7 +24,7 @@ struct Cost {
 }
 
 impl Costs {
-    /// Measures from `now` on, anew.
+    /// Starts measuring again, from `now` on.
     pub(crate) fn begin(&mut self, now: Instant) {
         for cost in self.lanes.iter_mut().flatten() {
             cost.spent = Duration::ZERO;

@@ -1,4 +1,4 @@
-//! When a core gives connections away, to whom, and which.
+//! When a core gives connections away, which ones, and which core gets them.
 //!
 //! There is no coordinator. A core that has too much is awake by definition, so it judges for itself, by what all
 //! cores count of themselves; a core that has nothing to do sleeps on.
@@ -105,7 +105,7 @@ impl Judge {
     }
 
     /// Looks at the utilization of all cores.
-    pub(crate) fn on_look(&mut self, utilization: &[f64]) -> Verdict {
+    pub(crate) fn on_sample(&mut self, utilization: &[f64]) -> Verdict {
         let Some(room) = room(self.own, self.threshold, utilization) else {
             (self.strikes, self.misses) = (0, 0);
             self.rest = self.rest.saturating_sub(1);
@@ -135,7 +135,7 @@ impl Judge {
     }
 }
 
-/// Whom a core may give to; none when it is not too busy.
+/// The cores that a core may give to; none when it is not too busy.
 ///
 /// Several cores may be too busy at once, and none knows what the others do. So they take turns at the cooler cores, the
 /// hottest at the coolest, as if these were dealt like cards.
@@ -274,18 +274,18 @@ mod tests {
     fn it_takes_two_looks_and_then_rests() {
         let mut judge = Judge::new(0, 0.25);
         let hot = [1.0, 0.0];
-        assert_eq!(judge.on_look(&hot), Verdict::Measure);
-        assert_eq!(judge.on_look(&[0.5, 0.5]), Verdict::Rest);
-        assert_eq!(judge.on_look(&hot), Verdict::Measure);
-        assert_eq!(judge.on_look(&hot), Verdict::Move(beside_idle(1.0, 1)));
+        assert_eq!(judge.on_sample(&hot), Verdict::Measure);
+        assert_eq!(judge.on_sample(&[0.5, 0.5]), Verdict::Rest);
+        assert_eq!(judge.on_sample(&hot), Verdict::Measure);
+        assert_eq!(judge.on_sample(&hot), Verdict::Move(beside_idle(1.0, 1)));
         judge.on_chosen(0);
         let looks = |judge: &mut Judge| {
             (0..)
-                .find(|_| judge.on_look(&hot) == Verdict::Measure)
+                .find(|_| judge.on_sample(&hot) == Verdict::Measure)
                 .unwrap()
         };
         assert_eq!(looks(&mut judge), 2 * SETTLE_LOOKS);
-        judge.on_look(&hot);
+        judge.on_sample(&hot);
         judge.on_chosen(0);
         assert_eq!(looks(&mut judge), 4 * SETTLE_LOOKS);
     }
@@ -353,7 +353,7 @@ mod tests {
                     .iter()
                     .map(|load| (load * self.error()).min(1.0));
                 let seen: Vec<_> = seen.collect();
-                let Verdict::Move(room) = self.judges[own].on_look(&seen) else {
+                let Verdict::Move(room) = self.judges[own].on_sample(&seen) else {
                     continue;
                 };
                 // A core that has too much slows all of its flows down alike.

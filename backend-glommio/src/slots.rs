@@ -39,7 +39,7 @@ enum Readiness {
     Yes,
 }
 
-/// Whom an event is for.
+/// What an event is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Target {
     /// The descriptor is gone.
@@ -219,7 +219,7 @@ mod tests {
         slots.on_event(closed);
         slots.on_drained(token, Interest::Read);
         assert!(slots.check(token, Interest::Read, TASK));
-        // A descriptor that says otherwise is believed, lest its task spin.
+        // A descriptor that says otherwise is believed, so that its task doesn't spin.
         slots.on_blocked(token, Interest::Read);
         assert!(!slots.check(token, Interest::Read, TASK));
     }

@@ -21,7 +21,7 @@ pub enum StartError {
         /// What the kernel said, where it did.
         error: io::Error,
     },
-    /// A thread, a descriptor or a ring can't be had.
+    /// There is no thread, descriptor or ring left for it.
     #[error("worker {worker} can't be started: {error}")]
     Io {
         /// The worker's index.

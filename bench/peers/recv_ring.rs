@@ -68,7 +68,7 @@ struct Relay {
     settings: Settings,
     pairs: Vec<Option<Pair>>,
     vacant: Vec<usize>,
-    /// Directions whose recv ended for want of a buffer.
+    /// Directions whose recv ended as no buffer was left.
     starved: Vec<(usize, usize)>,
 }
 

@@ -1,4 +1,4 @@
-//! A document that is written by hand but for sections between markers.
+//! A document that is written by hand except for sections between markers.
 
 use std::fs;
 use std::path::Path;

@@ -21,7 +21,7 @@ pub struct Setup {
     pub connect_timeout: Duration,
     /// The listener's `max_connections`.
     pub max_connections: Option<u64>,
-    /// Whom the listener tells of ends.
+    /// Where the listener reports ends.
     pub ends: Option<Arc<Ends>>,
 }
 

@@ -42,7 +42,7 @@ macro_rules! outln {
 #[macro_export]
 macro_rules! errln {
     ($($arguments:tt)*) => {
-        $crate::tell(format_args!($($arguments)*))
+        $crate::queue_line(format_args!($($arguments)*))
     };
 }
 
@@ -134,7 +134,7 @@ pub fn has_failed() -> bool {
 }
 
 /// Leaves a line for stderr.
-pub fn tell(line: fmt::Arguments<'_>) {
+pub fn queue_line(line: fmt::Arguments<'_>) {
     push(format!("{line}\n").as_bytes());
 }
 

@@ -91,7 +91,7 @@ impl<F: AsFd> LineWriter<F> {
     /// Writes `lines`, waiting for as long as there is no room.
     ///
     /// # Errors
-    /// When the output refuses them (its reader is gone, the disk is full): the rest of `lines` is lost, but for the
+    /// When the output refuses them (its reader is gone, the disk is full): the rest of `lines` is lost, except for the
     /// end of a line of which a part is written. That is counted as not written.
     pub fn write(&mut self, lines: &[u8]) -> Result<(), Refused> {
         self.write_counting(lines).map_err(|(refused, _)| refused)

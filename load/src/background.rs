@@ -51,7 +51,7 @@ impl Load {
     /// that is wanted and given.
     ///
     /// # Errors
-    /// When a connection, a thread or an epoll can't be had.
+    /// When a connection fails, or there is no thread or epoll left.
     pub fn start(
         proxy: &[SocketAddr],
         workload: &Workload,

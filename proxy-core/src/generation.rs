@@ -12,7 +12,7 @@ pub struct Generation {
     row: Row,
     /// What workers count of themselves, those of other generations included.
     pub cores: Arc<PerWorker<CoreCells>>,
-    /// Whom to wake when connections run again.
+    /// The thread to wake when connections run again.
     pub activity: Arc<Activity>,
     /// What is configured now.
     pub tables: Arc<Tables>,

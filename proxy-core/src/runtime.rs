@@ -108,7 +108,7 @@ pub trait Socket {
 pub trait Timer {
     /// Ready when `deadline` is not after `now`; otherwise the task is run again at or before `deadline`.
     ///
-    /// It may be run too early: the caller works out its deadline anew and asks again. So a deadline that only
+    /// It may be run too early: the caller works out its deadline again and asks again. So a deadline that only
     /// moves back, such as an idle timeout, costs nothing while bytes flow.
     fn poll_until(&mut self, cx: &mut Context<'_>, now: Instant, deadline: Instant) -> Poll<()>;
 }

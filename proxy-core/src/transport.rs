@@ -107,7 +107,7 @@ impl ServerAddress {
 #[derive(Debug)]
 pub struct Descriptor {
     socket: OwnedFd,
-    /// A receive that fills less than its buffer has emptied the socket, but for urgent marks. On a unix socket it may
+    /// A receive that fills less than its buffer has emptied the socket, except for urgent marks. On a unix socket it may
     /// have stopped at descriptors or credentials that came with the bytes (unix(7)).
     short_means_empty: bool,
 }

@@ -41,7 +41,7 @@ impl AccessLog {
     /// Starts the thread, which opens the output.
     ///
     /// # Errors
-    /// When the file can't be opened within [`OPEN_PATIENCE`], or a thread can't be had.
+    /// When the file can't be opened within [`OPEN_PATIENCE`], or there is no thread left for it.
     pub(crate) fn start(configured: &config::AccessLog) -> io::Result<Self> {
         let (ends, queue) = Ends::new(configured.queue.get() as usize);
         let shared = Arc::new(Shared::new(ends));

@@ -35,7 +35,7 @@ impl Output {
         })
     }
 
-    /// Opens the file anew, as it may have been renamed. When that fails, the old one goes on.
+    /// Reopens the file, as it may have been renamed. When that fails, the old one goes on.
     pub(super) fn reopen(&mut self) {
         let Self::File { lines, path } = self else {
             return;
@@ -43,10 +43,10 @@ impl Output {
         match open(path) {
             Ok(new) => {
                 *lines = new;
-                tracing::info!(path = %path.display(), "the access log was opened anew");
+                tracing::info!(path = %path.display(), "the access log was reopened");
             }
             Err(error) => {
-                tracing::warn!(%error, path = %path.display(), "the access log can't be opened anew: the old file goes on");
+                tracing::warn!(%error, path = %path.display(), "the access log can't be reopened: the old file goes on");
             }
         }
     }

@@ -57,7 +57,7 @@ impl Writer {
         while let Ok(first) = self.queue.recv() {
             let mut next = Some(first);
             // Until nothing came within an interval. What it is told may have come while it took the nudge.
-            while next.is_some() || self.is_told() {
+            while next.is_some() || self.has_orders() {
                 let stop = self.shared.stop.load(SeqCst);
                 self.write(next);
                 if stop {
@@ -70,7 +70,7 @@ impl Writer {
     }
 
     /// Whether there is something to do that is no line.
-    fn is_told(&self) -> bool {
+    fn has_orders(&self) -> bool {
         self.shared.stop.load(SeqCst) || self.shared.reopen.load(SeqCst)
     }
 

@@ -297,7 +297,7 @@ fn rotation(scheduler: Scheduler) {
     let old = log.path.with_extension("1");
     fs::rename(&log.path, &old).expect("rename");
     proxy.signal(Signal::USR1);
-    wait::until("the file is made anew", || log.path.exists());
+    wait::until("the file is made again", || log.path.exists());
     drop(proxy.connect("main"));
     assert_ne!(log.line(), first);
     assert_eq!(only_line(&old), first);
@@ -359,7 +359,7 @@ fn a_full_disk_leaves_no_torn_line(scheduler: Scheduler) {
     let old = log.path.with_extension("1");
     fs::rename(&log.path, &old).expect("rename");
     proxy.signal(Signal::USR1);
-    wait::until("the file is made anew", || log.path.exists());
+    wait::until("the file is made again", || log.path.exists());
     serve();
     let written = whole_lines(&old) + whole_lines(&log.path);
     assert_eq!((written as f64, whole_lines(&log.path)), (lines(), 1));

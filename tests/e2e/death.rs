@@ -47,7 +47,7 @@ fn spoil(proxy: &Proxy, list: &Path, descriptors: &[i32]) {
     proxy.signal(Signal::WINCH);
 }
 
-/// What the workers get their events from: all of it, but for what the other threads have.
+/// What the workers get their events from: all of it, except what the other threads have.
 fn reactors(pid: u32, scheduler: Scheduler) -> Vec<i32> {
     let kind = match scheduler {
         Scheduler::Glommio => "io_uring",

@@ -30,7 +30,7 @@ fn state(proxy: &Proxy) -> Value {
     serde_json::from_slice(&proxy.get("/state").body).expect("JSON")
 }
 
-/// What is found, but for what is good.
+/// What is found, except what is good.
 fn troubles(proxy: &Proxy) -> Vec<Value> {
     let state = state(proxy);
     let findings = state["findings"].as_array().expect("findings").iter();

@@ -282,7 +282,7 @@ fn obeys() {
     assert_eq!(browser.evaluate(unreachable), 0);
 }
 
-/// A page that is left open shows the proxy that was started anew.
+/// A page that is left open shows the proxy that was restarted.
 #[test]
 fn comes_back() {
     let port = port::free();

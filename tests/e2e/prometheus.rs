@@ -260,7 +260,7 @@ fn answered(prometheus: &Prometheus, mut left: Vec<(String, String)>) {
     assert!(all, "empty, or no number:\n{}", answers.join("\n\n"));
 }
 
-/// Every metric that a query names is on a page of /metrics, but for those of other builds.
+/// Every metric that a query names is on a page of /metrics, except those of other builds.
 fn names(prometheus: &Prometheus, pages: &[Metrics]) {
     let mut queries = String::new();
     for board in boards() {

@@ -225,7 +225,7 @@ fn upstream_queue_until_served(scheduler: Scheduler) {
     assert_eq!(proxy.metric("corelane_upstream_connections", &open), 12.0);
 }
 
-/// A proxy that can't accept fills the queue; whom the kernel then drops is counted.
+/// A proxy that can't accept fills the queue; clients that the kernel then drops are counted.
 fn accept_drops(scheduler: Scheduler) {
     let proxy = Proxy::start(
         scheduler,

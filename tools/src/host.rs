@@ -17,7 +17,7 @@ pub trait Host {
     /// Starts an embedded echo server, which runs as long as the process.
     ///
     /// # Errors
-    /// When loopback has no port left, or a thread can't be had.
+    /// When loopback has no port left, or there is no thread for it.
     fn start_echo(&self) -> anyhow::Result<SocketAddr>;
 
     /// Workers that a configuration asks for.

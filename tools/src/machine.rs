@@ -24,7 +24,7 @@ struct Times {
 
 impl Machine {
     /// Reads them.
-    pub(crate) fn look() -> Self {
+    pub(crate) fn sample() -> Self {
         let own = clock_gettime(ClockId::ProcessCPUTime);
         Self {
             times: fs::read_to_string("/proc/stat")
@@ -34,7 +34,7 @@ impl Machine {
         }
     }
 
-    /// Part of the machine's CPU time that others had since an earlier look, 0 to 1. None where `/proc` doesn't tell.
+    /// Part of the machine's CPU time that others had since an earlier sample, 0 to 1. None where `/proc` doesn't tell.
     pub(crate) fn others_since(&self, earlier: &Self) -> Option<f64> {
         let (now, then) = (self.times?, earlier.times?);
         let total = now

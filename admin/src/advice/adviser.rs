@@ -16,7 +16,7 @@ const LOOKS_MAX: usize = 11;
 
 /// Counts that only grow, at one look.
 #[derive(Clone, Debug)]
-pub(crate) struct Look {
+pub(crate) struct Snapshot {
     /// When, since any fixed moment.
     pub(crate) at: Duration,
     /// How long each worker has waited for its CPU; none: it can't be read.
@@ -33,7 +33,7 @@ pub(crate) struct Adviser {
     evening: Evening,
     stealing: Stealing,
     has_spare_cpus: bool,
-    looks: VecDeque<Look>,
+    looks: VecDeque<Snapshot>,
     tracks: [Track; Id::ALL.len()],
 }
 
@@ -59,7 +59,7 @@ impl Adviser {
     }
 
     /// Takes one more look, with the cores' utilization over ten seconds.
-    pub(crate) fn on_look(&mut self, look: Look, utilization: Vec<f64>) {
+    pub(crate) fn on_sample(&mut self, look: Snapshot, utilization: Vec<f64>) {
         let at = look.at;
         if self.looks.len() == LOOKS_MAX {
             self.looks.pop_front();
@@ -103,7 +103,7 @@ impl Adviser {
         for (id, track) in Id::ALL.into_iter().zip(&mut self.tracks) {
             let found = found.iter_mut().find(|(other, _)| *other == id);
             let was_given = track.given;
-            track.on_look(at, found.map(|(_, why)| std::mem::take(why)));
+            track.on_sample(at, found.map(|(_, why)| std::mem::take(why)));
             if track.given && !was_given {
                 let text = track.advice(id, remedy(id)).text;
                 tracing::info!(advice = id.name(self.stealing), "{text}");
@@ -113,7 +113,7 @@ impl Adviser {
 }
 
 impl Track {
-    fn on_look(&mut self, at: Duration, why: Option<String>) {
+    fn on_sample(&mut self, at: Duration, why: Option<String>) {
         match (why, self.held) {
             (Some(why), held) => {
                 let since = held.map_or(at, |(since, _)| since);
@@ -138,7 +138,7 @@ impl Track {
 }
 
 /// Part of the time between two looks that each worker waited.
-fn waiting(first: &Look, last: &Look) -> Vec<f64> {
+fn waiting(first: &Snapshot, last: &Snapshot) -> Vec<f64> {
     let wall = last.at.saturating_sub(first.at).as_secs_f64();
     let pairs = first.waited.iter().zip(&last.waited);
     pairs
@@ -176,13 +176,13 @@ mod tests {
                 let last = self.adviser.looks.back();
                 let waited = last.and_then(|last| last.waited[0]).unwrap_or_default();
                 self.second += 1;
-                let look = Look {
+                let look = Snapshot {
                     at: Duration::from_secs(self.second),
                     waited: vec![Some(waited + Duration::from_millis(wait)), None],
                     moves: 0,
                     connections: vec![9, 9],
                 };
-                self.adviser.on_look(look, utilization.to_vec());
+                self.adviser.on_sample(look, utilization.to_vec());
             }
             self.given()
         }
@@ -213,7 +213,7 @@ mod tests {
         assert_eq!(script.run(1, UNEVEN, 0), [Id::EnableRebalance]);
         assert_eq!(script.run(59, EVEN, 0), [Id::EnableRebalance]);
         assert_eq!(script.run(1, EVEN, 0), []);
-        // The minute begins anew.
+        // The minute begins again.
         assert_eq!(script.run(60, UNEVEN, 0), []);
         assert_eq!(script.run(1, UNEVEN, 0), [Id::EnableRebalance]);
     }

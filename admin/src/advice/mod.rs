@@ -8,7 +8,7 @@ mod judgement;
 
 use proxy_core::backend::Stealing;
 
-pub(super) use self::adviser::{Adviser, Look};
+pub(super) use self::adviser::{Adviser, Snapshot};
 pub(super) use self::id::Advice;
 use self::id::Id;
 use super::family::Families;

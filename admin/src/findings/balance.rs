@@ -13,10 +13,10 @@ const SHARE_FACTOR: f64 = 1.5;
 
 /// How the cores share the load, by their utilization over ten seconds.
 pub(super) fn of(scene: &Scene<'_>) -> Told {
-    Told::of(|tense| tell(scene, tense))
+    Told::of(|tense| describe(scene, tense))
 }
 
-fn tell(scene: &Scene<'_>, tense: Tense) -> Finding {
+fn describe(scene: &Scene<'_>, tense: Tense) -> Finding {
     let is = tense.is();
     let state = scene.state;
     let cores = &state.cores;

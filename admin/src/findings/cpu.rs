@@ -9,10 +9,10 @@ use proxy_state::{Core, Finding, Level, State};
 pub(super) fn of(state: &State) -> Option<Told> {
     let cores = state.cores.iter().enumerate();
     let (worst, core) = cores.max_by(|one, other| one.1.waits.total_cmp(&other.1.waits))?;
-    (core.waits >= WAITS_MIN).then(|| Told::of(|tense| tell(worst, core, tense)))
+    (core.waits >= WAITS_MIN).then(|| Told::of(|tense| describe(worst, core, tense)))
 }
 
-fn tell(worst: usize, core: &Core, tense: Tense) -> Finding {
+fn describe(worst: usize, core: &Core, tense: Tense) -> Finding {
     let cpu = core
         .cpu
         .map_or_else(String::new, |cpu| format!(" (CPU {cpu})"));

@@ -33,7 +33,7 @@ struct Kept {
 
 impl Held {
     /// Takes what is found at `at`. Returns what is to be shown, in no order.
-    pub(super) fn on_look(
+    pub(super) fn on_sample(
         &mut self,
         found: Vec<Found>,
         at: Duration,
@@ -128,7 +128,7 @@ mod tests {
         let look = |&(second, level, what): &(u64, Level, &str)| {
             let at = Duration::from_secs(second);
             let now = SystemTime::UNIX_EPOCH + at;
-            let findings = held.on_look(vec![found(level, what, second)], at, now);
+            let findings = held.on_sample(vec![found(level, what, second)], at, now);
             assert_eq!(findings.len(), 1, "{findings:?}");
             let finding = findings[0].clone();
             (finding.level, finding.what, finding.over, finding.since)
@@ -186,7 +186,7 @@ mod tests {
         refused.subject = Subject::Reload;
         let at = Duration::from_secs(1);
         let now = SystemTime::UNIX_EPOCH;
-        assert_eq!(held.on_look(vec![refused], at, now).len(), 1);
-        assert_eq!(held.on_look(Vec::new(), at, now), []);
+        assert_eq!(held.on_sample(vec![refused], at, now).len(), 1);
+        assert_eq!(held.on_sample(Vec::new(), at, now), []);
     }
 }

@@ -42,7 +42,7 @@ pub(super) fn of(scene: &Scene<'_>, held: &mut Held) -> Vec<Finding> {
         let told = Told::fact(finding(Level::Warning, what, "", ""));
         found.push(now(Subject::Drain, told));
     }
-    let mut findings = held.on_look(found, scene.at, scene.utc(scene.at));
+    let mut findings = held.on_sample(found, scene.at, scene.utc(scene.at));
     // Stable: what was found first of a level stays first. What is over comes after all that is wrong.
     findings.sort_by_key(|finding| (finding.level == Level::Good, finding.over, finding.level));
     findings.truncate(FINDINGS_MAX);

@@ -55,7 +55,7 @@ pub(super) fn of(scene: &Scene<'_>) -> Option<Found> {
     let upstreams = scene.view.upstreams.iter();
     let configured = upstreams.filter(|view| view.pool.is_some());
     let mut troubled: Vec<_> = configured
-        .filter_map(|upstream| look(scene, upstream))
+        .filter_map(|upstream| inspect(scene, upstream))
         .collect();
     if troubled.is_empty() {
         return None;
@@ -93,7 +93,7 @@ pub(super) fn of(scene: &Scene<'_>) -> Option<Found> {
     })
 }
 
-fn look<'a>(scene: &Scene<'_>, upstream: &'a UpstreamView) -> Option<Troubled<'a>> {
+fn inspect<'a>(scene: &Scene<'_>, upstream: &'a UpstreamView) -> Option<Troubled<'a>> {
     let down: Vec<_> = upstream
         .members()
         .iter()

@@ -17,11 +17,11 @@ pub(super) struct Told {
 }
 
 impl Told {
-    /// What `tell` says of one and the same thing.
-    pub(super) fn of(tell: impl Fn(Tense) -> Finding) -> Self {
+    /// What `describe` says of one and the same thing.
+    pub(super) fn of(describe: impl Fn(Tense) -> Finding) -> Self {
         Self {
-            now: tell(Tense::Now),
-            past: tell(Tense::Past),
+            now: describe(Tense::Now),
+            past: describe(Tense::Past),
         }
     }
 

@@ -54,7 +54,7 @@ fn found_at(
     at: Duration,
 ) -> Vec<Finding> {
     let view = observed.view();
-    recent.on_look(Counts::read(&view), at);
+    recent.on_sample(Counts::read(&view), at);
     let scene = Scene {
         state,
         observed,
@@ -361,7 +361,7 @@ fn what_is_over_is_told_in_the_past() {
     let mut look = |state: &State, second: u32| -> Vec<String> {
         let at = SECOND * second;
         let view = observed.view();
-        recent.on_look(Counts::read(&view), at);
+        recent.on_sample(Counts::read(&view), at);
         let scene = Scene {
             state,
             observed: &observed,

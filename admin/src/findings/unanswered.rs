@@ -47,7 +47,7 @@ pub(super) fn of(scene: &Scene<'_>) -> Option<Told> {
         let max = CONNECTIONS_LOOKED_AT_MAX / listeners.len();
         listener
             .live
-            .first(max, |connection| tally.on_look(&connection, now));
+            .first(max, |connection| tally.on_sample(&connection, now));
     }
     tally.worst()?;
     let (all, waited) = (tally.connections(), now - tally.since()?);
@@ -55,14 +55,14 @@ pub(super) fn of(scene: &Scene<'_>) -> Option<Told> {
     if is_hardly_one {
         return None;
     }
-    let tell = |tense| tell(scene, &tally, waited, tense);
+    let told = |tense| describe(scene, &tally, waited, tense);
     Some(Told {
-        now: tell(Tense::Now)?,
-        past: tell(Tense::Past)?,
+        now: told(Tense::Now)?,
+        past: told(Tense::Past)?,
     })
 }
 
-fn tell(scene: &Scene<'_>, tally: &Tally, waited: Duration, tense: Tense) -> Option<Finding> {
+fn describe(scene: &Scene<'_>, tally: &Tally, waited: Duration, tense: Tense) -> Option<Finding> {
     let worst = tally.worst()?;
     let all = tally.connections();
     let server = &worst.server;
@@ -122,7 +122,7 @@ fn remedy(label: &str) -> String {
 }
 
 impl Tally {
-    fn on_look(&mut self, connection: &LiveConnection, now: Instant) {
+    fn on_sample(&mut self, connection: &LiveConnection, now: Instant) {
         let Some(server) = &connection.server else {
             return;
         };
@@ -197,7 +197,7 @@ mod tests {
         let later = begin + WAIT_MIN + Duration::from_millis(1);
         let counted = |connection: LiveConnection, now| {
             let mut tally = Tally::default();
-            tally.on_look(&connection, now);
+            tally.on_sample(&connection, now);
             tally.connections()
         };
         assert_eq!(counted(connection(begin, 1, 0), later), 1);
@@ -229,7 +229,7 @@ mod tests {
                 server: Some(servers[place].clone()),
                 ..connection(since, 1, 0)
             };
-            tally.on_look(&waiting, later);
+            tally.on_sample(&waiting, later);
         }
         let worst = tally.worst().expect("there are some");
         assert_eq!((worst.server.id, worst.connections), (servers[1].id, 2));

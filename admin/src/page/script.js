@@ -469,7 +469,7 @@ function listen() {
     shownAt = Date.now();
     document.title = document.title.replace("(old) ", "");
     showAge();
-    // The first event has all that is kept; a proxy that was started anew counts from 1 again.
+    // The first event has all that is kept; a proxy that was restarted counts from 1 again.
     history = first ? state.history : history.concat(state.history);
     history = history.slice(-HISTORY_MAX);
     first = false;

@@ -1,4 +1,4 @@
-//! Memory references and cache misses a message. Where the CPU's counters can't be had, callgrind's model of a cache
+//! Memory references and cache misses a message. Where the CPU's counters aren't available, callgrind's model of a cache
 //! stands in for them; it sees user space alone, and each thread by turns in one cache.
 
 use std::fmt::Write as _;

@@ -10,7 +10,7 @@ use rustix::process::Pid;
 
 /// Where the controller is mounted by convention.
 const CONTROLLER: &str = "/sys/fs/cgroup/cpu";
-/// How often a worker has its quota anew, in µs. A worker that has used it up waits for the rest of the period, so it
+/// How often a worker's quota is refilled, in µs. A worker that has used it up waits for the rest of the period, so it
 /// is as short as the least quota of the kernel, 1 ms, allows.
 pub(super) const PERIOD_US: u32 = 10_000;
 /// How the names of corelane's workers begin; the worker's number follows.

@@ -119,7 +119,7 @@ mod tests {
         }
     }
 
-    /// Whether one can be had beside the other, whichever comes first.
+    /// Whether one can exist beside the other, whichever comes first.
     fn beside(left: &str, right: &str) -> bool {
         let both = [(left, right), (right, left)].map(|(first, second)| {
             let mut claims = Claims::default();

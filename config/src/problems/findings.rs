@@ -8,7 +8,7 @@ use crate::problems::texts::Texts;
 
 /// A growing, bounded collection of problems, ordered by their place in the text.
 ///
-/// It is shared by all readers of one document, hence the cell; nothing is borrowed from it while
+/// It is shared by all readers of one document, so it is a cell; nothing is borrowed from it while
 /// they run.
 #[derive(Debug, Default)]
 pub(crate) struct Findings {

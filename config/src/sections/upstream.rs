@@ -85,7 +85,7 @@ impl UpstreamIndex {
 
 /// The names of the upstreams that are written, and which of them listeners use.
 ///
-/// Listeners may name an upstream that has problems of its own, hence what is written.
+/// Listeners may name an upstream that has problems of its own, so this is what is written.
 pub(crate) struct Names<'a> {
     written: Vec<&'a str>,
     used: RefCell<Vec<bool>>,

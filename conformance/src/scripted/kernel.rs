@@ -191,7 +191,7 @@ impl Kernel {
         }
         let mut count = end.inbox.len().min(buffer.len());
         if watched {
-            // What an end that was cut has left can be had at once, and no event tells of it.
+            // What an end that was cut has left is there at once, and no event tells of it.
             if !end.cut && self.dice.mischief(10) {
                 self.note(id, Event::READABLE);
                 return Ok(Attempt::Blocked);

@@ -71,7 +71,7 @@ impl Scripted {
         }
     }
 
-    /// Detaches no connection from now on, which would set its timer anew.
+    /// Detaches no connection from now on, which would set its timer again.
     pub fn keep_still(&self) {
         self.hands_over.set(false);
     }

@@ -61,7 +61,7 @@ impl Tasks {
         self.timers.values().map(|&(deadline, _)| deadline).min()
     }
 
-    /// Wakes whom a timer is due for.
+    /// Wakes the tasks whose timer is due.
     pub(super) fn fire(&mut self, now: Instant) {
         let due: Vec<_> = self
             .timers

@@ -157,7 +157,7 @@ where
         Draining::Again
     }
 
-    /// Whether it may accept now: it doesn't rest, and whom it held is taken.
+    /// Whether it may accept now: it doesn't rest, and the client that it held is taken.
     fn is_able(
         &mut self,
         cx: &mut Context<'_>,

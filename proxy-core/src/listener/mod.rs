@@ -54,7 +54,7 @@ impl Listener {
         }
     }
 
-    /// Whether a worker still accepts from one of its sockets. Once none does, all whom the workers took are among
+    /// Whether a worker still accepts from one of its sockets. Once none does, all clients that the workers took are among
     /// [`Listener::connections`].
     pub fn is_accepting(&self) -> bool {
         self.accepting.load(Acquire) > 0

@@ -3,13 +3,13 @@
 //! Round robin counts over all workers, not within each: with a few connections, a count a worker would send
 //! them all to the first server. That is one shared counter a connect, and none a message. A server that can't be
 //! had gives its turn up rather than to its neighbour: the next turn is taken, or where that finds nobody for a while, one
-//! of those that can be had by their weights. So the others share what it leaves. A retry takes no turn: it goes to one of
+//! of those that are available by their weights. So the others share what it leaves. A retry takes no turn: it goes to one of
 //! those that are left by their weights. Otherwise each failure would shift the turns, and with one of two servers
 //! dead every connection would begin with it.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-/// Turns that a pick passes over before it deals by weight among those that can be had: each is a write that all
+/// Turns that a pick passes over before it deals by weight among those that are available: each is a write that all
 /// workers share.
 const TURNS_PASSED_MAX: usize = 4;
 

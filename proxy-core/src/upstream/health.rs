@@ -74,7 +74,7 @@ mod tests {
     #[test]
     fn it_falls_and_rises_by_results_in_a_row() {
         assert_eq!(after(&mut health(2, 3), "+---++"), "uuuddu");
-        // One that passes between them makes the count begin anew, and the other way round.
+        // One that passes between them makes the count begin again, and the other way round.
         assert_eq!(after(&mut health(2, 3), "--+---+-++"), "uuuuuddddu");
     }
 

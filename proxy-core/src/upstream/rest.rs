@@ -102,7 +102,7 @@ mod tests {
         let over = now + REST;
         assert!(!rest.is_resting(over) && !rest.is_resting(over));
         assert!(rest.claim(over));
-        // The second one's claim comes when the rest has begun anew: it has to look again, and finds it resting.
+        // The second one's claim comes when the rest has begun again: it has to look again, and finds it resting.
         assert!(rest.is_resting(over));
     }
 

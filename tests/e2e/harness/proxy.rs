@@ -154,7 +154,7 @@ impl Proxy {
         self.child.log()
     }
 
-    /// Writes the configuration anew, with these routes, and has the proxy read it.
+    /// Rewrites the configuration, with these routes, and has the proxy read it.
     pub(crate) fn reload(&self, scheduler: Scheduler, routes: &str) {
         let file = self.directory.path().join("corelane.toml");
         fs::write(file, configuration(scheduler, "", routes)).expect("write the configuration");

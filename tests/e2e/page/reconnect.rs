@@ -68,7 +68,7 @@ fn the_history_is_kept() {
     proxy.stop();
 }
 
-/// A connection that says nothing more isn't taken for a live one, and is begun anew.
+/// A connection that says nothing more isn't taken for a live one, and is begun again.
 #[test]
 fn silence_is_noticed() {
     let proxy = start(ANY);

@@ -72,7 +72,7 @@ impl Postgres {
     }
 }
 
-/// Whom the server runs as: PostgreSQL refuses to run as root.
+/// The user that the server runs as: PostgreSQL refuses to run as root.
 struct User(Option<(u32, u32)>);
 
 impl User {

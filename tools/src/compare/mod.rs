@@ -30,7 +30,7 @@ use crate::machine::Machine;
 /// Compares, and prints what came of it.
 ///
 /// # Errors
-/// When there is no live proxy to record, or a port, a thread or a descriptor can't be had.
+/// When there is no live proxy to record, or there is no port, thread or descriptor left.
 pub fn run(config: &Config, options: &Options, host: &dyn Host) -> anyhow::Result<()> {
     let comparison = Comparison::plan(config, options, host)?;
     let echoes: Vec<SocketAddr> = (0..comparison.workload.threads)
@@ -38,12 +38,12 @@ pub fn run(config: &Config, options: &Options, host: &dyn Host) -> anyhow::Resul
         .collect::<Result<_, _>>()?;
     let config = variant::isolate(config, &echoes);
     screen::heading(&comparison);
-    let begin = Machine::look();
+    let begin = Machine::sample();
     let (outcomes, offered) =
         measurement::run(&comparison, &config, host, |number, kind, round| {
             screen::progress(number, comparison.rounds, kind, round);
         })?;
-    let others = Machine::look().others_since(&begin);
+    let others = Machine::sample().others_since(&begin);
     let pace = Pace {
         heavy: comparison.workload.heavy.count > 0,
         paced: comparison.is_paced(),

@@ -62,10 +62,10 @@ const LOAD: Workload = Workload {
 /// Runs each scheduler for `each`, with its admin server at `admin`.
 ///
 /// # Errors
-/// When a port, a thread or a descriptor can't be had.
+/// When there is no port, thread or descriptor left.
 pub fn run(each: Duration, admin: SocketAddr, host: &dyn Host) -> anyhow::Result<()> {
     warn_of_others();
-    let begin = Machine::look();
+    let begin = Machine::sample();
     let mut outcomes = Vec::new();
     for (name, runtime) in SCHEDULERS {
         if proxy_console::has_failed() {
@@ -84,16 +84,16 @@ pub fn run(each: Duration, admin: SocketAddr, host: &dyn Host) -> anyhow::Result
     screen::summary(&outcomes);
     screen::conclusion(&conclusion::of(
         &outcomes,
-        Machine::look().others_since(&begin),
+        Machine::sample().others_since(&begin),
     ));
     Ok(())
 }
 
 /// Says before it begins that the figures will mean little, where that is so.
 fn warn_of_others() {
-    let before = Machine::look();
+    let before = Machine::sample();
     pause(BUSY_LOOK);
-    let others = Machine::look().others_since(&before);
+    let others = Machine::sample().others_since(&before);
     if let Some(others) = others.filter(|&others| others >= OTHERS_MIN) {
         screen::busy(others);
     }

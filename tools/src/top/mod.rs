@@ -36,7 +36,7 @@ pub fn run(url: &str) -> anyhow::Result<()> {
         target.url()
     );
     let mut view = View::new(target.url());
-    let source = Source::start(target).context("a thread can't be had")?;
+    let source = Source::start(target).context("there is no thread for it")?;
     let mut terminal = ratatui::try_init().context("the terminal can't be drawn on")?;
     let result = show(&mut terminal, &mut view, &source);
     // What else drops and restores it says by `eprintln!` that it can't, which panics when stderr was that terminal.

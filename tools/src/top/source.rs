@@ -91,7 +91,7 @@ impl Source {
     /// Asks from now on.
     ///
     /// # Errors
-    /// When a thread can't be had.
+    /// When there is no thread for it.
     pub(super) fn start(target: Target) -> io::Result<Self> {
         let (send, updates) = mpsc::channel();
         let (stop, stopped) = mpsc::channel::<()>();
