@@ -35,16 +35,21 @@ pub(crate) async fn at_each(
     proxy: &mut Proxy,
 ) {
     let mut watch = Watch::default();
+    watch.follow(config.runtime.watch);
     loop {
-        watch.follow(config.runtime.watch);
         let command = tokio::select! {
             () = hangup.next() => None,
             () = watch.replaced() => None,
             command = next(commands) => Some(command),
         };
         let result = match command.as_ref().map(|command| command.wish) {
+            // What is only checked is still to be reloaded: the watch goes on from what was read before.
             Some(Wish::Check) => check(file, config).await,
-            Some(Wish::Reload) | None => reload(file, config, proxy).await,
+            Some(Wish::Reload) | None => {
+                let result = reload(file, config, proxy).await;
+                watch.follow(config.runtime.watch);
+                result
+            }
         };
         if let Some(command) = command {
             let reply = answer(command.wish, result);

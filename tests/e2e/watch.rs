@@ -20,6 +20,7 @@ each_scheduler!(
     included_files_are_watched_too,
     nothing_is_watched_unless_it_is_asked_for,
     watching_begins_and_ends_by_a_reload,
+    a_check_leaves_a_replaced_file_to_the_watch,
 );
 
 fn configuration(scheduler: Scheduler, runtime: &str, shares: u32) -> String {
@@ -158,5 +159,23 @@ fn watching_begins_and_ends_by_a_reload(scheduler: Scheduler) {
     replace(&file, &configuration(scheduler, "", 90));
     thread::sleep(WHILE);
     assert!(has_shares(&proxy, 80));
+    proxy.stop();
+}
+
+fn a_check_leaves_a_replaced_file_to_the_watch(scheduler: Scheduler) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = folder.path().join("admin.sock");
+    let text = |shares: u32| {
+        let routes = forward_with(&["builtin:echo"], &format!("shares = {shares}"), "");
+        proxy::configuration_with(scheduler, WATCH, &format!("socket = {socket:?}\n"), &routes)
+    };
+    let proxy = Proxy::start_file(&text(1000));
+    wait::until("it is watched", || is_watching(&proxy));
+    replace(&proxy.directory().join("corelane.toml"), &text(70));
+    let mut check = proxy::command();
+    let check = check.args(["reload", "--check", "--socket"]).arg(&socket);
+    let output = check.output().expect("corelane runs");
+    assert!(output.status.success(), "{output:?}");
+    until_shares(&proxy, 70);
     proxy.stop();
 }
