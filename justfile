@@ -27,3 +27,7 @@ bench *arguments:
 # Builds against Debian 13's kernel headers, in a root that debootstrap makes. Needs root.
 debian13:
     bash tests/debian13
+
+# What connections notice of a reload or a switch, beside HAProxy and nginx (`just change --help`).
+change *arguments:
+    cargo run -p bench --release --locked -- change --out docs {{arguments}}

@@ -33,6 +33,8 @@ pub(crate) enum Command {
     Skew(SkewArgs),
     /// Scrapes of corelane's metrics with many servers configured, and what they take from messages meanwhile.
     Scrape(ScrapeArgs),
+    /// What connections notice while a proxy takes a new configuration or another scheduler: lost ones, pauses, how long.
+    Change(ChangeArgs),
     /// Runs one of the echo servers (the harness starts them by itself).
     #[command(hide = true)]
     Echo(EchoArgs),
@@ -195,6 +197,56 @@ pub(crate) struct ScrapeArgs {
 
     #[command(flatten)]
     pub(crate) turns: TurnArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ChangeArgs {
+    #[command(flatten)]
+    pub(crate) machine: MachineArgs,
+
+    #[command(flatten)]
+    pub(crate) binary: BinaryArgs,
+
+    /// What changes: `haproxy`, `nginx`, `corelane-glommio` and the like reload; `glommio-to-tokio-per-core` and the like
+    /// switch corelane's scheduler; `reloads`, `switches`, `all`.
+    #[arg(long, short, value_delimiter = ',', default_value = "all")]
+    pub(crate) contestants: Vec<String>,
+
+    /// How often each has its turn.
+    #[arg(long, short, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) rounds: u32,
+
+    /// Seconds for which connections are watched before the change, and again from it on.
+    #[arg(long, default_value_t = 2.0, value_parser = seconds)]
+    pub(crate) window: f64,
+
+    /// Idle connections.
+    #[arg(long, default_value_t = 8_000, value_parser = clap::value_parser!(u32).range(0..=100_000))]
+    pub(crate) idle: u32,
+
+    /// Busy connections, whose pauses are measured.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) busy: u32,
+
+    /// Milliseconds between two messages of a busy connection.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) every: u32,
+
+    /// New connections a second.
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(0..=10_000))]
+    pub(crate) arrivals: u32,
+
+    /// Long transfers.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(0..=1000))]
+    pub(crate) transfers: u32,
+
+    /// MB a second of each transfer.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) pace: u32,
+
+    /// Workers of corelane, unpinned on the proxy's CPU; one that is pinned by default.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub(crate) workers: Option<u32>,
 }
 
 /// What every comparison of proxies needs.

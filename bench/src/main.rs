@@ -7,6 +7,7 @@
 
 mod admin;
 mod article;
+mod change;
 mod cli;
 mod counts;
 mod cpu;
@@ -43,6 +44,7 @@ fn main() -> anyhow::Result<()> {
         cli::Command::Quotas(args) => quotas::run(&args),
         cli::Command::Skew(args) => skew::run(&args),
         cli::Command::Scrape(args) => scrape::run(&args),
+        cli::Command::Change(args) => change::run(&args),
         cli::Command::Echo(args) => Ok(peers::echo(args.echo, args.listen)?),
         cli::Command::Peer(args) => Ok(peers::run(args.relay, &args.services)?),
     }

@@ -17,7 +17,7 @@ use socket2::{Domain, Socket, Type};
 use tempfile::TempDir;
 
 use crate::sys;
-use crate::system::{Place, System, Tuning};
+use crate::system::{Launch, Place, System, Tuning};
 
 /// How long a proxy may take until it accepts.
 const START_MAX: Duration = Duration::from_secs(10);
@@ -35,6 +35,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 const BACKLOG: i32 = 4096;
 /// Ports below those that Linux gives to outgoing connections by default, so that none of these is in the way.
 const PORTS: std::ops::Range<u16> = 20_000..32_000;
+
+/// The file that has what it says.
+const LOG: &str = "stderr.log";
 
 /// Most processes of one proxy.
 const PROCESSES_MAX: usize = 64;
@@ -62,7 +65,7 @@ pub(crate) struct Proxy {
     descendants: Vec<(Pid, OwnedFd)>,
     stop: Signal,
     prefixed: bool,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Proxy {
@@ -72,14 +75,8 @@ impl Proxy {
         upstreams: &[SocketAddr],
         start: &Start<'_>,
     ) -> anyhow::Result<Self> {
-        let dir = tempfile::Builder::new().prefix("bench-").tempdir()?;
-        let services = upstreams
-            .iter()
-            .map(|&upstream| {
-                let listen = free_port()?.local_addr()?;
-                Ok(Service { listen, upstream })
-            })
-            .collect::<anyhow::Result<Vec<_>>>()?;
+        let dir = directory()?;
+        let services = services(upstreams)?;
         let launch = system.launch(&Place {
             services: &services,
             cpus: start.cpus,
@@ -87,17 +84,28 @@ impl Proxy {
             corelane: start.corelane,
             tuning: start.tuning,
         })?;
-        let mut command = prefixed(start.prefix, launch.command);
-        let log = dir.path().join("stderr.log");
+        Self::run(launch, &services, dir, start.cpus, start.prefix)
+    }
+
+    /// Runs what has its configuration in `dir`, on `cpus`, and waits until it accepts for all `services`.
+    pub(crate) fn run(
+        launch: Launch,
+        services: &[Service],
+        dir: TempDir,
+        cpus: &[usize],
+        prefix: &[&str],
+    ) -> anyhow::Result<Self> {
+        let mut command = prefixed(prefix, launch.command);
+        let log = dir.path().join(LOG);
         command
             // A reason to end goes into the report, where the path by which it came says nothing.
             .env("RUST_BACKTRACE", "0")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(fs::File::create(&log)?);
-        let prefixed = !start.prefix.is_empty();
+        let prefixed = !prefix.is_empty();
         let stop = if prefixed { Signal::TERM } else { launch.stop };
-        sys::tie(&mut command, start.cpus, stop);
+        sys::tie(&mut command, cpus, stop);
         let child = command
             .spawn()
             .with_context(|| format!("starting {:?}", command.get_program()))?;
@@ -107,7 +115,7 @@ impl Proxy {
             descendants: Vec::new(),
             stop,
             prefixed,
-            _dir: dir,
+            dir,
         };
 
         let start_max = if prefixed {
@@ -135,6 +143,22 @@ impl Proxy {
     pub(crate) fn pids(&self) -> Vec<Pid> {
         let descendants = self.descendants.iter().map(|(pid, _)| *pid);
         std::iter::once(self.pid()).chain(descendants).collect()
+    }
+
+    /// Finds its processes again: those that have ended are left out, and new ones are there.
+    pub(crate) fn find(&mut self) -> Vec<Pid> {
+        self.descendants = descendants(self.pid());
+        self.pids()
+    }
+
+    /// Where its configuration is.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// What it has said on stderr.
+    pub(crate) fn said(&self) -> String {
+        fs::read_to_string(self.dir.path().join(LOG)).unwrap_or_default()
     }
 
     /// Whether it has its workers and accepts for every service. A listener may accept before the worker
@@ -213,6 +237,20 @@ impl Drop for Proxy {
             let _ = pidfd_send_signal(pidfd, Signal::KILL);
         }
     }
+}
+
+/// A directory for the files of one proxy, which goes with it.
+pub(crate) fn directory() -> anyhow::Result<TempDir> {
+    Ok(tempfile::Builder::new().prefix("bench-").tempdir()?)
+}
+
+/// A service on a port of its own for each of `upstreams`.
+pub(crate) fn services(upstreams: &[SocketAddr]) -> anyhow::Result<Vec<Service>> {
+    let service = |&upstream| {
+        let listen = free_port()?.local_addr()?;
+        Ok(Service { listen, upstream })
+    };
+    upstreams.iter().map(service).collect()
 }
 
 /// A listener of the loopback on a port that nothing uses.

@@ -253,7 +253,8 @@ impl FromStr for System {
     }
 }
 
-fn haproxy_config(services: &[Service], splice: bool) -> String {
+/// HAProxy's file.
+pub(crate) fn haproxy_config(services: &[Service], splice: bool) -> String {
     // Not `splice-auto`: HAProxy 2.6 then moves even bulk by recv and send, at three times the CPU.
     let splice = if splice {
         "    option splice-request\n    option splice-response\n"
@@ -275,7 +276,8 @@ fn haproxy_config(services: &[Service], splice: bool) -> String {
     text
 }
 
-fn nginx_config(services: &[Service], buffer: &str, dir: &Path) -> String {
+/// nginx's, after the line that loads the module of streams.
+pub(crate) fn nginx_config(services: &[Service], buffer: &str, dir: &Path) -> String {
     let mut text = format!(
         "daemon off;\nuser root;\nworker_processes 1;\npid {}/nginx.pid;\n\
          events {{ worker_connections 18000; }}\n\
@@ -341,7 +343,8 @@ fn envoy_config(services: &[Service]) -> String {
     )
 }
 
-fn corelane_config(
+/// corelane's.
+pub(crate) fn corelane_config(
     services: &[Service],
     cpus: &[usize],
     scheduler: Scheduler,

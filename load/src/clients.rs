@@ -52,6 +52,39 @@ pub trait Clients: Send {
     fn lose(&mut self, _index: usize) {}
 }
 
+/// Clients that are read when their stage has ended.
+impl<C: Clients + ?Sized> Clients for &mut C {
+    fn start(&mut self, proxy: SocketAddr, poller: &Poller) -> anyhow::Result<()> {
+        (**self).start(proxy, poller)
+    }
+
+    fn on_event(
+        &mut self,
+        index: usize,
+        flags: EventFlags,
+        poller: &Poller,
+        tally: &mut Tally,
+    ) -> anyhow::Result<()> {
+        (**self).on_event(index, flags, poller, tally)
+    }
+
+    fn due(&self) -> Option<Instant> {
+        (**self).due()
+    }
+
+    fn on_time(&mut self, now: Instant, poller: &Poller) -> Result<(), Lost> {
+        (**self).on_time(now, poller)
+    }
+
+    fn finish(&self, now: Instant, tally: &mut Tally) {
+        (**self).finish(now, tally);
+    }
+
+    fn lose(&mut self, index: usize) {
+        (**self).lose(index);
+    }
+}
+
 /// A client whose connection broke.
 #[derive(Debug)]
 pub struct Lost {
@@ -73,7 +106,10 @@ pub fn connect(proxy: SocketAddr) -> anyhow::Result<OwnedFd> {
 }
 
 /// The same without waiting: there is room to send as soon as it is connected.
-pub(crate) fn begin_connect(proxy: SocketAddr) -> anyhow::Result<OwnedFd> {
+///
+/// # Errors
+/// What `connect(2)` returns at once.
+pub fn begin_connect(proxy: SocketAddr) -> rustix::io::Result<OwnedFd> {
     let family = match proxy {
         SocketAddr::V4(_) => AddressFamily::INET,
         SocketAddr::V6(_) => AddressFamily::INET6,
@@ -83,6 +119,6 @@ pub(crate) fn begin_connect(proxy: SocketAddr) -> anyhow::Result<OwnedFd> {
     set_tcp_nodelay(&socket, true)?;
     match rustix::net::connect(&socket, &proxy) {
         Ok(()) | Err(Errno::INPROGRESS) => Ok(socket),
-        Err(error) => Err(error.into()),
+        Err(error) => Err(error),
     }
 }

@@ -21,7 +21,7 @@ mod workload;
 
 pub use self::background::{Load, Report};
 pub use self::bulk::Bulk;
-pub use self::clients::{Clients, Lost, connect};
+pub use self::clients::{Clients, Lost, begin_connect, connect};
 pub use self::connect::Connect;
 pub use self::exchange::Exchange;
 pub use self::idle::Idle;

@@ -47,6 +47,32 @@ impl Poller {
         })
     }
 
+    /// Watches the socket of client `index`, for clients that are written elsewhere.
+    ///
+    /// # Errors
+    /// What `epoll_ctl(2)` returns.
+    pub fn watch(
+        &self,
+        socket: impl AsFd,
+        index: usize,
+        flags: epoll::EventFlags,
+    ) -> rustix::io::Result<()> {
+        self.add(socket, Owner::Client, index, flags)
+    }
+
+    /// Waits for something else of a socket that is watched.
+    ///
+    /// # Errors
+    /// What `epoll_ctl(2)` returns.
+    pub fn rewatch(
+        &self,
+        socket: impl AsFd,
+        index: usize,
+        flags: epoll::EventFlags,
+    ) -> rustix::io::Result<()> {
+        self.change(socket, Owner::Client, index, flags)
+    }
+
     pub(crate) fn add(
         &self,
         fd: impl AsFd,

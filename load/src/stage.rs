@@ -30,7 +30,7 @@ const EVENTS_MAX: usize = 1024;
 pub struct Stage<'a> {
     poller: Poller,
     server: Option<Server<'a>>,
-    clients: Box<dyn Clients>,
+    clients: Box<dyn Clients + 'a>,
     /// What the clients have done.
     pub tally: Tally,
     events: Vec<epoll::Event>,
@@ -49,7 +49,7 @@ impl<'a> Stage<'a> {
         proxy: SocketAddr,
         upstream: &'a TcpListener,
         mode: Mode,
-        clients: Box<dyn Clients>,
+        clients: Box<dyn Clients + 'a>,
     ) -> anyhow::Result<Self> {
         let poller = Poller::new()?;
         let server = Server::new(upstream, mode, &poller)?;
@@ -60,7 +60,10 @@ impl<'a> Stage<'a> {
     ///
     /// # Errors
     /// When there is no epoll, or a connection can't be opened.
-    pub fn without_server(proxy: SocketAddr, clients: Box<dyn Clients>) -> anyhow::Result<Self> {
+    pub fn without_server(
+        proxy: SocketAddr,
+        clients: Box<dyn Clients + 'a>,
+    ) -> anyhow::Result<Self> {
         Self::new(Poller::new()?, proxy, None, clients)
     }
 
@@ -68,7 +71,7 @@ impl<'a> Stage<'a> {
         poller: Poller,
         proxy: SocketAddr,
         server: Option<Server<'a>>,
-        mut clients: Box<dyn Clients>,
+        mut clients: Box<dyn Clients + 'a>,
     ) -> anyhow::Result<Self> {
         clients
             .start(proxy, &poller)
@@ -140,7 +143,7 @@ impl<'a> Stage<'a> {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
-        let (poller, tally, clients) = (&self.poller, &mut self.tally, &mut self.clients);
+        let (poller, tally, clients) = (&self.poller, &mut self.tally, &mut *self.clients);
         for event in self.events.drain(..) {
             let Token { owner, index } = Token::unpack(event.data.u64());
             match (owner, &mut self.server) {
@@ -184,7 +187,7 @@ impl<'a> Stage<'a> {
 fn tolerate(
     tolerates: bool,
     lost: Lost,
-    clients: &mut Box<dyn Clients>,
+    clients: &mut dyn Clients,
     tally: &mut Tally,
 ) -> anyhow::Result<()> {
     if !tolerates {
