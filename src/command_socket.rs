@@ -22,6 +22,7 @@ const BACKLOG: u16 = 16;
 /// A socket that takes commands on the current runtime, until it is dropped.
 pub(crate) struct CommandSocket {
     inbox: Inbox,
+    access: Access,
     accepting: AbortHandle,
     _file: SocketFile,
 }
@@ -52,12 +53,25 @@ impl CommandSocket {
         let listener = UnixListener::from(OwnedFd::from(socket));
         let listener = tokio::net::UnixListener::from_std(listener).map_err(explain)?;
         let (commands, inbox) = mpsc::channel(COMMANDS_WAITING_MAX);
-        let accepting = tokio::spawn(serve(listener, Access { group }, commands)).abort_handle();
+        let access = Access::new(group);
+        let accepting = tokio::spawn(serve(listener, access.clone(), commands)).abort_handle();
         Ok(Self {
             inbox,
+            access,
             accepting,
             _file: file,
         })
+    }
+
+    /// Is of another mode and group from now on, at the same path.
+    ///
+    /// # Errors
+    /// When the file can't be given them, with what to do.
+    pub(crate) fn change(&self, configured: &AdminSocket) -> anyhow::Result<()> {
+        let group = group(configured)?;
+        own(configured, group)?;
+        self.access.set_group(group);
+        Ok(())
     }
 
     /// The next command.
@@ -97,11 +111,7 @@ fn group(configured: &AdminSocket) -> anyhow::Result<u32> {
 /// Gives the file its group and its mode.
 fn own(configured: &AdminSocket, group: u32) -> anyhow::Result<()> {
     let path = &configured.path;
-    let owned = match configured.group {
-        Some(_) => chown(path, None, Some(group)),
-        None => Ok(()),
-    };
-    owned.map_err(|error| {
+    chown(path, None, Some(group)).map_err(|error| {
         let why = match error.kind() {
             io::ErrorKind::PermissionDenied => {
                 "; root may give it any group, and who runs the proxy only one that it is in"

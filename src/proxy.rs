@@ -1,24 +1,23 @@
 //! A proxy: a configuration at work on a scheduler.
 
-use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use proxy_admin::{Admin, Observed, Running};
-use proxy_config::{Config, Destination};
+use proxy_config::Config;
 use proxy_core::backend::{Backend, Listening, Plan};
 use proxy_core::lifeline::Deaths;
 use proxy_core::listen::{BindAddress, SocketFile};
 use proxy_core::metrics::Slots;
 use proxy_core::{Generation, Inventory, Tables};
 
-use crate::access_log::AccessLog;
+use crate::access_log::AccessLogs;
 use crate::assemble::{self, Around};
 use crate::backlog::Backlogs;
 use crate::control::Control;
 use crate::scheduler::{self, STEALING};
 use crate::sockets::{self, Abandoned, AdminAddress, Pause, Sockets};
-use crate::start_error::{Explain, cannot_listen, cannot_start, cannot_write};
+use crate::start_error::{Explain, cannot_listen, cannot_start};
 use crate::surroundings::Counts;
 use crate::{cpus, descriptors, echo};
 
@@ -28,8 +27,8 @@ pub(crate) struct Proxy {
     pub(crate) observed: Arc<Observed>,
     /// What waits to be accepted.
     pub(crate) backlogs: Arc<Backlogs>,
-    /// It is to be finished after the workers are.
-    pub(crate) access_log: Option<AccessLog>,
+    /// They are to be finished after the workers are.
+    pub(crate) access_logs: Arc<AccessLogs>,
     pub(crate) admin: Option<Admin>,
     /// What to connect to: the listener's name, and its address with the port that the kernel chose.
     pub(crate) addresses: Vec<(String, BindAddress)>,
@@ -60,15 +59,9 @@ pub(crate) fn start(
     } else {
         None
     };
-    let access_log = match &config.access_log {
-        Some(configured) => Some(
-            AccessLog::start(configured)
-                .explain(|error| cannot_log(&configured.destination, error))?,
-        ),
-        None => None,
-    };
-    let shared = access_log.as_ref().map(|log| log.shared.clone());
-    let ends = shared.as_ref().map(|shared| shared.ends.clone());
+    let access_logs = Arc::new(AccessLogs::default());
+    access_logs.put(AccessLogs::open(config.access_log.as_ref())?);
+    let ends = access_logs.ends();
     let around = Around { echo, ends };
     let inventory = Arc::new(Inventory::default());
     let tables = Tables::new(assemble::table(config, &inventory, &around));
@@ -112,18 +105,16 @@ pub(crate) fn start(
         inventory,
         utc_now(),
     );
-    let observed = observed
-        .with_surroundings(Arc::new(Counts {
-            backlogs: backlogs.clone(),
-            access_log: shared,
-        }))
-        .with_admin_hosts(config.admin.hosts.clone());
+    let observed = observed.with_surroundings(Arc::new(Counts {
+        backlogs: backlogs.clone(),
+        access_logs: access_logs.clone(),
+    }));
     observed.switches.between(&scheduler::NAMES);
     observed.set_configuration(config.to_toml(), config.hash());
     let observed = Arc::new(observed);
     let mut admin = match sockets.admin {
         Some(socket) => {
-            let started = proxy_admin::start(socket, observed.clone());
+            let started = proxy_admin::start(socket, observed.clone(), &config.admin.hosts);
             Some(started.explain(|error| cannot_start("the admin server", error))?)
         }
         None => None,
@@ -157,7 +148,7 @@ pub(crate) fn start(
         observed,
         backlogs,
         admin,
-        access_log,
+        access_logs,
         addresses,
         files,
         around,
@@ -172,13 +163,6 @@ pub(crate) fn observe(running: &dyn Backend, generation: Arc<Generation>) -> Run
         threads: running.threads().to_vec(),
         generation,
         own: running.own_metrics(),
-    }
-}
-
-fn cannot_log(destination: &Destination, error: &io::Error) -> String {
-    match destination {
-        Destination::Stdout => cannot_start("[access_log] on stdout", error),
-        Destination::File(path) => cannot_write("[access_log]", "`path`", path, error),
     }
 }
 

@@ -68,9 +68,8 @@ pub(crate) fn run(file: &Path) -> anyhow::Result<()> {
         }
         started => started?,
     };
-    if let Some(log) = proxy.access_log.as_ref().map(|log| log.shared.clone()) {
-        drop(runtime.spawn(rotation.each(move || log.reopen())));
-    }
+    let access_logs = proxy.access_logs.clone();
+    drop(runtime.spawn(rotation.each(move || access_logs.reopen())));
     let announcement = announce(&proxy);
     let death = runtime.block_on(async {
         tokio::select! {
@@ -98,9 +97,7 @@ pub(crate) fn run(file: &Path) -> anyhow::Result<()> {
         STOP_PATIENCE_AFTER_DEATH
     };
     proxy.running.stop(patience);
-    if let Some(log) = proxy.access_log {
-        log.finish();
-    }
+    proxy.access_logs.finish();
     announcement.finish();
     match death.or_else(|| died.try_next()) {
         None => Ok(()),

@@ -4,14 +4,13 @@ use std::sync::Arc;
 
 use proxy_admin::{Lines, Surroundings};
 
-use crate::access_log;
+use crate::access_log::AccessLogs;
 use crate::backlog::Backlogs;
 
 /// Who counts them.
 pub(crate) struct Counts {
     pub(crate) backlogs: Arc<Backlogs>,
-    /// None: there is no access log.
-    pub(crate) access_log: Option<Arc<access_log::Shared>>,
+    pub(crate) access_logs: Arc<AccessLogs>,
 }
 
 impl Surroundings for Counts {
@@ -24,11 +23,7 @@ impl Surroundings for Counts {
     }
 
     fn access_log(&self) -> Lines {
-        let log = self.access_log.as_ref();
-        log.map_or_else(Lines::default, |log| Lines {
-            written: log.lines(),
-            dropped: log.dropped(),
-        })
+        self.access_logs.lines()
     }
 
     fn log_dropped(&self) -> u64 {

@@ -51,6 +51,7 @@ use proxy_core::listen::{self, BindAddress};
 use rustix::process::nice;
 use tokio::net::TcpSocket;
 use tokio::runtime::Builder;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
@@ -77,18 +78,37 @@ const BACKLOG: u32 = 128;
 pub struct Admin {
     /// Where it listens, with the port that the kernel chose.
     pub address: SocketAddr,
-    /// Starts to listen.
-    serve: Option<oneshot::Sender<Serving>>,
+    /// Until it listens.
+    socket: Option<TcpSocket>,
+    routes: Arc<Routes>,
     /// Ends listening.
     accepting: Option<AbortHandle>,
     /// The server's thread runs until this is gone.
-    stop: Option<oneshot::Sender<()>>,
+    orders: Option<UnboundedSender<Order>>,
     server: Option<JoinHandle<()>>,
     _sampler: Sampler,
 }
 
-/// Where the thread says that it listens.
-type Serving = mpsc::Sender<io::Result<AbortHandle>>;
+/// What the server's thread is asked for: to listen on a socket that is bound.
+struct Order {
+    socket: TcpSocket,
+    /// Where it says that the socket listens, with what begins to accept from it.
+    listening: mpsc::Sender<io::Result<Listening>>,
+}
+
+/// A socket that listens, and is not accepted from yet.
+#[derive(Debug)]
+struct Listening {
+    begin: oneshot::Sender<()>,
+    accepting: AbortHandle,
+}
+
+/// Another address for an admin server: it listens there, and nobody is accepted yet.
+#[derive(Debug)]
+pub struct Elsewhere {
+    address: SocketAddr,
+    listening: Listening,
+}
 
 /// Takes an address for an admin server. Nobody can connect to it before [`Admin::serve`].
 ///
@@ -99,20 +119,21 @@ pub fn bind(listen: &BindAddress) -> io::Result<TcpSocket> {
     Ok(TcpSocket::from_std_stream(socket.into()))
 }
 
-/// Starts what serves, on a bound `socket`, what `observed` shows.
+/// Starts what serves, on a bound `socket`, what `observed` shows. It answers to `hosts`, besides the names that are always
+/// its own.
 ///
 /// # Errors
 /// When there is no thread or reactor left for it.
-pub fn start(socket: TcpSocket, observed: Arc<Observed>) -> io::Result<Admin> {
+pub fn start(socket: TcpSocket, observed: Arc<Observed>, hosts: &[String]) -> io::Result<Admin> {
     let address = socket.local_addr()?;
     let sampler = Sampler::start(observed.clone())?;
     let exposition = Exposition::new(observed.clone(), sampler.watch.clone());
     let broadcast = Broadcast::new(observed.clone(), sampler.watch.clone());
-    let hosts = Hosts::new(&observed.admin_hosts, address.ip());
+    let hosts = Hosts::new(hosts, address.ip());
     let routes = Arc::new(Routes::new(hosts, observed, exposition, broadcast));
-    let (stop, stopped) = oneshot::channel();
-    let (serve, serving) = oneshot::channel::<Serving>();
+    let (orders, ordered) = unbounded_channel();
     let (tell, started) = mpsc::channel();
+    let its = routes.clone();
     let server = thread::Builder::new()
         .name("corelane-admin".to_owned())
         .spawn(move || {
@@ -125,19 +146,7 @@ pub fn start(socket: TcpSocket, observed: Arc<Observed>) -> io::Result<Admin> {
             };
             // The receiver waits for it.
             let _ = tell.send(Ok(()));
-            runtime.block_on(async {
-                // Without it there is no start.
-                let Ok(tell) = serving.await else { return };
-                let listening = socket
-                    .listen(BACKLOG)
-                    .and_then(tokio::net::TcpListener::into_std);
-                let accepting = listening
-                    .map(|listener| tokio::spawn(server::accept(listener, routes)).abort_handle());
-                // As above.
-                let _ = tell.send(accepting);
-                // Nothing is ever sent: the sender's end is the message.
-                let _ = stopped.await;
-            });
+            runtime.block_on(obey(ordered, its));
         })?;
     // A thread that ends without a word panicked, which its output tells.
     let ended = || {
@@ -148,12 +157,36 @@ pub fn start(socket: TcpSocket, observed: Arc<Observed>) -> io::Result<Admin> {
     started.recv().unwrap_or_else(|_| ended())?;
     Ok(Admin {
         address,
-        serve: Some(serve),
+        socket: Some(socket),
+        routes,
         accepting: None,
-        stop: Some(stop),
+        orders: Some(orders),
         server: Some(server),
         _sampler: sampler,
     })
+}
+
+/// Does what is ordered until nothing can be any more.
+async fn obey(mut orders: UnboundedReceiver<Order>, routes: Arc<Routes>) {
+    while let Some(Order { socket, listening }) = orders.recv().await {
+        let listener = socket
+            .listen(BACKLOG)
+            .and_then(tokio::net::TcpListener::into_std);
+        let listener = listener.map(|listener| {
+            let (begin, begun) = oneshot::channel();
+            let routes = routes.clone();
+            let accepting = tokio::spawn(async move {
+                // Who has no use for it any more drops it.
+                if begun.await.is_ok() {
+                    server::accept(listener, routes).await;
+                }
+            });
+            let accepting = accepting.abort_handle();
+            Listening { begin, accepting }
+        });
+        // The receiver waits for it.
+        let _ = listening.send(listener);
+    }
 }
 
 impl Admin {
@@ -162,14 +195,49 @@ impl Admin {
     /// # Errors
     /// What `listen(2)` returns: `AddrInUse` when somebody else was faster since [`bind`].
     pub fn serve(&mut self) -> io::Result<()> {
-        let (tell, told) = mpsc::channel();
-        if let Some(serve) = self.serve.take() {
+        if let Some(socket) = self.socket.take() {
+            let Listening { begin, accepting } = self.listen(socket)?;
+            // The task waits for it.
+            let _ = begin.send(());
+            self.accepting = Some(accepting);
+        }
+        Ok(())
+    }
+
+    /// Listens elsewhere, too, on a socket that [`bind`] made; [`Admin::move_to`] moves there.
+    ///
+    /// # Errors
+    /// What `listen(2)` returns.
+    pub fn prepare(&self, socket: TcpSocket) -> io::Result<Elsewhere> {
+        Ok(Elsewhere {
+            address: socket.local_addr()?,
+            listening: self.listen(socket)?,
+        })
+    }
+
+    /// Serves there from now on, and gives the address of before away. Clients that are connected are still served.
+    pub fn move_to(&mut self, elsewhere: Elsewhere) {
+        self.release();
+        let Listening { begin, accepting } = elsewhere.listening;
+        // The task waits for it.
+        let _ = begin.send(());
+        self.accepting = Some(accepting);
+        self.address = elsewhere.address;
+    }
+
+    /// Answers to these names from now on, besides those that are always its own.
+    pub fn answer_to(&self, hosts: &[String]) {
+        self.routes.answer_to(Hosts::new(hosts, self.address.ip()));
+    }
+
+    fn listen(&self, socket: TcpSocket) -> io::Result<Listening> {
+        let (listening, told) = mpsc::channel();
+        if let Some(orders) = &self.orders {
             // A thread that is gone tells nothing.
-            let _ = serve.send(tell);
+            let _ = orders.send(Order { socket, listening });
         }
         let ended = |_| Err(io::Error::other("the admin server's thread ended"));
-        self.accepting = Some(told.recv().unwrap_or_else(ended)?);
-        Ok(())
+        told.recv().unwrap_or_else(ended)
     }
 
     /// Gives the address away. Clients that are connected are still served.
@@ -182,8 +250,8 @@ impl Admin {
 
 impl Drop for Admin {
     fn drop(&mut self) {
-        // It waits for either.
-        drop((self.serve.take(), self.stop.take()));
+        // It waits for orders.
+        drop(self.orders.take());
         if let Some(server) = self.server.take() {
             // A thread that panicked has said so on its own.
             let _ = server.join();
@@ -203,7 +271,7 @@ mod tests {
         let observed = Arc::new(fixture::proxy());
         let socket =
             bind(&BindAddress::Tcp(([127, 0, 0, 1], 0).into())).expect("a port of loopback");
-        let mut admin = start(socket, observed.clone()).expect("threads");
+        let mut admin = start(socket, observed.clone(), &[]).expect("threads");
         admin.serve().expect("nobody else has the port");
         (admin, observed)
     }

@@ -33,8 +33,6 @@ pub struct Observed {
     pub reloads: Reloads,
     /// Who knows the queues and the logs.
     pub surroundings: Arc<dyn Surroundings>,
-    /// Names that the admin server answers to, besides those that are always its own.
-    pub admin_hosts: Vec<String>,
     /// The text of a file that means what runs, and its hash; empty unless told.
     configuration: Mutex<(String, String)>,
     draining: AtomicBool,
@@ -59,7 +57,6 @@ impl Observed {
             switches: Switches::default(),
             reloads: Reloads::new(configured_at),
             surroundings: Arc::new(()),
-            admin_hosts: Vec::new(),
             configuration: Mutex::default(),
             draining: AtomicBool::new(false),
         }
@@ -104,14 +101,6 @@ impl Observed {
     pub fn with_surroundings(self, surroundings: Arc<dyn Surroundings>) -> Self {
         Self {
             surroundings,
-            ..self
-        }
-    }
-
-    /// With more names that the admin server answers to.
-    pub fn with_admin_hosts(self, admin_hosts: Vec<String>) -> Self {
-        Self {
-            admin_hosts,
             ..self
         }
     }

@@ -1,6 +1,6 @@
 //! What each path answers.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use hyper::{Method, Request, Response, StatusCode};
@@ -22,7 +22,8 @@ const CONTENT_TYPE_EVENTS: &str = "text/event-stream";
 
 /// The paths, and what they show.
 pub(super) struct Routes {
-    hosts: Hosts,
+    /// A reload may change it.
+    hosts: Mutex<Arc<Hosts>>,
     observed: Arc<Observed>,
     exposition: Exposition,
     broadcast: Broadcast,
@@ -37,16 +38,26 @@ impl Routes {
         broadcast: Broadcast,
     ) -> Self {
         Self {
-            hosts,
+            hosts: Mutex::new(Arc::new(hosts)),
             observed,
             exposition,
             broadcast,
         }
     }
 
+    /// Answers to requests for other hosts from now on.
+    pub(super) fn answer_to(&self, hosts: Hosts) {
+        *self.lock_hosts() = Arc::new(hosts);
+    }
+
+    fn lock_hosts(&self) -> MutexGuard<'_, Arc<Hosts>> {
+        self.hosts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The answer to a request. Its body, if any, is ignored.
     pub(super) fn respond<B>(&self, request: &Request<B>) -> Response<Answer> {
-        match self.hosts.check(request) {
+        let hosts = self.lock_hosts().clone();
+        match hosts.check(request) {
             Ok(()) => {}
             Err(Refusal::Malformed(why)) => return text(StatusCode::BAD_REQUEST, why),
             Err(Refusal::Forbidden(why)) => return text(StatusCode::FORBIDDEN, &why),

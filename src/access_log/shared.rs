@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::SeqC
 use proxy_core::Ends;
 
 /// Counts, and what the thread is asked for.
-pub(crate) struct Shared {
-    pub(crate) ends: Arc<Ends>,
+pub(super) struct Shared {
+    pub(super) ends: Arc<Ends>,
     pub(super) lines: AtomicU64,
     /// Lines that could not be written.
     pub(super) lost: AtomicU64,
@@ -27,17 +27,17 @@ impl Shared {
     }
 
     /// Lines that were written.
-    pub(crate) fn lines(&self) -> u64 {
+    pub(super) fn lines(&self) -> u64 {
         self.lines.load(Relaxed)
     }
 
     /// Lines that were not: the queue was full, or the output refused them.
-    pub(crate) fn dropped(&self) -> u64 {
+    pub(super) fn dropped(&self) -> u64 {
         self.ends.dropped() + self.lost.load(Relaxed)
     }
 
     /// Reopens the file, before the next line is written at the latest.
-    pub(crate) fn reopen(&self) {
+    pub(super) fn reopen(&self) {
         self.reopen.store(true, SeqCst);
         self.ends.nudge();
     }

@@ -3,6 +3,7 @@
 //! A file is taken as a whole or not at all, so that what runs is always what some file says: everything that can fail is
 //! prepared first, and then a new table is put in force. What needs a restart is refused.
 
+mod around;
 mod change;
 mod removed;
 
@@ -14,7 +15,9 @@ use std::time::Instant;
 use proxy_admin::commands::{Command, Reply, Wish};
 use proxy_config::{Config, Listener, Loaded};
 
+use self::around::Prepared;
 use self::change::Change;
+use crate::access_log::AccessLog;
 use crate::command_socket::CommandSocket;
 use crate::config_file::{self, LoadError, Watch};
 use crate::proxy::Proxy;
@@ -46,7 +49,7 @@ pub(crate) async fn at_each(
             // What is only checked is still to be reloaded: the watch goes on from what was read before.
             Some(Wish::Check) => check(file, config).await,
             Some(Wish::Reload) | None => {
-                let result = reload(file, config, proxy).await;
+                let result = reload(file, config, proxy, commands).await;
                 watch.follow(config.runtime.watch);
                 result
             }
@@ -102,10 +105,15 @@ async fn check(file: &Path, config: &Config) -> Result<Change, String> {
 }
 
 /// Reads `file` again, and applies it to the proxy that runs `config`. The log says what came of it.
-async fn reload(file: &Path, config: &mut Config, proxy: &mut Proxy) -> Result<Change, String> {
+async fn reload(
+    file: &Path,
+    config: &mut Config,
+    proxy: &mut Proxy,
+    commands: &mut Option<CommandSocket>,
+) -> Result<Change, String> {
     let loaded = config_file::load_meanwhile(file).await;
     let result = match checked(loaded, config) {
-        Ok(new) => apply(new, config, proxy).await,
+        Ok(new) => apply(new, config, proxy, commands).await,
         Err(reason) => Err(reason),
     };
     let refused = result.as_ref().err();
@@ -154,12 +162,6 @@ fn restarts(new: &Config, running: &Config) -> Vec<String> {
     if same != running.runtime {
         changed.push("[runtime]".to_owned());
     }
-    if new.admin != running.admin {
-        changed.push("[admin]".to_owned());
-    }
-    if new.access_log != running.access_log {
-        changed.push("[access_log]".to_owned());
-    }
     let names = |config: &Config| {
         let names = config.listeners.iter().map(|one| one.name.clone());
         names.collect::<BTreeSet<_>>()
@@ -181,16 +183,31 @@ fn restarts(new: &Config, running: &Config) -> Vec<String> {
 }
 
 /// Prepares what may fail, and then puts the new configuration in force. Returns what has changed.
-async fn apply(new: Config, running: &mut Config, proxy: &mut Proxy) -> Result<Change, String> {
-    let observed = &proxy.observed;
+async fn apply(
+    new: Config,
+    running: &mut Config,
+    proxy: &mut Proxy,
+    commands: &mut Option<CommandSocket>,
+) -> Result<Change, String> {
+    let observed = proxy.observed.clone();
     let change = change::diff(running, &new);
     let mut around = proxy.around.clone();
     if around.echo.is_none() && assemble::wants_echo(&new) {
         let echo = echo::start().explain(|error| cannot_start("builtin:echo", error));
         around.echo = Some(echo.map_err(|error| format!("{error:#}"))?);
     }
+    let prepared = Prepared::new(&new, running, proxy).await;
+    let prepared = prepared.map_err(|error| format!("{error:#}"))?;
+    if let Some(log) = &prepared.access_log {
+        around.ends = log.as_ref().map(AccessLog::ends);
+    }
     let table = assemble::table(&new, &observed.inventory, &around);
-    if let Err(error) = proxy.control.prepare(&new, &table).await {
+    let control = proxy.control.prepare(&new, &table).await;
+    let ready = control.and_then(|()| match new.admin.socket == running.admin.socket {
+        false if prepared.keeps_commands() => around::own(&new.admin, commands.as_ref()),
+        _ => Ok(()),
+    });
+    if let Err(error) = ready {
         proxy.control.commit(running, &observed.tables.current());
         return Err(format!("{error:#}"));
     }
@@ -203,6 +220,7 @@ async fn apply(new: Config, running: &mut Config, proxy: &mut Proxy) -> Result<C
     if removed::cut(running, &before, &new, &table) {
         proxy.running.run_all();
     }
+    prepared.commit(&new.admin, proxy, commands);
     proxy.around = around;
     *running = new;
     observed.set_configuration(running.to_toml(), running.hash());
@@ -246,10 +264,8 @@ mod tests {
             sections(&format!("[runtime]\ncores = 1\n{listeners}")),
             ["[runtime]"]
         );
-        assert_eq!(
-            sections(&format!("[access_log]\npath = \"stdout\"\n{listeners}")),
-            ["[access_log]"]
-        );
+        let log = format!("[access_log]\npath = \"stdout\"\n{listeners}");
+        assert!(sections(&log).is_empty());
         let more = format!("{listeners}[listeners.b]\nbind = \"127.0.0.1:0\"\nupstream = \"u\"");
         assert_eq!(sections(&more), ["[listeners]"]);
         assert_eq!(

@@ -51,6 +51,7 @@ mod quiet;
 mod rebalance;
 mod redis;
 mod reload;
+mod reload_around;
 mod reload_settings;
 mod reset;
 mod ring;

@@ -43,7 +43,7 @@ pub async fn serve(listener: UnixListener, access: Access, commands: mpsc::Sende
         };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let commands = commands.clone();
+                let (access, commands) = (access.clone(), commands.clone());
                 drop(tokio::spawn(async move {
                     // How a client's connection ends is its own affair.
                     let _ = timeout(AGE_MAX, converse(stream, access, commands)).await;
