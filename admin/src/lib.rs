@@ -455,7 +455,7 @@ mod tests {
     fn one_that_never_served_ends() {
         let socket =
             bind(&BindAddress::Tcp(([127, 0, 0, 1], 0).into())).expect("a port of loopback");
-        drop(start(socket, Arc::new(fixture::proxy())).expect("threads"));
+        drop(start(socket, Arc::new(fixture::proxy()), &[]).expect("threads"));
     }
 
     #[test]
