@@ -117,6 +117,8 @@ impl Watching {
 
 /// Watches until the other end of `wake` is closed.
 fn watch(mut known: Sources, wake: &PipeReader, shared: &Shared) -> io::Result<()> {
+    // What is other than what is known, until it has stayed so for a moment: it may be half written.
+    let mut other = None;
     loop {
         let read = shared
             .read
@@ -128,12 +130,16 @@ fn watch(mut known: Sources, wake: &PipeReader, shared: &Shared) -> io::Result<(
         // folder may be another one by then.
         let events = arm(&known)?;
         let now = known.now();
-        if now != known && !known.is_incomplete(&now) {
+        let is_other = now != known && !known.is_incomplete(&now);
+        if is_other && other.as_ref() == Some(&now) {
             tracing::info!("a file of the configuration was replaced");
             known = now;
+            other = None;
             shared.replaced.notify_one();
+        } else {
+            other = is_other.then_some(now);
         }
-        if !wait(&events, wake)? {
+        if !wait(&events, wake, other.is_some())? {
             return Ok(());
         }
     }
@@ -200,11 +206,11 @@ fn parts(path: &Path) -> Vec<OsString> {
     parts.map(|part| part.as_os_str().to_owned()).collect()
 }
 
-/// Waits for an event or a byte, and then until no more come. False at the end of `wake`.
-fn wait(events: &OwnedFd, wake: &PipeReader) -> io::Result<bool> {
+/// Waits for an event or a byte, or for [`QUIET`] only, and then until no more come. False at the end of `wake`.
+fn wait(events: &OwnedFd, wake: &PipeReader, is_short: bool) -> io::Result<bool> {
     let mut buffer = [0; EVENTS_BYTES];
     for pause in 0..=PAUSES_MAX {
-        let timeout = (pause > 0).then_some(&QUIET);
+        let timeout = (is_short || pause > 0).then_some(&QUIET);
         let mut polled = [
             PollFd::from_borrowed_fd(events.as_fd(), PollFlags::IN),
             PollFd::from_borrowed_fd(wake.as_fd(), PollFlags::IN),

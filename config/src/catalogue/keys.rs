@@ -104,7 +104,7 @@ pub(crate) static RUNTIME: Table = Table {
             "false",
             "reload, as SIGHUP does, when a file of the configuration is replaced, written, or found by a pattern of `include`. \
              Renames and Kubernetes' swapped links are noticed; what another machine changes on a network file system is \
-             not",
+             not. Rename a file into place: one that is written slowly may be read in halves",
         ),
         Key::table("glommio", &GLOMMIO),
         Key::table("tokio", &TOKIO),
