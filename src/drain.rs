@@ -34,13 +34,13 @@ struct Left {
 /// server's as soon as the successor asks for it.
 pub(crate) async fn drain(proxy: &mut Proxy, patience: Duration, ending: &mut Ending) {
     // While the sockets are there: nobody has taken the paths over.
-    proxy.files.clear();
+    proxy.sockets.remove_files();
     let proxy = &*proxy;
     let observed = &*proxy.observed;
     // Before the workers are told, who may be late: a client that comes now must not be taken and reset then.
-    proxy.backlogs.stop_taking();
+    proxy.sockets.stop_taking();
     observed.start_draining();
-    proxy.running.drain();
+    proxy.workers.drain();
     let left = Left::of(proxy);
     tracing::info!(
         connections = left.connections,
@@ -85,7 +85,7 @@ pub(crate) async fn drain(proxy: &mut Proxy, patience: Duration, ending: &mut En
     }
     let view = observed.view();
     for ListenerView { listener, .. } in &view.listeners {
-        proxy.backlogs.close(&listener.name);
+        proxy.sockets.close(&listener.name);
     }
 }
 
@@ -101,9 +101,9 @@ impl Left {
             // Asked before the connections are counted: who was in a backlog is among them then.
             if listener.is_accepting() {
                 left.listeners += 1;
-                left.waiting += proxy.backlogs.waiting(&listener.name);
+                left.waiting += proxy.sockets.waiting(&listener.name);
             } else {
-                proxy.backlogs.close(&listener.name);
+                proxy.sockets.close(&listener.name);
             }
             left.connections += listener.connections();
         }

@@ -39,7 +39,7 @@ impl Host for InProcess {
             begun_on_first: Box::new(move || running.generation.cells(0).started.get()),
             stop: Box::new(move |patience| {
                 drop(proxy.admin);
-                proxy.running.stop(patience);
+                proxy.workers.stop(patience);
             }),
         })
     }

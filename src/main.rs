@@ -5,7 +5,6 @@
 
 mod access_log;
 mod assemble;
-mod backlog;
 mod check;
 mod cli;
 mod client;
@@ -29,6 +28,8 @@ mod signals;
 mod sockets;
 mod start_error;
 mod surroundings;
+mod switch;
+mod workers;
 
 use std::process::ExitCode;
 use std::time::Duration;

@@ -7,33 +7,31 @@ use proxy_admin::{Admin, Observed, Running};
 use proxy_config::Config;
 use proxy_core::backend::{Backend, Listening, Plan};
 use proxy_core::lifeline::Deaths;
-use proxy_core::listen::{BindAddress, SocketFile};
+use proxy_core::listen::BindAddress;
 use proxy_core::metrics::Slots;
 use proxy_core::{Generation, Inventory, Tables};
 
 use crate::access_log::AccessLogs;
 use crate::assemble::{self, Around};
-use crate::backlog::Backlogs;
 use crate::control::Control;
 use crate::scheduler::{self, STEALING};
-use crate::sockets::{self, Abandoned, AdminAddress, Pause, Sockets};
+use crate::sockets::{self, Abandoned, AdminAddress, Pause, Sockets, Taken};
 use crate::start_error::{Explain, cannot_listen, cannot_start};
 use crate::surroundings::Counts;
+use crate::workers::Workers;
 use crate::{cpus, descriptors, echo};
 
 /// A proxy that runs.
 pub(crate) struct Proxy {
-    pub(crate) running: Box<dyn Backend>,
+    pub(crate) workers: Workers,
     pub(crate) observed: Arc<Observed>,
-    /// What waits to be accepted.
-    pub(crate) backlogs: Arc<Backlogs>,
+    /// What is listened on.
+    pub(crate) sockets: Arc<Sockets>,
     /// They are to be finished after the workers are.
     pub(crate) access_logs: Arc<AccessLogs>,
     pub(crate) admin: Option<Admin>,
     /// What to connect to: the listener's name, and its address with the port that the kernel chose.
     pub(crate) addresses: Vec<(String, BindAddress)>,
-    /// Those of its unix sockets, which are removed when these are dropped.
-    pub(crate) files: Vec<SocketFile>,
     pub(crate) around: Around,
     pub(crate) control: Control,
 }
@@ -78,7 +76,7 @@ pub(crate) fn start(
     let plan = Plan {
         cpus,
         generation: generation.clone(),
-        deaths,
+        deaths: deaths.clone(),
     };
     // Before anybody accepts.
     proxy_core::descriptors::reserve(workers);
@@ -86,33 +84,33 @@ pub(crate) fn start(
     let profile = running.profile();
     table.apply_shares(profile.queues);
     let control = Control::start(config, &table)?;
-    let sockets = Sockets::reserve(
+    let taken = Taken::reserve(
         config,
         profile.sockets.count(workers),
         asked.as_ref(),
         pause,
     )?;
-    let mut backlogs = Backlogs::default();
-    for (configured, reserved) in config.listeners.iter().zip(&sockets.listeners) {
-        backlogs
-            .add(&configured.name, reserved)
-            .explain(|error| cannot_start("watching the listening sockets", error))?;
-    }
-    let backlogs = Arc::new(backlogs);
+    let lend = |reserved: &Vec<_>| {
+        let lent = Sockets::lend_reserved(reserved);
+        lent.explain(|error| cannot_start("watching the listening sockets", error))
+    };
+    let lent = taken.listeners.iter().map(lend);
+    let lent = lent.collect::<anyhow::Result<Vec<_>>>()?;
+    let sockets = Arc::new(Sockets::default());
     let observed = Observed::new(
-        observe(&*running, generation),
+        observe(&*running, generation.clone()),
         STEALING,
         inventory,
         utc_now(),
     );
     let observed = observed.with_surroundings(Arc::new(Counts {
-        backlogs: backlogs.clone(),
+        sockets: sockets.clone(),
         access_logs: access_logs.clone(),
     }));
     observed.switches.between(&scheduler::NAMES);
     observed.set_configuration(config.to_toml(), config.hash());
     let observed = Arc::new(observed);
-    let mut admin = match sockets.admin {
+    let mut admin = match taken.admin {
         Some(socket) => {
             let started = proxy_admin::start(socket, observed.clone(), &config.admin.hosts);
             Some(started.explain(|error| cannot_start("the admin server", error))?)
@@ -125,17 +123,20 @@ pub(crate) fn start(
     if pause(Duration::ZERO).is_break() {
         return Err(Abandoned.into());
     }
-    let (mut addresses, mut files, mut listening) = (Vec::new(), Vec::new(), Vec::new());
-    let reserved = config.listeners.iter().zip(sockets.listeners);
-    for ((configured, reserved), settings) in reserved.zip(&table.listeners) {
-        let mut sockets = Vec::new();
-        for bound in sockets::listen(configured, reserved)? {
-            addresses.push((configured.name.clone(), bound.address));
-            files.extend(bound.file);
-            sockets.push(bound.sockets);
-        }
-        let settings = settings.clone();
-        listening.push(Listening { settings, sockets });
+    let (mut addresses, mut listening) = (Vec::new(), Vec::new());
+    let reserved = config.listeners.iter().zip(taken.listeners);
+    let lent = table.listeners.iter().zip(lent);
+    for ((configured, reserved), (settings, lent)) in reserved.zip(lent) {
+        let bound = sockets::listen(configured, reserved)?;
+        let addressed = bound
+            .iter()
+            .map(|bound| (configured.name.clone(), bound.address.clone()));
+        addresses.extend(addressed);
+        sockets.own(&configured.name, configured.backlog.get(), bound);
+        listening.push(Listening {
+            settings: settings.clone(),
+            sockets: lent,
+        });
     }
     let watched = running.listen(listening);
     watched.explain(|error| cannot_start("watching the listening sockets", error))?;
@@ -144,13 +145,12 @@ pub(crate) fn start(
         serves.explain(|error| cannot_listen(asker, &listen, error))?;
     }
     Ok(Proxy {
-        running,
+        workers: Workers::new(running, generation, deaths),
         observed,
-        backlogs,
+        sockets,
         admin,
         access_logs,
         addresses,
-        files,
         around,
         control,
     })

@@ -86,7 +86,7 @@ pub(crate) fn run(file: &Path) -> anyhow::Result<()> {
         }
     });
     // While the sockets are there: nobody has taken the paths over.
-    proxy.files.clear();
+    proxy.sockets.remove_files();
     // What is left is reset; a worker that is dead doesn't do it.
     let patience = if death.is_none() {
         STOP_PATIENCE
@@ -96,7 +96,7 @@ pub(crate) fn run(file: &Path) -> anyhow::Result<()> {
         }
         STOP_PATIENCE_AFTER_DEATH
     };
-    proxy.running.stop(patience);
+    proxy.workers.stop(patience);
     proxy.access_logs.finish();
     announcement.finish();
     match death.or_else(|| died.try_next()) {
@@ -115,11 +115,11 @@ fn announce(proxy: &Proxy) -> Announcement {
         let _ = writeln!(lines, "metrics http://{}/metrics", admin.address);
     }
     lines.push_str("ready\n");
-    let profile = proxy.running.profile();
+    let profile = proxy.workers.running.profile();
     tracing::info!(
         scheduler = profile.scheduler,
         mode = profile.mode,
-        workers = proxy.running.threads().len(),
+        workers = proxy.workers.running.threads().len(),
         "running"
     );
     proxy_console::announce(&lines)

@@ -43,6 +43,34 @@ pub(crate) fn start(plan: Plan, runtime: &Runtime) -> anyhow::Result<Box<dyn Bac
     }
 }
 
+/// The name of the scheduler that the configuration asks for first.
+pub(crate) fn name(runtime: &Runtime) -> &'static str {
+    let [glommio, work_stealing, per_core] = NAMES;
+    match (runtime.scheduler, runtime.tokio.mode) {
+        (Scheduler::Glommio | Scheduler::Auto, _) => glommio,
+        (Scheduler::Tokio, TokioMode::WorkStealing) => work_stealing,
+        (Scheduler::Tokio, TokioMode::PerCore) => per_core,
+    }
+}
+
+/// Whether workers of the one configuration are others than those of the other one: another scheduler, other cores, or other
+/// settings of the scheduler.
+pub(crate) fn differs(new: &Runtime, old: &Runtime) -> bool {
+    let mut same = Runtime {
+        drain_timeout: old.drain_timeout,
+        on_switch: old.on_switch,
+        watch: old.watch,
+        ..new.clone()
+    };
+    // What the scheduler of both doesn't read makes no difference.
+    match (new.scheduler, old.scheduler) {
+        (Scheduler::Tokio, Scheduler::Tokio) => same.glommio = old.glommio.clone(),
+        (Scheduler::Glommio, Scheduler::Glommio) => same.tokio = old.tokio.clone(),
+        _ => {}
+    }
+    same != *old
+}
+
 /// Why Glommio can't run so many workers here; none: it can.
 pub(crate) fn lacks_glommio(workers: usize, runtime: &Runtime) -> Option<String> {
     let probed = backend_glommio::probe(workers, runtime.glommio.ring_depth.get());

@@ -5,21 +5,21 @@ use std::sync::Arc;
 use proxy_admin::{Lines, Surroundings};
 
 use crate::access_log::AccessLogs;
-use crate::backlog::Backlogs;
+use crate::sockets::Sockets;
 
 /// Who counts them.
 pub(crate) struct Counts {
-    pub(crate) backlogs: Arc<Backlogs>,
+    pub(crate) sockets: Arc<Sockets>,
     pub(crate) access_logs: Arc<AccessLogs>,
 }
 
 impl Surroundings for Counts {
     fn waiting(&self, listener: &str) -> u64 {
-        self.backlogs.waiting(listener)
+        self.sockets.waiting(listener)
     }
 
     fn drops(&self, listener: &str) -> u64 {
-        self.backlogs.drops(listener)
+        self.sockets.drops(listener)
     }
 
     fn access_log(&self) -> Lines {

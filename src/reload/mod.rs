@@ -23,7 +23,8 @@ use crate::config_file::{self, LoadError, Watch};
 use crate::proxy::Proxy;
 use crate::signals::Hangup;
 use crate::start_error::{Explain, cannot_start};
-use crate::{assemble, echo};
+use crate::switch::{self, Begun};
+use crate::{assemble, echo, scheduler};
 
 /// Lines of differences that the log has of one reload; of more, the number is told.
 const LINES_MAX: usize = 200;
@@ -45,18 +46,22 @@ pub(crate) async fn at_each(
             () = watch.replaced() => None,
             command = next(commands) => Some(command),
         };
-        let result = match command.as_ref().map(|command| command.wish) {
+        let (result, begun) = match command.as_ref().map(|command| command.wish) {
             // What is only checked is still to be reloaded: the watch goes on from what was read before.
-            Some(Wish::Check) => check(file, config).await,
+            Some(Wish::Check) => (check(file, config).await, None),
             Some(Wish::Reload) | None => {
-                let result = reload(file, config, proxy, commands).await;
+                let reloaded = reload(file, config, proxy, commands).await;
                 watch.follow(config.runtime.watch);
-                result
+                reloaded
             }
         };
         if let Some(command) = command {
             let reply = answer(command.wish, result);
             command.answer(reply);
+        }
+        // What is asked for meanwhile waits.
+        if let Some(begun) = begun {
+            switch::finish(proxy, begun, &config.runtime).await;
         }
     }
 }
@@ -110,7 +115,7 @@ async fn reload(
     config: &mut Config,
     proxy: &mut Proxy,
     commands: &mut Option<CommandSocket>,
-) -> Result<Change, String> {
+) -> (Result<Change, String>, Option<Begun>) {
     let loaded = config_file::load_meanwhile(file).await;
     let result = match checked(loaded, config) {
         Ok(new) => apply(new, config, proxy, commands).await,
@@ -119,7 +124,7 @@ async fn reload(
     let refused = result.as_ref().err();
     proxy.observed.reloads.note(refused.map(String::as_str));
     match &result {
-        Ok(change) => {
+        Ok((change, _)) => {
             let lines = change.lines.iter();
             lines
                 .take(LINES_MAX)
@@ -131,7 +136,10 @@ async fn reload(
             tracing::error!("the configuration is not reloaded, what ran goes on: {reason}");
         }
     }
-    result
+    match result {
+        Ok((change, begun)) => (Ok(change), begun),
+        Err(reason) => (Err(reason), None),
+    }
 }
 
 /// The new configuration, if it differs in nothing that needs a restart.
@@ -155,13 +163,6 @@ fn checked(loaded: Result<Loaded, LoadError>, running: &Config) -> Result<Config
 /// What differs and needs a restart, as the sections are written.
 fn restarts(new: &Config, running: &Config) -> Vec<String> {
     let mut changed = Vec::new();
-    let mut same = new.runtime.clone();
-    same.drain_timeout = running.runtime.drain_timeout;
-    same.on_switch = running.runtime.on_switch;
-    same.watch = running.runtime.watch;
-    if same != running.runtime {
-        changed.push("[runtime]".to_owned());
-    }
     let names = |config: &Config| {
         let names = config.listeners.iter().map(|one| one.name.clone());
         names.collect::<BTreeSet<_>>()
@@ -182,13 +183,14 @@ fn restarts(new: &Config, running: &Config) -> Vec<String> {
     changed
 }
 
-/// Prepares what may fail, and then puts the new configuration in force. Returns what has changed.
+/// Prepares what may fail, and then puts the new configuration in force. Returns what has changed, and the scheduler that is
+/// to take over.
 async fn apply(
     new: Config,
     running: &mut Config,
     proxy: &mut Proxy,
     commands: &mut Option<CommandSocket>,
-) -> Result<Change, String> {
+) -> Result<(Change, Option<Begun>), String> {
     let observed = proxy.observed.clone();
     let change = change::diff(running, &new);
     let mut around = proxy.around.clone();
@@ -211,6 +213,17 @@ async fn apply(
         proxy.control.commit(running, &observed.tables.current());
         return Err(format!("{error:#}"));
     }
+    let begun = if scheduler::differs(&new.runtime, &running.runtime) {
+        match switch::begin(proxy, &new).await {
+            Ok(begun) => Some(begun),
+            Err(error) => {
+                proxy.control.commit(running, &observed.tables.current());
+                return Err(format!("{error:#}"));
+            }
+        }
+    } else {
+        None
+    };
     // From here on nothing fails.
     let before = observed.tables.current();
     let table = observed.tables.publish(table);
@@ -218,13 +231,16 @@ async fn apply(
     observed.inventory.settle(&table, now());
     proxy.control.commit(&new, &table);
     if removed::cut(running, &before, &new, &table) {
-        proxy.running.run_all();
+        proxy.workers.run_all();
+        if let Some(begun) = &begun {
+            begun.run_all();
+        }
     }
     prepared.commit(&new.admin, proxy, commands);
     proxy.around = around;
     *running = new;
     observed.set_configuration(running.to_toml(), running.hash());
-    Ok(change)
+    Ok((change, begun))
 }
 
 #[expect(clippy::disallowed_methods, reason = "when names are retired")]
@@ -260,10 +276,8 @@ mod tests {
         }
         let drain = format!("[runtime]\ndrain_timeout = \"1s\"\nwatch = true\n{listeners}");
         assert!(sections(&drain).is_empty());
-        assert_eq!(
-            sections(&format!("[runtime]\ncores = 1\n{listeners}")),
-            ["[runtime]"]
-        );
+        let workers = format!("[runtime]\ncores = 1\n{listeners}");
+        assert!(sections(&workers).is_empty());
         let log = format!("[access_log]\npath = \"stdout\"\n{listeners}");
         assert!(sections(&log).is_empty());
         let more = format!("{listeners}[listeners.b]\nbind = \"127.0.0.1:0\"\nupstream = \"u\"");

@@ -60,6 +60,7 @@ mod series;
 mod service;
 mod start;
 mod start_order;
+mod switch;
 mod takeover;
 mod top;
 mod truth;

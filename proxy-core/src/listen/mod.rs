@@ -14,8 +14,9 @@ pub use self::stop::stop_taking;
 
 use std::io;
 
-use self::tcp::{Families, reserve_every, reserve_tcp};
+use self::tcp::{Families, join_tcp, reserve_every, reserve_tcp};
 use self::unix::reserve_unix;
+use crate::transport::Descriptor;
 
 /// Listens on `address` with `count` sockets, among which the kernel spreads connections.
 ///
@@ -38,6 +39,21 @@ pub fn reserve(address: &BindAddress, count: usize) -> io::Result<Reserved> {
         BindAddress::Tcp(address) => reserve_tcp(*address, Families::Own, count),
         BindAddress::Every(port) => reserve_every(*port, count),
         BindAddress::Unix(path) => reserve_unix(path, count),
+    }
+}
+
+/// One more socket among those that listen on `address`, which is that of a [`Bound`] of TCP.
+///
+/// # Errors
+/// What `bind(2)` and `listen(2)` return. A unix socket can't be joined: `Unsupported`.
+pub fn join(address: &BindAddress, backlog: u16) -> io::Result<Descriptor> {
+    match address {
+        BindAddress::Tcp(address) => join_tcp(*address, Families::Own, backlog),
+        BindAddress::Every(port) => {
+            let address = (std::net::Ipv6Addr::UNSPECIFIED, *port).into();
+            join_tcp(address, Families::Both, backlog)
+        }
+        BindAddress::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
     }
 }
 

@@ -7,6 +7,7 @@ use socket2::{Domain, Socket, Type};
 
 use super::address::BindAddress;
 use super::reserved::Reserved;
+use crate::transport::Descriptor;
 
 /// What a socket for IPv6 takes.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -28,6 +29,19 @@ pub(super) fn reserve_every(port: u16, count: usize) -> io::Result<Reserved> {
         }
         result => result,
     }
+}
+
+/// One more socket that listens, among others of its port.
+pub(super) fn join_tcp(
+    address: SocketAddr,
+    families: Families,
+    backlog: u16,
+) -> io::Result<Descriptor> {
+    let socket = tcp_socket(address, families)?;
+    socket.set_reuse_port(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(backlog.into())?;
+    Ok(Descriptor::tcp(socket.into()))
 }
 
 fn is_unsupported_family(error: &io::Error) -> bool {

@@ -36,13 +36,13 @@ pub(crate) struct AdminAddress {
 }
 
 /// Addresses that are taken, and not listened on yet.
-pub(crate) struct Sockets {
+pub(crate) struct Taken {
     /// By listener, in the configuration's order.
     pub(crate) listeners: Vec<Vec<Reserved>>,
     pub(crate) admin: Option<TcpSocket>,
 }
 
-impl Sockets {
+impl Taken {
     /// Takes the listeners' addresses with `count` sockets each, and that of the admin server.
     ///
     /// # Errors

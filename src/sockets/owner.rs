@@ -1,0 +1,279 @@
+//! The owner of the listening sockets: it lends them to the scheduler that runs, and closes them last.
+//!
+//! Closing one socket of several that share a port resets the connections in its queue, and those whose handshake has begun.
+//! So a socket stays until its listener goes: where a scheduler has fewer workers than there are sockets, the workers serve
+//! what is left between them, and where it has more, sockets join.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use proxy_core::Descriptor;
+use proxy_core::listen::{self, BindAddress, Bound, Reserved, SocketFile};
+use proxy_sys::{accept_queue, listen_drops};
+
+/// The listening sockets, by the listener's name. The workers have descriptors of their own of the same sockets.
+///
+/// A listener's sockets must be closed here soon after the workers have closed theirs: until then new clients wait instead of
+/// being refused.
+#[derive(Debug, Default)]
+pub(crate) struct Sockets(Mutex<BTreeMap<String, Owned>>);
+
+/// Those of one listener.
+#[derive(Debug, Default)]
+struct Owned {
+    binds: Vec<Bind>,
+    backlog: u16,
+    /// What the kernel dropped, as of the last look.
+    drops: u64,
+}
+
+/// Those of one address.
+#[derive(Debug)]
+struct Bind {
+    address: BindAddress,
+    sockets: Vec<Socket>,
+    /// That of a unix socket; it is removed when this is dropped, if the path still leads to it.
+    file: Option<SocketFile>,
+}
+
+#[derive(Debug)]
+struct Socket {
+    descriptor: Descriptor,
+    /// The kernel's own count, which wraps, as of the last look.
+    drops: u32,
+}
+
+/// Descriptors of a listener's sockets for workers, by bind address.
+pub(crate) type Lent = Vec<Vec<Descriptor>>;
+
+impl Sockets {
+    /// Descriptors for workers of sockets that don't listen yet: what can fail comes before that.
+    ///
+    /// # Errors
+    /// When there is no descriptor left.
+    pub(crate) fn lend_reserved(reserved: &[Reserved]) -> io::Result<Lent> {
+        let lend = |reserved: &Reserved| {
+            let is_unix = matches!(reserved.address(), BindAddress::Unix(_));
+            let lend = |socket: std::os::fd::BorrowedFd<'_>| {
+                let socket = socket.try_clone_to_owned()?;
+                Ok(match is_unix {
+                    true => Descriptor::unix(socket),
+                    false => Descriptor::tcp(socket),
+                })
+            };
+            reserved.sockets().map(lend).collect()
+        };
+        reserved.iter().map(lend).collect()
+    }
+
+    /// Takes over what a listener listens on.
+    pub(crate) fn own(&self, listener: &str, backlog: u16, bound: Vec<Bound>) {
+        let bind = |bound: Bound| {
+            let count = match bound.address {
+                // All its descriptors are one socket.
+                BindAddress::Unix(_) => 1,
+                BindAddress::Tcp(_) | BindAddress::Every(_) => bound.sockets.len(),
+            };
+            let sockets = bound.sockets.into_iter().take(count);
+            Bind {
+                address: bound.address,
+                sockets: sockets.map(Socket::new).collect(),
+                file: bound.file,
+            }
+        };
+        let mut all = self.lock();
+        let owned = all.entry(listener.to_owned()).or_default();
+        owned.backlog = backlog;
+        owned.binds.extend(bound.into_iter().map(bind));
+    }
+
+    /// Descriptors of all sockets of a listener, of which there are at least `count` at each address then, so that each
+    /// worker that accepts by itself has one.
+    ///
+    /// # Errors
+    /// When a socket can't join the others, or there is no descriptor left.
+    pub(crate) fn lend(&self, listener: &str, count: usize) -> io::Result<Lent> {
+        let mut all = self.lock();
+        let Some(owned) = all.get_mut(listener) else {
+            return Ok(Lent::new());
+        };
+        let backlog = owned.backlog;
+        let binds = owned.binds.iter_mut();
+        binds.map(|bind| bind.lend(backlog, count)).collect()
+    }
+
+    /// Removes the files of the unix sockets that are still this process's. Who is connected, or waits, notices nothing.
+    pub(crate) fn remove_files(&self) {
+        for owned in self.lock().values_mut() {
+            for bind in &mut owned.binds {
+                bind.file = None;
+            }
+        }
+    }
+
+    /// Has every socket take nobody any more, whether or not its worker has time now. Who waits is kept.
+    pub(crate) fn stop_taking(&self) {
+        for owned in self.lock().values() {
+            owned.stop_taking();
+        }
+    }
+
+    /// Connections that wait at a listener, by its name; TCP only.
+    pub(crate) fn waiting(&self, listener: &str) -> u64 {
+        let mut all = self.lock();
+        let owned = all.get_mut(listener);
+        let sockets = owned.into_iter().flat_map(Owned::tcp);
+        let queues = sockets.filter_map(|socket| accept_queue(socket.descriptor.as_fd()));
+        queues.map(u64::from).sum()
+    }
+
+    /// Connection attempts that the kernel dropped at a listener, by its name. It never shrinks; those between the last
+    /// look and [`Sockets::close`] are not known.
+    pub(crate) fn drops(&self, listener: &str) -> u64 {
+        let mut all = self.lock();
+        let Some(owned) = all.get_mut(listener) else {
+            return 0;
+        };
+        let mut more = 0;
+        for socket in owned.tcp() {
+            if let Some(now) = listen_drops(socket.descriptor.as_fd()) {
+                more += u64::from(now.wrapping_sub(socket.drops));
+                socket.drops = now;
+            }
+        }
+        owned.drops += more;
+        owned.drops
+    }
+
+    /// The workers have closed the sockets of a listener, by its name.
+    pub(crate) fn close(&self, listener: &str) {
+        if let Some(owned) = self.lock().get_mut(listener) {
+            owned.binds.clear();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Owned>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Owned {
+    fn tcp(&mut self) -> impl Iterator<Item = &mut Socket> {
+        let binds = self.binds.iter_mut();
+        let tcp = binds.filter(|bind| !matches!(bind.address, BindAddress::Unix(_)));
+        tcp.flat_map(|bind| &mut bind.sockets)
+    }
+
+    fn stop_taking(&self) {
+        for socket in self.binds.iter().flat_map(|bind| &bind.sockets) {
+            if let Err(error) = listen::stop_taking(&socket.descriptor) {
+                tracing::warn!(%error, "a socket takes new connections until its worker closes it");
+            }
+        }
+    }
+}
+
+impl Bind {
+    fn lend(&mut self, backlog: u16, count: usize) -> io::Result<Vec<Descriptor>> {
+        if let BindAddress::Unix(_) = self.address {
+            let socket = self.sockets.first().into_iter();
+            let copies = socket.flat_map(|socket| std::iter::repeat_n(socket, count));
+            return copies.map(|socket| socket.descriptor.try_clone()).collect();
+        }
+        while self.sockets.len() < count {
+            let socket = listen::join(&self.address, backlog)?;
+            self.sockets.push(Socket::new(socket));
+        }
+        let sockets = self.sockets.iter();
+        sockets
+            .map(|socket| socket.descriptor.try_clone())
+            .collect()
+    }
+}
+
+impl Socket {
+    fn new(descriptor: Descriptor) -> Self {
+        Self {
+            descriptor,
+            drops: 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{SocketAddr, TcpStream};
+    use std::time::Duration;
+
+    use super::*;
+
+    fn listening(backlog: u16, count: usize) -> (Sockets, SocketAddr) {
+        let any = BindAddress::Tcp(([127, 0, 0, 1], 0).into());
+        let reserved = listen::reserve(&any, count).unwrap();
+        let BindAddress::Tcp(address) = *reserved.address() else {
+            unreachable!("it was asked for TCP");
+        };
+        let sockets = Sockets::default();
+        let bound = reserved.listen(backlog).unwrap();
+        sockets.own("web", backlog, vec![bound]);
+        (sockets, address)
+    }
+
+    #[test]
+    fn who_is_not_accepted_waits() {
+        let (sockets, address) = listening(8, 1);
+        assert_eq!(sockets.waiting("web"), 0);
+        let _clients = [TcpStream::connect(address), TcpStream::connect(address)];
+        assert_eq!(sockets.waiting("web"), 2);
+        sockets.stop_taking();
+        assert_eq!(sockets.waiting("web"), 2);
+        let timeout = Duration::from_millis(50);
+        TcpStream::connect_timeout(&address, timeout).expect_err("nobody is taken");
+        sockets.close("web");
+        assert_eq!(sockets.waiting("web"), 0);
+        assert!(TcpStream::connect(address).is_err());
+    }
+
+    #[test]
+    fn who_finds_the_queue_full_is_dropped() {
+        // Linux takes one more than the backlog.
+        let (sockets, address) = listening(1, 1);
+        let _clients = [TcpStream::connect(address), TcpStream::connect(address)];
+        assert_eq!(sockets.drops("web"), 0);
+        let timeout = Duration::from_millis(50);
+        TcpStream::connect_timeout(&address, timeout).expect_err("no answer");
+        let drops = sockets.drops("web");
+        assert!(drops >= 1);
+        sockets.close("web");
+        assert_eq!(sockets.drops("web"), drops);
+        assert_eq!(sockets.drops("wbe"), 0);
+    }
+
+    /// Who waits at any of the sockets, however many workers there are, is accepted by one of those that are lent.
+    #[test]
+    fn sockets_join_and_none_goes() {
+        const CLIENTS: usize = 32;
+        let (sockets, address) = listening(64, 2);
+        let count = |workers| {
+            let lent = sockets.lend("web", workers).unwrap();
+            lent.iter().map(Vec::len).sum::<usize>()
+        };
+        assert_eq!((count(1), count(4), count(2)), (2, 4, 4));
+        let _clients: Vec<_> = (0..CLIENTS)
+            .map(|_| TcpStream::connect(address).unwrap())
+            .collect();
+        let lent = sockets.lend("web", 1).unwrap();
+        let accepted = lent[0]
+            .iter()
+            .map(|socket| std::iter::from_fn(|| rustix::net::accept(socket).ok()).count());
+        let accepted: Vec<_> = accepted.collect();
+        assert_eq!(accepted.iter().sum::<usize>(), CLIENTS);
+        assert!(accepted.iter().all(|&count| count > 0), "{accepted:?}");
+        drop(lent);
+        TcpStream::connect(address).expect("it is only lent");
+        sockets.close("web");
+        assert!(TcpStream::connect(address).is_err());
+    }
+}

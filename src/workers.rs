@@ -1,0 +1,170 @@
+//! The scheduler that runs, and the one before it for as long as that has connections.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use proxy_core::Generation;
+use proxy_core::backend::{Adopter, Backend, Evacuation};
+use proxy_core::lifeline::Deaths;
+use tokio::time::{sleep, timeout};
+
+/// How long a scheduler that has no connections may take to end.
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often the connections that have not left are counted, at first and at last.
+const COUNT_INTERVALS: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(20));
+
+/// All workers.
+pub(crate) struct Workers {
+    pub(crate) running: Box<dyn Backend>,
+    pub(crate) generation: Arc<Generation>,
+    /// What it takes the place of.
+    leaving: Option<Leaving>,
+    /// Where deaths of workers are reported.
+    pub(crate) deaths: Deaths,
+}
+
+/// A scheduler whose connections leave, or finish.
+pub(crate) struct Leaving {
+    backend: Box<dyn Backend>,
+    generation: Arc<Generation>,
+    /// None: its connections finish.
+    evacuation: Option<Arc<Evacuation>>,
+}
+
+/// What came of a scheduler that left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Left {
+    /// Connections that the next one has.
+    pub(crate) moved: u64,
+    /// Connections that were cut.
+    pub(crate) cut: u64,
+}
+
+impl Workers {
+    pub(crate) fn new(
+        running: Box<dyn Backend>,
+        generation: Arc<Generation>,
+        deaths: Deaths,
+    ) -> Self {
+        Self {
+            running,
+            generation,
+            leaving: None,
+            deaths,
+        }
+    }
+
+    /// Another scheduler runs, which accepts already. The one before stops accepting, and its connections go to the new one
+    /// if they are to `move`; else they finish.
+    pub(crate) fn replace(
+        &mut self,
+        backend: Box<dyn Backend>,
+        generation: Arc<Generation>,
+        moves: bool,
+    ) {
+        let to = moves.then(|| backend.adopter());
+        let old = std::mem::replace(&mut self.running, backend);
+        let old_generation = std::mem::replace(&mut self.generation, generation);
+        self.leaving = Some(Leaving::begin(old, old_generation, to));
+    }
+
+    /// Waits until the scheduler that was replaced has no connections, at most for `patience`, and ends it. What is left then
+    /// is reset.
+    pub(crate) async fn leave(&mut self, patience: Duration) -> Left {
+        if let Some(leaving) = &self.leaving {
+            leaving.wait(patience).await;
+        }
+        match self.leaving.take() {
+            Some(leaving) => leaving.end().await,
+            None => Left::default(),
+        }
+    }
+
+    /// All stop accepting: what waits in the backlogs is still taken.
+    pub(crate) fn drain(&self) {
+        self.running.drain();
+        if let Some(leaving) = &self.leaving {
+            leaving.backend.drain();
+        }
+    }
+
+    /// Every connection runs once, soon.
+    pub(crate) fn run_all(&self) {
+        self.running.run_all();
+        if let Some(leaving) = &self.leaving {
+            leaving.backend.run_all();
+        }
+    }
+
+    /// Ends the connections that are left, and all workers; returns when they are gone, or after `patience`.
+    pub(crate) fn stop(self, patience: Duration) {
+        if let Some(leaving) = self.leaving {
+            leaving.backend.stop(patience);
+        }
+        self.running.stop(patience);
+    }
+}
+
+impl Leaving {
+    /// It stops accepting, and its connections go to another scheduler, or finish.
+    pub(crate) fn begin(
+        backend: Box<dyn Backend>,
+        generation: Arc<Generation>,
+        to: Option<Arc<dyn Adopter>>,
+    ) -> Self {
+        backend.drain();
+        let evacuation = to.map(Evacuation::new);
+        if let Some(evacuation) = &evacuation {
+            backend.evacuate(evacuation.clone());
+        }
+        Self {
+            backend,
+            generation,
+            evacuation,
+        }
+    }
+
+    /// Waits until nothing is left, at most for `patience`.
+    pub(crate) async fn wait(&self, patience: Duration) {
+        let (mut interval, most) = COUNT_INTERVALS;
+        let left = async {
+            while self.is_left() {
+                sleep(interval).await;
+                interval = most.min(2 * interval);
+            }
+        };
+        // What is left then is told of by who ends it.
+        let _ = timeout(patience, left).await;
+    }
+
+    /// Ends it. What is left is reset.
+    pub(crate) async fn end(self) -> Left {
+        let cut = self.connections();
+        let (backend, evacuation) = (self.backend, self.evacuation);
+        // It waits for threads.
+        let _ = tokio::task::spawn_blocking(move || backend.stop(STOP_PATIENCE)).await;
+        let moved = evacuation.map_or(0, |evacuation| evacuation.moved());
+        Left { moved, cut }
+    }
+
+    fn connections(&self) -> u64 {
+        let workers = 0..self.generation.workers();
+        workers
+            .map(|worker| {
+                let slot = self.generation.slot(worker);
+                self.generation.cores.connections(slot)
+            })
+            .sum()
+    }
+
+    fn is_left(&self) -> bool {
+        // Asked first: whoever was accepted is counted then.
+        self.backend.is_accepting()
+            || self.connections() > 0
+            || self
+                .evacuation
+                .as_ref()
+                .is_some_and(|evacuation| !evacuation.is_still())
+    }
+}
