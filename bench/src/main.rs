@@ -25,6 +25,7 @@ mod rounds;
 mod sample;
 mod scrape;
 mod skew;
+mod spread;
 mod summary;
 mod sys;
 mod system;

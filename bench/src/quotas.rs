@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use crate::cli::QuotasArgs;
 use crate::proxy::Start;
 use crate::sample::{Sample, Window};
-use crate::summary::Spread;
+use crate::spread::Spread;
 use crate::system::{System, Tuning};
 use crate::turn::Turn;
 use crate::workload::Workload;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::summary::Spread;
+use crate::spread::Spread;
 use crate::sys::Priority;
 use crate::system::System;
 use crate::workload::Workload;

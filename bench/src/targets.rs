@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use crate::sample::{Results, Sample};
-use crate::summary::{Spread, best, ratios};
+use crate::spread::Spread;
+use crate::summary::{best, ratios};
 use crate::system::{Scheduler, System};
 use crate::workload::Workload;
 

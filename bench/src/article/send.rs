@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::summary::Spread;
+use crate::spread::Spread;
 
 /// Repetitions of one turn.
 const REPEATS: u64 = 5_000_000;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use rustix::thread::sched_setaffinity;
 
-use crate::summary::Spread;
+use crate::spread::Spread;
 use crate::sys;
 
 /// Tasks of one turn.

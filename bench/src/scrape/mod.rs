@@ -9,7 +9,7 @@ use anyhow::ensure;
 
 use self::turn::{EVERY, MESSAGES, SCRAPES, Turn};
 use crate::cli::ScrapeArgs;
-use crate::summary::Spread;
+use crate::spread::Spread;
 use crate::sys::Priority;
 use crate::system::System;
 use crate::{docs, prepare, report, versions};

@@ -26,7 +26,7 @@ use crate::cli::SkewArgs;
 use crate::load::{Opened, run_opened};
 use crate::proxy::{Proxy, Start, free_port};
 use crate::sample::Window;
-use crate::summary::Spread;
+use crate::spread::Spread;
 use crate::system::{Scheduler, System, Tuning};
 use crate::turn::{Dials, upstreams};
 use crate::{docs, prepare, report, versions};
