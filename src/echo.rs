@@ -50,7 +50,7 @@ async fn serve(listener: TcpListener) {
         }
         match listener.accept().await {
             Ok((stream, _)) => drop(tokio::spawn(async move {
-                // A client that goes away is none of the server's concern.
+                // A client that goes away doesn't concern the server.
                 let _ = echo(stream).await;
             })),
             // Descriptors are exhausted, most likely: some will be given back.

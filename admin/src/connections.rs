@@ -61,7 +61,7 @@ impl<'q> Query<'q> {
     /// The part of a URI after the question mark.
     ///
     /// # Errors
-    /// When a parameter or a value is none that there is.
+    /// When a parameter or a value is unknown.
     pub(super) fn parse(query: &'q str) -> Result<Self, BadQuery> {
         let mut parsed = Self {
             limit: LIMIT_DEFAULT,

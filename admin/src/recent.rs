@@ -1,6 +1,6 @@
 //! What clients met with lately: connects that all fail, and listeners that turn them away.
 //!
-//! A rate of the last second misses what happens between two looks of whoever reads it; this remembers it for a while.
+//! A rate of the last second misses what happens between two reads; this remembers it for a while.
 
 use std::collections::HashMap;
 use std::time::Duration;

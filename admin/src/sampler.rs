@@ -222,7 +222,7 @@ impl Watch {
     /// Waits for the time of the next sample.
     fn wait(&self) {
         let due = origin::now() + SAMPLE_INTERVAL;
-        // It may be woken early, by whoever believed it asleep.
+        // It may be woken early, by a worker that believed it asleep.
         while !self.stopped.load(SeqCst) {
             let left = due.saturating_duration_since(origin::now());
             if left.is_zero() {

@@ -67,7 +67,7 @@ pub(super) async fn accept(listener: TcpListener, routes: Arc<Routes>) {
                 let task = tokio::spawn(serve(stream, routes.clone(), client.clone()));
                 clients.add(client, task.abort_handle());
                 accepted += 1;
-                // Who has asked already has the answer before so many others come that it might go for them.
+                // Clients that have asked get their answers before so many new ones come that they might be closed for them.
                 if accepted.is_multiple_of(ACCEPTS_A_TURN) {
                     yield_now().await;
                 }

@@ -70,8 +70,8 @@ static STDOUT_FAILURE: Mutex<Option<io::Error>> = Mutex::new(None);
 pub struct Console(());
 
 impl Console {
-    /// Starts the thread that writes to stderr, and has panics reported there, too. If there is no thread to have,
-    /// whoever logs writes.
+    /// Starts the thread that writes to stderr, and has panics reported there, too. Without that
+    /// thread, a thread that logs writes.
     pub fn start() -> Self {
         // Its default ends the process, where a limit of the size of files (`ulimit -f`) is reached.
         proxy_sys::ignore_file_size_signal();

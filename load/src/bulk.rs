@@ -45,7 +45,7 @@ impl Bulk {
         Self::new(connections, EventFlags::OUT)
     }
 
-    /// Clients on connections that are open, which only send, and so many bytes a second each at most.
+    /// Clients on connections that are open, which only send, each at this rate at most.
     pub fn paced(opened: Vec<OwnedFd>, bytes_per_second: f64) -> Self {
         let pace = Pace {
             bytes_per_tick: (bytes_per_second * TICK.as_secs_f64()) as usize,

@@ -38,7 +38,7 @@ pub struct Exchange {
 
 /// When a client goes on in a new connection.
 struct Renewal {
-    /// After so many messages.
+    /// After this many messages.
     messages: u64,
     /// Where, by client.
     addresses: Vec<SocketAddr>,
@@ -92,7 +92,7 @@ impl Exchange {
         }
     }
 
-    /// The same, where each client goes on in a new connection to its own of `addresses` after so many messages.
+    /// The same, where each client goes on in a new connection to its own of `addresses` after `messages` messages.
     #[must_use]
     pub fn renewed_after(self, messages: u64, addresses: Vec<SocketAddr>) -> Self {
         let renewal = Renewal {

@@ -31,7 +31,7 @@ pub(super) enum Content {
         bytes: Vec<u8>,
         found: Metadata,
     },
-    /// It is none that is read.
+    /// It is not a kind of file that is read.
     Other(&'static str),
 }
 

@@ -18,7 +18,7 @@ use super::stdin::{STDIN, STDIN_NAME};
 /// What came of reading the files.
 pub(super) enum Gathered {
     Files(Files),
-    /// The first one is none that is read.
+    /// The first one is not a kind of file that is read.
     Other(&'static str),
     /// The first one is a pipe that was closed with nothing in it, as one that was read before.
     EmptyPipe,

@@ -84,7 +84,7 @@ pub struct Finding {
     /// Since when it is so, as Unix time in seconds; none where nothing is wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<f64>,
-    /// Whether it is no longer so: it stays for a few seconds, so that it doesn't come and go.
+    /// Whether it is over: it stays for a few seconds, so that it doesn't come and go.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub over: bool,
 }

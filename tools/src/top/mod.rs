@@ -27,12 +27,12 @@ const TICK: Duration = Duration::from_millis(100);
 /// Shows the proxy whose admin server is at `url`, until q or Ctrl-C.
 ///
 /// # Errors
-/// When the URL is none, or there is no terminal to draw on.
+/// When the URL is not valid, or there is no terminal to draw on.
 pub fn run(url: &str) -> anyhow::Result<()> {
     let target = Target::parse(url)?;
     anyhow::ensure!(
         stdout().is_terminal(),
-        "`corelane top` draws on a terminal, and stdout is none; {}/state has the same as JSON",
+        "`corelane top` draws on a terminal, and stdout is not one; {}/state has the same as JSON",
         target.url()
     );
     let mut view = View::new(target.url());
