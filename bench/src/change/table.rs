@@ -9,7 +9,7 @@ use super::contestant::Contestant;
 use super::faults::Faults;
 use super::turn::{Figures, LATE, Outcome};
 use crate::cli::ChangeArgs;
-use crate::summary::Spread;
+use crate::spread::Spread;
 use crate::sys::Priority;
 
 /// The turns of one contestant, and why one was not taken if one wasn't.
