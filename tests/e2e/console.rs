@@ -103,8 +103,8 @@ fn assert_nothing_ends(proxy: Proxy, scheduler: Scheduler, down: &str) {
         checks(&proxy) > before + 4.0
     });
     // One that is refused, which is an error in the log.
-    let timeouts = forward_with(&["builtin:echo"], "idle_timeout = \"9m\"", "");
-    proxy.reload(scheduler, &timeouts);
+    let wrong = forward_with(&["builtin:echo"], "idle_timeout = \"9 parsecs\"", "");
+    proxy.reload(scheduler, &wrong);
     let succeeded = || proxy.metric("corelane_config_last_reload_success", &[]) == 1.0;
     wait::until("a reload is refused", || !succeeded());
     proxy.signal(Signal::USR1);
