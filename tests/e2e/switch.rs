@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::fmt::Display;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::{fs, io, thread};
 
@@ -21,6 +23,8 @@ each_scheduler!(
     half_closed_and_stuck_connections_move,
     connections_finish_where_they_are_under_drain,
     what_can_not_run_changes_nothing,
+    a_unix_socket_is_handed_over,
+    a_stop_ends_both_schedulers,
 );
 
 const ALL: [Scheduler; 3] = [
@@ -355,4 +359,67 @@ fn what_can_not_run_changes_nothing(scheduler: Scheduler) {
     exchange(&client, b"later").expect("an echo");
     drop(client);
     proxy.stop();
+}
+
+fn a_unix_socket_is_handed_over(scheduler: Scheduler) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("listener");
+    let bind = format!("unix:{}", path.display());
+    let routes = route("main", &bind, &["builtin:echo"], "", "");
+    let proxy = Proxy::start_file(&configuration(scheduler, 2, "", &routes));
+    let inode = || fs::metadata(&path).expect("the file").ino();
+    let (bound, over) = (inode(), AtomicBool::new(false));
+    let exchange = |mut stream: &UnixStream| {
+        stream.write_all(b"hello").expect("send");
+        stream.read_exact(&mut [0; 5]).expect("an echo");
+    };
+    let connect = || UnixStream::connect(&path).expect("it listens");
+    let old = connect();
+    exchange(&old);
+    thread::scope(|scope| {
+        let _end = End(&over);
+        scope.spawn(|| {
+            while !over.load(Relaxed) {
+                exchange(&connect());
+            }
+        });
+        let mut from = scheduler;
+        for (to, cores) in ALL.into_iter().flat_map(|to| [(to, 3), (scheduler, 1)]) {
+            if to.usable() {
+                switch(&proxy, from, to, &configuration(to, cores, "", &routes));
+                exchange(&old);
+                from = to;
+            }
+        }
+    });
+    assert_eq!(inode(), bound, "it is bound once");
+    drop(old);
+    proxy.stop();
+    assert!(!path.exists());
+}
+
+/// A stop that comes while connections finish on the scheduler before waits for those, too.
+fn a_stop_ends_both_schedulers(scheduler: Scheduler) {
+    let drain = "on_switch = \"drain\"\ndrain_timeout = \"60s\"\n";
+    let mut proxy = Proxy::start_file(&configuration(scheduler, 2, drain, &echo()));
+    let old = proxy.connect("main");
+    exchange(&old, b"before").expect("an echo");
+    write(
+        &proxy,
+        &configuration(Scheduler::PerCore, 1, drain, &echo()),
+    );
+    wait::until("the new scheduler is shown", || {
+        let metrics = proxy.metrics();
+        metrics.series("corelane_core_connections", &[]).count() == 1
+    });
+    let new = proxy.connect("main");
+    exchange(&new, b"a new one").expect("an echo");
+    proxy.terminate();
+    wait::until("it drains", || proxy.get("/readyz").status == 503);
+    for client in [&old, &new] {
+        exchange(client, b"still here").expect("an echo");
+    }
+    drop((old, new));
+    let status = proxy.wait();
+    assert!(status.success(), "{status}");
 }
