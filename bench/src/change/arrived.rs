@@ -78,7 +78,8 @@ impl Watch {
                 Seen::Nothing => {
                     let said = reason(&proxy.said());
                     return Arrived::NotTaken(format!(
-                        "nothing to see after {ARRIVAL_MAX:?}{said}"
+                        "not there after {ARRIVAL_MAX:?}{}{said}",
+                        self.now()
                     ));
                 }
                 Seen::Change => return Arrived::After(signalled.elapsed()),
@@ -88,6 +89,21 @@ impl Watch {
             }
             sleep(LOOK_EVERY);
         }
+    }
+
+    /// What runs now, where there are metrics.
+    fn now(&self) -> String {
+        let Self::Metrics(admin, before) = self else {
+            return String::new();
+        };
+        let Ok(now) = scrape(*admin).map(|text| Shown::of(&text)) else {
+            return ": no metrics".to_owned();
+        };
+        let over = now.switched.saturating_sub(before.switched);
+        let Shown {
+            scheduler, mode, ..
+        } = now;
+        format!(": {scheduler} ({mode}) runs, {over} switches are over")
     }
 
     /// Whether there is a new worker, and a connection that begins now is answered.

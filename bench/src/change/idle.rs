@@ -16,14 +16,18 @@ use super::message::{Echo, Heard, message, send_whole};
 
 /// Connections whose first echo hasn't come yet: few enough for any accept queue.
 const OPENING_MAX: usize = 64;
-/// Messages sent before others have their turn.
+/// Between two batches of those that are asked again: some thousands a second, which make no queue that would be late.
+const ASK_EVERY: Duration = Duration::from_millis(8);
+/// How many are asked at a time.
 const ASKED_MAX: usize = 64;
 
 /// The idle connections.
 pub(super) struct Idle<'a> {
     cue: &'a Cue,
-    proxy: Option<(SocketAddr, Instant)>,
+    proxy: Option<SocketAddr>,
     connections: usize,
+    /// When the next ones are asked again.
+    next: Instant,
     clients: Vec<Client>,
     /// Those whose first echo has come.
     opened: usize,
@@ -49,6 +53,7 @@ impl<'a> Idle<'a> {
             cue,
             proxy: None,
             connections,
+            next: Instant::now(),
             clients: Vec::with_capacity(connections),
             opened: 0,
             asked: 0,
@@ -69,7 +74,7 @@ impl<'a> Idle<'a> {
 
     /// Opens the next connection, if any is left.
     fn open(&mut self, poller: &Poller) -> anyhow::Result<()> {
-        let Some((proxy, _)) = self.proxy else {
+        let Some(proxy) = self.proxy else {
             return Ok(());
         };
         let index = self.clients.len();
@@ -128,7 +133,7 @@ impl<'a> Idle<'a> {
 
 impl Clients for Idle<'_> {
     fn start(&mut self, proxy: SocketAddr, poller: &Poller) -> anyhow::Result<()> {
-        self.proxy = Some((proxy, Instant::now()));
+        self.proxy = Some(proxy);
         if self.connections == 0 {
             self.cue.opened.store(true, Ordering::Relaxed);
             self.cue.checked.store(true, Ordering::Relaxed);
@@ -140,11 +145,11 @@ impl Clients for Idle<'_> {
     }
 
     fn due(&self) -> Option<Instant> {
-        let (_, start) = self.proxy?;
-        (self.cue.phase() == Phase::Check && self.asked < self.clients.len()).then_some(start)
+        (self.cue.phase() == Phase::Check && self.asked < self.clients.len()).then_some(self.next)
     }
 
-    fn on_time(&mut self, _: Instant, _: &Poller) -> Result<(), Lost> {
+    fn on_time(&mut self, now: Instant, _: &Poller) -> Result<(), Lost> {
+        self.next = now + ASK_EVERY;
         let end = self.clients.len().min(self.asked + ASKED_MAX);
         while self.asked < end {
             let index = self.asked;

@@ -46,7 +46,7 @@ impl Row {
         let mut text = format!("| {contestant} | {change} |");
         if taken.is_empty() {
             let reason = self.not_taken.as_deref().unwrap_or("no turn succeeded");
-            let _ = writeln!(text, " not taken: {reason} |{}", " – |".repeat(11));
+            let _ = writeln!(text, " not taken: {reason} |{}", " – |".repeat(12));
             return text;
         }
         let spread = |digits: usize, figure: &dyn Fn(&Figures) -> f64| {
@@ -75,12 +75,14 @@ impl Row {
         let moved =
             Spread::of(moved).map_or("–".to_owned(), |moved| format!("{:.0}", moved.median));
         let left = spread(0, &|one| one.left as f64);
-        let _ = writeln!(text, " {left} | {moved} |");
+        let foreign = Spread::of(taken.iter().map(|one| one.foreign * 100.0));
+        let foreign = foreign.map_or(0.0, |foreign| foreign.median);
+        let _ = writeln!(text, " {left} | {moved} | {foreign:.0} % |");
         if let Some(reason) = &self.not_taken {
             let _ = writeln!(
                 text,
                 "| {contestant}, another turn | {change} | not taken: {reason} |{}",
-                " – |".repeat(11)
+                " – |".repeat(12)
             );
         }
         text
@@ -107,8 +109,8 @@ pub(super) fn table(args: &ChangeArgs, rows: &[Row]) -> String {
          {window} s before and {window} s from the signal on. Medians (quartiles) of {rounds} interleaved rounds; the worst, and \
          connections that failed, are of all rounds together.\n\n\
          | contestant | change | until done, ms | longest pause before: p99 | max | longest pause in the change: p99 | max | \
-         worst | failed: new | idle | busy | transfers | left with the old process | moved |\n\
-         |---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n"
+         worst | failed: new | idle | busy | transfers | left with the old process | moved | others on its CPU |\n\
+         |---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n"
     );
     for row in rows {
         text.push_str(&row.text());
@@ -172,6 +174,7 @@ mod tests {
             faults,
             before: pauses(2),
             during: pauses(max),
+            foreign: 0.25,
             priority: Priority::RealTime,
         }
     }
@@ -185,7 +188,7 @@ mod tests {
         assert_eq!(
             row.text(),
             "| haproxy | reload | 40 (40–40) | 1.0 (1.0–1.0) | 2.0 (2.0–2.0) | 1.0 (1.0–1.0) | 20.0 (15.0–25.0) | 30.0 | \
-             3 reset | 0 | 0 | 0 | 7 (7–7) | – |\n"
+             3 reset | 0 | 0 | 0 | 7 (7–7) | – | 25 % |\n"
         );
     }
 
@@ -201,7 +204,7 @@ mod tests {
         row.taken.push(figures(1));
         let both = row.text();
         let widths: Vec<usize> = both.lines().map(|line| line.matches('|').count()).collect();
-        assert_eq!(widths, [15, 15]);
-        assert_eq!(text.matches('|').count(), 15);
+        assert_eq!(widths, [16, 16]);
+        assert_eq!(text.matches('|').count(), 16);
     }
 }

@@ -91,14 +91,15 @@ impl<'a> Transfers<'a> {
         }
     }
 
-    /// Sends what transfer `index` may send by `now`, or says that it ends.
+    /// Sends what transfer `index` may send by `now`. At the end it says that it sends no more, once all has come back: there
+    /// are proxies (nginx without `proxy_half_close`) that throw away what is on its way back then.
     fn send(&mut self, index: usize, now: Instant) -> rustix::io::Result<()> {
         let transfer = &mut self.transfers[index];
         let Some(socket) = &transfer.socket else {
             return Ok(());
         };
         if self.cue.phase() >= Phase::Check {
-            if !transfer.ended {
+            if !transfer.ended && transfer.received.bytes >= transfer.sent.bytes {
                 transfer.ended = true;
                 // One that is gone says so when it is received from.
                 let _ = shutdown(socket, Shutdown::Write);

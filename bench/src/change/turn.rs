@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{anyhow, ensure};
 use proxy_load::{Clients, Mode, Stage};
-use rustix::process::kill_process;
+use rustix::process::{Pid, kill_process};
 use rustix::thread::set_current_timer_slack;
 
 use super::Kind;
@@ -24,6 +24,7 @@ use super::left;
 use super::transfers::Transfers;
 use crate::admin::await_start;
 use crate::cli::ChangeArgs;
+use crate::cpu;
 use crate::proxy::{Proxy, directory, free_port, services};
 use crate::sys::{self, Priority};
 use crate::turn::upstreams;
@@ -66,6 +67,8 @@ pub(super) struct Figures {
     pub(super) faults: [Faults; 4],
     pub(super) before: Pauses,
     pub(super) during: Pauses,
+    /// Part of the time, before and from the signal on, that others had of the proxy's CPU.
+    pub(super) foreign: f64,
     /// Of the busy connections' thread.
     pub(super) priority: Priority,
 }
@@ -176,6 +179,7 @@ fn changed(
         arrived,
         left,
         moved,
+        foreign,
     } = change;
     let until = match arrived {
         Arrived::After(until) => until,
@@ -191,6 +195,7 @@ fn changed(
         faults: [idle.faults, busy.faults, arrivals.faults, transfers.faults],
         before,
         during,
+        foreign,
         priority,
     })))
 }
@@ -200,6 +205,33 @@ struct Change {
     arrived: Arrived,
     left: usize,
     moved: Option<f64>,
+    foreign: f64,
+}
+
+/// The time that a CPU was not idle, and what these processes had of it.
+struct Clocks {
+    at: Instant,
+    busy: Duration,
+    proxy: Duration,
+}
+
+impl Clocks {
+    fn read(cpu: usize, pids: &[Pid]) -> Self {
+        // One that has ended has no clock any more.
+        let own = pids.iter().filter_map(|&pid| sys::cpu_time(pid).ok());
+        Self {
+            at: Instant::now(),
+            busy: cpu::busy(cpu),
+            proxy: own.sum(),
+        }
+    }
+
+    /// Part of the time since `before` that others had.
+    fn foreign_since(&self, before: &Self) -> f64 {
+        let busy = self.busy.saturating_sub(before.busy);
+        let foreign = busy.saturating_sub(self.proxy.saturating_sub(before.proxy));
+        foreign.as_secs_f64() / (self.at - before.at).as_secs_f64()
+    }
 }
 
 /// Leads the load through its phases, and changes the proxy.
@@ -219,16 +251,25 @@ fn change(
     sleep(WARMUP);
     let watch = Watch::begin(contestant, proxy, admin)?;
     setting.change(proxy)?;
+    let old = proxy.pids();
+    let before = Clocks::read(args.machine.proxy_cpu, &old);
     cue.set(Phase::Before);
     sleep(window);
-    let old = proxy.pids();
     cue.set(Phase::Change);
     let signalled = Instant::now();
     kill_process(proxy.pid(), contestant.signal())?;
     let arrived = watch.wait(contestant, proxy, signalled);
-    let (mut left, mut moved_connections) = (0, None);
+    let (mut left, mut moved_connections, mut foreign) = (0, None, 0.0);
     if let Arrived::After(_) = arrived {
         sleep((signalled + window).saturating_duration_since(Instant::now()));
+        let mut pids = proxy.find();
+        pids.extend(
+            old.iter()
+                .filter(|pid| !pids.contains(pid))
+                .copied()
+                .collect::<Vec<_>>(),
+        );
+        foreign = Clocks::read(args.machine.proxy_cpu, &pids).foreign_since(&before);
         cue.set(Phase::Closing);
         let closing = Instant::now() + CLOSING;
         sleep((signalled + LEFT_AFTER).saturating_duration_since(Instant::now()));
@@ -248,6 +289,7 @@ fn change(
         arrived,
         left,
         moved: moved_connections,
+        foreign,
     })
 }
 
