@@ -22,6 +22,7 @@ mod host;
 mod proxy;
 mod reload;
 mod resolver;
+mod retiring;
 mod run;
 mod scheduler;
 mod signals;

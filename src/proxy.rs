@@ -14,6 +14,7 @@ use proxy_core::{Generation, Inventory, Tables};
 use crate::access_log::AccessLogs;
 use crate::assemble::{self, Around};
 use crate::control::Control;
+use crate::retiring::Retiring;
 use crate::scheduler::{self, STEALING};
 use crate::sockets::{self, Abandoned, AdminAddress, Pause, Sockets, Taken};
 use crate::start_error::{Explain, cannot_listen, cannot_start};
@@ -34,6 +35,7 @@ pub(crate) struct Proxy {
     pub(crate) addresses: Vec<(String, BindAddress)>,
     pub(crate) around: Around,
     pub(crate) control: Control,
+    pub(crate) retiring: Retiring,
 }
 
 /// Starts a proxy, with an admin server where one is `asked` for. `deaths` hears of workers that die.
@@ -132,7 +134,7 @@ pub(crate) fn start(
             .iter()
             .map(|bound| (configured.name.clone(), bound.address.clone()));
         addresses.extend(addressed);
-        sockets.own(&configured.name, configured.backlog.get(), bound);
+        sockets.own(configured, bound);
         listening.push(Listening {
             settings: settings.clone(),
             sockets: lent,
@@ -153,6 +155,7 @@ pub(crate) fn start(
         addresses,
         around,
         control,
+        retiring: Retiring::default(),
     })
 }
 

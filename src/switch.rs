@@ -23,9 +23,9 @@ pub(crate) struct Begun {
 }
 
 impl Begun {
-    /// Every connection that it has runs once, soon.
-    pub(crate) fn run_all(&self) {
-        self.backend.run_all();
+    /// The scheduler that takes over.
+    pub(crate) fn backend(&self) -> &dyn Backend {
+        &*self.backend
     }
 }
 

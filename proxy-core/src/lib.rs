@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod activity;
+mod attempt;
 pub mod backend;
 mod connection;
 pub mod descriptors;

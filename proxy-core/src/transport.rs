@@ -11,8 +11,8 @@ use rustix::net::{
 
 use rustix::pipe::{self, SpliceFlags};
 
+use crate::attempt::Attempt;
 use crate::relay::pipe::Pipe;
-use crate::runtime::Attempt;
 use crate::upstream::address::ServerAddress;
 
 /// A stream that can be read, written and closed without blocking. Tests script it.

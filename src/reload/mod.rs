@@ -1,19 +1,20 @@
 //! Reading the configuration again while the proxy runs (SIGHUP).
 //!
 //! A file is taken as a whole or not at all, so that what runs is always what some file says: everything that can fail is
-//! prepared first, and then a new table is put in force. What needs a restart is refused.
+//! prepared first, and then a new table is put in force.
 
 mod around;
 mod change;
+mod listeners;
 mod removed;
 
-use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Instant;
 
 use proxy_admin::commands::{Command, Reply, Wish};
-use proxy_config::{Config, Listener, Loaded};
+use proxy_config::{Config, Loaded};
+use tokio::time::sleep;
 
 use self::around::Prepared;
 use self::change::Change;
@@ -21,10 +22,11 @@ use crate::access_log::AccessLog;
 use crate::command_socket::CommandSocket;
 use crate::config_file::{self, LoadError, Watch};
 use crate::proxy::Proxy;
+use crate::retiring::COUNT_INTERVAL;
 use crate::signals::Hangup;
 use crate::start_error::{Explain, cannot_start};
 use crate::switch::{self, Begun};
-use crate::{assemble, echo, scheduler};
+use crate::{assemble, cpus, echo, scheduler};
 
 /// Lines of differences that the log has of one reload; of more, the number is told.
 const LINES_MAX: usize = 200;
@@ -45,6 +47,10 @@ pub(crate) async fn at_each(
             () = hangup.next() => None,
             () = watch.replaced() => None,
             command = next(commands) => Some(command),
+            () = sleep(COUNT_INTERVAL), if !proxy.retiring.is_empty() => {
+                proxy.retiring.tick(&*proxy.workers.running, now());
+                continue;
+            }
         };
         let (result, begun) = match command.as_ref().map(|command| command.wish) {
             // What is only checked is still to be reloaded: the watch goes on from what was read before.
@@ -106,7 +112,7 @@ fn answer(wish: Wish, result: Result<Change, String>) -> Reply {
 /// Reads `file` again, and says what a reload would change.
 async fn check(file: &Path, config: &Config) -> Result<Change, String> {
     let loaded = config_file::load_meanwhile(file).await;
-    checked(loaded, config).map(|new| change::diff(config, &new))
+    checked(loaded).map(|new| change::diff(config, &new))
 }
 
 /// Reads `file` again, and applies it to the proxy that runs `config`. The log says what came of it.
@@ -117,7 +123,7 @@ async fn reload(
     commands: &mut Option<CommandSocket>,
 ) -> (Result<Change, String>, Option<Begun>) {
     let loaded = config_file::load_meanwhile(file).await;
-    let result = match checked(loaded, config) {
+    let result = match checked(loaded) {
         Ok(new) => apply(new, config, proxy, commands).await,
         Err(reason) => Err(reason),
     };
@@ -142,45 +148,14 @@ async fn reload(
     }
 }
 
-/// The new configuration, if it differs in nothing that needs a restart.
-fn checked(loaded: Result<Loaded, LoadError>, running: &Config) -> Result<Config, String> {
+/// The new configuration, if it is in order.
+fn checked(loaded: Result<Loaded, LoadError>) -> Result<Config, String> {
     // With what the system said, where it did.
     let loaded = loaded.map_err(|error| format!("{:#}", anyhow::Error::from(error)))?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    let changed = restarts(&loaded.config, running);
-    if changed.is_empty() {
-        Ok(loaded.config)
-    } else {
-        Err(format!(
-            "{} can't be changed while it runs; restart it",
-            changed.join(", ")
-        ))
-    }
-}
-
-/// What differs and needs a restart, as the sections are written.
-fn restarts(new: &Config, running: &Config) -> Vec<String> {
-    let mut changed = Vec::new();
-    let names = |config: &Config| {
-        let names = config.listeners.iter().map(|one| one.name.clone());
-        names.collect::<BTreeSet<_>>()
-    };
-    if names(new) != names(running) {
-        changed.push("[listeners]".to_owned());
-    }
-    for listener in &new.listeners {
-        let before = running.listeners.iter();
-        let before = before.filter(|before| before.name == listener.name);
-        let is_elsewhere = |before: &Listener| {
-            (&before.binds, before.backlog) != (&listener.binds, listener.backlog)
-        };
-        if before.into_iter().any(is_elsewhere) {
-            changed.push(format!("bind or backlog of [listeners.{}]", listener.name));
-        }
-    }
-    changed
+    Ok(loaded.config)
 }
 
 /// Prepares what may fail, and then puts the new configuration in force. Returns what has changed, and the scheduler that is
@@ -213,6 +188,14 @@ async fn apply(
         proxy.control.commit(running, &observed.tables.current());
         return Err(format!("{error:#}"));
     }
+    let count = sockets_count(&new, running, proxy);
+    let rebinding = match proxy.sockets.prepare(&new, count) {
+        Ok(rebinding) => rebinding,
+        Err(error) => {
+            proxy.control.commit(running, &observed.tables.current());
+            return Err(format!("{error:#}"));
+        }
+    };
     let begun = if scheduler::differs(&new.runtime, &running.runtime) {
         match switch::begin(proxy, &new).await {
             Ok(begun) => Some(begun),
@@ -229,11 +212,14 @@ async fn apply(
     let table = observed.tables.publish(table);
     table.apply_shares(observed.running().profile.queues);
     observed.inventory.settle(&table, now());
+    listeners::commit(proxy, rebinding, &before, &table, begun.as_ref());
+    let cut_at = now() + new.runtime.drain_timeout;
+    proxy.retiring.follow(&before, &table, cut_at);
     proxy.control.commit(&new, &table);
     if removed::cut(running, &before, &new, &table) {
         proxy.workers.run_all();
         if let Some(begun) = &begun {
-            begun.run_all();
+            begun.backend().run_all();
         }
     }
     prepared.commit(&new.admin, proxy, commands);
@@ -241,6 +227,17 @@ async fn apply(
     *running = new;
     observed.set_configuration(running.to_toml(), running.hash());
     Ok((change, begun))
+}
+
+/// How many sockets the scheduler of a new configuration needs at each address.
+fn sockets_count(new: &Config, old: &Config, proxy: &Proxy) -> usize {
+    if scheduler::differs(&new.runtime, &old.runtime) {
+        // One that needs no more than one accepts from more, too.
+        // Cores that there are not are refused, and counted, where the switch begins.
+        return cpus::assign(&new.runtime).map_or(1, |cpus| cpus.len());
+    }
+    let running = &proxy.workers.running;
+    running.profile().sockets.count(running.threads().len())
 }
 
 #[expect(clippy::disallowed_methods, reason = "when names are retired")]
@@ -256,37 +253,6 @@ mod tests {
     use super::change::tests::{config, text};
     use super::*;
     use crate::assemble::Around;
-
-    const ECHO: &str = "[upstreams.u]\nservers = [\"builtin:echo\"]\n";
-
-    #[test]
-    fn what_has_a_socket_or_a_thread_needs_a_restart() {
-        let listeners = "[listeners.a]\nbind = \"127.0.0.1:7000\"\nupstream = \"u\"\n";
-        let running = config(&format!("{listeners}{ECHO}"));
-        let sections = |text: &str| restarts(&config(&format!("{text}\n{ECHO}")), &running);
-        for changed in [
-            "shares = 10",
-            "idle_timeout = \"1m\"",
-            "max_connections = 5",
-            "latency = \"1ms\"",
-            "splice = false",
-        ] {
-            let none: [String; 0] = [];
-            assert_eq!(sections(&format!("{listeners}{changed}")), none);
-        }
-        let drain = format!("[runtime]\ndrain_timeout = \"1s\"\nwatch = true\n{listeners}");
-        assert!(sections(&drain).is_empty());
-        let workers = format!("[runtime]\ncores = 1\n{listeners}");
-        assert!(sections(&workers).is_empty());
-        let log = format!("[access_log]\npath = \"stdout\"\n{listeners}");
-        assert!(sections(&log).is_empty());
-        let more = format!("{listeners}[listeners.b]\nbind = \"127.0.0.1:0\"\nupstream = \"u\"");
-        assert_eq!(sections(&more), ["[listeners]"]);
-        assert_eq!(
-            sections(&listeners.replace("7000", "7001")),
-            ["bind or backlog of [listeners.a]"]
-        );
-    }
 
     /// All that is configured in a table, without identities.
     fn written(table: &Table) -> Vec<String> {

@@ -1,7 +1,9 @@
 //! Listening sockets: who takes their addresses at a start, and who owns them from then on.
 
 mod owner;
+mod rebind;
 mod start;
 
 pub(crate) use self::owner::Sockets;
+pub(crate) use self::rebind::{Rebinding, Rebound};
 pub(crate) use self::start::{Abandoned, AdminAddress, Pause, Taken, listen, sleep};

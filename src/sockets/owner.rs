@@ -9,6 +9,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use proxy_config as config;
 use proxy_core::Descriptor;
 use proxy_core::listen::{self, BindAddress, Bound, Reserved, SocketFile};
 use proxy_sys::{accept_queue, listen_drops};
@@ -22,25 +23,28 @@ pub(crate) struct Sockets(Mutex<BTreeMap<String, Owned>>);
 
 /// Those of one listener.
 #[derive(Debug, Default)]
-struct Owned {
-    binds: Vec<Bind>,
-    backlog: u16,
+pub(super) struct Owned {
+    pub(super) binds: Vec<Bind>,
+    pub(super) backlog: u16,
     /// What the kernel dropped, as of the last look.
-    drops: u64,
+    pub(super) drops: u64,
 }
 
 /// Those of one address.
 #[derive(Debug)]
-struct Bind {
+pub(super) struct Bind {
+    /// The address as it is configured.
+    pub(super) configured: config::BindAddress,
+    /// The address, with the port that the kernel chose.
     address: BindAddress,
-    sockets: Vec<Socket>,
+    pub(super) sockets: Vec<Socket>,
     /// That of a unix socket; it is removed when this is dropped, if the path still leads to it.
-    file: Option<SocketFile>,
+    pub(super) file: Option<SocketFile>,
 }
 
 #[derive(Debug)]
-struct Socket {
-    descriptor: Descriptor,
+pub(super) struct Socket {
+    pub(super) descriptor: Descriptor,
     /// The kernel's own count, which wraps, as of the last look.
     drops: u32,
 }
@@ -68,25 +72,14 @@ impl Sockets {
         reserved.iter().map(lend).collect()
     }
 
-    /// Takes over what a listener listens on.
-    pub(crate) fn own(&self, listener: &str, backlog: u16, bound: Vec<Bound>) {
-        let bind = |bound: Bound| {
-            let count = match bound.address {
-                // All its descriptors are one socket.
-                BindAddress::Unix(_) => 1,
-                BindAddress::Tcp(_) | BindAddress::Every(_) => bound.sockets.len(),
-            };
-            let sockets = bound.sockets.into_iter().take(count);
-            Bind {
-                address: bound.address,
-                sockets: sockets.map(Socket::new).collect(),
-                file: bound.file,
-            }
-        };
+    /// Takes over what a listener listens on, at the addresses of its configuration in their order.
+    pub(crate) fn own(&self, listener: &config::Listener, bound: Vec<Bound>) {
         let mut all = self.lock();
-        let owned = all.entry(listener.to_owned()).or_default();
-        owned.backlog = backlog;
-        owned.binds.extend(bound.into_iter().map(bind));
+        let owned = all.entry(listener.name.clone()).or_default();
+        owned.backlog = listener.backlog.get();
+        let binds = listener.binds.iter().cloned().zip(bound);
+        let binds = binds.map(|(configured, bound)| Bind::new(configured, bound));
+        owned.binds.extend(binds);
     }
 
     /// Descriptors of all sockets of a listener, of which there are at least `count` at each address then, so that each
@@ -154,7 +147,7 @@ impl Sockets {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Owned>> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Owned>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -167,16 +160,36 @@ impl Owned {
     }
 
     fn stop_taking(&self) {
-        for socket in self.binds.iter().flat_map(|bind| &bind.sockets) {
+        self.binds.iter().for_each(Bind::stop_taking);
+    }
+}
+
+impl Bind {
+    pub(super) fn new(configured: config::BindAddress, bound: Bound) -> Self {
+        let count = match bound.address {
+            // All its descriptors are one socket.
+            BindAddress::Unix(_) => 1,
+            BindAddress::Tcp(_) | BindAddress::Every(_) => bound.sockets.len(),
+        };
+        let sockets = bound.sockets.into_iter().take(count);
+        Self {
+            configured,
+            address: bound.address,
+            sockets: sockets.map(Socket::new).collect(),
+            file: bound.file,
+        }
+    }
+
+    /// Has its sockets take nobody any more. Who waits is kept.
+    pub(super) fn stop_taking(&self) {
+        for socket in &self.sockets {
             if let Err(error) = listen::stop_taking(&socket.descriptor) {
                 tracing::warn!(%error, "a socket takes new connections until its worker closes it");
             }
         }
     }
-}
 
-impl Bind {
-    fn lend(&mut self, backlog: u16, count: usize) -> io::Result<Vec<Descriptor>> {
+    pub(super) fn lend(&mut self, backlog: u16, count: usize) -> io::Result<Vec<Descriptor>> {
         if let BindAddress::Unix(_) = self.address {
             let socket = self.sockets.first().into_iter();
             let copies = socket.flat_map(|socket| std::iter::repeat_n(socket, count));
@@ -217,7 +230,12 @@ mod tests {
         };
         let sockets = Sockets::default();
         let bound = reserved.listen(backlog).unwrap();
-        sockets.own("web", backlog, vec![bound]);
+        let text = format!(
+            "[listeners.web]\nbind = \"127.0.0.1:0\"\nupstream = \"u\"\nbacklog = {backlog}\n\
+             [upstreams.u]\nservers = [\"builtin:echo\"]\n"
+        );
+        let config = proxy_config::parse(&text, "test").unwrap().config;
+        sockets.own(&config.listeners[0], vec![bound]);
         (sockets, address)
     }
 

@@ -163,7 +163,11 @@ impl Patience<'_> {
 }
 
 /// A listener, as errors call it.
-fn listener_cannot_listen(name: &str, address: &BindAddress, error: &io::Error) -> String {
+pub(super) fn listener_cannot_listen(
+    name: &str,
+    address: &BindAddress,
+    error: &io::Error,
+) -> String {
     let name = format!("[listeners.{name}]");
     let asker = Asker {
         name: &name,

@@ -52,6 +52,7 @@ mod rebalance;
 mod redis;
 mod reload;
 mod reload_around;
+mod reload_listeners;
 mod reload_settings;
 mod reset;
 mod ring;

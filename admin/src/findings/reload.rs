@@ -15,8 +15,7 @@ pub(super) fn of(scene: &Scene<'_>) -> Option<Finding> {
             scene.clock(refusal.at),
             one_line(&refusal.reason)
         ),
-        remedy: "correct the file until `corelane check FILE` is content, and send SIGHUP again; what can't be \
-                 changed while it runs needs a restart"
+        remedy: "correct the file until `corelane check FILE` is content, and send SIGHUP again"
             .to_owned(),
         since: Some(unix_seconds(refusal.at)),
         over: false,

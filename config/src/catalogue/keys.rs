@@ -94,9 +94,9 @@ pub(crate) static RUNTIME: Table = Table {
             "on_switch",
             Kind::Choice(OnSwitch::NAMES),
             "\"move\"",
-            "what happens to the established connections when a reload changes `scheduler`, `cores`, `pin`, or what the \
-             scheduler uses of `[runtime.glommio]` and `[runtime.tokio]`, so that other workers take over: `\"move\"` hands \
-             them to those, `\"drain\"` lets them finish on the old ones, for `drain_timeout` at most",
+            "what happens to the established connections when a reload changes `scheduler`, `mode`, `cores` or `pin`: \
+             `\"move\"` hands them to the new workers, `\"drain\"` lets them finish on the old ones, for `drain_timeout` \
+             at most",
         ),
         Key::new(
             "watch",

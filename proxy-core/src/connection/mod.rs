@@ -8,28 +8,28 @@ mod attempts;
 pub(crate) mod connect;
 pub(crate) mod detached;
 pub(crate) mod end;
+mod ending;
 pub(crate) mod ends;
 mod entry;
 mod hand_over;
 pub(crate) mod live;
 pub(crate) mod origin;
 pub(crate) mod record;
+mod silence;
 
-use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use crate::connection::attempts::Attempts;
 use crate::connection::connect::{Client, Connect, Connected};
-use crate::connection::end::{Stage, Termination};
 use crate::connection::entry::Entry;
 use crate::connection::origin::Origin;
 use crate::listener::permit::Permit;
 use crate::metrics::{Cause, Slot};
 use crate::relay::buffer::BUFFER_BYTES;
-use crate::relay::{Failure, Progress, Relay, Side, Sides, State};
-use crate::runtime::{Interest, Runtime, Socket, Timer};
+use crate::relay::{Progress, Relay, Sides, State};
+use crate::runtime::{Interest, Runtime, Socket};
 use crate::transport::Transport;
 use crate::worker::Worker;
 
@@ -135,18 +135,6 @@ impl<R: Runtime> Connection<R> {
             .unwrap_or_else(|_| self.end_after_panic(worker))
     }
 
-    #[cold]
-    fn end_after_panic(&mut self, worker: &mut Worker) -> Turn {
-        worker.cells().panics.increment();
-        tracing::error!(
-            listener = self.entry.settings().listener.name,
-            "a connection panicked, which is a bug: it is cut, the others go on"
-        );
-        // It may panic again, at what the first panic left. Then its sockets are closed when it is dropped.
-        let _ = catch_unwind(AssertUnwindSafe(|| self.abort(worker)));
-        Turn::Ended(Cause::Drain)
-    }
-
     fn run(&mut self, cx: &mut Context<'_>, runtime: &R, worker: &mut Worker) -> Turn {
         if self.is_cut() {
             self.abort(worker);
@@ -206,31 +194,6 @@ impl<R: Runtime> Connection<R> {
         self.entry.settings().listener.is_cut() || server.is_some_and(|server| server.is_cut())
     }
 
-    /// Whether it has just been silent for long enough to be looked at.
-    fn is_mark_check_due(&mut self, now: Instant) -> bool {
-        if self.mark_check_at.is_none_or(|at| at > now) {
-            return false;
-        }
-        let at = self.last_byte_at + MARK_CHECK_AFTER;
-        self.mark_check_at = (at > now).then_some(at);
-        self.mark_check_at.is_none()
-    }
-
-    /// Whether a side is lost, and what it said is still to arrive.
-    fn is_losing(&self) -> bool {
-        matches!(&self.phase, Phase::Relaying(relaying) if relaying.relay.check_after().is_some())
-    }
-
-    /// Ends it now, with resets to both sides: for a stop that doesn't wait. Nothing happens if it is over.
-    pub fn abort(&mut self, worker: &mut Worker) {
-        if matches!(self.phase, Phase::Over) {
-            return;
-        }
-        self.settle(worker);
-        self.reset_both();
-        self.end(worker, Cause::Drain);
-    }
-
     /// How often it was attached to another worker.
     pub fn moves(&self) -> u32 {
         self.moves
@@ -257,17 +220,6 @@ impl<R: Runtime> Connection<R> {
                 attempts: connected.attempts,
                 relay,
             });
-        }
-    }
-
-    fn reset_both(&self) {
-        match &self.phase {
-            Phase::Connecting { client, .. } => client.transport().reset_on_close(),
-            Phase::Relaying(Relaying { client, server, .. }) => {
-                client.transport().reset_on_close();
-                server.transport().reset_on_close();
-            }
-            Phase::Over => {}
         }
     }
 
@@ -316,130 +268,6 @@ impl<R: Runtime> Connection<R> {
             State::Failed(failure) => self.fail(worker, failure),
         }
     }
-
-    /// When it ends unless a byte comes before.
-    fn idle_at(&self) -> Option<Instant> {
-        let mut timeout = self.entry.settings().idle_timeout;
-        if self.is_losing() {
-            let patience = timeout.map_or(LAST_WORDS_PATIENCE, |at| at.min(LAST_WORDS_PATIENCE));
-            timeout = Some(patience);
-        }
-        timeout.map(|timeout| self.last_byte_at + timeout)
-    }
-
-    fn has_expired(&self, now: Instant) -> bool {
-        self.idle_at().is_some_and(|at| at <= now)
-    }
-
-    /// Arms the timer, or acts on it.
-    fn wait(&mut self, cx: &mut Context<'_>, worker: &mut Worker) -> Turn {
-        let expired = self.has_expired(worker.now);
-        let idle_at = self.idle_at();
-        let Phase::Relaying(relaying) = &mut self.phase else {
-            return Turn::Waiting;
-        };
-        let relay = &mut relaying.relay;
-        if let Some(check_after) = relay.check_after() {
-            if let Some(failure) = expired.then(|| relay.take_loss()).flatten() {
-                return self.fail(worker, failure);
-            }
-            // The check comes first, and this only arms.
-            let _ = self
-                .timer
-                .poll_until(cx, worker.now, worker.now + check_after);
-            return Turn::Waiting;
-        }
-        if expired {
-            if relay.holds_bytes() {
-                // An orderly end would tell the side that they are for that it has everything.
-                relaying.client.transport().reset_on_close();
-                relaying.server.transport().reset_on_close();
-            }
-            let stage = relay.stage();
-            let termination = if relay.waits_for_server() {
-                Termination::server_stalled(stage)
-            } else {
-                Termination::of(Cause::IdleTimeout, stage, None)
-            };
-            return self.end_as(worker, Cause::IdleTimeout, termination);
-        }
-        if !relay.has_unread_side() {
-            self.stall_check_at = None;
-        } else if self.stall_check_at.is_none_or(|at| at <= worker.now) {
-            if self.stall_check_at.is_some()
-                && let Err(failure) = relay.check_unread(&relaying.client, &relaying.server)
-            {
-                relay.on_lost(&mut worker.buffers, failure);
-                // The other side's patience begins.
-                self.last_byte_at = worker.now;
-                return Turn::Again;
-            }
-            self.stall_check_at = Some(worker.now + STALL_CHECK_INTERVAL);
-        }
-        if let Some(deadline) = [idle_at, self.stall_check_at, self.mark_check_at]
-            .into_iter()
-            .flatten()
-            .min()
-        {
-            // Neither deadline has passed, so this only arms.
-            let _ = self.timer.poll_until(cx, worker.now, deadline);
-        }
-        Turn::Waiting
-    }
-
-    /// Passes on that a side is gone.
-    fn fail(&mut self, worker: &mut Worker, Failure { side, error }: Failure) -> Turn {
-        use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected};
-        self.reset_both();
-        let reset = matches!(
-            error.kind(),
-            ConnectionReset | BrokenPipe | ConnectionAborted | NotConnected
-        );
-        let cause = match (side, reset) {
-            (Side::Client, true) => Cause::ClientReset,
-            (Side::Server, true) => Cause::ServerReset,
-            (Side::Client, false) => Cause::ClientError,
-            (Side::Server, false) => Cause::ServerError,
-        };
-        self.end(worker, cause)
-    }
-
-    fn end(&mut self, worker: &mut Worker, cause: Cause) -> Turn {
-        let (stage, failure) = match &self.phase {
-            Phase::Relaying(relaying) => (relaying.relay.stage(), None),
-            Phase::Connecting { connect, .. } => (Stage::Connect, connect.attempts.last_failure()),
-            Phase::Over => (Stage::Connect, None),
-        };
-        self.end_as(worker, cause, Termination::of(cause, stage, failure))
-    }
-
-    /// Counts the end and tells of it, and closes both sides.
-    fn end_as(&mut self, worker: &mut Worker, cause: Cause, termination: Termination) -> Turn {
-        let attempts = match &self.phase {
-            Phase::Relaying(relaying) => relaying.attempts,
-            Phase::Connecting { connect, .. } => connect.attempts,
-            Phase::Over => Attempts::default(),
-        };
-        self.entry
-            .end(worker.slot(), cause, termination, attempts, worker.now);
-        worker.cells().ended.increment();
-        let pool = &self.entry.settings().pool;
-        match std::mem::replace(&mut self.phase, Phase::Over) {
-            Phase::Connecting { mut connect, .. } => {
-                let cells = pool.upstream().cells.of(worker.slot());
-                cells.waits_over.increment();
-                connect.abandon(pool, worker.slot());
-            }
-            Phase::Relaying(mut relaying) => {
-                if let Some(server) = self.entry.record.server() {
-                    server.cells.of(worker.slot()).closed.increment();
-                }
-                relaying.relay.release(&mut worker.buffers);
-            }
-            Phase::Over => {}
-        }
-        Turn::Ended(cause)
-    }
 }
 
 impl<S: Socket> Relaying<S> {
@@ -452,13 +280,5 @@ impl<S: Socket> Relaying<S> {
             server: &self.server,
             budget,
         })
-    }
-}
-
-impl<R: Runtime> Drop for Connection<R> {
-    /// A connection that is dropped before it ended was cut: a plain close would tell both sides that they have
-    /// all the bytes.
-    fn drop(&mut self) {
-        self.reset_both();
     }
 }

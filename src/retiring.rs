@@ -1,0 +1,77 @@
+//! Listeners that a reload removed, until their last connection has ended.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use proxy_core::backend::Backend;
+use proxy_core::{Listener, Table};
+
+/// How often their connections are counted.
+pub(crate) const COUNT_INTERVAL: Duration = Duration::from_millis(50);
+
+/// How often connections that are to be cut are told so. One that is being connected may have to be told again.
+const CUT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Those that are not over.
+#[derive(Debug, Default)]
+pub(crate) struct Retiring(Vec<Gone>);
+
+#[derive(Debug)]
+struct Gone {
+    listener: Arc<Listener>,
+    /// When its connections are cut, or told so again.
+    cut_at: Instant,
+}
+
+impl Retiring {
+    /// Whether there are any.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Takes note of a new table, after which the listeners that it lacks have until `cut_at`. One that is there again is
+    /// like any other.
+    pub(crate) fn follow(&mut self, before: &Table, table: &Table, cut_at: Instant) {
+        let is_back = |listener: &Listener| table.settings_of(listener).is_some();
+        self.0.retain(|gone| !is_back(&gone.listener));
+        for settings in &table.listeners {
+            settings.listener.set_cut(false);
+        }
+        for settings in &before.listeners {
+            let listener = &settings.listener;
+            if !is_back(listener) {
+                let name = &listener.name;
+                let connections = listener.connections();
+                tracing::info!(
+                    listener = name,
+                    connections,
+                    "the listener is removed; its connections may finish"
+                );
+                self.0.push(Gone {
+                    listener: listener.clone(),
+                    cut_at,
+                });
+            }
+        }
+    }
+
+    /// Looks after them.
+    pub(crate) fn tick(&mut self, backend: &dyn Backend, now: Instant) {
+        let mut has_cut = false;
+        self.0.retain_mut(|gone| {
+            // Asked first: whoever was accepted is counted then.
+            let is_over = !gone.listener.is_accepting() && gone.listener.connections() == 0;
+            if is_over {
+                backend.forget(&gone.listener);
+            } else if gone.cut_at <= now {
+                gone.listener.set_cut(true);
+                gone.cut_at = now + CUT_INTERVAL;
+                has_cut = true;
+            }
+            !is_over
+        });
+        if has_cut {
+            backend.run_all();
+        }
+    }
+}
