@@ -52,8 +52,8 @@ impl Host for InProcess {
         Ok(cpus::assign(&config.runtime)?.len())
     }
 
-    fn lacks_glommio(&self, config: &Config) -> anyhow::Result<Option<String>> {
+    fn cannot_run(&self, config: &Config) -> anyhow::Result<Option<String>> {
         let workers = self.workers(config)?;
-        Ok(scheduler::lacks_glommio(workers, &config.runtime))
+        Ok(scheduler::cannot_run(workers, &config.runtime))
     }
 }

@@ -71,8 +71,11 @@ pub(crate) fn differs(new: &Runtime, old: &Runtime) -> bool {
     same != *old
 }
 
-/// Why Glommio can't run so many workers here; none: it can.
-pub(crate) fn lacks_glommio(workers: usize, runtime: &Runtime) -> Option<String> {
+/// Why the scheduler that is asked for can't run so many workers here; none: it can, or another one would in its place.
+pub(crate) fn cannot_run(workers: usize, runtime: &Runtime) -> Option<String> {
+    if runtime.scheduler != Scheduler::Glommio {
+        return None;
+    }
     let probed = backend_glommio::probe(workers, runtime.glommio.ring_depth.get());
     probed.err().map(|error| error.to_string())
 }
@@ -86,6 +89,12 @@ pub(crate) fn is_unavailable(error: &anyhow::Error) -> bool {
 /// scheduler would keep to itself; it is reported then.
 pub(crate) fn on_panic(message: &str) -> bool {
     backend_tokio::on_panic(message)
+}
+
+/// For the process's panic hook, with what the panic says: whether it becomes the error of a start, so that nothing else is to
+/// be said of it.
+pub(crate) fn is_told_otherwise(message: &str) -> bool {
+    backend_glommio::is_told_otherwise(message)
 }
 
 fn glommio(plan: Plan, runtime: &Runtime) -> anyhow::Result<Box<dyn Backend>> {

@@ -26,8 +26,11 @@ pub trait Host {
     /// When it asks for CPUs that this process may not use.
     fn workers(&self, config: &Config) -> anyhow::Result<usize>;
 
-    /// Why Glommio can't run a configuration's workers here; none: it can.
-    fn lacks_glommio(&self, config: &Config) -> anyhow::Result<Option<String>>;
+    /// Why the scheduler that a configuration asks for can't run its workers here; none: it can.
+    ///
+    /// # Errors
+    /// When it asks for CPUs that this process may not use.
+    fn cannot_run(&self, config: &Config) -> anyhow::Result<Option<String>>;
 }
 
 /// Why there is no proxy.

@@ -86,7 +86,9 @@ impl Comparison {
             (described(options, threads), Vec::new())
         };
         check_descriptors(&workload)?;
-        let unavailable = host.lacks_glommio(config)?;
+        let mut asked = config.clone();
+        Kind::Glommio.choose_in(&mut asked);
+        let unavailable = host.cannot_run(&asked)?;
         let (kinds, skipped): (Vec<_>, Vec<_>) = Kind::ALL
             .into_iter()
             .partition(|kind| unavailable.is_none() || !kind.is_glommio());
