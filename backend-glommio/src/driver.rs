@@ -18,9 +18,9 @@ use proxy_core::backend::Evacuation;
 use proxy_core::runtime::Interest;
 
 use crate::balancer::Balancer;
+use crate::cells::OwnRing;
 use crate::lanes::Shared;
 use crate::mailbox::{MAIL_MAX, Message, Order};
-use crate::metrics::OwnRing;
 use crate::neighbours::Neighbours;
 use crate::placement::Placer;
 use crate::poller::{Event, Poller, Token};

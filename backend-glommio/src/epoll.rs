@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 
-use crate::metrics::OwnRing;
+use crate::cells::OwnRing;
 use crate::poller::{Event, Poller, Token};
 
 /// Events taken from the kernel by one call.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use proxy_core::Listener;
 use proxy_core::metrics::ByIndex;
 
-use crate::metrics::QueueCells;
+use crate::cells::QueueCells;
 
 /// What the lanes of one listener share, a lane a core.
 #[derive(Debug)]

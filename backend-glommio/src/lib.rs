@@ -8,6 +8,7 @@
 
 mod adoption;
 mod balancer;
+mod cells;
 mod costs;
 mod driver;
 mod epoll;
@@ -37,8 +38,9 @@ mod sys;
 mod timers;
 mod uring;
 
+pub use cells::{QueueCells, RingCells};
 pub use executor::Glommio;
-pub use metrics::{Cells, QueueCells, RingCells};
+pub use metrics::Cells;
 pub use options::Options;
 pub use placement::Placement;
 pub use probe::{MEMLOCK_BYTES_MIN, Memlock, Unavailable, probe};

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{BorrowedFd, RawFd};
 use std::time::Duration;
 
-use crate::metrics::OwnRing;
+use crate::cells::OwnRing;
 
 /// What tells apart the descriptors that are watched. It comes back in [`Event::token`].
 pub(crate) type Token = u64;

@@ -12,7 +12,7 @@ use io_uring::{IoUring, cqueue, opcode, squeue, types};
 use rustix::event::PollFlags;
 use rustix::io::Errno;
 
-use crate::metrics::OwnRing;
+use crate::cells::OwnRing;
 use crate::poller::{Event, Poller, Token};
 use crate::sys;
 

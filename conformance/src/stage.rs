@@ -123,9 +123,18 @@ pub trait Stage: Sized {
     }
 
     /// A client, and the first server's end of its connection.
+    ///
+    /// # Panics
+    /// When the proxy has not connected to the server after [`Stage::PATIENCE`].
     fn pair(&self) -> (Self::Peer, Self::Peer) {
         let client = self.connect();
-        let server = crate::wait(self, "the proxy connects to the server", || self.accept(0));
+        let until = self.now() + Self::PATIENCE;
+        let server = loop {
+            match self.accept(0) {
+                Some(server) => break server,
+                None => assert!(self.pass(until), "the proxy doesn't connect to the server"),
+            }
+        };
         (client, server)
     }
 }

@@ -62,7 +62,7 @@ impl AccessLogs {
         own.fold(logs.over, |sum, log| add(sum, log.lines()))
     }
 
-    /// Opens their files anew, which may have been renamed.
+    /// Reopens their files, which may have been renamed.
     pub(crate) fn reopen(&self) {
         let logs = self.lock();
         let own = logs.current.iter().chain(&logs.earlier);

@@ -69,7 +69,7 @@ impl Watch {
                 Self::Processes(before) => Self::replaced(before, proxy),
                 Self::Metrics(admin, before) => match scrape(*admin) {
                     Ok(text) => Shown::of(&text).since(before, contestant),
-                    // The admin server may begin anew, too.
+                    // The admin server may start again, too.
                     Err(_) => Seen::Nothing,
                 },
             };
