@@ -35,14 +35,22 @@ impl Shared {
 
 /// The lanes, by their number, which is the same on all cores.
 #[derive(Debug, Default)]
-pub(crate) struct Lanes(Mutex<Vec<Option<Arc<Shared>>>>);
+pub(crate) struct Lanes(Mutex<All>);
+
+#[derive(Debug, Default)]
+struct All {
+    lanes: Vec<Option<Arc<Shared>>>,
+    /// Of listeners that were removed and are known elsewhere still: what comes back goes on counting.
+    retired: Vec<Arc<Shared>>,
+}
 
 impl Lanes {
     /// The number of a listener's lane.
     pub(crate) fn find(&self, listener: &Arc<Listener>) -> Option<u32> {
-        let lanes = self.lock();
+        let all = self.lock();
         let is_its = |lane: &Arc<Shared>| Arc::ptr_eq(&lane.listener, listener);
-        let number = lanes
+        let number = all
+            .lanes
             .iter()
             .position(|lane| lane.as_ref().is_some_and(is_its));
         number.map(|number| number as u32)
@@ -55,7 +63,8 @@ impl Lanes {
         workers: usize,
         announce: impl FnOnce(u32, &Arc<Shared>),
     ) -> u32 {
-        let mut lanes = self.lock();
+        let mut all = self.lock();
+        let All { lanes, retired } = &mut *all;
         let is_its = |lane: &Arc<Shared>| Arc::ptr_eq(&lane.listener, listener);
         if let Some(number) = lanes
             .iter()
@@ -67,7 +76,11 @@ impl Lanes {
             lanes.push(None);
             lanes.len() - 1
         });
-        let shared = Arc::new(Shared::new(listener.clone(), workers));
+        let known = retired.iter().position(is_its);
+        let shared = known.map_or_else(
+            || Arc::new(Shared::new(listener.clone(), workers)),
+            |place| retired.swap_remove(place),
+        );
         // Under the lock: nobody else finds it before.
         announce(number as u32, &shared);
         lanes[number] = Some(shared);
@@ -76,17 +89,52 @@ impl Lanes {
 
     /// Frees the number of a listener's lane.
     pub(crate) fn remove(&self, number: u32) {
-        if let Some(lane) = self.lock().get_mut(number as usize) {
-            *lane = None;
-        }
+        let mut all = self.lock();
+        let lane = all.lanes.get_mut(number as usize).and_then(Option::take);
+        all.retired.extend(lane);
+        all.forget();
     }
 
-    /// What the lanes share, those that there are.
+    /// What the lanes share, those that there are and those of listeners that were removed a while ago.
     pub(crate) fn all(&self) -> Vec<Arc<Shared>> {
-        self.lock().iter().flatten().cloned().collect()
+        let mut all = self.lock();
+        all.forget();
+        let lanes = all.lanes.iter().flatten();
+        lanes.chain(&all.retired).cloned().collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Option<Arc<Shared>>>> {
+    fn lock(&self) -> MutexGuard<'_, All> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl All {
+    /// Forgets those of listeners that nobody else knows any more.
+    fn forget(&mut self) {
+        self.retired
+            .retain(|lane| Arc::strong_count(&lane.listener) > 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_back_goes_on_counting_and_what_nobody_knows_is_forgotten() {
+        let lanes = Lanes::default();
+        let listener = Arc::new(Listener::new("web".to_owned()));
+        let add = || lanes.find_or_add(&listener, 2, |_, _| {});
+        let number = add();
+        lanes.all()[0].queues.of(1).selected.add(7);
+        lanes.remove(number);
+        assert_eq!(lanes.find(&listener), None);
+        let selected = || lanes.all()[0].queues.of(1).selected.get();
+        assert_eq!((lanes.all().len(), selected()), (1, 7));
+        add();
+        assert_eq!((lanes.all().len(), selected()), (1, 7));
+        lanes.remove(number);
+        drop(listener);
+        assert!(lanes.all().is_empty());
     }
 }

@@ -93,10 +93,18 @@ fn listeners_come_and_go(scheduler: Scheduler) {
     let old = established(a);
     assert!(is_refused(b));
     let accepted = || proxy.metric("corelane_listener_connections_total", &[("listener", "b")]);
+    // Zero under another scheduler.
+    let queues = || {
+        let name = "corelane_glommio_task_queue_selected_total";
+        proxy.metric(name, &[("listener", "b")])
+    };
+    let mut selected = 0.0;
     for round in 1..=2_u8 {
         assert!(reload(&proxy, scheduler, "", &both));
         let client = established(b);
         assert_eq!(accepted(), f64::from(round), "it goes on counting");
+        assert!(queues() >= selected, "so do its task queues");
+        selected = queues();
         assert!(reload(&proxy, scheduler, "", &only_a));
         wait::until("nobody listens there", || is_refused(b));
         exchange(&client);
