@@ -35,7 +35,7 @@ impl Token {
     }
 }
 
-/// An epoll whose events carry [`Token`]s; level-triggered, as that needs no second read to find a socket empty.
+/// An epoll whose events say which socket they are about; level-triggered, as that needs no second read to find a socket empty.
 pub struct Poller {
     pub(crate) epoll: OwnedFd,
 }
