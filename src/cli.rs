@@ -42,7 +42,7 @@ pub(crate) enum Command {
         /// Only say what would change.
         #[arg(long)]
         check: bool,
-        /// Where the proxy takes commands: `socket` of its [admin].
+        /// Where the proxy takes commands: `socket` of its `[admin]`.
         #[arg(long, default_value = DEFAULT_SOCKET, env = "CORELANE_SOCKET")]
         socket: PathBuf,
     },
