@@ -29,12 +29,18 @@ impl Adoption {
     /// The number of a listener's lanes, which every core has, or makes before it reads what is sent to it afterwards.
     pub(crate) fn lane(&self, listener: &Arc<Listener>) -> u32 {
         let cores = self.mailboxes.len();
-        self.lanes.find_or_add(listener, cores, |lane, shared| {
-            for mailbox in self.mailboxes.iter() {
-                let shared = shared.clone();
-                mailbox.send(Message::AddLane { lane, shared });
-            }
-        })
+        self.lanes
+            .find_or_add(listener, cores, |lane, shared, in_use| {
+                for mailbox in self.mailboxes.iter() {
+                    let shared = shared.clone();
+                    let in_use = in_use.clone();
+                    mailbox.send(Message::AddLane {
+                        lane,
+                        shared,
+                        in_use,
+                    });
+                }
+            })
     }
 }
 

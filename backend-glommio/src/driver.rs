@@ -19,7 +19,7 @@ use proxy_core::runtime::Interest;
 
 use crate::balancer::Balancer;
 use crate::cells::OwnRing;
-use crate::lanes::Shared;
+use crate::lanes::{InUse, Shared};
 use crate::mailbox::{MAIL_MAX, Message, Order};
 use crate::neighbours::Neighbours;
 use crate::placement::Placer;
@@ -83,7 +83,8 @@ pub(crate) struct Driver<P> {
 }
 
 /// Spawns the task of the lane with this number, or says why it can't.
-pub(crate) type BeginLane<P> = fn(&Rc<Driver<P>>, u32, Arc<Shared>) -> Result<(), String>;
+pub(crate) type BeginLane<P> =
+    fn(&Rc<Driver<P>>, u32, Arc<Shared>, Arc<InUse>) -> Result<(), String>;
 
 /// What a driver is made of.
 pub(crate) struct Parts {
@@ -138,7 +139,7 @@ impl<P: Poller> Driver<P> {
     }
 
     /// Begins a lane. It calls [`Driver::on_lane_run`] each time that it runs, and [`Driver::on_lane_end`] at its end.
-    fn add_lane(self: &Rc<Self>, number: u32, shared: Arc<Shared>) {
+    fn add_lane(self: &Rc<Self>, number: u32, shared: Arc<Shared>, in_use: Arc<InUse>) {
         let place = number as usize;
         let mut orders = self.orders.borrow_mut();
         if place >= orders.len() {
@@ -148,7 +149,7 @@ impl<P: Poller> Driver<P> {
         drop(orders);
         self.lanes.set(self.lanes.get() + 1);
         self.ready.borrow_mut().add_lane(number);
-        if let Err(reason) = (self.begin_lane)(self, number, shared) {
+        if let Err(reason) = (self.begin_lane)(self, number, shared, in_use) {
             self.fail(reason);
         }
     }
@@ -343,7 +344,11 @@ impl<P: Poller> Driver<P> {
         let messages = self.neighbours.borrow().mailbox().take();
         for message in messages {
             match message {
-                Message::AddLane { lane, shared } => self.add_lane(lane, shared),
+                Message::AddLane {
+                    lane,
+                    shared,
+                    in_use,
+                } => self.add_lane(lane, shared, in_use),
                 Message::Evacuate(evacuation) => {
                     // It is asked for once.
                     let _ = self.evacuation.set(evacuation);

@@ -21,7 +21,7 @@ use proxy_core::{
 use socket2::SockRef;
 
 use crate::driver::{self, Driver};
-use crate::lanes::Shared;
+use crate::lanes::{InUse, Shared};
 use crate::mailbox::{Message, Order};
 use crate::poller::Poller;
 use crate::queues::Queue;
@@ -44,6 +44,7 @@ pub(crate) struct Lane<P: Poller> {
     to_evacuate: usize,
     /// It is to end as soon as it has nothing.
     ending: bool,
+    _in_use: Arc<InUse>,
 }
 
 /// A socket that is accepted from.
@@ -81,6 +82,7 @@ impl<P: Poller> Lane<P> {
         driver: &Rc<Driver<P>>,
         index: u32,
         shared: Arc<Shared>,
+        in_use: Arc<InUse>,
     ) -> Result<(), String> {
         let queue = driver.queues.take(&shared.listener);
         driver.publisher.add(queue.handle, shared.clone());
@@ -94,6 +96,7 @@ impl<P: Poller> Lane<P> {
             free: Vec::new(),
             to_evacuate: 0,
             ending: false,
+            _in_use: in_use,
         };
         let spawned = glommio::spawn_local_into(lane.run(), handle);
         spawned.map_err(|error| error.to_string())?.detach();
@@ -119,7 +122,7 @@ impl<P: Poller> Lane<P> {
             glommio::executor().yield_task_queue_now().await;
         }
         let driver = self.core.0.clone();
-        driver.publisher.remove(&self.shared);
+        driver.publisher.remove(self.queue.handle);
         driver.queues.give_back(self.queue.clone());
         driver.on_lane_end(self.index);
     }

@@ -1,7 +1,7 @@
 //! Which lane is which listener's, on all cores.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use proxy_core::Listener;
 use proxy_core::metrics::ByIndex;
@@ -37,11 +37,30 @@ impl Shared {
 #[derive(Debug, Default)]
 pub(crate) struct Lanes(Mutex<All>);
 
+/// Says that a core has, or is about to make, a lane of a number.
+#[derive(Debug)]
+pub(crate) struct InUse;
+
 #[derive(Debug, Default)]
 struct All {
-    lanes: Vec<Option<Arc<Shared>>>,
+    lanes: Vec<Number>,
     /// Of listeners that were removed and are known elsewhere still: what comes back goes on counting.
     retired: Vec<Arc<Shared>>,
+}
+
+/// What a number stands for.
+#[derive(Debug, Default)]
+struct Number {
+    lane: Option<Arc<Shared>>,
+    /// Held by each core until its lane has ended.
+    in_use: Weak<InUse>,
+}
+
+impl Number {
+    /// Whether another listener's lanes may have it: an order for those must not reach one that has not ended yet.
+    fn is_free(&self) -> bool {
+        self.lane.is_none() && self.in_use.strong_count() == 0
+    }
 }
 
 impl Lanes {
@@ -52,7 +71,7 @@ impl Lanes {
         let number = all
             .lanes
             .iter()
-            .position(|lane| lane.as_ref().is_some_and(is_its));
+            .position(|number| number.lane.as_ref().is_some_and(is_its));
         number.map(|number| number as u32)
     }
 
@@ -61,19 +80,19 @@ impl Lanes {
         &self,
         listener: &Arc<Listener>,
         workers: usize,
-        announce: impl FnOnce(u32, &Arc<Shared>),
+        announce: impl FnOnce(u32, &Arc<Shared>, &Arc<InUse>),
     ) -> u32 {
         let mut all = self.lock();
         let All { lanes, retired } = &mut *all;
         let is_its = |lane: &Arc<Shared>| Arc::ptr_eq(&lane.listener, listener);
         if let Some(number) = lanes
             .iter()
-            .position(|lane| lane.as_ref().is_some_and(is_its))
+            .position(|number| number.lane.as_ref().is_some_and(is_its))
         {
             return number as u32;
         }
-        let number = lanes.iter().position(Option::is_none).unwrap_or_else(|| {
-            lanes.push(None);
+        let number = lanes.iter().position(Number::is_free).unwrap_or_else(|| {
+            lanes.push(Number::default());
             lanes.len() - 1
         });
         let known = retired.iter().position(is_its);
@@ -82,15 +101,20 @@ impl Lanes {
             |place| retired.swap_remove(place),
         );
         // Under the lock: nobody else finds it before.
-        announce(number as u32, &shared);
-        lanes[number] = Some(shared);
+        let in_use = Arc::new(InUse);
+        announce(number as u32, &shared, &in_use);
+        lanes[number] = Number {
+            lane: Some(shared),
+            in_use: Arc::downgrade(&in_use),
+        };
         number as u32
     }
 
     /// Frees the number of a listener's lane.
     pub(crate) fn remove(&self, number: u32) {
         let mut all = self.lock();
-        let lane = all.lanes.get_mut(number as usize).and_then(Option::take);
+        let number = all.lanes.get_mut(number as usize);
+        let lane = number.and_then(|number| number.lane.take());
         all.retired.extend(lane);
         all.forget();
     }
@@ -99,7 +123,7 @@ impl Lanes {
     pub(crate) fn all(&self) -> Vec<Arc<Shared>> {
         let mut all = self.lock();
         all.forget();
-        let lanes = all.lanes.iter().flatten();
+        let lanes = all.lanes.iter().filter_map(|number| number.lane.as_ref());
         lanes.chain(&all.retired).cloned().collect()
     }
 
@@ -124,7 +148,7 @@ mod tests {
     fn what_comes_back_goes_on_counting_and_what_nobody_knows_is_forgotten() {
         let lanes = Lanes::default();
         let listener = Arc::new(Listener::new("web".to_owned()));
-        let add = || lanes.find_or_add(&listener, 2, |_, _| {});
+        let add = || lanes.find_or_add(&listener, 2, |_, _, _| {});
         let number = add();
         lanes.all()[0].queues.of(1).selected.add(7);
         lanes.remove(number);
@@ -136,5 +160,20 @@ mod tests {
         lanes.remove(number);
         drop(listener);
         assert!(lanes.all().is_empty());
+    }
+
+    #[test]
+    fn a_number_is_used_again_once_no_core_has_a_lane_of_it() {
+        let lanes = Lanes::default();
+        let [one, other] = ["a", "b"].map(|name| Arc::new(Listener::new(name.to_owned())));
+        let mut kept = None;
+        let keep = |_, _: &_, in_use: &Arc<InUse>| kept = Some(in_use.clone());
+        assert_eq!(lanes.find_or_add(&one, 2, keep), 0);
+        lanes.remove(0);
+        // A core still has it.
+        assert_eq!(lanes.find_or_add(&other, 2, |_, _, _| {}), 1);
+        drop(kept);
+        assert_eq!(lanes.find_or_add(&one, 2, |_, _, _| {}), 0);
+        assert_eq!(lanes.find_or_add(&other, 2, |_, _, _| {}), 1);
     }
 }

@@ -9,7 +9,7 @@ use proxy_core::metrics::{CoreCells, Slot};
 use proxy_core::{Accepted, Descriptor, Detached, ListenerSettings, Transport};
 use rustix::event::EventfdFlags;
 
-use crate::lanes::Shared;
+use crate::lanes::{InUse, Shared};
 
 /// Messages with connections that may wait for a core; beyond it they stay where they are.
 pub(crate) const MAIL_MAX: usize = 4096;
@@ -18,7 +18,12 @@ pub(crate) const MAIL_MAX: usize = 4096;
 #[derive(Debug)]
 pub(crate) enum Message {
     /// Make a lane of this number.
-    AddLane { lane: u32, shared: Arc<Shared> },
+    AddLane {
+        lane: u32,
+        shared: Arc<Shared>,
+        /// Held until the lane has ended.
+        in_use: Arc<InUse>,
+    },
     /// Run every connection once.
     RunAll,
     /// Send all connections away.

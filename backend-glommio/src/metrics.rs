@@ -135,7 +135,7 @@ mod tests {
         let cells = Cells::new(Readiness::IoUring, 2);
         for name in ["redis", "web"] {
             let listener = Arc::new(Listener::new(name.to_owned()));
-            cells.lanes.find_or_add(&listener, 2, |_, _| {});
+            cells.lanes.find_or_add(&listener, 2, |_, _, _| {});
         }
         let lane = &cells.lanes.all()[0];
         let queue = lane.queues.of(1);

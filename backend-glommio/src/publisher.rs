@@ -32,11 +32,11 @@ impl Publisher {
         self.queues.borrow_mut().push((queue, lane));
     }
 
-    /// A lane has ended.
-    pub(crate) fn remove(&self, lane: &Arc<Shared>) {
+    /// The lane of this task queue has ended.
+    pub(crate) fn remove(&self, queue: TaskQueueHandle) {
         self.publish_now();
         let mut queues = self.queues.borrow_mut();
-        queues.retain(|(_, other)| !Arc::ptr_eq(other, lane));
+        queues.retain(|(other, _)| *other != queue);
     }
 
     /// Publishes, if it is time.
