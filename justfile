@@ -19,6 +19,7 @@ ci:
 # Connections that go from core to core, tens of thousands of times a minute, for ten minutes.
 soak:
     CORELANE_SOAK_SECONDS=600 cargo test -p backend-glommio --release --locked --test soak -- --nocapture
+    CORELANE_CHURN_STEPS=300 cargo test --release --locked --test e2e churn
 
 # The comparison with the peers; arguments are passed on (`just bench --help`).
 bench *arguments:

@@ -14,6 +14,7 @@ mod adviser;
 mod back_pressure;
 mod bad_start;
 mod balance;
+mod churn;
 mod command;
 mod compare;
 mod config_file;

@@ -1,9 +1,10 @@
 //! What has a name, kept over every change of the configuration.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::id::Id;
 use crate::listener::Listener;
 use crate::table::Table;
 use crate::table::view::{Forgotten, ListenerView, UpstreamView, View};
@@ -109,11 +110,7 @@ impl Inventory {
         settle(&mut names.upstreams, |upstream| {
             pools.contains_key(&upstream.id)
         });
-        let members: std::collections::HashSet<_> = table
-            .pools
-            .iter()
-            .flat_map(|pool| pool.servers().map(|server| server.id))
-            .collect();
+        let members = members(table);
         settle(&mut names.servers, |server| members.contains(&server.id));
         names.forget(now);
     }
@@ -126,7 +123,10 @@ impl Inventory {
             listener: settings.listener.clone(),
             settings: Some(settings.clone()),
         });
-        let removed = retired(&names.listeners).map(|listener| ListenerView {
+        // By the table, not by what is noted: a scrape may come between a publication and its settlement.
+        let is_gone = |listener: &&Arc<Listener>| table.settings_of(listener).is_none();
+        let removed = known(&names.listeners).filter(is_gone);
+        let removed = removed.map(|listener| ListenerView {
             listener: listener.clone(),
             settings: None,
         });
@@ -136,13 +136,16 @@ impl Inventory {
             pool: Some(pool.clone()),
             servers: pool.servers().cloned().collect(),
         });
-        let removed = retired(&names.upstreams).map(|upstream| UpstreamView {
+        let ids: HashSet<_> = table.pools.iter().map(|pool| pool.upstream().id).collect();
+        let removed = known(&names.upstreams).filter(|upstream| !ids.contains(&upstream.id));
+        let removed = removed.map(|upstream| UpstreamView {
             upstream: upstream.clone(),
             pool: None,
             servers: Vec::new(),
         });
         let mut upstreams: Vec<_> = configured.chain(removed).collect();
-        for server in retired(&names.servers) {
+        let members = members(table);
+        for server in known(&names.servers).filter(|server| !members.contains(&server.id)) {
             let mut of = upstreams.iter_mut();
             if let Some(of) = of.find(|view| view.upstream.name == server.upstream) {
                 of.servers.push(server.clone());
@@ -183,6 +186,10 @@ fn find<K: Ord, T>(names: &mut BTreeMap<K, Known<T>>, key: K, make: impl FnOnce(
         object: Arc::new(make()),
         state: State::New,
     });
+    if let State::Retired { idle_since } = &mut known.state {
+        // It is not forgotten just before it is used again.
+        *idle_since = None;
+    }
     known.object.clone()
 }
 
@@ -223,9 +230,15 @@ fn forget<K: Ord + Clone, T: Object>(
         .collect()
 }
 
-fn retired<K, T>(names: &BTreeMap<K, Known<T>>) -> impl Iterator<Item = &Arc<T>> {
-    let retired = |known: &&Known<T>| matches!(known.state, State::Retired { .. });
-    names.values().filter(retired).map(|known| &known.object)
+/// Those that a table had.
+fn known<K, T>(names: &BTreeMap<K, Known<T>>) -> impl Iterator<Item = &Arc<T>> {
+    let was_used = |known: &&Known<T>| known.state != State::New;
+    names.values().filter(was_used).map(|known| &known.object)
+}
+
+fn members(table: &Table) -> HashSet<Id> {
+    let servers = table.pools.iter().flat_map(|pool| pool.servers());
+    servers.map(|server| server.id).collect()
 }
 
 #[cfg(test)]
@@ -336,6 +349,22 @@ mod tests {
             names(&inventory.view(&first, now)),
             (vec!["a"], vec!["x:1"])
         );
+    }
+
+    #[test]
+    fn whatever_is_looked_at_between_two_steps_is_shown_once() {
+        let (inventory, now) = (Inventory::default(), origin());
+        let first = table(&inventory, &["a", "b"], &["x:1", "y:1"]);
+        inventory.settle(&first, now);
+        let second = table(&inventory, &["b"], &["x:1"]);
+        let all = (vec!["b", "a"], vec!["x:1", "y:1"]);
+        assert_eq!(names(&inventory.view(&second, now)), all, "not settled yet");
+        inventory.settle(&second, now);
+        let third = table(&inventory, &["a"], &["y:1"]);
+        let all = (vec!["a", "b"], vec!["y:1", "x:1"]);
+        assert_eq!(names(&inventory.view(&third, now)), all, "not settled yet");
+        inventory.settle(&third, now);
+        assert_eq!(names(&inventory.view(&third, now)), all);
     }
 
     #[test]
