@@ -68,6 +68,7 @@ mod top;
 mod truth;
 mod turns;
 mod unanswered;
+mod unnoticed;
 mod upstream_failure;
 mod urgent;
 mod watch;
