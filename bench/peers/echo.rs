@@ -59,7 +59,7 @@ impl Echo {
         match self {
             Self::Tokio | Self::TokioReusePort | Self::TokioPerCore => "tokio",
             Self::MonoioEpoll | Self::MonoioUring => "monoio",
-            Self::Glommio => "glommio",
+            Self::Glommio => "glommio-ng",
             Self::Compio => "compio",
         }
     }

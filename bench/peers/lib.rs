@@ -86,7 +86,7 @@ impl Relay {
     pub fn library(self) -> Option<&'static str> {
         match self {
             Self::Tokio | Self::TokioMulti => Some("tokio"),
-            Self::Glommio => Some("glommio"),
+            Self::Glommio => Some("glommio-ng"),
             Self::MonoioEpoll | Self::MonoioUring => Some("monoio"),
             Self::Compio => Some("compio"),
             Self::Epoll
