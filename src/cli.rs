@@ -27,7 +27,7 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run the proxy of a configuration file, until SIGTERM or SIGINT. SIGHUP reads listeners' shares again.
+    /// Run the proxy of a configuration file, until SIGTERM or SIGINT. SIGHUP reads the configuration again.
     Run {
         /// The configuration, in TOML; - is standard input.
         file: PathBuf,

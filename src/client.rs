@@ -99,6 +99,7 @@ fn explain(socket: &Path, error: io::Error) -> anyhow::Error {
         io::ErrorKind::PermissionDenied => {
             "root may, the user that the proxy runs as, and members of `socket_group` of [admin]"
         }
+        io::ErrorKind::WouldBlock => "too many wait there already; try again in a few seconds",
         _ => "see that a proxy runs there",
     };
     let text = format!("cannot ask the proxy at {}: {advice}", socket.display());

@@ -90,6 +90,14 @@ impl Drop for CommandSocket {
     }
 }
 
+/// Whether the system knows what is configured.
+///
+/// # Errors
+/// When it knows no such group, with what to do.
+pub(crate) fn check(configured: &AdminSocket) -> anyhow::Result<()> {
+    group(configured).map(drop)
+}
+
 /// The group whose members may give commands.
 fn group(configured: &AdminSocket) -> anyhow::Result<u32> {
     match &configured.group {

@@ -256,10 +256,10 @@ pub(crate) fn services(upstreams: &[SocketAddr]) -> anyhow::Result<Vec<Service>>
 /// A listener of the loopback on a port that nothing uses.
 pub(crate) fn free_port() -> anyhow::Result<TcpListener> {
     static NEXT: AtomicU16 = AtomicU16::new(0);
+    // Processes that start one after the other look in places that are far from each other.
+    let first = (std::process::id() as u16).wrapping_mul(7_919);
     for _ in PORTS {
-        let step = NEXT
-            .fetch_add(1, Ordering::Relaxed)
-            .wrapping_add(std::process::id() as u16);
+        let step = NEXT.fetch_add(1, Ordering::Relaxed).wrapping_add(first);
         let port = PORTS.start + step % (PORTS.end - PORTS.start);
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));

@@ -25,15 +25,6 @@ impl Prepared {
     /// # Errors
     /// What can't be, with what to do.
     pub(super) async fn new(new: &Config, running: &Config, proxy: &Proxy) -> anyhow::Result<Self> {
-        let access_log = if new.access_log == running.access_log {
-            None
-        } else {
-            let configured = new.access_log.clone();
-            // A file system may hang.
-            let opening =
-                tokio::task::spawn_blocking(move || AccessLogs::open(configured.as_ref()));
-            Some(opening.await??)
-        };
         let admin = match &proxy.admin {
             Some(admin) if new.admin.listen != running.admin.listen => {
                 let address = assemble::listen_address(new.admin.listen);
@@ -52,6 +43,16 @@ impl Prepared {
         } else {
             let opened = new.admin.socket.as_ref().map(CommandSocket::open);
             Some(opened.transpose()?)
+        };
+        // The last, as its file stays.
+        let access_log = if new.access_log == running.access_log {
+            None
+        } else {
+            let configured = new.access_log.clone();
+            // A file system may hang.
+            let opening =
+                tokio::task::spawn_blocking(move || AccessLogs::open(configured.as_ref()));
+            Some(opening.await??)
         };
         Ok(Self {
             access_log,

@@ -26,7 +26,7 @@ use crate::retiring::COUNT_INTERVAL;
 use crate::signals::Hangup;
 use crate::start_error::{Explain, cannot_start};
 use crate::switch::{self, Begun};
-use crate::{assemble, cpus, echo, scheduler};
+use crate::{assemble, command_socket, cpus, echo, scheduler};
 
 /// Lines of differences that the log has of one reload; of more, the number is told.
 const LINES_MAX: usize = 200;
@@ -112,7 +112,13 @@ fn answer(wish: Wish, result: Result<Change, String>) -> Reply {
 /// Reads `file` again, and says what a reload would change.
 async fn check(file: &Path, config: &Config) -> Result<Change, String> {
     let loaded = config_file::load_meanwhile(file).await;
-    checked(loaded).map(|new| change::diff(config, &new))
+    let new = checked(loaded)?;
+    let fits = cpus::assign(&new.runtime).and_then(|_| {
+        let socket = new.admin.socket.as_ref();
+        socket.map_or(Ok(()), command_socket::check)
+    });
+    fits.map_err(|error| format!("{error:#}"))?;
+    Ok(change::diff(config, &new))
 }
 
 /// Reads `file` again, and applies it to the proxy that runs `config`. The log says what came of it.
@@ -173,6 +179,10 @@ async fn apply(
         let echo = echo::start().explain(|error| cannot_start("builtin:echo", error));
         around.echo = Some(echo.map_err(|error| format!("{error:#}"))?);
     }
+    // The sockets come before the access log, whose file would be there though nothing else is.
+    let count = sockets_count(&new, running, proxy);
+    let rebinding = proxy.sockets.prepare(&new, count);
+    let rebinding = rebinding.map_err(|error| format!("{error:#}"))?;
     let prepared = Prepared::new(&new, running, proxy).await;
     let prepared = prepared.map_err(|error| format!("{error:#}"))?;
     if let Some(log) = &prepared.access_log {
@@ -188,14 +198,6 @@ async fn apply(
         proxy.control.commit(running, &observed.tables.current());
         return Err(format!("{error:#}"));
     }
-    let count = sockets_count(&new, running, proxy);
-    let rebinding = match proxy.sockets.prepare(&new, count) {
-        Ok(rebinding) => rebinding,
-        Err(error) => {
-            proxy.control.commit(running, &observed.tables.current());
-            return Err(format!("{error:#}"));
-        }
-    };
     let begun = if scheduler::differs(&new.runtime, &running.runtime) {
         match switch::begin(proxy, &new).await {
             Ok(begun) => Some(begun),

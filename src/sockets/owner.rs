@@ -36,7 +36,7 @@ pub(super) struct Bind {
     /// The address as it is configured.
     pub(super) configured: config::BindAddress,
     /// The address, with the port that the kernel chose.
-    address: BindAddress,
+    pub(super) address: BindAddress,
     pub(super) sockets: Vec<Socket>,
     /// That of a unix socket; it is removed when this is dropped, if the path still leads to it.
     pub(super) file: Option<SocketFile>,

@@ -3,9 +3,10 @@
 //! An address that stays keeps its sockets, be it another listener's from now on: whoever waits at them is accepted.
 
 use std::collections::{BTreeMap, HashSet};
+use std::io::ErrorKind;
 
 use proxy_config::{self as config, Config};
-use proxy_core::listen::{self, Bound, Reserved};
+use proxy_core::listen::{self, BindAddress, Bound, Reserved};
 
 use super::owner::{Bind, Lent, Owned, Sockets};
 use super::start::listener_cannot_listen;
@@ -61,7 +62,15 @@ impl Sockets {
                         continue;
                     }
                     let address = assemble::bind_address(bind);
-                    let new = listen::reserve(&address, count).explain(|error| {
+                    let reserved_here = match listen::reserve(&address, count) {
+                        Err(error)
+                            if error.kind() == ErrorKind::AddrInUse && self.has_port(&address) =>
+                        {
+                            listen::reserve_beside(&address, count)
+                        }
+                        reserved => reserved,
+                    };
+                    let new = reserved_here.explain(|error| {
                         listener_cannot_listen(&configured.name, &address, error)
                     })?;
                     reserved.insert((listener, place), new);
@@ -126,6 +135,13 @@ impl Sockets {
             });
         }
         Ok(Rebinding(rebinding))
+    }
+
+    /// Whether one of the sockets here has the port of an address.
+    fn has_port(&self, address: &BindAddress) -> bool {
+        let all = self.lock();
+        let mut binds = all.values().flat_map(|owned| &owned.binds);
+        binds.any(|bind| address.port().is_some() && bind.address.port() == address.port())
     }
 
     /// For each listener and address of a configuration whose sockets there are: whose they are, and in which place.

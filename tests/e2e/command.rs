@@ -130,6 +130,19 @@ fn a_bad_file_is_told_and_changes_nothing(scheduler: Scheduler) {
         // A check changes nothing, what is known of the last reload included.
         assert_eq!(commanded.succeeded(), f64::from(check));
     }
+    // What only the system knows is looked at, too.
+    let unknown = format!("{}socket_group = \"no-such-group\"\n", commanded.admin);
+    let text = proxy::configuration_with(scheduler, "", &unknown, &routes("shares = 900"));
+    let file = commanded.proxy.directory().join("corelane.toml");
+    fs::write(file, text).expect("it is ours");
+    for check in [true, false] {
+        let refused = as_self(&commanded.socket, check);
+        assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+        assert!(
+            words(&refused.stderr).contains("no such group"),
+            "{refused:?}"
+        );
+    }
     commanded.write(&routes("shares = 900"));
     assert!(as_self(&commanded.socket, false).status.success());
     assert_eq!(commanded.succeeded(), 1.0);

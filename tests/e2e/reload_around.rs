@@ -208,6 +208,7 @@ fn what_can_t_be_had_changes_nothing(scheduler: Scheduler) {
         written.write("", Some("a.log"));
         wait::until("it is reloaded", || succeeded() == 1.0);
     }
+    assert!(!written.path("b.log").exists(), "a log that is not to be");
     drop(client);
     wait::until("its line is in the log of before", || {
         written.lines("a.log") == 1

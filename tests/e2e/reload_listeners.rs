@@ -20,6 +20,7 @@ each_scheduler!(
     listeners_come_and_go,
     what_is_left_of_a_removed_listener_is_cut_in_time,
     nobody_is_refused_at_an_address_that_stays,
+    an_address_grows_and_shrinks,
     a_taken_address_changes_nothing,
     unix_sockets_come_and_go,
     another_scheduler_and_other_listeners_at_once,
@@ -207,6 +208,36 @@ fn nobody_is_refused_at_an_address_that_stays(scheduler: Scheduler) {
         proxy.metric("corelane_core_accepts_total", &[]),
         (opened + 1) as f64
     );
+    proxy.stop();
+}
+
+/// From one address to all of the machine, and back: each overlaps the one before.
+fn an_address_grows_and_shrinks(scheduler: Scheduler) {
+    let address = free();
+    let port = address.port();
+    let wider = [
+        format!("\"0.0.0.0:{port}\""),
+        format!("\"*:{port}\""),
+        quoted(address),
+        format!("\"*:{port}\""),
+        format!("\"0.0.0.0:{port}\""),
+        quoted(address),
+    ];
+    let proxy = Proxy::start(scheduler, &routes(&[("a", &quoted(address))]));
+    let old = established(address);
+    let elsewhere = SocketAddr::from(([127, 0, 0, 2], port));
+    let came = connecting(address, || {
+        for bind in &wider {
+            assert!(reload(&proxy, scheduler, "", &routes(&[("a", bind)])));
+            exchange(&established(address));
+            wait::until("it listens on the others, or no more", || {
+                is_refused(elsewhere) == (*bind == quoted(address))
+            });
+            exchange(&old);
+        }
+    });
+    assert!(came > 0);
+    drop(old);
     proxy.stop();
 }
 

@@ -36,8 +36,22 @@ pub fn bind(address: &BindAddress, backlog: u16, count: usize) -> io::Result<Bou
 /// What `bind(2)` returns: `AddrInUse` when somebody else listens there.
 pub fn reserve(address: &BindAddress, count: usize) -> io::Result<Reserved> {
     match address {
-        BindAddress::Tcp(address) => reserve_tcp(*address, Families::Own, count),
-        BindAddress::Every(port) => reserve_every(*port, count),
+        BindAddress::Tcp(address) => reserve_tcp(*address, Families::Own, count, false),
+        BindAddress::Every(port) => reserve_every(*port, count, false),
+        BindAddress::Unix(path) => reserve_unix(path, count),
+    }
+}
+
+/// As [`reserve`], beside sockets of this process that listen on the same port at an address that overlaps, as 127.0.0.1 and
+/// 0.0.0.0 do. A client goes to the narrower of the two, while there is one. Other processes of the same user that share
+/// the port are not found out.
+///
+/// # Errors
+/// As there: of other users, and of those that don't share the port.
+pub fn reserve_beside(address: &BindAddress, count: usize) -> io::Result<Reserved> {
+    match address {
+        BindAddress::Tcp(address) => reserve_tcp(*address, Families::Own, count, true),
+        BindAddress::Every(port) => reserve_every(*port, count, true),
         BindAddress::Unix(path) => reserve_unix(path, count),
     }
 }

@@ -27,6 +27,8 @@ pub struct Reserved {
     pub(super) address: BindAddress,
     pub(super) sockets: Vec<Socket>,
     pub(super) file: Option<SocketFile>,
+    /// Whether others of this process listen on the port, at an address that overlaps.
+    pub(super) is_beside: bool,
     /// Keeps other starts from taking the file for one that is left behind, until it is listened on.
     pub(super) claim: Option<Socket>,
 }
@@ -65,7 +67,7 @@ impl Reserved {
         if let Some(first) = listening.next() {
             // Alone, so that it is told when another process listens here, be it with SO_REUSEPORT; then the others
             // may join.
-            if shares_port {
+            if shares_port && !self.is_beside {
                 first.set_reuse_port(false)?;
             }
             first.listen(backlog.into())?;

@@ -20,12 +20,12 @@ pub(super) enum Families {
 
 /// One socket of both families, so that there is one queue and one limit. A kernel that was started without IPv6 has no
 /// such socket, and no address that 0.0.0.0 leaves out.
-pub(super) fn reserve_every(port: u16, count: usize) -> io::Result<Reserved> {
+pub(super) fn reserve_every(port: u16, count: usize, is_beside: bool) -> io::Result<Reserved> {
     let address = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
-    match reserve_tcp(address, Families::Both, count) {
+    match reserve_tcp(address, Families::Both, count, is_beside) {
         Err(error) if is_unsupported_family(&error) => {
             let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
-            reserve_tcp(address, Families::Own, count)
+            reserve_tcp(address, Families::Own, count, is_beside)
         }
         result => result,
     }
@@ -52,10 +52,12 @@ pub(super) fn reserve_tcp(
     address: SocketAddr,
     families: Families,
     count: usize,
+    is_beside: bool,
 ) -> io::Result<Reserved> {
     // The first bind is exclusive: it fails if anybody listens on the port, be it with SO_REUSEPORT. Only then may the
-    // others join.
+    // others join. Beside others of this process it can't be.
     let first = tcp_socket(address, families)?;
+    first.set_reuse_port(is_beside)?;
     first.bind(&address.into())?;
     first.set_reuse_port(true)?;
     let address = first.local_addr()?.as_socket().unwrap_or(address);
@@ -73,6 +75,7 @@ pub(super) fn reserve_tcp(
         },
         sockets,
         file: None,
+        is_beside,
         claim: None,
     })
 }

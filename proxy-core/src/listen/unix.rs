@@ -34,6 +34,7 @@ pub(super) fn reserve_unix(path: &Path, count: usize) -> io::Result<Reserved> {
         address: BindAddress::Unix(path.to_owned()),
         sockets,
         file: Some(file),
+        is_beside: false,
         claim,
     })
 }
