@@ -86,7 +86,7 @@ fn read_pipe(mut pipe: &File, progress: &Progress) -> io::Result<Vec<u8>> {
     while bytes.len() <= FILE_BYTES_MAX && !progress.is_abandoned.load(Relaxed) {
         match pipe.read(&mut chunk) {
             // The end, if there ever was a writer.
-            Ok(0) if !bytes.is_empty() || waited(pipe)?.contains(PollFlags::HUP) => break,
+            Ok(0) if !bytes.is_empty() || is_over(waited(pipe)?) => break,
             Ok(count) => {
                 bytes.extend_from_slice(&chunk[..count]);
                 progress.has_begun.fetch_or(count > 0, Relaxed);
@@ -100,6 +100,11 @@ fn read_pipe(mut pipe: &File, progress: &Progress) -> io::Result<Vec<u8>> {
     }
     bytes.truncate(FILE_BYTES_MAX + 1);
     Ok(bytes)
+}
+
+/// Whether all writers have gone and left nothing. One that came after the last look may have written and gone already.
+fn is_over(events: PollFlags) -> bool {
+    events.contains(PollFlags::HUP) && !events.contains(PollFlags::IN)
 }
 
 /// Waits for bytes or an end, for [`LOOK_INTERVAL`] at most. Returns which.
@@ -182,6 +187,30 @@ mod tests {
         writer.write_all(b"done").expect("write");
         drop(writer);
         assert_eq!(text(&path_of(&reader)), "done");
+    }
+
+    #[test]
+    fn a_writer_that_comes_and_goes_between_two_looks_is_read() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("pipe");
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0)
+            .expect("a pipe");
+        let flags = OFlags::NONBLOCK.bits().cast_signed();
+        let mut options = File::options();
+        let mut reader = options
+            .read(true)
+            .custom_flags(flags)
+            .open(&path)
+            .expect("open");
+        assert_eq!(reader.read(&mut [0; 1]).expect("nobody writes yet"), 0);
+        let mut writer = File::options().write(true).open(&path).expect("open");
+        writer.write_all(b"all of it").expect("write");
+        drop(writer);
+        assert!(!is_over(waited(&reader).expect("poll")));
+        let bytes = read_pipe(&reader, &Progress::default()).expect("read");
+        assert_eq!(bytes, b"all of it");
+        assert!(is_over(waited(&reader).expect("poll")));
     }
 
     #[test]
