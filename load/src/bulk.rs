@@ -124,10 +124,7 @@ impl Clients for Bulk {
         for ((index, socket), credit) in sockets.zip(&mut pace.credit) {
             while *credit > 0 {
                 let most = self.chunk.len().min(*credit);
-                let sent = send_some(socket, &self.chunk[..most]).map_err(|error| Lost {
-                    index,
-                    error: error.into(),
-                })?;
+                let sent = send_some(socket, &self.chunk[..most]).map_err(Lost::of(index))?;
                 match sent {
                     0 => break,
                     sent => *credit -= sent,

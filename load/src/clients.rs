@@ -94,6 +94,16 @@ pub struct Lost {
     pub error: anyhow::Error,
 }
 
+impl Lost {
+    /// What makes of an error the loss of client `index`.
+    pub fn of<E: Into<anyhow::Error>>(index: usize) -> impl FnOnce(E) -> Self {
+        move |error| Self {
+            index,
+            error: error.into(),
+        }
+    }
+}
+
 /// A connected, non-blocking socket without Nagle's delay. On loopback, connect doesn't wait for an accept.
 ///
 /// # Errors

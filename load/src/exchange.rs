@@ -168,8 +168,7 @@ impl Clients for Exchange {
             .as_mut()
             .and_then(|schedule| schedule.take(now))
         {
-            self.send_due(index, now, poller)
-                .map_err(|error| Lost { index, error })?;
+            self.send_due(index, now, poller).map_err(Lost::of(index))?;
         }
         Ok(())
     }

@@ -18,8 +18,8 @@ pub(crate) struct Token {
 }
 
 impl Token {
-    fn pack(self) -> u64 {
-        (self.index as u64) << 1 | u64::from(self.owner == Owner::Client)
+    fn data(self) -> epoll::EventData {
+        epoll::EventData::new_u64((self.index as u64) << 1 | u64::from(self.owner == Owner::Client))
     }
 
     pub(crate) fn unpack(bits: u64) -> Self {
@@ -80,12 +80,7 @@ impl Poller {
         index: usize,
         flags: epoll::EventFlags,
     ) -> rustix::io::Result<()> {
-        epoll::add(
-            &self.epoll,
-            fd,
-            epoll::EventData::new_u64(Token { owner, index }.pack()),
-            flags,
-        )
+        epoll::add(&self.epoll, fd, Token { owner, index }.data(), flags)
     }
 
     pub(crate) fn change(
@@ -95,11 +90,6 @@ impl Poller {
         index: usize,
         flags: epoll::EventFlags,
     ) -> rustix::io::Result<()> {
-        epoll::modify(
-            &self.epoll,
-            fd,
-            epoll::EventData::new_u64(Token { owner, index }.pack()),
-            flags,
-        )
+        epoll::modify(&self.epoll, fd, Token { owner, index }.data(), flags)
     }
 }

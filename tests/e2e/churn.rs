@@ -2,7 +2,6 @@
 //!
 //! `CORELANE_CHURN_STEPS` makes it longer than the tests have time for.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -11,8 +10,10 @@ use std::thread;
 
 use rustix::process::Signal;
 
+use crate::harness::metrics::Totals;
 use crate::harness::peer::{self, Service};
 use crate::harness::port;
+use crate::harness::process;
 use crate::harness::proxy::{Proxy, configuration};
 use crate::harness::scheduler::{Scheduler, each_scheduler};
 use crate::harness::wait;
@@ -71,11 +72,6 @@ fn exchange(mut client: &TcpStream, bytes: &[u8]) {
     });
 }
 
-fn descriptors(proxy: &Proxy) -> usize {
-    let all = fs::read_dir(format!("/proc/{}/fd", proxy.pid()));
-    all.expect("its descriptors").count()
-}
-
 fn nobody_notices(first: Scheduler) {
     let servers = [peer::echo(), peer::echo(), peer::echo()];
     let (stays, other) = [(); 2]
@@ -113,14 +109,10 @@ fn nobody_notices(first: Scheduler) {
 
 /// Reloads again and again. Whatever is counted only grows.
 fn change(proxy: &Proxy, first: Scheduler, routes: impl Fn(usize) -> String) {
-    let all = [
-        Scheduler::Glommio,
-        Scheduler::WorkStealing,
-        Scheduler::PerCore,
-    ];
-    let usable: Vec<_> = all.into_iter().filter(|one| one.usable()).collect();
+    let all = Scheduler::ALL.into_iter();
+    let usable: Vec<_> = all.filter(|one| one.usable()).collect();
     let (mut scheduler, mut open) = (first, None);
-    let mut last: BTreeMap<String, f64> = BTreeMap::new();
+    let mut totals = Totals::default();
     for step in 1..=steps() {
         if step.is_multiple_of(3) {
             scheduler = usable[step / 3 % usable.len()];
@@ -133,22 +125,17 @@ fn change(proxy: &Proxy, first: Scheduler, routes: impl Fn(usize) -> String) {
         proxy.signal(Signal::HUP);
         wait::until("it is reloaded", || {
             let metrics = proxy.metrics();
-            for (series, (family, value)) in metrics.all() {
-                if ["counter", "histogram"].contains(&family) {
-                    let before = last.insert(series.to_owned(), value).unwrap_or(0.0);
-                    assert!(value >= before, "{series}: {before}, then {value}");
-                }
-            }
+            totals.grow_if_there(&metrics);
             assert_eq!(metrics.get("corelane_config_last_reload_success", &[]), 1.0);
             metrics.get(read, &[]) > before
         });
         if step == steps().div_ceil(3) {
-            open = Some(descriptors(proxy));
+            open = Some(process::descriptors(proxy.pid()));
         }
     }
     if let Some(open) = open {
         wait::until("no descriptor is left open", || {
-            descriptors(proxy) <= open + DESCRIPTORS_MORE
+            process::descriptors(proxy.pid()) <= open + DESCRIPTORS_MORE
         });
     }
 }

@@ -1,6 +1,5 @@
 //! Another scheduler, or other cores, by SIGHUP while connections run: nobody is refused, and no byte is lost.
 
-use std::collections::HashMap;
 use std::fmt::Display;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -13,6 +12,7 @@ use rustix::process::Signal;
 
 use crate::harness::bytes::{self, MIB, Pattern};
 use crate::harness::config::route;
+use crate::harness::metrics::Totals;
 use crate::harness::peer::{self, Server};
 use crate::harness::proxy::Proxy;
 use crate::harness::scheduler::{Scheduler, each_scheduler};
@@ -27,12 +27,6 @@ each_scheduler!(
     a_stop_ends_both_schedulers,
 );
 
-const ALL: [Scheduler; 3] = [
-    Scheduler::Glommio,
-    Scheduler::WorkStealing,
-    Scheduler::PerCore,
-];
-
 /// Connections that say nothing during a switch.
 const IDLE: usize = 40;
 
@@ -41,15 +35,6 @@ const BUSY: usize = 6;
 
 /// Clients that come and go.
 const COMING: usize = 3;
-
-/// The name of a scheduler in the labels of switches.
-fn name(scheduler: Scheduler) -> &'static str {
-    match scheduler {
-        Scheduler::Glommio => "glommio",
-        Scheduler::WorkStealing => "work-stealing",
-        Scheduler::PerCore => "per-core",
-    }
-}
 
 fn configuration(scheduler: Scheduler, cores: impl Display, runtime: &str, routes: &str) -> String {
     let chosen = scheduler.runtime_toml();
@@ -63,7 +48,7 @@ fn echo() -> String {
 }
 
 fn switches(proxy: &Proxy, from: Scheduler, to: Scheduler, result: &str) -> f64 {
-    let labels = [("from", name(from)), ("to", name(to)), ("result", result)];
+    let labels = [("from", from.name()), ("to", to.name()), ("result", result)];
     proxy.metric("corelane_runtime_switches_total", &labels)
 }
 
@@ -116,28 +101,15 @@ fn stream(address: SocketAddr, seed: u64, over: &AtomicBool) -> u64 {
     bytes
 }
 
-/// No counter goes backwards, in whatever scrape.
+/// No counter goes backwards or is gone, in whatever scrape.
 fn watch_counters(proxy: &Proxy, over: &AtomicBool) -> u64 {
-    let mut last: HashMap<String, f64> = HashMap::new();
+    let mut totals = Totals::default();
     let mut scrapes = 0;
     while !over.load(Relaxed) {
-        let metrics = proxy.metrics();
-        for (series, (kind, value)) in metrics.all() {
-            if kind == "gauge" {
-                continue;
-            }
-            let before = last.insert(series.to_owned(), value).unwrap_or(0.0);
-            assert!(value >= before, "{series}: {before}, then {value}");
-        }
+        totals.grow(&proxy.metrics());
         scrapes += 1;
     }
-    let metrics = proxy.metrics();
-    let all = metrics.all();
-    let gone: Vec<_> = last
-        .keys()
-        .filter(|one| !all.contains_key(&one[..]))
-        .collect();
-    assert!(gone.is_empty(), "{gone:?}");
+    totals.grow(&proxy.metrics());
     scrapes
 }
 
@@ -172,7 +144,7 @@ fn connections_move_to_every_scheduler(scheduler: Scheduler) {
         let scraper = scope.spawn(|| scraped.fetch_add(watch_counters(&proxy, &over), Relaxed));
         let mut from = scheduler;
         // Each scheduler from this one and back, with more workers, fewer, and those of the start.
-        for (to, cores) in ALL
+        for (to, cores) in Scheduler::ALL
             .into_iter()
             .flat_map(|to| [(to, 3), (to, 1), (scheduler, 2)])
         {
@@ -242,7 +214,10 @@ fn half_closed_and_stuck_connections_move(scheduler: Scheduler) {
         (client, server.accept())
     };
     let mut from = scheduler;
-    for (to, cores) in ALL.into_iter().flat_map(|to| [(to, 1), (scheduler, 3)]) {
+    for (to, cores) in Scheduler::ALL
+        .into_iter()
+        .flat_map(|to| [(to, 1), (scheduler, 3)])
+    {
         if !to.usable() {
             continue;
         }
@@ -384,7 +359,10 @@ fn a_unix_socket_is_handed_over(scheduler: Scheduler) {
             }
         });
         let mut from = scheduler;
-        for (to, cores) in ALL.into_iter().flat_map(|to| [(to, 3), (scheduler, 1)]) {
+        for (to, cores) in Scheduler::ALL
+            .into_iter()
+            .flat_map(|to| [(to, 3), (scheduler, 1)])
+        {
             if to.usable() {
                 switch(&proxy, from, to, &configuration(to, cores, "", &routes));
                 exchange(&old);

@@ -2,7 +2,6 @@
 //!
 //! `CORELANE_SOAK=full` is the long run (`just soak`).
 
-use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{Read, Write};
@@ -14,6 +13,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use crate::harness::bytes::{self, MIB};
+use crate::harness::metrics::Totals;
 use crate::harness::peer;
 use crate::harness::port;
 use crate::harness::process;
@@ -22,12 +22,6 @@ use crate::harness::scheduler::{Scheduler, each_scheduler};
 use crate::harness::wait::{self, End};
 
 each_scheduler!(nobody_notices);
-
-const ALL: [Scheduler; 3] = [
-    Scheduler::Glommio,
-    Scheduler::WorkStealing,
-    Scheduler::PerCore,
-];
 
 /// How much there is of everything.
 #[derive(Clone, Copy)]
@@ -103,14 +97,6 @@ impl Scene {
     }
 }
 
-fn name(scheduler: Scheduler) -> &'static str {
-    match scheduler {
-        Scheduler::Glommio => "glommio",
-        Scheduler::WorkStealing => "work-stealing",
-        Scheduler::PerCore => "per-core",
-    }
-}
-
 /// Has the proxy read this, and waits until it has.
 fn reload(proxy: &Proxy, text: &str) {
     let read = || proxy.metric("corelane_config_last_reload_timestamp_seconds", &[]);
@@ -166,19 +152,9 @@ fn transfer(address: SocketAddr, seed: u64, length: u64, over: &AtomicBool) -> u
 
 /// Looks until it is over: no counter goes backwards, and none is gone.
 fn scrape(proxy: &Proxy, over: &AtomicBool) {
-    let mut last: HashMap<String, f64> = HashMap::new();
+    let mut totals = Totals::default();
     while !over.load(Relaxed) {
-        let metrics = proxy.metrics();
-        let all = metrics.all();
-        for (series, before) in &last {
-            let now = all.get(&series[..]).map(|(_, value)| *value);
-            assert!(now >= Some(*before), "{series}: {before}, then {now:?}");
-        }
-        for (series, (kind, value)) in all {
-            if kind != "gauge" {
-                last.insert(series.to_owned(), value);
-            }
-        }
+        totals.grow(&proxy.metrics());
     }
 }
 
@@ -196,7 +172,7 @@ fn nobody_notices(scheduler: Scheduler) {
         Ok("full") => FULL,
         _ => SHORT,
     };
-    for to in ALL {
+    for to in Scheduler::ALL {
         if to != scheduler && to.usable() {
             between(scheduler, to, size);
         }
@@ -308,8 +284,8 @@ fn between(scheduler: Scheduler, other: Scheduler, size: Size) {
         resident <= before.1 + before.1 / 2 + 64 * MIB,
         "{resident} bytes, {} before, from {} to {}",
         before.1,
-        name(scheduler),
-        name(other)
+        scheduler.name(),
+        other.name()
     );
     proxy.stop();
 }

@@ -117,10 +117,7 @@ impl Clients for Arrivals<'_> {
             return Ok(());
         };
         while let Some(due) = self.due().filter(|due| *due <= now) {
-            self.begin(proxy, due, poller).map_err(|error| Lost {
-                index: 0,
-                error: error.into(),
-            })?;
+            self.begin(proxy, due, poller).map_err(Lost::of(0))?;
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use anyhow::anyhow;
+use anyhow::Context as _;
 use proxy_load::{Clients, Lost, Poller, Tally, connect};
 use rustix::event::epoll::EventFlags;
 use rustix::fd::OwnedFd;
@@ -122,10 +122,8 @@ impl Clients for Busy<'_> {
         while self.due().is_some_and(|due| due <= now) {
             let index = (self.taken % self.clients.len() as u64) as usize;
             self.taken += 1;
-            self.send(index).map_err(|error| Lost {
-                index,
-                error: anyhow!(error).context("sending a message"),
-            })?;
+            let sent = self.send(index).context("sending a message");
+            sent.map_err(Lost::of(index))?;
         }
         Ok(())
     }

@@ -153,10 +153,7 @@ impl Clients for Idle<'_> {
         let end = self.clients.len().min(self.asked + ASKED_MAX);
         while self.asked < end {
             let index = self.asked;
-            self.ask().map_err(|error| Lost {
-                index,
-                error: error.into(),
-            })?;
+            self.ask().map_err(Lost::of(index))?;
         }
         Ok(())
     }

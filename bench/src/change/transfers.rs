@@ -144,10 +144,7 @@ impl Clients for Transfers<'_> {
     fn on_time(&mut self, now: Instant, _: &Poller) -> Result<(), Lost> {
         self.next = now + TICK;
         for index in 0..self.transfers.len() {
-            self.send(index, now).map_err(|error| Lost {
-                index,
-                error: error.into(),
-            })?;
+            self.send(index, now).map_err(Lost::of(index))?;
         }
         Ok(())
     }

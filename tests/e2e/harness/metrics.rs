@@ -64,3 +64,37 @@ impl Metrics {
         &self.text
     }
 }
+
+/// What was counted as of the last scrape: it never goes backwards, and nothing of it is forgotten.
+#[derive(Default)]
+pub(crate) struct Totals(BTreeMap<String, f64>);
+
+impl Totals {
+    /// Compares with a scrape that came later.
+    pub(crate) fn grow(&mut self, metrics: &Metrics) {
+        let all = metrics.all();
+        let gone: Vec<_> = self
+            .0
+            .keys()
+            .filter(|one| !all.contains_key(&one[..]))
+            .collect();
+        assert!(gone.is_empty(), "{gone:?} are gone");
+        self.grow_if_there(metrics);
+    }
+
+    /// The same where series may go for a while, as those of health checks do that are not configured any more. They go on
+    /// counting when they come back.
+    pub(crate) fn grow_if_there(&mut self, metrics: &Metrics) {
+        for (series, (family, value)) in metrics.all() {
+            if family != "gauge" {
+                let before = self.0.insert(series.to_owned(), value).unwrap_or(0.0);
+                assert!(value >= before, "{series}: {before}, then {value}");
+            }
+        }
+    }
+
+    /// How many series they are.
+    pub(crate) fn series(&self) -> usize {
+        self.0.len()
+    }
+}

@@ -14,6 +14,17 @@ pub(crate) enum Scheduler {
 }
 
 impl Scheduler {
+    pub(crate) const ALL: [Self; 3] = [Self::Glommio, Self::WorkStealing, Self::PerCore];
+
+    /// How the labels of switches call it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Glommio => "glommio",
+            Self::WorkStealing => "work-stealing",
+            Self::PerCore => "per-core",
+        }
+    }
+
     /// The lines of `[runtime]` that choose this scheduler.
     pub(crate) fn runtime_toml(self) -> &'static str {
         match self {
