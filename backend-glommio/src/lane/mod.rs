@@ -5,24 +5,21 @@
 //! each would cost four atomic operations a wake and a waker a connection. Here a wake is a push onto a plain queue, and
 //! a connection is an entry of a plain table: it can be taken out and given to another core.
 
+mod leaving;
+mod orders;
+
 use std::future::poll_fn;
-use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use proxy_core::backend::{OpenSocket, OpenSockets};
+use proxy_core::backend::OpenSocket;
 use proxy_core::runtime::Runtime;
-use proxy_core::{
-    Accepted, Acceptor, Connection, Descriptor, Detached, Draining, FIRST_TURNS_MAX, Listener,
-    ListenerSettings, Turn, Worker,
-};
-
-use socket2::SockRef;
+use proxy_core::{Accepted, Acceptor, Connection, Draining, FIRST_TURNS_MAX, Turn, Worker};
 
 use crate::driver::{self, Driver};
 use crate::lanes::{InUse, Shared};
-use crate::mailbox::{Message, Order};
+use crate::mailbox::Order;
 use crate::poller::Poller;
 use crate::queues::Queue;
 use crate::ready::TaskKey;
@@ -309,118 +306,6 @@ impl<P: Poller> Lane<P> {
         })
     }
 
-    /// Does what another core, or this one's balancer, asks for.
-    fn follow(&mut self, worker: &mut Worker, order: Order) {
-        match order {
-            Order::Begin(accepted) => {
-                if let Some(key) = self.begin(worker, accepted) {
-                    self.core.0.ready.borrow_mut().push(key);
-                }
-            }
-            Order::Listen {
-                settings,
-                sockets,
-                watched,
-                open,
-            } => {
-                if let Err(error) = self.listen(&settings, sockets, &open) {
-                    // Whoever waits for it is there until then.
-                    let _ = watched.send(error);
-                }
-            }
-            Order::Unlisten => self.stop_accepting(),
-            Order::End => self.ending = true,
-            Order::Arrive(moving) => {
-                self.core.0.placer.borrow().on_moved_to(worker.index);
-                self.adopt(worker, moving.arrive());
-            }
-            Order::Adopt(detached) => match self.core.0.evacuation.get() {
-                // It needs no stop here.
-                Some(evacuation) => {
-                    self.core.0.placer.borrow().on_left();
-                    evacuation.send(detached);
-                }
-                None => self.adopt(worker, detached),
-            },
-            Order::RunAll => {
-                let mut ready = self.core.0.ready.borrow_mut();
-                for (index, task) in (0..).zip(&self.tasks) {
-                    if let Task::Connection(_) = task {
-                        let lane = self.index;
-                        ready.push(TaskKey { lane, index });
-                    }
-                }
-            }
-            Order::Give { index, to } => {
-                self.give(index, to);
-                self.flush(worker);
-            }
-            Order::Shed { to, count } => {
-                let places = 0..self.tasks.len() as u32;
-                let mut given = 0;
-                for index in places {
-                    if given < count && self.give(index, to) {
-                        given += 1;
-                    }
-                }
-                self.flush(worker);
-            }
-        }
-    }
-
-    fn adopt(&mut self, worker: &mut Worker, detached: Detached<Descriptor>) {
-        let Some(connection) = Connection::attach(&self.core, worker, detached) else {
-            self.core.0.placer.borrow().on_left();
-            return;
-        };
-        let moves = connection.moves();
-        let key = TaskKey {
-            lane: self.index,
-            index: self.insert(Task::Connection(connection)),
-        };
-        self.core.0.balancer.on_adopted(key, moves, worker.now);
-        // It asks for the readiness that it waits for when it runs.
-        self.core.0.ready.borrow_mut().push(key);
-    }
-
-    /// Has the connection in a place go to another core with the next [`Lane::flush`]. False when there is none that
-    /// can.
-    fn give(&mut self, index: u32, to: usize) -> bool {
-        let driver = self.core.0.clone();
-        let mut neighbours = driver.neighbours.borrow_mut();
-        let Some(Task::Connection(connection)) = self.tasks.get_mut(index as usize) else {
-            return false;
-        };
-        if !neighbours.is_other(to) {
-            return false;
-        }
-        let Some(detached) = connection.detach() else {
-            return false;
-        };
-        self.remove(index);
-        driver.placer.borrow().on_moved_to(to);
-        neighbours.queue(to, self.message(Order::Adopt(detached)));
-        true
-    }
-
-    /// Sends what goes to other cores. What those have no room for stays here.
-    fn flush(&mut self, worker: &mut Worker) {
-        let returned = self.core.0.neighbours.borrow_mut().flush();
-        for (core, message) in returned {
-            if let Message::Lane { order, .. } = message {
-                self.core.0.placer.borrow().on_returned(core);
-                self.follow(worker, order);
-            }
-        }
-    }
-
-    fn message(&self, order: Order) -> Message {
-        Message::Lane {
-            lane: self.index,
-            order,
-        }
-    }
-
     fn insert(&mut self, task: Task<P>) -> u32 {
         if let Some(index) = self.free.pop() {
             self.tasks[index as usize] = task;
@@ -453,74 +338,6 @@ impl<P: Poller> Lane<P> {
         self.free.len() == self.tasks.len()
     }
 
-    /// Accepts from more sockets.
-    fn listen(
-        &mut self,
-        settings: &Arc<ListenerSettings>,
-        sockets: Vec<Descriptor>,
-        open: &OpenSockets,
-    ) -> io::Result<()> {
-        for socket in sockets {
-            if let Some(cpu) = self.core.0.steered_to {
-                steer(&self.shared.listener, &socket, cpu);
-            }
-            let socket = self.core.watch(socket).map_err(|(_, error)| error)?;
-            let acceptor = Acceptor::new(&self.core, settings.clone(), socket);
-            let index = self.insert(Task::Acceptor(Box::new(Accepting {
-                acceptor,
-                draining: false,
-                _open: open.open(),
-            })));
-            let lane = self.index;
-            self.core.0.ready.borrow_mut().push(TaskKey { lane, index });
-        }
-        Ok(())
-    }
-
-    /// Has the acceptors take what waits in their backlogs, and close them then.
-    fn stop_accepting(&mut self) {
-        let lane = self.index;
-        let mut ready = self.core.0.ready.borrow_mut();
-        for (index, task) in (0..).zip(&mut self.tasks) {
-            if let Task::Acceptor(accepting) = task {
-                accepting.draining = true;
-                ready.push(TaskKey { lane, index });
-            }
-        }
-    }
-
-    /// Sends connections to another scheduler, where all are to go there, as far as there is room.
-    fn evacuate(&mut self) {
-        let driver = self.core.0.clone();
-        let Some(evacuation) = driver.evacuation.get() else {
-            return;
-        };
-        while self.to_evacuate < self.tasks.len() {
-            if !evacuation.has_room() {
-                return driver.waits_for_room.set(true);
-            }
-            let index = self.to_evacuate as u32;
-            self.to_evacuate += 1;
-            self.leaves(index);
-        }
-    }
-
-    /// Sends the connection in a place to another scheduler, if all are to go there and it is one that can.
-    fn leaves(&mut self, index: u32) -> bool {
-        let Some(evacuation) = self.core.0.evacuation.get().cloned() else {
-            return false;
-        };
-        let Some(Task::Connection(connection)) = self.tasks.get_mut(index as usize) else {
-            return false;
-        };
-        let Some(detached) = connection.detach() else {
-            return false;
-        };
-        self.remove(index);
-        evacuation.send(detached);
-        true
-    }
-
     /// Ends everything.
     fn stop(&mut self) {
         let driver = self.core.0.clone();
@@ -533,12 +350,5 @@ impl<P: Poller> Lane<P> {
         for order in driver.take_orders(self.index) {
             order.abandon(worker.slot(), worker.cells(), worker.now);
         }
-    }
-}
-
-/// Has the kernel prefer a socket for what comes in on this CPU.
-fn steer(listener: &Listener, socket: &Descriptor, cpu: usize) {
-    if let Err(error) = SockRef::from(socket).set_cpu_affinity(cpu) {
-        tracing::warn!(listener = listener.name, %error, "SO_INCOMING_CPU is refused; placement is by hash");
     }
 }
