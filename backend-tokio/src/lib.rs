@@ -3,6 +3,8 @@
 #![deny(unsafe_code)]
 
 mod adopt;
+mod clock;
+mod fate;
 mod gates;
 mod own;
 mod per_core;

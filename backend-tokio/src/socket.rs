@@ -10,8 +10,8 @@ use proxy_core::runtime::{Attempt, Interest, Runtime, Socket, Timer};
 use proxy_core::{Descriptor, ServerAddress};
 use tokio::io::unix::AsyncFd;
 
-use crate::timers::Armed;
-use crate::{sys, worker};
+use crate::sys;
+use crate::timers::{self, Armed};
 
 /// Tokio, as connections see it. It is nothing but a name: sockets and timers find the runtime that they are
 /// made on by themselves.
@@ -154,7 +154,7 @@ impl Timer for TokioTimer {
         let serves = |armed: &Armed| armed.serves(cx.waker(), now, deadline);
         // One that fires early is cheaper than one that is moved back each time.
         if !self.0.as_ref().is_some_and(serves) {
-            self.0 = Some(Armed::new(worker::timers(), deadline, cx.waker()));
+            self.0 = Some(Armed::new(timers::timers(), deadline, cx.waker()));
         }
         Poll::Pending
     }

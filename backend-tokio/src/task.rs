@@ -15,8 +15,8 @@ use rustix::io::Errno;
 use crate::gates::Gate;
 use crate::socket::{Tokio, TokioSocket};
 use crate::tasks::Place;
-use crate::timers::Ticker;
-use crate::worker;
+use crate::timers::{self, Ticker};
+use crate::{fate, tasks, worker};
 
 /// A connection as a task.
 ///
@@ -53,7 +53,7 @@ impl Future for ConnectionTask {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         if self.place.is_none() {
-            self.place = worker::enter(cx.waker());
+            self.place = tasks::enter(cx.waker());
         }
         if self.leaves() {
             return Poll::Ready(());
@@ -146,7 +146,7 @@ struct Vital(Arc<Listener>);
 impl Drop for Vital {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            worker::die(format!("accepting for {:?} panicked", self.0.name));
+            fate::die(format!("accepting for {:?} panicked", self.0.name));
         }
     }
 }
@@ -156,7 +156,7 @@ impl Drop for Vital {
 /// # Errors
 /// When there is no descriptor for the clock, or it can't be watched.
 pub(crate) fn tick() -> io::Result<Ticker> {
-    Ticker::new(worker::timers())
+    Ticker::new(timers::timers())
 }
 
 /// Begins a connection, and does at once what can be done: its first bytes are not to be overtaken by those of others
@@ -191,7 +191,7 @@ fn begin(
             match Errno::from_io_error(&error) {
                 // The reactor itself is gone, not room in it: no connection will ever be watched again.
                 Some(Errno::BADF | Errno::INVAL) => {
-                    worker::die(format!("its reactor fails: {error}"));
+                    fate::die(format!("its reactor fails: {error}"));
                 }
                 _ => {
                     let listener = &settings.listener;

@@ -1,5 +1,6 @@
 //! The tasks of the connections, as far as all of them must be woken when they are to go elsewhere.
 
+use std::cell::OnceCell;
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
@@ -8,14 +9,33 @@ use std::time::Duration;
 use proxy_core::backend::Evacuation;
 use proxy_core::runtime::{Runtime, Timer};
 
+use crate::clock;
 use crate::socket::Tokio;
-use crate::worker;
 
 /// Connections that are woken before the reactor, and those that are ready, have their turn.
 const WAKES_AT_A_TIME: usize = 32;
 
 /// How long an evacuation waits for room.
 const ROOM_RETRY: Duration = Duration::from_millis(1);
+
+thread_local! {
+    /// The worker's index, and where its tasks are entered.
+    static HERE: OnceCell<(usize, Arc<Tasks>)> = const { OnceCell::new() };
+}
+
+/// Has the tasks that run on the current thread entered as those of a worker.
+pub(crate) fn enlist(worker: usize, tasks: Arc<Tasks>) {
+    // A thread is enlisted once.
+    let _ = HERE.with(|here| here.set((worker, tasks)));
+}
+
+/// Enters a connection's task that has its first turn, with its waker.
+pub(crate) fn enter(waker: &Waker) -> Option<Place> {
+    HERE.with(|here| {
+        let (worker, tasks) = here.get()?;
+        Some(tasks.clone().enter(*worker, waker))
+    })
+}
 
 /// The connections of a runtime's workers.
 #[derive(Debug)]
@@ -53,7 +73,7 @@ impl Tasks {
     }
 
     /// Enters a task that runs on `worker`.
-    pub(crate) fn enter(self: Arc<Self>, worker: usize, waker: &Waker) -> Place {
+    fn enter(self: Arc<Self>, worker: usize, waker: &Waker) -> Place {
         let mut shard = self.lock(worker);
         let index = shard.free.pop().unwrap_or_else(|| {
             shard.wakers.push(None);
@@ -81,8 +101,8 @@ impl Tasks {
         let mut from = 0;
         loop {
             if evacuation.is_some_and(|evacuation| !evacuation.has_room()) {
-                let (mut timer, until) = (Tokio.timer(), worker::now() + ROOM_RETRY);
-                poll_fn(|cx| timer.poll_until(cx, worker::now(), until)).await;
+                let (mut timer, until) = (Tokio.timer(), clock::now() + ROOM_RETRY);
+                poll_fn(|cx| timer.poll_until(cx, clock::now(), until)).await;
                 continue;
             }
             let wakers: Vec<_> = {

@@ -23,7 +23,16 @@ use rustix::time::{
 };
 use tokio::io::unix::AsyncFd;
 
-use crate::{sys, worker};
+use crate::{clock, fate, sys};
+
+thread_local! {
+    static TIMERS: Arc<Timers> = Arc::default();
+}
+
+/// The timers of the current thread's worker.
+pub(crate) fn timers() -> Arc<Timers> {
+    TIMERS.with(Arc::clone)
+}
 
 /// The timers that were armed on one worker. A task may take its own out on another one.
 #[derive(Debug, Default)]
@@ -153,11 +162,11 @@ impl Future for Ticker {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            let now = worker::now();
+            let now = clock::now();
             if let Some(next) = self.timers.fire(now, cx.waker())
                 && let Err(error) = self.ring_after(next.saturating_duration_since(now))
             {
-                worker::die(format!("its timer can't be set: {error}"));
+                fate::die(format!("its timer can't be set: {error}"));
                 return Poll::Ready(());
             }
             match self.clock.poll_read_ready(cx) {
@@ -165,7 +174,7 @@ impl Future for Ticker {
                 // It rang: what it says of that is read with the next look.
                 Poll::Ready(Ok(mut rung)) => rung.clear_ready(),
                 Poll::Ready(Err(error)) => {
-                    worker::die(format!("its reactor fails: {error}"));
+                    fate::die(format!("its reactor fails: {error}"));
                     return Poll::Ready(());
                 }
             }
@@ -192,7 +201,7 @@ mod tests {
     #[test]
     fn the_ticker_is_woken_for_an_earlier_deadline_only_and_each_timer_once() {
         let second = Duration::from_secs(1);
-        let (timers, begin) = (Arc::new(Timers::default()), worker::now());
+        let (timers, begin) = (Arc::new(Timers::default()), clock::now());
         let (count, ticks) = (Arc::new(Count::default()), Arc::new(Count::default()));
         let (waker, ticker) = (Waker::from(count.clone()), Waker::from(ticks.clone()));
         assert_eq!(timers.fire(begin, &ticker), None);

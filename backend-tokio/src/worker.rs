@@ -1,24 +1,20 @@
 //! The worker that the current thread is.
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::RefCell;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::task::Waker;
-use std::time::Instant;
 
 use proxy_core::backend::{WORKER_THREAD_PREFIX, WorkerThread};
 use proxy_core::lifeline::Deaths;
 use proxy_core::{Generation, Worker};
 
-use crate::tasks::{Place, Tasks};
-use crate::timers::Timers;
+use crate::clock::now;
+use crate::tasks::Tasks;
+use crate::{fate, tasks};
 
 thread_local! {
     static WORKER: RefCell<Option<Worker>> = const { RefCell::new(None) };
-    static TIMERS: Arc<Timers> = Arc::default();
-    /// The worker's index, where its death is reported, and where its tasks are entered.
-    static FATE: OnceCell<(usize, Deaths, Arc<Tasks>)> = const { OnceCell::new() };
 }
 
 /// What a thread becomes a worker with.
@@ -35,21 +31,12 @@ pub(crate) fn enlist(enlisted: Enlisted) -> WorkerThread {
     let Enlisted { index, cpu, .. } = enlisted;
     let cpu = cpu.filter(|&id| core_affinity::set_for_current(core_affinity::CoreId { id }));
     WORKER.set(Some(Worker::new(enlisted.generation, index, now())));
-    // A thread is enlisted once.
-    let _ = FATE.with(|fate| fate.set((index, enlisted.deaths, enlisted.tasks)));
+    fate::enlist(index, enlisted.deaths);
+    tasks::enlist(index, enlisted.tasks);
     WorkerThread {
         tid: rustix::thread::gettid().as_raw_nonzero().get(),
         cpu,
     }
-}
-
-/// Reports that the current thread's worker can't go on. False on a thread that is no worker.
-pub(crate) fn die(reason: impl Into<String>) -> bool {
-    let died = FATE.try_with(|fate| {
-        fate.get()
-            .map(|(index, deaths, _)| deaths.report(*index, reason))
-    });
-    died.is_ok_and(|died| died.is_some())
 }
 
 /// To be called by the process's panic hook, with what the panic says. Returns whether it is a worker's death, which is
@@ -59,7 +46,7 @@ pub(crate) fn die(reason: impl Into<String>) -> bool {
 /// two can be told apart: a connection that panics does so while the worker is lent to it.
 pub fn on_panic(message: &str) -> bool {
     let lent = WORKER.try_with(|worker| worker.try_borrow_mut().is_err());
-    lent == Ok(false) && die(format!("its thread panicked: {message}"))
+    lent == Ok(false) && fate::die(format!("its thread panicked: {message}"))
 }
 
 /// The error of a worker that can't be started. What the kernel said is its source.
@@ -92,19 +79,6 @@ pub(crate) fn name(index: usize) {
     let _ = name.map(|name| rustix::thread::set_name(&name));
 }
 
-/// Enters a connection's task that has its first turn, with its waker.
-pub(crate) fn enter(waker: &Waker) -> Option<Place> {
-    FATE.with(|fate| {
-        let (index, _, tasks) = fate.get()?;
-        Some(tasks.clone().enter(*index, waker))
-    })
-}
-
-/// The timers of the current thread's worker.
-pub(crate) fn timers() -> Arc<Timers> {
-    TIMERS.with(Arc::clone)
-}
-
 /// Lends the current thread's worker, with the time of now.
 ///
 /// # Panics
@@ -128,12 +102,4 @@ pub(crate) fn try_with(run: impl FnOnce(&mut Worker)) {
             run(worker);
         }
     });
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the one place where this backend asks the clock"
-)]
-pub(crate) fn now() -> Instant {
-    Instant::now()
 }
