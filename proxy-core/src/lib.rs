@@ -17,6 +17,7 @@ pub mod lifeline;
 pub mod listen;
 mod listener;
 pub mod metrics;
+pub mod prologue;
 mod relay;
 pub mod runtime;
 mod table;
