@@ -1,12 +1,26 @@
-//! Asking an admin server.
+//! The one HTTP client: it asks an admin server, or has a proxy do something over its command socket.
+//!
+//! It blocks. A runtime of its own lives as long as one answer takes, so that no caller needs one.
 
+use std::error::Error as _;
+use std::future::poll_fn;
 use std::io;
+use std::path::Path;
+use std::pin::Pin;
 use std::time::Duration;
 
-use ureq::{Agent, Error};
+use hyper::body::{Body, Bytes};
+use hyper::client::conn::http1;
+use hyper::header::{CONNECTION, HOST};
+use hyper::{Method, Request};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream, lookup_host};
+use tokio::runtime::Builder;
+use tokio::time::timeout;
 
 /// Bytes of an answer; a longer one is an error. It is some ten times what the largest configuration makes.
-const ANSWER_BYTES_MAX: u64 = 16 << 20;
+const ANSWER_BYTES_MAX: usize = 16 << 20;
 
 /// An answer.
 #[derive(Debug, Eq, PartialEq)]
@@ -18,41 +32,103 @@ pub struct Answer {
 }
 
 /// GET over a connection of its own, from the admin server at `authority`, which is HOST:PORT. Each step may take as long
-/// as `patience`: to find the name's addresses, to connect, to send, to receive the next bytes.
+/// as `patience`: to find the name's addresses, to connect to one of them, to receive the next bytes.
 ///
 /// # Errors
 /// When nobody answers, or no HTTP server does.
 pub fn get(authority: &str, path: &str, patience: Duration) -> io::Result<Answer> {
-    let agent: Agent = Agent::config_builder()
-        .http_status_as_error(false)
-        .max_redirects(0)
-        .max_redirects_will_error(false)
-        .max_idle_connections(0)
-        // A variable of the environment would send it elsewhere.
-        .proxy(None)
-        .timeout_resolve(Some(patience))
-        .timeout_connect(Some(patience))
-        .timeout_per_read(Some(patience))
-        .timeout_per_write(Some(patience))
-        .build()
-        .into();
-    let url = format!("http://{authority}{path}");
-    let request = agent.get(url).header("connection", "close");
-    let mut response = request.call().map_err(explained)?;
-    let status = response.status().as_u16();
-    let body = response.body_mut().with_config().limit(ANSWER_BYTES_MAX);
-    let body = String::from_utf8(body.read_to_vec().map_err(explained)?);
-    let body = body.map_err(|_| invalid("the answer is no text"))?;
+    run(async {
+        let stream = connect(authority, patience).await?;
+        ask(stream, &Method::GET, authority, path, patience).await
+    })
+}
+
+/// POST without a body over the unix socket at `socket`. Each step may take as long as `patience`, the first byte of the
+/// answer among them.
+///
+/// # Errors
+/// Those of connecting are the kernel's own; otherwise when nobody answers, or no HTTP server does.
+pub fn post(socket: &Path, path: &str, patience: Duration) -> io::Result<Answer> {
+    run(async {
+        let stream = UnixStream::connect(socket).await?;
+        ask(stream, &Method::POST, "localhost", path, patience).await
+    })
+}
+
+fn run<T>(asking: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let asked = runtime.block_on(asking);
+    // A name server that is silent is not waited for.
+    runtime.shutdown_background();
+    asked
+}
+
+/// Connects to the first address of a name that takes it.
+async fn connect(authority: &str, patience: Duration) -> io::Result<TcpStream> {
+    let mut refused = invalid("the name has no address");
+    for address in within(patience, lookup_host(authority)).await? {
+        match within(patience, TcpStream::connect(address)).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => refused = error,
+        }
+    }
+    Err(refused)
+}
+
+/// Asks over a connection that ends by that.
+async fn ask<S>(
+    stream: S,
+    method: &Method,
+    host: &str,
+    path: &str,
+    patience: Duration,
+) -> io::Result<Answer>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header(HOST, host)
+        .header(CONNECTION, "close")
+        .body(String::new())
+        .map_err(|error| invalid(&error.to_string()))?;
+    let shaken = http1::handshake(TokioIo::new(stream)).await;
+    let (mut sender, connection) = shaken.map_err(explained)?;
+    // It ends with the connection, and what goes wrong there is told to who reads the answer.
+    drop(tokio::spawn(connection));
+    let answer = async { sender.send_request(request).await.map_err(explained) };
+    let answer = within(patience, answer).await?;
+    let status = answer.status().as_u16();
+    let (mut body, mut bytes) = (answer.into_body(), Vec::new());
+    loop {
+        let next = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx));
+        let next = async { next.await.transpose().map_err(explained) };
+        let Some(frame) = within(patience, next).await? else {
+            break;
+        };
+        let data: Bytes = frame.into_data().unwrap_or_default();
+        if bytes.len() + data.len() > ANSWER_BYTES_MAX {
+            return Err(invalid("the answer is longer than 16 MiB"));
+        }
+        bytes.extend_from_slice(&data);
+    }
+    let body = String::from_utf8(bytes).map_err(|_| invalid("the answer is no text"))?;
     Ok(Answer { status, body })
 }
 
-fn explained(error: Error) -> io::Error {
-    match error {
-        Error::Io(error) => error,
-        Error::Timeout(_) => io::Error::new(io::ErrorKind::TimedOut, "no answer"),
-        Error::HostNotFound => invalid("the name has no address"),
-        Error::BodyExceedsLimit(_) => invalid("the answer is longer than 16 MiB"),
-        other => invalid(&format!("this is no answer of an HTTP server: {other}")),
+async fn within<T>(patience: Duration, step: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    let done = timeout(patience, step).await;
+    done.unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "no answer")))
+}
+
+fn explained(error: hyper::Error) -> io::Error {
+    let of_system = error
+        .source()
+        .and_then(|source| source.downcast_ref::<io::Error>());
+    match of_system {
+        Some(source) => io::Error::new(source.kind(), source.to_string()),
+        None => invalid(&format!("this is no answer of an HTTP server: {error}")),
     }
 }
 
@@ -64,6 +140,7 @@ fn invalid(what: &str) -> io::Error {
 mod tests {
     use std::io::{Read, Write};
     use std::net::{SocketAddr, TcpListener, TcpStream};
+    use std::os::unix::net::UnixListener;
     use std::thread;
 
     use super::*;
@@ -142,6 +219,29 @@ mod tests {
         );
         assert!(request.contains("connection: close\r\n"), "{request}");
         assert_eq!(stream.read(&mut [0]).expect("the end"), 0);
+    }
+
+    #[test]
+    fn a_unix_socket_is_asked_by_post() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("socket");
+        let error = post(&path, "/api", PATIENCE).expect_err("nobody");
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        let listener = UnixListener::bind(&path).expect("a socket");
+        let served = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("a connection");
+            let mut request = [0; 1024];
+            let count = stream.read(&mut request).expect("a request");
+            let answer = b"HTTP/1.1 409 Conflict\r\ncontent-length: 3\r\n\r\nno\n";
+            stream.write_all(answer).expect("it reads");
+            String::from_utf8_lossy(&request[..count]).into_owned()
+        });
+        let answer = post(&path, "/api", PATIENCE).expect("an answer");
+        assert_eq!((answer.status, &answer.body[..]), (409, "no\n"));
+        let request = served.join().expect("it ends");
+        assert!(request.starts_with("POST /api HTTP/1.1\r\n"), "{request}");
+        let broken = post(&path, "/api", PATIENCE).expect_err("nobody listens");
+        assert_eq!(broken.kind(), io::ErrorKind::ConnectionRefused);
     }
 
     #[test]
