@@ -1,10 +1,11 @@
 //! What the tools need: proxies in this process.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use proxy_config::Config;
 use proxy_core::listen::BindAddress;
-use proxy_tools::{Host, NoStart, Proxy};
+use proxy_tools::{Candidate, Host, NoStart, Proxy};
 
 use crate::sockets::{self, AdminAddress};
 use crate::start_error::{Asker, Explain, cannot_start};
@@ -50,6 +51,19 @@ impl Host for InProcess {
 
     fn workers(&self, config: &Config) -> anyhow::Result<usize> {
         Ok(cpus::assign(&config.runtime)?.len())
+    }
+
+    fn candidates(&self) -> Vec<Candidate> {
+        scheduler::CANDIDATES.to_vec()
+    }
+
+    fn candidate(&self, config: &Config) -> anyhow::Result<Candidate> {
+        let workers = self.workers(config)?;
+        Ok(scheduler::candidate(workers, &config.runtime))
+    }
+
+    fn moves_every(&self, config: &Config) -> Duration {
+        scheduler::moves_every(&config.runtime)
     }
 
     fn cannot_run(&self, config: &Config) -> anyhow::Result<Option<String>> {

@@ -1,12 +1,16 @@
-//! Which scheduler runs, decided once at the start: the only place that names both.
+//! Which scheduler runs, decided once at the start: the only place that names all of them.
+
+mod candidates;
 
 use std::io;
 
-use backend_glommio::{Glommio, Options, Placement, Rebalance, StartError};
+use backend_glommio::{Glommio, Options, Placement, Rebalance, StartError, Unavailable};
 use backend_tokio::{PerCore, WorkStealing};
 use proxy_config::{self as config, GlommioOptions, Runtime, Scheduler, TokioMode};
 use proxy_core::backend::{Backend, Plan, Stealing};
+use proxy_tools::Candidate;
 
+pub(crate) use self::candidates::{CANDIDATES, moves_every};
 use crate::start_error::{Explain, cannot_start, with_advice};
 
 /// The names of all schedulers.
@@ -76,8 +80,13 @@ pub(crate) fn cannot_run(workers: usize, runtime: &Runtime) -> Option<String> {
     if runtime.scheduler != Scheduler::Glommio {
         return None;
     }
-    let probed = backend_glommio::probe(workers, runtime.glommio.ring_depth.get());
-    probed.err().map(|error| error.to_string())
+    probe(workers, runtime).err().map(|error| error.to_string())
+}
+
+/// The candidate of `compare` and `demo` that so many workers of a configuration run under here.
+pub(crate) fn candidate(workers: usize, runtime: &Runtime) -> Candidate {
+    let works = runtime.scheduler != Scheduler::Tokio && probe(workers, runtime).is_ok();
+    candidates::of(runtime, works)
 }
 
 /// Whether a start failed since this machine lacks what the scheduler needs.
@@ -95,6 +104,10 @@ pub(crate) fn on_panic(message: &str) -> bool {
 /// be said of it.
 pub(crate) fn is_told_otherwise(message: &str) -> bool {
     backend_glommio::is_told_otherwise(message)
+}
+
+fn probe(workers: usize, runtime: &Runtime) -> Result<(), Unavailable> {
+    backend_glommio::probe(workers, runtime.glommio.ring_depth.get())
 }
 
 fn glommio(plan: Plan, runtime: &Runtime) -> anyhow::Result<Box<dyn Backend>> {

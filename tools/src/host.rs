@@ -6,6 +6,8 @@ use std::time::Duration;
 use proxy_config::Config;
 use proxy_load::FirstCore;
 
+use crate::candidate::Candidate;
+
 /// Starts proxies in this process.
 pub trait Host {
     /// Starts the proxy of a configuration, with an admin server where an address for it is given.
@@ -25,6 +27,18 @@ pub trait Host {
     /// # Errors
     /// When it asks for CPUs that this process may not use.
     fn workers(&self, config: &Config) -> anyhow::Result<usize>;
+
+    /// The schedulers that there are, in the order of preference among equals.
+    fn candidates(&self) -> Vec<Candidate>;
+
+    /// The one that a configuration runs under here.
+    ///
+    /// # Errors
+    /// When it asks for CPUs that this process may not use.
+    fn candidate(&self, config: &Config) -> anyhow::Result<Candidate>;
+
+    /// How often a scheduler moves live connections under a configuration, at the longest.
+    fn moves_every(&self, config: &Config) -> Duration;
 
     /// Why the scheduler that a configuration asks for can't run its workers here; none: it can.
     ///

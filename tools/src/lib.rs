@@ -2,11 +2,15 @@
 //!
 //! They know the configuration and what a proxy shows of itself. Proxies of their own they get from the [`Host`].
 
+mod candidate;
 mod clocks;
 pub mod compare;
 pub mod demo;
+#[cfg(test)]
+mod fixture;
 mod host;
 mod machine;
 pub mod top;
 
+pub use self::candidate::{Candidate, Evens};
 pub use self::host::{Host, NoStart, Proxy};

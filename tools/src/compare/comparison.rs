@@ -10,7 +10,7 @@ use rustix::process::{Resource, getrlimit};
 
 use super::options::Options;
 use super::record;
-use super::variant::Kind;
+use crate::candidate::Candidate;
 use crate::host::Host;
 
 /// Bytes of a heavy flow's message.
@@ -55,10 +55,10 @@ pub(super) struct Comparison {
     /// How the workload was found.
     pub(super) notes: Vec<String>,
     /// What the configuration runs under.
-    pub(super) own: Kind,
-    pub(super) kinds: Vec<Kind>,
+    pub(super) own: Candidate,
+    pub(super) candidates: Vec<Candidate>,
     /// Why the others don't run.
-    pub(super) skipped: Vec<(Kind, String)>,
+    pub(super) skipped: Vec<(Candidate, String)>,
     pub(super) rounds: usize,
     pub(super) each: Duration,
     pub(super) warm_up: Duration,
@@ -86,26 +86,23 @@ impl Comparison {
             (described(options, threads), Vec::new())
         };
         check_descriptors(&workload)?;
-        let mut asked = config.clone();
-        Kind::Glommio.choose_in(&mut asked);
-        let unavailable = host.cannot_run(&asked)?;
-        let (kinds, skipped): (Vec<_>, Vec<_>) = Kind::ALL
-            .into_iter()
-            .partition(|kind| unavailable.is_none() || !kind.is_glommio());
-        let reason = std::iter::repeat(unavailable.clone());
-        let skipped = skipped.into_iter().zip(reason);
-        let interval = config.runtime.glommio.rebalance.interval;
+        let (mut candidates, mut skipped) = (Vec::new(), Vec::new());
+        for candidate in host.candidates() {
+            match host.cannot_run(&candidate.chosen_in(config))? {
+                Some(reason) => skipped.push((candidate, reason)),
+                None => candidates.push(candidate),
+            }
+        }
+        let interval = host.moves_every(config);
         Ok(Self {
             file: options.file.clone(),
             cpus,
             workers,
             workload,
             notes,
-            own: Kind::of(config, unavailable.is_none()),
-            kinds,
-            skipped: skipped
-                .map(|(kind, reason)| (kind, reason.unwrap_or_default()))
-                .collect(),
+            own: host.candidate(config)?,
+            candidates,
+            skipped,
             rounds: options.rounds,
             each: options.each,
             warm_up: (interval * WARM_UP_REBALANCES).clamp(WARM_UP_MIN, WARM_UP_MAX),
@@ -114,13 +111,13 @@ impl Comparison {
 
     /// About how long it takes.
     pub(super) fn duration(&self) -> Duration {
-        let kinds = self.kinds.len() as u32;
+        let candidates = self.candidates.len() as u32;
         let (before, open_loop) = if self.is_paced() {
             (Duration::ZERO, Duration::ZERO)
         } else {
             (CALIBRATION, SETTLE + self.open_loop())
         };
-        kinds * (before + self.rounds as u32 * (self.warm_up + self.each + open_loop))
+        candidates * (before + self.rounds as u32 * (self.warm_up + self.each + open_loop))
     }
 
     /// How long a scheduler's latencies are measured in one round, after its work was.

@@ -1,6 +1,6 @@
 //! What was measured of a scheduler, round by round.
 
-use super::variant::Kind;
+use crate::candidate::Candidate;
 
 /// Rounds from which on the two extremes are left out of the spread.
 const ROUNDS_TRIMMED_MIN: usize = 5;
@@ -28,7 +28,7 @@ pub(crate) struct Round {
 /// All rounds of a scheduler.
 #[derive(Clone, Debug)]
 pub(crate) struct Outcome {
-    pub(crate) kind: Kind,
+    pub(crate) candidate: Candidate,
     /// As many as of the others, in the same order.
     pub(crate) rounds: Vec<Round>,
 }
@@ -136,6 +136,7 @@ fn median(mut values: Vec<f64>) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fixture::MOVES;
 
     fn outcome(requests: &[f64]) -> Outcome {
         let round = |&requests_per_second: &f64| Round {
@@ -145,7 +146,7 @@ mod tests {
             ..Round::default()
         };
         Outcome {
-            kind: Kind::Glommio,
+            candidate: MOVES,
             rounds: requests.iter().map(round).collect(),
         }
     }

@@ -9,7 +9,7 @@ use proxy_state::Imbalance;
 
 use super::comparison::{CALIBRATION, Comparison, SETTLE};
 use super::figures::{Outcome, Round};
-use super::variant::Kind;
+use crate::candidate::Candidate;
 use crate::clocks::{Reading, pause};
 use crate::host::{Host, Proxy};
 
@@ -28,44 +28,39 @@ pub(super) fn run(
     comparison: &Comparison,
     config: &Config,
     host: &dyn Host,
-    on_round: impl Fn(usize, Kind, &Round),
+    on_round: impl Fn(usize, Candidate, &Round),
 ) -> anyhow::Result<(Vec<Outcome>, Option<f64>)> {
     let mut outcomes: Vec<Outcome> = comparison
-        .kinds
+        .candidates
         .iter()
-        .map(|&kind| Outcome {
-            kind,
+        .map(|&candidate| Outcome {
+            candidate,
             rounds: Vec::new(),
         })
         .collect();
-    let configured = |kind: Kind| {
-        let mut config = config.clone();
-        kind.choose_in(&mut config);
-        config
-    };
     let mut offered = None;
     if !comparison.is_paced() {
         let mut slowest = f64::INFINITY;
-        for &kind in &comparison.kinds {
-            let done = calibrate(comparison, &configured(kind), host);
-            slowest = slowest.min(done.with_context(|| unmeasured(kind))?);
+        for &candidate in &comparison.candidates {
+            let done = calibrate(comparison, &candidate.chosen_in(config), host);
+            slowest = slowest.min(done.with_context(|| unmeasured(candidate))?);
         }
         offered = Some((slowest * OFFERED_PART).max(1.0));
     }
     for number in 1..=comparison.rounds {
         for outcome in &mut outcomes {
-            let kind = outcome.kind;
-            let round = measure(comparison, &configured(kind), offered, host)
-                .with_context(|| unmeasured(kind))?;
-            on_round(number, kind, &round);
+            let candidate = outcome.candidate;
+            let round = measure(comparison, &candidate.chosen_in(config), offered, host)
+                .with_context(|| unmeasured(candidate))?;
+            on_round(number, candidate, &round);
             outcome.rounds.push(round);
         }
     }
     Ok((outcomes, offered))
 }
 
-fn unmeasured(kind: Kind) -> String {
-    format!("{} can't be measured", kind.name())
+fn unmeasured(candidate: Candidate) -> String {
+    format!("{candidate} can't be measured")
 }
 
 /// Requests a second of a closed loop.

@@ -6,12 +6,12 @@
 mod comparison;
 mod figures;
 mod found;
+mod isolation;
 mod measurement;
 mod options;
 mod record;
 mod scrape;
 mod screen;
-mod variant;
 mod verdict;
 
 use std::net::SocketAddr;
@@ -36,12 +36,12 @@ pub fn run(config: &Config, options: &Options, host: &dyn Host) -> anyhow::Resul
     let echoes: Vec<SocketAddr> = (0..comparison.workload.threads)
         .map(|_| host.start_echo())
         .collect::<Result<_, _>>()?;
-    let config = variant::isolate(config, &echoes);
+    let config = isolation::isolate(config, &echoes);
     screen::heading(&comparison);
     let begin = Machine::sample();
     let (outcomes, offered) =
-        measurement::run(&comparison, &config, host, |number, kind, round| {
-            screen::progress(number, comparison.rounds, kind, round);
+        measurement::run(&comparison, &config, host, |number, candidate, round| {
+            screen::progress(number, comparison.rounds, candidate, round);
         })?;
     let others = Machine::sample().others_since(&begin);
     let pace = Pace {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::comparison::Comparison;
 use super::figures::{Outcome, Round};
 use super::found::Found;
-use super::variant::Kind;
+use crate::candidate::Candidate;
 use crate::machine::OTHERS_MIN;
 use proxy_load::Flows;
 
@@ -43,21 +43,20 @@ pub(super) fn heading(comparison: &Comparison) {
          embedded echo server: no server of the configuration gets any of this load, but this machine does, and a proxy \
          that runs on it will feel it."
     );
-    for (kind, reason) in &comparison.skipped {
-        errln!("{}: skipped: {reason}", kind.name());
+    for (candidate, reason) in &comparison.skipped {
+        errln!("{candidate}: skipped: {reason}");
     }
     errln!(
         "{rounds} rounds of {} schedulers take about {:.0} s.\n",
-        comparison.kinds.len(),
+        comparison.candidates.len(),
         comparison.duration().as_secs_f64().ceil()
     );
 }
 
 /// One scheduler was measured once more.
-pub(super) fn progress(number: usize, rounds: usize, kind: Kind, round: &Round) {
+pub(super) fn progress(number: usize, rounds: usize, candidate: Candidate, round: &Round) {
     errln!(
-        "round {number}/{rounds}  {:<27} {:>8.0} requests/s  p99 {:.2} ms",
-        kind.name(),
+        "round {number}/{rounds}  {candidate:<27} {:>8.0} requests/s  p99 {:.2} ms",
         round.requests_per_second,
         round.p99 * 1e3
     );
@@ -80,7 +79,7 @@ pub(super) fn summary(comparison: &Comparison, found: &Found) {
         "stranded"
     );
     for outcome in &found.outcomes {
-        let own = if outcome.kind == comparison.own {
+        let own = if outcome.candidate == comparison.own {
             " *"
         } else {
             ""
@@ -88,7 +87,7 @@ pub(super) fn summary(comparison: &Comparison, found: &Found) {
         let scale = if heavy { 1e6 } else { 1.0 };
         outln!(
             "{:<29} {:>10.0} {:>9.1} {:>8.2} {:>8.2} {:>11.2} µs {:>6.2} {:>8.0}%",
-            format!("{}{own}", outcome.kind.name()),
+            format!("{}{own}", outcome.candidate.name),
             outcome.median(|round| round.requests_per_second),
             outcome.median(|round| round.bytes_per_second) / 1e6,
             outcome.median(|round| round.p50) * 1e3,
@@ -98,8 +97,8 @@ pub(super) fn summary(comparison: &Comparison, found: &Found) {
             outcome.median(|round| round.stranded) * 100.0,
         );
     }
-    for (kind, reason) in &comparison.skipped {
-        outln!("{:<29} skipped: {reason}", kind.name());
+    for (candidate, reason) in &comparison.skipped {
+        outln!("{candidate:<29} skipped: {reason}");
     }
     outln!();
     for caveat in caveats(comparison, found) {
@@ -113,11 +112,7 @@ pub(super) fn summary(comparison: &Comparison, found: &Found) {
         outln!("  {why}");
     }
     if verdict.choose != comparison.own {
-        outln!(
-            "\nin {}:\n{}",
-            shown(&comparison.file),
-            verdict.choose.toml()
-        );
+        outln!("\nin {}:\n{}", shown(&comparison.file), verdict.choose.toml);
     }
 }
 
@@ -152,7 +147,7 @@ pub(super) fn json(comparison: &Comparison, found: &Found) -> String {
     };
     let scheduler = |outcome: &Outcome| {
         json!({
-            "name": outcome.kind.name(),
+            "name": outcome.candidate.name,
             "median": {
                 "requests_per_second": outcome.median(|round| round.requests_per_second),
                 "bytes_per_second": outcome.median(|round| round.bytes_per_second),
@@ -166,7 +161,8 @@ pub(super) fn json(comparison: &Comparison, found: &Found) -> String {
         })
     };
     let skipped = comparison.skipped.iter();
-    let skipped = skipped.map(|(kind, reason)| json!({ "name": kind.name(), "reason": reason }));
+    let skipped =
+        skipped.map(|(candidate, reason)| json!({ "name": candidate.name, "reason": reason }));
     let result = json!({
         "file": shown(&comparison.file),
         "cpus": comparison.cpus,
@@ -176,15 +172,15 @@ pub(super) fn json(comparison: &Comparison, found: &Found) -> String {
         "heavy": flows(&comparison.workload.heavy),
         "notes": comparison.notes,
         "latency_requests_per_second": found.offered,
-        "configured": comparison.own.name(),
+        "configured": comparison.own.name,
         "schedulers": found.outcomes.iter().map(scheduler).collect::<Vec<_>>(),
         "skipped": skipped.collect::<Vec<Value>>(),
         "others_cpu_ratio": found.others,
-        "choose": verdict.choose.name(),
+        "choose": verdict.choose.name,
         "tie": verdict.tie,
         "why": verdict.why,
         "caveats": caveats(comparison, found),
-        "configuration": verdict.choose.toml(),
+        "configuration": verdict.choose.toml,
     });
     format!("{result:#}")
 }

@@ -4,7 +4,7 @@
 //! what counts, or uneven, so that the use of all cores does?
 
 use super::figures::{Figure, Outcome};
-use super::variant::Kind;
+use crate::candidate::{Candidate, Evens};
 use proxy_state::limits::UNEVEN_MIN;
 
 /// Stranded capacity, under a scheduler that evens nothing out, from which a load that is uneven costs something.
@@ -13,7 +13,7 @@ const UNEVEN_STRANDED_MIN: f64 = 0.1;
 /// What to choose.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Verdict {
-    pub(crate) choose: Kind,
+    pub(crate) choose: Candidate,
     /// Nothing that was measured speaks for another than the configuration's own.
     pub(crate) tie: bool,
     /// Sentences.
@@ -22,8 +22,8 @@ pub(crate) struct Verdict {
 
 impl Verdict {
     /// What to do, in one line. `own` is what the configuration has, `ran` how many were compared.
-    pub(crate) fn headline(&self, own: Kind, ran: usize) -> String {
-        let name = self.choose.name();
+    pub(crate) fn headline(&self, own: Candidate, ran: usize) -> String {
+        let name = self.choose.name;
         if ran == 1 && self.choose == own {
             format!("nothing to choose from: the configuration stays as it is, {name}")
         } else if self.tie {
@@ -43,12 +43,12 @@ pub(crate) struct Pace {
     pub(crate) paced: bool,
 }
 
-/// Chooses among `outcomes`, of which `own` is what the configuration runs under now. None when nothing ran.
+/// Chooses among `outcomes`, in the order of preference among equals, of which `own` is what the configuration runs under now. None when nothing ran.
 ///
 /// One figure after the other narrows the choice down to those that nobody beats by more than the rounds' own spread;
 /// if the own scheduler is among the last, it stays. For an even load that is CPU first, per-request overhead; for an
 /// uneven one, or one of a given rate, it is whether the work gets done.
-pub(crate) fn choose(outcomes: &[Outcome], own: Kind, pace: Pace) -> Option<Verdict> {
+pub(crate) fn choose(outcomes: &[Outcome], own: Candidate, pace: Pace) -> Option<Verdict> {
     let heavy = pace.heavy;
     let uneven = outcomes.iter().any(is_uneven);
     let order = if uneven || pace.paced {
@@ -68,22 +68,22 @@ pub(crate) fn choose(outcomes: &[Outcome], own: Kind, pace: Pace) -> Option<Verd
             left = kept;
         }
     }
-    let find = |kind: Kind| left.iter().find(|outcome| outcome.kind == kind);
-    let chosen = find(own).or_else(|| Kind::ALL.into_iter().find_map(find))?;
+    let chosen = left.iter().find(|outcome| outcome.candidate == own);
+    let chosen = chosen.or(left.first())?;
     let others: Vec<_> = outcomes
         .iter()
-        .filter(|other| other.kind != chosen.kind)
+        .filter(|other| other.candidate != chosen.candidate)
         .collect();
     let differs = |other: &&&Outcome| {
         Figure::ALL
             .into_iter()
             .any(|figure| chosen.gain(other, figure, heavy).is_some())
     };
-    let tie = chosen.kind == own && !others.iter().any(|other| differs(&other));
+    let tie = chosen.candidate == own && !others.iter().any(|other| differs(&other));
     let mut why = vec![reason(chosen, outcomes, tie, heavy)];
     why.extend(others.iter().map(|other| against(chosen, other, heavy)));
     Some(Verdict {
-        choose: chosen.kind,
+        choose: chosen.candidate,
         tie,
         why,
     })
@@ -92,14 +92,14 @@ pub(crate) fn choose(outcomes: &[Outcome], own: Kind, pace: Pace) -> Option<Verd
 /// Why, in one sentence or two.
 fn reason(chosen: &Outcome, outcomes: &[Outcome], tie: bool, heavy: bool) -> String {
     if outcomes.len() == 1 {
-        return format!("Nothing but {} ran.", chosen.kind.name());
+        return format!("Nothing but {} ran.", chosen.candidate);
     }
     let uneven = outcomes.iter().find(|outcome| is_uneven(outcome));
     let load = match uneven {
         Some(still) => format!(
             "The load is uneven: under {} one core has work for which the others have room (λ {:.2}, {:.0} % of a core \
              stranded).",
-            still.kind.name(),
+            still.candidate,
             still.median(|round| round.imbalance),
             still.median(|round| round.stranded) * 100.0,
         ),
@@ -112,20 +112,20 @@ fn reason(chosen: &Outcome, outcomes: &[Outcome], tie: bool, heavy: bool) -> Str
         format!(
             "It is a tie: no difference is greater than the rounds differ among themselves, so what the configuration \
              has now stays, {}.",
-            chosen.kind.name()
+            chosen.candidate
         )
     } else {
-        match (uneven.is_some(), chosen.kind) {
-            (true, Kind::WorkStealing) => {
+        match (uneven.is_some(), chosen.candidate.evens) {
+            (true, Evens::Steals) => {
                 "Core utilization is what counts then: work stealing keeps all cores busy.".to_owned()
             }
-            (true, Kind::Glommio) => {
+            (true, Evens::Moves) => {
                 "Core utilization is what counts then: rebalancing moves connections off the busy core.".to_owned()
             }
-            (true, Kind::GlommioStill | Kind::PerCore) => {
+            (true, Evens::Nothing) => {
                 "Evening it out brings nothing here: per-request overhead is what counts.".to_owned()
             }
-            (false, Kind::WorkStealing) => {
+            (false, Evens::Steals) => {
                 "Per-request overhead is what counts then, where thread-per-core usually excels; it doesn't here, and \
                  work stealing is ahead."
                     .to_owned()
@@ -153,7 +153,7 @@ fn against(chosen: &Outcome, other: &Outcome, heavy: bool) -> String {
             parts.push(difference(figure, gain, false, heavy));
         }
     }
-    let name = other.kind.name();
+    let name = other.candidate;
     if parts.is_empty() {
         format!("Against {name}: no difference beyond the rounds' own.")
     } else {
@@ -179,7 +179,7 @@ fn difference(figure: Figure, gain: f64, better: bool, heavy: bool) -> String {
 }
 
 fn is_uneven(outcome: &Outcome) -> bool {
-    !outcome.kind.evens()
+    outcome.candidate.evens == Evens::Nothing
         && outcome.median(|round| round.imbalance) >= UNEVEN_MIN
         && outcome.median(|round| round.stranded) >= UNEVEN_STRANDED_MIN
 }
@@ -188,6 +188,7 @@ fn is_uneven(outcome: &Outcome) -> bool {
 mod tests {
     use super::super::figures::Round;
     use super::*;
+    use crate::fixture::{ALL, MOVES, NOTHING, STEALS, STILL};
 
     const BULK: Pace = Pace {
         heavy: true,
@@ -195,7 +196,7 @@ mod tests {
     };
 
     /// Three rounds that differ by 2 %.
-    fn outcome(kind: Kind, requests: f64, cpu: f64, p99: f64) -> Outcome {
+    fn outcome(candidate: Candidate, requests: f64, cpu: f64, p99: f64) -> Outcome {
         let round = |drift: f64| Round {
             requests_per_second: requests * drift,
             bytes_per_second: requests * drift * 1e4,
@@ -207,7 +208,7 @@ mod tests {
             lost: 0,
         };
         Outcome {
-            kind,
+            candidate,
             rounds: [1.0, 1.01, 0.99].map(round).to_vec(),
         }
     }
@@ -222,70 +223,62 @@ mod tests {
     #[test]
     fn uniform_load_is_thread_per_core_s() {
         let outcomes = [
-            outcome(Kind::Glommio, 100.0, 1.0, 0.001),
-            outcome(Kind::GlommioStill, 100.0, 1.0, 0.001),
-            outcome(Kind::WorkStealing, 100.0, 1.3, 0.001),
-            outcome(Kind::PerCore, 100.0, 1.15, 0.001),
+            outcome(MOVES, 100.0, 1.0, 0.001),
+            outcome(STILL, 100.0, 1.0, 0.001),
+            outcome(STEALS, 100.0, 1.3, 0.001),
+            outcome(NOTHING, 100.0, 1.15, 0.001),
         ];
-        for own in Kind::ALL {
+        for own in ALL {
             let verdict = choose(&outcomes, own, Pace::default()).expect("some ran");
             // Where the own one is as good as the best, it stays.
-            let wanted = match own {
-                Kind::GlommioStill => own,
-                _ => Kind::Glommio,
-            };
+            let wanted = if own == STILL { own } else { MOVES };
             assert_eq!((verdict.choose, verdict.tie), (wanted, false));
             assert!(
                 verdict.why[0].contains("I/O-bound and uniform"),
                 "{verdict:?}"
             );
             assert!(verdict.why[0].contains("thread-per-core is ahead"));
-            let stealing = "Against tokio work-stealing: 23 % less CPU a request.";
+            let stealing = "Against stealing: 23 % less CPU a request.";
             assert!(verdict.why.iter().any(|why| why == stealing), "{verdict:?}");
         }
     }
 
     #[test]
     fn an_uneven_load_wants_rebalancing_or_work_stealing() {
-        let still = stranded(outcome(Kind::GlommioStill, 60.0, 1.0, 0.01));
-        let per_core = stranded(outcome(Kind::PerCore, 58.0, 1.1, 0.01));
-        let stealing = outcome(Kind::WorkStealing, 100.0, 1.9, 0.001);
+        let still = stranded(outcome(STILL, 60.0, 1.0, 0.01));
+        let per_core = stranded(outcome(NOTHING, 58.0, 1.1, 0.01));
+        let stealing = outcome(STEALS, 100.0, 1.9, 0.001);
         let outcomes = [
-            outcome(Kind::Glommio, 100.0, 1.6, 0.001),
+            outcome(MOVES, 100.0, 1.6, 0.001),
             still.clone(),
             stealing.clone(),
             per_core.clone(),
         ];
-        let verdict = choose(&outcomes, Kind::GlommioStill, Pace::default()).expect("some ran");
-        assert_eq!((verdict.choose, verdict.tie), (Kind::Glommio, false));
-        assert!(verdict.why[0].contains("uneven: under glommio without rebalancing"));
+        let verdict = choose(&outcomes, STILL, Pace::default()).expect("some ran");
+        assert_eq!((verdict.choose, verdict.tie), (MOVES, false));
+        assert!(verdict.why[0].contains("uneven: under moving, switched off"));
         assert!(verdict.why[0].contains("rebalancing moves connections"));
-        let against = "Against glommio without rebalancing: 67 % more requests/s, 90 % lower p99.";
+        let against = "Against moving, switched off: 67 % more requests/s, 90 % lower p99.";
         assert!(verdict.why.iter().any(|why| why == against), "{verdict:?}");
         // Where rebalancing can't keep up, stealing does.
-        let outcomes = [
-            outcome(Kind::Glommio, 75.0, 1.2, 0.01),
-            still,
-            stealing,
-            per_core,
-        ];
-        let verdict = choose(&outcomes, Kind::Glommio, BULK).expect("some ran");
-        assert_eq!(verdict.choose, Kind::WorkStealing);
+        let outcomes = [outcome(MOVES, 75.0, 1.2, 0.01), still, stealing, per_core];
+        let verdict = choose(&outcomes, MOVES, BULK).expect("some ran");
+        assert_eq!(verdict.choose, STEALS);
         assert!(verdict.why[0].contains("work stealing keeps all cores busy"));
-        let against = "Against glommio: 33 % more bytes/s, 19 % more CPU a byte, 90 % lower p99.";
+        let against = "Against moving: 33 % more bytes/s, 19 % more CPU a byte, 90 % lower p99.";
         assert!(verdict.why.iter().any(|why| why == against), "{verdict:?}");
     }
 
     #[test]
     fn a_tie_leaves_what_there_is() {
-        let outcomes = Kind::ALL.map(|kind| outcome(kind, 100.0, 1.0, 0.001));
-        for own in Kind::ALL {
+        let outcomes = ALL.map(|candidate| outcome(candidate, 100.0, 1.0, 0.001));
+        for own in ALL {
             let verdict = choose(&outcomes, own, Pace::default()).expect("some ran");
             assert_eq!((verdict.choose, verdict.tie), (own, true));
             assert!(verdict.why[0].contains("It is a tie"), "{verdict:?}");
             let told = format!(
                 "it is a tie: the configuration stays as it is, {}",
-                own.name()
+                own.name
             );
             assert_eq!(verdict.headline(own, outcomes.len()), told);
         }
@@ -294,52 +287,49 @@ mod tests {
         for (round, requests) in noisy[1].rounds.iter_mut().zip([90.0, 115.0, 130.0]) {
             round.requests_per_second = requests;
         }
-        let verdict = choose(&noisy, Kind::Glommio, Pace::default()).expect("some ran");
-        assert_eq!((verdict.choose, verdict.tie), (Kind::Glommio, true));
+        let verdict = choose(&noisy, MOVES, Pace::default()).expect("some ran");
+        assert_eq!((verdict.choose, verdict.tie), (MOVES, true));
     }
 
     #[test]
     fn what_could_not_run_is_not_chosen() {
         let outcomes = [
-            outcome(Kind::WorkStealing, 100.0, 1.3, 0.001),
-            outcome(Kind::PerCore, 100.0, 1.0, 0.001),
+            outcome(STEALS, 100.0, 1.3, 0.001),
+            outcome(NOTHING, 100.0, 1.0, 0.001),
         ];
-        let verdict = choose(&outcomes, Kind::Glommio, Pace::default()).expect("some ran");
-        assert_eq!((verdict.choose, verdict.tie), (Kind::PerCore, false));
-        assert_eq!(verdict.headline(Kind::Glommio, 2), "choose: tokio per-core");
-        let alone = choose(&outcomes[..1], Kind::Glommio, Pace::default()).expect("one ran");
-        assert_eq!(alone.why, ["Nothing but tokio work-stealing ran."]);
-        assert_eq!(
-            alone.headline(Kind::Glommio, 1),
-            "choose: tokio work-stealing"
-        );
-        let told = "nothing to choose from: the configuration stays as it is, tokio work-stealing";
-        assert_eq!(alone.headline(Kind::WorkStealing, 1), told);
-        assert_eq!(choose(&[], Kind::Glommio, Pace::default()), None);
+        let verdict = choose(&outcomes, MOVES, Pace::default()).expect("some ran");
+        assert_eq!((verdict.choose, verdict.tie), (NOTHING, false));
+        assert_eq!(verdict.headline(MOVES, 2), "choose: nothing");
+        let alone = choose(&outcomes[..1], MOVES, Pace::default()).expect("one ran");
+        assert_eq!(alone.why, ["Nothing but stealing ran."]);
+        assert_eq!(alone.headline(MOVES, 1), "choose: stealing");
+        let told = "nothing to choose from: the configuration stays as it is, stealing";
+        assert_eq!(alone.headline(STEALS, 1), told);
+        assert_eq!(choose(&[], MOVES, Pace::default()), None);
     }
 
     #[test]
     fn an_even_load_is_judged_by_cpu_unless_it_is_not_kept_up_with() {
         let outcomes = [
-            outcome(Kind::Glommio, 90.0, 0.6, 0.001),
-            outcome(Kind::WorkStealing, 100.0, 1.0, 0.001),
+            outcome(MOVES, 90.0, 0.6, 0.001),
+            outcome(STEALS, 100.0, 1.0, 0.001),
         ];
-        let chosen = |pace| choose(&outcomes, Kind::PerCore, pace).expect("some ran");
-        assert_eq!(chosen(Pace::default()).choose, Kind::Glommio);
+        let chosen = |pace| choose(&outcomes, NOTHING, pace).expect("some ran");
+        assert_eq!(chosen(Pace::default()).choose, MOVES);
         let paced = Pace {
             paced: true,
             heavy: false,
         };
-        assert_eq!(chosen(paced).choose, Kind::WorkStealing);
+        assert_eq!(chosen(paced).choose, STEALS);
     }
 
     #[test]
     fn latency_decides_among_equals() {
         let outcomes = [
-            outcome(Kind::Glommio, 100.0, 1.0, 0.004),
-            outcome(Kind::WorkStealing, 100.0, 1.0, 0.001),
+            outcome(MOVES, 100.0, 1.0, 0.004),
+            outcome(STEALS, 100.0, 1.0, 0.001),
         ];
-        let verdict = choose(&outcomes, Kind::Glommio, Pace::default()).expect("some ran");
-        assert_eq!(verdict.choose, Kind::WorkStealing);
+        let verdict = choose(&outcomes, MOVES, Pace::default()).expect("some ran");
+        assert_eq!(verdict.choose, STEALS);
     }
 }

@@ -14,6 +14,7 @@ use std::time::Duration;
 use anyhow::Context;
 
 use self::outcome::Outcome;
+use crate::candidate::Candidate;
 use crate::clocks::{Reading, pause};
 use crate::host::{Host, NoStart, Proxy};
 use crate::machine::{Machine, OTHERS_MIN};
@@ -30,16 +31,6 @@ const TICK: Duration = Duration::from_millis(500);
 
 /// How long workers may take to end their connections.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
-
-/// The schedulers, as the configuration names them.
-const SCHEDULERS: [(&str, &str); 3] = [
-    ("glommio", "scheduler = \"glommio\""),
-    ("tokio work-stealing", "scheduler = \"tokio\""),
-    (
-        "tokio per-core",
-        "scheduler = \"tokio\"\n[runtime.tokio]\nmode = \"per-core\"",
-    ),
-];
 
 /// A few heavy flows, all on the first core where there is such a thing, and many light ones.
 const LOAD: Workload = Workload {
@@ -67,11 +58,13 @@ pub fn run(each: Duration, admin: SocketAddr, host: &dyn Host) -> anyhow::Result
     warn_of_others();
     let begin = Machine::sample();
     let mut outcomes = Vec::new();
-    for (name, runtime) in SCHEDULERS {
+    let candidates = host.candidates().into_iter();
+    for candidate in candidates.filter(|candidate| candidate.is_default) {
+        let name = candidate.name;
         if proxy_console::has_failed() {
             break;
         }
-        let proxy = match host.start(&configuration(runtime, admin)?, Some(admin)) {
+        let proxy = match host.start(&configuration(candidate, admin)?, Some(admin)) {
             Ok(proxy) => proxy,
             Err(NoStart::Unavailable(reason)) => {
                 outln!("{name}: skipped: {reason:#}\n");
@@ -99,11 +92,12 @@ fn warn_of_others() {
     }
 }
 
-fn configuration(runtime: &str, admin: SocketAddr) -> anyhow::Result<Config> {
+fn configuration(candidate: Candidate, admin: SocketAddr) -> anyhow::Result<Config> {
     let text = format!(
-        "[runtime]\n{runtime}\n[admin]\nlisten = \"{admin}\"\n\
+        "{}\n[admin]\nlisten = \"{admin}\"\n\
          [listeners.demo]\nbind = \"127.0.0.1:0\"\nupstream = \"echo\"\n\
-         [upstreams.echo]\nservers = [\"builtin:echo\"]\n"
+         [upstreams.echo]\nservers = [\"builtin:echo\"]\n",
+        candidate.toml
     );
     Ok(proxy_config::parse(&text, "demo")?.config)
 }
