@@ -2,5 +2,7 @@
 
 mod parsed;
 pub mod proxy_protocol;
+pub mod starttls;
+pub mod tls;
 
 pub use parsed::Parsed;
