@@ -34,6 +34,7 @@ pub(crate) fn table(config: &Config, inventory: &Inventory, around: &Around) -> 
         Arc::new(ListenerSettings {
             listener,
             pool,
+            prologue: None,
             shares: configured.shares.get(),
             latency: configured.latency,
             idle_timeout: configured.idle_timeout,
@@ -105,6 +106,7 @@ fn pool(configured: &config::Upstream, inventory: &Inventory, echo: Option<Socke
         },
         connect_timeout: configured.connect_timeout,
         checked: configured.health.is_some(),
+        send_proxy: None,
     };
     Pool::new(upstream, members, settings)
 }

@@ -1,4 +1,4 @@
-//! `corelane reload`: a command to a proxy that runs, and its answer.
+//! Commands to a proxy that runs, and what it answers.
 
 use std::io;
 use std::path::Path;

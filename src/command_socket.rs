@@ -1,4 +1,4 @@
-//! The unix socket that takes commands: its path, its owner and its mode.
+//! The unix socket that takes commands: where it is, and whose it is.
 
 use std::fs::{self, Permissions};
 use std::io;

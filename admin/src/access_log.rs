@@ -1,4 +1,4 @@
-//! How many lines the logs wrote, and how many they dropped.
+//! What became of the lines of the logs.
 
 use super::family::Families;
 use crate::observed::Observed;

@@ -1,4 +1,4 @@
-//! The connections of the admin server, and which one is closed when there are too many.
+//! Who is connected to the admin server, and who goes when one more comes.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

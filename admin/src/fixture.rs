@@ -102,6 +102,7 @@ pub(super) fn pool(
         balance: Balance::LeastConnections,
         connect_timeout: Duration::from_secs(1),
         checked,
+        send_proxy: None,
     };
     Arc::new(Pool::new(upstream, members, settings))
 }

@@ -1,7 +1,7 @@
 //! What each listener does.
 
 use proxy_core::ListenerView;
-use proxy_core::metrics::{Cause, Rejection};
+use proxy_core::metrics::{Cause, PrologueResult, Rejection};
 
 use super::family::Families;
 use crate::surroundings::Surroundings;
@@ -71,6 +71,28 @@ pub(super) fn collect(
                 &[("listener", &listener.name), ("reason", reason.label())],
                 count,
             );
+        }
+    }
+    let mut prologues = families.counter(
+        "corelane_listener_prologue_total",
+        "What came of hearing clients before a server is looked for; \"probe\" opened and closed without a byte, as a balancer's \
+         check does. Absent where nothing is heard.",
+    );
+    for ListenerView { listener, settings } in listeners {
+        let counts = PrologueResult::ALL.map(|result| {
+            let cells = &listener.cells;
+            (
+                result,
+                cells.sum(|cells| cells.prologue[result as usize].get()),
+            )
+        });
+        let is_heard = settings.as_ref().is_some_and(|all| all.prologue.is_some());
+        if !is_heard && counts.iter().all(|&(_, count)| count == 0) {
+            continue;
+        }
+        for (result, count) in counts {
+            let labels = [("listener", &listener.name[..]), ("result", result.label())];
+            prologues.add_count(&labels, count);
         }
     }
     let mut bytes = families.counter(

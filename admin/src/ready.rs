@@ -1,4 +1,4 @@
-//! `/readyz`: whether this proxy takes new connections.
+//! `/readyz`: whether clients may be sent here.
 
 use std::fmt::Write as _;
 

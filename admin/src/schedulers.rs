@@ -1,4 +1,4 @@
-//! Metrics that only one scheduler has.
+//! What only the scheduler that runs has to tell.
 
 use proxy_core::backend::OwnKind;
 

@@ -1,4 +1,4 @@
-//! What the connections of a core cost, measured only while the core is too busy.
+//! What the connections of a core cost, measured while somebody wants to know.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! Metrics that only this scheduler has.
+//! What only this scheduler has to tell.
 
 use std::sync::Arc;
 use std::time::Duration;

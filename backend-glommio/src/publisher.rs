@@ -1,4 +1,4 @@
-//! Publishes Glommio's own counters, rarely enough to cost nothing.
+//! Passing Glommio's own counts on, rarely enough to cost nothing.
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Metrics that only Tokio has.
+//! What only Tokio has to tell.
 
 use std::time::Duration;
 

@@ -25,6 +25,7 @@ pub(crate) fn settings(
         balance: Balance::RoundRobin,
         connect_timeout: setup.connect_timeout,
         checked: false,
+        send_proxy: setup.send_proxy,
     };
     let pool = Arc::new(Pool::new(upstream, members, settings));
     let listener = Arc::new(Listener::new("clients".into()));
@@ -32,6 +33,7 @@ pub(crate) fn settings(
         idle_timeout: setup.idle_timeout,
         max_connections: setup.max_connections,
         ends: setup.ends.clone(),
+        prologue: setup.prologue.clone().map(Arc::new),
         ..ListenerSettings::new(listener, pool)
     })
 }

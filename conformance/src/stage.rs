@@ -4,7 +4,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use proxy_core::{Ends, Generation, Listener, ListenerSettings, Pool};
+use proxy_core::prologue::PrologueSettings;
+use proxy_core::{ClientAddress, Ends, Generation, Listener, ListenerSettings, Pool, SendProxy};
 
 /// What is behind the proxy, and how it is configured.
 #[derive(Clone, Debug)]
@@ -23,6 +24,12 @@ pub struct Setup {
     pub max_connections: Option<u64>,
     /// Where the listener reports ends.
     pub ends: Option<Arc<Ends>>,
+    /// What the listener hears of its clients first.
+    pub prologue: Option<PrologueSettings>,
+    /// The headers that servers get.
+    pub send_proxy: Option<SendProxy>,
+    /// Where clients come from. On the scripted kernel only.
+    pub client: ClientAddress,
 }
 
 impl Default for Setup {
@@ -36,6 +43,9 @@ impl Default for Setup {
             connect_timeout: Duration::from_secs(30),
             max_connections: None,
             ends: None,
+            prologue: None,
+            send_proxy: None,
+            client: ClientAddress::Unix,
         }
     }
 }

@@ -61,6 +61,18 @@ macro_rules! suite {
             back_pressure_from_client
             fairness
             max_connections
+            header_in_one_piece
+            header_byte_by_byte
+            header_data_and_end_at_once
+            header_data_and_reset
+            reset_in_the_prologue
+            prologue_timeout
+            probe
+            bytes_that_are_no_header
+            optional_header
+            optional_header_and_a_server_that_speaks_first
+            stop_cuts_prologues
+            header_for_the_server
             stop_cuts_connections
         }
     };

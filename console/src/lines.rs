@@ -1,4 +1,4 @@
-//! Writes whole lines to a descriptor that may refuse them.
+//! Whole lines, to a descriptor that may refuse them.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};

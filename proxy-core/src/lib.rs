@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod activity;
+mod admission;
 mod attempt;
 pub mod backend;
 mod connection;
@@ -19,7 +20,9 @@ mod listener;
 pub mod metrics;
 pub mod prologue;
 mod relay;
+mod route;
 pub mod runtime;
+mod subnet;
 mod table;
 mod transport;
 mod upstream;
@@ -53,6 +56,8 @@ pub use relay::bulk::{
 pub use relay::direction;
 pub use relay::flow::{TURN_BYTES_MAX, TURN_BYTES_MIN, TURN_STEPS_MAX};
 pub use relay::pipe::{PIPE_BYTES, PIPES_FREE_MAX, PIPES_MAX, Pipe};
+pub use route::{Destination, Facts, Verdict};
+pub use subnet::{Subnet, Subnets};
 pub use table::inventory::{Inventory, RETIRED_KEPT, RETIRED_MAX};
 pub use table::view::{Forgotten, ListenerView, UpstreamView, View};
 pub use table::{Table, Tables};
@@ -65,5 +70,6 @@ pub use upstream::health::Health;
 pub use upstream::outage::{Fault, Outage};
 pub use upstream::pool::{Member, Pool, PoolSettings};
 pub use upstream::rest::REST;
+pub use upstream::send_proxy::{SendProxy, SendTlvs};
 pub use upstream::server::Server;
 pub use worker::Worker;

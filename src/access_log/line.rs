@@ -151,6 +151,8 @@ mod tests {
             id: 7,
             listener: Arc::new(Listener::new("redis".to_owned())),
             client: ClientAddress::Tcp(([10, 0, 0, 1], 4567).into()),
+            peer: ClientAddress::Tcp(([10, 0, 0, 2], 80).into()),
+            facts: None,
             server: has_server.then(|| Arc::new(server)),
             bytes_in: 1000,
             bytes_out: 20,

@@ -1,6 +1,6 @@
-//! Reads the configuration's files, within bounds even where a file system hangs or nobody writes to a pipe.
+//! Reading the configuration, whose files may be anything: one of a file system that hangs, a pipe that nobody writes.
 //!
-//! A thread reads ([`reading`]), and the caller waits for it only so long.
+//! A thread reads ([`reading`]), and who wants the files waits for it within bounds.
 
 mod content;
 mod error;

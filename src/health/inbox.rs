@@ -1,4 +1,4 @@
-//! Orders for the thread that checks.
+//! What the thread that checks is told.
 
 use std::io;
 use std::os::fd::OwnedFd;

@@ -1,7 +1,6 @@
-//! Moves listeners from the addresses that they have to those that a reload gives them.
+//! From the addresses that listeners have to those that a reload gives them.
 //!
-//! An address that stays keeps its sockets, even where another listener has it from now on: clients that wait there are
-//! accepted.
+//! An address that stays keeps its sockets, be it another listener's from now on: whoever waits at them is accepted.
 
 use std::collections::{BTreeMap, HashSet};
 use std::io::ErrorKind;

@@ -1,4 +1,4 @@
-//! The limits from which on the cores' state is reported.
+//! From where on something is said of the cores.
 
 use serde::{Deserialize, Serialize};
 

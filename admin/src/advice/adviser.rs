@@ -1,4 +1,4 @@
-//! Gives advice once it has held for long enough.
+//! What holds for long enough to be said.
 
 use std::collections::VecDeque;
 use std::time::Duration;

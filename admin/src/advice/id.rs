@@ -1,4 +1,4 @@
-//! The kinds of advice.
+//! What can be advised.
 
 use proxy_core::backend::{Evening, Stealing};
 

@@ -1,4 +1,4 @@
-//! What one sample of the load calls for.
+//! What one look at the load says.
 
 use proxy_core::backend::Evening;
 

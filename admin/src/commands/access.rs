@@ -1,4 +1,4 @@
-//! Which users may give commands.
+//! Who may give commands.
 
 use std::io;
 use std::os::fd::AsFd;

@@ -1,8 +1,7 @@
 //! Commands: what changes the proxy, asked for over a unix socket.
 //!
 //! HTTP/1.1, as the admin server's: `POST /api/v1/reload` reads the configuration again, and with `?check` only says
-//! what would change. The kernel says which user asks (`SO_PEERCRED`,
-//! unix(7)), and that decides whether they may.
+//! what would change. Who may is decided by the kernel's word on who is at the other end (`SO_PEERCRED`, unix(7)).
 
 mod access;
 mod server;
@@ -12,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 pub use self::access::Access;
 pub use self::server::serve;
 
-/// Commands that wait for their turn; one more is refused for now.
+/// Commands that wait for their turn; one more is told to come later.
 pub const COMMANDS_WAITING_MAX: usize = 16;
 
 /// Where commands come in.
@@ -35,7 +34,7 @@ pub enum Wish {
     Check,
 }
 
-/// The answer to a command, in words: lines that each end in a newline.
+/// What came of a command, in words for who asked: lines that each end in a newline.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
     /// It was done.
@@ -45,7 +44,7 @@ pub enum Reply {
 }
 
 impl Command {
-    /// Sends the answer, unless the client has gone meanwhile.
+    /// Tells who asked. Who has gone meanwhile is told nothing.
     pub fn answer(self, reply: Reply) {
         let _ = self.reply.send(reply);
     }

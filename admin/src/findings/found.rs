@@ -1,4 +1,4 @@
-//! One finding.
+//! Something that was found.
 
 use std::time::{Duration, SystemTime};
 

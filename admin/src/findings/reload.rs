@@ -1,4 +1,4 @@
-//! Whether the proxy runs what its configuration file says.
+//! Whether the file is what runs.
 
 use super::found::unix_seconds;
 use super::scene::Scene;

@@ -182,6 +182,9 @@ mod tests {
         LiveConnection {
             id: 1,
             client: ClientAddress::Unix,
+            peer: ClientAddress::Unix,
+            facts: None,
+            in_prologue: false,
             accepted_at: begin,
             last_byte_at: begin,
             server: Some(server()),

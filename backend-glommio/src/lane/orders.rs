@@ -1,5 +1,4 @@
-//! Handles a lane's orders: from other cores, from this core's balancer, and from the thread that starts and stops
-//! listening.
+//! What a lane is asked for by other cores, by this one's balancer, and by who starts and stops listening.
 
 use std::io;
 use std::sync::Arc;
@@ -16,7 +15,7 @@ use crate::ready::TaskKey;
 
 impl<P: Poller> Lane<P> {
     /// Does what another core, or this one's balancer, asks for.
-    pub(super) fn handle(&mut self, worker: &mut Worker, order: Order) {
+    pub(super) fn follow(&mut self, worker: &mut Worker, order: Order) {
         match order {
             Order::Begin(accepted) => {
                 if let Some(key) = self.begin(worker, accepted) {
@@ -57,16 +56,16 @@ impl<P: Poller> Lane<P> {
                     }
                 }
             }
-            Order::Migrate { index, to } => {
-                self.migrate(index, to);
+            Order::Give { index, to } => {
+                self.give(index, to);
                 self.flush(worker);
             }
             Order::Shed { to, count } => {
                 let places = 0..self.tasks.len() as u32;
-                let mut migrated = 0;
+                let mut given = 0;
                 for index in places {
-                    if migrated < count && self.migrate(index, to) {
-                        migrated += 1;
+                    if given < count && self.give(index, to) {
+                        given += 1;
                     }
                 }
                 self.flush(worker);
@@ -89,8 +88,9 @@ impl<P: Poller> Lane<P> {
         self.core.0.ready.borrow_mut().push(key);
     }
 
-    /// Sends the connection in a place to another core with the next [`Lane::flush`]. False when there is none that can go.
-    fn migrate(&mut self, index: u32, to: usize) -> bool {
+    /// Has the connection in a place go to another core with the next [`Lane::flush`]. False when there is none that
+    /// can.
+    fn give(&mut self, index: u32, to: usize) -> bool {
         let driver = self.core.0.clone();
         let mut neighbours = driver.neighbours.borrow_mut();
         let Some(Task::Connection(connection)) = self.tasks.get_mut(index as usize) else {
@@ -114,7 +114,7 @@ impl<P: Poller> Lane<P> {
         for (core, message) in returned {
             if let Message::Lane { order, .. } = message {
                 self.core.0.placer.borrow().on_returned(core);
-                self.handle(worker, order);
+                self.follow(worker, order);
             }
         }
     }

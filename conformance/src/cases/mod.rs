@@ -9,6 +9,7 @@ mod half_close;
 mod idle;
 mod limits;
 mod pressure;
+mod prologue;
 mod reset;
 mod sockets;
 
@@ -21,5 +22,6 @@ pub use half_close::*;
 pub use idle::*;
 pub use limits::*;
 pub use pressure::*;
+pub use prologue::*;
 pub use reset::*;
 pub use sockets::*;

@@ -49,6 +49,7 @@ pub struct Scripted {
     settings: Arc<ListenerSettings>,
     generation: Arc<Generation>,
     hands_over: Cell<bool>,
+    client_address: ClientAddress,
 }
 
 impl Scripted {
@@ -68,6 +69,7 @@ impl Scripted {
             settings,
             generation,
             hands_over: Cell::new(true),
+            client_address: setup.client,
         }
     }
 
@@ -272,11 +274,11 @@ impl Stage for Scripted {
         let client = self.handle.socket(near);
         let worker = &mut self.workers.borrow_mut()[index];
         worker.now = now;
-        if let Ok(permit) = Permit::ask(&self.settings, worker, Spare::default()) {
-            let origin = Origin {
-                client: ClientAddress::Unix,
-                accepted_at: now,
-            };
+        let origin = Origin {
+            peer: self.client_address,
+            accepted_at: now,
+        };
+        if let Ok(permit) = Permit::ask(&self.settings, worker, origin, Spare::default()) {
             let connection = Connection::new(&self.handle, worker, permit, client, origin);
             let mut connections = self.connections.borrow_mut();
             connections.push(Some(connection));

@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 
 use crate::connection::attempts::Attempts;
+use crate::connection::first::First;
 use crate::metrics::{ConnectFailure, Slot};
 use crate::relay::{Failure, Side};
+use crate::route::Destination;
 use crate::runtime::{Attempt, Interest, Runtime, Socket, Timer};
 use crate::transport::Transport;
 use crate::upstream::address::ServerAddress;
@@ -35,6 +37,10 @@ pub const CLIENT_CHECK_INTERVAL: Duration = Duration::from_millis(500);
 /// The connect phase of a connection: at most one attempt at a time, each server at most once.
 pub(crate) struct Connect<R: Runtime> {
     accepted_at: Instant,
+    /// Where it goes.
+    pub(crate) destination: Destination,
+    /// What its server gets first.
+    pub(crate) first: Option<Box<First>>,
     pub(crate) attempts: Attempts,
     attempt: Option<Attempting<R>>,
     /// Places of servers that failed. It allocates at the first failure only.
@@ -83,13 +89,20 @@ pub(crate) enum Client {
 }
 
 impl<R: Runtime> Connect<R> {
-    pub(crate) fn new(accepted_at: Instant) -> Self {
+    pub(crate) fn new(
+        accepted_at: Instant,
+        destination: Destination,
+        first: Option<Box<First>>,
+        now: Instant,
+    ) -> Self {
         Self {
             accepted_at,
+            destination,
+            first,
             attempts: Attempts::default(),
             attempt: None,
             tried: Vec::new(),
-            client_check_at: accepted_at + CLIENT_CHECK_INTERVAL,
+            client_check_at: now + CLIENT_CHECK_INTERVAL,
             client_lost: None,
         }
     }
@@ -104,9 +117,18 @@ impl<R: Runtime> Connect<R> {
         }
         self.client_check_at = now + CLIENT_CHECK_INTERVAL;
         let reset = client.take_error().err();
+        let has_spoken = self.first.as_ref().is_some_and(|first| first.has_bytes());
         match client.peek() {
             Ok(Attempt::Done(_)) => {
                 self.client_lost = reset;
+                Client::Waits
+            }
+            Ok(_) if has_spoken => {
+                self.client_lost = reset;
+                Client::Waits
+            }
+            Err(error) if has_spoken => {
+                self.client_lost = Some(error);
                 Client::Waits
             }
             Ok(Attempt::Blocked) if reset.is_none() => Client::Waits,

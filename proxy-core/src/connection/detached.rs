@@ -84,7 +84,8 @@ impl<T: Transport> Parts<T> {
         for transport in [&self.client, &self.server] {
             transport.reset_on_close();
         }
-        self.entry.end(slot, cause, termination, self.attempts, now);
+        self.entry
+            .end(slot, cause, termination, self.attempts, None, now);
         cells.ended.increment();
         if let Some(server) = self.entry.record.server() {
             server.cells.of(slot).closed.increment();

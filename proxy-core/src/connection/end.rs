@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crate::connection::origin::ClientAddress;
 use crate::listener::Listener;
 use crate::metrics::{Cause, ConnectFailure};
+use crate::route::Facts;
 use crate::upstream::server::Server;
 
 /// All that there is to say of a connection that has ended.
@@ -16,8 +17,12 @@ pub struct End {
     pub id: u64,
     /// What the client connected to.
     pub listener: Arc<Listener>,
-    /// The client.
+    /// The client: the one that the peer announced, if it did.
     pub client: ClientAddress,
+    /// Who has connected.
+    pub peer: ClientAddress,
+    /// What else is known of it; none where the listener neither hears its clients nor has routes.
+    pub facts: Option<Arc<Facts>>,
     /// The server, or the last one that was tried; none if none was.
     pub server: Option<Arc<Server>>,
     /// Bytes from the client that the server took.
@@ -47,6 +52,8 @@ pub struct End {
 pub enum Stage {
     /// It waited for the core that was to begin it.
     Queue,
+    /// Its client was heard, and no server was looked for yet.
+    Prologue,
     /// No server had answered yet.
     Connect,
     /// Bytes could go both ways.
@@ -71,8 +78,9 @@ impl Termination {
                 Some(ConnectFailure::Local) => 'R',
                 _ => 'S',
             },
-            Cause::IdleTimeout => 'c',
+            Cause::IdleTimeout | Cause::PrologueTimeout => 'c',
             Cause::Drain => 'K',
+            Cause::Refused => 'P',
         };
         Self([who, stage.letter()])
     }
@@ -92,6 +100,7 @@ impl Stage {
     const fn letter(self) -> char {
         match self {
             Self::Queue => 'Q',
+            Self::Prologue => 'R',
             Self::Connect => 'C',
             Self::Data => 'D',
             Self::Last => 'L',
@@ -113,7 +122,7 @@ mod tests {
     /// The table of docs/access-log.md.
     #[test]
     fn every_cause_has_its_letters() {
-        use Stage::{Connect, Data, Last, Queue};
+        use Stage::{Connect, Data, Last, Prologue, Queue};
         for (cause, stage, failure, letters) in [
             (Cause::Finished, Last, None, "--"),
             (Cause::ClientReset, Connect, None, "CC"),
@@ -124,6 +133,10 @@ mod tests {
             (Cause::ServerError, Data, None, "SD"),
             (Cause::IdleTimeout, Data, None, "cD"),
             (Cause::IdleTimeout, Last, None, "cL"),
+            (Cause::Refused, Prologue, None, "PR"),
+            (Cause::PrologueTimeout, Prologue, None, "cR"),
+            (Cause::ClientReset, Prologue, None, "CR"),
+            (Cause::Drain, Prologue, None, "KR"),
             (Cause::Drain, Queue, None, "KQ"),
             (Cause::Drain, Connect, None, "KC"),
             (Cause::Drain, Data, None, "KD"),

@@ -56,6 +56,7 @@ impl<R: Runtime> Connection<R> {
         let (stage, failure) = match &self.phase {
             Phase::Relaying(relaying) => (relaying.relay.stage(), None),
             Phase::Connecting { connect, .. } => (Stage::Connect, connect.attempts.last_failure()),
+            Phase::Prologue { .. } => (Stage::Prologue, None),
             Phase::Over => (Stage::Connect, None),
         };
         self.end_as(worker, cause, Termination::of(cause, stage, failure))
@@ -68,17 +69,31 @@ impl<R: Runtime> Connection<R> {
         cause: Cause,
         termination: Termination,
     ) -> Turn {
-        let attempts = match &self.phase {
-            Phase::Relaying(relaying) => relaying.attempts,
-            Phase::Connecting { connect, .. } => connect.attempts,
-            Phase::Over => Attempts::default(),
+        let (attempts, tried) = match &self.phase {
+            Phase::Relaying(relaying) => (relaying.attempts, None),
+            Phase::Connecting { connect, .. } => {
+                let pool = self.entry.settings().pool_of(connect.destination);
+                let tried = connect.attempts.last_server();
+                (
+                    connect.attempts,
+                    tried.map(|place| pool.server(place).clone()),
+                )
+            }
+            Phase::Prologue { .. } | Phase::Over => (Attempts::default(), None),
         };
-        self.entry
-            .end(worker.slot(), cause, termination, attempts, worker.now);
+        let slot = worker.slot();
+        self.entry.end(
+            slot,
+            cause,
+            termination,
+            attempts,
+            tried.as_ref(),
+            worker.now,
+        );
         worker.cells().ended.increment();
-        let pool = &self.entry.settings().pool;
         match std::mem::replace(&mut self.phase, Phase::Over) {
             Phase::Connecting { mut connect, .. } => {
+                let pool = self.entry.settings().pool_of(connect.destination);
                 let cells = pool.upstream().cells.of(worker.slot());
                 cells.waits_over.increment();
                 connect.abandon(pool, worker.slot());
@@ -89,14 +104,16 @@ impl<R: Runtime> Connection<R> {
                 }
                 relaying.relay.release(&mut worker.buffers);
             }
-            Phase::Over => {}
+            Phase::Prologue { .. } | Phase::Over => {}
         }
         Turn::Ended(cause)
     }
 
     pub(super) fn reset_both(&self) {
         match &self.phase {
-            Phase::Connecting { client, .. } => client.transport().reset_on_close(),
+            Phase::Prologue { client, .. } | Phase::Connecting { client, .. } => {
+                client.transport().reset_on_close();
+            }
             Phase::Relaying(Relaying { client, server, .. }) => {
                 client.transport().reset_on_close();
                 server.transport().reset_on_close();

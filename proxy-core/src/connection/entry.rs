@@ -11,6 +11,8 @@ use crate::connection::record::Record;
 use crate::listener::permit::Permit;
 use crate::listener::settings::ListenerSettings;
 use crate::metrics::{Cause, Slot};
+use crate::route::Facts;
+use crate::upstream::server::Server;
 
 /// A connection as its listener knows it; left when this is dropped at the latest.
 #[derive(Debug)]
@@ -22,9 +24,10 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    /// Enters a connection that a worker begins.
-    pub(crate) fn new(permit: Permit, slot: Slot, origin: Origin) -> Self {
-        let (record, place) = permit.settings().listener.live.enter(slot, origin);
+    /// Enters a connection that a worker begins; `in_prologue` says whether its client is heard first.
+    pub(crate) fn new(permit: Permit, slot: Slot, origin: Origin, in_prologue: bool) -> Self {
+        let live = &permit.settings().listener.live;
+        let (record, place) = live.enter(slot, origin, in_prologue);
         Self {
             permit,
             record,
@@ -37,6 +40,16 @@ impl Entry {
         self.permit.settings()
     }
 
+    /// More is known of it. It must have no server yet.
+    pub(crate) fn set_facts(&mut self, facts: Facts) {
+        let record = Arc::new(self.record.with(Arc::new(facts)));
+        if let Some(place) = self.place {
+            let live = &self.settings().listener.live;
+            live.replace(place, record.clone());
+        }
+        self.record = record;
+    }
+
     /// Hands the place on to another owner.
     pub(crate) fn hand_on(&mut self) -> Self {
         Self {
@@ -46,27 +59,30 @@ impl Entry {
         }
     }
 
-    /// Counts the connection's end and reports it, and leaves. On the thread of the worker that has the slot only.
+    /// Counts the connection's end and reports it, and leaves. `tried` is the last server that was tried, where none was
+    /// connected to. On the thread of the worker that has the slot only.
     pub(crate) fn end(
         &mut self,
         slot: Slot,
         cause: Cause,
         termination: Termination,
         attempts: Attempts,
+        tried: Option<&Arc<Server>>,
         now: Instant,
     ) {
         let settings = self.permit.settings();
-        let origin = self.record.origin();
-        let total = now.saturating_duration_since(origin.accepted_at);
+        let record = &self.record;
+        let total = now.saturating_duration_since(record.accepted_at());
         settings.listener.count_end(slot, cause, total);
         if let Some(ends) = &settings.ends {
-            let (bytes_in, bytes_out) = self.record.bytes();
-            let tried = || Some(settings.pool.server(attempts.last_server()?));
+            let (bytes_in, bytes_out) = record.bytes();
             let end = End {
-                id: self.record.id(),
+                id: record.id(),
                 listener: settings.listener.clone(),
-                client: origin.client,
-                server: self.record.server().or_else(tried).cloned(),
+                client: record.client(),
+                peer: record.peer(),
+                facts: record.facts().cloned(),
+                server: record.server().or(tried).cloned(),
                 bytes_in,
                 bytes_out,
                 wait: attempts.wait().unwrap_or(total),

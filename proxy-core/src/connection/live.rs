@@ -77,10 +77,16 @@ impl Live {
         lock(self.0.of(slot)).id()
     }
 
-    /// Enters a connection that a worker begins.
-    pub(crate) fn enter(&self, slot: Slot, origin: Origin) -> (Arc<Record>, Place) {
+    /// Enters a connection that a worker begins; `in_prologue` says whether its client is heard first.
+    pub(crate) fn enter(
+        &self,
+        slot: Slot,
+        origin: Origin,
+        in_prologue: bool,
+    ) -> (Arc<Record>, Place) {
         let mut shard = lock(self.0.of(slot));
-        let record = Arc::new(Record::new(shard.id(), origin, slot.index()));
+        let record = Record::new(shard.id(), origin, slot.index(), in_prologue);
+        let record = Arc::new(record);
         let index = if let Some(index) = shard.free.pop() {
             shard.places[index as usize] = Some(record.clone());
             index
@@ -89,6 +95,11 @@ impl Live {
             (shard.places.len() - 1) as u32
         };
         (record, Place { shard: slot, index })
+    }
+
+    /// More is known of the connection in a place.
+    pub(crate) fn replace(&self, place: Place, record: Arc<Record>) {
+        lock(self.0.of(place.shard)).places[place.index as usize] = Some(record);
     }
 
     /// The connection in a place is not shown any more.
@@ -127,11 +138,11 @@ mod tests {
         let row = Slots::default().lend(WORKERS).expect("there is room");
         let live = Live::default();
         let origin = Origin {
-            client: ClientAddress::Unix,
+            peer: ClientAddress::Unix,
             accepted_at: std::time::Instant::now(),
         };
         let places: Vec<_> = (0..3 * LOOK_MAX)
-            .map(|number| live.enter(row.slot(number % WORKERS), origin).1)
+            .map(|number| live.enter(row.slot(number % WORKERS), origin, false).1)
             .collect();
         let count = |max| {
             let mut count = 0;

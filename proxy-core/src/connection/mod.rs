@@ -11,9 +11,11 @@ pub(crate) mod end;
 mod ending;
 pub(crate) mod ends;
 mod entry;
+mod first;
 mod hand_over;
 pub(crate) mod live;
 pub(crate) mod origin;
+mod prologue;
 pub(crate) mod record;
 mod silence;
 
@@ -24,11 +26,14 @@ use std::time::{Duration, Instant};
 use crate::connection::attempts::Attempts;
 use crate::connection::connect::{Client, Connect, Connected};
 use crate::connection::entry::Entry;
+use crate::connection::first::{First, Opening};
 use crate::connection::origin::Origin;
+use crate::connection::prologue::Undecided;
 use crate::listener::permit::Permit;
 use crate::metrics::{Cause, Slot};
 use crate::relay::buffer::BUFFER_BYTES;
 use crate::relay::{Progress, Relay, Sides, State};
+use crate::route::Destination;
 use crate::runtime::{Interest, Runtime, Socket};
 use crate::transport::Transport;
 use crate::worker::Worker;
@@ -64,6 +69,11 @@ pub struct Connection<R: Runtime> {
 }
 
 enum Phase<R: Runtime> {
+    /// It is not decided yet where it goes. Only where the listener hears its clients first, or has routes.
+    Prologue {
+        client: R::Socket,
+        undecided: Box<Undecided>,
+    },
     Connecting {
         client: R::Socket,
         connect: Connect<R>,
@@ -102,14 +112,21 @@ impl<R: Runtime> Connection<R> {
         origin: Origin,
     ) -> Self {
         worker.cells().started.increment();
-        let upstream = permit.settings().pool.upstream();
-        upstream.cells.of(worker.slot()).waits_begun.increment();
+        let undecided = Undecided::new(permit.settings(), origin);
+        let in_prologue = undecided.as_ref().is_some_and(|one| one.is_hearing());
+        let phase = match undecided {
+            Some(undecided) => Phase::Prologue { client, undecided },
+            None => {
+                let upstream = permit.settings().pool.upstream();
+                upstream.cells.of(worker.slot()).waits_begun.increment();
+                let (accepted_at, now) = (origin.accepted_at, worker.now);
+                let connect = Connect::new(accepted_at, Destination::DEFAULT, None, now);
+                Phase::Connecting { client, connect }
+            }
+        };
         Self {
-            entry: Entry::new(permit, worker.slot(), origin),
-            phase: Phase::Connecting {
-                client,
-                connect: Connect::new(origin.accepted_at),
-            },
+            entry: Entry::new(permit, worker.slot(), origin, in_prologue),
+            phase,
             timer: runtime.timer(),
             last_byte_at: worker.now,
             stall_check_at: None,
@@ -141,6 +158,9 @@ impl<R: Runtime> Connection<R> {
             return Turn::Ended(Cause::Drain);
         }
         self.settle(worker);
+        if let Some(turn) = self.begin(cx, worker) {
+            return turn;
+        }
         if let Phase::Connecting { client, connect } = &mut self.phase {
             if let Client::Gone = connect.check_client(client.transport(), worker.now) {
                 client.transport().reset_on_close();
@@ -151,7 +171,7 @@ impl<R: Runtime> Connection<R> {
                 cx,
                 runtime,
                 worker,
-                &self.entry.settings().pool,
+                self.entry.settings().pool_of(connect.destination),
                 &mut self.timer,
             ) {
                 Poll::Pending => return Turn::Waiting,
@@ -199,15 +219,48 @@ impl<R: Runtime> Connection<R> {
         self.moves
     }
 
+    /// It is decided where it goes.
+    fn begin_connecting(
+        &mut self,
+        worker: &Worker,
+        destination: Destination,
+        first: Option<Box<First>>,
+    ) {
+        if let Phase::Prologue { client, .. } = std::mem::replace(&mut self.phase, Phase::Over) {
+            let pool = self.entry.settings().pool_of(destination);
+            let cells = pool.upstream().cells.of(worker.slot());
+            cells.waits_begun.increment();
+            let accepted_at = self.entry.record.accepted_at();
+            self.phase = Phase::Connecting {
+                client,
+                connect: Connect::new(accepted_at, destination, first, worker.now),
+            };
+        }
+    }
+
     fn begin_relaying(&mut self, worker: &mut Worker, connected: Connected<R::Socket>) {
-        if let Phase::Connecting { client, .. } = std::mem::replace(&mut self.phase, Phase::Over) {
+        if let Phase::Connecting { client, connect } =
+            std::mem::replace(&mut self.phase, Phase::Over)
+        {
             self.last_byte_at = worker.now;
             let record = &self.entry.record;
             record.on_connected(connected.server, worker.now);
             let settings = self.entry.settings();
-            let upstream = settings.pool.upstream();
-            upstream.cells.of(worker.slot()).waits_over.increment();
+            let pool = settings.pool_of(connect.destination);
+            pool.upstream()
+                .cells
+                .of(worker.slot())
+                .waits_over
+                .increment();
             let mut relay = Relay::new(settings.splice);
+            let send_proxy = pool.settings().send_proxy;
+            if connect.first.is_some() || send_proxy.is_some() {
+                let local = || client.transport().local_address().ok().flatten();
+                let opening = Opening::new(connect.first, send_proxy, record, local);
+                if let Some(Opening { held, own }) = opening {
+                    relay.open_with(held, own);
+                }
+            }
             if let Some(failure) = connected.lost {
                 relay.on_lost(&mut worker.buffers, failure);
             }

@@ -7,8 +7,8 @@ use std::time::Instant;
 /// Where a connection comes from, and since when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Origin {
-    /// The client.
-    pub client: ClientAddress,
+    /// Who has connected: the client, or a balancer that may announce one.
+    pub peer: ClientAddress,
     /// The time of the worker that accepted it.
     pub accepted_at: Instant,
 }

@@ -6,13 +6,15 @@ use std::time::{Duration, Instant};
 
 use crate::connection::origin::{ClientAddress, Origin};
 use crate::metrics::Counter;
+use crate::route::Facts;
 use crate::upstream::server::Server;
 
 /// Cells of one connection. They have one writer, the worker that has the connection now: plain loads and stores.
 #[derive(Debug)]
 pub(crate) struct Record {
     id: u64,
-    origin: Origin,
+    whence: Whence,
+    accepted_at: Instant,
     /// Bytes from the client that the server took.
     bytes_in: Counter,
     /// Bytes from the server that the client took.
@@ -22,6 +24,16 @@ pub(crate) struct Record {
     /// Set when one was connected to.
     server: OnceLock<Arc<Server>>,
     core: AtomicU32,
+    in_prologue: bool,
+}
+
+/// Who a client is.
+#[derive(Debug)]
+enum Whence {
+    /// Nothing is known besides who has connected.
+    Peer(ClientAddress),
+    /// It has said more, or its listener has routes.
+    Facts(Arc<Facts>),
 }
 
 /// A live connection at one moment. What changes meanwhile may be of moments that lie microseconds apart.
@@ -29,8 +41,14 @@ pub(crate) struct Record {
 pub struct LiveConnection {
     /// Unique while the process lives, and of no order.
     pub id: u64,
-    /// The client.
+    /// The client: the one that the peer announced, if it did.
     pub client: ClientAddress,
+    /// Who has connected.
+    pub peer: ClientAddress,
+    /// What else is known of it; none where the listener neither hears its clients nor has routes.
+    pub facts: Option<Arc<Facts>>,
+    /// It is still heard, and no server is looked for.
+    pub in_prologue: bool,
     /// When it was accepted.
     pub accepted_at: Instant,
     /// When the last byte came, or else the server was connected, or else it was accepted.
@@ -46,15 +64,34 @@ pub struct LiveConnection {
 }
 
 impl Record {
-    pub(crate) fn new(id: u64, origin: Origin, core: usize) -> Self {
+    /// That of a connection that was accepted just now; `in_prologue` says whether its client is heard first.
+    pub(crate) fn new(id: u64, origin: Origin, core: usize, in_prologue: bool) -> Self {
+        Self::of(
+            id,
+            Whence::Peer(origin.peer),
+            origin.accepted_at,
+            core,
+            in_prologue,
+        )
+    }
+
+    /// The same connection, of which more is known. It must have no server yet.
+    pub(crate) fn with(&self, facts: Arc<Facts>) -> Self {
+        let core = self.core.load(Relaxed) as usize;
+        Self::of(self.id, Whence::Facts(facts), self.accepted_at, core, false)
+    }
+
+    fn of(id: u64, whence: Whence, accepted_at: Instant, core: usize, in_prologue: bool) -> Self {
         Self {
             id,
-            origin,
+            whence,
+            accepted_at,
             bytes_in: Counter::default(),
             bytes_out: Counter::default(),
             last_byte: AtomicU64::new(0),
             server: OnceLock::new(),
             core: AtomicU32::new(core as u32),
+            in_prologue,
         }
     }
 
@@ -62,8 +99,31 @@ impl Record {
         self.id
     }
 
-    pub(crate) fn origin(&self) -> Origin {
-        self.origin
+    /// The client: the one that the peer announced, if it did.
+    pub(crate) fn client(&self) -> ClientAddress {
+        match &self.whence {
+            Whence::Peer(peer) => *peer,
+            Whence::Facts(facts) => facts.client,
+        }
+    }
+
+    /// Who has connected.
+    pub(crate) fn peer(&self) -> ClientAddress {
+        match &self.whence {
+            Whence::Peer(peer) => *peer,
+            Whence::Facts(facts) => facts.peer,
+        }
+    }
+
+    pub(crate) fn facts(&self) -> Option<&Arc<Facts>> {
+        match &self.whence {
+            Whence::Peer(_) => None,
+            Whence::Facts(facts) => Some(facts),
+        }
+    }
+
+    pub(crate) fn accepted_at(&self) -> Instant {
+        self.accepted_at
     }
 
     /// Bytes in, and bytes out.
@@ -99,10 +159,12 @@ impl Record {
     pub(crate) fn look(&self) -> LiveConnection {
         LiveConnection {
             id: self.id,
-            client: self.origin.client,
-            accepted_at: self.origin.accepted_at,
-            last_byte_at: self.origin.accepted_at
-                + Duration::from_nanos(self.last_byte.load(Relaxed)),
+            client: self.client(),
+            peer: self.peer(),
+            facts: self.facts().cloned(),
+            in_prologue: self.in_prologue,
+            accepted_at: self.accepted_at,
+            last_byte_at: self.accepted_at + Duration::from_nanos(self.last_byte.load(Relaxed)),
             server: self.server.get().cloned(),
             core: self.core.load(Relaxed) as usize,
             bytes_in: self.bytes_in.get(),
@@ -111,7 +173,7 @@ impl Record {
     }
 
     fn set_last_byte(&self, now: Instant) {
-        let after = now.saturating_duration_since(self.origin.accepted_at);
+        let after = now.saturating_duration_since(self.accepted_at);
         self.last_byte.store(after.as_nanos() as u64, Relaxed);
     }
 }

@@ -202,13 +202,13 @@ where
     ) -> bool {
         match secured {
             Ok((fd, spare)) => {
-                let socket = match origin.client {
+                let socket = match origin.peer {
                     ClientAddress::Tcp(_) => Descriptor::tcp(fd),
                     ClientAddress::Unix => Descriptor::unix(fd),
                 };
                 self.follow_table(worker);
                 // One beyond the limit is counted, and closed here.
-                if let Ok(permit) = Permit::ask(&self.settings, worker, spare) {
+                if let Ok(permit) = Permit::ask(&self.settings, worker, origin, spare) {
                     let accepted = Accepted {
                         socket,
                         origin,
@@ -257,7 +257,7 @@ fn accept(socket: &Descriptor, now: Instant) -> io::Result<Attempt<Option<(Owned
         Ok((fd, address)) => {
             let address = address.and_then(|address| SocketAddr::try_from(address).ok());
             let origin = Origin {
-                client: ClientAddress::of(address),
+                peer: ClientAddress::of(address),
                 accepted_at: now,
             };
             Ok(Attempt::Done(Some((fd, origin))))

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::admission;
+use crate::connection::origin::Origin;
 use crate::descriptors::Spare;
 use crate::listener::settings::ListenerSettings;
 use crate::metrics::Rejection;
@@ -18,20 +20,20 @@ pub struct Permit {
 }
 
 impl Permit {
-    /// Asks for one more connection, for which `spare` was kept at the accept.
+    /// Asks for one more connection, which comes from `origin`, and for which `spare` was kept at the accept.
     ///
     /// # Errors
-    /// [`Rejection::MaxConnections`], counted: the caller closes the connection.
+    /// Why it is rejected, counted: the caller closes the connection.
     pub fn ask(
         settings: &Arc<ListenerSettings>,
         worker: &Worker,
+        origin: Origin,
         spare: Spare,
     ) -> Result<Self, Rejection> {
         worker.activity.note();
         let listener = &settings.listener;
         let cells = listener.cells.of(worker.slot());
-        if !listener.take(settings.max_connections) {
-            let rejection = Rejection::MaxConnections;
+        if let Err(rejection) = admission::at_accept(settings, origin) {
             cells.rejected[rejection as usize].increment();
             return Err(rejection);
         }

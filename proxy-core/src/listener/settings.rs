@@ -8,6 +8,8 @@ use crate::connection::ends::Ends;
 use crate::connection::origin::Origin;
 use crate::listener::Listener;
 use crate::metrics::{Cause, Rejection, Slot};
+use crate::prologue::PrologueSettings;
+use crate::route::Destination;
 use crate::upstream::pool::Pool;
 
 /// A listener as one reading of the configuration has it. It never changes; a connection keeps the one that it began with.
@@ -17,6 +19,8 @@ pub struct ListenerSettings {
     pub listener: Arc<Listener>,
     /// Where its connections go.
     pub pool: Arc<Pool>,
+    /// What is heard of a client before a server is looked for; none: nothing is, and no connection has that phase.
+    pub prologue: Option<Arc<PrologueSettings>>,
     /// CPU shares against other listeners on the same core, 1 to [`SHARES_MAX`](crate::SHARES_MAX).
     pub shares: u16,
     /// How soon its connections want to run; none: throughput is what matters.
@@ -39,12 +43,23 @@ impl ListenerSettings {
             shares: listener.share.shares(),
             listener,
             pool,
+            prologue: None,
             latency: None,
             idle_timeout: None,
             splice: true,
             max_connections: None,
             ends: None,
         }
+    }
+
+    /// Whether a connection is more than its peer, so that it is decided where it goes before a server is looked for.
+    pub(crate) fn decides(&self) -> bool {
+        self.prologue.is_some()
+    }
+
+    /// The pool that a connection goes to.
+    pub(crate) fn pool_of(&self, _destination: Destination) -> &Arc<Pool> {
+        &self.pool
     }
 
     /// Counts a connection that was admitted and could not be taken on: the scheduler's source of readiness is
@@ -81,7 +96,9 @@ impl ListenerSettings {
         let end = End {
             id: self.listener.live.id(slot),
             listener: self.listener.clone(),
-            client: origin.client,
+            client: origin.peer,
+            peer: origin.peer,
+            facts: None,
             server: None,
             bytes_in: 0,
             bytes_out: 0,

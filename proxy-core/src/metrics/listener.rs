@@ -11,6 +11,8 @@ pub struct ListenerCells {
     pub accepted: Counter,
     /// Connections closed at once, by [`Rejection`].
     pub rejected: [Counter; Rejection::ALL.len()],
+    /// What came of the prologues of connections, by [`PrologueResult`].
+    pub prologue: [Counter; PrologueResult::ALL.len()],
     /// Connections that ended, by [`Cause`].
     pub ended: [Counter; Cause::ALL.len()],
     /// Bytes received from clients and taken by servers.
@@ -28,6 +30,7 @@ impl Default for ListenerCells {
         Self {
             accepted: Counter::default(),
             rejected: Default::default(),
+            prologue: Default::default(),
             ended: Default::default(),
             bytes_in: Counter::default(),
             bytes_out: Counter::default(),
@@ -77,11 +80,15 @@ pub enum Cause {
     IdleTimeout,
     /// The proxy stopped before the connection ended.
     Drain,
+    /// What the client said before a server was looked for was refused, or who it is.
+    Refused,
+    /// The client did not say within `prologue_timeout` what the listener must hear first.
+    PrologueTimeout,
 }
 
 impl Cause {
     /// Every cause, in the order of its counters.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Finished,
         Self::ClientReset,
         Self::ServerReset,
@@ -90,6 +97,8 @@ impl Cause {
         Self::ConnectFailed,
         Self::IdleTimeout,
         Self::Drain,
+        Self::Refused,
+        Self::PrologueTimeout,
     ];
 
     /// The label's value.
@@ -103,6 +112,8 @@ impl Cause {
             Self::ConnectFailed => "connect_failed",
             Self::IdleTimeout => "idle_timeout",
             Self::Drain => "drain",
+            Self::Refused => "refused",
+            Self::PrologueTimeout => "prologue_timeout",
         }
     }
 }
@@ -126,5 +137,71 @@ impl Rejection {
             Self::MaxConnections => "max_connections",
             Self::Descriptors => "descriptors",
         }
+    }
+}
+
+/// What came of a prologue: what a client says before a server is looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PrologueResult {
+    /// A header of the PROXY protocol announced the client.
+    Header,
+    /// A header announced nobody: the connection is the peer's own.
+    Local,
+    /// There was none, which is allowed.
+    Plain,
+    /// The peer opened and closed without a byte, as a balancer's check does.
+    Probe,
+    /// The client was too slow.
+    Timeout,
+    /// The client went away in the middle.
+    Closed,
+    /// The peer is none of those that may send a header.
+    Untrusted,
+    /// What came is no header.
+    NoHeader,
+    /// The header is broken.
+    BadHeader,
+    /// The header's checksum is wrong.
+    Checksum,
+    /// The header is longer than is allowed.
+    TooLong,
+}
+
+impl PrologueResult {
+    /// Every result, in the order of its counters.
+    pub const ALL: [Self; 11] = [
+        Self::Header,
+        Self::Local,
+        Self::Plain,
+        Self::Probe,
+        Self::Timeout,
+        Self::Closed,
+        Self::Untrusted,
+        Self::NoHeader,
+        Self::BadHeader,
+        Self::Checksum,
+        Self::TooLong,
+    ];
+
+    /// The label's value.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Header => "header",
+            Self::Local => "local",
+            Self::Plain => "plain",
+            Self::Probe => "probe",
+            Self::Timeout => "timeout",
+            Self::Closed => "closed",
+            Self::Untrusted => "untrusted",
+            Self::NoHeader => "no_header",
+            Self::BadHeader => "bad_header",
+            Self::Checksum => "checksum",
+            Self::TooLong => "too_long",
+        }
+    }
+
+    /// Whether the connection was refused for it.
+    pub const fn is_refusal(self) -> bool {
+        !matches!(self, Self::Header | Self::Local | Self::Plain | Self::Probe)
     }
 }

@@ -16,6 +16,6 @@ pub use self::by_index::ByIndex;
 pub use self::cell::{Counter, Histogram};
 pub use self::check::{CheckCells, CheckResult};
 pub use self::core::CoreCells;
-pub use self::listener::{Cause, ListenerCells, Rejection};
+pub use self::listener::{Cause, ListenerCells, PrologueResult, Rejection};
 pub use self::slot::{NoSlots, PerSlot, PerWorker, ROW_SLOTS_MAX, ROWS_MAX, Row, Slot, Slots};
 pub use self::upstream::{ConnectFailure, ServerCells, UpstreamCells};

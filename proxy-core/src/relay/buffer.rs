@@ -49,9 +49,9 @@ impl Buffers {
         }
     }
 
-    /// Takes a buffer back.
+    /// Takes a buffer back, if it is one of these.
     pub(crate) fn release(&mut self, held: Held) {
-        if self.free.len() < POOL_BUFFERS_MAX {
+        if self.free.len() < POOL_BUFFERS_MAX && held.bytes.len() == BUFFER_BYTES {
             self.free.push(held.bytes);
         }
     }
@@ -71,6 +71,14 @@ pub(crate) struct Held {
 }
 
 impl Held {
+    /// Bytes from elsewhere than a worker's buffers, but for the first `skipped` ones.
+    pub(crate) fn new(bytes: Vec<u8>, skipped: usize) -> Self {
+        Self {
+            range: skipped..bytes.len(),
+            bytes: bytes.into_boxed_slice(),
+        }
+    }
+
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes[self.range.clone()]
     }

@@ -27,6 +27,8 @@ pub(crate) struct Flow {
     bulk: Bulk,
     /// The next receive copies: only that passes an urgent mark.
     copies_next: bool,
+    /// Bytes at the beginning of what is sent that are not the source's.
+    own: u32,
     spliced: u64,
 }
 
@@ -104,13 +106,21 @@ impl Flow {
             store: Store::Nowhere,
             bulk: Bulk::new(splice),
             copies_next: false,
+            own: 0,
             spliced: 0,
         }
     }
 
-    /// Bytes that the destination took.
+    /// Has bytes go out first, of which the first `own` are not the source's. It is to be called before anything else.
+    pub(crate) fn open_with(&mut self, held: Held, own: usize) {
+        self.state.on_received(held.bytes().len());
+        self.store = Store::Buffer(held);
+        self.own = own as u32;
+    }
+
+    /// Bytes of the source's that the destination took.
     pub(crate) const fn forwarded(&self) -> u64 {
-        self.state.forwarded()
+        self.state.forwarded().saturating_sub(self.own as u64)
     }
 
     /// How many of them went through a pipe.

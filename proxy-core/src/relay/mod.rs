@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::connection::end::Stage;
-use crate::relay::buffer::Buffers;
+use crate::relay::buffer::{Buffers, Held};
 use crate::relay::flow::{End, Flow, OnEnd, Source, Terms, Turn, Way};
 use crate::runtime::{Interest, Socket};
 use crate::transport::Transport;
@@ -116,6 +116,12 @@ impl Relay {
             down: Flow::new(splice),
             lost: None,
         }
+    }
+
+    /// Has the server get these bytes first, of which the first `own` are not the client's. It is to be called before anything
+    /// else.
+    pub(crate) fn open_with(&mut self, held: Held, own: usize) {
+        self.up.open_with(held, own);
     }
 
     /// Forwards what can be forwarded, within a budget of so many bytes a direction.

@@ -268,6 +268,7 @@ mod tests {
             balance: Balance::RoundRobin,
             connect_timeout: Duration::from_secs(1),
             checked: false,
+            send_proxy: None,
         };
         let pool = Arc::new(Pool::new(upstream, members, settings));
         let listeners = listeners.iter().map(|name| {

@@ -11,6 +11,7 @@ pub(crate) mod health;
 pub(crate) mod outage;
 pub(crate) mod pool;
 pub(crate) mod rest;
+pub(crate) mod send_proxy;
 pub(crate) mod server;
 
 use crate::id::Id;

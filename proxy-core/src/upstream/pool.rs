@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crate::upstream::Upstream;
 use crate::upstream::balance::{Balance, Load, Picker, Try};
 use crate::upstream::outage::Fault;
+use crate::upstream::send_proxy::SendProxy;
 use crate::upstream::server::Server;
 
 /// The servers of an upstream that connections go to, as one reading of the configuration has it. It never changes.
@@ -35,6 +36,8 @@ pub struct PoolSettings {
     pub connect_timeout: Duration,
     /// Whether there are health checks, which are then what says whether a server is up.
     pub checked: bool,
+    /// The headers of the PROXY protocol that servers get; none: they get none.
+    pub send_proxy: Option<SendProxy>,
 }
 
 impl Pool {
@@ -160,6 +163,7 @@ mod tests {
             balance,
             connect_timeout: Duration::from_secs(1),
             checked,
+            send_proxy: None,
         }
     }
 

@@ -54,6 +54,11 @@ pub fn parse(received: &[u8]) -> Parsed<Header<'_>, Bad> {
     }
 }
 
+/// Whether this is a header beyond doubt, whole or not: no protocol that a client may speak begins like this.
+pub fn is_begun(received: &[u8]) -> bool {
+    received.starts_with(v1::PREFIX) || received.starts_with(&v2::SIGNATURE)
+}
+
 /// Whether `received` begins with `expected`, as far as it goes.
 fn agrees(received: &[u8], expected: &[u8]) -> bool {
     received

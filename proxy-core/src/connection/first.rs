@@ -1,0 +1,90 @@
+//! What goes to the server before anything that the client says later.
+
+use std::net::SocketAddr;
+
+use crate::connection::record::Record;
+use crate::prologue::Parsed;
+use crate::prologue::proxy_protocol::{self, Header};
+use crate::relay::buffer::Held;
+use crate::upstream::send_proxy::{About, SendProxy};
+
+/// What was received of a client in its prologue. It is kept until a server is connected to.
+#[derive(Debug)]
+pub(crate) struct First {
+    received: Vec<u8>,
+    /// Bytes of the header of the PROXY protocol, which comes first.
+    header: usize,
+    /// Bytes that were not meant for the server.
+    consumed: usize,
+}
+
+/// Bytes for the server, of which the first ones are the proxy's own.
+#[derive(Debug)]
+pub(crate) struct Opening {
+    pub(crate) held: Held,
+    pub(crate) own: usize,
+}
+
+impl First {
+    /// None if there is nothing to keep.
+    pub(super) fn new(received: Vec<u8>, header: usize, consumed: usize) -> Option<Box<Self>> {
+        (!received.is_empty()).then(|| {
+            Box::new(Self {
+                received,
+                header,
+                consumed,
+            })
+        })
+    }
+
+    /// Whether the client has said something that is for the server.
+    pub(super) fn has_bytes(&self) -> bool {
+        self.consumed < self.received.len()
+    }
+
+    /// The header that was received.
+    fn header(&self) -> Option<Header<'_>> {
+        match proxy_protocol::parse(&self.received[..self.header]) {
+            Parsed::Done { value, .. } => Some(value),
+            _ => None,
+        }
+    }
+}
+
+impl Opening {
+    /// What a server gets first: a header, where its upstream sends one, and what the client has said. None if that is
+    /// nothing. `local` is asked for the address that the client connected to.
+    pub(super) fn new(
+        first: Option<Box<First>>,
+        send_proxy: Option<SendProxy>,
+        record: &Record,
+        local: impl FnOnce() -> Option<SocketAddr>,
+    ) -> Option<Self> {
+        let mut own = Vec::new();
+        if let Some(send_proxy) = send_proxy {
+            let about = About {
+                id: record.id(),
+                peer: record.peer(),
+                local: local(),
+                facts: record.facts().map(|facts| &**facts),
+                received: first.as_ref().and_then(|first| first.header()),
+            };
+            send_proxy.write(&about, &mut own);
+        }
+        let said = first.filter(|first| first.has_bytes());
+        let own_bytes = own.len();
+        let held = match said {
+            None if own.is_empty() => return None,
+            None => Held::new(own, 0),
+            Some(first) if own.is_empty() => Held::new(first.received, first.consumed),
+            Some(first) => {
+                own.extend_from_slice(&first.received[first.consumed..]);
+                Held::new(own, 0)
+            }
+        };
+        Some(Self {
+            held,
+            own: own_bytes,
+        })
+    }
+}

@@ -1,0 +1,68 @@
+//! What is configured of the prologues of a listener's connections.
+
+use std::time::Duration;
+
+use crate::connection::origin::ClientAddress;
+use crate::prologue::proxy_protocol::V2_BYTES_MAX;
+use crate::subnet::Subnets;
+
+/// How long a prologue may take unless it is configured.
+pub const PROLOGUE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What a listener hears of its clients before it looks for a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PrologueSettings {
+    /// How long it may take, from the accept.
+    pub timeout: Duration,
+    /// Whether peers announce clients by the PROXY protocol.
+    pub accept_proxy: Option<AcceptProxy>,
+}
+
+/// Who announces clients by the PROXY protocol.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AcceptProxy {
+    /// Whether those who may have to.
+    pub expected: Expected,
+    /// Who may; none: everyone. Who comes by a unix socket may, as its file says who can open it.
+    pub trusted: Option<Subnets>,
+    /// What happens to the others.
+    pub untrusted: Untrusted,
+}
+
+/// Whether there must be a header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expected {
+    /// Who sends none is refused.
+    Required,
+    /// Who sends none, or nothing until the timeout, is a client itself.
+    Optional,
+}
+
+/// What happens to peers that may not announce clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Untrusted {
+    /// They are refused.
+    Refuse,
+    /// They are clients themselves, and what they send is not looked at.
+    Plain,
+}
+
+impl PrologueSettings {
+    /// Bytes that a prologue can have, and so what a connection in it holds at most.
+    pub fn bytes_max(&self) -> usize {
+        match self.accept_proxy {
+            Some(_) => V2_BYTES_MAX,
+            None => 0,
+        }
+    }
+}
+
+impl AcceptProxy {
+    /// Whether this peer may announce clients.
+    pub fn trusts(&self, peer: ClientAddress) -> bool {
+        match (&self.trusted, peer) {
+            (None, _) | (_, ClientAddress::Unix) => true,
+            (Some(trusted), ClientAddress::Tcp(address)) => trusted.contains(address.ip()),
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! Where a connection goes.
+//!
+//! It is decided once, by what is known of the connection: after the prologue, or at its first turn where there is none. A
+//! listener without routes sends all connections to its upstream, and nothing is asked.
+
+mod facts;
+
+pub use self::facts::Facts;
+
+use crate::listener::settings::ListenerSettings;
+use crate::metrics::Rejection;
+
+/// The place of a pool among those that a listener sends connections to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Destination(pub(crate) u16);
+
+impl Destination {
+    /// The listener's own upstream.
+    pub const DEFAULT: Self = Self(0);
+}
+
+/// What becomes of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It goes to this pool.
+    To(Destination),
+    /// It is refused. Nobody makes this verdict yet.
+    Reject(Rejection),
+}
+
+/// Decides where a connection goes.
+pub(crate) fn route(_settings: &ListenerSettings, _facts: &Facts) -> Verdict {
+    Verdict::To(Destination::DEFAULT)
+}
