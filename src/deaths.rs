@@ -72,7 +72,7 @@ pub(crate) fn ending(death: &Death) -> String {
 pub(crate) fn report_panics() {
     let report = panic::take_hook();
     panic::set_hook(Box::new(move |panicked| {
-        if scheduler::is_told_otherwise(panic_message(panicked.payload())) {
+        if scheduler::becomes_error(panic_message(panicked.payload())) {
             return;
         }
         report(panicked);

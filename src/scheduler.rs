@@ -100,10 +100,10 @@ pub(crate) fn on_panic(message: &str) -> bool {
     backend_tokio::on_panic(message)
 }
 
-/// For the process's panic hook, with what the panic says: whether it becomes the error of a start, so that nothing else is to
-/// be said of it.
-pub(crate) fn is_told_otherwise(message: &str) -> bool {
-    backend_glommio::is_told_otherwise(message)
+/// For the process's panic hook, with what the panic says: whether it becomes the error of a start, so that the hook doesn't
+/// report it.
+pub(crate) fn becomes_error(message: &str) -> bool {
+    backend_glommio::becomes_error(message)
 }
 
 fn probe(workers: usize, runtime: &Runtime) -> Result<(), Unavailable> {

@@ -47,4 +47,4 @@ pub use probe::{MEMLOCK_BYTES_MIN, Memlock, Unavailable, probe};
 pub use readiness::Readiness;
 pub use rebalance::Rebalance;
 pub use start_error::StartError;
-pub use starting::is_told_otherwise;
+pub use starting::becomes_error;

@@ -14,9 +14,9 @@ thread_local! {
     static IS_CATCHING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// For the process's panic hook, with what the panic says: whether it becomes the error of a start, so that nothing else is
-/// to be said of it.
-pub fn is_told_otherwise(message: &str) -> bool {
+/// For the process's panic hook, with what the panic says: whether it becomes the error of a start, so that the hook
+/// doesn't report it.
+pub fn becomes_error(message: &str) -> bool {
     IS_CATCHING.get() && message.starts_with(NO_THREAD)
 }
 
@@ -48,9 +48,9 @@ mod tests {
         let refused = catch(|| panic!("{NO_THREAD}: Os {{ code: 11 }}"));
         let refused = refused.expect_err("no thread");
         assert_eq!(refused.raw_os_error(), Some(Errno::AGAIN.raw_os_error()));
-        assert!(!is_told_otherwise(NO_THREAD), "it is over");
-        let told = catch(|| (is_told_otherwise(NO_THREAD), is_told_otherwise("a bug")));
-        assert_eq!(told.expect("it ran"), (true, false));
+        assert!(!becomes_error(NO_THREAD), "it is over");
+        let becomes = catch(|| (becomes_error(NO_THREAD), becomes_error("a bug")));
+        assert_eq!(becomes.expect("it ran"), (true, false));
         assert!(catch_unwind(|| catch(|| panic!("a bug"))).is_err());
     }
 }

@@ -6,8 +6,8 @@
 //! them. It is woken only for one that is due before that, and what is taken out meanwhile doesn't wake it.
 //!
 //! What it waits for is a descriptor (`timerfd(2)`), watched as a socket is. So the runtimes do without Tokio's time
-//! driver, which reads the clock twice and goes over its wheel each time that a worker sleeps: a fifth of the
-//! instructions of a message where each message is slept for.
+//! driver, which reads the clock twice and goes over its wheel each time that a worker sleeps: a sixth of the
+//! instructions of a message where a worker sleeps between messages.
 
 use std::collections::BTreeMap;
 use std::io;
