@@ -1,4 +1,4 @@
-//! Commands to a proxy that runs, and what it answers.
+//! `corelane reload`: a command to a proxy that runs, and its answer.
 
 use std::io;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! The unix socket that takes commands: where it is, and whose it is.
+//! The unix socket that takes commands: its path, its owner and its mode.
 
 use std::fs::{self, Permissions};
 use std::io;

@@ -1,4 +1,5 @@
-//! A worker that dies ends the process, loudly: else a listening socket would be left that nobody empties.
+//! A worker that dies ends the process with an error. Otherwise its listening sockets would stay, and nobody would accept
+//! from them.
 
 use std::panic;
 use std::thread;

@@ -1,7 +1,7 @@
-//! Who drains keeps the admin address, so that the drain can be watched, until a successor asks for it.
+//! A process that drains keeps the admin address, so that the drain can be watched, until a successor asks for it.
 //!
 //! The successor asks by connecting to a unix socket in the abstract namespace, which, like a port, is the network
-//! namespace's. Nothing is sent. Only the same user and root are heard.
+//! namespace's. Nothing is sent. Only the same user and root may ask.
 
 use std::io;
 use std::os::linux::net::SocketAddrExt;
@@ -9,7 +9,7 @@ use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 
 use rustix::process::geteuid;
 
-/// Asks a process that drains, if there is one, to give away its admin server's port.
+/// Asks a process that drains, if there is one, to free its admin server's port.
 pub(crate) fn ask(port: u16) {
     if let Ok(address) = address(port) {
         // Nobody offers it: then somebody else has the port, or its process does not drain.

@@ -31,7 +31,7 @@ impl Retiring {
 
     /// Takes note of a new table, after which the listeners that it lacks have until `cut_at`. One that is there again is
     /// like any other.
-    pub(crate) fn follow(&mut self, before: &Table, table: &Table, cut_at: Instant) {
+    pub(crate) fn on_table(&mut self, before: &Table, table: &Table, cut_at: Instant) {
         let is_back = |listener: &Listener| table.settings_of(listener).is_some();
         self.0.retain(|gone| !is_back(&gone.listener));
         for settings in &table.listeners {

@@ -22,7 +22,7 @@ const STOP_PATIENCE: Duration = Duration::from_secs(5);
 /// The same after one of them died: those that live are quick, and one that is gone ends nothing.
 const STOP_PATIENCE_AFTER_DEATH: Duration = Duration::from_secs(1);
 
-/// Runs a proxy until it is told to end. One that is told so before it has started ends at once, and that is no failure.
+/// Runs a proxy until a signal ends it. A signal before it has started ends it at once, and that is no failure.
 ///
 /// # Errors
 /// What keeps it from starting, with what to do.

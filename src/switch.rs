@@ -1,7 +1,7 @@
 //! Another scheduler takes over while connections run.
 //!
 //! The new one starts beside the old one, in slots of its own, and accepts from the same sockets; only then the old one stops
-//! accepting. So no client is refused, and what fails does so while the old one goes on as if nothing had been asked.
+//! accepting. So no client is refused, and if the new one can't start, the old one goes on as if nothing had been asked.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! What became of the lines of the logs.
+//! How many lines the logs wrote, and how many they dropped.
 
 use super::family::Families;
 use crate::observed::Observed;

@@ -1,4 +1,4 @@
-//! Who is connected to the admin server, and who goes when one more comes.
+//! The connections of the admin server, and which one is closed when there are too many.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

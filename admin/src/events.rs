@@ -1,4 +1,4 @@
-//! States pushed to whoever has the live page open, as Server-Sent Events.
+//! Sends the state to open live pages, as Server-Sent Events.
 
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};

@@ -1,11 +1,11 @@
-//! Which requests may see what tells clients' addresses.
+//! Which requests may see clients' addresses.
 //!
-//! A web page that a browser has open may have its own name point to the admin server's address (DNS rebinding), and
-//! then it reads here as if this were its own server. So the name that a request asks for must be one that no stranger
-//! can give away: an IP address, `localhost`, a name without a dot (public DNS has none), this machine's own, or one of
+//! A web page that a browser has open can point its own name at the admin server's address (DNS rebinding), and then
+//! read here as if this were its own server. So the name that a request asks for must be one that no stranger
+//! controls: an IP address, `localhost`, a name without a dot (public DNS has none), this machine's own, or one of
 //! `[admin] hosts`. Nor may another site's page ask ([`CROSS_SITE`]), though browsers don't show it the answer anyway.
 //!
-//! `/healthz` and `/readyz` say nothing of anybody, and are for every name. `/metrics` is too, unless the server listens
+//! `/healthz` and `/readyz` reveal nothing about clients, so they answer to every name. `/metrics` is too, unless the server listens
 //! on loopback: Prometheus often scrapes by a name.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

@@ -1,8 +1,8 @@
 //! The admin server: metrics, health and the live page, on threads of their own.
 //!
 //! Workers count into cells and know nothing of who reads them. A scrape reads the cells, the threads' CPU clocks
-//! and `/proc` on the thread `corelane-admin`; the thread `corelane-sampler` looks at the CPU clocks once a second
-//! for what needs two looks: utilization and imbalance. `/connections` copies the live connections' cells, a few at a time.
+//! and `/proc` on the thread `corelane-admin`; the thread `corelane-sampler` reads the CPU clocks once a second
+//! for what needs two samples: utilization and imbalance. `/connections` copies the live connections' cells, a few at a time.
 
 mod access_log;
 mod advice;

@@ -63,7 +63,7 @@ impl Load {
 
     /// Samples are of this run of a scheduler from now on. True if they were of another one: nothing is left of those but
     /// what adds up, and the history.
-    pub(super) fn follow(&mut self, run: u64, workers: usize) -> bool {
+    pub(super) fn set_run(&mut self, run: u64, workers: usize) -> bool {
         let is_other = run != self.run;
         if is_other {
             (self.run, self.workers) = (run, workers);
@@ -369,13 +369,13 @@ mod tests {
         let mut load = Load::new(2);
         load.push(sample(0, &[0, 0], 0));
         load.push(sample(1000, &[1000, 100], 1));
-        assert!(!load.follow(0, 2));
-        assert!(load.follow(1, 3));
+        assert!(!load.set_run(0, 2));
+        assert!(load.set_run(1, 3));
         assert_eq!(load.utilization(), [0.0; 3]);
         load.push(sample(2000, &[5, 5, 5], 1));
         load.push(sample(3000, &[505, 5, 5], 2));
         assert_eq!(load.utilization(), [0.5, 0.0, 0.0]);
-        assert!(load.follow(2, 1));
+        assert!(load.set_run(2, 1));
         load.push(sample(4000, &[0], 2));
         load.push(sample(5000, &[1000], 3));
         assert_eq!(load.utilization(), [1.0]);

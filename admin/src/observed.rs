@@ -1,4 +1,4 @@
-//! What the admin server may look at.
+//! What the admin server reads of a proxy.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,4 +1,4 @@
-//! `/readyz`: whether clients may be sent here.
+//! `/readyz`: whether this proxy takes new connections.
 
 use std::fmt::Write as _;
 

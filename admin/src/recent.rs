@@ -1,4 +1,4 @@
-//! What clients met with lately: connects that all fail, and listeners that turn them away.
+//! Trouble that clients had lately: connects that all fail, and listeners that reject them.
 //!
 //! A rate of the last second misses what happens between two reads; this remembers it for a while.
 

@@ -1,4 +1,4 @@
-//! The workers that run, those that are about to end, and what those counted that have.
+//! The workers that run, those that are ending, and the sums of those that have ended.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,4 +1,4 @@
-//! The thread that looks at the workers' CPU clocks once a second.
+//! The thread that samples the workers' CPU clocks once a second.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -241,7 +241,7 @@ impl Watch {
     fn lock(&self) -> MutexGuard<'_, Load> {
         let mut load = self.load.lock().unwrap_or_else(PoisonError::into_inner);
         let (run, running) = self.observed.runs.current();
-        if load.follow(run, running.threads.len()) {
+        if load.set_run(run, running.threads.len()) {
             *self.lock_adviser() = adviser(&self.observed, &running);
         }
         load

@@ -1,4 +1,4 @@
-//! What only the scheduler that runs has to tell.
+//! Metrics that only one scheduler has.
 
 use proxy_core::backend::OwnKind;
 

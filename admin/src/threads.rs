@@ -1,4 +1,4 @@
-//! What the kernel tells of the worker threads.
+//! What the kernel counts for the worker threads.
 
 use std::collections::HashMap;
 use std::fs;

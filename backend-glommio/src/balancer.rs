@@ -1,4 +1,4 @@
-//! A core's side of rebalancing: when it looks, what it measures meanwhile, and what it gives.
+//! A core's side of rebalancing: when it samples the loads, what it measures meanwhile, and which connections it migrates.
 
 use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
@@ -11,8 +11,8 @@ use crate::rebalance::{Judge, Rebalance, Verdict, choose, rest_intervals};
 /// Passes of a lane that an interval has at least.
 const PASSES_MIN: u32 = 4;
 
-/// What a core is to give away, and to which core each.
-pub(crate) type Gifts = Vec<(TaskKey, usize)>;
+/// Connections that are to leave a core, and for which core each.
+pub(crate) type Migrations = Vec<(TaskKey, usize)>;
 
 /// One core's balancer.
 pub(crate) struct Balancer {
@@ -25,13 +25,13 @@ pub(crate) struct Balancer {
 }
 
 impl Balancer {
-    /// A balancer of the core `own`, which looks for the first time after an interval. A core says how busy it was when
-    /// a pass of at most `pass` is over, so that an interval is several of them at least.
+    /// A balancer of the core `own`, which samples for the first time after an interval. A core counts how busy it was
+    /// at the end of a pass of at most `pass`, so an interval is several of them at least.
     pub(crate) fn new(mut settings: Rebalance, own: usize, loads: Loads, pass: Duration) -> Self {
         settings.interval = settings.interval.max(pass * PASSES_MIN);
         Self {
             judge: RefCell::new(Judge::new(own, settings.threshold)),
-            next: Cell::new(loads.looked_at() + settings.interval),
+            next: Cell::new(loads.sampled_at() + settings.interval),
             loads: RefCell::new(loads),
             costs: RefCell::default(),
             measuring: Cell::new(false),
@@ -39,27 +39,27 @@ impl Balancer {
         }
     }
 
-    /// Looks, if it is time. The core's own busy time must have been counted.
-    pub(crate) fn look(&self, now: Instant) -> Gifts {
+    /// Samples the loads, if it is time, and chooses what is to migrate. The core's own busy time must have been counted.
+    pub(crate) fn poll_migrations(&self, now: Instant) -> Migrations {
         if !self.settings.enabled || now < self.next.get() {
-            return Gifts::new();
+            return Migrations::new();
         }
         self.next.set(now + self.settings.interval);
         let (mut judge, mut loads) = (self.judge.borrow_mut(), self.loads.borrow_mut());
         let mut costs = self.costs.borrow_mut();
-        loads.look(now);
+        loads.sample(now);
         let verdict = judge.on_sample(loads.utilization());
         let measuring = verdict == Verdict::Measure;
-        let mut gifts = Gifts::new();
+        let mut chosen = Migrations::new();
         if let Verdict::Move(room) = verdict {
-            gifts = choose(costs.window(now), room, self.settings.max_moves);
-            judge.on_chosen(gifts.len());
+            chosen = choose(costs.window(now), room, self.settings.max_moves);
+            judge.on_chosen(chosen.len());
         }
         if measuring {
             costs.begin(now);
         }
         self.measuring.set(measuring);
-        gifts
+        chosen
     }
 
     /// Whether the runs of tasks are to be timed.

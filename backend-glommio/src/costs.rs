@@ -1,4 +1,4 @@
-//! What the connections of a core cost, measured while somebody wants to know.
+//! What the connections of a core cost, measured only while the core is too busy.
 
 use std::time::{Duration, Instant};
 

@@ -33,7 +33,7 @@ use crate::timers::Timers;
 /// The token of the mailbox, which no slot has: slots count from generation 0 and never reach it.
 const MAILBOX: Token = Token::MAX - 1;
 
-/// How long connections wait for room on their way to another scheduler, before it is looked for again.
+/// How long connections wait for room on their way to another scheduler, before they try again.
 const ROOM_RETRY: Duration = Duration::from_millis(1);
 
 /// Times that the lanes are let run at the end of a core whose poller fails.
@@ -272,8 +272,8 @@ impl<P: Poller> Driver<P> {
         let before = now();
         self.count_busy(before);
         self.publisher.publish(before);
-        for (TaskKey { lane, index }, to) in self.balancer.look(before) {
-            self.order(lane, Order::Give { index, to });
+        for (TaskKey { lane, index }, to) in self.balancer.poll_migrations(before) {
+            self.order(lane, Order::Migrate { index, to });
         }
         let timeout = if self.ready.borrow().is_idle() {
             let next = self.timers.borrow().next();

@@ -123,7 +123,7 @@ impl Glommio {
         &self.cells
     }
 
-    /// Has a core give so many connections of each listener, those that relay, to another one, whatever they cost. It
+    /// Has a core migrate so many connections of each listener, those that relay, to another one, whatever they cost. It
     /// returns at once; where there is no such core nothing happens.
     pub fn shed(&self, from: usize, to: usize, count: usize) {
         if let Some(mailbox) = self.mailboxes.get(from) {

@@ -1,4 +1,4 @@
-//! Which lane is which listener's, on all cores.
+//! Which lane belongs to which listener, on all cores.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};

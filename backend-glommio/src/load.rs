@@ -5,40 +5,40 @@ use std::time::Instant;
 
 use proxy_core::Generation;
 
-/// The utilization of every core between two looks.
+/// The utilization of every core between two samples.
 ///
-/// Each core counts the time that it was busy in a cell of its own, and the others may read it. So nobody has to
-/// publish anything, and a core that sleeps is seen to be idle without being woken.
+/// Each core counts the time that it was busy in a cell of its own, and the others may read it. So nothing has
+/// to be published, and a core that sleeps is seen to be idle without being woken.
 pub(crate) struct Loads {
     generation: Arc<Generation>,
-    looked_at: Instant,
+    sampled_at: Instant,
     /// Busy nanoseconds by core, as of then.
     busy: Vec<u64>,
     utilization: Vec<f64>,
 }
 
 impl Loads {
-    /// Looks for the first time: nothing is known of utilization before the second.
+    /// Takes the first sample: nothing is known of utilization before the second.
     pub(crate) fn new(generation: Arc<Generation>, now: Instant) -> Self {
         let workers = 0..generation.workers();
         let busy = |worker| generation.cells(worker).busy_nanoseconds.get();
         Self {
-            looked_at: now,
+            sampled_at: now,
             busy: workers.clone().map(busy).collect(),
             utilization: workers.map(|_| 0.0).collect(),
             generation,
         }
     }
 
-    /// When the last look was.
-    pub(crate) fn looked_at(&self) -> Instant {
-        self.looked_at
+    /// When the last sample was taken.
+    pub(crate) fn sampled_at(&self) -> Instant {
+        self.sampled_at
     }
 
-    /// Looks again.
-    pub(crate) fn look(&mut self, now: Instant) {
-        let wall = now.saturating_duration_since(self.looked_at).as_nanos() as f64;
-        self.looked_at = now;
+    /// Takes the next sample.
+    pub(crate) fn sample(&mut self, now: Instant) {
+        let wall = now.saturating_duration_since(self.sampled_at).as_nanos() as f64;
+        self.sampled_at = now;
         let cores = self.busy.iter_mut().zip(&mut self.utilization);
         for (worker, (busy, utilization)) in cores.enumerate() {
             let now = self.generation.cells(worker).busy_nanoseconds.get();
@@ -52,7 +52,7 @@ impl Loads {
         }
     }
 
-    /// Utilization by core, 0 to 1, between the last two looks.
+    /// Utilization by core, 0 to 1, between the last two samples.
     pub(crate) fn utilization(&self) -> &[f64] {
         &self.utilization
     }

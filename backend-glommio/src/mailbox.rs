@@ -30,7 +30,7 @@ pub(crate) enum Message {
     Evacuate(Arc<Evacuation>),
     /// End every connection and the worker.
     Stop,
-    /// Give so many connections to this core, whatever they cost.
+    /// Migrate so many connections of each lane to this core, whatever they cost.
     Shed { to: usize, count: usize },
     /// This is for a lane.
     Lane { lane: u32, order: Order },
@@ -58,9 +58,9 @@ pub(crate) enum Order {
     Adopt(Detached<Descriptor>),
     /// Run every connection once.
     RunAll,
-    /// Give the connection in this place to this core.
-    Give { index: u32, to: usize },
-    /// Give so many connections to this core.
+    /// Migrate the connection in this place to this core.
+    Migrate { index: u32, to: usize },
+    /// Migrate so many connections to this core.
     Shed { to: usize, count: usize },
 }
 
@@ -80,7 +80,7 @@ impl Order {
             | Self::Listen { .. }
             | Self::Unlisten
             | Self::End
-            | Self::Give { .. }
+            | Self::Migrate { .. }
             | Self::Shed { .. } => {}
         }
     }

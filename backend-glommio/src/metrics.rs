@@ -1,4 +1,4 @@
-//! What only this scheduler has to tell.
+//! Metrics that only this scheduler has.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -25,8 +25,8 @@ pub enum Placement {
     IncomingCpu,
 }
 
-/// How old a look at the cores' load may be.
-const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+/// How old a sample of the cores' load may be.
+const SAMPLE_INTERVAL: Duration = Duration::from_millis(100);
 
 /// What a connection is expected to add to a core's utilization when nothing is known of any.
 const LOAD_UNKNOWN: f64 = 1e-3;
@@ -51,7 +51,7 @@ pub(crate) struct Placer {
     own: usize,
     shared: Arc<Population>,
     loads: Loads,
-    /// The population when the load was looked at.
+    /// The population when the load was sampled.
     population: Vec<u64>,
 }
 
@@ -79,7 +79,7 @@ impl Placer {
             Placement::ReusePort | Placement::IncomingCpu => self.own,
             Placement::RoundRobin => lane.next_turn(cores),
             Placement::LeastLoaded => {
-                self.look(now);
+                self.sample(now);
                 let core = self.least_loaded();
                 self.on_moved_to(core);
                 core
@@ -109,11 +109,11 @@ impl Placer {
         }
     }
 
-    fn look(&mut self, now: Instant) {
-        if now.saturating_duration_since(self.loads.looked_at()) < LOOK_INTERVAL {
+    fn sample(&mut self, now: Instant) {
+        if now.saturating_duration_since(self.loads.sampled_at()) < SAMPLE_INTERVAL {
             return;
         }
-        self.loads.look(now);
+        self.loads.sample(now);
         for (then, count) in self.population.iter_mut().zip(self.shared.0.iter()) {
             *then = count.load(Relaxed);
         }
@@ -137,7 +137,7 @@ impl Placer {
 /// The load that each core is expected to have, from its `utilization` when it had `then` connections, and the
 /// connections that it has `now`.
 ///
-/// The load of the moment alone would not do: it is as old as the last look, and a burst of connections would all go
+/// The load of the moment alone would not do: it is as old as the last sample, and a burst of connections would all go
 /// to the core that was the coolest then.
 fn expected<'a>(
     utilization: &'a [f64],

@@ -1,4 +1,4 @@
-//! Passing Glommio's own counts on, rarely enough to cost nothing.
+//! Publishes Glommio's own counters, rarely enough to cost nothing.
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What is to be run: two first-in first-out queues a lane, each task in one of them at most once.
+//! Tasks that are ready to run: two first-in first-out queues a lane, each task in one of them at most once.
 //!
 //! Tasks whose last run was a long one have a queue of their own, of which a pass takes one, so that those that have
 //! little to do don't wait for all of them. FQ-CoDel tells sparse flows from bulk like that (RFC 8290, section 4.2); but

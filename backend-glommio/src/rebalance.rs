@@ -1,4 +1,4 @@
-//! When a core gives connections away, which ones, and which core gets them.
+//! When a core migrates connections, which ones, and to which core.
 //!
 //! There is no coordinator. A core that has too much is awake by definition, so it judges for itself, by what all
 //! cores count of themselves; a core that has nothing to do sleeps on.
@@ -10,11 +10,11 @@ use std::time::Duration;
 pub struct Rebalance {
     /// Whether they are.
     pub enabled: bool,
-    /// How often a core looks at the others, which is also the window that loads are taken over.
+    /// How often a core samples the loads of all, which is also the window that they are measured over.
     pub interval: Duration,
     /// How much busier than the mean a core must be, as a part of the mean: the λ above which something is done.
     pub threshold: f64,
-    /// Connections that a core gives away in an interval, at most.
+    /// Connections that a core migrates in an interval, at most.
     pub max_moves: usize,
 }
 
@@ -35,16 +35,16 @@ const IDLE_MEAN: f64 = 0.02;
 /// The least difference of two cores' utilization that is worth a move.
 const GAP_MIN: f64 = 0.10;
 
-/// Looks in a row that must find the core too busy. What its connections cost is measured between the first and the
+/// Samples in a row that must find the core too busy. What its connections cost is measured between the first and the
 /// last of them.
 const STRIKES: u32 = 2;
 
-/// Looks for which a core that gave connections away waits until the loads have settled.
-const SETTLE_LOOKS: u32 = 2;
+/// Samples for which a core that migrated connections waits until the loads have settled.
+const SETTLE_SAMPLES: u32 = 2;
 
-/// Looks for which a core that had nothing to give waits at most: as when one flow is all of its load. It waits twice
-/// as long each time.
-const REST_LOOKS_MAX: u32 = 64;
+/// Samples for which a core that found nothing to migrate waits at most, as when one flow is all of its load. It waits
+/// twice as long each time.
+const REST_SAMPLES_MAX: u32 = 64;
 
 /// The part of the gap that a choice must close, at least.
 const GAIN_MIN: f64 = 0.2;
@@ -63,14 +63,14 @@ pub(crate) fn rest_intervals(moves: u32) -> u32 {
     REST_INTERVALS << moves.saturating_sub(1).min(REST_DOUBLINGS_MAX)
 }
 
-/// What a look came to.
+/// What a sample came to.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Verdict {
     /// Nothing is to be done.
     Rest,
-    /// If this goes on, connections will go away: what they cost is to be measured until the next look.
+    /// If this goes on, connections will migrate: what they cost is measured until the next sample.
     Measure,
-    /// Connections are to go away, to cooler cores.
+    /// Connections are to migrate to cooler cores.
     Move(Room),
 }
 
@@ -104,7 +104,7 @@ impl Judge {
         }
     }
 
-    /// Looks at the utilization of all cores.
+    /// Judges by a sample of the utilization of all cores.
     pub(crate) fn on_sample(&mut self, utilization: &[f64]) -> Verdict {
         let Some(room) = room(self.own, self.threshold, utilization) else {
             (self.strikes, self.misses) = (0, 0);
@@ -127,15 +127,15 @@ impl Judge {
     pub(crate) fn on_chosen(&mut self, count: usize) {
         if count > 0 {
             self.misses = 0;
-            self.rest = SETTLE_LOOKS;
+            self.rest = SETTLE_SAMPLES;
         } else {
             self.misses += 1;
-            self.rest = (SETTLE_LOOKS << self.misses.min(16)).min(REST_LOOKS_MAX);
+            self.rest = (SETTLE_SAMPLES << self.misses.min(16)).min(REST_SAMPLES_MAX);
         }
     }
 }
 
-/// The cores that a core may give to; none when it is not too busy.
+/// The cores that a core may migrate connections to; none when it is not too busy.
 ///
 /// Several cores may be too busy at once, and none knows what the others do. So they take turns at the cooler cores, the
 /// hottest at the coolest, as if these were dealt like cards.
@@ -166,7 +166,7 @@ fn room(own: usize, threshold: f64, utilization: &[f64]) -> Option<Room> {
     })
 }
 
-/// The connections to give, at most `max_moves`, and to which core each. `costs` are what connections take of this core,
+/// The connections to migrate, at most `max_moves`, and to which core each. `costs` are what connections take of this core,
 /// as a part of its time.
 ///
 /// The dearest first, each to the core that is the coolest then, as long as that leaves the two closer than they were.
@@ -279,15 +279,15 @@ mod tests {
         assert_eq!(judge.on_sample(&hot), Verdict::Measure);
         assert_eq!(judge.on_sample(&hot), Verdict::Move(beside_idle(1.0, 1)));
         judge.on_chosen(0);
-        let looks = |judge: &mut Judge| {
+        let samples = |judge: &mut Judge| {
             (0..)
                 .find(|_| judge.on_sample(&hot) == Verdict::Measure)
                 .unwrap()
         };
-        assert_eq!(looks(&mut judge), 2 * SETTLE_LOOKS);
+        assert_eq!(samples(&mut judge), 2 * SETTLE_SAMPLES);
         judge.on_sample(&hot);
         judge.on_chosen(0);
-        assert_eq!(looks(&mut judge), 4 * SETTLE_LOOKS);
+        assert_eq!(samples(&mut judge), 4 * SETTLE_SAMPLES);
     }
 
     #[derive(Clone)]
@@ -309,7 +309,7 @@ mod tests {
         }
     }
 
-    /// Flows of given demands on cores that each look once a round, with an error in what they measure.
+    /// Flows of given demands on cores that each sample once a round, with an error in what they measure.
     struct Machine {
         judges: Vec<Judge>,
         flows: Vec<Flow>,

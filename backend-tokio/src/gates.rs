@@ -1,4 +1,4 @@
-//! What tasks accept, and how each is told to stop.
+//! Which sockets are accepted from, and how accepting stops.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -49,7 +49,7 @@ impl Gates {
         self.lock().clear();
     }
 
-    /// Whether none is open, and whoever came through is counted.
+    /// Whether none is open, and every connection that was accepted is counted.
     pub(crate) fn are_closed(&self) -> bool {
         self.sockets.is_empty()
     }

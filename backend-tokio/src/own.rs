@@ -1,4 +1,4 @@
-//! What only Tokio has to tell.
+//! Metrics that only Tokio has.
 
 use std::time::Duration;
 

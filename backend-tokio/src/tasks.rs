@@ -1,4 +1,4 @@
-//! The tasks of the connections, as far as all of them must be woken when they are to go elsewhere.
+//! A list of the connections' tasks, so that all can be woken when they are to move to another scheduler.
 
 use std::cell::OnceCell;
 use std::future::poll_fn;

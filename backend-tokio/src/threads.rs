@@ -1,4 +1,4 @@
-//! Whether the system lets as many threads start as there are to be workers.
+//! Whether the system lets all worker threads start.
 
 use std::convert::Infallible;
 use std::fs;

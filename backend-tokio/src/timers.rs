@@ -1,8 +1,8 @@
 //! The timers of the connections, beside Tokio's own.
 //!
 //! Tokio wakes its reactor, by a write to an eventfd, for each timer that is due before all others. A connection's
-//! deadlines are seconds away and it is mostly over long before them, so with few connections at a time that is each
-//! one. Here the deadlines of a worker's connections stand in a map, and one task a worker waits for the first of
+//! deadlines are seconds away and it is mostly over long before them, so with few connections at a time nearly each one
+//! costs such a write. Here the deadlines of a worker's connections stand in a map, and one task a worker waits for the first of
 //! them. It is woken only for one that is due before that, and what is taken out meanwhile doesn't wake it.
 //!
 //! What it waits for is a descriptor (`timerfd(2)`), watched as a socket is. So the runtimes do without Tokio's time

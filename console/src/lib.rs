@@ -3,7 +3,7 @@
 //! The log may never end or hold up a thread. So lines for stderr go into a bounded queue, which the thread
 //! `corelane-stderr` writes; one that is full or that can't be written costs lines, which are counted. What a command
 //! prints on stdout is written at once, and a failure is remembered for its exit code. `println!` and `eprintln!`
-//! panic where these don't, and clippy forbids them here and in who prints by this.
+//! panic where these don't, and clippy forbids them in every crate that prints.
 
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 

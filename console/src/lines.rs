@@ -1,4 +1,4 @@
-//! Whole lines, to a descriptor that may refuse them.
+//! Writes whole lines to a descriptor that may refuse them.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};

@@ -1,4 +1,4 @@
-//! The access logs of a process: a reload may begin another one while connections still end in those of before.
+//! The access logs of a process: after a reload, connections still end in the log that they began with.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

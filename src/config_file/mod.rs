@@ -1,6 +1,6 @@
-//! Reading the configuration, whose files may be anything: one of a file system that hangs, a pipe that nobody writes.
+//! Reads the configuration's files, within bounds even where a file system hangs or nobody writes to a pipe.
 //!
-//! A thread reads ([`reading`]), and who wants the files waits for it within bounds.
+//! A thread reads ([`reading`]), and the caller waits for it only so long.
 
 mod content;
 mod error;

@@ -58,7 +58,7 @@ struct Shared {
 
 impl Watch {
     /// Watches the files that were read last from now on, or nothing.
-    pub(crate) fn follow(&mut self, is_wanted: bool) {
+    pub(crate) fn restart(&mut self, is_wanted: bool) {
         let sources = sources::last();
         if !is_wanted || sources.is_stdin {
             if is_wanted {

@@ -108,7 +108,7 @@ impl Checker {
         };
         let intervals = targets.iter().map(|target| target.interval());
         let place_before = |new: usize| places[new];
-        let schedule = Schedule::follow(intervals, &self.schedule, place_before, is_under_way, now);
+        let schedule = Schedule::resume(intervals, &self.schedule, place_before, is_under_way, now);
         self.schedule = schedule;
         for (target, place) in targets.iter_mut().zip(&places) {
             if let Some(place) = *place {
@@ -129,7 +129,7 @@ impl Checker {
             self.attempt(target, walk, ConnectFailure::Resolve.into(), begun_at);
         }
         let ready = self.wait(begun_at);
-        self.look(&ready, now());
+        self.end_decided(&ready, now());
     }
 
     fn is_full(&self) -> bool {
@@ -243,7 +243,7 @@ impl Checker {
     }
 
     /// Ends the checks that are decided, and those that took too long.
-    fn look(&mut self, ready: &[bool], now: Instant) {
+    fn end_decided(&mut self, ready: &[bool], now: Instant) {
         // From the end, since each that is over is replaced by the last.
         for index in (0..ready.len()).rev() {
             let check = &self.under_way[index];

@@ -1,4 +1,4 @@
-//! What the thread that checks is told.
+//! Orders for the thread that checks.
 
 use std::io;
 use std::os::fd::OwnedFd;

@@ -1,9 +1,8 @@
 //! Health checks: whether the servers of an upstream take connections, asked from time to time.
 //!
-//! A check is a connect that is closed as soon as it works. One thread makes those of all upstreams, many at a time
-//! and never a worker's, so that a server that doesn't answer holds up neither a worker nor the checks of others;
-//! hundreds of these may, each for its timeout. What the checks come to is a flag of the server, which workers read when
-//! they choose one, and counters.
+//! A check is a connect that is closed as soon as it works. One thread beside the workers makes those of all upstreams,
+//! many at a time: a server that doesn't answer holds up neither a worker nor the checks of others, even if hundreds
+//! don't. The result is a flag of the server, which workers read when they choose one, and counters.
 
 mod checker;
 mod inbox;

@@ -40,7 +40,7 @@ impl Schedule {
 
     /// As [`Schedule::new`], for other servers: one that has a place in `before` keeps its turns, and waits for the end of its
     /// check if that `is_under_way` there.
-    pub(super) fn follow(
+    pub(super) fn resume(
         intervals: impl ExactSizeIterator<Item = Duration>,
         before: &Self,
         place_before: impl Fn(usize) -> Option<usize>,
@@ -148,14 +148,14 @@ mod tests {
             // The second one stays, now before another that is new each time; the first one is gone.
             let before = |place: usize| (place == 0).then_some(if change == 1 { 1 } else { 0 });
             let intervals = [ms(1000); 2].into_iter();
-            schedule = Schedule::follow(intervals, &schedule, before, |_| false, now);
+            schedule = Schedule::resume(intervals, &schedule, before, |_| false, now);
         }
         assert_eq!(schedule.next_due(), Some(origin + ms(500)));
         assert_eq!(schedule.pop_due(origin + ms(500)), Some(0));
         // While its check is under way it has no other turn.
         let intervals = [ms(1000)].into_iter();
         let now = origin + ms(510);
-        let mut schedule = Schedule::follow(intervals, &schedule, Some, |_| true, now);
+        let mut schedule = Schedule::resume(intervals, &schedule, Some, |_| true, now);
         assert_eq!(schedule.next_due(), None);
         schedule.on_over(0, now);
         assert_eq!(schedule.next_due(), Some(origin + ms(1500)));

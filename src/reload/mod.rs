@@ -41,7 +41,7 @@ pub(crate) async fn at_each(
     proxy: &mut Proxy,
 ) {
     let mut watch = Watch::default();
-    watch.follow(config.runtime.watch);
+    watch.restart(config.runtime.watch);
     loop {
         let command = tokio::select! {
             () = hangup.next() => None,
@@ -57,7 +57,7 @@ pub(crate) async fn at_each(
             Some(Wish::Check) => (check(file, config).await, None),
             Some(Wish::Reload) | None => {
                 let reloaded = reload(file, config, proxy, commands).await;
-                watch.follow(config.runtime.watch);
+                watch.restart(config.runtime.watch);
                 reloaded
             }
         };
@@ -80,7 +80,7 @@ async fn next(commands: &mut Option<CommandSocket>) -> Command {
     }
 }
 
-/// What who gave a command is told.
+/// The answer to a command.
 fn answer(wish: Wish, result: Result<Change, String>) -> Reply {
     let change = match (wish, result) {
         (_, Ok(change)) => change,
@@ -216,7 +216,7 @@ async fn apply(
     observed.inventory.settle(&table, now());
     listeners::commit(proxy, rebinding, &before, &table, begun.as_ref());
     let cut_at = now() + new.runtime.drain_timeout;
-    proxy.retiring.follow(&before, &table, cut_at);
+    proxy.retiring.on_table(&before, &table, cut_at);
     proxy.control.commit(&new, &table);
     if removed::cut(running, &before, &new, &table) {
         proxy.workers.run_all();

@@ -1,6 +1,7 @@
-//! From the addresses that listeners have to those that a reload gives them.
+//! Moves listeners from the addresses that they have to those that a reload gives them.
 //!
-//! An address that stays keeps its sockets, be it another listener's from now on: whoever waits at them is accepted.
+//! An address that stays keeps its sockets, even where another listener has it from now on: clients that wait there are
+//! accepted.
 
 use std::collections::{BTreeMap, HashSet};
 use std::io::ErrorKind;

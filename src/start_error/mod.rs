@@ -1,4 +1,4 @@
-//! What keeps the proxy from starting, as people need it: who, what, and what to do, which depends on the errno.
+//! Errors that keep the proxy from starting: what failed, why, and what to do, which depends on the errno.
 
 mod address;
 mod path;

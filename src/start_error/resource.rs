@@ -1,4 +1,4 @@
-//! What the machine, or a limit of it, has no more of, and what to do.
+//! Which resource has run out, and what to do.
 
 use std::error::Error;
 use std::io;

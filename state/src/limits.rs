@@ -1,4 +1,4 @@
-//! From where on something is said of the cores.
+//! The limits from which on the cores' state is reported.
 
 use serde::{Deserialize, Serialize};
 

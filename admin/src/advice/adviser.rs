@@ -1,4 +1,4 @@
-//! What holds for long enough to be said.
+//! Gives advice once it has held for long enough.
 
 use std::collections::VecDeque;
 use std::time::Duration;

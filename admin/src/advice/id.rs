@@ -1,4 +1,4 @@
-//! What can be advised.
+//! The kinds of advice.
 
 use proxy_core::backend::{Evening, Stealing};
 

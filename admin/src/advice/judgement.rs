@@ -1,4 +1,4 @@
-//! What one look at the load says.
+//! What one sample of the load calls for.
 
 use proxy_core::backend::Evening;
 

@@ -1,6 +1,6 @@
-//! What an operator should know of the load: a few lines, each under a name that stays.
+//! Advice about the load: a few lines for the operator, each under a stable name.
 //!
-//! What is said of one look is a pure function (`judgement`); the [`Adviser`] only says what holds for a while.
+//! What one sample calls for is a pure function (`judgement`); the [`Adviser`] gives only what holds for a while.
 
 mod adviser;
 mod id;

@@ -1,4 +1,4 @@
-//! Who may give commands.
+//! Which users may give commands.
 
 use std::io;
 use std::os::fd::AsFd;

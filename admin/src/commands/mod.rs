@@ -1,7 +1,8 @@
 //! Commands: what changes the proxy, asked for over a unix socket.
 //!
 //! HTTP/1.1, as the admin server's: `POST /api/v1/reload` reads the configuration again, and with `?check` only says
-//! what would change. Who may is decided by the kernel's word on who is at the other end (`SO_PEERCRED`, unix(7)).
+//! what would change. The kernel says which user asks (`SO_PEERCRED`,
+//! unix(7)), and that decides whether they may.
 
 mod access;
 mod server;
@@ -11,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 pub use self::access::Access;
 pub use self::server::serve;
 
-/// Commands that wait for their turn; one more is told to come later.
+/// Commands that wait for their turn; one more is refused for now.
 pub const COMMANDS_WAITING_MAX: usize = 16;
 
 /// Where commands come in.
@@ -34,7 +35,7 @@ pub enum Wish {
     Check,
 }
 
-/// What came of a command, in words for who asked: lines that each end in a newline.
+/// The answer to a command, in words: lines that each end in a newline.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
     /// It was done.
@@ -44,7 +45,7 @@ pub enum Reply {
 }
 
 impl Command {
-    /// Tells who asked. Who has gone meanwhile is told nothing.
+    /// Sends the answer, unless the client has gone meanwhile.
     pub fn answer(self, reply: Reply) {
         let _ = self.reply.send(reply);
     }

@@ -1,4 +1,4 @@
-//! Something that was found.
+//! One finding.
 
 use std::time::{Duration, SystemTime};
 

@@ -1,4 +1,4 @@
-//! Whether the file is what runs.
+//! Whether the proxy runs what its configuration file says.
 
 use super::found::unix_seconds;
 use super::scene::Scene;

@@ -3,7 +3,7 @@
 //! Glommio weighs the task queues against each other by shares. Within one, connections take turns in the order in
 //! which they became ready, except that bulk goes after the others, one at a time (`ready.rs`). A task of Glommio's for
 //! each would cost four atomic operations a wake and a waker a connection. Here a wake is a push onto a plain queue, and
-//! a connection is an entry of a plain table: it can be taken out and given to another core.
+//! a connection is an entry of a plain table: it can be taken out and sent to another core.
 
 mod leaving;
 mod orders;
@@ -134,7 +134,7 @@ impl<P: Poller> Lane<P> {
         let cx = &mut Context::from_waker(Waker::noop());
         let worker = &mut *driver.worker.borrow_mut();
         for order in driver.take_orders(self.index) {
-            self.follow(worker, order);
+            self.handle(worker, order);
         }
         let quantum = driver.quantum(worker);
         self.evacuate();
@@ -177,7 +177,7 @@ impl<P: Poller> Lane<P> {
         self.core.0.current.set(key);
         let begun_at = self.core.0.balancer.is_measuring().then(driver::now);
         let was_long = self.run_task(cx, worker, key, expected_long);
-        // What ended has left no cost, and an acceptor can't be given away.
+        // What ended has left no cost, and an acceptor can't migrate.
         if let Some(begun_at) = begun_at
             && matches!(self.tasks[index as usize], Task::Connection(_))
         {

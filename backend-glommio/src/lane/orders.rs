@@ -1,4 +1,5 @@
-//! What a lane is asked for by other cores, by this one's balancer, and by who starts and stops listening.
+//! Handles a lane's orders: from other cores, from this core's balancer, and from the thread that starts and stops
+//! listening.
 
 use std::io;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use crate::ready::TaskKey;
 
 impl<P: Poller> Lane<P> {
     /// Does what another core, or this one's balancer, asks for.
-    pub(super) fn follow(&mut self, worker: &mut Worker, order: Order) {
+    pub(super) fn handle(&mut self, worker: &mut Worker, order: Order) {
         match order {
             Order::Begin(accepted) => {
                 if let Some(key) = self.begin(worker, accepted) {
@@ -56,16 +57,16 @@ impl<P: Poller> Lane<P> {
                     }
                 }
             }
-            Order::Give { index, to } => {
-                self.give(index, to);
+            Order::Migrate { index, to } => {
+                self.migrate(index, to);
                 self.flush(worker);
             }
             Order::Shed { to, count } => {
                 let places = 0..self.tasks.len() as u32;
-                let mut given = 0;
+                let mut migrated = 0;
                 for index in places {
-                    if given < count && self.give(index, to) {
-                        given += 1;
+                    if migrated < count && self.migrate(index, to) {
+                        migrated += 1;
                     }
                 }
                 self.flush(worker);
@@ -88,9 +89,8 @@ impl<P: Poller> Lane<P> {
         self.core.0.ready.borrow_mut().push(key);
     }
 
-    /// Has the connection in a place go to another core with the next [`Lane::flush`]. False when there is none that
-    /// can.
-    fn give(&mut self, index: u32, to: usize) -> bool {
+    /// Sends the connection in a place to another core with the next [`Lane::flush`]. False when there is none that can go.
+    fn migrate(&mut self, index: u32, to: usize) -> bool {
         let driver = self.core.0.clone();
         let mut neighbours = driver.neighbours.borrow_mut();
         let Some(Task::Connection(connection)) = self.tasks.get_mut(index as usize) else {
@@ -114,7 +114,7 @@ impl<P: Poller> Lane<P> {
         for (core, message) in returned {
             if let Message::Lane { order, .. } = message {
                 self.core.0.placer.borrow().on_returned(core);
-                self.follow(worker, order);
+                self.handle(worker, order);
             }
         }
     }

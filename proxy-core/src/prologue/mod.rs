@@ -7,6 +7,8 @@ mod machine;
 mod parsed;
 pub mod proxy_protocol;
 mod settings;
+pub mod starttls;
+pub mod tls;
 
 pub use self::machine::{Heard, Machine, Step};
 pub use self::parsed::Parsed;

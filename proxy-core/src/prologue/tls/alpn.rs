@@ -1,0 +1,72 @@
+//! The protocols that a client offers (ALPN).
+
+use std::fmt;
+
+use super::Bad;
+use super::reader::Reader;
+
+/// Bytes that a list can have here, lengths included. Browsers send 14.
+pub const ALPN_BYTES_MAX: usize = 1024;
+
+/// Protocols in the client's order of preference. Without the extension there are none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Alpn {
+    /// Each with its length before it, as they were received.
+    list: Box<[u8]>,
+}
+
+impl Alpn {
+    pub(super) fn new(extension: &[u8]) -> Result<Self, Bad> {
+        let list = read(extension).map_err(|_| Bad::Alpn)?;
+        Ok(Self { list: list.into() })
+    }
+
+    /// Each protocol.
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let mut list = Reader(&self.list);
+        std::iter::from_fn(move || list.vector8().ok())
+    }
+
+    /// Whether one of them is this one.
+    pub fn contains(&self, protocol: &[u8]) -> bool {
+        self.iter().any(|offered| offered == protocol)
+    }
+
+    /// Whether the client offers none.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// As in the extension, without the length of the whole list.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.list
+    }
+}
+
+/// With commas between them, and what isn't printable escaped.
+impl fmt::Display for Alpn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, protocol) in self.iter().enumerate() {
+            if index > 0 {
+                f.write_str(",")?;
+            }
+            protocol.escape_ascii().fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+fn read(extension: &[u8]) -> Result<&[u8], Bad> {
+    let mut extension = Reader(extension);
+    let list = extension.vector16()?;
+    if list.is_empty() || list.len() > ALPN_BYTES_MAX || !extension.is_empty() {
+        return Err(Bad::Alpn);
+    }
+    let mut protocols = Reader(list);
+    while !protocols.is_empty() {
+        if protocols.vector8()?.is_empty() {
+            return Err(Bad::Alpn);
+        }
+    }
+    Ok(list)
+}
