@@ -59,6 +59,17 @@ pub(crate) enum Scheduler {
     PerCore,
 }
 
+impl Scheduler {
+    /// `scheduler` of `[runtime]`, and the mode where it has several.
+    pub(crate) fn names(self) -> (&'static str, Option<&'static str>) {
+        match self {
+            Self::Glommio => ("glommio", None),
+            Self::WorkStealing => ("tokio", Some("work-stealing")),
+            Self::PerCore => ("tokio", Some("per-core")),
+        }
+    }
+}
+
 /// How a system is started.
 pub(crate) struct Launch {
     pub(crate) command: Command,
@@ -359,11 +370,10 @@ pub(crate) fn corelane_config(
     };
     let admin = tuning.admin.unwrap_or(ANY_PORT);
     let tables = tuning.tables;
-    let (name, mode) = match scheduler {
-        Scheduler::Glommio => ("glommio", ""),
-        Scheduler::WorkStealing => ("tokio", "[runtime.tokio]\nmode = \"work-stealing\"\n"),
-        Scheduler::PerCore => ("tokio", "[runtime.tokio]\nmode = \"per-core\"\n"),
-    };
+    let (name, mode) = scheduler.names();
+    let mode = mode.map_or_else(String::new, |mode| {
+        format!("[runtime.{name}]\nmode = \"{mode}\"\n")
+    });
     let mut text = format!(
         "[runtime]\nscheduler = \"{name}\"\ncores = {cores}\n{mode}{tables}\
          [admin]\nlisten = \"{admin}\"\n"

@@ -196,11 +196,8 @@ impl Shown {
     }
 
     fn runs(&self, scheduler: Scheduler) -> bool {
-        match scheduler {
-            Scheduler::Glommio => self.scheduler == "glommio",
-            Scheduler::WorkStealing => self.scheduler == "tokio" && self.mode == "work-stealing",
-            Scheduler::PerCore => self.scheduler == "tokio" && self.mode == "per-core",
-        }
+        let (name, mode) = scheduler.names();
+        self.scheduler == name && mode.is_none_or(|mode| self.mode == mode)
     }
 }
 

@@ -14,7 +14,7 @@ use crate::metrics::{Cause, PrologueResult, Rejection};
 use crate::prologue::{Heard, Machine, Step};
 use crate::relay::flow::TURN_STEPS_MAX;
 use crate::relay::{Failure, Side};
-use crate::route::{self, Destination, Facts, Verdict};
+use crate::route::{Destination, Facts, Verdict};
 use crate::runtime::{Interest, Runtime, Socket, Timer};
 use crate::transport::Transport;
 use crate::worker::Worker;
@@ -114,7 +114,7 @@ impl<R: Runtime> Connection<R> {
     fn judge(&self, facts: &Facts) -> Result<Destination, Rejection> {
         let settings = self.entry.settings();
         admission::after_prologue(settings, facts)?;
-        match route::route(settings, facts) {
+        match settings.route(facts) {
             Verdict::To(destination) => Ok(destination),
             Verdict::Reject(rejection) => Err(rejection),
         }

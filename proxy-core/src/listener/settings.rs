@@ -9,7 +9,7 @@ use crate::connection::origin::Origin;
 use crate::listener::Listener;
 use crate::metrics::{Cause, Rejection, Slot};
 use crate::prologue::PrologueSettings;
-use crate::route::Destination;
+use crate::route::{Destination, Facts, Verdict};
 use crate::upstream::pool::Pool;
 
 /// A listener as one reading of the configuration has it. It never changes; a connection keeps the one that it began with.
@@ -55,6 +55,11 @@ impl ListenerSettings {
     /// Whether a connection is more than its peer, so that it is decided where it goes before a server is looked for.
     pub(crate) fn decides(&self) -> bool {
         self.prologue.is_some()
+    }
+
+    /// Decides where a connection goes.
+    pub(crate) fn route(&self, _facts: &Facts) -> Verdict {
+        Verdict::To(Destination::DEFAULT)
     }
 
     /// The pool that a connection goes to.

@@ -7,7 +7,6 @@ mod facts;
 
 pub use self::facts::Facts;
 
-use crate::listener::settings::ListenerSettings;
 use crate::metrics::Rejection;
 
 /// The place of a pool among those that a listener sends connections to.
@@ -26,9 +25,4 @@ pub enum Verdict {
     To(Destination),
     /// It is refused. Nobody makes this verdict yet.
     Reject(Rejection),
-}
-
-/// Decides where a connection goes.
-pub(crate) fn route(_settings: &ListenerSettings, _facts: &Facts) -> Verdict {
-    Verdict::To(Destination::DEFAULT)
 }

@@ -1,8 +1,8 @@
 //! IMAP: what a client hears before TLS, and what a server is told.
 
 use super::Bad;
-use super::client::{Next, Step};
 use super::line::word;
+use super::step::{Next, Step};
 
 pub(super) const BANNER: &[u8] = b"* OK [CAPABILITY IMAP4rev1 STARTTLS LOGINDISABLED] corelane\r\n";
 pub(super) const STARTTLS: &[u8] = b"corelane STARTTLS\r\n";

@@ -10,13 +10,15 @@ mod line;
 mod postgres;
 mod server;
 mod smtp;
+mod step;
 #[cfg(test)]
 mod tests;
 
 pub use bad::Bad;
-pub use client::{ClientSide, Next};
+pub use client::ClientSide;
 pub use line::LINE_BYTES_MAX;
 pub use server::ServerSide;
+pub use step::Next;
 
 /// Bytes that a client may send before its ClientHello.
 pub const CLIENT_BYTES_MAX: usize = 4 * 1024;

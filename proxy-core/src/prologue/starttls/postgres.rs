@@ -1,7 +1,7 @@
 //! PostgreSQL: the messages that come before the startup message.
 
 use super::Bad;
-use super::client::{Next, Step};
+use super::step::{Next, Step};
 
 /// Length 8, then the code that no version of the protocol has.
 pub(super) const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];

@@ -1,8 +1,8 @@
 //! SMTP: what a client hears before TLS, and what a server is told.
 
 use super::Bad;
-use super::client::{Next, Step};
 use super::line::word;
+use super::step::{Next, Step};
 
 pub(super) const BANNER: &[u8] = b"220 corelane ESMTP\r\n";
 /// After TLS has begun a server forgets what it was told before (RFC 3207), so the name is of no consequence.
