@@ -39,7 +39,7 @@ pub(crate) fn channel() -> (Deaths, Died) {
     (deaths, Died(died))
 }
 
-/// For commands that have nobody who waits for deaths: they end at once.
+/// For commands in which nobody waits for deaths: the process ends at once.
 pub(crate) fn fatal() -> Deaths {
     Deaths::new(|death| {
         errln!("corelane: {}", ending(&death));

@@ -16,7 +16,7 @@ const COUNT_INTERVAL: Duration = Duration::from_millis(20);
 /// How soon they are counted at first: workers that have time have emptied their backlogs by then.
 const FIRST_COUNT_AFTER: Duration = Duration::from_millis(1);
 
-/// Who has not been served to the end.
+/// Clients that have not been served to the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Left {
     /// Connections that a worker has.
@@ -37,7 +37,7 @@ pub(crate) async fn drain(proxy: &mut Proxy, patience: Duration, ending: &mut En
     proxy.sockets.remove_files();
     let proxy = &*proxy;
     let observed = &*proxy.observed;
-    // Before the workers are told, who may be late: a client that comes now must not be taken and reset then.
+    // Before the workers stop, which may take time: a client that comes now must not be accepted and then reset.
     proxy.sockets.stop_taking();
     observed.start_draining();
     proxy.workers.drain();
@@ -90,7 +90,7 @@ pub(crate) async fn drain(proxy: &mut Proxy, patience: Duration, ending: &mut En
 }
 
 impl Left {
-    /// Looks, and closes what the workers have done with.
+    /// Counts, and closes the sockets that the workers are done with.
     fn of(proxy: &Proxy) -> Self {
         let mut left = Self {
             connections: 0,
@@ -98,7 +98,7 @@ impl Left {
             listeners: 0,
         };
         for ListenerView { listener, .. } in &proxy.observed.view().listeners {
-            // Asked before the connections are counted: who was in a backlog is among them then.
+            // Asked before the connections are counted: clients from a backlog are among them then.
             if listener.is_accepting() {
                 left.listeners += 1;
                 left.waiting += proxy.sockets.waiting(&listener.name);
@@ -116,7 +116,7 @@ impl Left {
     }
 }
 
-/// Gives the admin server's address away when a successor asks for it; at once where none could ask.
+/// Frees the admin server's address when a successor asks for it; at once where none could ask.
 async fn hand_over(proxy: &Proxy) {
     let Some(admin) = &proxy.admin else {
         return std::future::pending().await;

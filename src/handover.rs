@@ -35,7 +35,7 @@ impl Offer {
     pub(crate) async fn taken(&self) {
         let own = geteuid().as_raw();
         loop {
-            // An error means that there is no descriptor left; who asks goes on asking, and so it is tried again.
+            // An error means that there is no descriptor left; the successor goes on asking, so this tries again.
             if let Ok((stream, _)) = self.0.accept().await
                 && stream
                     .peer_cred()

@@ -38,7 +38,7 @@ pub(crate) struct Proxy {
     pub(crate) retiring: Retiring,
 }
 
-/// Starts a proxy, with an admin server where one is `asked` for. `deaths` hears of workers that die.
+/// Starts a proxy, with an admin server where one is `asked` for. Workers that die are reported to `deaths`.
 ///
 /// What can fail comes first: no client is accepted before all threads, rings and addresses are there. `pause` waits where
 /// an address is in use, and is asked once more just before the first client could come.
@@ -159,7 +159,7 @@ pub(crate) fn start(
     })
 }
 
-/// What the admin server may look at of a scheduler.
+/// What the admin server reads of a scheduler.
 pub(crate) fn observe(running: &dyn Backend, generation: Arc<Generation>) -> Running {
     Running {
         profile: running.profile(),

@@ -9,7 +9,7 @@ use proxy_core::{Listener, Table};
 /// How often their connections are counted.
 pub(crate) const COUNT_INTERVAL: Duration = Duration::from_millis(50);
 
-/// How often connections that are to be cut are told so. One that is being connected may have to be told again.
+/// How often connections that are to be cut are run for that. One that is being connected may need it again.
 const CUT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Those that are not over.
@@ -19,7 +19,7 @@ pub(crate) struct Retiring(Vec<Gone>);
 #[derive(Debug)]
 struct Gone {
     listener: Arc<Listener>,
-    /// When its connections are cut, or told so again.
+    /// When its connections are cut, or run again for that.
     cut_at: Instant,
 }
 
@@ -29,8 +29,7 @@ impl Retiring {
         self.0.is_empty()
     }
 
-    /// Takes note of a new table, after which the listeners that it lacks have until `cut_at`. One that is there again is
-    /// like any other.
+    /// A new table is in force: the listeners that it lacks have until `cut_at`. One that is there again is like any other.
     pub(crate) fn on_table(&mut self, before: &Table, table: &Table, cut_at: Instant) {
         let is_back = |listener: &Listener| table.settings_of(listener).is_some();
         self.0.retain(|gone| !is_back(&gone.listener));
@@ -55,11 +54,11 @@ impl Retiring {
         }
     }
 
-    /// Looks after them.
+    /// Cuts what is due, and forgets listeners without connections.
     pub(crate) fn tick(&mut self, backend: &dyn Backend, now: Instant) {
         let mut has_cut = false;
         self.0.retain_mut(|gone| {
-            // Asked first: whoever was accepted is counted then.
+            // Asked first: every accepted connection is counted by then.
             let is_over = !gone.listener.is_accepting() && gone.listener.connections() == 0;
             if is_over {
                 backend.forget(&gone.listener);

@@ -16,7 +16,7 @@ use crate::start_error::{Asker, Explain, cannot_start};
 use crate::{assemble, config_file, deaths, drain, proxy, reload};
 use proxy_console::Announcement;
 
-/// How long workers may take to end their connections at the last.
+/// How long workers may take to end their connections at the end of the process.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The same after one of them died: those that live are quick, and one that is gone ends nothing.
@@ -105,7 +105,7 @@ pub(crate) fn run(file: &Path) -> anyhow::Result<()> {
     }
 }
 
-/// Says on stdout what to connect to, and where the metrics are.
+/// Prints what to connect to, and where the metrics are.
 fn announce(proxy: &Proxy) -> Announcement {
     let mut lines = String::new();
     for (name, address) in &proxy.addresses {

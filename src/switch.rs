@@ -103,7 +103,7 @@ fn start(proxy: &Proxy, new: &Config) -> anyhow::Result<(Box<dyn Backend>, Arc<G
     Ok((scheduler::start(plan, &new.runtime)?, generation))
 }
 
-/// Has a scheduler accept from the sockets that there are. If it can't, whoever it has accepted goes to the old one.
+/// Has a scheduler accept from the sockets that there are. If it can't, the connections that it has accepted go to the old one.
 async fn listen(
     proxy: &Proxy,
     (backend, generation): (Box<dyn Backend>, Arc<Generation>),

@@ -134,7 +134,7 @@ impl Leaving {
                 interval = most.min(2 * interval);
             }
         };
-        // What is left then is told of by who ends it.
+        // The caller reports what is left then.
         let _ = timeout(patience, left).await;
     }
 
@@ -159,7 +159,7 @@ impl Leaving {
     }
 
     fn is_left(&self) -> bool {
-        // Asked first: whoever was accepted is counted then.
+        // Asked first: every accepted connection is counted by then.
         self.backend.is_accepting()
             || self.connections() > 0
             || self

@@ -47,7 +47,7 @@ impl Clients {
         }
     }
 
-    /// A connection that was accepted, and is to be told what it does.
+    /// A connection that was accepted: it notes here what it does.
     pub(super) fn client(&self) -> Arc<Client> {
         let client = Client {
             doing: Mutex::new((Doing::Silent, 0)),

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use hyper::header::{HOST, HeaderMap, HeaderName, ORIGIN};
 use hyper::{Request, Version};
 
-/// What browsers say of who asks, and they let no page change it (Fetch Metadata Request Headers, W3C).
+/// What browsers say of the page that asks, which no page can change (Fetch Metadata Request Headers, W3C).
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 
@@ -45,7 +45,7 @@ pub(super) struct Hosts {
 pub(super) enum Refusal {
     /// It isn't as HTTP wants it.
     Malformed(&'static str),
-    /// It isn't for who asks.
+    /// The asker may not see it.
     Forbidden(String),
 }
 

@@ -21,7 +21,7 @@ use proxy_sys::thread_cpu_time;
 /// calls at all. One could be a moment between two messages.
 const SAMPLER_IDLE_SAMPLES: u32 = 2;
 
-/// How often a sampler that ends is told so again; see [`Sampler::drop`].
+/// How often a sampler that is to end is woken again; see [`Sampler::drop`].
 const STOP_INTERVAL: Duration = Duration::from_millis(1);
 
 /// The sampler's thread, which ends when this is dropped.

@@ -14,7 +14,7 @@ use crate::lanes::{InUse, Shared};
 /// Messages with connections that may wait for a core; beyond it they stay where they are.
 pub(crate) const MAIL_MAX: usize = 4096;
 
-/// What a core can be told.
+/// A message to a core.
 #[derive(Debug)]
 pub(crate) enum Message {
     /// Make a lane of this number.
@@ -36,7 +36,7 @@ pub(crate) enum Message {
     Lane { lane: u32, order: Order },
 }
 
-/// What a lane can be told.
+/// A message to a lane.
 #[derive(Debug)]
 pub(crate) enum Order {
     /// Accept from these sockets, too. The end of `watched` says that they are watched, and what it is sent, why they are not.

@@ -22,7 +22,7 @@ struct Slot {
     fd: RawFd,
     read: Readiness,
     write: Readiness,
-    /// The end of the stream, or an error, is there to be read, be it behind bytes. It comes as one edge.
+    /// The end of the stream, or an error, is there to be read, perhaps behind bytes. It comes as one edge.
     read_closed: bool,
     /// An urgent mark came, and a receive may have stopped short of it.
     marked: bool,

@@ -100,7 +100,7 @@ impl Timers {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Wakes whoever is due. The next deadline, if there is one.
+    /// Wakes the tasks that are due. Returns the next deadline, if there is one.
     fn fire(&self, now: Instant, ticker: &Waker) -> Option<Instant> {
         let mut waiting = self.lock();
         let later = waiting.wakers.split_off(&(now, u64::MAX));
@@ -115,7 +115,7 @@ impl Timers {
     }
 }
 
-/// The task that wakes whoever is due, without end.
+/// The task that wakes those that are due, without end.
 pub(crate) struct Ticker {
     timers: Arc<Timers>,
     clock: AsyncFd<OwnedFd>,

@@ -56,7 +56,7 @@ impl Bulk {
             connections: opened.len(),
             opened: opened.into_iter(),
             pace: Some(pace),
-            // The clock says when to send; what closes is told of anyway.
+            // The clock says when to send; a close is an event in any case.
             ..Self::new(0, EventFlags::empty())
         }
     }

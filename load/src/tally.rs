@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-/// Longest latency told apart; longer ones count as this.
+/// The longest latency that is kept; longer ones count as this.
 const LATENCY_NS_MAX: u64 = 60_000_000_000;
 /// Three significant figures: a quantile is off by 0.1 % at most.
 const FIGURES: u8 = 3;

@@ -62,7 +62,7 @@ pub struct Lifeline {
 }
 
 impl Lifeline {
-    /// The worker has started. What fails before is told to who starts it, and is no death.
+    /// The worker has started. What fails before is an error of the start, and no death.
     pub fn begin(&self) {
         self.begun.set(true);
     }

@@ -51,12 +51,12 @@ impl Writer {
         }
     }
 
-    /// Writes until it is told to stop.
+    /// Writes until it is stopped.
     pub(super) fn run(mut self) {
         // It sleeps here for as long as nothing ends.
         while let Ok(first) = self.queue.recv() {
             let mut next = Some(first);
-            // Until nothing came within an interval. What it is told may have come while it took the nudge.
+            // Until nothing came within an interval. An order may have come while it took the nudge.
             while next.is_some() || self.has_orders() {
                 let stop = self.shared.stop.load(SeqCst);
                 self.write(next);

@@ -66,7 +66,7 @@ impl Checker {
         }
     }
 
-    /// Checks until it is told to stop.
+    /// Checks until it is stopped.
     pub(super) fn run(mut self) {
         while self.follow_orders() {
             self.turn();

@@ -95,7 +95,7 @@ where
         .map_err(|error| invalid(&error.to_string()))?;
     let shaken = http1::handshake(TokioIo::new(stream)).await;
     let (mut sender, connection) = shaken.map_err(explained)?;
-    // It ends with the connection, and what goes wrong there is told to who reads the answer.
+    // It ends with the connection, whose errors come to the reader of the answer.
     drop(tokio::spawn(connection));
     let answer = async { sender.send_request(request).await.map_err(explained) };
     let answer = within(patience, answer).await?;
@@ -219,6 +219,25 @@ mod tests {
         );
         assert!(request.contains("connection: close\r\n"), "{request}");
         assert_eq!(stream.read(&mut [0]).expect("the end"), 0);
+    }
+
+    #[test]
+    fn an_answer_without_end_is_cut_off() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address").to_string();
+        let served = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("a connection");
+            let read = stream.read(&mut [0; 1024]).expect("a request");
+            assert_ne!(read, 0, "a request");
+            let mut part = b"HTTP/1.0 200 OK\r\n\r\n".to_vec();
+            // Until the client has had enough.
+            while stream.write_all(&part).is_ok() {
+                part = vec![b'a'; 1 << 16];
+            }
+        });
+        let error = get(&address, "/state", PATIENCE).expect_err("too long");
+        assert_eq!(error.to_string(), "the answer is longer than 16 MiB");
+        served.join().expect("it ends");
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub struct State {
     pub bytes_in: f64,
     /// To clients, a second.
     pub bytes_out: f64,
-    /// What is to be said of it in words, the most urgent first; never empty.
+    /// What there is to say about it in words, the most urgent first; never empty.
     pub findings: Vec<Finding>,
     /// What the adviser says about the scheduler.
     #[serde(skip_serializing_if = "Vec::is_empty")]

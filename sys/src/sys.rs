@@ -140,7 +140,7 @@ pub fn ignore_file_size_signal() {
     unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
 }
 
-/// Has every connection of this process be reset when it is closed, be it by the end of the process: no peer may take
+/// Has every connection of this process be reset when it is closed, also by the end of the process: no peer may take
 /// what is cut for an orderly end.
 ///
 /// # Errors

@@ -81,7 +81,7 @@ impl Adviser {
         self.on_findings(at, Vec::new());
     }
 
-    /// What is to be said now; at most one line a name.
+    /// The advice to log now; at most one line a name.
     pub(crate) fn advice(&self) -> Vec<Advice> {
         let given = Id::ALL
             .into_iter()

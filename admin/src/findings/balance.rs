@@ -51,7 +51,7 @@ fn describe(scene: &Scene<'_>, tense: Tense) -> Finding {
         Balance::Hot | Balance::Uneven => {
             let is_hot = judged.balance == Balance::Hot;
             let mut why = cause(state, hottest, tense);
-            // Else that is told beside it.
+            // Otherwise a finding of its own says that.
             if !is_hot && cores[hottest].waits < WAITS_MIN {
                 why += tense.choose(
                     "; no core is short of time yet",

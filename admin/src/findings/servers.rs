@@ -49,7 +49,7 @@ impl Troubled<'_> {
     }
 }
 
-/// All that is wrong with servers, as one finding: those that are down, be it that their health checks fail or, without any,
+/// All that is wrong with servers, as one finding: those that are down, by their health checks or, without any,
 /// that the last connect did; and those that traffic fails to connect to before their checks notice.
 pub(super) fn of(scene: &Scene<'_>) -> Option<Found> {
     let upstreams = scene.view.upstreams.iter();

@@ -1,4 +1,4 @@
-//! A scheduler, as the rest of the proxy sees it: what it is asked to start, what it can be told, what it is capable of
+//! A scheduler, as the rest of the proxy sees it: what it starts, which orders it takes, what it is capable of
 //! and what only it counts.
 
 mod evacuation;

@@ -1,4 +1,4 @@
-//! Metrics that only one scheduler has, as data: the scheduler knows their names, and whoever shows them needs to know none.
+//! Metrics that only one scheduler has, as data: the scheduler knows their names, and the code that shows them needs to know none.
 
 use std::fmt;
 use std::time::Duration;

@@ -104,7 +104,7 @@ fn evenness(outcomes: &[Outcome]) -> String {
     }
 }
 
-/// The best and the worst by a figure that is to be great, and how many times as great it is; none: no difference that
+/// The best and the worst by a figure that is better when greater, and how many times as great it is; none: no difference that
 /// means anything.
 fn ahead(
     outcomes: &[Outcome],

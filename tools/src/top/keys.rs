@@ -5,7 +5,7 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use super::panel::Step;
 use super::view::View;
 
-/// The keys and what they do, for who asks.
+/// The keys and what they do, for the help.
 pub(super) const KEYS: [(&str, &str); 9] = [
     ("↑ ↓  k j", "scroll the table with the mark ▸"),
     (
