@@ -35,7 +35,7 @@ pub use connection::connect::{
 pub use connection::detached::Detached;
 pub use connection::end::{End, Stage, Termination};
 pub use connection::ends::Ends;
-pub use connection::live::{LOOK_MAX, Live};
+pub use connection::live::{Live, SAMPLED_MAX};
 pub use connection::origin::{ClientAddress, Origin};
 pub use connection::record::LiveConnection;
 pub use connection::{

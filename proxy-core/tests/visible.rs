@@ -9,7 +9,7 @@ use conformance::{
     run, settle, wait,
 };
 use proxy_core::metrics::{Cause, Counter, ServerCells};
-use proxy_core::{ClientAddress, End, Ends, LOOK_MAX, LiveConnection};
+use proxy_core::{ClientAddress, End, Ends, LiveConnection, SAMPLED_MAX};
 
 fn live(stage: &Scripted) -> Vec<LiveConnection> {
     let mut live = Vec::new();
@@ -122,7 +122,7 @@ fn a_long_list_is_complete() {
         0,
         1000,
     );
-    let pairs: Vec<_> = (0..3 * LOOK_MAX + 1).map(|_| stage.pair()).collect();
+    let pairs: Vec<_> = (0..3 * SAMPLED_MAX + 1).map(|_| stage.pair()).collect();
     let mut ids: Vec<_> = live(&stage)
         .iter()
         .map(|connection| connection.id)

@@ -7,9 +7,9 @@ use crate::connection::origin::Origin;
 use crate::connection::record::{LiveConnection, Record};
 use crate::metrics::{PerWorker, Slot};
 
-/// Connections that are looked at in one go. A worker that opens or closes one meanwhile waits for as long as that
+/// Connections that are sampled in one go. A worker that opens or closes one meanwhile waits for as long as that
 /// takes: a few microseconds.
-pub const LOOK_MAX: usize = 128;
+pub const SAMPLED_MAX: usize = 128;
 
 /// Ids that a shard takes at a time, so that workers share nothing for most connections.
 const IDS_AT_A_TIME: u64 = 1024;
@@ -42,7 +42,7 @@ struct Shard {
 impl Live {
     /// Shows every connection to `show`, in no order. One that is open all the while is shown once.
     ///
-    /// No lock is held while `show` runs, and no lock for longer than [`LOOK_MAX`] connections take.
+    /// No lock is held while `show` runs, and no lock for longer than [`SAMPLED_MAX`] connections take.
     pub fn each(&self, show: impl FnMut(LiveConnection)) {
         self.show(usize::MAX, show);
     }
@@ -54,19 +54,19 @@ impl Live {
     }
 
     fn show(&self, places_max: usize, mut show: impl FnMut(LiveConnection)) {
-        let mut looked = Vec::with_capacity(LOOK_MAX);
+        let mut sampled = Vec::with_capacity(SAMPLED_MAX);
         for shard in self.0.iter() {
             let mut from = 0;
             loop {
                 let shard = lock(shard);
-                let end = shard.places.len().min(from + LOOK_MAX).min(places_max);
+                let end = shard.places.len().min(from + SAMPLED_MAX).min(places_max);
                 if from >= end {
                     break;
                 }
                 let records = shard.places[from..end].iter().flatten();
-                looked.extend(records.map(|record| record.look()));
+                sampled.extend(records.map(|record| record.sample()));
                 drop(shard);
-                looked.drain(..).for_each(&mut show);
+                sampled.drain(..).for_each(&mut show);
                 from = end;
             }
         }
@@ -141,7 +141,7 @@ mod tests {
             peer: ClientAddress::Unix,
             accepted_at: std::time::Instant::now(),
         };
-        let places: Vec<_> = (0..3 * LOOK_MAX)
+        let places: Vec<_> = (0..3 * SAMPLED_MAX)
             .map(|number| live.enter(row.slot(number % WORKERS), origin, false).1)
             .collect();
         let count = |max| {
@@ -149,7 +149,7 @@ mod tests {
             live.first(max, |_| count += 1);
             count
         };
-        assert_eq!(count(2 * LOOK_MAX + 2), 2 * LOOK_MAX + 2);
+        assert_eq!(count(2 * SAMPLED_MAX + 2), 2 * SAMPLED_MAX + 2);
         assert_eq!(count(usize::MAX), places.len());
         assert_eq!(count(0), 0);
         places.into_iter().for_each(|place| live.leave(place));

@@ -156,7 +156,7 @@ impl Record {
     }
 
     /// What the cells say now.
-    pub(crate) fn look(&self) -> LiveConnection {
+    pub(crate) fn sample(&self) -> LiveConnection {
         LiveConnection {
             id: self.id,
             client: self.client(),
