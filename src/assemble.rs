@@ -10,6 +10,7 @@ use proxy_core::{
     Table, Upstream,
 };
 
+use crate::lists::Accesses;
 use crate::resolver::Name;
 
 /// What a configuration means besides its own values.
@@ -19,6 +20,8 @@ pub(crate) struct Around {
     pub(crate) echo: Option<SocketAddr>,
     /// Where listeners report ends.
     pub(crate) ends: Option<Arc<Ends>>,
+    /// Who may connect to listeners that have lists.
+    pub(crate) accesses: Arc<Accesses>,
 }
 
 /// The core's side of a configuration: names that `inventory` knows are the objects that it has.
@@ -40,6 +43,7 @@ pub(crate) fn table(config: &Config, inventory: &Inventory, around: &Around) -> 
             idle_timeout: configured.idle_timeout,
             splice: configured.splice,
             max_connections: configured.max_connections.map(Into::into),
+            access: around.accesses.get(&configured.name).cloned(),
             ends: around.ends.clone(),
         })
     });

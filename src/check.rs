@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use proxy_console::{errln, outln};
 
 use crate::config_file::{self, LoadError};
+use crate::lists::Lists;
 
 /// Reports every problem of a configuration file at once.
 pub(crate) fn check(file: &Path) -> ExitCode {
@@ -13,6 +14,10 @@ pub(crate) fn check(file: &Path) -> ExitCode {
         Ok(loaded) => {
             for warning in &loaded.warnings {
                 errln!("warning: {warning}");
+            }
+            if let Err(problems) = Lists::load(&loaded.config) {
+                errln!("{problems}");
+                return ExitCode::FAILURE;
             }
             outln!("{}: ok", file.display());
             ExitCode::SUCCESS

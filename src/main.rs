@@ -19,6 +19,7 @@ mod echo;
 mod handover;
 mod health;
 mod host;
+mod lists;
 mod proxy;
 mod reload;
 mod resolver;

@@ -14,6 +14,7 @@ use proxy_core::{Generation, Inventory, Tables};
 use crate::access_log::AccessLogs;
 use crate::assemble::{self, Around};
 use crate::control::Control;
+use crate::lists::Lists;
 use crate::retiring::Retiring;
 use crate::scheduler::{self, STEALING};
 use crate::sockets::{self, Abandoned, AdminAddress, Pause, Sockets, Taken};
@@ -35,6 +36,7 @@ pub(crate) struct Proxy {
     pub(crate) addresses: Vec<(String, BindAddress)>,
     pub(crate) around: Around,
     pub(crate) control: Control,
+    pub(crate) lists: Lists,
     pub(crate) retiring: Retiring,
 }
 
@@ -62,7 +64,12 @@ pub(crate) fn start(
     let access_logs = Arc::new(AccessLogs::default());
     access_logs.put(AccessLogs::open(config.access_log.as_ref())?);
     let ends = access_logs.ends();
-    let around = Around { echo, ends };
+    let lists = Lists::load(config).map_err(anyhow::Error::msg)?;
+    let around = Around {
+        echo,
+        ends,
+        accesses: Arc::new(lists.accesses(config)),
+    };
     let inventory = Arc::new(Inventory::default());
     let tables = Tables::new(assemble::table(config, &inventory, &around));
     let table = tables.current();
@@ -111,6 +118,7 @@ pub(crate) fn start(
     }));
     observed.switches.between(&scheduler::NAMES);
     observed.set_configuration(config.to_toml(), config.hash());
+    observed.client_lists.set(lists.shown());
     let observed = Arc::new(observed);
     let mut admin = match taken.admin {
         Some(socket) => {
@@ -155,6 +163,7 @@ pub(crate) fn start(
         addresses,
         around,
         control,
+        lists,
         retiring: Retiring::default(),
     })
 }

@@ -42,6 +42,7 @@ impl Exposition {
         let mut families = Families::default();
         let view = self.observed.view();
         runtime::collect(&mut families, &self.observed);
+        self.observed.client_lists.collect(&mut families);
         self.observed.switches.collect(&mut families);
         self.process.collect(&mut families);
         {

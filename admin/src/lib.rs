@@ -7,6 +7,7 @@
 mod access_log;
 mod advice;
 mod answer;
+mod client_lists;
 mod clients;
 pub mod commands;
 mod connections;
@@ -55,6 +56,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
+pub use self::client_lists::{ClientList, ClientLists};
 use self::events::Broadcast;
 use self::exposition::Exposition;
 use self::hosts::Hosts;

@@ -59,7 +59,8 @@ pub(super) fn collect(
     }
     let mut rejected = families.counter(
         "corelane_listener_rejected_total",
-        "Connections that were closed at once: \"max_connections\" is the listener's limit. \"descriptors\" counts \
+        "Connections that were closed at once: \"max_connections\" is the listener's limit, \"denied\" who is not let in by \
+         `allow` and `deny`. \"descriptors\" counts \
          pauses of accepting for lack of a descriptor or memory; clients wait meanwhile.",
     );
     for ListenerView { listener, .. } in listeners {

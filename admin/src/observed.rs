@@ -8,6 +8,7 @@ use proxy_core::backend::Stealing;
 use proxy_core::metrics::{CoreCells, PerWorker};
 use proxy_core::{Activity, Inventory, Tables, View};
 
+use crate::client_lists::ClientLists;
 use crate::reloads::Reloads;
 use crate::running::{Running, Runs};
 use crate::surroundings::Surroundings;
@@ -31,6 +32,8 @@ pub struct Observed {
     pub switches: Switches,
     /// How reading the configuration went, the last time.
     pub reloads: Reloads,
+    /// Files that list clients.
+    pub client_lists: ClientLists,
     /// Who knows the queues and the logs.
     pub surroundings: Arc<dyn Surroundings>,
     /// The text of a file that means what runs, and its hash; empty unless told.
@@ -56,6 +59,7 @@ impl Observed {
             inventory,
             switches: Switches::default(),
             reloads: Reloads::new(configured_at),
+            client_lists: ClientLists::default(),
             surroundings: Arc::new(()),
             configuration: Mutex::default(),
             draining: AtomicBool::new(false),

@@ -33,6 +33,7 @@ pub use crate::problems::path::NAME_BYTES_MAX;
 pub use crate::problems::problem::{PROBLEMS_MAX, Problem, Problems};
 pub use crate::sections::access_log::{AccessLog, Destination, Format};
 pub use crate::sections::admin::{ADMIN_HOSTS_MAX, Admin, AdminSocket, GROUP_BYTES_MAX, Group};
+pub use crate::sections::admission::{ACCESS_ENTRIES_MAX, Admission};
 pub use crate::sections::health::Health;
 pub use crate::sections::listener::{BINDS_MAX, Listener};
 pub use crate::sections::runtime::{
@@ -40,6 +41,9 @@ pub use crate::sections::runtime::{
 };
 pub use crate::sections::upstream::{
     Balance, OnRemoved, SERVERS_MAX, Server, Upstream, UpstreamIndex,
+};
+pub use crate::values::access::{
+    AccessEntry, Clients, LIST_BYTES_MAX, LIST_ENTRIES_MAX, ListProblem, parse_list,
 };
 pub use crate::values::address::{BindAddress, ListenAddress, ServerAddress, UNIX_PATH_BYTES_MAX};
 pub use crate::values::cores::{CORES_MAX, Cores};

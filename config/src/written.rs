@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use crate::config::Config;
 use crate::sections::access_log::{AccessLog, Format};
 use crate::sections::admin::Admin;
+use crate::sections::admission::Admission;
 use crate::sections::health::Health;
 use crate::sections::listener::Listener;
 use crate::sections::runtime::Runtime;
@@ -140,6 +141,7 @@ fn write_listener(text: &mut String, listener: &Listener, upstream: &str) {
         ("upstream", quoted(upstream)),
         ("shares", listener.shares.to_string()),
     ];
+    values.extend(admission(&listener.admission));
     values.extend(
         listener
             .latency
@@ -163,6 +165,17 @@ fn write_listener(text: &mut String, listener: &Listener, upstream: &str) {
         &format!("[listeners.{}]", quoted(&listener.name)),
         &values,
     );
+}
+
+fn admission(admission: &Admission) -> Vec<(&'static str, String)> {
+    let mut values = Vec::new();
+    for (key, entries) in [("allow", &admission.allow), ("deny", &admission.deny)] {
+        if !entries.is_empty() {
+            let entries: Vec<_> = entries.iter().map(quoted).collect();
+            values.push((key, format!("[{}]", entries.join(", "))));
+        }
+    }
+    values
 }
 
 fn write_upstream(text: &mut String, upstream: &Upstream) {

@@ -29,6 +29,8 @@ mod upstream;
 mod worker;
 
 pub use activity::Activity;
+pub use admission::access::{Access, Clients};
+pub use admission::prefixes::Prefixes;
 pub use connection::connect::{
     CLIENT_CHECK_INTERVAL, ROOM_RETRY_MAX, ROOM_RETRY_MIN, SERVERS_TRIED_MAX,
 };

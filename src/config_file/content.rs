@@ -7,7 +7,6 @@ use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
 
-use proxy_config::FILE_BYTES_MAX;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
 
@@ -35,8 +34,8 @@ pub(super) enum Content {
     Other(&'static str),
 }
 
-/// The content of the file at `path`, cut one byte after the limit, so that it is seen to be over it.
-pub(super) fn read(path: &Path, progress: &Progress) -> io::Result<Content> {
+/// The content of the file at `path`, cut one byte after `max`, so that it is seen to be over it.
+pub(super) fn read(path: &Path, max: usize, progress: &Progress) -> io::Result<Content> {
     progress.begin(path);
     // A device is not even opened: that may do something.
     if let Some(kind) = refused(&path.metadata()?) {
@@ -54,12 +53,11 @@ pub(super) fn read(path: &Path, progress: &Progress) -> io::Result<Content> {
     }
     if found.file_type().is_fifo() {
         progress.is_pipe.store(true, Relaxed);
-        let bytes = read_pipe(&file, progress)?;
+        let bytes = read_pipe(&file, max, progress)?;
         return Ok(Content::Bytes { bytes, found });
     }
     let mut bytes = Vec::new();
-    file.take(FILE_BYTES_MAX as u64 + 1)
-        .read_to_end(&mut bytes)?;
+    file.take(max as u64 + 1).read_to_end(&mut bytes)?;
     Ok(Content::Bytes { bytes, found })
 }
 
@@ -80,10 +78,10 @@ fn refused(found: &Metadata) -> Option<&'static str> {
 }
 
 /// Reads until those who write to the pipe have closed it.
-fn read_pipe(mut pipe: &File, progress: &Progress) -> io::Result<Vec<u8>> {
+fn read_pipe(mut pipe: &File, max: usize, progress: &Progress) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let mut chunk = [0; CHUNK_BYTES];
-    while bytes.len() <= FILE_BYTES_MAX && !progress.is_abandoned.load(Relaxed) {
+    while bytes.len() <= max && !progress.is_abandoned.load(Relaxed) {
         match pipe.read(&mut chunk) {
             // The end, if there ever was a writer.
             Ok(0) if !bytes.is_empty() || is_over(waited(pipe)?) => break,
@@ -98,7 +96,7 @@ fn read_pipe(mut pipe: &File, progress: &Progress) -> io::Result<Vec<u8>> {
             Err(error) => return Err(error),
         }
     }
-    bytes.truncate(FILE_BYTES_MAX + 1);
+    bytes.truncate(max + 1);
     Ok(bytes)
 }
 
@@ -126,11 +124,13 @@ mod tests {
     use std::sync::Arc;
     use std::thread;
 
+    use proxy_config::FILE_BYTES_MAX;
+
     use super::*;
 
     /// What is read from `path`, as text.
     fn text(path: &Path) -> String {
-        match read(path, &Progress::default()) {
+        match read(path, FILE_BYTES_MAX, &Progress::default()) {
             Ok(Content::Bytes { bytes, .. }) => String::from_utf8(bytes).expect("UTF-8"),
             Ok(Content::Other(kind)) => format!("it is {kind}"),
             Err(error) => error.to_string(),
@@ -208,7 +208,7 @@ mod tests {
         writer.write_all(b"all of it").expect("write");
         drop(writer);
         assert!(!is_over(waited(&reader).expect("poll")));
-        let bytes = read_pipe(&reader, &Progress::default()).expect("read");
+        let bytes = read_pipe(&reader, FILE_BYTES_MAX, &Progress::default()).expect("read");
         assert_eq!(bytes, b"all of it");
         assert!(is_over(waited(&reader).expect("poll")));
     }
@@ -219,7 +219,7 @@ mod tests {
         let path = path_of(&reader);
         let progress = Arc::new(Progress::default());
         let its = progress.clone();
-        let reading = thread::spawn(move || drop(read(&path, &its)));
+        let reading = thread::spawn(move || drop(read(&path, FILE_BYTES_MAX, &its)));
         writer.write_all(b"the begin").expect("write");
         while !progress.has_begun.load(Relaxed) {
             thread::yield_now();

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
 
 use glob::Pattern;
-use proxy_config::{Files, Include};
+use proxy_config::{FILE_BYTES_MAX, Files, Include};
 
 use crate::start_error::cannot_read;
 
@@ -42,7 +42,7 @@ pub(super) fn gather(
     if !is_stdin {
         sources.add_file(path, None);
     }
-    let (bytes, found) = match read(file, progress)? {
+    let (bytes, found) = match read(file, FILE_BYTES_MAX, progress)? {
         Content::Bytes { bytes, .. } if bytes.is_empty() && progress.is_pipe.load(Relaxed) => {
             return Ok(Gathered::EmptyPipe);
         }
@@ -114,7 +114,7 @@ impl Gathering<'_> {
 
     /// Reads one of the files of `include`. False if no more can be added.
     fn add(&mut self, include: &Include, path: &Path) -> bool {
-        let reason = match read(path, self.progress) {
+        let reason = match read(path, FILE_BYTES_MAX, self.progress) {
             Ok(Content::Bytes { bytes, found }) => {
                 let found = Stamp::of(&found);
                 self.sources.add_file(path, Some(found.clone()));

@@ -5,6 +5,7 @@
 mod content;
 mod error;
 mod gather;
+mod lists;
 mod progress;
 mod reading;
 mod sources;
@@ -19,9 +20,11 @@ use tokio::sync::oneshot;
 
 pub(crate) use self::error::LoadError;
 use self::error::READ_PATIENCE;
+pub(crate) use self::lists::{ReadLists, read_lists, read_lists_meanwhile};
 use self::reading::Reading;
+pub(crate) use self::sources::Sources;
 use self::stdin::STDIN;
-pub(crate) use self::watch::Watch;
+pub(crate) use self::watch::{Watch, Watched};
 
 /// Reads and validates the configuration file at `path`, and those that it includes. Waits for them. `-` is standard
 /// input.

@@ -60,6 +60,24 @@ impl Reading {
         path: &Path,
         on_read: impl FnOnce(io::Result<Gathered>) + Send + 'static,
     ) -> Result<Self, LoadError> {
+        let first = path.to_owned();
+        let read = move |progress: &Progress| {
+            let mut read = Sources::default();
+            let result = gather(&first, progress, &mut read);
+            if !progress.is_abandoned.load(Relaxed) {
+                sources::note(read);
+            }
+            result
+        };
+        Self::spawn(path, read, on_read)
+    }
+
+    /// Has a thread `read` what is at `path`, and hand it to `on_read`.
+    pub(super) fn spawn<T>(
+        path: &Path,
+        read: impl FnOnce(&Progress) -> T + Send + 'static,
+        on_read: impl FnOnce(T) + Send + 'static,
+    ) -> Result<Self, LoadError> {
         let path = path.to_owned();
         if !take_reader() {
             return Err(LoadError::StillStuck { path: shown(&path) });
@@ -72,11 +90,7 @@ impl Reading {
         let progress = reading.progress.clone();
         let thread = thread::Builder::new().name("corelane-config".to_owned());
         let started = thread.spawn(move || {
-            let mut read = Sources::default();
-            let result = gather(&path, &progress, &mut read);
-            if !progress.is_abandoned.load(Relaxed) {
-                sources::note(read);
-            }
+            let result = read(&progress);
             // First, so that who gets the result can read again.
             drop(done);
             on_read(result);

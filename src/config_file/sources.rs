@@ -19,7 +19,7 @@ pub(super) const OPTIONS: MatchOptions = MatchOptions {
 
 /// Files and patterns, each as it was when it was read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Sources {
+pub(crate) struct Sources {
     /// Of files that could not be read, there is no stamp.
     files: Vec<(PathBuf, Option<Stamp>)>,
     patterns: Vec<(String, Vec<PathBuf>)>,

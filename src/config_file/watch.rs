@@ -38,9 +38,34 @@ const FOLDERS_MAX: usize = 1024;
 const EVENTS_BYTES: usize = 4096;
 
 /// Watches the files that were read last, while that is wanted.
-#[derive(Default)]
 pub(crate) struct Watch {
+    what: Watched,
     watching: Option<Watching>,
+}
+
+/// What is watched.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Watched {
+    /// The files of the configuration.
+    Configuration,
+    /// Files that list clients.
+    Lists,
+}
+
+impl Watched {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Configuration => "the files of the configuration",
+            Self::Lists => "the files that list clients",
+        }
+    }
+
+    fn thread(self) -> &'static str {
+        match self {
+            Self::Configuration => "corelane-watch",
+            Self::Lists => "corelane-lists",
+        }
+    }
 }
 
 struct Watching {
@@ -57,27 +82,40 @@ struct Shared {
 }
 
 impl Watch {
-    /// Watches the files that were read last from now on, or nothing.
-    pub(crate) fn restart(&mut self, is_wanted: bool) {
+    /// Watches nothing yet.
+    pub(crate) fn new(what: Watched) -> Self {
+        let watching = None;
+        Self { what, watching }
+    }
+
+    /// Watches the files of the configuration that were read last from now on, or nothing.
+    pub(crate) fn restart_configuration(&mut self, is_wanted: bool) {
         let sources = sources::last();
-        if !is_wanted || sources.is_stdin {
-            if is_wanted {
-                tracing::warn!(
-                    "`watch` of [runtime] has no effect: standard input can be read only once"
-                );
-            }
+        if is_wanted && sources.is_stdin {
+            tracing::warn!(
+                "`watch` of [runtime] has no effect: standard input can be read only once"
+            );
+        }
+        let is_wanted = is_wanted && !sources.is_stdin;
+        self.restart(is_wanted.then_some(&sources));
+    }
+
+    /// Watches these files from now on, or nothing.
+    pub(crate) fn restart(&mut self, sources: Option<&Sources>) {
+        let Some(sources) = sources else {
             self.watching = None;
             return;
-        }
+        };
         if let Some(watching) = &mut self.watching
-            && watching.hand_over(&sources)
+            && watching.hand_over(sources)
         {
             return;
         }
-        match Watching::start(sources) {
+        match Watching::start(self.what, sources.clone()) {
             Ok(watching) => self.watching = Some(watching),
             Err(error) => tracing::warn!(
-                "the files of the configuration are not watched, SIGHUP goes on to reload them: {error}"
+                "{} are not watched, SIGHUP goes on to reload them: {error}",
+                self.what.name()
             ),
         }
     }
@@ -92,15 +130,16 @@ impl Watch {
 }
 
 impl Watching {
-    fn start(sources: Sources) -> io::Result<Self> {
+    fn start(what: Watched, sources: Sources) -> io::Result<Self> {
         let (wake, waker) = io::pipe()?;
         let shared = Arc::new(Shared::default());
         let its = shared.clone();
-        let thread = thread::Builder::new().name("corelane-watch".to_owned());
+        let thread = thread::Builder::new().name(what.thread().to_owned());
         thread.spawn(move || {
-            if let Err(error) = watch(sources, &wake, &its) {
+            if let Err(error) = watch(what, sources, &wake, &its) {
                 tracing::warn!(
-                    "the files of the configuration are no longer watched, SIGHUP goes on to reload them: {error}"
+                    "{} are no longer watched, SIGHUP goes on to reload them: {error}",
+                    what.name()
                 );
             }
         })?;
@@ -116,7 +155,7 @@ impl Watching {
 }
 
 /// Watches until the other end of `wake` is closed.
-fn watch(mut known: Sources, wake: &PipeReader, shared: &Shared) -> io::Result<()> {
+fn watch(what: Watched, mut known: Sources, wake: &PipeReader, shared: &Shared) -> io::Result<()> {
     // What is other than what is known, until it has stayed so for a moment: it may be half written.
     let mut other = None;
     loop {
@@ -130,9 +169,11 @@ fn watch(mut known: Sources, wake: &PipeReader, shared: &Shared) -> io::Result<(
         // folder may be another one by then.
         let events = arm(&known)?;
         let now = known.now();
-        let is_other = now != known && !known.is_incomplete(&now);
+        // A list that is gone is to be told of.
+        let is_awaited = what == Watched::Configuration && known.is_incomplete(&now);
+        let is_other = now != known && !is_awaited;
         if is_other && other.as_ref() == Some(&now) {
-            tracing::info!("a file of the configuration was replaced");
+            tracing::info!("{}: one was replaced", what.name());
             known = now;
             other = None;
             shared.replaced.notify_one();

@@ -5,6 +5,7 @@
 
 mod around;
 mod change;
+mod client_lists;
 mod listeners;
 mod removed;
 
@@ -20,7 +21,7 @@ use self::around::Prepared;
 use self::change::Change;
 use crate::access_log::AccessLog;
 use crate::command_socket::CommandSocket;
-use crate::config_file::{self, LoadError, Watch};
+use crate::config_file::{self, LoadError, Watch, Watched};
 use crate::proxy::Proxy;
 use crate::retiring::COUNT_INTERVAL;
 use crate::signals::Hangup;
@@ -40,13 +41,20 @@ pub(crate) async fn at_each(
     config: &mut Config,
     proxy: &mut Proxy,
 ) {
-    let mut watch = Watch::default();
-    watch.restart(config.runtime.watch);
+    let mut watch = Watch::new(Watched::Configuration);
+    watch.restart_configuration(config.runtime.watch);
+    let mut list_watch = Watch::new(Watched::Lists);
+    list_watch.restart(proxy.lists.sources());
     loop {
         let command = tokio::select! {
             () = hangup.next() => None,
             () = watch.replaced() => None,
             command = next(commands) => Some(command),
+            () = list_watch.replaced() => {
+                client_lists::read_again(config, proxy).await;
+                list_watch.restart(proxy.lists.sources());
+                continue;
+            }
             () = sleep(COUNT_INTERVAL), if !proxy.retiring.is_empty() => {
                 proxy.retiring.tick(&*proxy.workers.running, now());
                 continue;
@@ -54,10 +62,11 @@ pub(crate) async fn at_each(
         };
         let (result, begun) = match command.as_ref().map(|command| command.wish) {
             // What is only checked is still to be reloaded: the watch goes on from what was read before.
-            Some(Wish::Check) => (check(file, config).await, None),
+            Some(Wish::Check) => (check(file, config, proxy).await, None),
             Some(Wish::Reload) | None => {
                 let reloaded = reload(file, config, proxy, commands).await;
-                watch.restart(config.runtime.watch);
+                watch.restart_configuration(config.runtime.watch);
+                list_watch.restart(proxy.lists.sources());
                 reloaded
             }
         };
@@ -110,9 +119,10 @@ fn answer(wish: Wish, result: Result<Change, String>) -> Reply {
 }
 
 /// Reads `file` again, and says what a reload would change.
-async fn check(file: &Path, config: &Config) -> Result<Change, String> {
+async fn check(file: &Path, config: &Config, proxy: &Proxy) -> Result<Change, String> {
     let loaded = config_file::load_meanwhile(file).await;
     let new = checked(loaded)?;
+    proxy.lists.again(&new).await?;
     let fits = cpus::assign(&new.runtime).and_then(|_| {
         let socket = new.admin.socket.as_ref();
         socket.map_or(Ok(()), command_socket::check)
@@ -175,6 +185,8 @@ async fn apply(
     let observed = proxy.observed.clone();
     let change = change::diff(running, &new);
     let mut around = proxy.around.clone();
+    let lists = proxy.lists.again(&new).await?;
+    around.accesses = client_lists::accesses(&lists, &new).await;
     if around.echo.is_none() && assemble::wants_echo(&new) {
         let echo = echo::start().explain(|error| cannot_start("builtin:echo", error));
         around.echo = Some(echo.map_err(|error| format!("{error:#}"))?);
@@ -226,6 +238,8 @@ async fn apply(
     }
     prepared.commit(&new.admin, proxy, commands);
     proxy.around = around;
+    observed.client_lists.set(lists.shown());
+    proxy.lists = lists;
     *running = new;
     observed.set_configuration(running.to_toml(), running.hash());
     Ok((change, begun))

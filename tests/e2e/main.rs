@@ -7,6 +7,7 @@
     reason = "the rules about clocks are for the proxy; these are the peers of it"
 )]
 
+mod access;
 mod access_log;
 mod address;
 mod admin;

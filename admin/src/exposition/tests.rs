@@ -8,6 +8,7 @@ use std::time::Duration;
 use proxy_core::metrics::{Cause, CheckResult, ConnectFailure, Rejection};
 
 use super::*;
+use crate::client_lists::ClientList;
 use crate::fixture;
 use crate::load::Sample;
 
@@ -27,6 +28,8 @@ const NAMES: &[&str] = &[
     "corelane_config_info",
     "corelane_config_last_reload_success",
     "corelane_config_last_reload_timestamp_seconds",
+    "corelane_client_list_entries",
+    "corelane_client_list_last_read_success",
     "corelane_core_info",
     "corelane_core_cpu_seconds_total",
     "corelane_core_busy_seconds_total",
@@ -93,6 +96,11 @@ fn work(observed: &Observed) {
     other.ended[Cause::Finished as usize].add(3);
     cells.ended[Cause::ClientReset as usize].add(1);
     cells.rejected[Rejection::MaxConnections as usize].add(4);
+    observed.client_lists.set(vec![ClientList {
+        file: "/etc/corelane/deny.txt".to_owned(),
+        entries: 3,
+        problem: None,
+    }]);
     cells.duration.observe(ms(3));
     other.duration.observe(ms(7000));
     // Seven began, two of them moved to the second core, three ended there and one here.

@@ -26,6 +26,8 @@ fn of_reason(scene: &Scene<'_>, reason: Rejection) -> Option<Found> {
     let &(worst, episode) = episodes.iter().max_by_key(|(_, episode)| episode.count)?;
     let last = episodes.iter().map(|(_, episode)| episode.last).max()?;
     let subject = match reason {
+        // That is how it is meant.
+        Rejection::Denied => return None,
         Rejection::MaxConnections => Subject::Limit,
         Rejection::Descriptors => Subject::Descriptors,
     };
@@ -33,6 +35,7 @@ fn of_reason(scene: &Scene<'_>, reason: Rejection) -> Option<Found> {
     let told = Told::of(|tense| {
         let told = match reason {
             Rejection::MaxConnections => limit(scene, worst, episode, tense),
+            Rejection::Denied => Finding::default(),
             Rejection::Descriptors => descriptors(scene, worst, episode, tense),
         };
         Finding {

@@ -8,6 +8,7 @@ use crate::files::include::INCLUDES_MAX;
 use crate::raw::read::INTEGER_MAX;
 use crate::sections::access_log::FormatName;
 use crate::sections::admin::ADMIN_HOSTS_MAX;
+use crate::sections::admission::ACCESS_ENTRIES_MAX;
 use crate::sections::listener::BINDS_MAX;
 use crate::sections::runtime::{OnSwitch, Placement, Scheduler, TokioMode};
 use crate::sections::upstream::{Balance, OnRemoved, SERVERS_MAX};
@@ -351,6 +352,31 @@ pub(crate) static LISTENER: Table = Table {
             "write where connections go, as in upstream = \"NAME\" for [upstreams.NAME]",
             "the name of the upstream",
         ),
+        Key::optional(
+            "allow",
+            Kind::TextOrTexts {
+                of: CLIENTS,
+                max: ACCESS_ENTRIES_MAX,
+            },
+            "everybody, but who is in `deny`",
+            "who may connect: networks (`\"10.0.0.0/8\"`, `\"2001:db8::/32\"`), addresses, `\"unix\"` (clients of unix \
+             sockets), and files that list them (`\"file:/etc/corelane/allow.txt\"`). Where it is written, who is in \
+             neither list is denied. Of several entries the one with the longest prefix decides, and `deny` where both have \
+             it. A file has an entry a line and comments after `#`, 1,048,576 entries and 48 MiB at most; when it is replaced \
+             or written, the new list is in force for the next connection, and one that can't be read leaves the last good \
+             list in force. Connections that are open stay",
+        )
+        .advising(CLIENTS_ADVICE),
+        Key::optional(
+            "deny",
+            Kind::TextOrTexts {
+                of: CLIENTS,
+                max: ACCESS_ENTRIES_MAX,
+            },
+            "nobody",
+            "who may not connect, as in `allow`: they are closed as soon as they are accepted, and counted",
+        )
+        .advising(CLIENTS_ADVICE),
         Key::new(
             "shares",
             Kind::Integer { min: 1, max: 1000 },
@@ -405,6 +431,27 @@ pub(crate) static LISTENER: Table = Table {
         ),
     ],
 };
+
+const CLIENTS: Syntax = Syntax {
+    what: "network, address, `\"unix\"` or file",
+    accepted: &[
+        "10.0.0.0/8",
+        "192.0.2.7",
+        "2001:db8::/32",
+        "unix",
+        "file:/etc/corelane/deny.txt",
+    ],
+    refused: &[
+        "10.0.0.1/8",
+        "10.0.0.0/33",
+        "localhost",
+        "file:deny.txt",
+        "",
+    ],
+    pattern: "^(unix|file:/.*[^/]|[0-9a-fA-F.:]+(/[0-9]+)?)$",
+};
+const CLIENTS_ADVICE: &str =
+    "write networks, as in [\"10.0.0.0/8\", \"file:/etc/corelane/list.txt\"]";
 
 pub(crate) static UPSTREAM: Table = Table {
     path: "upstreams.NAME",

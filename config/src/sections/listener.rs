@@ -10,6 +10,7 @@ use crate::problems::refusal::Refusal;
 use crate::raw::node::Node;
 use crate::raw::read::string;
 use crate::raw::section::Section;
+use crate::sections::admission::{self, Admission};
 use crate::sections::upstream::{Names, UpstreamIndex};
 use crate::values::address::{BindAddress, bind_address};
 
@@ -44,6 +45,8 @@ pub struct Listener {
     pub backlog: NonZeroU16,
     /// `splice`: whether a direction that proves bulk goes through a pipe, uncopied.
     pub splice: bool,
+    /// Who gets in.
+    pub admission: Admission,
 }
 
 /// Reads a listener; it is absent only if a problem was found.
@@ -68,6 +71,7 @@ pub(crate) fn read(
     let idle_timeout = section.value("idle_timeout");
     let backlog = section.value("backlog");
     let splice = section.value("splice");
+    let admission = admission::read(section);
     Some(Listener {
         name: name.to_owned(),
         binds,
@@ -78,6 +82,7 @@ pub(crate) fn read(
         idle_timeout,
         backlog,
         splice,
+        admission,
     })
 }
 

@@ -1,5 +1,6 @@
 //! Values with a syntax of their own.
 
+pub(crate) mod access;
 pub(crate) mod address;
 pub(crate) mod cores;
 pub(crate) mod duration;

@@ -41,6 +41,17 @@ fn keys() {
                  the largest first, as in \"1h30m\"",
             ),
             (
+                "allow = [\"10.0.0.0/8\", \"10.0.0.1/8\"]",
+                "4:24: `listeners.l.allow[1]` must be a network such as \"10.0.0.0/8\", an address, \"unix\" or \
+                 \"file:/path\", not \"10.0.0.1/8\"; it has bits behind its prefix: did you mean 10.0.0.0/8, or \
+                 10.0.0.1 alone?",
+            ),
+            (
+                "deny = \"file:deny.txt\"",
+                "4:8: `listeners.l.deny` must be a network such as \"10.0.0.0/8\", an address, \"unix\" or \
+                 \"file:/path\", not \"file:deny.txt\"; write an absolute path, as in \"file:/etc/corelane/deny.txt\"",
+            ),
+            (
                 "max_connections = 0",
                 "4:19: `listeners.l.max_connections` must be an integer of at least 1, not 0",
             ),
@@ -75,7 +86,7 @@ fn keys() {
             (
                 "\"ä\\n\" = 1",
                 "4:1: unknown key `\"ä\\n\"` in [listeners.l]; the keys are bind, upstream, \
-                 shares, latency, max_connections, idle_timeout, backlog, splice",
+                 allow, deny, shares, latency, max_connections, idle_timeout, backlog, splice",
             ),
         ],
     );

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 use rustix::net::{SocketAddr, SocketFlags};
 
+use crate::admission;
 use crate::connection::origin::{ClientAddress, Origin};
 use crate::descriptors::{self, ACCEPT_BATCH_MAX, Postponed, Spare};
 use crate::listener::Accepting;
@@ -171,6 +172,7 @@ where
             self.paused_until = None;
         }
         if let Some((held, origin)) = self.held.take() {
+            self.follow_table(worker);
             return self.secured(cx, worker, held.retry(), origin, take);
         }
         if descriptors::held() > 0 && !descriptors::has_room(self.socket.transport()) {
@@ -189,6 +191,12 @@ where
         take: &mut impl FnMut(&mut Worker, Accepted),
     ) -> bool {
         let (fd, origin) = client;
+        self.follow_table(worker);
+        if !admission::admits_peer(&self.settings, origin.peer) {
+            worker.activity.note();
+            self.count(worker, Rejection::Denied);
+            return true;
+        }
         self.secured(cx, worker, Postponed::secure(fd), origin, take)
     }
 
@@ -206,7 +214,6 @@ where
                     ClientAddress::Tcp(_) => Descriptor::tcp(fd),
                     ClientAddress::Unix => Descriptor::unix(fd),
                 };
-                self.follow_table(worker);
                 // One beyond the limit is counted, and closed here.
                 if let Ok(permit) = Permit::ask(&self.settings, worker, origin, spare) {
                     let accepted = Accepted {
@@ -237,10 +244,14 @@ where
         }
     }
 
+    fn count(&self, worker: &Worker, rejection: Rejection) {
+        let cells = self.settings.listener.cells.of(worker.slot());
+        cells.rejected[rejection as usize].increment();
+    }
+
     fn pause(&mut self, cx: &mut Context<'_>, worker: &mut Worker, error: &io::Error) {
-        let rejection = Rejection::Descriptors;
+        self.count(worker, Rejection::Descriptors);
         let listener = &self.settings.listener;
-        listener.cells.of(worker.slot()).rejected[rejection as usize].increment();
         worker.buffers.pipes.close_free();
         descriptors::on_pause(worker.now, &listener.name, error);
         let until = worker.now + EXHAUSTED_PAUSE;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::admission::access::Access;
 use crate::connection::end::{End, Stage, Termination};
 use crate::connection::ends::Ends;
 use crate::connection::origin::Origin;
@@ -32,6 +33,8 @@ pub struct ListenerSettings {
     /// Connections that it takes at a time, those that began under other settings included: those beyond are closed at
     /// once. None: as many as come.
     pub max_connections: Option<u64>,
+    /// Who may connect; none: everybody.
+    pub access: Option<Arc<Access>>,
     /// Where each connection's end is reported; none: nowhere.
     pub ends: Option<Arc<Ends>>,
 }
@@ -48,6 +51,7 @@ impl ListenerSettings {
             idle_timeout: None,
             splice: true,
             max_connections: None,
+            access: None,
             ends: None,
         }
     }
@@ -55,6 +59,12 @@ impl ListenerSettings {
     /// Whether a connection is more than its peer, so that it is decided where it goes before a server is looked for.
     pub(crate) fn decides(&self) -> bool {
         self.prologue.is_some()
+    }
+
+    /// Whether peers announce clients, so that who a client is isn't known at the accept.
+    pub(crate) fn hears_of_clients(&self) -> bool {
+        let prologue = self.prologue.as_ref();
+        prologue.is_some_and(|prologue| prologue.accept_proxy.is_some())
     }
 
     /// Decides where a connection goes.

@@ -123,18 +123,21 @@ impl Cause {
 pub enum Rejection {
     /// The listener has `max_connections` already.
     MaxConnections,
+    /// The client is not let in, by its address.
+    Denied,
     /// The process or the system has no descriptor or memory left; the client waits in the backlog meanwhile.
     Descriptors,
 }
 
 impl Rejection {
     /// Every reason, in the order of its counters.
-    pub const ALL: [Self; 2] = [Self::MaxConnections, Self::Descriptors];
+    pub const ALL: [Self; 3] = [Self::MaxConnections, Self::Denied, Self::Descriptors];
 
     /// The label's value.
     pub const fn label(self) -> &'static str {
         match self {
             Self::MaxConnections => "max_connections",
+            Self::Denied => "denied",
             Self::Descriptors => "descriptors",
         }
     }

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use proxy_config::{BindAddress, Config, ServerAddress};
+use proxy_config::{Admission, BindAddress, Config, ServerAddress};
 
 /// The same configuration, with nothing in it that anyone else uses: each listener is on a free port of loopback, and
 /// each server is one of the embedded `echoes`. Limits of connections are lifted, nobody checks servers, and there is no
@@ -14,6 +14,7 @@ pub(super) fn isolate(config: &Config, echoes: &[SocketAddr]) -> Config {
         let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         listener.binds = vec![BindAddress::Tcp(anywhere)];
         listener.max_connections = None;
+        listener.admission = Admission::default();
     }
     let mut echoes = echoes.iter().cycle();
     for upstream in &mut config.upstreams {
