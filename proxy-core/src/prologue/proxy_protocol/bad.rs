@@ -2,8 +2,7 @@
 
 use thiserror::Error;
 
-use super::v1::V1_BYTES_MAX;
-use super::v2::V2_BYTES_MAX;
+use super::{V1_BYTES_MAX, V2_BYTES_MAX};
 
 /// What is wrong with a header of the PROXY protocol.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]

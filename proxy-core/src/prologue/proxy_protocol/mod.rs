@@ -16,11 +16,15 @@ mod write;
 pub use addresses::{Addresses, UNIX_PATH_BYTES};
 pub use bad::Bad;
 pub use tlv::{Tlv, Tlvs};
-pub use v1::V1_BYTES_MAX;
-pub use v2::V2_BYTES_MAX;
 pub use write::{Full, V2Writer, write_v1};
 
 use super::Parsed;
+
+/// Bytes that a line of version 1 can have, with its CRLF: the longest one that the protocol allows.
+pub const V1_BYTES_MAX: usize = 107;
+
+/// Bytes that a header of version 2 can have here. The protocol allows 64 KiB; HAProxy takes 16 KiB by default, too.
+pub const V2_BYTES_MAX: usize = 16 * 1024;
 
 /// A version of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

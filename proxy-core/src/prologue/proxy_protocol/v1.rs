@@ -3,11 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
-use super::{Addresses, Bad, Header, Tlvs, Version, agrees};
+use super::{Addresses, Bad, Header, Tlvs, V1_BYTES_MAX, Version, agrees};
 use crate::prologue::Parsed;
-
-/// Bytes that a line can have, with its CRLF: the longest one that the protocol allows.
-pub const V1_BYTES_MAX: usize = 107;
 
 pub(super) const PREFIX: &[u8] = b"PROXY ";
 

@@ -5,11 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use super::addresses::UNIX_PATH_BYTES;
 use super::checksum::checksum;
 use super::tlv::{self, Tlvs};
-use super::{Addresses, Bad, Header, Version, agrees};
+use super::{Addresses, Bad, Header, V2_BYTES_MAX, Version, agrees};
 use crate::prologue::Parsed;
-
-/// Bytes that a header can have here. The protocol allows 64 KiB; HAProxy takes 16 KiB by default, too.
-pub const V2_BYTES_MAX: usize = 16 * 1024;
 
 pub(super) const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
 /// Signature, version and command, family and transport, length.

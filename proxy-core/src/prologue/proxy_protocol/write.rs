@@ -7,8 +7,8 @@ use thiserror::Error;
 
 use super::addresses::{Addresses, UNIX_PATH_BYTES, as_v6};
 use super::checksum::checksum;
-use super::tlv;
-use super::v2::{FIXED, INET, INET6, LOCAL, PROXY, SIGNATURE, STREAM, UNIX, V2_BYTES_MAX};
+use super::v2::{FIXED, INET, INET6, LOCAL, PROXY, SIGNATURE, STREAM, UNIX};
+use super::{V2_BYTES_MAX, tlv};
 
 /// Bytes of the TLV with the checksum.
 const CHECKSUM_BYTES: usize = tlv::HEAD + 4;

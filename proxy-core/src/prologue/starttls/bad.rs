@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::line::LINE_BYTES_MAX;
+use super::LINE_BYTES_MAX;
 use super::{CLIENT_BYTES_MAX, COMMANDS_MAX, SERVER_BYTES_MAX};
 
 /// What is wrong before the change to TLS.

@@ -1,9 +1,6 @@
 //! Lines of text with CRLF at their end.
 
-use super::Bad;
-
-/// Bytes that a line can have, with its CRLF: those of SMTP (RFC 5321).
-pub const LINE_BYTES_MAX: usize = 512;
+use super::{Bad, LINE_BYTES_MAX};
 
 /// The first line without its CRLF, and how many bytes it has with it; none if its end isn't there yet.
 pub(super) fn line(bytes: &[u8]) -> Result<Option<(&[u8], usize)>, Bad> {

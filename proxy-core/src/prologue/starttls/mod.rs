@@ -16,9 +16,11 @@ mod tests;
 
 pub use bad::Bad;
 pub use client::ClientSide;
-pub use line::LINE_BYTES_MAX;
 pub use server::ServerSide;
 pub use step::Next;
+
+/// Bytes that a line can have, with its CRLF: those of SMTP (RFC 5321).
+pub const LINE_BYTES_MAX: usize = 512;
 
 /// Bytes that a client may send before its ClientHello.
 pub const CLIENT_BYTES_MAX: usize = 4 * 1024;

@@ -2,11 +2,8 @@
 
 use std::fmt;
 
-use super::Bad;
 use super::reader::Reader;
-
-/// Bytes that a list can have here, lengths included. Browsers send 14.
-pub const ALPN_BYTES_MAX: usize = 1024;
+use super::{ALPN_BYTES_MAX, Bad};
 
 /// Protocols in the client's order of preference. Without the extension there are none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -2,9 +2,7 @@
 
 use thiserror::Error;
 
-use super::alpn::ALPN_BYTES_MAX;
-use super::name::SERVER_NAME_BYTES_MAX;
-use super::records::CLIENT_HELLO_BYTES_MAX;
+use super::{ALPN_BYTES_MAX, CLIENT_HELLO_BYTES_MAX, SERVER_NAME_BYTES_MAX};
 
 /// What is wrong with a ClientHello.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]

@@ -12,8 +12,16 @@ mod records;
 #[cfg(test)]
 mod tests;
 
-pub use alpn::{ALPN_BYTES_MAX, Alpn};
+pub use alpn::Alpn;
 pub use bad::Bad;
 pub use hello::ClientHello;
-pub use name::SERVER_NAME_BYTES_MAX;
-pub use records::{CLIENT_HELLO_BYTES_MAX, HelloParser};
+pub use records::HelloParser;
+
+/// Bytes that an ALPN list can have here, lengths included. Browsers send 14.
+pub const ALPN_BYTES_MAX: usize = 1024;
+
+/// Bytes that a server name can have, as in DNS, without the dot at its end.
+pub const SERVER_NAME_BYTES_MAX: usize = 253;
+
+/// Bytes that a ClientHello can have, the headers of its records included. With post-quantum keys it has 2 KiB.
+pub const CLIENT_HELLO_BYTES_MAX: usize = 64 * 1024;

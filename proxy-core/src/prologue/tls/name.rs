@@ -1,10 +1,7 @@
 //! The name of the server that a client wants (SNI).
 
-use super::Bad;
 use super::reader::Reader;
-
-/// Bytes that a name can have, as in DNS, without the dot at its end.
-pub const SERVER_NAME_BYTES_MAX: usize = 253;
+use super::{Bad, SERVER_NAME_BYTES_MAX};
 
 const HOST_NAME: u8 = 0;
 

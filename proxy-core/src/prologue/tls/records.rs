@@ -1,10 +1,7 @@
 //! A ClientHello comes in records, and these in segments: neither has to end where the message does.
 
-use super::{Bad, ClientHello};
+use super::{Bad, CLIENT_HELLO_BYTES_MAX, ClientHello};
 use crate::prologue::Parsed;
-
-/// Bytes that a ClientHello can have, the headers of its records included. With post-quantum keys it has 2 KiB.
-pub const CLIENT_HELLO_BYTES_MAX: usize = 64 * 1024;
 
 const HANDSHAKE: u8 = 22;
 const CLIENT_HELLO: u8 = 1;
