@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Instant;
 
-use proxy_core::backend::{Evacuation, Moving, OpenSockets};
+use proxy_core::backend::{Evacuation, Moving, OpenSocket, OpenSockets};
 use proxy_core::metrics::{CoreCells, Slot};
 use proxy_core::{Accepted, Descriptor, Detached, ListenerSettings, Transport};
 use rustix::event::EventfdFlags;
@@ -52,8 +52,9 @@ pub(crate) enum Order {
     End,
     /// Go on with a connection of another scheduler's.
     Arrive(Moving),
-    /// Begin a connection that another core accepted and admitted.
-    Begin(Accepted),
+    /// Begin a connection that another core accepted and admitted. Until then its socket counts as open, so that nobody takes
+    /// this scheduler for one that has no connection left.
+    Begin(Accepted, OpenSocket),
     /// Go on with a connection of another core's.
     Adopt(Detached<Descriptor>),
     /// Run every connection once.
@@ -69,7 +70,7 @@ impl Order {
     /// the slot, whose cells are `cells`.
     pub(crate) fn abandon(self, slot: Slot, cells: &CoreCells, now: Instant) {
         match self {
-            Self::Begin(accepted) => {
+            Self::Begin(accepted, _open) => {
                 accepted.socket.reset_on_close();
                 let settings = accepted.permit.settings();
                 settings.abandon(slot, accepted.origin, now);

@@ -49,7 +49,7 @@ struct Accepting<P: Poller> {
     acceptor: Acceptor<Core<P>>,
     /// It empties its backlog, and ends.
     draining: bool,
-    _open: OpenSocket,
+    open: OpenSocket,
 }
 
 #[expect(
@@ -224,13 +224,15 @@ impl<P: Poller> Lane<P> {
             return;
         };
         let Accepting {
-            acceptor, draining, ..
+            acceptor,
+            draining,
+            open,
         } = &mut **accepting;
         // The acceptor's context is lent; this one means the same.
         let own = &mut Context::from_waker(Waker::noop());
         let mut turns = FIRST_TURNS_MAX;
         let take = |worker: &mut Worker, accepted| {
-            if let Some(key) = self.place(worker, accepted) {
+            if let Some(key) = self.place(worker, accepted, open) {
                 if let Some(left) = turns.checked_sub(1) {
                     turns = left;
                     self.run_first(own, worker, key);
@@ -260,12 +262,12 @@ impl<P: Poller> Lane<P> {
     }
 
     /// Begins a connection that was accepted here, on whichever core is to have it. On this one it is to be run next.
-    fn place(&mut self, worker: &Worker, accepted: Accepted) -> Option<TaskKey> {
+    fn place(&mut self, worker: &Worker, accepted: Accepted, open: &OpenSocket) -> Option<TaskKey> {
         let driver = self.core.0.clone();
         let core = driver.placer.borrow_mut().place(&self.shared, worker.now);
         let mut neighbours = driver.neighbours.borrow_mut();
         if neighbours.is_other(core) {
-            neighbours.queue(core, self.message(Order::Begin(accepted)));
+            neighbours.queue(core, self.message(Order::Begin(accepted, open.again())));
             None
         } else {
             drop(neighbours);

@@ -18,7 +18,8 @@ impl<P: Poller> Lane<P> {
     /// Does what another core, or this one's balancer, asks for.
     pub(super) fn handle(&mut self, worker: &mut Worker, order: Order) {
         match order {
-            Order::Begin(accepted) => {
+            // It is counted when `open` is dropped.
+            Order::Begin(accepted, _open) => {
                 if let Some(key) = self.begin(worker, accepted) {
                     self.core.0.ready.borrow_mut().push(key);
                 }
@@ -142,7 +143,7 @@ impl<P: Poller> Lane<P> {
             let index = self.insert(Task::Acceptor(Box::new(Accepting {
                 acceptor,
                 draining: false,
-                _open: open.open(),
+                open: open.open(),
             })));
             let lane = self.index;
             self.core.0.ready.borrow_mut().push(TaskKey { lane, index });

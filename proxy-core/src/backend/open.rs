@@ -24,6 +24,13 @@ impl OpenSockets {
     }
 }
 
+impl OpenSocket {
+    /// Counts as one more, for a connection that was accepted from this one and that no worker counts yet.
+    pub fn again(&self) -> Self {
+        self.0.open()
+    }
+}
+
 impl Drop for OpenSocket {
     fn drop(&mut self) {
         // Who sees it sees the connections that were counted before, too.

@@ -34,9 +34,52 @@ impl PerWorker<CoreCells> {
 
     /// Connections that a worker has now. One may begin on one worker, be taken over by others and end on any.
     pub fn connections(&self, slot: Slot) -> u64 {
-        let cells = self.of(slot);
-        // What goes away is read first, so that what comes meanwhile doesn't make the difference negative.
-        let gone = cells.ended.get() + self.given(slot);
-        (cells.started.get() + cells.taken()).saturating_sub(gone)
+        self.connections_of_all(std::iter::once(slot))
+    }
+
+    /// Connections that some workers have now, together. One that goes from one of them to another meanwhile may be counted
+    /// twice, and is never left out.
+    pub fn connections_of_all(&self, slots: impl Iterator<Item = Slot> + Clone) -> u64 {
+        // What goes away is read first, of all of them, so that what comes meanwhile doesn't make the difference smaller.
+        let gone = slots
+            .clone()
+            .map(|slot| self.of(slot).ended.get() + self.given(slot));
+        let gone: u64 = gone.sum();
+        let come = slots.map(|slot| self.of(slot).started.get() + self.of(slot).taken());
+        come.sum::<u64>().saturating_sub(gone)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+    use super::*;
+    use crate::metrics::Slots;
+
+    /// Looks while it goes to and fro.
+    const LOOKS: usize = 20_000;
+
+    #[test]
+    fn a_connection_that_goes_to_and_fro_is_never_left_out() {
+        let row = Slots::default().lend(2).unwrap();
+        let slots = [row.slot(0), row.slot(1)];
+        let cores = PerWorker::<CoreCells>::default();
+        cores.of(slots[0]).started.increment();
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(Relaxed) {
+                    cores.of(slots[1]).taken_from.of(slots[0]).increment();
+                    cores.of(slots[0]).taken_from.of(slots[1]).increment();
+                }
+            });
+            let seen = (0..LOOKS).all(|_| cores.connections_of_all(slots.into_iter()) > 0);
+            over.store(true, Relaxed);
+            assert!(seen);
+        });
+        assert_eq!(cores.connections(slots[0]), 1);
+        cores.of(slots[0]).ended.increment();
+        assert_eq!(cores.connections_of_all(slots.into_iter()), 0);
     }
 }
