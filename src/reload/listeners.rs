@@ -37,6 +37,31 @@ pub(super) fn commit(
     if let Err(error) = to.listen(all.collect()) {
         tracing::error!(%error, "sockets can't be watched: their listeners accept nobody; reload again, or restart");
     }
+    proxy.sockets.set_served();
     // The workers have descriptors of their own until they have emptied them.
     drop(removed);
+}
+
+/// Has the scheduler that goes on accept from the sockets that joined for one that couldn't take over.
+pub(super) fn serve_all(proxy: &Proxy) {
+    let served = proxy.sockets.lend_unserved().and_then(|unserved| {
+        let table = proxy.observed.tables.current();
+        let listening = unserved.into_iter().filter_map(|(name, sockets)| {
+            let mut settings = table.listeners.iter();
+            let settings = settings.find(|one| one.listener.name == name)?.clone();
+            Some(Listening { settings, sockets })
+        });
+        let listening: Vec<_> = listening.collect();
+        if listening.is_empty() {
+            return Ok(());
+        }
+        proxy.workers.running.listen(listening)
+    });
+    match served {
+        Ok(()) => proxy.sockets.set_served(),
+        Err(error) => tracing::error!(
+            %error,
+            "some sockets of listeners can't be watched, and clients wait at them; reload again, or restart"
+        ),
+    }
 }

@@ -143,6 +143,9 @@ async fn reload(
         Ok(new) => apply(new, config, proxy, commands).await,
         Err(reason) => Err(reason),
     };
+    if result.is_err() {
+        listeners::serve_all(proxy);
+    }
     let refused = result.as_ref().err();
     proxy.observed.reloads.note(refused.map(String::as_str));
     match &result {

@@ -47,6 +47,8 @@ pub(super) struct Socket {
     pub(super) descriptor: Descriptor,
     /// The kernel's own count, which wraps, as of the last look.
     drops: u32,
+    /// A scheduler accepts from it that runs. One that joined for a scheduler that then couldn't start has nobody yet.
+    is_served: bool,
 }
 
 /// Descriptors of a listener's sockets for workers, by bind address.
@@ -95,6 +97,39 @@ impl Sockets {
         let backlog = owned.backlog;
         let binds = owned.binds.iter_mut();
         binds.map(|bind| bind.lend(backlog, count)).collect()
+    }
+
+    /// Every socket is accepted from now.
+    pub(crate) fn set_served(&self) {
+        let mut all = self.lock();
+        let binds = all.values_mut().flat_map(|owned| &mut owned.binds);
+        let sockets = binds.flat_map(|bind| &mut bind.sockets);
+        sockets.for_each(|socket| socket.is_served = true);
+    }
+
+    /// Descriptors of the sockets that nobody accepts from, by listener: those that joined for a scheduler that then couldn't
+    /// take over. The kernel gives them clients as it does the others, so they stay, and are for the scheduler that goes on.
+    ///
+    /// # Errors
+    /// When there is no descriptor left.
+    pub(crate) fn lend_unserved(&self) -> io::Result<BTreeMap<String, Lent>> {
+        let mut unserved = BTreeMap::new();
+        for (name, owned) in &*self.lock() {
+            let lent: Lent = owned
+                .binds
+                .iter()
+                .map(|bind| {
+                    let sockets = bind.sockets.iter().filter(|socket| !socket.is_served);
+                    sockets
+                        .map(|socket| socket.descriptor.try_clone())
+                        .collect()
+                })
+                .collect::<io::Result<_>>()?;
+            if lent.iter().any(|sockets: &Vec<_>| !sockets.is_empty()) {
+                unserved.insert(name.clone(), lent);
+            }
+        }
+        Ok(unserved)
     }
 
     /// Removes the files of the unix sockets that are still this process's. Who is connected, or waits, notices nothing.
@@ -195,14 +230,21 @@ impl Bind {
             let copies = socket.flat_map(|socket| std::iter::repeat_n(socket, count));
             return copies.map(|socket| socket.descriptor.try_clone()).collect();
         }
-        while self.sockets.len() < count {
-            let socket = listen::join(&self.address, backlog)?;
-            self.sockets.push(Socket::new(socket));
+        // What can fail comes first: once a socket listens there may be clients in its queue, and it has to stay.
+        let missing = count.saturating_sub(self.sockets.len());
+        let joining = (0..missing).map(|_| listen::join(&self.address));
+        let joining = joining.collect::<io::Result<Vec<_>>>()?;
+        let descriptors = self.sockets.iter().map(|socket| &socket.descriptor);
+        let lent = descriptors.chain(&joining).map(Descriptor::try_clone);
+        let lent = lent.collect::<io::Result<_>>()?;
+        for descriptor in joining {
+            rustix::net::listen(&descriptor, backlog.into())?;
+            self.sockets.push(Socket {
+                is_served: false,
+                ..Socket::new(descriptor)
+            });
         }
-        let sockets = self.sockets.iter();
-        sockets
-            .map(|socket| socket.descriptor.try_clone())
-            .collect()
+        Ok(lent)
     }
 }
 
@@ -211,6 +253,7 @@ impl Socket {
         Self {
             descriptor,
             drops: 0,
+            is_served: true,
         }
     }
 }
@@ -291,6 +334,15 @@ mod tests {
         assert!(accepted.iter().all(|&count| count > 0), "{accepted:?}");
         drop(lent);
         TcpStream::connect(address).expect("it is only lent");
+        // Two joined for workers that may never accept from them.
+        let unserved = sockets.lend_unserved().unwrap();
+        assert_eq!(
+            unserved["web"].iter().map(Vec::len).collect::<Vec<_>>(),
+            [2]
+        );
+        drop(unserved);
+        sockets.set_served();
+        assert!(sockets.lend_unserved().unwrap().is_empty());
         sockets.close("web");
         assert!(TcpStream::connect(address).is_err());
     }

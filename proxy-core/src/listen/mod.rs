@@ -56,16 +56,16 @@ pub fn reserve_beside(address: &BindAddress, count: usize) -> io::Result<Reserve
     }
 }
 
-/// One more socket among those that listen on `address`, which is that of a [`Bound`] of TCP.
+/// One more socket beside those that listen on `address`, which is that of a [`Bound`] of TCP. It doesn't listen yet.
 ///
 /// # Errors
-/// What `bind(2)` and `listen(2)` return. A unix socket can't be joined: `Unsupported`.
-pub fn join(address: &BindAddress, backlog: u16) -> io::Result<Descriptor> {
+/// What `bind(2)` returns. A unix socket can't be joined: `Unsupported`.
+pub fn join(address: &BindAddress) -> io::Result<Descriptor> {
     match address {
-        BindAddress::Tcp(address) => join_tcp(*address, Families::Own, backlog),
+        BindAddress::Tcp(address) => join_tcp(*address, Families::Own),
         BindAddress::Every(port) => {
             let address = (std::net::Ipv6Addr::UNSPECIFIED, *port).into();
-            join_tcp(address, Families::Both, backlog)
+            join_tcp(address, Families::Both)
         }
         BindAddress::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
     }

@@ -31,16 +31,11 @@ pub(super) fn reserve_every(port: u16, count: usize, is_beside: bool) -> io::Res
     }
 }
 
-/// One more socket that listens, among others of its port.
-pub(super) fn join_tcp(
-    address: SocketAddr,
-    families: Families,
-    backlog: u16,
-) -> io::Result<Descriptor> {
+/// One more socket for a port that others listen on.
+pub(super) fn join_tcp(address: SocketAddr, families: Families) -> io::Result<Descriptor> {
     let socket = tcp_socket(address, families)?;
     socket.set_reuse_port(true)?;
     socket.bind(&address.into())?;
-    socket.listen(backlog.into())?;
     Ok(Descriptor::tcp(socket.into()))
 }
 
