@@ -4,6 +4,7 @@
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
 mod access_log;
+mod aside;
 mod assemble;
 mod check;
 mod cli;

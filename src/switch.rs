@@ -10,15 +10,18 @@ use proxy_config::{Config, OnSwitch, Runtime};
 use proxy_core::backend::{Backend, Listening, Plan};
 use proxy_core::{Generation, ListenerSettings, Table};
 
+use crate::aside::Stopper;
 use crate::proxy::{Proxy, observe};
 use crate::start_error::{Explain, cannot_start};
-use crate::workers::{Leaving, Left};
+use crate::workers::{Leaving, Left, STOP_PATIENCE};
 use crate::{cpus, scheduler};
 
 /// A scheduler that accepts, beside the one that is to go.
 pub(crate) struct Begun {
     backend: Box<dyn Backend>,
     generation: Arc<Generation>,
+    /// Ends the one that it takes over from.
+    stopper: Stopper,
     at: Instant,
 }
 
@@ -40,7 +43,9 @@ pub(crate) async fn begin(proxy: &Proxy, new: &Config) -> anyhow::Result<Begun> 
         Ok(started) => listen(proxy, started, new.runtime.drain_timeout).await,
         Err(error) => Err(error),
     };
-    let (backend, generation) = started.inspect_err(|_| {
+    let (backend, generation, stopper) = started.inspect_err(|_| {
+        // Those of the new one are gone.
+        proxy_core::descriptors::reserve(proxy.workers.generation.workers());
         let to = scheduler::name(&new.runtime);
         let switches = &proxy.observed.switches;
         switches.count((from, to), false, now() - at, 0);
@@ -48,6 +53,7 @@ pub(crate) async fn begin(proxy: &Proxy, new: &Config) -> anyhow::Result<Begun> 
     Ok(Begun {
         backend,
         generation,
+        stopper,
         at,
     })
 }
@@ -58,6 +64,7 @@ pub(crate) async fn finish(proxy: &mut Proxy, begun: Begun, runtime: &Runtime) {
     let Begun {
         backend,
         generation,
+        stopper,
         at,
     } = begun;
     let (from, to) = (proxy.workers.running.profile(), backend.profile());
@@ -73,7 +80,7 @@ pub(crate) async fn finish(proxy: &mut Proxy, begun: Begun, runtime: &Runtime) {
     observed.tables.current().apply_shares(to.queues);
     let moves = runtime.on_switch == OnSwitch::Move;
     proxy.workers.replace(backend, generation, moves);
-    let Left { moved, cut } = proxy.workers.leave(runtime.drain_timeout).await;
+    let Left { moved, cut } = proxy.workers.leave(runtime.drain_timeout, stopper).await;
     observed.retire();
     proxy_core::descriptors::reserve(workers);
     let took = now() - at;
@@ -89,7 +96,13 @@ pub(crate) async fn finish(proxy: &mut Proxy, begun: Begun, runtime: &Runtime) {
     tracing::info!(to = to.name, moved, ?took, "the switch is over");
 }
 
-fn start(proxy: &Proxy, new: &Config) -> anyhow::Result<(Box<dyn Backend>, Arc<Generation>)> {
+/// A scheduler whose workers run, and the thread that ends it if it can't take over, or else the one before.
+type Started = (Box<dyn Backend>, Arc<Generation>, Stopper);
+
+fn start(proxy: &Proxy, new: &Config) -> anyhow::Result<Started> {
+    let stopper = Stopper::start(STOP_PATIENCE);
+    let stopper =
+        stopper.explain(|error| cannot_start("the thread that ends a scheduler", error))?;
     let cpus = cpus::assign(&new.runtime)?;
     let before = proxy.workers.generation.workers();
     let generation = Arc::new(proxy.workers.generation.successor(cpus.len())?);
@@ -100,15 +113,15 @@ fn start(proxy: &Proxy, new: &Config) -> anyhow::Result<(Box<dyn Backend>, Arc<G
         generation: generation.clone(),
         deaths: proxy.workers.deaths.clone(),
     };
-    Ok((scheduler::start(plan, &new.runtime)?, generation))
+    Ok((scheduler::start(plan, &new.runtime)?, generation, stopper))
 }
 
 /// Has a scheduler accept from the sockets that there are. If it can't, the connections that it has accepted go to the old one.
 async fn listen(
     proxy: &Proxy,
-    (backend, generation): (Box<dyn Backend>, Arc<Generation>),
+    (backend, generation, stopper): Started,
     patience: Duration,
-) -> anyhow::Result<(Box<dyn Backend>, Arc<Generation>)> {
+) -> anyhow::Result<Started> {
     let table = proxy.observed.tables.current();
     let workers = backend.threads().len();
     let count = backend.profile().sockets.count(workers);
@@ -117,12 +130,12 @@ async fn listen(
         listened.explain(|error| cannot_start("watching the listening sockets", error))
     });
     let Err(error) = listened else {
-        return Ok((backend, generation));
+        return Ok((backend, generation, stopper));
     };
     let to = proxy.workers.running.adopter();
     let leaving = Leaving::begin(backend, generation, Some(to));
     leaving.wait(patience).await;
-    leaving.end().await;
+    leaving.end(stopper).await;
     Err(error)
 }
 

@@ -8,8 +8,10 @@ use proxy_core::backend::{Adopter, Backend, Evacuation};
 use proxy_core::lifeline::Deaths;
 use tokio::time::{sleep, timeout};
 
+use crate::aside::Stopper;
+
 /// How long a scheduler that has no connections may take to end.
-const STOP_PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How often the connections that have not left are counted, at first and at last.
 const COUNT_INTERVALS: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(20));
@@ -69,14 +71,14 @@ impl Workers {
         self.leaving = Some(Leaving::begin(old, old_generation, to));
     }
 
-    /// Waits until the scheduler that was replaced has no connections, at most for `patience`, and ends it. What is left then
-    /// is reset.
-    pub(crate) async fn leave(&mut self, patience: Duration) -> Left {
+    /// Waits until the scheduler that was replaced has no connections, at most for `patience`, and has it ended. What is left
+    /// then is reset.
+    pub(crate) async fn leave(&mut self, patience: Duration, stopper: Stopper) -> Left {
         if let Some(leaving) = &self.leaving {
             leaving.wait(patience).await;
         }
         match self.leaving.take() {
-            Some(leaving) => leaving.end().await,
+            Some(leaving) => leaving.end(stopper).await,
             None => Left::default(),
         }
     }
@@ -139,23 +141,18 @@ impl Leaving {
     }
 
     /// Ends it. What is left is reset.
-    pub(crate) async fn end(self) -> Left {
+    pub(crate) async fn end(self, stopper: Stopper) -> Left {
         let cut = self.connections();
         let (backend, evacuation) = (self.backend, self.evacuation);
-        // It waits for threads.
-        let _ = tokio::task::spawn_blocking(move || backend.stop(STOP_PATIENCE)).await;
+        stopper.stop(backend).await;
         let moved = evacuation.map_or(0, |evacuation| evacuation.moved());
         Left { moved, cut }
     }
 
     fn connections(&self) -> u64 {
         let workers = 0..self.generation.workers();
-        workers
-            .map(|worker| {
-                let slot = self.generation.slot(worker);
-                self.generation.cores.connections(slot)
-            })
-            .sum()
+        let slots = workers.map(|worker| self.generation.slot(worker));
+        self.generation.cores.connections_of_all(slots)
     }
 
     fn is_left(&self) -> bool {

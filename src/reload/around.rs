@@ -4,10 +4,10 @@ use proxy_admin::Elsewhere;
 use proxy_config::{Admin, Config};
 
 use crate::access_log::{AccessLog, AccessLogs};
-use crate::assemble;
 use crate::command_socket::CommandSocket;
 use crate::proxy::Proxy;
-use crate::start_error::{Asker, Explain, cannot_listen};
+use crate::start_error::{Asker, Explain, cannot_listen, cannot_start};
+use crate::{aside, assemble};
 
 /// What is ready to take the place of what runs. Dropped, it leaves nothing behind.
 pub(super) struct Prepared {
@@ -45,15 +45,20 @@ impl Prepared {
             Some(opened.transpose()?)
         };
         // The last, as its file stays.
-        let access_log = if new.access_log == running.access_log {
-            None
-        } else {
-            let configured = new.access_log.clone();
-            // A file system may hang.
-            let opening =
-                tokio::task::spawn_blocking(move || AccessLogs::open(configured.as_ref()));
-            Some(opening.await??)
-        };
+        let access_log =
+            if new.access_log == running.access_log {
+                None
+            } else {
+                let configured = new.access_log.clone();
+                // A file system may hang.
+                let opening = aside::run("corelane-open", move || {
+                    AccessLogs::open(configured.as_ref())
+                });
+                let opened = opening.await;
+                Some(opened.explain(|error| {
+                    cannot_start("the thread that opens the access log", error)
+                })??)
+            };
         Ok(Self {
             access_log,
             admin,
