@@ -8,9 +8,8 @@ use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::{fs, io, thread};
 
-use rustix::process::Signal;
-
 use crate::harness::bytes::{self, MIB, Pattern};
+use crate::harness::change::{self, write};
 use crate::harness::config::route;
 use crate::harness::metrics::Totals;
 use crate::harness::peer::{self, Server};
@@ -61,12 +60,6 @@ fn switch(proxy: &Proxy, from: Scheduler, to: Scheduler, configuration: &str) {
     });
 }
 
-fn write(proxy: &Proxy, configuration: &str) {
-    let file = proxy.directory().join("corelane.toml");
-    fs::write(file, configuration).expect("write the configuration");
-    proxy.signal(Signal::HUP);
-}
-
 fn exchange(mut stream: &TcpStream, message: &[u8]) -> io::Result<()> {
     stream.write_all(message)?;
     let mut answer = vec![0; message.len()];
@@ -76,7 +69,7 @@ fn exchange(mut stream: &TcpStream, message: &[u8]) -> io::Result<()> {
 }
 
 /// Sends and receives what an echo makes of a pattern, in pieces of changing length, until it is over.
-fn stream(address: SocketAddr, seed: u64, over: &AtomicBool) -> u64 {
+pub(crate) fn stream(address: SocketAddr, seed: u64, over: &AtomicBool) -> u64 {
     let client = peer::connect(address);
     let (mut sent, mut received) = (Pattern::new(seed), Pattern::new(seed));
     let mut bytes = 0;
@@ -156,18 +149,7 @@ fn connections_move_to_every_scheduler(scheduler: Scheduler) {
                 exchange(client, format!("client {number}").as_bytes()).expect("an echo");
             }
             let info = proxy.metrics();
-            let mode = info
-                .series("corelane_runtime_info", &[])
-                .next()
-                .expect("it is there");
-            let wanted = match to {
-                Scheduler::Glommio => "mode=\"thread-per-core\"",
-                Scheduler::WorkStealing => "mode=\"work-stealing\"",
-                Scheduler::PerCore => "mode=\"per-core\"",
-            };
-            assert!(mode.0.contains(wanted), "{}", mode.0);
-            let workers = info.series("corelane_core_connections", &[]).count();
-            assert_eq!(workers, cores);
+            assert_eq!(change::shown(&info), (to, cores));
             let (before, new) = (came.load(Relaxed), 20);
             wait::until("clients come and go", || {
                 assert!(!scraper.is_finished(), "a counter went backwards");

@@ -10,9 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
-
 use crate::harness::bytes::{self, MIB};
+use crate::harness::change::reload;
 use crate::harness::metrics::Totals;
 use crate::harness::peer;
 use crate::harness::port;
@@ -95,17 +94,6 @@ impl Scene {
         }
         text
     }
-}
-
-/// Has the proxy read this, and waits until it has.
-fn reload(proxy: &Proxy, text: &str) {
-    let read = || proxy.metric("corelane_config_last_reload_timestamp_seconds", &[]);
-    let before = read();
-    fs::write(proxy.directory().join("corelane.toml"), text).expect("it is ours");
-    proxy.signal(Signal::HUP);
-    wait::until("it is reloaded", || read() > before);
-    let succeeded = proxy.metric("corelane_config_last_reload_success", &[]);
-    assert_eq!(succeeded, 1.0, "{}", proxy.log());
 }
 
 /// Connections that come at a rate, until it is over; none is refused, cut or given other bytes.

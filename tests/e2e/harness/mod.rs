@@ -2,12 +2,14 @@
 
 pub(crate) mod browser;
 pub(crate) mod bytes;
+pub(crate) mod change;
 pub(crate) mod child;
 pub(crate) mod config;
 pub(crate) mod halt;
 pub(crate) mod hang;
 pub(crate) mod http;
 pub(crate) mod limit;
+pub(crate) mod listening;
 pub(crate) mod metrics;
 pub(crate) mod network;
 pub(crate) mod peer;

@@ -168,3 +168,51 @@ pub(crate) fn echo() -> Service {
         let _ = io::copy(&mut &stream, &mut &stream);
     })
 }
+
+/// A server whose queue is full: a connect to it goes on until [`Full::accept`].
+pub(crate) struct Full {
+    listener: Socket,
+    /// What fills it.
+    filler: Socket,
+}
+
+impl Full {
+    /// At this address, be it of TCP or a path.
+    pub(crate) fn bind(address: &socket2::SockAddr) -> Self {
+        let socket = || Socket::new(address.domain(), Type::STREAM, None).expect("socket");
+        let (listener, filler) = (socket(), socket());
+        listener
+            .set_read_timeout(Some(DEADLINE))
+            .expect("accept timeout");
+        listener.bind(address).expect("bind");
+        // The kernel takes one more than the backlog.
+        listener.listen(0).expect("listen");
+        let address = listener.local_addr().expect("address");
+        filler.connect(&address).expect("it is the first");
+        Self { listener, filler }
+    }
+
+    /// The port of loopback.
+    pub(crate) fn on_loopback() -> Self {
+        Self::bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        let address = self.listener.local_addr().expect("address");
+        address.as_socket().expect("of TCP")
+    }
+
+    /// Makes room, and accepts who waited.
+    pub(crate) fn accept(self) -> Socket {
+        let (filler, _) = self.listener.accept().expect("the filler");
+        drop((filler, self.filler));
+        let (stream, _) = self.listener.accept().expect("the proxy connects");
+        stream
+            .set_read_timeout(Some(DEADLINE))
+            .expect("read timeout");
+        stream
+            .set_write_timeout(Some(DEADLINE))
+            .expect("write timeout");
+        stream
+    }
+}

@@ -9,6 +9,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 const FIRST: u32 = 12_000;
 const COUNT: u32 = 20_000;
 
+/// From here on ports are the kernel's choice.
+pub(crate) const CHOSEN: u16 = 32_768;
+
 /// A port that nobody listens on. Test processes start looking at different places.
 pub(crate) fn free() -> u16 {
     static TAKEN: AtomicU32 = AtomicU32::new(0);

@@ -1,5 +1,6 @@
 //! What the kernel says of a process in /proc.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -41,6 +42,14 @@ pub(crate) fn stands_still(pid: u32) -> bool {
             .next()
             .is_some_and(|rest| rest.starts_with(['T', 't']))
     })
+}
+
+/// The number that the next descriptor has.
+pub(crate) fn next_descriptor(pid: u32) -> u64 {
+    let entries = fs::read_dir(format!("/proc/{pid}/fd")).expect("fd");
+    let numbers = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let numbers: BTreeSet<u64> = numbers.collect();
+    (0..).find(|number| !numbers.contains(number)).expect("one")
 }
 
 /// Names of the threads.

@@ -1,11 +1,15 @@
 //! Machines that don't permit everything: restrictions that a command starts under.
 
+use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::process::{self, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::process::{Resource, Rlimit, geteuid, setrlimit};
+
+use super::child;
 
 /// Refuses io_uring as the default seccomp profiles of containers do.
 pub(crate) fn without_io_uring(command: &mut Command) {
@@ -90,6 +94,52 @@ pub(crate) fn with_descriptors(command: &mut Command, count: u64) {
     };
     // SAFETY: as above.
     unsafe { command.pre_exec(move || Ok(setrlimit(Resource::Nofile, limit)?)) };
+}
+
+/// A soft limit of a process that runs. Dropped, it is as before.
+pub(crate) struct Lowered {
+    pid: u32,
+    resource: &'static str,
+    before: String,
+}
+
+impl Lowered {
+    /// Sets the limit, as `prlimit` calls it, to `count`.
+    pub(crate) fn to(pid: u32, resource: &'static str, count: u64) -> Self {
+        let asked = ["--output=SOFT", "--noheadings", "--raw"];
+        let before = prlimit(
+            pid,
+            &[&format!("--{resource}"), asked[0], asked[1], asked[2]],
+        );
+        prlimit(pid, &[&format!("--{resource}={count}:")]);
+        Self {
+            pid,
+            resource,
+            before: before.trim().to_owned(),
+        }
+    }
+}
+
+impl Drop for Lowered {
+    fn drop(&mut self) {
+        let Self {
+            pid,
+            resource,
+            before,
+        } = self;
+        prlimit(*pid, &[&format!("--{resource}={before}:")]);
+    }
+}
+
+/// Runs it as the user whose process that is: it may be another one's than this process's.
+fn prlimit(pid: u32, arguments: &[&str]) -> String {
+    let mut command = Command::new("prlimit");
+    command.arg(format!("--pid={pid}")).args(arguments);
+    if geteuid().is_root() {
+        let owner = fs::metadata(format!("/proc/{pid}")).expect("it runs");
+        command.uid(owner.uid()).gid(owner.gid());
+    }
+    child::run(&mut command)
 }
 
 /// Makes the system call `number` fail with `errno` in this process, for good: every one, or those with this first

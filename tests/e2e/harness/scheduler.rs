@@ -25,6 +25,15 @@ impl Scheduler {
         }
     }
 
+    /// The label `mode`.
+    pub(crate) fn mode(self) -> &'static str {
+        match self {
+            Self::Glommio => "thread-per-core",
+            Self::WorkStealing => "work-stealing",
+            Self::PerCore => "per-core",
+        }
+    }
+
     /// The lines of `[runtime]` that choose this scheduler.
     pub(crate) fn runtime_toml(self) -> &'static str {
         match self {
