@@ -1,17 +1,23 @@
 //! From the configuration's types to the core's.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use proxy_config::{self as config, Config};
 use proxy_core::listen::BindAddress;
+use proxy_core::prologue::proxy_protocol::Version;
+use proxy_core::prologue::{AcceptProxy, Expected, PrologueSettings, Untrusted};
 use proxy_core::{
-    Balance, Ends, Inventory, ListenerSettings, Member, Pool, PoolSettings, Server, ServerAddress,
-    Table, Upstream,
+    Balance, Ends, Inventory, ListenerSettings, Member, Pool, PoolSettings, SendProxy, SendTlvs,
+    Server, ServerAddress, Table, Upstream,
 };
 
 use crate::lists::Accesses;
 use crate::resolver::Name;
+
+/// A number that makes this process's ids of connections unlike those of others: when it began, in nanoseconds.
+static INSTANCE: LazyLock<u64> = LazyLock::new(instance);
 
 /// What a configuration means besides its own values.
 #[derive(Clone, Debug, Default)]
@@ -37,7 +43,7 @@ pub(crate) fn table(config: &Config, inventory: &Inventory, around: &Around) -> 
         Arc::new(ListenerSettings {
             listener,
             pool,
-            prologue: None,
+            prologue: prologue(configured),
             shares: configured.shares.get(),
             latency: configured.latency,
             idle_timeout: configured.idle_timeout,
@@ -48,6 +54,49 @@ pub(crate) fn table(config: &Config, inventory: &Inventory, around: &Around) -> 
         })
     });
     Table::new(listeners.collect(), pools)
+}
+
+/// What is heard of a listener's clients before they have a server; none: nothing.
+fn prologue(configured: &config::Listener) -> Option<Arc<PrologueSettings>> {
+    let accept = configured.accept_proxy.as_ref()?;
+    Some(Arc::new(PrologueSettings {
+        timeout: configured.prologue_timeout,
+        accept_proxy: Some(AcceptProxy {
+            expected: match accept.expected {
+                config::Expected::Required => Expected::Required,
+                config::Expected::Optional => Expected::Optional,
+            },
+            trusted: accept.trusted.as_ref().map(|list| list[..].into()),
+            untrusted: match accept.untrusted {
+                config::Untrusted::Refuse => Untrusted::Refuse,
+                config::Untrusted::Plain => Untrusted::Plain,
+            },
+        }),
+    }))
+}
+
+/// The headers of the PROXY protocol that an upstream's servers get.
+pub(crate) fn send_proxy(configured: &config::SendProxy) -> SendProxy {
+    let has = |tlv| configured.tlvs.contains(&tlv);
+    SendProxy {
+        version: match configured.version {
+            config::ProxyVersion::V1 => Version::V1,
+            config::ProxyVersion::V2 => Version::V2,
+        },
+        tlvs: SendTlvs {
+            authority: has(config::ProxyTlv::Authority),
+            alpn: has(config::ProxyTlv::Alpn),
+            unique_id: has(config::ProxyTlv::UniqueId),
+            crc32c: has(config::ProxyTlv::Crc32c),
+        },
+        instance: *INSTANCE,
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "once a process")]
+fn instance() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_nanos() as u64)
 }
 
 /// Servers whose addresses the resolver is to find, of a table that was made of `config`.
@@ -110,7 +159,7 @@ fn pool(configured: &config::Upstream, inventory: &Inventory, echo: Option<Socke
         },
         connect_timeout: configured.connect_timeout,
         checked: configured.health.is_some(),
-        send_proxy: None,
+        send_proxy: configured.send_proxy.as_ref().map(send_proxy),
     };
     Pool::new(upstream, members, settings)
 }

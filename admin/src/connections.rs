@@ -48,6 +48,7 @@ struct Row<'a> {
     id: u64,
     listener: &'a str,
     client: String,
+    peer: String,
     server: Option<&'a str>,
     core: usize,
     age_seconds: f64,
@@ -198,6 +199,7 @@ fn row<'a>(listed: &'a Listed<'_>, now: Instant) -> Row<'a> {
         id: connection.id,
         listener: &listed.listener.name,
         client: connection.client.to_string(),
+        peer: connection.peer.to_string(),
         server: server.map(|server| server.label.as_str()),
         core: connection.core,
         age_seconds: seconds(connection.accepted_at),
@@ -206,6 +208,7 @@ fn row<'a>(listed: &'a Listed<'_>, now: Instant) -> Row<'a> {
         bytes_out: connection.bytes_out,
         state: match server {
             Some(_) => "relaying",
+            None if connection.in_prologue => "prologue",
             None => "connecting",
         },
     }

@@ -36,6 +36,9 @@ pub use crate::sections::admin::{ADMIN_HOSTS_MAX, Admin, AdminSocket, GROUP_BYTE
 pub use crate::sections::admission::{ACCESS_ENTRIES_MAX, Admission};
 pub use crate::sections::health::Health;
 pub use crate::sections::listener::{BINDS_MAX, Listener};
+pub use crate::sections::proxy_protocol::{
+    AcceptProxy, Expected, ProxyTlv, ProxyVersion, SendProxy, TRUSTED_MAX, Untrusted,
+};
 pub use crate::sections::runtime::{
     GlommioOptions, OnSwitch, Placement, Rebalance, Runtime, Scheduler, TokioMode, TokioOptions,
 };

@@ -11,6 +11,7 @@ use crate::sections::admin::Admin;
 use crate::sections::admission::Admission;
 use crate::sections::health::Health;
 use crate::sections::listener::Listener;
+use crate::sections::proxy_protocol::{AcceptProxy, SendProxy};
 use crate::sections::runtime::Runtime;
 use crate::sections::upstream::Upstream;
 use crate::values::cores::Cores;
@@ -139,9 +140,13 @@ fn write_listener(text: &mut String, listener: &Listener, upstream: &str) {
     let mut values = vec![
         ("bind", format!("[{}]", binds.join(", "))),
         ("upstream", quoted(upstream)),
-        ("shares", listener.shares.to_string()),
     ];
     values.extend(admission(&listener.admission));
+    values.extend(accept_proxy(listener.accept_proxy.as_ref()));
+    values.extend([
+        ("prologue_timeout", duration(listener.prologue_timeout)),
+        ("shares", listener.shares.to_string()),
+    ]);
     values.extend(
         listener
             .latency
@@ -171,11 +176,37 @@ fn admission(admission: &Admission) -> Vec<(&'static str, String)> {
     let mut values = Vec::new();
     for (key, entries) in [("allow", &admission.allow), ("deny", &admission.deny)] {
         if !entries.is_empty() {
-            let entries: Vec<_> = entries.iter().map(quoted).collect();
-            values.push((key, format!("[{}]", entries.join(", "))));
+            values.push((key, list(entries)));
         }
     }
     values
+}
+
+fn accept_proxy(accept: Option<&AcceptProxy>) -> Vec<(&'static str, String)> {
+    const KEY: &str = "accept_proxy_protocol";
+    let Some(accept) = accept else {
+        return vec![(KEY, false.to_string())];
+    };
+    let mut values = vec![(KEY, quoted(accept.expected))];
+    if let Some(trusted) = &accept.trusted {
+        values.push(("trusted", list(trusted)));
+    }
+    values.push(("untrusted", quoted(accept.untrusted)));
+    values
+}
+
+fn send_proxy(send: &SendProxy) -> Vec<(&'static str, String)> {
+    let mut values = vec![("send_proxy_protocol", quoted(send.version))];
+    if !send.tlvs.is_empty() {
+        values.push(("proxy_tlvs", list(&send.tlvs)));
+    }
+    values
+}
+
+/// An array of strings.
+fn list(values: &[impl Display]) -> String {
+    let values: Vec<_> = values.iter().map(quoted).collect();
+    format!("[{}]", values.join(", "))
 }
 
 fn write_upstream(text: &mut String, upstream: &Upstream) {
@@ -191,16 +222,14 @@ fn write_upstream(text: &mut String, upstream: &Upstream) {
         })
         .collect();
     let name = quoted(&upstream.name);
-    table(
-        text,
-        &format!("[upstreams.{name}]"),
-        &[
-            ("servers", format!("[{}]", servers.join(", "))),
-            ("balance", quoted(upstream.balance)),
-            ("connect_timeout", duration(upstream.connect_timeout)),
-            ("on_removed", quoted(upstream.on_removed)),
-        ],
-    );
+    let mut values = vec![
+        ("servers", format!("[{}]", servers.join(", "))),
+        ("balance", quoted(upstream.balance)),
+        ("connect_timeout", duration(upstream.connect_timeout)),
+    ];
+    values.extend(upstream.send_proxy.iter().flat_map(send_proxy));
+    values.push(("on_removed", quoted(upstream.on_removed)));
+    table(text, &format!("[upstreams.{name}]"), &values);
     if let Some(health) = &upstream.health {
         write_health(text, &name, health);
     }
@@ -277,6 +306,10 @@ mod tests {
             [listeners.a]
             bind = ["127.0.0.1:1", "[::]:2", "*:4", "unix:/run/\"é\".sock"]
             upstream = "main.pool"
+            accept_proxy_protocol = "optional"
+            trusted = ["10.0.0.0/8", "::1"]
+            untrusted = "refuse"
+            prologue_timeout = "250ms"
             latency = "2ms"
             max_connections = 7
             idle_timeout = "off"
@@ -289,6 +322,8 @@ mod tests {
             balance = "least-connections"
             connect_timeout = "1m1s"
             on_removed = "reset"
+            send_proxy_protocol = "v2"
+            proxy_tlvs = ["crc32c", "unique-id"]
             [upstreams."main.pool".health]
             interval = "1500ms"
             fall = 1

@@ -22,6 +22,7 @@ struct Json<'a> {
     time: String,
     id: u64,
     client: String,
+    peer: String,
     listener: &'a str,
     server: Option<&'a str>,
     bytes_in: u64,
@@ -64,6 +65,7 @@ impl Line<'_> {
             Field::Time => write!(to, "{}", Utc(self.ended_at)),
             Field::Id => write!(to, "{}", end.id),
             Field::Client => write!(to, "{}", end.client),
+            Field::Peer => write!(to, "{}", end.peer),
             Field::Listener => write!(to, "{}", end.listener.name),
             Field::Server => match self.server() {
                 Some(label) => write_word(label, to),
@@ -90,6 +92,7 @@ impl Line<'_> {
             time: Utc(self.ended_at).to_string(),
             id: end.id,
             client: end.client.to_string(),
+            peer: end.peer.to_string(),
             listener: &end.listener.name,
             server: self.server(),
             bytes_in: end.bytes_in,
@@ -197,7 +200,7 @@ mod tests {
         assert_eq!(
             written(true, &Format::Json),
             "{\"time\":\"2023-11-14T22:13:20.500Z\",\"id\":7,\"client\":\"10.0.0.1:4567\",\
-             \"listener\":\"redis\",\"server\":\"unix:/run/a \\\"b\\\"\\n.sock\",\"bytes_in\":1000,\
+             \"peer\":\"10.0.0.2:80\",\"listener\":\"redis\",\"server\":\"unix:/run/a \\\"b\\\"\\n.sock\",\"bytes_in\":1000,\
              \"bytes_out\":20,\"wait_seconds\":0.000012,\"connect_seconds\":0.003,\
              \"total_seconds\":61.0,\"retries\":2,\"core\":1,\"end\":\"CD\",\
              \"cause\":\"client_reset\"}\n"

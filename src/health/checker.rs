@@ -259,6 +259,7 @@ impl Checker {
             match decided {
                 Ok(()) => {
                     check.walk.on_success();
+                    self.greet(check.target, &check.socket);
                     self.end(check.target, Ok(()), now);
                 }
                 Err(error) => {
@@ -266,6 +267,15 @@ impl Checker {
                     self.attempt(check.target, check.walk, Fault::of(&error), now);
                 }
             }
+        }
+    }
+
+    /// Tells a server that nobody is announced: without a header it would take the check for a broken client. A socket that was
+    /// connected just now has room for it, and a server that is gone already has taken the connect all the same.
+    fn greet(&self, target: usize, socket: &Descriptor) {
+        let greeting = self.targets[target].greeting();
+        if !greeting.is_empty() {
+            let _ = socket.send(greeting);
         }
     }
 

@@ -59,9 +59,10 @@ impl Checks {
         let checked = config.upstreams.iter().zip(&table.pools);
         let targets = checked.flat_map(|(configured, pool)| {
             let health = configured.health.as_ref();
+            let send_proxy = pool.settings().send_proxy;
             let target = |health| {
                 let servers = pool.servers().cloned();
-                servers.map(move |server| Target::new(server, health))
+                servers.map(move |server| Target::new(server, health, send_proxy))
             };
             health.map(target).into_iter().flatten()
         });

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use proxy_core::metrics::{CheckResult, ConnectFailure};
-use proxy_core::{Fault, Health, Server};
+use proxy_core::{Fault, Health, SendProxy, Server};
 
 /// A server that is checked.
 pub(super) struct Target {
@@ -14,18 +14,29 @@ pub(super) struct Target {
     interval: Duration,
     timeout: Duration,
     rise_and_fall: (NonZeroU32, NonZeroU32),
+    /// What a server is told as soon as it is connected to; may be empty.
+    greeting: Vec<u8>,
     health: Health,
 }
 
 impl Target {
-    /// A server, and how it is checked. Its state is what is known of it.
-    pub(super) fn new(server: Arc<Server>, configured: &proxy_config::Health) -> Self {
+    /// A server, how it is checked, and the headers that it gets. Its state is what is known of it.
+    pub(super) fn new(
+        server: Arc<Server>,
+        configured: &proxy_config::Health,
+        send_proxy: Option<SendProxy>,
+    ) -> Self {
+        let mut greeting = Vec::new();
+        if let Some(send_proxy) = send_proxy {
+            send_proxy.write_own(&mut greeting);
+        }
         let health = Health::resume(configured.rise, configured.fall, server.is_up());
         Self {
             server,
             interval: configured.interval,
             timeout: configured.timeout,
             rise_and_fall: (configured.rise, configured.fall),
+            greeting,
             health,
         }
     }
@@ -35,6 +46,7 @@ impl Target {
         self.server.id == other.server.id
             && (self.interval, self.timeout) == (other.interval, other.timeout)
             && self.rise_and_fall == other.rise_and_fall
+            && self.greeting == other.greeting
     }
 
     /// How often it is checked.
@@ -45,6 +57,11 @@ impl Target {
     /// How long a check may take.
     pub(super) fn timeout(&self) -> Duration {
         self.timeout
+    }
+
+    /// What a server is told as soon as it is connected to; may be empty.
+    pub(super) fn greeting(&self) -> &[u8] {
+        &self.greeting
     }
 
     pub(super) fn server(&self) -> &Server {

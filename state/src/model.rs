@@ -204,6 +204,8 @@ pub struct Connection {
     pub listener: String,
     /// The client's address.
     pub client: String,
+    /// The address of who has connected: the client's, or a balancer's that announced it.
+    pub peer: String,
     /// None while it is being connected.
     pub server: Option<String>,
     /// The core that has it.
@@ -216,6 +218,6 @@ pub struct Connection {
     pub bytes_in: u64,
     /// To the client, so far.
     pub bytes_out: u64,
-    /// What it does: "connecting", "relaying" and so on.
+    /// What it does: "prologue", "connecting" or "relaying".
     pub state: String,
 }

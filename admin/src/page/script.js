@@ -360,7 +360,7 @@ const servers = new Table($("servers"), [
 ], (row) => `${row.upstream} ${row.server}`, 2, false);
 
 const connectionTable = new Table($("connection-table"), [
-  { title: "client", text: true, of: (row) => row.client },
+  { title: "client", text: true, of: (row) => (row.peer === row.client ? row.client : `${row.client} by ${row.peer}`) },
   { title: "listener", text: true, of: (row) => row.listener },
   { title: "server", text: true, of: (row) => row.server ?? "" },
   { title: "core", of: (row) => row.core },
@@ -385,7 +385,7 @@ let counted = { at: 0, bytes: new Map() };
 function showConnections() {
   const wanted = $("filter").value.trim().toLowerCase();
   const matches = (row) => !wanted ||
-    `${row.client} ${row.listener} ${row.server ?? ""} core ${row.core} ${row.state}`.toLowerCase().includes(wanted);
+    `${row.client} ${row.peer} ${row.listener} ${row.server ?? ""} core ${row.core} ${row.state}`.toLowerCase().includes(wanted);
   const rows = connections.connections.filter(matches);
   connectionTable.show(rows);
   const total = whole(connections.total);

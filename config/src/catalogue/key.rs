@@ -82,6 +82,8 @@ pub(crate) enum Kind {
     },
     /// One of these names.
     Choice(&'static [&'static str]),
+    /// The same, or `true` or `false`.
+    ChoiceOrBoolean(&'static [&'static str]),
     /// `"all"`, a number, or a list of CPUs.
     Cores,
     /// A string with a syntax of its own.

@@ -10,6 +10,7 @@ use crate::sections::access_log::FormatName;
 use crate::sections::admin::ADMIN_HOSTS_MAX;
 use crate::sections::admission::ACCESS_ENTRIES_MAX;
 use crate::sections::listener::BINDS_MAX;
+use crate::sections::proxy_protocol::{Expected, ProxyTlv, ProxyVersion, TRUSTED_MAX, Untrusted};
 use crate::sections::runtime::{OnSwitch, Placement, Scheduler, TokioMode};
 use crate::sections::upstream::{Balance, OnRemoved, SERVERS_MAX};
 use crate::values::duration::DURATION_MAX;
@@ -378,6 +379,47 @@ pub(crate) static LISTENER: Table = Table {
         )
         .advising(CLIENTS_ADVICE),
         Key::new(
+            "accept_proxy_protocol",
+            Kind::ChoiceOrBoolean(Expected::NAMES),
+            "false",
+            "whether those who connect announce clients by a header of the PROXY protocol, version 1 or 2, as HAProxy's \
+             `send-proxy` does. `\"required\"`, or `true`: who sends none is refused. `\"optional\"`: who sends none is a client \
+             itself, at once if it says something else, and after `prologue_timeout` if it says nothing. Who opens and \
+             closes without a byte is a check of a balancer, and no server hears of it",
+        ),
+        Key::optional(
+            "trusted",
+            Kind::Texts {
+                of: Syntax {
+                    what: "networks or addresses",
+                    accepted: &["10.0.0.0/8", "192.0.2.7", "2001:db8::/32"],
+                    refused: &["10.0.0.1/8", "10.0.0.0/33", "localhost", ""],
+                    pattern: "^[0-9a-fA-F.:]+(/[0-9]+)?$",
+                },
+                max: TRUSTED_MAX,
+            },
+            "everyone",
+            "who may send a header: the addresses of the balancers in front. Who comes by a unix socket may",
+        )
+        .advising("write networks, as in trusted = [\"10.0.0.0/8\"]"),
+        Key::optional(
+            "untrusted",
+            Kind::Choice(Untrusted::NAMES),
+            "`\"refuse\"` where a header is required, `\"plain\"` where it is optional",
+            "what happens to those who are not `trusted`: they are closed at once, or they are clients themselves, and what \
+             they send is not looked at",
+        ),
+        Key::new(
+            "prologue_timeout",
+            Kind::Duration {
+                min: Duration::from_millis(1),
+                max: HOUR,
+            },
+            "\"5s\"",
+            "how long a client may take, from the accept, to say what is heard before a server is looked for, such as a header \
+             of the PROXY protocol. Where nothing is heard, it means nothing",
+        ),
+        Key::new(
             "shares",
             Kind::Integer { min: 1, max: 1000 },
             "1000",
@@ -484,6 +526,30 @@ pub(crate) static UPSTREAM: Table = Table {
             "\"3s\"",
             "how long an attempt to connect may take; then the next address or server is tried",
         ),
+        Key::optional(
+            "send_proxy_protocol",
+            Kind::Choice(ProxyVersion::NAMES),
+            "no header",
+            "the version of the PROXY protocol in which each server is told of the client first, health checks included. What \
+             was received in version 2 besides the addresses is passed on in version 2",
+        ),
+        Key::optional(
+            "proxy_tlvs",
+            Kind::Texts {
+                of: Syntax {
+                    what: "of `\"authority\"`, `\"alpn\"`, `\"unique-id\"`, `\"crc32c\"`",
+                    accepted: ProxyTlv::NAMES,
+                    refused: &["sni", "crc32", ""],
+                    pattern: "^(authority|alpn|unique-id|crc32c)$",
+                },
+                max: 4,
+            },
+            "what was received",
+            "what headers of version 2 say besides, where it was not received already: the server name of TLS, the protocol that \
+             the client likes best, an id of the connection whose end is the `{id}` of the access log, and a checksum of the \
+             header",
+        )
+        .advising("write what to add, as in proxy_tlvs = [\"unique-id\"]"),
         Key::new(
             "on_removed",
             Kind::Choice(OnRemoved::NAMES),

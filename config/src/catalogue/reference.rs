@@ -71,10 +71,8 @@ fn kind(kind: &Kind) -> String {
                 written(*max)
             )
         }
-        Kind::Choice(names) => {
-            let names: Vec<_> = names.iter().map(|name| format!("`\"{name}\"`")).collect();
-            names.join(", ")
-        }
+        Kind::Choice(names) => choices(names),
+        Kind::ChoiceOrBoolean(names) => format!("{}, `true` or `false`", choices(names)),
         Kind::Cores => format!(
             "`\"all\"`, integer from 1 to {}, or string",
             crate::values::cores::CORES_MAX
@@ -90,6 +88,11 @@ fn kind(kind: &Kind) -> String {
             format!("1 to {max} tables with names: 1 to {NAME_BYTES_MAX} of `A-Z a-z 0-9 _ . -`")
         }
     }
+}
+
+fn choices(names: &[&str]) -> String {
+    let names: Vec<_> = names.iter().map(|name| format!("`\"{name}\"`")).collect();
+    names.join(", ")
 }
 
 fn default(key: &Key) -> String {

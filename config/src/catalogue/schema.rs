@@ -83,6 +83,9 @@ fn kind(kind: &Kind) -> Map<String, Value> {
             json!({ "anyOf": [{ "enum": ["off"] }, duration(), variable()] })
         }
         Kind::Choice(names) => json!({ "anyOf": [{ "enum": names }, variable()] }),
+        Kind::ChoiceOrBoolean(names) => {
+            json!({ "anyOf": [{ "enum": names }, { "type": "boolean" }, variable()] })
+        }
         Kind::Cores => {
             let cpus = json!({ "type": "string", "pattern": "^ *[0-9]+(-[0-9]+)? *(, *[0-9]+(-[0-9]+)? *)*$" });
             let count = json!({ "type": "integer", "minimum": 1, "maximum": crate::values::cores::CORES_MAX });

@@ -25,6 +25,12 @@ fn file(path: &str, value: &str) -> String {
         "admin.socket_mode" | "admin.socket_group" => {
             lines.insert("admin.socket", "\"/run/admin\"");
         }
+        "listeners.l.trusted" | "listeners.l.untrusted" => {
+            lines.insert("listeners.l.accept_proxy_protocol", "true");
+        }
+        "upstreams.u.proxy_tlvs" => {
+            lines.insert("upstreams.u.send_proxy_protocol", "\"v2\"");
+        }
         path if path.starts_with("access_log.") => {
             lines.insert("access_log.path", "\"stdout\"");
         }
@@ -97,6 +103,11 @@ fn accepted(kind: &Kind) -> Vec<String> {
             vec![duration(*min), duration(*max), quoted("off")]
         }
         Kind::Choice(names) => strings(names),
+        Kind::ChoiceOrBoolean(names) => {
+            let mut accepted = strings(names);
+            accepted.extend(["true".to_owned(), "false".to_owned()]);
+            accepted
+        }
         Kind::Cores => vec![
             quoted("all"),
             quoted("0-3,8"),
@@ -160,11 +171,11 @@ fn refused(kind: &Kind) -> Vec<String> {
             let texts = of.refused.iter().map(|text| format!("[{}]", quoted(text)));
             texts.chain(["[]".to_owned(), quoted("a:1")]).collect()
         }
-        Kind::Choice(_) => vec![quoted("nonsense")],
+        Kind::Choice(_) | Kind::ChoiceOrBoolean(_) => vec![quoted("nonsense")],
         Kind::Table(_) => vec![quoted("nonsense"), "[]".to_owned()],
         Kind::Named { .. } => vec!["{}".to_owned(), "[]".to_owned()],
     };
-    if !matches!(kind, Kind::Boolean) {
+    if !matches!(kind, Kind::Boolean | Kind::ChoiceOrBoolean(_)) {
         refused.push("true".to_owned());
     }
     refused.push("1979-05-27".to_owned());

@@ -11,6 +11,7 @@ use crate::raw::node::Node;
 use crate::raw::read::string;
 use crate::raw::section::Section;
 use crate::sections::admission::{self, Admission};
+use crate::sections::proxy_protocol::{self, AcceptProxy};
 use crate::sections::upstream::{Names, UpstreamIndex};
 use crate::values::address::{BindAddress, bind_address};
 
@@ -28,6 +29,11 @@ pub struct Listener {
     pub binds: Vec<BindAddress>,
     /// `upstream`: where the connections go, see [`Config::upstream`](crate::Config::upstream).
     pub upstream: UpstreamIndex,
+    /// `accept_proxy_protocol`: whether peers announce clients by the PROXY protocol; absent, which is `false` in the file,
+    /// they don't.
+    pub accept_proxy: Option<AcceptProxy>,
+    /// `prologue_timeout`: how long what is heard of a client before it has a server may take, from the accept.
+    pub prologue_timeout: Duration,
     /// `shares`: the weight of the listener's connections when a core hasn't time for all. Tokio only weighs how much a
     /// turn forwards.
     pub shares: NonZeroU16,
@@ -65,6 +71,8 @@ pub(crate) fn read(
     if upstream.is_none() {
         upstreams.miss();
     }
+    let accept_proxy = proxy_protocol::read_accept(section);
+    let prologue_timeout = section.value("prologue_timeout");
     let shares = section.value("shares");
     let latency = section.optional("latency");
     let max_connections = section.optional("max_connections");
@@ -76,6 +84,8 @@ pub(crate) fn read(
         name: name.to_owned(),
         binds,
         upstream: upstream?,
+        accept_proxy,
+        prologue_timeout,
         shares,
         latency,
         max_connections,

@@ -5,5 +5,6 @@ pub(crate) mod admin;
 pub(crate) mod admission;
 pub(crate) mod health;
 pub(crate) mod listener;
+pub(crate) mod proxy_protocol;
 pub(crate) mod runtime;
 pub(crate) mod upstream;

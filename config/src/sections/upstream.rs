@@ -12,6 +12,7 @@ use crate::raw::choice::choices;
 use crate::raw::node::{Node, Place};
 use crate::raw::section::Section;
 use crate::sections::health::{self, Health};
+use crate::sections::proxy_protocol::{self, SendProxy};
 use crate::values::address::{ServerAddress, server_address};
 
 /// The most servers of one upstream; each is a value of a label of metrics.
@@ -30,6 +31,8 @@ pub struct Upstream {
     /// `connect_timeout`: how long a server may take to accept a connection before the attempt has
     /// failed.
     pub connect_timeout: Duration,
+    /// `send_proxy_protocol`: the headers that servers get; absent if they get none.
+    pub send_proxy: Option<SendProxy>,
     /// `on_removed`: what happens to connections of a server that a reload removes.
     pub on_removed: OnRemoved,
     /// `[upstreams.NAME.health]`: health checks; absent if there are none.
@@ -136,6 +139,7 @@ pub(crate) fn read(
         servers: read_servers(section, index, routes),
         balance: section.value("balance"),
         connect_timeout: section.value("connect_timeout"),
+        send_proxy: proxy_protocol::read_send(section),
         on_removed: section.value("on_removed"),
         health: health::read(section),
     }

@@ -1,7 +1,6 @@
 //! Who may connect: networks, addresses, clients of unix sockets, and files with lists of them.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::path::PathBuf;
 
 use ipnet::IpNet;
@@ -9,6 +8,7 @@ use toml::de::DeValue;
 
 use crate::problems::refusal::Refusal;
 use crate::raw::read::string;
+use crate::values::network;
 
 /// Entries of a list that is read from a file, at most: 1,048,576.
 pub const LIST_ENTRIES_MAX: usize = 1 << 20;
@@ -105,32 +105,7 @@ fn parse_clients(text: &str) -> Result<Clients, String> {
     if text == UNIX {
         return Ok(Clients::Unix);
     }
-    let network = match text.parse::<IpNet>() {
-        Ok(network) => network,
-        Err(_) => match text.parse::<IpAddr>() {
-            Ok(address) => address.into(),
-            Err(_) => return Err("write a network as in 10.0.0.0/8 or 2001:db8::/32".to_owned()),
-        },
-    };
-    if network != network.trunc() {
-        let (network, host) = (network.trunc(), network.addr());
-        return Err(format!(
-            "it has bits behind its prefix: did you mean {network}, or {host} alone?"
-        ));
-    }
-    Ok(Clients::Network(canonical(network)))
-}
-
-/// A network of IPv4 that is written as one of IPv6 (`::ffff:10.0.0.0/104`) is one of IPv4: so are its clients' addresses.
-fn canonical(network: IpNet) -> IpNet {
-    const MAPPED_BITS: u8 = 96;
-    let IpNet::V6(six) = network else {
-        return network;
-    };
-    let four = six.addr().to_ipv4_mapped();
-    let four = four.zip(six.prefix_len().checked_sub(MAPPED_BITS));
-    four.and_then(|(address, bits)| IpNet::new(address.into(), bits).ok())
-        .unwrap_or(network)
+    network::parse(text).map(Clients::Network)
 }
 
 impl fmt::Display for Clients {
@@ -218,7 +193,8 @@ mod tests {
             } else {
                 IpNet::new(Ipv6Addr::from(bits).into(), prefix)
             };
-            let clients = Clients::Network(canonical(network.expect("a prefix").trunc()));
+            let network = network.expect("a prefix").trunc();
+            let clients = parse_clients(&network.to_string()).expect("it is one");
             prop_assert_eq!(parse_clients(&clients.to_string()), Ok(clients));
         }
 

@@ -4,4 +4,5 @@ pub(crate) mod access;
 pub(crate) mod address;
 pub(crate) mod cores;
 pub(crate) mod duration;
+pub(crate) mod network;
 pub(crate) mod template;

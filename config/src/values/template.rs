@@ -32,8 +32,10 @@ pub enum Field {
     Time,
     /// Its id, as at `/connections`.
     Id,
-    /// The client's address and port, or "unix".
+    /// The client's address and port, announced or not, or "unix".
     Client,
+    /// The address and port of who has connected, or "unix".
+    Peer,
     /// The listener's name.
     Listener,
     /// The server, as it is configured.
@@ -60,10 +62,11 @@ pub enum Field {
 
 impl Field {
     /// Every field.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Time,
         Self::Id,
         Self::Client,
+        Self::Peer,
         Self::Listener,
         Self::Server,
         Self::BytesIn,
@@ -82,6 +85,7 @@ impl Field {
             Self::Time => "time",
             Self::Id => "id",
             Self::Client => "client",
+            Self::Peer => "peer",
             Self::Listener => "listener",
             Self::Server => "server",
             Self::BytesIn => "bytes_in",
@@ -224,7 +228,7 @@ mod tests {
             ),
             (
                 "{}",
-                "there is no field \"\"; the fields are time, id, client, listener, server, \
+                "there is no field \"\"; the fields are time, id, client, peer, listener, server, \
                  bytes_in, bytes_out, wait, connect, total, retries, core, end, cause",
             ),
         ] {

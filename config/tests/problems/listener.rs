@@ -52,6 +52,25 @@ fn keys() {
                  \"file:/path\", not \"file:deny.txt\"; write an absolute path, as in \"file:/etc/corelane/deny.txt\"",
             ),
             (
+                "accept_proxy_protocol = \"maybe\"",
+                "4:25: `listeners.l.accept_proxy_protocol` must be \"required\" or \"optional\", true or false, \
+                 not \"maybe\"",
+            ),
+            (
+                "trusted = [\"10.0.0.0/8\"]",
+                "4:11: `listeners.l.trusted` is for `accept_proxy_protocol`, which is missing; add it, or remove this",
+            ),
+            (
+                "accept_proxy_protocol = true\ntrusted = [\"10.0.0.1/8\"]",
+                "5:12: `listeners.l.trusted[0]` must be a network such as \"10.0.0.0/8\", or an address, not \
+                 \"10.0.0.1/8\"; it has bits behind its prefix: did you mean 10.0.0.0/8, or 10.0.0.1 alone?",
+            ),
+            (
+                "accept_proxy_protocol = \"optional\"\ntrusted = [\"::1\", \"local\"]",
+                "5:19: `listeners.l.trusted[1]` must be a network such as \"10.0.0.0/8\", or an address, not \
+                 \"local\"; write a network as in 10.0.0.0/8 or 2001:db8::/32",
+            ),
+            (
                 "max_connections = 0",
                 "4:19: `listeners.l.max_connections` must be an integer of at least 1, not 0",
             ),
@@ -86,7 +105,8 @@ fn keys() {
             (
                 "\"ä\\n\" = 1",
                 "4:1: unknown key `\"ä\\n\"` in [listeners.l]; the keys are bind, upstream, \
-                 allow, deny, shares, latency, max_connections, idle_timeout, backlog, splice",
+                 allow, deny, accept_proxy_protocol, trusted, untrusted, prologue_timeout, shares, latency, max_connections, \
+                 idle_timeout, backlog, splice",
             ),
         ],
     );

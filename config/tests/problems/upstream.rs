@@ -35,9 +35,27 @@ fn keys() {
                  it belongs in `upstreams.u.servers[0]`",
             ),
             (
+                "send_proxy_protocol = true",
+                "6:23: `upstreams.u.send_proxy_protocol` must be \"v1\" or \"v2\", not true",
+            ),
+            (
+                "proxy_tlvs = [\"alpn\"]",
+                "6:14: `upstreams.u.proxy_tlvs` is for `send_proxy_protocol`, which is missing; add it, or remove this",
+            ),
+            (
+                "send_proxy_protocol = \"v1\"\nproxy_tlvs = [\"alpn\"]",
+                "7:14: `upstreams.u.proxy_tlvs` is for version 2 of the protocol: version 1 has no TLVs; write \
+                 send_proxy_protocol = \"v2\", or remove this",
+            ),
+            (
+                "send_proxy_protocol = \"v2\"\nproxy_tlvs = [\"crc32\"]",
+                "7:15: `upstreams.u.proxy_tlvs[0]` must be \"authority\" or \"alpn\" or \"unique-id\" or \"crc32c\", not \
+                 \"crc32\"; did you mean \"crc32c\"?",
+            ),
+            (
                 "zzz = 1",
                 "6:1: unknown key `zzz` in [upstreams.u]; \
-                 the keys are servers, balance, connect_timeout, on_removed, health",
+                 the keys are servers, balance, connect_timeout, send_proxy_protocol, proxy_tlvs, on_removed, health",
             ),
             (
                 "health = \"2s\"",

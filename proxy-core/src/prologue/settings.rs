@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use crate::connection::origin::ClientAddress;
 use crate::prologue::proxy_protocol::V2_BYTES_MAX;
-use crate::subnet::Subnets;
 
 /// How long a prologue may take unless it is configured.
 pub const PROLOGUE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -24,7 +25,7 @@ pub struct AcceptProxy {
     /// Whether those who may have to.
     pub expected: Expected,
     /// Who may; none: everyone. Who comes by a unix socket may, as its file says who can open it.
-    pub trusted: Option<Subnets>,
+    pub trusted: Option<Box<[IpNet]>>,
     /// What happens to the others.
     pub untrusted: Untrusted,
 }
@@ -62,7 +63,10 @@ impl AcceptProxy {
     pub fn trusts(&self, peer: ClientAddress) -> bool {
         match (&self.trusted, peer) {
             (None, _) | (_, ClientAddress::Unix) => true,
-            (Some(trusted), ClientAddress::Tcp(address)) => trusted.contains(address.ip()),
+            (Some(trusted), ClientAddress::Tcp(address)) => {
+                let ip = address.ip();
+                trusted.iter().any(|network| network.contains(&ip))
+            }
         }
     }
 }

@@ -225,6 +225,7 @@ fn connections(view: &View, room: usize) -> Sheet {
             let core = format!("core {}", row.core);
             let words = [
                 row.client.as_str(),
+                &row.peer,
                 &row.listener,
                 server,
                 &core,
@@ -259,10 +260,16 @@ fn connection_columns(view: &View, shown: &[&(Connection, f64)], is_stacked: boo
     let each = || shown.iter().map(|(row, _)| row);
     let server = |row: &Connection| row.server.clone().unwrap_or_default();
     let client = |row: &Connection| {
-        if is_stacked {
-            format!("{}\n→ {}", row.client, server(row))
-        } else {
+        // Whom it came by, if that is somebody else.
+        let client = if row.peer.is_empty() || row.peer == row.client {
             row.client.clone()
+        } else {
+            format!("{} by {}", row.client, row.peer)
+        };
+        if is_stacked {
+            format!("{client}\n→ {}", server(row))
+        } else {
+            client
         }
     };
     let arrow = if view.reversed { "▲" } else { "▼" };

@@ -233,6 +233,7 @@ fn connections_are_listed_with_their_order() {
         shown: 1,
         connections: vec![Connection {
             client: "10.1.1.1:5000".to_owned(),
+            peer: "10.1.0.9:81".to_owned(),
             listener: "redis".to_owned(),
             bytes_in: 3_000,
             bytes_out: 500,
