@@ -9,8 +9,8 @@ use proxy_core::listen::BindAddress;
 use proxy_core::prologue::proxy_protocol::Version;
 use proxy_core::prologue::{AcceptProxy, Expected, PrologueSettings, Untrusted};
 use proxy_core::{
-    Balance, Ends, Inventory, ListenerSettings, Member, Pool, PoolSettings, SendProxy, SendTlvs,
-    Server, ServerAddress, Table, Upstream,
+    Balance, Ends, Inventory, Lifetime, ListenerSettings, Member, Pool, PoolSettings, SendProxy,
+    SendTlvs, Server, ServerAddress, Table, Times, Upstream,
 };
 
 use crate::lists::Accesses;
@@ -46,7 +46,8 @@ pub(crate) fn table(config: &Config, inventory: &Inventory, around: &Around) -> 
             prologue: prologue(configured),
             shares: configured.shares.get(),
             latency: configured.latency,
-            idle_timeout: configured.idle_timeout,
+            idle_timeout: configured.times.idle,
+            times: times(&configured.times),
             splice: configured.splice,
             max_connections: configured.max_connections.map(Into::into),
             access: around.accesses.get(&configured.name).cloned(),
@@ -97,6 +98,18 @@ pub(crate) fn send_proxy(configured: &config::SendProxy) -> SendProxy {
 fn instance() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |since| since.as_nanos() as u64)
+}
+
+fn times(configured: &config::Times) -> Times {
+    Times {
+        client_idle: configured.client_idle,
+        server_idle: configured.server_idle,
+        half_closed: configured.half_closed,
+        lifetime: configured.max_lifetime.map(|max| Lifetime {
+            max,
+            jitter: configured.lifetime_jitter.get(),
+        }),
+    }
 }
 
 /// Servers whose addresses the resolver is to find, of a table that was made of `config`.

@@ -42,6 +42,7 @@ pub use crate::sections::proxy_protocol::{
 pub use crate::sections::runtime::{
     GlommioOptions, OnSwitch, Placement, Rebalance, Runtime, Scheduler, TokioMode, TokioOptions,
 };
+pub use crate::sections::times::Times;
 pub use crate::sections::upstream::{
     Balance, OnRemoved, SERVERS_MAX, Server, Upstream, UpstreamIndex,
 };
@@ -51,6 +52,7 @@ pub use crate::values::access::{
 pub use crate::values::address::{BindAddress, ListenAddress, ServerAddress, UNIX_PATH_BYTES_MAX};
 pub use crate::values::cores::{CORES_MAX, Cores};
 pub use crate::values::duration::DURATION_MAX;
+pub use crate::values::percent::Percent;
 pub use crate::values::template::{Field, Piece, TEMPLATE_BYTES_MAX, Template};
 
 /// Validates the configuration `text` for any machine; `file_name` is what the problems call it. No file that it includes is

@@ -13,6 +13,7 @@ use crate::sections::health::Health;
 use crate::sections::listener::Listener;
 use crate::sections::proxy_protocol::{AcceptProxy, SendProxy};
 use crate::sections::runtime::Runtime;
+use crate::sections::times::Times;
 use crate::sections::upstream::Upstream;
 use crate::values::cores::Cores;
 use crate::values::template::{Piece, Template};
@@ -157,11 +158,8 @@ fn write_listener(text: &mut String, listener: &Listener, upstream: &str) {
             .max_connections
             .map(|max| ("max_connections", max.to_string())),
     );
-    let idle_timeout = listener
-        .idle_timeout
-        .map_or_else(|| quoted("off"), duration);
+    values.extend(times(&listener.times));
     values.extend([
-        ("idle_timeout", idle_timeout),
         ("backlog", listener.backlog.to_string()),
         ("splice", listener.splice.to_string()),
     ]);
@@ -207,6 +205,18 @@ fn send_proxy(send: &SendProxy) -> Vec<(&'static str, String)> {
 fn list(values: &[impl Display]) -> String {
     let values: Vec<_> = values.iter().map(quoted).collect();
     format!("[{}]", values.join(", "))
+}
+
+fn times(times: &Times) -> [(&'static str, String); 6] {
+    let or_off = |time: Option<Duration>| time.map_or_else(|| quoted("off"), duration);
+    [
+        ("idle_timeout", or_off(times.idle)),
+        ("client_idle_timeout", or_off(times.client_idle)),
+        ("server_idle_timeout", or_off(times.server_idle)),
+        ("half_closed_timeout", or_off(times.half_closed)),
+        ("max_lifetime", or_off(times.max_lifetime)),
+        ("lifetime_jitter", quoted(times.lifetime_jitter)),
+    ]
 }
 
 fn write_upstream(text: &mut String, upstream: &Upstream) {
@@ -313,6 +323,11 @@ mod tests {
             latency = "2ms"
             max_connections = 7
             idle_timeout = "off"
+            client_idle_timeout = "1m"
+            server_idle_timeout = "2m"
+            half_closed_timeout = "1500ms"
+            max_lifetime = "1h"
+            lifetime_jitter = "7%"
             [listeners."b.c"]
             bind = "127.0.0.1:3"
             upstream = "main.pool"

@@ -58,7 +58,7 @@ fn redis() {
 fn postgres() {
     let config = example("postgres.toml");
     assert_eq!(routes(&config), ["127.0.0.1:15432 -> 127.0.0.1:5432"]);
-    assert_eq!(config.listeners[0].idle_timeout, None);
+    assert_eq!(config.listeners[0].times.idle, None);
 }
 
 #[test]

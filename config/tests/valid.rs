@@ -74,7 +74,7 @@ fn what_is_absent_has_its_documented_default() {
     assert_eq!(listener.shares, NonZeroU16::new(1000).unwrap());
     assert_eq!(listener.latency, None);
     assert_eq!(listener.max_connections, None);
-    assert_eq!(listener.idle_timeout, Some(Duration::from_secs(3600)));
+    assert_eq!(listener.times.idle, Some(Duration::from_secs(3600)));
     assert_eq!(listener.backlog, NonZeroU16::new(4096).unwrap());
 
     let [upstream] = config.upstreams.as_slice() else {
@@ -192,7 +192,7 @@ fn every_key_can_be_set() {
     assert_eq!(listener.shares, NonZeroU16::MIN);
     assert_eq!(listener.latency, Some(Duration::from_millis(100)));
     assert_eq!(listener.max_connections, NonZeroU64::new(i64::MAX as u64));
-    assert_eq!(listener.idle_timeout, None);
+    assert_eq!(listener.times.idle, None);
     assert_eq!(listener.backlog, NonZeroU16::MAX);
 
     let upstream = &config.upstreams[0];

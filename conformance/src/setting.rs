@@ -31,6 +31,7 @@ pub(crate) fn settings(
     let listener = Arc::new(Listener::new("clients".into()));
     Arc::new(ListenerSettings {
         idle_timeout: setup.idle_timeout,
+        times: setup.times,
         max_connections: setup.max_connections,
         ends: setup.ends.clone(),
         prologue: setup.prologue.clone().map(Arc::new),

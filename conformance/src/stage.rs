@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use proxy_core::prologue::PrologueSettings;
-use proxy_core::{ClientAddress, Ends, Generation, Listener, ListenerSettings, Pool, SendProxy};
+use proxy_core::{
+    ClientAddress, Ends, Generation, Listener, ListenerSettings, Pool, SendProxy, Times,
+};
 
 /// What is behind the proxy, and how it is configured.
 #[derive(Clone, Debug)]
@@ -18,6 +20,8 @@ pub struct Setup {
     pub workers: usize,
     /// The listener's `idle_timeout`.
     pub idle_timeout: Option<Duration>,
+    /// The listener's other times.
+    pub times: Times,
     /// The upstream's `connect_timeout`.
     pub connect_timeout: Duration,
     /// The listener's `max_connections`.
@@ -40,6 +44,7 @@ impl Default for Setup {
             one_name: false,
             workers: 2,
             idle_timeout: None,
+            times: Times::default(),
             connect_timeout: Duration::from_secs(30),
             max_connections: None,
             ends: None,

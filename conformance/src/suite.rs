@@ -57,6 +57,13 @@ macro_rules! suite {
             idle_connection_ends
             idle_timeout_spares_the_busy
             idle_timeout_while_stalled_is_a_reset
+            silent_client_ends_beside_a_talking_server
+            silent_server_ends_beside_a_talking_client
+            silence_of_both_ends_by_the_shorter_time
+            held_up_client_is_not_silent
+            half_closed_connection_ends_though_bytes_flow
+            half_closed_connection_ends_in_silence
+            lifetime_of_a_quiet_connection_ends_orderly
             back_pressure_from_server
             back_pressure_from_client
             fairness

@@ -39,6 +39,7 @@ pub use connection::ends::Ends;
 pub use connection::live::{Live, SAMPLED_MAX};
 pub use connection::origin::{ClientAddress, Origin};
 pub use connection::record::LiveConnection;
+pub use connection::times::{LIFETIME_GRACE, QUIET_BEFORE_END};
 pub use connection::{
     Connection, LAST_WORDS_PATIENCE, LONG_TURN_BYTES, MARK_CHECK_AFTER, STALL_CHECK_INTERVAL, Turn,
 };
@@ -50,6 +51,7 @@ pub use listener::acceptor::{Accepted, Acceptor, Draining, EXHAUSTED_PAUSE, FIRS
 pub use listener::permit::Permit;
 pub use listener::settings::ListenerSettings;
 pub use listener::share::{SHARES_MAX, Share};
+pub use listener::times::{Lifetime, Times};
 pub use relay::buffer::{BUFFER_BYTES, Buffers, POOL_BUFFERS_MAX};
 pub use relay::bulk::{
     BYTES_TO_ENTER, FULL_READS_TO_ENTER, SMALL_SPLICE_BYTES, SMALL_SPLICES_TO_LEAVE,

@@ -288,10 +288,11 @@ mod tests {
                 .any(|one| std::sync::Arc::ptr_eq(one, pool));
             assert!(same, "its pool is that of the table");
             text += &format!(
-                " {} {:?} {:?} {} {:?}",
+                " {} {:?} {:?} {:?} {} {:?}",
                 settings.shares,
                 settings.latency,
                 settings.idle_timeout,
+                settings.times,
                 settings.splice,
                 settings.max_connections
             );

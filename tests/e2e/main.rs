@@ -70,6 +70,7 @@ mod switch_around;
 mod switch_connecting;
 mod switch_refused;
 mod takeover;
+mod times;
 mod top;
 mod truth;
 mod turns;

@@ -80,6 +80,10 @@ pub(crate) enum Kind {
         min: Duration,
         max: Duration,
     },
+    /// A part of a whole, such as `"10%"`, from none to so much.
+    Percent {
+        max: u8,
+    },
     /// One of these names.
     Choice(&'static [&'static str]),
     /// The same, or `true` or `false`.

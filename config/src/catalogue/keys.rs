@@ -15,6 +15,12 @@ use crate::sections::runtime::{OnSwitch, Placement, Scheduler, TokioMode};
 use crate::sections::upstream::{Balance, OnRemoved, SERVERS_MAX};
 use crate::values::duration::DURATION_MAX;
 
+/// A time that ends connections, if there is one.
+const TIME: Kind = Kind::DurationOrOff {
+    min: Duration::from_millis(1),
+    max: DURATION_MAX,
+};
+
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
 pub(crate) static ROOT: Table = Table {
@@ -455,6 +461,39 @@ pub(crate) static LISTENER: Table = Table {
             },
             "\"1h\"",
             "how long both sides may be silent; `\"off\"`: for ever",
+        ),
+        Key::new(
+            "client_idle_timeout",
+            TIME,
+            "\"off\"",
+            "how long the client may say nothing, whatever the server does: a long download is a silent client. It isn't silent \
+             while the server doesn't take what it said, or once its stream has ended",
+        ),
+        Key::new(
+            "server_idle_timeout",
+            TIME,
+            "\"off\"",
+            "the same of the server. It begins with the server's last byte, and not with the client's question",
+        ),
+        Key::new(
+            "half_closed_timeout",
+            TIME,
+            "\"off\"",
+            "how long a connection goes on after one side has ended its stream, whether or not bytes come from the other one",
+        ),
+        Key::new(
+            "max_lifetime",
+            TIME,
+            "\"off\"",
+            "how long a connection may last, from its accept. Then it is closed in its first pause of 1 s; one that has none is \
+             reset 5 s later. [Inside](inside.md#times) says how each time ends a connection, and what HAProxy and nginx call it",
+        ),
+        Key::new(
+            "lifetime_jitter",
+            Kind::Percent { max: 50 },
+            "\"10%\"",
+            "connections last for `max_lifetime` less a part of their own, which is at most this: those that begin together \
+             don't end together",
         ),
         Key::new(
             "backlog",

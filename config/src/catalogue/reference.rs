@@ -71,6 +71,7 @@ fn kind(kind: &Kind) -> String {
                 written(*max)
             )
         }
+        Kind::Percent { max } => format!("percentage, `\"0%\"` to `\"{max}%\"`"),
         Kind::Choice(names) => choices(names),
         Kind::ChoiceOrBoolean(names) => format!("{}, `true` or `false`", choices(names)),
         Kind::Cores => format!(

@@ -82,6 +82,10 @@ fn kind(kind: &Kind) -> Map<String, Value> {
         Kind::DurationOrOff { .. } => {
             json!({ "anyOf": [{ "enum": ["off"] }, duration(), variable()] })
         }
+        Kind::Percent { .. } => {
+            let percent = json!({ "type": "string", "pattern": "^[0-9]{1,3}%$" });
+            json!({ "anyOf": [percent, variable()] })
+        }
         Kind::Choice(names) => json!({ "anyOf": [{ "enum": names }, variable()] }),
         Kind::ChoiceOrBoolean(names) => {
             json!({ "anyOf": [{ "enum": names }, { "type": "boolean" }, variable()] })

@@ -102,6 +102,7 @@ fn accepted(kind: &Kind) -> Vec<String> {
         Kind::DurationOrOff { min, max } => {
             vec![duration(*min), duration(*max), quoted("off")]
         }
+        Kind::Percent { max } => vec![quoted("0%"), quoted(&format!("{max}%"))],
         Kind::Choice(names) => strings(names),
         Kind::ChoiceOrBoolean(names) => {
             let mut accepted = strings(names);
@@ -156,6 +157,14 @@ fn refused(kind: &Kind) -> Vec<String> {
             let others = [duration(*max + NANOSECOND), "5".to_owned(), quoted("5")];
             others.into_iter().chain(below).collect()
         }
+        Kind::Percent { max } => vec![
+            quoted(&format!("{}%", max + 1)),
+            quoted("1.5%"),
+            quoted("-1%"),
+            quoted("%"),
+            quoted("10"),
+            "10".to_owned(),
+        ],
         Kind::Cores => vec!["0".to_owned(), (CORES_MAX + 1).to_string(), quoted("1024")],
         Kind::Text(syntax) => syntax.refused.iter().map(|text| quoted(text)).collect(),
         Kind::TextOrTexts { of, .. } => {
@@ -275,6 +284,7 @@ fn the_schema_leaves_variables_of_the_environment_alone() {
         let text = match key.kind {
             Kind::Duration { .. }
             | Kind::DurationOrOff { .. }
+            | Kind::Percent { .. }
             | Kind::Choice(_)
             | Kind::Cores
             | Kind::Text(_)

@@ -12,6 +12,7 @@ use crate::raw::read::string;
 use crate::raw::section::Section;
 use crate::sections::admission::{self, Admission};
 use crate::sections::proxy_protocol::{self, AcceptProxy};
+use crate::sections::times::{self, Times};
 use crate::sections::upstream::{Names, UpstreamIndex};
 use crate::values::address::{BindAddress, bind_address};
 
@@ -43,9 +44,8 @@ pub struct Listener {
     /// `max_connections`: how many connections may be open at a time; more are rejected. Absent: no
     /// limit.
     pub max_connections: Option<NonZeroU64>,
-    /// `idle_timeout`: how long a connection may be silent before it is closed; absent, which is `"off"` in the file, is
-    /// for ever.
-    pub idle_timeout: Option<Duration>,
+    /// The keys that end connections by time.
+    pub times: Times,
     /// `backlog`: how many connections the kernel keeps for each socket until they are accepted; of
     /// any more, it ignores the clients' attempts. The kernel lowers it to `net.core.somaxconn`.
     pub backlog: NonZeroU16,
@@ -76,7 +76,7 @@ pub(crate) fn read(
     let shares = section.value("shares");
     let latency = section.optional("latency");
     let max_connections = section.optional("max_connections");
-    let idle_timeout = section.value("idle_timeout");
+    let times = times::read(section);
     let backlog = section.value("backlog");
     let splice = section.value("splice");
     let admission = admission::read(section);
@@ -89,7 +89,7 @@ pub(crate) fn read(
         shares,
         latency,
         max_connections,
-        idle_timeout,
+        times,
         backlog,
         splice,
         admission,

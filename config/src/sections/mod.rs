@@ -7,4 +7,5 @@ pub(crate) mod health;
 pub(crate) mod listener;
 pub(crate) mod proxy_protocol;
 pub(crate) mod runtime;
+pub(crate) mod times;
 pub(crate) mod upstream;

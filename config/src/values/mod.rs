@@ -5,4 +5,5 @@ pub(crate) mod address;
 pub(crate) mod cores;
 pub(crate) mod duration;
 pub(crate) mod network;
+pub(crate) mod percent;
 pub(crate) mod template;

@@ -106,7 +106,8 @@ fn keys() {
                 "\"ä\\n\" = 1",
                 "4:1: unknown key `\"ä\\n\"` in [listeners.l]; the keys are bind, upstream, \
                  allow, deny, accept_proxy_protocol, trusted, untrusted, prologue_timeout, shares, latency, max_connections, \
-                 idle_timeout, backlog, splice",
+                 idle_timeout, client_idle_timeout, server_idle_timeout, half_closed_timeout, max_lifetime, \
+                 lifetime_jitter, backlog, splice",
             ),
         ],
     );

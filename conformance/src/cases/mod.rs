@@ -12,6 +12,7 @@ mod pressure;
 mod prologue;
 mod reset;
 mod sockets;
+mod times;
 
 pub use bytes::*;
 pub use connect::*;
@@ -25,3 +26,4 @@ pub use pressure::*;
 pub use prologue::*;
 pub use reset::*;
 pub use sockets::*;
+pub use times::*;

@@ -6,6 +6,7 @@ use std::time::Instant;
 use crate::connection::attempts::Attempts;
 use crate::connection::end::Termination;
 use crate::connection::entry::Entry;
+use crate::connection::times::Clocks;
 use crate::listener::Listener;
 use crate::metrics::{Cause, CoreCells, Slot};
 use crate::relay::Relay;
@@ -28,6 +29,7 @@ pub(crate) struct Parts<T> {
     pub(crate) relay: Relay,
     pub(crate) last_byte_at: Instant,
     pub(crate) stall_check_at: Option<Instant>,
+    pub(crate) clocks: Option<Box<Clocks>>,
     /// The worker that ran it last.
     pub(crate) ran_by: Slot,
     /// How often it was attached to another worker.

@@ -78,14 +78,18 @@ impl Termination {
                 Some(ConnectFailure::Local) => 'R',
                 _ => 'S',
             },
-            Cause::IdleTimeout | Cause::PrologueTimeout => 'c',
-            Cause::Drain => 'K',
+            Cause::IdleTimeout
+            | Cause::ClientIdleTimeout
+            | Cause::HalfClosedTimeout
+            | Cause::PrologueTimeout => 'c',
+            Cause::ServerIdleTimeout => 's',
+            Cause::MaxLifetime | Cause::Drain => 'K',
             Cause::Refused => 'P',
         };
         Self([who, stage.letter()])
     }
 
-    /// That of an idle timeout while the server left bytes untaken.
+    /// That of a timeout while the server was waited for: it left bytes untaken, or its stream was the one still open.
     pub(crate) fn server_stalled(stage: Stage) -> Self {
         Self(['s', stage.letter()])
     }
@@ -137,6 +141,12 @@ mod tests {
             (Cause::PrologueTimeout, Prologue, None, "cR"),
             (Cause::ClientReset, Prologue, None, "CR"),
             (Cause::Drain, Prologue, None, "KR"),
+            (Cause::ClientIdleTimeout, Data, None, "cD"),
+            (Cause::ClientIdleTimeout, Last, None, "cL"),
+            (Cause::ServerIdleTimeout, Data, None, "sD"),
+            (Cause::HalfClosedTimeout, Last, None, "cL"),
+            (Cause::MaxLifetime, Data, None, "KD"),
+            (Cause::MaxLifetime, Last, None, "KL"),
             (Cause::Drain, Queue, None, "KQ"),
             (Cause::Drain, Connect, None, "KC"),
             (Cause::Drain, Data, None, "KD"),

@@ -18,6 +18,7 @@ pub(crate) mod origin;
 mod prologue;
 pub(crate) mod record;
 mod silence;
+pub(crate) mod times;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::{Context, Poll};
@@ -29,6 +30,7 @@ use crate::connection::entry::Entry;
 use crate::connection::first::{First, Opening};
 use crate::connection::origin::Origin;
 use crate::connection::prologue::Undecided;
+use crate::connection::times::Clocks;
 use crate::listener::permit::Permit;
 use crate::metrics::{Cause, Slot};
 use crate::relay::buffer::BUFFER_BYTES;
@@ -61,6 +63,8 @@ pub struct Connection<R: Runtime> {
     timer: R::Timer,
     last_byte_at: Instant,
     stall_check_at: Option<Instant>,
+    /// None where the listener has no times that need it.
+    clocks: Option<Box<Clocks>>,
     mark_check_at: Option<Instant>,
     /// The worker that ran it last.
     ran_by: Slot,
@@ -130,6 +134,7 @@ impl<R: Runtime> Connection<R> {
             timer: runtime.timer(),
             last_byte_at: worker.now,
             stall_check_at: None,
+            clocks: None,
             mark_check_at: None,
             ran_by: worker.slot(),
             moves: 0,
@@ -200,8 +205,8 @@ impl<R: Runtime> Connection<R> {
             }
             turn = self.relay(cx, worker);
         }
-        // A side that never stops sending to the one that is lost has its patience end, too.
-        if turn == Turn::Waiting || self.is_losing() && self.has_expired(worker.now) {
+        // Sides that never stop sending have their time end, too.
+        if turn == Turn::Waiting || self.has_expired(worker.now) {
             self.wait(cx, worker)
         } else {
             turn
@@ -246,6 +251,7 @@ impl<R: Runtime> Connection<R> {
             let record = &self.entry.record;
             record.on_connected(connected.server, worker.now);
             let settings = self.entry.settings();
+            self.clocks = Clocks::start(&settings.times, record, worker.now);
             let pool = settings.pool_of(connect.destination);
             pool.upstream()
                 .cells
@@ -313,6 +319,9 @@ impl<R: Runtime> Connection<R> {
             if self.mark_check_at.is_none() && !relaying.client.sees_marks() {
                 self.mark_check_at = Some(worker.now + MARK_CHECK_AFTER);
             }
+        }
+        if let Some(clocks) = &mut self.clocks {
+            clocks.on_turn(&progress, &relaying.relay, worker.now);
         }
         match progress.state {
             State::Waiting => Turn::Waiting,

@@ -2,11 +2,11 @@
 //! silent for too long.
 
 use std::task::Context;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crate::connection::end::Termination;
+use crate::connection::times::Expiry;
 use crate::connection::{
-    Connection, LAST_WORDS_PATIENCE, MARK_CHECK_AFTER, Phase, STALL_CHECK_INTERVAL, Turn,
+    Connection, LAST_WORDS_PATIENCE, MARK_CHECK_AFTER, Phase, Relaying, STALL_CHECK_INTERVAL, Turn,
 };
 use crate::metrics::Cause;
 use crate::runtime::{Runtime, Socket, Timer};
@@ -24,35 +24,43 @@ impl<R: Runtime> Connection<R> {
         self.mark_check_at.is_none()
     }
 
-    /// Whether a side is lost, and what it said is still to arrive.
-    pub(super) fn is_losing(&self) -> bool {
-        matches!(&self.phase, Phase::Relaying(relaying) if relaying.relay.check_after().is_some())
-    }
-
-    /// When it ends unless a byte comes before.
-    pub(super) fn idle_at(&self) -> Option<Instant> {
-        let mut timeout = self.entry.settings().idle_timeout;
-        if self.is_losing() {
+    /// What ends it next unless something comes before; none for a connection that isn't relaying.
+    fn expiry(&self) -> Option<Expiry> {
+        let Phase::Relaying(Relaying { relay, .. }) = &self.phase else {
+            return None;
+        };
+        let settings = self.entry.settings();
+        let idle = |timeout| Expiry {
+            at: self.last_byte_at + timeout,
+            cause: Cause::IdleTimeout,
+            quiet_after: Duration::ZERO,
+        };
+        let timeout = settings.idle_timeout;
+        if relay.check_after().is_some() {
             let patience = timeout.map_or(LAST_WORDS_PATIENCE, |at| at.min(LAST_WORDS_PATIENCE));
-            timeout = Some(patience);
+            return Some(idle(patience));
         }
-        timeout.map(|timeout| self.last_byte_at + timeout)
+        let clocks = self.clocks.as_ref();
+        let clocks =
+            clocks.and_then(|clocks| clocks.expiry(&settings.times, relay, self.last_byte_at));
+        let both = [timeout.map(idle), clocks].into_iter().flatten();
+        both.min_by_key(|expiry| expiry.at)
     }
 
     pub(super) fn has_expired(&self, now: Instant) -> bool {
-        self.idle_at().is_some_and(|at| at <= now)
+        self.expiry().is_some_and(|expiry| expiry.at <= now)
     }
 
     /// Arms the timer, or acts on it.
     pub(super) fn wait(&mut self, cx: &mut Context<'_>, worker: &mut Worker) -> Turn {
-        let expired = self.has_expired(worker.now);
-        let idle_at = self.idle_at();
+        let expiry = self.expiry();
+        let expired = expiry.filter(|expiry| expiry.at <= worker.now);
         let Phase::Relaying(relaying) = &mut self.phase else {
             return Turn::Waiting;
         };
         let relay = &mut relaying.relay;
         if let Some(check_after) = relay.check_after() {
-            if let Some(failure) = expired.then(|| relay.take_loss()).flatten() {
+            if let Some(failure) = expired.and_then(|_| relay.take_loss()) {
                 return self.fail(worker, failure);
             }
             // The check comes first, and this only arms.
@@ -61,19 +69,14 @@ impl<R: Runtime> Connection<R> {
                 .poll_until(cx, worker.now, worker.now + check_after);
             return Turn::Waiting;
         }
-        if expired {
-            if relay.holds_bytes() {
-                // An orderly end would tell the side that they are for that it has everything.
+        if let Some(expiry) = expired {
+            if !expiry.is_orderly(relay, self.last_byte_at, worker.now) {
+                // An orderly end would tell a side that it has everything.
                 relaying.client.transport().reset_on_close();
                 relaying.server.transport().reset_on_close();
             }
-            let stage = relay.stage();
-            let termination = if relay.waits_for_server() {
-                Termination::server_stalled(stage)
-            } else {
-                Termination::of(Cause::IdleTimeout, stage, None)
-            };
-            return self.end_as(worker, Cause::IdleTimeout, termination);
+            let termination = expiry.termination(relay);
+            return self.end_as(worker, expiry.cause, termination);
         }
         if !relay.has_unread_side() {
             self.stall_check_at = None;
@@ -88,10 +91,14 @@ impl<R: Runtime> Connection<R> {
             }
             self.stall_check_at = Some(worker.now + STALL_CHECK_INTERVAL);
         }
-        if let Some(deadline) = [idle_at, self.stall_check_at, self.mark_check_at]
-            .into_iter()
-            .flatten()
-            .min()
+        if let Some(deadline) = [
+            expiry.map(|expiry| expiry.at),
+            self.stall_check_at,
+            self.mark_check_at,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
         {
             // Neither deadline has passed, so this only arms.
             let _ = self.timer.poll_until(cx, worker.now, deadline);

@@ -7,6 +7,7 @@ pub(crate) mod acceptor;
 pub(crate) mod permit;
 pub(crate) mod settings;
 pub(crate) mod share;
+pub(crate) mod times;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};

@@ -8,6 +8,7 @@ use crate::connection::end::{End, Stage, Termination};
 use crate::connection::ends::Ends;
 use crate::connection::origin::Origin;
 use crate::listener::Listener;
+use crate::listener::times::Times;
 use crate::metrics::{Cause, Rejection, Slot};
 use crate::prologue::PrologueSettings;
 use crate::route::{Destination, Facts, Verdict};
@@ -28,6 +29,8 @@ pub struct ListenerSettings {
     pub latency: Option<Duration>,
     /// How long both sides may be silent; none: for ever.
     pub idle_timeout: Option<Duration>,
+    /// What else may end them by time.
+    pub times: Times,
     /// Whether bulk may go through pipes, uncopied.
     pub splice: bool,
     /// Connections that it takes at a time, those that began under other settings included: those beyond are closed at
@@ -49,6 +52,7 @@ impl ListenerSettings {
             prologue: None,
             latency: None,
             idle_timeout: None,
+            times: Times::default(),
             splice: true,
             max_connections: None,
             access: None,

@@ -78,6 +78,14 @@ pub enum Cause {
     ConnectFailed,
     /// No byte came from either side for the listener's `idle_timeout`.
     IdleTimeout,
+    /// No byte came from the client for the listener's `client_idle_timeout`.
+    ClientIdleTimeout,
+    /// No byte came from the server for the listener's `server_idle_timeout`.
+    ServerIdleTimeout,
+    /// One of its streams had ended, and the other one had not for the listener's `half_closed_timeout`.
+    HalfClosedTimeout,
+    /// It had lasted for the listener's `max_lifetime`.
+    MaxLifetime,
     /// The proxy stopped before the connection ended.
     Drain,
     /// What the client said before a server was looked for was refused, or who it is.
@@ -88,7 +96,7 @@ pub enum Cause {
 
 impl Cause {
     /// Every cause, in the order of its counters.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 14] = [
         Self::Finished,
         Self::ClientReset,
         Self::ServerReset,
@@ -96,6 +104,10 @@ impl Cause {
         Self::ServerError,
         Self::ConnectFailed,
         Self::IdleTimeout,
+        Self::ClientIdleTimeout,
+        Self::ServerIdleTimeout,
+        Self::HalfClosedTimeout,
+        Self::MaxLifetime,
         Self::Drain,
         Self::Refused,
         Self::PrologueTimeout,
@@ -111,6 +123,10 @@ impl Cause {
             Self::ServerError => "server_error",
             Self::ConnectFailed => "connect_failed",
             Self::IdleTimeout => "idle_timeout",
+            Self::ClientIdleTimeout => "client_idle_timeout",
+            Self::ServerIdleTimeout => "server_idle_timeout",
+            Self::HalfClosedTimeout => "half_closed_timeout",
+            Self::MaxLifetime => "max_lifetime",
             Self::Drain => "drain",
             Self::Refused => "refused",
             Self::PrologueTimeout => "prologue_timeout",

@@ -203,6 +203,21 @@ impl Relay {
         self.up.held() > 0 && self.down.held() == 0
     }
 
+    /// Whether the client is read from: its stream is open, and no byte of it waits for the server.
+    pub(crate) fn reads_client(&self) -> bool {
+        !self.up.is_resting()
+    }
+
+    /// The same of the server.
+    pub(crate) fn reads_server(&self) -> bool {
+        !self.down.is_resting()
+    }
+
+    /// Whether the end of a side's stream was read.
+    pub(crate) fn has_ended_side(&self) -> bool {
+        self.up.source_has_ended() || self.down.source_has_ended()
+    }
+
     /// What it is at.
     pub(crate) fn stage(&self) -> Stage {
         if self.down.source_has_ended() {

@@ -1,0 +1,126 @@
+//! What ends a connection though both of its sides are there: it was silent for too long, or has lasted for too long.
+
+use std::time::{Duration, Instant};
+
+use crate::connection::end::{Stage, Termination};
+use crate::connection::record::Record;
+use crate::listener::times::Times;
+use crate::metrics::Cause;
+use crate::relay::{Progress, Relay};
+
+/// How long nothing may have come from either side for an end to be an orderly one. Where bytes are under way, both sides
+/// are reset: neither is to take a part for the whole.
+pub const QUIET_BEFORE_END: Duration = Duration::from_secs(1);
+
+/// How much longer than its lifetime a connection goes on while it isn't quiet.
+pub const LIFETIME_GRACE: Duration = Duration::from_secs(5);
+
+/// Since when what the listener's [`Times`] are about. Only connections that have such times have it.
+#[derive(Debug)]
+pub(crate) struct Clocks {
+    client_spoke_at: Instant,
+    server_spoke_at: Instant,
+    half_closed_at: Option<Instant>,
+    /// The end of its lifetime.
+    dies_at: Option<Instant>,
+}
+
+/// The end of a connection by a time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Expiry {
+    pub(crate) at: Instant,
+    pub(crate) cause: Cause,
+    /// How long it must have been silent then for an orderly end.
+    pub(crate) quiet_after: Duration,
+}
+
+impl Clocks {
+    /// Those of a connection that has just found its server; none if there is nothing to measure.
+    pub(crate) fn start(times: &Times, record: &Record, now: Instant) -> Option<Box<Self>> {
+        times.is_set().then(|| {
+            let accepted_at = record.accepted_at();
+            Box::new(Self {
+                client_spoke_at: now,
+                server_spoke_at: now,
+                half_closed_at: None,
+                dies_at: times
+                    .lifetime
+                    .map(|lifetime| accepted_at + lifetime.of(record.id())),
+            })
+        })
+    }
+
+    /// A turn of the relay is over.
+    pub(crate) fn on_turn(&mut self, progress: &Progress, relay: &Relay, now: Instant) {
+        if progress.up > 0 {
+            self.client_spoke_at = now;
+        }
+        if progress.down > 0 {
+            self.server_spoke_at = now;
+        }
+        if self.half_closed_at.is_none() && relay.has_ended_side() {
+            self.half_closed_at = Some(now);
+        }
+    }
+
+    /// The next end by one of the times, unless something comes before.
+    pub(crate) fn expiry(
+        &self,
+        times: &Times,
+        relay: &Relay,
+        last_byte_at: Instant,
+    ) -> Option<Expiry> {
+        let after = |since: Option<Instant>, timeout: Option<Duration>, cause| {
+            let (since, timeout) = since.zip(timeout)?;
+            Some(Expiry {
+                at: since + timeout,
+                cause,
+                quiet_after: timeout.min(QUIET_BEFORE_END),
+            })
+        };
+        // Who isn't read from says nothing that anybody could hear.
+        let client = relay.reads_client().then_some(self.client_spoke_at);
+        let server = relay.reads_server().then_some(self.server_spoke_at);
+        let lifetime = self.dies_at.map(|dies_at| Expiry {
+            at: match relay.holds_bytes() {
+                true => dies_at + LIFETIME_GRACE,
+                false => (last_byte_at + QUIET_BEFORE_END).clamp(dies_at, dies_at + LIFETIME_GRACE),
+            },
+            cause: Cause::MaxLifetime,
+            quiet_after: QUIET_BEFORE_END,
+        });
+        let ends = [
+            after(client, times.client_idle, Cause::ClientIdleTimeout),
+            after(server, times.server_idle, Cause::ServerIdleTimeout),
+            after(
+                self.half_closed_at,
+                times.half_closed,
+                Cause::HalfClosedTimeout,
+            ),
+            lifetime,
+        ];
+        ends.into_iter().flatten().min_by_key(|expiry| expiry.at)
+    }
+}
+
+impl Expiry {
+    /// Whether both sides can be closed without one of them taking a part for the whole.
+    pub(crate) fn is_orderly(&self, relay: &Relay, last_byte_at: Instant, now: Instant) -> bool {
+        !relay.holds_bytes() && now >= last_byte_at + self.quiet_after
+    }
+
+    /// Why and when, in two letters: who was waited for.
+    pub(crate) fn termination(&self, relay: &Relay) -> Termination {
+        let stage = relay.stage();
+        let waits_for_server = match self.cause {
+            Cause::HalfClosedTimeout => relay.waits_for_server() || stage != Stage::Last,
+            Cause::IdleTimeout => relay.waits_for_server(),
+            _ => false,
+        };
+        if waits_for_server {
+            Termination::server_stalled(stage)
+        } else {
+            Termination::of(self.cause, stage, None)
+        }
+    }
+}
