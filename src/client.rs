@@ -47,7 +47,10 @@ fn explain(socket: &Path, error: io::Error) -> anyhow::Error {
         io::ErrorKind::TimedOut => {
             "it took the command and is still busy with it; its log says with what"
         }
-        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::InvalidData => {
+        io::ErrorKind::ConnectionReset
+        | io::ErrorKind::BrokenPipe
+        | io::ErrorKind::UnexpectedEof
+        | io::ErrorKind::InvalidData => {
             "it broke off, or no corelane listens there; see that a proxy runs there"
         }
         _ => "see that a proxy runs there",
