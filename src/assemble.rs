@@ -1,6 +1,7 @@
 //! From the configuration's types to the core's.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::{Arc, LazyLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -9,8 +10,8 @@ use proxy_core::listen::BindAddress;
 use proxy_core::prologue::proxy_protocol::Version;
 use proxy_core::prologue::{AcceptProxy, Expected, PrologueSettings, Untrusted};
 use proxy_core::{
-    Balance, Ends, Inventory, Lifetime, ListenerSettings, Member, Pool, PoolSettings, SendProxy,
-    SendTlvs, Server, ServerAddress, Table, Times, Upstream,
+    Balance, Ends, Inventory, Lifetime, Limits, Listener, ListenerSettings, Member, OverLimit,
+    Pool, PoolSettings, Rate, SendProxy, SendTlvs, Server, ServerAddress, Table, Times, Upstream,
 };
 
 use crate::lists::Accesses;
@@ -40,6 +41,7 @@ pub(crate) fn table(config: &Config, inventory: &Inventory, around: &Around) -> 
     let listeners = config.listeners.iter().map(|configured| {
         let pool = pools[configured.upstream.get()].clone();
         let listener = inventory.listener(&configured.name);
+        let limits = limits(config, configured, &listener);
         Arc::new(ListenerSettings {
             listener,
             pool,
@@ -51,6 +53,7 @@ pub(crate) fn table(config: &Config, inventory: &Inventory, around: &Around) -> 
             splice: configured.splice,
             max_connections: configured.max_connections.map(Into::into),
             access: around.accesses.get(&configured.name).cloned(),
+            limits,
             ends: around.ends.clone(),
         })
     });
@@ -109,6 +112,32 @@ fn times(configured: &config::Times) -> Times {
             max,
             jitter: configured.lifetime_jitter.get(),
         }),
+    }
+}
+
+/// Limits of a listener, with the buckets that it has if their rates are the same.
+fn limits(config: &Config, configured: &config::Listener, listener: &Listener) -> Limits {
+    let admission = &configured.admission;
+    let rate = |rate: Option<NonZeroU32>, burst: Option<NonZeroU32>| {
+        let (rate, burst) = (rate?, burst.or(rate)?);
+        Some(Rate::of_connections(rate.get().into(), burst.get().into()))
+    };
+    let of_all = rate(admission.max_rate, admission.burst);
+    let burst_per_source = admission.burst_per_source.or(admission.burst);
+    let of_source = rate(admission.max_rate_per_source, burst_per_source);
+    Limits {
+        process_connections: config.runtime.max_connections.map(Into::into),
+        source_connections: admission
+            .max_connections_per_source
+            .map(|max| max.get().into()),
+        source_bits: admission.source_prefix.get() as u8,
+        rate: of_all.map(|rate| listener.counted.meter(rate)),
+        source_rate: of_source.map(|rate| listener.counted.source_rates(rate)),
+        over: match admission.over_limit {
+            config::OverLimit::Close => OverLimit::Close,
+            config::OverLimit::Reset => OverLimit::Reset,
+            config::OverLimit::Wait => OverLimit::Wait,
+        },
     }
 }
 

@@ -12,6 +12,7 @@ use proxy_core::{
     Table, Tables,
 };
 
+use crate::client_lists::ClientList;
 use crate::observed::Observed;
 use crate::running::Running;
 
@@ -81,6 +82,11 @@ pub(super) fn proxy_with(evening: Evening) -> Observed {
         inventory,
         SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_500),
     );
+    observed.client_lists.set(vec![ClientList {
+        file: "/etc/corelane/deny.txt".to_owned(),
+        entries: 3,
+        problem: None,
+    }]);
     configure(&observed, listeners, vec![pool]);
     observed
 }

@@ -21,13 +21,21 @@ pub(super) fn collect(
     }
     let mut limits = families.gauge(
         "corelane_listener_connections_limit",
-        "The listener's max_connections: connections beyond it are closed at once. Absent where there is no limit.",
+        "The listener's max_connections: connections beyond it are refused. Absent where there is no limit.",
     );
     for ListenerView { listener, settings } in listeners {
         let max = settings.as_ref().and_then(|all| all.max_connections);
         if let Some(max) = max {
             limits.add_count(&[("listener", &listener.name)], max);
         }
+    }
+    let mut sources = families.gauge(
+        "corelane_listener_sources",
+        "Sources that have connections now; 0 where max_connections_per_source is not written.",
+    );
+    for ListenerView { listener, .. } in listeners {
+        let count = listener.counted.sources() as u64;
+        sources.add_count(&[("listener", &listener.name)], count);
     }
     let mut accepted = families.counter(
         "corelane_listener_connections_total",
@@ -59,8 +67,9 @@ pub(super) fn collect(
     }
     let mut rejected = families.counter(
         "corelane_listener_rejected_total",
-        "Connections that were closed at once: \"max_connections\" is the listener's limit, \"denied\" who is not let in by \
-         `allow` and `deny`. \"descriptors\" counts \
+        "Connections that were closed at once: \"max_connections\" is the listener's limit, \"process_connections\" the \
+         process's, \"source_connections\", \"rate\" and \"source_rate\" are those of a source and of new connections a second, \
+         \"denied\" is who is not let in by allow and deny. \"descriptors\" counts \
          pauses of accepting for lack of a descriptor or memory; clients wait meanwhile.",
     );
     for ListenerView { listener, .. } in listeners {

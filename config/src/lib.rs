@@ -33,7 +33,7 @@ pub use crate::problems::path::NAME_BYTES_MAX;
 pub use crate::problems::problem::{PROBLEMS_MAX, Problem, Problems};
 pub use crate::sections::access_log::{AccessLog, Destination, Format};
 pub use crate::sections::admin::{ADMIN_HOSTS_MAX, Admin, AdminSocket, GROUP_BYTES_MAX, Group};
-pub use crate::sections::admission::{ACCESS_ENTRIES_MAX, Admission};
+pub use crate::sections::admission::{ACCESS_ENTRIES_MAX, Admission, OverLimit, RATE_MAX};
 pub use crate::sections::health::Health;
 pub use crate::sections::listener::{BINDS_MAX, Listener};
 pub use crate::sections::proxy_protocol::{

@@ -60,18 +60,17 @@ fn runtime(text: &mut String, runtime: &Runtime) {
             quoted(cpus.join(","))
         }
     };
-    table(
-        text,
-        "[runtime]",
-        &[
-            ("scheduler", quoted(runtime.scheduler)),
-            ("cores", cores),
-            ("pin", runtime.pin.to_string()),
-            ("drain_timeout", duration(runtime.drain_timeout)),
-            ("on_switch", quoted(runtime.on_switch)),
-            ("watch", runtime.watch.to_string()),
-        ],
-    );
+    let mut values = vec![
+        ("scheduler", quoted(runtime.scheduler)),
+        ("cores", cores),
+        ("pin", runtime.pin.to_string()),
+        ("drain_timeout", duration(runtime.drain_timeout)),
+        ("on_switch", quoted(runtime.on_switch)),
+        ("watch", runtime.watch.to_string()),
+    ];
+    let max = runtime.max_connections;
+    values.extend(max.map(|max| ("max_connections", max.to_string())));
+    table(text, "[runtime]", &values);
     let glommio = &runtime.glommio;
     table(
         text,
@@ -177,6 +176,22 @@ fn admission(admission: &Admission) -> Vec<(&'static str, String)> {
             values.push((key, list(entries)));
         }
     }
+    for (key, limit) in [
+        (
+            "max_connections_per_source",
+            admission.max_connections_per_source,
+        ),
+        ("max_rate", admission.max_rate),
+        ("burst", admission.burst),
+        ("max_rate_per_source", admission.max_rate_per_source),
+        ("burst_per_source", admission.burst_per_source),
+    ] {
+        values.extend(limit.map(|limit| (key, limit.to_string())));
+    }
+    values.extend([
+        ("source_prefix", admission.source_prefix.to_string()),
+        ("over_limit", quoted(admission.over_limit)),
+    ]);
     values
 }
 

@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use proxy_config::{
-    AccessLog, Admin, AdminSocket, Balance, BindAddress, Config, Cores, Destination,
-    FILE_BYTES_MAX, Field, Files, Format, GlommioOptions, Group, Health, ListenAddress, Loaded,
-    Machine, OnRemoved, OnSwitch, Piece, Placement, Problems, Rebalance, Runtime, Scheduler,
-    Server, ServerAddress, Template, TokioMode, TokioOptions, parse,
+    AccessEntry, AccessLog, Admin, AdminSocket, Admission, Balance, BindAddress, Config, Cores,
+    Destination, FILE_BYTES_MAX, Field, Files, Format, GlommioOptions, Group, Health,
+    ListenAddress, Loaded, Machine, OnRemoved, OnSwitch, OverLimit, Piece, Placement, Problems,
+    Rebalance, Runtime, Scheduler, Server, ServerAddress, Template, TokioMode, TokioOptions, parse,
 };
 
 fn config(text: &str) -> Config {
@@ -37,6 +37,7 @@ fn what_is_absent_has_its_documented_default() {
         drain_timeout: Duration::from_secs(30),
         on_switch: OnSwitch::Move,
         watch: false,
+        max_connections: None,
         glommio: GlommioOptions {
             ring_depth: NonZeroU32::new(1024).unwrap(),
             preempt_timer: Duration::from_millis(1),
@@ -74,6 +75,9 @@ fn what_is_absent_has_its_documented_default() {
     assert_eq!(listener.shares, NonZeroU16::new(1000).unwrap());
     assert_eq!(listener.latency, None);
     assert_eq!(listener.max_connections, None);
+    assert_eq!(listener.admission, Admission::default());
+    assert_eq!(listener.admission.source_prefix.get(), 64);
+    assert_eq!(listener.admission.over_limit, OverLimit::Close);
     assert_eq!(listener.times.idle, Some(Duration::from_secs(3600)));
     assert_eq!(listener.backlog, NonZeroU16::new(4096).unwrap());
 
@@ -126,6 +130,7 @@ fn every_key_can_be_set() {
         pin = false
         drain_timeout = "0s"
         on_switch = "drain"
+        max_connections = 5
         watch = true
         glommio.ring_depth = 0x8000
         glommio.preempt_timer = "100us"
@@ -145,6 +150,15 @@ fn every_key_can_be_set() {
         upstream = "u"
         shares = 1
         latency = "100ms"
+        allow = ["10.0.0.0/8", "unix", "file:/a"]
+        deny = "::1/128"
+        max_connections_per_source = 4_294_967_295
+        source_prefix = 128
+        max_rate = 1_000_000
+        burst = 1
+        max_rate_per_source = 2
+        burst_per_source = 3
+        over_limit = "wait"
         max_connections = 9_223_372_036_854_775_807
         idle_timeout = "off"
         backlog = 65535
@@ -156,6 +170,7 @@ fn every_key_can_be_set() {
         pin: false,
         drain_timeout: Duration::ZERO,
         on_switch: OnSwitch::Drain,
+        max_connections: NonZeroU64::new(5),
         watch: true,
         glommio: GlommioOptions {
             ring_depth: NonZeroU32::new(32_768).unwrap(),
@@ -192,6 +207,19 @@ fn every_key_can_be_set() {
     assert_eq!(listener.shares, NonZeroU16::MIN);
     assert_eq!(listener.latency, Some(Duration::from_millis(100)));
     assert_eq!(listener.max_connections, NonZeroU64::new(i64::MAX as u64));
+    let admission = &listener.admission;
+    let entries =
+        |list: &[AccessEntry]| list.iter().map(AccessEntry::to_string).collect::<Vec<_>>();
+    assert_eq!(entries(&admission.allow), ["10.0.0.0/8", "unix", "file:/a"]);
+    assert_eq!(entries(&admission.deny), ["::1"]);
+    let source = admission.max_connections_per_source;
+    assert_eq!(source, NonZeroU32::new(u32::MAX));
+    assert_eq!(admission.source_prefix.get(), 128);
+    assert_eq!(admission.max_rate, NonZeroU32::new(1_000_000));
+    assert_eq!(admission.burst, NonZeroU32::new(1));
+    assert_eq!(admission.max_rate_per_source, NonZeroU32::new(2));
+    assert_eq!(admission.burst_per_source, NonZeroU32::new(3));
+    assert_eq!(admission.over_limit, OverLimit::Wait);
     assert_eq!(listener.times.idle, None);
     assert_eq!(listener.backlog, NonZeroU16::MAX);
 

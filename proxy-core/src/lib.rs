@@ -12,6 +12,7 @@ mod attempt;
 pub mod backend;
 mod connection;
 pub mod descriptors;
+mod epoch;
 mod generation;
 mod id;
 pub mod lifeline;
@@ -29,7 +30,10 @@ mod worker;
 
 pub use activity::Activity;
 pub use admission::access::{Access, Clients};
+pub use admission::limits::{Limits, OverLimit, SOURCE_BITS};
 pub use admission::prefixes::Prefixes;
+pub use admission::rate::{Meter, Rate};
+pub use admission::source_rates::{SOURCES_MAX, SourceRates};
 pub use connection::connect::{
     CLIENT_CHECK_INTERVAL, ROOM_RETRY_MAX, ROOM_RETRY_MIN, SERVERS_TRIED_MAX,
 };
@@ -47,7 +51,9 @@ pub use descriptors::ACCEPT_BATCH_MAX;
 pub use generation::Generation;
 pub use id::Id;
 pub use listener::Listener;
-pub use listener::acceptor::{Accepted, Acceptor, Draining, EXHAUSTED_PAUSE, FIRST_TURNS_MAX};
+pub use listener::acceptor::{
+    Accepted, Acceptor, Draining, EXHAUSTED_PAUSE, FIRST_TURNS_MAX, PLACE_LOOK_INTERVAL,
+};
 pub use listener::permit::Permit;
 pub use listener::settings::ListenerSettings;
 pub use listener::share::{SHARES_MAX, Share};

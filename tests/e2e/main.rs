@@ -11,6 +11,7 @@ mod access;
 mod access_log;
 mod address;
 mod admin;
+mod admission;
 mod adviser;
 mod back_pressure;
 mod bad_start;

@@ -8,7 +8,6 @@ use std::time::Duration;
 use proxy_core::metrics::{Cause, CheckResult, ConnectFailure, Rejection};
 
 use super::*;
-use crate::client_lists::ClientList;
 use crate::fixture;
 use crate::load::Sample;
 
@@ -49,6 +48,7 @@ const NAMES: &[&str] = &[
     "corelane_advice",
     "corelane_listener_connections",
     "corelane_listener_connections_limit",
+    "corelane_listener_sources",
     "corelane_listener_connections_total",
     "corelane_listener_accept_queue",
     "corelane_listener_accept_drops_total",
@@ -96,11 +96,6 @@ fn work(observed: &Observed) {
     other.ended[Cause::Finished as usize].add(3);
     cells.ended[Cause::ClientReset as usize].add(1);
     cells.rejected[Rejection::MaxConnections as usize].add(4);
-    observed.client_lists.set(vec![ClientList {
-        file: "/etc/corelane/deny.txt".to_owned(),
-        entries: 3,
-        problem: None,
-    }]);
     cells.duration.observe(ms(3));
     other.duration.observe(ms(7000));
     // Seven began, two of them moved to the second core, three ended there and one here.

@@ -29,12 +29,20 @@ fn of_reason(scene: &Scene<'_>, reason: Rejection) -> Option<Found> {
         // That is how it is meant.
         Rejection::Denied => return None,
         Rejection::MaxConnections => Subject::Limit,
+        Rejection::ProcessConnections => Subject::ProcessLimit,
+        Rejection::SourceConnections => Subject::SourceLimit,
+        Rejection::Rate => Subject::Rate,
+        Rejection::SourceRate => Subject::SourceRate,
         Rejection::Descriptors => Subject::Descriptors,
     };
     let others = episodes.len() - 1;
     let told = Told::of(|tense| {
         let told = match reason {
             Rejection::MaxConnections => limit(scene, worst, episode, tense),
+            Rejection::ProcessConnections
+            | Rejection::SourceConnections
+            | Rejection::Rate
+            | Rejection::SourceRate => beyond(scene, worst, episode, tense, reason),
             Rejection::Denied => Finding::default(),
             Rejection::Descriptors => descriptors(scene, worst, episode, tense),
         };
@@ -83,6 +91,62 @@ fn limit(scene: &Scene<'_>, listener: &ListenerView, episode: Episode, tense: Te
         &format!(
             "raise max_connections in [listeners.{name}], or have idle clients closed sooner (idle_timeout)"
         ),
+    )
+}
+
+/// A limit other than the listener's own connections.
+fn beyond(
+    scene: &Scene<'_>,
+    listener: &ListenerView,
+    episode: Episode,
+    tense: Tense,
+    reason: Rejection,
+) -> Finding {
+    let name = &listener.listener.name;
+    let has = tense.has();
+    let is = tense.is();
+    // A source that is beyond its limit is no fault of the proxy's.
+    let (level, limit, remedy) = match reason {
+        Rejection::ProcessConnections => (
+            Level::Alarm,
+            format!("the process {has} its max_connections"),
+            "raise max_connections in [runtime], or have idle clients closed sooner (idle_timeout)"
+                .to_owned(),
+        ),
+        Rejection::SourceConnections => (
+            Level::Warning,
+            format!("a source {has} its max_connections_per_source"),
+            format!(
+                "find out who has so many (/connections), or raise max_connections_per_source in [listeners.{name}]"
+            ),
+        ),
+        Rejection::SourceRate => (
+            Level::Warning,
+            format!("a source {is} beyond its max_rate_per_source"),
+            format!(
+                "the log names one of them; deny it, or raise max_rate_per_source in [listeners.{name}]"
+            ),
+        ),
+        _ => (
+            Level::Alarm,
+            format!("more {} than its max_rate", tense.choose("come", "came")),
+            format!(
+                "raise max_rate or burst in [listeners.{name}], or have them wait (over_limit = \"wait\")"
+            ),
+        ),
+    };
+    finding(
+        level,
+        &format!(
+            "listener {name} {} clients away: {limit}",
+            tense.choose("turns", "turned"),
+        ),
+        &format!(
+            "{} refused since {}",
+            clients(episode.count),
+            scene.clock(scene.utc(episode.since))
+        ),
+        &remedy,
     )
 }
 

@@ -8,7 +8,7 @@ use crate::files::include::INCLUDES_MAX;
 use crate::raw::read::INTEGER_MAX;
 use crate::sections::access_log::FormatName;
 use crate::sections::admin::ADMIN_HOSTS_MAX;
-use crate::sections::admission::ACCESS_ENTRIES_MAX;
+use crate::sections::admission::{ACCESS_ENTRIES_MAX, OverLimit, RATE_MAX};
 use crate::sections::listener::BINDS_MAX;
 use crate::sections::proxy_protocol::{Expected, ProxyTlv, ProxyVersion, TRUSTED_MAX, Untrusted};
 use crate::sections::runtime::{OnSwitch, Placement, Scheduler, TokioMode};
@@ -105,6 +105,15 @@ pub(crate) static RUNTIME: Table = Table {
             "what happens to the established connections when a reload changes `scheduler`, `mode`, `cores` or `pin`: \
              `\"move\"` hands them to the new workers, `\"drain\"` lets them finish on the old ones, for `drain_timeout` \
              at most",
+        ),
+        Key::optional(
+            "max_connections",
+            Kind::Integer {
+                min: 1,
+                max: INTEGER_MAX,
+            },
+            "what the descriptors allow",
+            "connections of all listeners at a time; what happens to more is what their listener's `over_limit` says",
         ),
         Key::new(
             "watch",
@@ -450,8 +459,73 @@ pub(crate) static LISTENER: Table = Table {
                 max: INTEGER_MAX,
             },
             "no limit",
-            "connections at a time; more are closed at once and counted. Each takes two file descriptors, and a start warns \
+            "connections at a time; more are refused as `over_limit` says, and counted. Each takes two file descriptors, and a start warns \
              where they can't fit. When descriptors run out, new clients wait, and the admin server goes on",
+        ),
+        Key::optional(
+            "max_connections_per_source",
+            Kind::Integer {
+                min: 1,
+                max: u32::MAX as u64,
+            },
+            "no limit",
+            "connections of one source at a time, counted over all workers; more are refused as `over_limit` says. A source is an \
+             address of IPv4, or a network of IPv6 (`source_prefix`); clients of unix sockets have none. Connections that began \
+             while there was no such limit are not counted",
+        ),
+        Key::new(
+            "source_prefix",
+            Kind::Integer { min: 1, max: 128 },
+            "64",
+            "how many bits of an address of IPv6 make a source: 64 is a network, within which a client may choose its address",
+        ),
+        Key::optional(
+            "max_rate",
+            Kind::Integer {
+                min: 1,
+                max: RATE_MAX,
+            },
+            "no limit",
+            "new connections a second, over all workers; more are refused as `over_limit` says. In any time no more begin than \
+             the rate allows for it and one `burst`",
+        ),
+        Key::optional(
+            "burst",
+            Kind::Integer {
+                min: 1,
+                max: RATE_MAX,
+            },
+            "as many as `max_rate` allows in a second",
+            "how many of the connections of `max_rate` may begin at once, after a time with fewer",
+        ),
+        Key::optional(
+            "max_rate_per_source",
+            Kind::Integer {
+                min: 1,
+                max: RATE_MAX,
+            },
+            "no limit",
+            "new connections of one source a second, as for `max_connections_per_source`. Of a listener 65,536 sources are \
+             remembered (some 8 MB); under a flood of more, those are forgotten that have used least of what they may. A reload \
+             that changes a rate begins with a full burst",
+        ),
+        Key::optional(
+            "burst_per_source",
+            Kind::Integer {
+                min: 1,
+                max: RATE_MAX,
+            },
+            "`burst`, or as many as `max_rate_per_source` allows in a second",
+            "how many of the connections of `max_rate_per_source` may begin at once",
+        ),
+        Key::new(
+            "over_limit",
+            Kind::Choice(OverLimit::NAMES),
+            "\"close\"",
+            "what happens to a client that is denied or beyond a limit: `\"close\"` accepts and closes it, `\"reset\"` accepts \
+             and resets it, which leaves nothing behind in the kernel, and `\"wait\"` leaves it in the backlog until there is \
+             room. Only the limits of the listener and of the process are waited for; who is denied or beyond a limit of its \
+             source is closed then, as others would wait behind it",
         ),
         Key::new(
             "idle_timeout",

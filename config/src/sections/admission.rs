@@ -1,20 +1,64 @@
 //! Keys of `[listeners.NAME]` that say who gets in.
 
+use std::num::{NonZeroU16, NonZeroU32};
 use std::path::PathBuf;
 
+use crate::catalogue::keys::LISTENER;
+use crate::raw::choice::choices;
 use crate::raw::section::Section;
 use crate::values::access::{AccessEntry, access_entry};
 
 /// The most entries of `allow` and of `deny` in the configuration itself; files have more.
 pub const ACCESS_ENTRIES_MAX: usize = 1024;
 
+/// The highest rate of connections: a million a second.
+pub const RATE_MAX: u64 = 1_000_000;
+
 /// Who gets in.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Admission {
     /// `allow`: where it is not empty, others are kept out. The longest prefix decides, and `deny` where both have it.
     pub allow: Vec<AccessEntry>,
     /// `deny`: who is kept out.
     pub deny: Vec<AccessEntry>,
+    /// `max_connections_per_source`: connections that a source may have open at a time. Absent: no limit.
+    pub max_connections_per_source: Option<NonZeroU32>,
+    /// `source_prefix`: bits of an address of IPv6 that make a source.
+    pub source_prefix: NonZeroU16,
+    /// `max_rate`: connections that may begin in a second. Absent: no limit.
+    pub max_rate: Option<NonZeroU32>,
+    /// `burst`: of these, how many may begin at once. Absent: as many as in a second.
+    pub burst: Option<NonZeroU32>,
+    /// `max_rate_per_source`: connections that a source may begin in a second. Absent: no limit.
+    pub max_rate_per_source: Option<NonZeroU32>,
+    /// `burst_per_source`: of these, how many may begin at once. Absent: `burst`, or else as many as in a second.
+    pub burst_per_source: Option<NonZeroU32>,
+    /// `over_limit`: what happens to clients beyond a limit.
+    pub over_limit: OverLimit,
+}
+
+choices! {
+    /// What happens to clients beyond a limit; displayed as it is written.
+    pub enum OverLimit {
+        /// They are closed.
+        Close = "close",
+        /// They are reset.
+        Reset = "reset",
+        /// They wait, where a limit is not their own.
+        Wait = "wait",
+    }
+}
+
+impl Default for Admission {
+    fn default() -> Self {
+        Section::defaults(&LISTENER, |section| {
+            let admission = read(section);
+            for key in LISTENER.keys {
+                let _ = section.node(key.name);
+            }
+            admission
+        })
+    }
 }
 
 impl Admission {
@@ -44,5 +88,12 @@ pub(crate) fn read(section: &mut Section<'_>) -> Admission {
     Admission {
         allow: entries("allow"),
         deny: entries("deny"),
+        max_connections_per_source: section.optional("max_connections_per_source"),
+        source_prefix: section.value("source_prefix"),
+        max_rate: section.optional("max_rate"),
+        burst: section.optional("burst"),
+        max_rate_per_source: section.optional("max_rate_per_source"),
+        burst_per_source: section.optional("burst_per_source"),
+        over_limit: section.value("over_limit"),
     }
 }

@@ -1,6 +1,6 @@
 //! `[runtime]`: the scheduler and the cores it runs on.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::time::Duration;
 
 use crate::raw::choice::choices;
@@ -20,6 +20,8 @@ pub struct Runtime {
     pub drain_timeout: Duration,
     /// `on_switch`: what happens to connections when another scheduler takes over.
     pub on_switch: OnSwitch,
+    /// `max_connections`: connections of all listeners at a time. Absent: as many as there are descriptors for.
+    pub max_connections: Option<NonZeroU64>,
     /// `watch`: whether a replaced file is read at once.
     pub watch: bool,
     /// `[runtime.glommio]`: what only Glommio uses.
@@ -114,6 +116,7 @@ pub(crate) fn read(section: &mut Section<'_>) -> Runtime {
         pin: section.value("pin"),
         drain_timeout: section.value("drain_timeout"),
         on_switch: section.value("on_switch"),
+        max_connections: section.optional("max_connections"),
         watch: section.value("watch"),
         glommio: section.section("glommio", read_glommio),
         tokio: section.section("tokio", read_tokio),

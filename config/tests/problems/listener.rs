@@ -106,6 +106,7 @@ fn keys() {
                 "\"ä\\n\" = 1",
                 "4:1: unknown key `\"ä\\n\"` in [listeners.l]; the keys are bind, upstream, \
                  allow, deny, accept_proxy_protocol, trusted, untrusted, prologue_timeout, shares, latency, max_connections, \
+                 max_connections_per_source, source_prefix, max_rate, burst, max_rate_per_source, burst_per_source, over_limit, \
                  idle_timeout, client_idle_timeout, server_idle_timeout, half_closed_timeout, max_lifetime, \
                  lifetime_jitter, backlog, splice",
             ),

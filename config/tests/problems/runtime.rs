@@ -32,13 +32,13 @@ fn keys() {
                 "2:1: unknown key `rebalance` in [runtime]; it belongs in [runtime.glommio]",
             ),
             (
-                "max_connections = 5",
-                "2:1: unknown key `max_connections` in [runtime]; it belongs in [listeners.NAME]",
+                "backlog = 5",
+                "2:1: unknown key `backlog` in [runtime]; it belongs in [listeners.NAME]",
             ),
             (
                 "zzz = 1",
                 "2:1: unknown key `zzz` in [runtime]; the keys are scheduler, cores, pin, \
-                 drain_timeout, on_switch, watch, glommio, tokio",
+                 drain_timeout, on_switch, max_connections, watch, glommio, tokio",
             ),
             (
                 "scheduler = \"glomio\"",

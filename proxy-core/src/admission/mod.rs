@@ -1,14 +1,22 @@
 //! Which connections a listener takes on.
 //!
 //! It is decided at the accept, by who has connected, and once more after the prologue, where the client is known only then.
+//! First what is the client's own: whether it is let in, and the limits of its source; then the limits of all.
 
 pub(crate) mod access;
+pub(crate) mod limits;
 pub(crate) mod prefixes;
+pub(crate) mod rate;
+pub(crate) mod source;
+pub(crate) mod source_rates;
 
+use std::time::Instant;
+
+use crate::admission::limits::{Refused, Wait};
+use crate::admission::source::Source;
 use crate::connection::origin::{ClientAddress, Origin};
 use crate::listener::settings::ListenerSettings;
 use crate::metrics::Rejection;
-use crate::route::Facts;
 
 /// Whether a peer that was accepted just now may be a client. Where peers announce clients, all may, as far as it is known yet.
 pub(crate) fn admits_peer(settings: &ListenerSettings, peer: ClientAddress) -> bool {
@@ -18,21 +26,111 @@ pub(crate) fn admits_peer(settings: &ListenerSettings, peer: ClientAddress) -> b
     }
 }
 
-/// Takes one more connection, which was accepted just now: it counts as the listener's until it is released.
-pub(crate) fn at_accept(settings: &ListenerSettings, _origin: Origin) -> Result<(), Rejection> {
-    if settings.listener.take(settings.max_connections) {
-        Ok(())
+/// Takes one more connection, which was accepted just now: it counts as the listener's until it is released. Returns the source
+/// that it counts for, too.
+pub(crate) fn at_accept(
+    settings: &ListenerSettings,
+    origin: Origin,
+    now: Instant,
+) -> Result<Option<Source>, Refused> {
+    let source = if settings.hears_of_clients() {
+        None
     } else {
-        Err(Rejection::MaxConnections)
+        settings.limits.source(origin.peer)
+    };
+    if let Some(source) = source {
+        take_source(settings, source, now).map_err(|rejection| Refused {
+            rejection,
+            wait: Wait::Never,
+        })?;
     }
+    let taken = take_place(settings, now);
+    if let (Err(_), Some(source)) = (&taken, source) {
+        if let Some(rates) = &settings.limits.source_rate {
+            rates.put_back(source);
+        }
+        if settings.limits.source_connections.is_some() {
+            settings.listener.counted.sources.release(source);
+        }
+    }
+    taken?;
+    Ok(source.filter(|_| settings.limits.source_connections.is_some()))
 }
 
-/// Whether a connection whose client was heard may go on. It was taken at the accept, and is released when it ends.
-pub(crate) fn after_prologue(settings: &ListenerSettings, facts: &Facts) -> Result<(), Rejection> {
-    match &settings.access {
-        Some(access) if settings.hears_of_clients() && !access.admits(facts.client) => {
-            Err(Rejection::Denied)
+/// Whether a connection whose client was heard may go on. It was taken at the accept, and is released when it ends. Returns
+/// the source that it counts for from now on.
+pub(crate) fn after_prologue(
+    settings: &ListenerSettings,
+    client: ClientAddress,
+    now: Instant,
+) -> Result<Option<Source>, Rejection> {
+    if !settings.hears_of_clients() {
+        return Ok(None);
+    }
+    if let Some(access) = &settings.access
+        && !access.admits(client)
+    {
+        return Err(Rejection::Denied);
+    }
+    let Some(source) = settings.limits.source(client) else {
+        return Ok(None);
+    };
+    take_source(settings, source, now)?;
+    Ok(settings.limits.source_connections.map(|_| source))
+}
+
+/// Takes what is the source's own.
+fn take_source(settings: &ListenerSettings, source: Source, now: Instant) -> Result<(), Rejection> {
+    let (limits, sources) = (&settings.limits, &settings.listener.counted.sources);
+    if let Some(max) = limits.source_connections
+        && !sources.take(source, max)
+    {
+        return Err(Rejection::SourceConnections);
+    }
+    if let Some(rates) = &limits.source_rate
+        && !rates.take(now, source)
+    {
+        if limits.source_connections.is_some() {
+            sources.release(source);
         }
-        _ => Ok(()),
+        return Err(Rejection::SourceRate);
+    }
+    Ok(())
+}
+
+/// Takes a place among all connections.
+fn take_place(settings: &ListenerSettings, now: Instant) -> Result<(), Refused> {
+    let (limits, listener) = (&settings.limits, &settings.listener);
+    let full = |rejection| Refused {
+        rejection,
+        wait: Wait::ForAnEnd,
+    };
+    if !listener.take(settings.max_connections) {
+        return Err(full(Rejection::MaxConnections));
+    }
+    if !listener.counted.total.take(limits.process_connections) {
+        listener.release();
+        return Err(full(Rejection::ProcessConnections));
+    }
+    if let Some(meter) = &limits.rate
+        && let Err(enough_at) = meter.take(now, 1)
+    {
+        listener.counted.total.release();
+        listener.release();
+        return Err(Refused {
+            rejection: Rejection::Rate,
+            wait: Wait::Until(enough_at),
+        });
+    }
+    Ok(())
+}
+
+/// Gives back what a connection has taken.
+pub(crate) fn release(settings: &ListenerSettings, source: Option<Source>) {
+    let listener = &settings.listener;
+    listener.release();
+    listener.counted.total.release();
+    if let Some(source) = source {
+        listener.counted.sources.release(source);
     }
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use crate::admission;
+use crate::admission::limits::OverLimit;
 use crate::connection::end::{Stage, Termination};
 use crate::connection::first::First;
 use crate::connection::origin::Origin;
@@ -99,7 +99,7 @@ impl<R: Runtime> Connection<R> {
                 }
             }
         };
-        let verdict = self.judge(&facts);
+        let verdict = self.judge(&facts, worker.now);
         self.entry.set_facts(facts);
         match verdict {
             Ok(destination) => {
@@ -111,9 +111,9 @@ impl<R: Runtime> Connection<R> {
     }
 
     /// The one place where it is decided what becomes of a connection of which more is known than its peer.
-    fn judge(&self, facts: &Facts) -> Result<Destination, Rejection> {
+    fn judge(&mut self, facts: &Facts, now: Instant) -> Result<Destination, Rejection> {
+        self.entry.permit.on_client(facts.client, now)?;
         let settings = self.entry.settings();
-        admission::after_prologue(settings, facts)?;
         match settings.route(facts) {
             Verdict::To(destination) => Ok(destination),
             Verdict::Reject(rejection) => Err(rejection),
@@ -121,8 +121,12 @@ impl<R: Runtime> Connection<R> {
     }
 
     fn reject(&mut self, worker: &mut Worker, rejection: Rejection) -> Turn {
-        let listener = &self.entry.settings().listener;
-        listener.cells.of(worker.slot()).rejected[rejection as usize].increment();
+        let settings = self.entry.settings();
+        let cells = settings.listener.cells.of(worker.slot());
+        cells.rejected[rejection as usize].increment();
+        if settings.limits.over == OverLimit::Reset {
+            self.reset_both();
+        }
         self.end(worker, Cause::Refused)
     }
 

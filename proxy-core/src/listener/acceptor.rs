@@ -1,7 +1,7 @@
 //! Taking connections from a listening socket, in batches, without spinning when the process has no descriptor.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use rustix::net::{SocketAddr, SocketFlags};
 
 use crate::admission;
+use crate::admission::limits::{OverLimit, Refused, Wait};
 use crate::connection::origin::{ClientAddress, Origin};
 use crate::descriptors::{self, ACCEPT_BATCH_MAX, Postponed, Spare};
 use crate::listener::Accepting;
@@ -34,6 +35,9 @@ pub const FIRST_TURNS_MAX: usize = 8;
 /// backlog meanwhile.
 pub const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 
+/// How often an acceptor whose clients wait for a place looks whether there is one.
+pub const PLACE_LOOK_INTERVAL: Duration = Duration::from_millis(5);
+
 /// A connection that was accepted and admitted: non-blocking, and nothing was done for it yet.
 #[derive(Debug)]
 pub struct Accepted {
@@ -56,9 +60,18 @@ pub struct Acceptor<R: Runtime> {
     paused_until: Option<Instant>,
     /// A client that waits for descriptors.
     held: Option<(Postponed, Origin)>,
+    /// A client that waits for its place, before those in the backlog.
+    next: Option<Next>,
     /// Connections that a drain took.
     drained: usize,
     _open: Accepting,
+}
+
+/// A client for which there are descriptors, and no place yet.
+struct Next {
+    socket: Descriptor,
+    spare: Spare,
+    origin: Origin,
 }
 
 /// How far a drain has emptied a listening socket.
@@ -86,6 +99,7 @@ where
             timer: runtime.timer(),
             paused_until: None,
             held: None,
+            next: None,
             drained: 0,
         }
     }
@@ -175,6 +189,10 @@ where
             self.follow_table(worker);
             return self.secured(cx, worker, held.retry(), origin, take);
         }
+        if let Some(next) = self.next.take() {
+            self.follow_table(worker);
+            return self.admit(cx, worker, next, take);
+        }
         if descriptors::held() > 0 && !descriptors::has_room(self.socket.transport()) {
             self.pause(cx, worker, &descriptors::lack());
             return false;
@@ -194,7 +212,7 @@ where
         self.follow_table(worker);
         if !admission::admits_peer(&self.settings, origin.peer) {
             worker.activity.note();
-            self.count(worker, Rejection::Denied);
+            self.turn_away(worker, &fd, origin, Rejection::Denied);
             return true;
         }
         self.secured(cx, worker, Postponed::secure(fd), origin, take)
@@ -214,16 +232,12 @@ where
                     ClientAddress::Tcp(_) => Descriptor::tcp(fd),
                     ClientAddress::Unix => Descriptor::unix(fd),
                 };
-                // One beyond the limit is counted, and closed here.
-                if let Ok(permit) = Permit::ask(&self.settings, worker, origin, spare) {
-                    let accepted = Accepted {
-                        socket,
-                        origin,
-                        permit,
-                    };
-                    take(worker, accepted);
-                }
-                true
+                let next = Next {
+                    socket,
+                    spare,
+                    origin,
+                };
+                self.admit(cx, worker, next, take)
             }
             Err(held) => {
                 self.held = Some((held, origin));
@@ -231,6 +245,67 @@ where
                 false
             }
         }
+    }
+
+    /// Hands a client to `take` if it has a place, or turns it away. False if it waits for one, and accepting rests.
+    fn admit(
+        &mut self,
+        cx: &mut Context<'_>,
+        worker: &mut Worker,
+        mut next: Next,
+        take: &mut impl FnMut(&mut Worker, Accepted),
+    ) -> bool {
+        let origin = next.origin;
+        let Refused { rejection, wait } =
+            match Permit::try_ask(&self.settings, worker, origin, &mut next.spare) {
+                Ok(permit) => {
+                    let accepted = Accepted {
+                        socket: next.socket,
+                        origin,
+                        permit,
+                    };
+                    take(worker, accepted);
+                    return true;
+                }
+                Err(refused) => refused,
+            };
+        let look_at = worker.now + PLACE_LOOK_INTERVAL;
+        let until = match (self.settings.limits.over, wait) {
+            (OverLimit::Wait, Wait::ForAnEnd) => look_at,
+            // Another configuration may have come by then.
+            (OverLimit::Wait, Wait::Until(enough_at)) => {
+                enough_at.min(worker.now + EXHAUSTED_PAUSE)
+            }
+            _ => {
+                self.turn_away(worker, &next.socket, origin, rejection);
+                return true;
+            }
+        };
+        self.next = Some(next);
+        self.rest(cx, worker, until);
+        false
+    }
+
+    /// Counts a client that is not taken on, and has it reset where that is wanted. The caller closes it.
+    fn turn_away(&self, worker: &Worker, socket: impl AsFd, origin: Origin, rejection: Rejection) {
+        self.count(worker, rejection);
+        let settings = &self.settings;
+        if settings.limits.over == OverLimit::Reset {
+            // Refused, it is closed in order.
+            let _ = rustix::net::sockopt::set_socket_linger(socket, Some(Duration::ZERO));
+        }
+        // Who is denied is so by intention.
+        if rejection != Rejection::Denied && settings.listener.counted.is_told(worker.now) {
+            let (listener, client) = (&settings.listener.name, origin.peer);
+            tracing::warn!(listener, %client, reason = rejection.label(), "clients are turned away");
+        }
+    }
+
+    /// Accepts nobody until then.
+    fn rest(&mut self, cx: &mut Context<'_>, worker: &Worker, until: Instant) {
+        self.paused_until = Some(until);
+        // Armed: the rest has only begun.
+        let _ = self.timer.poll_until(cx, worker.now, until);
     }
 
     /// Takes the settings that are in force. A listener that is not configured any more keeps those that it had.
@@ -254,10 +329,7 @@ where
         let listener = &self.settings.listener;
         worker.buffers.pipes.close_free();
         descriptors::on_pause(worker.now, &listener.name, error);
-        let until = worker.now + EXHAUSTED_PAUSE;
-        self.paused_until = Some(until);
-        // Armed: the pause has only begun.
-        let _ = self.timer.poll_until(cx, worker.now, until);
+        self.rest(cx, worker, worker.now + EXHAUSTED_PAUSE);
     }
 }
 

@@ -14,6 +14,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::time::Duration;
 
+use crate::admission::limits::{Counted, Total};
 use crate::connection::live::Live;
 use crate::id::Id;
 use crate::listener::share::Share;
@@ -35,15 +36,23 @@ pub struct Listener {
     pub cells: PerWorker<ListenerCells>,
     /// Its connections that are open now.
     pub live: Live,
+    /// What limits need to know of it.
+    pub counted: Counted,
     /// Its sockets that are accepted from.
     accepting: Arc<AtomicUsize>,
     is_cut: AtomicBool,
 }
 
 impl Listener {
-    /// A listener that nothing is counted of yet.
+    /// A listener that nothing is counted of yet, of a process of its own.
     pub fn new(name: String) -> Self {
+        Self::of(name, Arc::default())
+    }
+
+    /// The same, of a process whose connections `total` counts.
+    pub(crate) fn of(name: String, total: Arc<Total>) -> Self {
         Self {
+            counted: Counted::new(total),
             taken: AtomicU64::new(0),
             id: Id::next(),
             name,

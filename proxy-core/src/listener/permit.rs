@@ -1,9 +1,12 @@
 //! The right to one connection.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::admission;
-use crate::connection::origin::Origin;
+use crate::admission::limits::Refused;
+use crate::admission::source::Source;
+use crate::connection::origin::{ClientAddress, Origin};
 use crate::descriptors::Spare;
 use crate::listener::settings::ListenerSettings;
 use crate::metrics::Rejection;
@@ -15,6 +18,8 @@ use crate::worker::Worker;
 pub struct Permit {
     settings: Arc<ListenerSettings>,
     spare: Spare,
+    /// What it counts for besides the listener.
+    source: Option<Source>,
     /// It was not given back or handed on yet.
     is_held: bool,
 }
@@ -28,19 +33,31 @@ impl Permit {
         settings: &Arc<ListenerSettings>,
         worker: &Worker,
         origin: Origin,
-        spare: Spare,
+        mut spare: Spare,
     ) -> Result<Self, Rejection> {
+        let permit = Self::try_ask(settings, worker, origin, &mut spare);
+        permit.map_err(|refused| {
+            let cells = settings.listener.cells.of(worker.slot());
+            cells.rejected[refused.rejection as usize].increment();
+            refused.rejection
+        })
+    }
+
+    /// The same for one that may wait: nothing is counted if it is refused, and `spare` is left then.
+    pub(crate) fn try_ask(
+        settings: &Arc<ListenerSettings>,
+        worker: &Worker,
+        origin: Origin,
+        spare: &mut Spare,
+    ) -> Result<Self, Refused> {
         worker.activity.note();
-        let listener = &settings.listener;
-        let cells = listener.cells.of(worker.slot());
-        if let Err(rejection) = admission::at_accept(settings, origin) {
-            cells.rejected[rejection as usize].increment();
-            return Err(rejection);
-        }
+        let source = admission::at_accept(settings, origin, worker.now)?;
+        let cells = settings.listener.cells.of(worker.slot());
         cells.accepted.increment();
         Ok(Self {
             settings: settings.clone(),
-            spare,
+            spare: std::mem::take(spare),
+            source,
             is_held: true,
         })
     }
@@ -48,6 +65,20 @@ impl Permit {
     /// The settings of the connection.
     pub fn settings(&self) -> &Arc<ListenerSettings> {
         &self.settings
+    }
+
+    /// The prologue is over, and this is who the client is.
+    ///
+    /// # Errors
+    /// Why it may not go on.
+    pub(crate) fn on_client(
+        &mut self,
+        client: ClientAddress,
+        now: Instant,
+    ) -> Result<(), Rejection> {
+        let source = admission::after_prologue(&self.settings, client, now)?;
+        self.source = self.source.or(source);
+        Ok(())
     }
 
     /// Makes room for the server's socket.
@@ -60,6 +91,7 @@ impl Permit {
         Self {
             settings: self.settings.clone(),
             spare: std::mem::take(&mut self.spare),
+            source: self.source.take(),
             is_held: std::mem::take(&mut self.is_held),
         }
     }
@@ -67,7 +99,7 @@ impl Permit {
     /// Gives the right back.
     pub(crate) fn release(&mut self) {
         if std::mem::take(&mut self.is_held) {
-            self.settings.listener.release();
+            admission::release(&self.settings, self.source.take());
         }
     }
 }

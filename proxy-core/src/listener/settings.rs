@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::admission::access::Access;
+use crate::admission::limits::Limits;
 use crate::connection::end::{End, Stage, Termination};
 use crate::connection::ends::Ends;
 use crate::connection::origin::Origin;
@@ -38,6 +39,8 @@ pub struct ListenerSettings {
     pub max_connections: Option<u64>,
     /// Who may connect; none: everybody.
     pub access: Option<Arc<Access>>,
+    /// How many they may have and begin, besides.
+    pub limits: Limits,
     /// Where each connection's end is reported; none: nowhere.
     pub ends: Option<Arc<Ends>>,
 }
@@ -56,6 +59,7 @@ impl ListenerSettings {
             splice: true,
             max_connections: None,
             access: None,
+            limits: Limits::default(),
             ends: None,
         }
     }

@@ -139,21 +139,41 @@ impl Cause {
 pub enum Rejection {
     /// The listener has `max_connections` already.
     MaxConnections,
+    /// The process has `max_connections` already.
+    ProcessConnections,
     /// The client is not let in, by its address.
     Denied,
+    /// The client's source has `max_connections_per_source` already.
+    SourceConnections,
+    /// As many connections have begun as `max_rate` allows.
+    Rate,
+    /// As many have begun from the client's source as `max_rate_per_source` allows.
+    SourceRate,
     /// The process or the system has no descriptor or memory left; the client waits in the backlog meanwhile.
     Descriptors,
 }
 
 impl Rejection {
     /// Every reason, in the order of its counters.
-    pub const ALL: [Self; 3] = [Self::MaxConnections, Self::Denied, Self::Descriptors];
+    pub const ALL: [Self; 7] = [
+        Self::MaxConnections,
+        Self::ProcessConnections,
+        Self::Denied,
+        Self::SourceConnections,
+        Self::Rate,
+        Self::SourceRate,
+        Self::Descriptors,
+    ];
 
     /// The label's value.
     pub const fn label(self) -> &'static str {
         match self {
             Self::MaxConnections => "max_connections",
+            Self::ProcessConnections => "process_connections",
             Self::Denied => "denied",
+            Self::SourceConnections => "source_connections",
+            Self::Rate => "rate",
+            Self::SourceRate => "source_rate",
             Self::Descriptors => "descriptors",
         }
     }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::admission::limits::Total;
 use crate::id::Id;
 use crate::listener::Listener;
 use crate::table::Table;
@@ -20,7 +21,11 @@ pub const RETIRED_MAX: usize = 256;
 
 /// The objects by their names. Who comes back finds the one that it was, and goes on counting.
 #[derive(Debug, Default)]
-pub struct Inventory(Mutex<Names>);
+pub struct Inventory {
+    names: Mutex<Names>,
+    /// Connections of all listeners.
+    total: Arc<Total>,
+}
 
 #[derive(Debug, Default)]
 struct Names {
@@ -73,7 +78,7 @@ impl Object for Server {
 impl Inventory {
     /// The listener of this name.
     pub fn listener(&self, name: &str) -> Arc<Listener> {
-        let make = || Listener::new(name.to_owned());
+        let make = || Listener::of(name.to_owned(), self.total.clone());
         find(&mut self.lock().listeners, name.to_owned(), make)
     }
 
@@ -159,7 +164,7 @@ impl Inventory {
     }
 
     fn lock(&self) -> MutexGuard<'_, Names> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

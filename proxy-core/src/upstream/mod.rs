@@ -6,7 +6,6 @@
 pub(crate) mod address;
 pub(crate) mod addresses;
 pub(crate) mod balance;
-mod epoch;
 pub(crate) mod health;
 pub(crate) mod outage;
 pub(crate) mod pool;

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use rustix::io::Errno;
 
-use super::epoch::Epoch;
+use crate::epoch::Epoch;
 use crate::metrics::ConnectFailure;
 
 /// Why a connect failed: the reason that is counted, and what the kernel said.

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use super::epoch::Epoch;
+use crate::epoch::Epoch;
 
 /// How long a server without checks, or an address of a name, is passed over after a failed connect, as long as others can be
 /// tried. Then one connection tries it, and the others wait for what comes of that, again for this long.

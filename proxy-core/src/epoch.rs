@@ -5,22 +5,22 @@ use std::time::{Duration, Instant};
 
 /// The first moment that was noted, from which others are counted.
 #[derive(Debug, Default)]
-pub(super) struct Epoch(OnceLock<Instant>);
+pub(crate) struct Epoch(OnceLock<Instant>);
 
 impl Epoch {
     /// Nanoseconds from the epoch to `now`, which becomes the epoch if there is none yet. A clock that is behind counts as
     /// zero.
-    pub(super) fn note(&self, now: Instant) -> u64 {
+    pub(crate) fn note(&self, now: Instant) -> u64 {
         nanoseconds(*self.0.get_or_init(|| now), now)
     }
 
     /// The same without noting it.
-    pub(super) fn until(&self, now: Instant) -> u64 {
+    pub(crate) fn until(&self, now: Instant) -> u64 {
         self.0.get().map_or(0, |&epoch| nanoseconds(epoch, now))
     }
 
     /// The moment that so many nanoseconds stand for.
-    pub(super) fn moment(&self, after: u64) -> Option<Instant> {
+    pub(crate) fn moment(&self, after: u64) -> Option<Instant> {
         Some(*self.0.get()? + Duration::from_nanos(after))
     }
 }
