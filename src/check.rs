@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use proxy_console::{errln, outln};
 
 use crate::config_file::{self, LoadError};
+use crate::cpus;
 use crate::lists::Lists;
 
 /// Reports every problem of a configuration file at once.
@@ -13,6 +14,9 @@ pub(crate) fn check(file: &Path) -> ExitCode {
     match config_file::load(file) {
         Ok(loaded) => {
             for warning in &loaded.warnings {
+                errln!("warning: {warning}");
+            }
+            if let Some(warning) = cpus::warning(&loaded.config.runtime) {
                 errln!("warning: {warning}");
             }
             if let Err(problems) = Lists::load(&loaded.config) {

@@ -5,13 +5,14 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::net::UnixListener;
+use std::path::Path;
 
 use nix::unistd;
 use proxy_admin::commands::{Access, COMMANDS_WAITING_MAX, Command, Inbox, serve};
 use proxy_config::{AdminSocket, Group};
-use proxy_core::listen::{self, BindAddress, SocketFile};
+use proxy_core::listen::{self, BindAddress, Reserved, SocketFile};
 use rustix::process::getegid;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 
 use crate::start_error::{Asker, cannot_listen};
@@ -19,58 +20,101 @@ use crate::start_error::{Asker, cannot_listen};
 /// Connections that wait to be accepted.
 const BACKLOG: u16 = 16;
 
-/// A socket that takes commands on the current runtime, until it is dropped.
-pub(crate) struct CommandSocket {
+/// What people call the socket.
+const ASKER: Asker<'static> = Asker {
+    name: "[admin]",
+    key: "`socket`",
+};
+
+/// Commands, from whichever socket is configured, or none.
+pub(crate) struct Commands {
     inbox: Inbox,
-    access: Access,
-    accepting: AbortHandle,
-    _file: SocketFile,
+    sender: mpsc::Sender<Command>,
+    socket: Option<CommandSocket>,
 }
 
-impl CommandSocket {
-    /// Listens where the configuration says.
+/// A socket that takes commands on the current runtime, until it is dropped.
+pub(crate) struct CommandSocket {
+    access: Access,
+    accepting: AbortHandle,
+    /// The socket that is accepted from.
+    socket: OwnedFd,
+    /// Dropped, whoever waits is taken, and no one after.
+    closing: Option<oneshot::Sender<()>>,
+    file: SocketFile,
+}
+
+impl Commands {
+    /// From nowhere yet.
+    pub(crate) fn new() -> Self {
+        let (sender, inbox) = mpsc::channel(COMMANDS_WAITING_MAX);
+        Self {
+            inbox,
+            sender,
+            socket: None,
+        }
+    }
+
+    /// Listens where the configuration says; commands come from there once it is [put](Self::put). `is_own` says whether another
+    /// file of this process's is at a path, whose place it takes then, once it is [settled](CommandSocket::settle).
     ///
     /// # Errors
     /// When the path can't be listened on, or the group isn't known; with what to do.
-    pub(crate) fn open(configured: &AdminSocket) -> anyhow::Result<Self> {
+    pub(crate) fn open(
+        &self,
+        configured: &AdminSocket,
+        is_own: impl Fn(&Path) -> bool,
+    ) -> anyhow::Result<CommandSocket> {
         let address = BindAddress::Unix(configured.path.clone());
-        let asker = Asker {
-            name: "[admin]",
-            key: "`socket`",
-        };
-        let explain = |error| {
-            let text = cannot_listen(asker, &address, &error);
-            anyhow::Error::new(error).context(text)
-        };
         let group = group(configured)?;
-        let reserved = listen::reserve(&address, 1).map_err(explain)?;
-        // Before it listens: nobody gets in meanwhile.
-        own(configured, group)?;
-        let mut bound = reserved.listen(BACKLOG).map_err(explain)?;
-        let (Some(socket), Some(file)) = (bound.sockets.pop(), bound.file) else {
-            unreachable!("one socket was asked for, and a unix socket has a file");
+        let reserved = if is_own(&configured.path) || self.is_at(&configured.path) {
+            listen::reserve_beside(&address, 1)
+        } else {
+            listen::reserve(&address, 1)
         };
-        let listener = UnixListener::from(OwnedFd::from(socket));
-        let listener = tokio::net::UnixListener::from_std(listener).map_err(explain)?;
-        let (commands, inbox) = mpsc::channel(COMMANDS_WAITING_MAX);
+        let reserved = reserved.map_err(|error| explain(&address, error))?;
+        // Before it listens: nobody gets in meanwhile.
+        let now = reserved.file().map(SocketFile::path_now);
+        own(configured, now.unwrap_or(&configured.path), group)?;
         let access = Access::new(group);
-        let accepting = tokio::spawn(serve(listener, access.clone(), commands)).abort_handle();
-        Ok(Self {
-            inbox,
-            access,
-            accepting,
-            _file: file,
-        })
+        CommandSocket::listen(reserved, access, self.sender.clone())
+            .map_err(|error| explain(&address, error))
     }
 
-    /// Is of another mode and group from now on, at the same path.
+    /// Takes commands from this socket from now on, or from none. Who waits at the one of before is still served.
+    pub(crate) fn put(&mut self, socket: Option<CommandSocket>) {
+        if let Some(old) = std::mem::replace(&mut self.socket, socket) {
+            old.close();
+        }
+    }
+
+    /// Whether commands come from where a configuration says: nobody has removed the file.
+    pub(crate) fn come_from(&self, configured: Option<&AdminSocket>) -> bool {
+        match (configured, &self.socket) {
+            (None, None) => true,
+            (Some(configured), Some(socket)) => {
+                configured.path == socket.file.path() && socket.file.is_found()
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether the file of the socket is at a path.
+    pub(crate) fn is_at(&self, path: &Path) -> bool {
+        let socket = self.socket.as_ref();
+        socket.is_some_and(|socket| socket.file.is_at(path))
+    }
+
+    /// Gives the socket's file another mode and group.
     ///
     /// # Errors
     /// When the file can't be given them, with what to do.
     pub(crate) fn change(&self, configured: &AdminSocket) -> anyhow::Result<()> {
-        let group = group(configured)?;
-        own(configured, group)?;
-        self.access.set_group(group);
+        if let Some(socket) = &self.socket {
+            let group = group(configured)?;
+            own(configured, socket.file.path(), group)?;
+            socket.access.set_group(group);
+        }
         Ok(())
     }
 
@@ -78,15 +122,58 @@ impl CommandSocket {
     pub(crate) async fn next(&mut self) -> Command {
         match self.inbox.recv().await {
             Some(command) => command,
-            // The task that accepts is gone.
+            // There is a sender here: it can't be.
             None => std::future::pending().await,
         }
     }
 }
 
+impl CommandSocket {
+    fn listen(
+        reserved: Reserved,
+        access: Access,
+        commands: mpsc::Sender<Command>,
+    ) -> io::Result<Self> {
+        let mut bound = reserved.listen(BACKLOG)?;
+        let (Some(socket), Some(file)) = (bound.sockets.pop(), bound.file) else {
+            unreachable!("one socket was asked for, and a unix socket has a file");
+        };
+        let socket = OwnedFd::from(socket);
+        let listener = UnixListener::from(socket.try_clone()?);
+        let listener = tokio::net::UnixListener::from_std(listener)?;
+        let (closing, closes) = oneshot::channel();
+        let serving = serve(listener, access.clone(), commands, closes);
+        Ok(Self {
+            access,
+            accepting: tokio::spawn(serving).abort_handle(),
+            socket,
+            closing: Some(closing),
+            file,
+        })
+    }
+
+    /// Has clients find it, in place of a file of this process's.
+    pub(crate) fn settle(&mut self) {
+        if let Err(error) = self.file.settle() {
+            tracing::error!(%error, path = %self.file.path().display(), "the socket of commands can't be found; reload again");
+        }
+    }
+
+    /// Serves who waits, and nobody else.
+    fn close(mut self) {
+        if let Err(error) = listen::stop_taking(&self.socket) {
+            tracing::debug!(%error, "the socket of commands takes clients until it is closed");
+        }
+        // The rest is the task's.
+        drop(self.closing.take());
+    }
+}
+
 impl Drop for CommandSocket {
     fn drop(&mut self) {
-        self.accepting.abort();
+        if self.closing.is_some() {
+            self.accepting.abort();
+        }
     }
 }
 
@@ -96,6 +183,20 @@ impl Drop for CommandSocket {
 /// When it knows no such group, with what to do.
 pub(crate) fn check(configured: &AdminSocket) -> anyhow::Result<()> {
     group(configured).map(drop)
+}
+
+/// Whether the system lets the socket's file be made where it is to be; nothing is made.
+///
+/// # Errors
+/// When there is no such directory, or it can't be written to, with what to do.
+pub(crate) fn check_path(configured: &AdminSocket) -> anyhow::Result<()> {
+    let address = BindAddress::Unix(configured.path.clone());
+    listen::check(&address).map_err(|error| explain(&address, error))
+}
+
+fn explain(address: &BindAddress, error: io::Error) -> anyhow::Error {
+    let text = cannot_listen(ASKER, address, &error);
+    anyhow::Error::new(error).context(text)
 }
 
 /// The group whose members may give commands.
@@ -116,9 +217,9 @@ fn group(configured: &AdminSocket) -> anyhow::Result<u32> {
     }
 }
 
-/// Gives the file its group and its mode.
-fn own(configured: &AdminSocket, group: u32) -> anyhow::Result<()> {
-    let path = &configured.path;
+/// Gives the file, which is at `path` now, its group and its mode.
+fn own(configured: &AdminSocket, path: &Path, group: u32) -> anyhow::Result<()> {
+    let shown = configured.path.display();
     chown(path, None, Some(group)).map_err(|error| {
         let why = match error.kind() {
             io::ErrorKind::PermissionDenied => {
@@ -126,16 +227,12 @@ fn own(configured: &AdminSocket, group: u32) -> anyhow::Result<()> {
             }
             _ => "",
         };
-        let text = format!(
-            "the socket {} of [admin] can't be given to group {group}{why}",
-            path.display()
-        );
+        let text = format!("the socket {shown} of [admin] can't be given to group {group}{why}");
         anyhow::Error::new(error).context(text)
     })?;
     fs::set_permissions(path, Permissions::from_mode(configured.mode)).map_err(|error| {
         let text = format!(
-            "the socket {} of [admin] can't be given the mode {:#o}",
-            path.display(),
+            "the socket {shown} of [admin] can't be given the mode {:#o}",
             configured.mode
         );
         anyhow::Error::new(error).context(text)

@@ -41,3 +41,37 @@ pub(crate) fn assign(runtime: &Runtime) -> anyhow::Result<Vec<Option<usize>>> {
         .map(|cpu| runtime.pin.then_some(cpu))
         .collect())
 }
+
+/// Why the workers are too many for this machine, and what to write instead; none where each can have a CPU to itself.
+pub(crate) fn warning(runtime: &Runtime) -> Option<String> {
+    let Cores::Count(workers) = &runtime.cores else {
+        // CPUs by name or all of them: a worker each.
+        return None;
+    };
+    let set = sched_getaffinity(None).ok()?;
+    too_many(workers.get(), set.count() as usize)
+}
+
+fn too_many(workers: usize, allowed: usize) -> Option<String> {
+    (workers > allowed).then(|| {
+        format!(
+            "[runtime] cores = {workers}, and this process may use {allowed} CPUs: workers wait for each other's turn on a CPU, \
+             which makes latencies longer and nothing faster; write cores = \"all\", which is {allowed} here, or run it where \
+             there are {workers}"
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_workers_than_cpus_are_told_with_what_to_write() {
+        assert_eq!(too_many(2, 2), None);
+        let told = too_many(1024, 2).expect("they are too many");
+        for part in ["cores = 1024", "may use 2 CPUs", "cores = \"all\""] {
+            assert!(told.contains(part), "{told}");
+        }
+    }
+}

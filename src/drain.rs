@@ -131,6 +131,7 @@ async fn hand_over(proxy: &Proxy) {
             tracing::info!(%address, %error, "the admin address is free for a successor");
         }
     }
+    proxy.sockets.release_admin();
     admin.release();
     std::future::pending().await
 }

@@ -39,6 +39,8 @@ impl Host for InProcess {
             has_places: !running.profile.steals(),
             begun_on_first: Box::new(move || running.generation.cells(0).started.get()),
             stop: Box::new(move |patience| {
+                // The next one may be at the same address.
+                proxy.sockets.release_admin();
                 drop(proxy.admin);
                 proxy.workers.stop(patience);
             }),

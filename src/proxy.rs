@@ -1,5 +1,7 @@
 //! A proxy: a configuration at work on a scheduler.
 
+use std::io;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -7,7 +9,7 @@ use proxy_admin::{Admin, Observed, Running};
 use proxy_config::Config;
 use proxy_core::backend::{Backend, Listening, Plan};
 use proxy_core::lifeline::Deaths;
-use proxy_core::listen::BindAddress;
+use proxy_core::listen::{BindAddress, Reserved};
 use proxy_core::metrics::Slots;
 use proxy_core::{Generation, Inventory, Tables};
 
@@ -120,9 +122,11 @@ pub(crate) fn start(
     observed.set_configuration(config.to_toml(), config.hash());
     observed.client_lists.set(lists.shown());
     let observed = Arc::new(observed);
-    let mut admin = match taken.admin {
-        Some(socket) => {
-            let started = proxy_admin::start(socket, observed.clone(), &config.admin.hosts);
+    let mut admin = match &taken.admin {
+        Some(reserved) => {
+            let hosts = &config.admin.hosts;
+            let started = admin_address(reserved)
+                .and_then(|address| proxy_admin::start(address, observed.clone(), hosts));
             Some(started.explain(|error| cannot_start("the admin server", error))?)
         }
         None => None,
@@ -148,11 +152,17 @@ pub(crate) fn start(
             sockets: lent,
         });
     }
+    sockets.steer(&*running);
     let watched = running.listen(listening);
     watched.explain(|error| cannot_start("watching the listening sockets", error))?;
-    if let Some((admin, AdminAddress { listen, asker })) = admin.as_mut().zip(asked) {
-        let serves = admin.serve();
-        serves.explain(|error| cannot_listen(asker, &listen, error))?;
+    if let (Some(admin), Some(asked), Some(reserved)) = (admin.as_mut(), asked, taken.admin) {
+        let AdminAddress { listen, asker } = asked;
+        let bound = reserved.listen(proxy_admin::BACKLOG);
+        let bound = bound.explain(|error| cannot_listen(asker, &listen, error))?;
+        sockets.own_admin(config.admin.listen.into(), bound);
+        let lent = sockets.lend(sockets::ADMIN, 1);
+        let serves = lent.and_then(|lent| admin.serve(lent.into_iter().flatten().collect()));
+        serves.explain(|error| cannot_start("the admin server", error))?;
     }
     Ok(Proxy {
         workers: Workers::new(running, generation, deaths),
@@ -166,6 +176,16 @@ pub(crate) fn start(
         lists,
         retiring: Retiring::default(),
     })
+}
+
+/// Where an admin server is to be, with the port that the kernel chose.
+fn admin_address(reserved: &Reserved) -> io::Result<SocketAddr> {
+    let address = match reserved.address() {
+        BindAddress::Tcp(address) => Some(*address),
+        BindAddress::Every(port) => Some((Ipv6Addr::UNSPECIFIED, *port).into()),
+        BindAddress::Unix(_) => None,
+    };
+    address.ok_or_else(|| io::Error::other("it listens on TCP"))
 }
 
 /// What the admin server reads of a scheduler.

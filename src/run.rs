@@ -8,12 +8,12 @@ use std::time::Duration;
 use anyhow::bail;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::command_socket::CommandSocket;
+use crate::command_socket::Commands;
 use crate::proxy::Proxy;
 use crate::signals::{Ending, Hangup, Rotation};
 use crate::sockets::{Abandoned, AdminAddress};
 use crate::start_error::{Asker, Explain, cannot_start};
-use crate::{assemble, config_file, deaths, drain, proxy, reload};
+use crate::{assemble, config_file, cpus, deaths, drain, proxy, reload};
 use proxy_console::Announcement;
 
 /// How long workers may take to end their connections at the end of the process.
@@ -32,6 +32,9 @@ pub(crate) fn run(file: &Path) -> anyhow::Result<()> {
         tracing::warn!("{warning}");
     }
     let mut config = loaded.config;
+    if let Some(warning) = cpus::warning(&config.runtime) {
+        tracing::warn!("{warning}");
+    }
     raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -52,13 +55,12 @@ pub(crate) fn run(file: &Path) -> anyhow::Result<()> {
             key: "`listen`",
         },
     };
-    let mut commands = match &config.admin.socket {
-        Some(configured) => {
-            let _context = runtime.enter();
-            Some(CommandSocket::open(configured)?)
-        }
-        None => None,
-    };
+    let mut commands = Commands::new();
+    if let Some(configured) = &config.admin.socket {
+        let _context = runtime.enter();
+        let socket = commands.open(configured, |_| false)?;
+        commands.put(Some(socket));
+    }
     let asked = RefCell::new(&mut ending);
     let pause = |duration| runtime.block_on(asked.borrow_mut().within(duration));
     let mut proxy = match proxy::start(&config, Some(admin), deaths, &pause) {
@@ -78,7 +80,7 @@ pub(crate) fn run(file: &Path) -> anyhow::Result<()> {
             death = died.next() => return Some(death),
         }
         // A successor may have its own.
-        commands = None;
+        drop(commands);
         let timeout = config.runtime.drain_timeout;
         tokio::select! {
             () = drain::drain(&mut proxy, timeout, &mut ending) => None,

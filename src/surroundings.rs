@@ -18,6 +18,10 @@ impl Surroundings for Counts {
         self.sockets.waiting(listener)
     }
 
+    fn sockets(&self, listener: &str) -> u64 {
+        self.sockets.count(listener)
+    }
+
     fn drops(&self, listener: &str) -> u64 {
         self.sockets.drops(listener)
     }

@@ -9,12 +9,16 @@ use std::time::{Duration, Instant};
 use proxy_config::{Config, OnSwitch, Runtime};
 use proxy_core::backend::{Backend, Listening, Plan};
 use proxy_core::{Generation, ListenerSettings, Table};
+use tokio::time::sleep;
 
 use crate::aside::Stopper;
 use crate::proxy::{Proxy, observe};
 use crate::start_error::{Explain, cannot_start};
-use crate::workers::{Leaving, Left, STOP_PATIENCE};
+use crate::workers::{Leaving, Left, STOP_PATIENCE, Workers};
 use crate::{cpus, scheduler};
+
+/// How often it is looked whether connections are left, at first and at last.
+const LOOK_INTERVALS: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(20));
 
 /// A scheduler that accepts, beside the one that is to go.
 pub(crate) struct Begun {
@@ -58,9 +62,24 @@ pub(crate) async fn begin(proxy: &Proxy, new: &Config) -> anyhow::Result<Begun> 
     })
 }
 
-/// Takes the old scheduler's connections over, or lets them finish, as `on_switch` says; returns when it has ended. If it is
-/// not waited for to the end, the old one is among the proxy's workers until they end.
-pub(crate) async fn finish(proxy: &mut Proxy, begun: Begun, runtime: &Runtime) {
+/// A switch whose old scheduler still has connections, or may have.
+pub(crate) struct Switching {
+    from: &'static str,
+    to: &'static str,
+    /// What ends the old scheduler.
+    stopper: Stopper,
+    at: Instant,
+    /// How long they have.
+    patience: Duration,
+    /// When they are cut.
+    until: Instant,
+    /// When it is looked next whether they are gone.
+    next_look: Duration,
+}
+
+/// Has the old scheduler stop accepting, and its connections go over or finish, as `on_switch` says. If the switch is not
+/// waited for to the end, the old scheduler is among the proxy's workers until they end.
+pub(crate) fn go_over(proxy: &mut Proxy, begun: Begun, runtime: &Runtime) -> Switching {
     let Begun {
         backend,
         generation,
@@ -75,25 +94,70 @@ pub(crate) async fn finish(proxy: &mut Proxy, begun: Begun, runtime: &Runtime) {
         workers,
         "another scheduler takes over"
     );
-    let observed = proxy.observed.clone();
+    let observed = &proxy.observed;
     observed.switch_to(observe(&*backend, generation.clone()));
     observed.tables.current().apply_shares(to.queues);
-    let moves = runtime.on_switch == OnSwitch::Move;
-    proxy.workers.replace(backend, generation, moves);
-    let Left { moved, cut } = proxy.workers.leave(runtime.drain_timeout, stopper).await;
-    observed.retire();
-    proxy_core::descriptors::reserve(workers);
-    let took = now() - at;
-    let names = (from.name, to.name);
-    observed.switches.count(names, true, took, moved);
-    if cut > 0 {
-        tracing::warn!(
-            cut,
-            timeout = ?runtime.drain_timeout,
-            "connections of the scheduler before were not over within drain_timeout: they are reset"
+    let surplus = proxy.sockets.surplus(to.sockets.count(workers));
+    if surplus > 0 {
+        tracing::info!(
+            surplus,
+            workers,
+            "listening sockets of the scheduler before stay open, as clients may wait there; the workers share them, \
+             and a restart begins without them"
         );
     }
-    tracing::info!(to = to.name, moved, ?took, "the switch is over");
+    let moves = runtime.on_switch == OnSwitch::Move;
+    proxy.workers.replace(backend, generation, moves);
+    Switching {
+        from: from.name,
+        to: to.name,
+        stopper,
+        at,
+        patience: runtime.drain_timeout,
+        until: now() + runtime.drain_timeout,
+        next_look: LOOK_INTERVALS.0,
+    }
+}
+
+impl Switching {
+    /// Waits until the old scheduler has no connections, or they have had their time. It may be broken off, and begun again.
+    pub(crate) async fn is_over(&mut self, workers: &Workers) {
+        while workers.is_left() && now() < self.until {
+            let left = self.until.saturating_duration_since(now());
+            sleep(self.next_look.min(left)).await;
+            self.next_look = LOOK_INTERVALS.1.min(2 * self.next_look);
+        }
+    }
+
+    /// Ends the old scheduler. What is left of its connections is reset.
+    pub(crate) async fn end(self, proxy: &mut Proxy) {
+        let Left { moved, cut } = proxy.workers.leave(self.stopper).await;
+        let observed = &proxy.observed;
+        observed.retire();
+        proxy_core::descriptors::reserve(proxy.workers.running.threads().len());
+        let took = now() - self.at;
+        observed
+            .switches
+            .count((self.from, self.to), true, took, moved);
+        if cut > 0 {
+            tracing::warn!(
+                cut,
+                timeout = ?self.patience,
+                "connections of the scheduler before were not over within drain_timeout: they are reset"
+            );
+        }
+        tracing::info!(to = self.to, moved, ?took, "the switch is over");
+    }
+
+    /// What who has to wait for it is told.
+    pub(crate) fn words(&self, workers: &Workers) -> String {
+        let Self { from, to, .. } = self;
+        let connections = workers.leaving_connections();
+        let left = self.until.saturating_duration_since(now()).as_secs();
+        format!(
+            "a switch from {from} to {to} runs, which {connections} connections hold up, for {left} s at most (drain_timeout)"
+        )
+    }
 }
 
 /// A scheduler whose workers run, and the thread that ends it if it can't take over, or else the one before.

@@ -71,12 +71,18 @@ impl Workers {
         self.leaving = Some(Leaving::begin(old, old_generation, to));
     }
 
-    /// Waits until the scheduler that was replaced has no connections, at most for `patience`, and has it ended. What is left
-    /// then is reset.
-    pub(crate) async fn leave(&mut self, patience: Duration, stopper: Stopper) -> Left {
-        if let Some(leaving) = &self.leaving {
-            leaving.wait(patience).await;
-        }
+    /// Whether the scheduler that was replaced may still have connections.
+    pub(crate) fn is_left(&self) -> bool {
+        self.leaving.as_ref().is_some_and(Leaving::is_left)
+    }
+
+    /// The connections that it has.
+    pub(crate) fn leaving_connections(&self) -> u64 {
+        self.leaving.as_ref().map_or(0, Leaving::connections)
+    }
+
+    /// Ends the scheduler that was replaced. What is left of it is reset.
+    pub(crate) async fn leave(&mut self, stopper: Stopper) -> Left {
         match self.leaving.take() {
             Some(leaving) => leaving.end(stopper).await,
             None => Left::default(),

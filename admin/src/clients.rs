@@ -1,4 +1,4 @@
-//! The connections of the admin server, and which one is closed when there are too many.
+//! The connections of the admin server, or of the socket of commands, and which one is closed when there are too many.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -29,9 +29,11 @@ pub(super) struct Client {
 /// goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Doing {
+    /// It may ask for nothing.
+    Stranger,
     /// It has sent no request, or none to its end, or has its answer.
     Silent,
-    /// It takes an answer.
+    /// It waits for an answer, or takes it.
     Answered,
     /// It listens to events.
     Listening,
@@ -68,10 +70,19 @@ impl Clients {
 
     /// Closes the connection that may go best. False when there is none.
     pub(super) fn close_one(&mut self) -> bool {
+        self.close_up_to(Doing::Listening)
+    }
+
+    /// The same among those that have asked for nothing. False when there is none.
+    pub(super) fn close_silent(&mut self) -> bool {
+        self.close_up_to(Doing::Silent)
+    }
+
+    fn close_up_to(&mut self, most: Doing) -> bool {
         self.open.retain(|(_, task)| !task.is_finished());
         let open = self.open.iter().enumerate();
         let first = open.min_by_key(|(_, (client, _))| client.doing());
-        let Some((index, _)) = first else {
+        let Some((index, _)) = first.filter(|(_, (client, _))| client.doing().0 <= most) else {
             return false;
         };
         let (_, task) = self.open.swap_remove(index);
@@ -91,6 +102,16 @@ impl Client {
             answer,
             client: self.clone(),
         }
+    }
+
+    /// It may ask for nothing: it is the first to go.
+    pub(super) fn on_refused(&self) {
+        self.begin(Doing::Stranger);
+    }
+
+    /// It has sent a request to its end, and waits for the answer.
+    pub(super) fn on_request(&self) {
+        self.begin(Doing::Answered);
     }
 
     fn begin(&self, doing: Doing) {
@@ -178,6 +199,30 @@ mod tests {
         for task in tasks {
             assert!(task.await.is_err_and(|error| error.is_cancelled()));
         }
+    }
+
+    #[tokio::test]
+    async fn who_may_ask_for_nothing_goes_first_and_who_has_asked_stays() {
+        let mut clients = Clients::new(4);
+        let add = |clients: &mut Clients| {
+            let client = clients.client();
+            let task = tokio::spawn(pending::<()>());
+            clients.add(client.clone(), task.abort_handle());
+            (client, task)
+        };
+        let (asked, waits) = add(&mut clients);
+        let (_silent, goes_second) = add(&mut clients);
+        let (refused, goes_first) = add(&mut clients);
+        asked.on_request();
+        refused.on_refused();
+        assert!(clients.close_silent());
+        assert!(goes_first.await.is_err_and(|error| error.is_cancelled()));
+        assert!(!goes_second.is_finished());
+        assert!(clients.close_silent());
+        assert!(goes_second.await.is_err_and(|error| error.is_cancelled()));
+        assert!(!clients.close_silent(), "it waits for its answer");
+        assert!(!waits.is_finished());
+        waits.abort();
     }
 
     #[tokio::test]

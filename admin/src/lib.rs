@@ -45,16 +45,16 @@ mod fixture;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
-use proxy_core::listen::{self, BindAddress};
+use proxy_core::Descriptor;
+use rustix::net::getsockname;
 use rustix::process::nice;
-use tokio::net::TcpSocket;
 use tokio::runtime::Builder;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::sync::oneshot;
-use tokio::task::AbortHandle;
+use tokio::sync::watch;
 
 pub use self::client_lists::{ClientList, ClientLists};
 use self::events::Broadcast;
@@ -73,61 +73,64 @@ pub use self::utc::Utc;
 /// thousand servers (ten milliseconds) gives way to messages, and still has a tenth of a CPU that is full.
 const NICENESS: i32 = 10;
 
-/// Connections that wait to be accepted.
-const BACKLOG: u32 = 128;
+/// Connections that wait to be accepted at a listening socket of an admin server.
+pub const BACKLOG: u16 = 128;
+
+/// How long who gives sockets away waits until the server has emptied them.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// An admin server. It ends, with its connections and threads, when dropped.
 pub struct Admin {
-    /// Where it listens, with the port that the kernel chose.
+    /// Where it listens, or is to listen, with the port that the kernel chose.
     pub address: SocketAddr,
-    /// Until it listens.
-    socket: Option<TcpSocket>,
     routes: Arc<Routes>,
-    /// Ends listening.
-    accepting: Option<AbortHandle>,
+    /// What is accepted from, until it is dropped.
+    gate: Mutex<Option<Gate>>,
     /// The server's thread runs until this is gone.
     orders: Option<UnboundedSender<Order>>,
     server: Option<JoinHandle<()>>,
     _sampler: Sampler,
 }
 
-/// What the server's thread is asked for: to listen on a socket that is bound.
+/// What the server's thread is asked for: to accept from sockets that listen.
 struct Order {
-    socket: TcpSocket,
-    /// Where it says that the socket listens, with what begins to accept from it.
-    listening: mpsc::Sender<io::Result<Listening>>,
+    sockets: Vec<Descriptor>,
+    closing: watch::Receiver<()>,
+    /// Whoever has this accepts.
+    accepting: mpsc::Sender<()>,
 }
 
-/// A socket that listens, and is not accepted from yet.
-#[derive(Debug)]
-struct Listening {
-    begin: oneshot::Sender<()>,
-    accepting: AbortHandle,
+/// Some sockets that are accepted from. Dropped, whoever waits at them is still taken; then they are closed.
+struct Gate {
+    closing: watch::Sender<()>,
+    /// Its other side is gone when the sockets are closed.
+    accepting: mpsc::Receiver<()>,
 }
 
-/// Another address for an admin server: it listens there, and nobody is accepted yet.
-#[derive(Debug)]
-pub struct Elsewhere {
-    address: SocketAddr,
-    listening: Listening,
+impl Gate {
+    /// Closes, and waits until the sockets are closed, which a thread that answers a scrape may do later.
+    fn close(self) {
+        drop(self.closing);
+        // Nothing is ever sent.
+        let _ = self.accepting.recv_timeout(CLOSE_PATIENCE);
+    }
 }
 
-/// Takes an address for an admin server. Nobody can connect to it before [`Admin::serve`].
+/// The address of a listening socket of TCP.
 ///
 /// # Errors
-/// What `bind(2)` returns.
-pub fn bind(listen: &BindAddress) -> io::Result<TcpSocket> {
-    let socket = listen::reserve(listen, 1)?.into_socket()?;
-    Ok(TcpSocket::from_std_stream(socket.into()))
+/// What `getsockname(2)` returns.
+fn address_of(socket: &Descriptor) -> io::Result<SocketAddr> {
+    let address = getsockname(socket)?;
+    SocketAddr::try_from(address).map_err(|_| io::Error::other("an admin server listens on TCP"))
 }
 
-/// Starts what serves, on a bound `socket`, what `observed` shows. It answers to `hosts`, besides the names that are always
-/// its own.
+/// Starts what serves what `observed` shows, at `address` later: see [`Admin::serve`]. It answers to `hosts`, besides the names
+/// that are always its own.
 ///
 /// # Errors
 /// When there is no thread or reactor left for it.
-pub fn start(socket: TcpSocket, observed: Arc<Observed>, hosts: &[String]) -> io::Result<Admin> {
-    let address = socket.local_addr()?;
+pub fn start(address: SocketAddr, observed: Arc<Observed>, hosts: &[String]) -> io::Result<Admin> {
     let sampler = Sampler::start(observed.clone())?;
     let exposition = Exposition::new(observed.clone(), sampler.watch.clone());
     let broadcast = Broadcast::new(observed.clone(), sampler.watch.clone());
@@ -159,9 +162,8 @@ pub fn start(socket: TcpSocket, observed: Arc<Observed>, hosts: &[String]) -> io
     started.recv().unwrap_or_else(|_| ended())?;
     Ok(Admin {
         address,
-        socket: Some(socket),
         routes,
-        accepting: None,
+        gate: Mutex::default(),
         orders: Some(orders),
         server: Some(server),
         _sampler: sampler,
@@ -170,61 +172,48 @@ pub fn start(socket: TcpSocket, observed: Arc<Observed>, hosts: &[String]) -> io
 
 /// Does what is ordered until nothing can be any more.
 async fn obey(mut orders: UnboundedReceiver<Order>, routes: Arc<Routes>) {
-    while let Some(Order { socket, listening }) = orders.recv().await {
-        let listener = socket
-            .listen(BACKLOG)
-            .and_then(tokio::net::TcpListener::into_std);
-        let listener = listener.map(|listener| {
-            let (begin, begun) = oneshot::channel();
-            let routes = routes.clone();
-            let accepting = tokio::spawn(async move {
-                // Who has no use for it any more drops it.
-                if begun.await.is_ok() {
-                    server::accept(listener, routes).await;
-                }
-            });
-            let accepting = accepting.abort_handle();
-            Listening { begin, accepting }
-        });
-        // The receiver waits for it.
-        let _ = listening.send(listener);
+    let clients = server::Shared::default();
+    while let Some(order) = orders.recv().await {
+        let Order {
+            sockets,
+            closing,
+            accepting,
+        } = order;
+        for socket in sockets {
+            let accept = server::Accept {
+                routes: routes.clone(),
+                clients: clients.clone(),
+                closing: closing.clone(),
+                accepting: accepting.clone(),
+            };
+            drop(tokio::spawn(accept.run(socket)));
+        }
     }
 }
 
 impl Admin {
-    /// Listens, and serves from now on.
+    /// Serves at these sockets, which listen and are non-blocking, from now on; at others no more: clients that wait there are
+    /// taken first, and those that are connected are still served. Returns when it has let go of the others.
     ///
     /// # Errors
-    /// What `listen(2)` returns: `AddrInUse` when somebody else was faster since [`bind`].
-    pub fn serve(&mut self) -> io::Result<()> {
-        if let Some(socket) = self.socket.take() {
-            let Listening { begin, accepting } = self.listen(socket)?;
-            // The task waits for it.
-            let _ = begin.send(());
-            self.accepting = Some(accepting);
+    /// When the address of a socket can't be read; nothing has changed then.
+    pub fn serve(&mut self, sockets: Vec<Descriptor>) -> io::Result<()> {
+        if let Some(socket) = sockets.first() {
+            self.address = address_of(socket)?;
         }
-        Ok(())
-    }
-
-    /// Listens elsewhere, too, on a socket that [`bind`] made; [`Admin::move_to`] moves there.
-    ///
-    /// # Errors
-    /// What `listen(2)` returns.
-    pub fn prepare(&self, socket: TcpSocket) -> io::Result<Elsewhere> {
-        Ok(Elsewhere {
-            address: socket.local_addr()?,
-            listening: self.listen(socket)?,
-        })
-    }
-
-    /// Serves there from now on, and gives the address of before away. Clients that are connected are still served.
-    pub fn move_to(&mut self, elsewhere: Elsewhere) {
         self.release();
-        let Listening { begin, accepting } = elsewhere.listening;
-        // The task waits for it.
-        let _ = begin.send(());
-        self.accepting = Some(accepting);
-        self.address = elsewhere.address;
+        let (closing, closes) = watch::channel(());
+        let (accepts, accepting) = mpsc::channel();
+        if let Some(orders) = &self.orders {
+            // A thread that is gone accepts nobody.
+            let _ = orders.send(Order {
+                sockets,
+                closing: closes,
+                accepting: accepts,
+            });
+        }
+        *self.lock_gate() = Some(Gate { closing, accepting });
+        Ok(())
     }
 
     /// Answers to these names from now on, besides those that are always its own.
@@ -232,21 +221,17 @@ impl Admin {
         self.routes.answer_to(Hosts::new(hosts, self.address.ip()));
     }
 
-    fn listen(&self, socket: TcpSocket) -> io::Result<Listening> {
-        let (listening, told) = mpsc::channel();
-        if let Some(orders) = &self.orders {
-            // A thread that is gone tells nothing.
-            let _ = orders.send(Order { socket, listening });
+    /// Gives its sockets away: clients that wait there are taken, and those that are connected are still served. Returns when
+    /// the server's descriptors of them are closed, or after a second.
+    pub fn release(&self) {
+        let gate = self.lock_gate().take();
+        if let Some(gate) = gate {
+            gate.close();
         }
-        let ended = |_| Err(io::Error::other("the admin server's thread ended"));
-        told.recv().unwrap_or_else(ended)
     }
 
-    /// Gives the address away. Clients that are connected are still served.
-    pub fn release(&self) {
-        if let Some(accepting) = &self.accepting {
-            accepting.abort();
-        }
+    fn lock_gate(&self) -> MutexGuard<'_, Option<Gate>> {
+        self.gate.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -267,14 +252,23 @@ mod tests {
     use std::net::TcpStream;
 
     use super::*;
+    use proxy_core::listen::{self, BindAddress};
     use proxy_state::State;
+
+    fn listening() -> (SocketAddr, Vec<Descriptor>) {
+        let any = BindAddress::Tcp(([127, 0, 0, 1], 0).into());
+        let bound = listen::bind(&any, BACKLOG, 1).expect("a port of loopback");
+        (
+            address_of(&bound.sockets[0]).expect("it is TCP"),
+            bound.sockets,
+        )
+    }
 
     fn admin() -> (Admin, Arc<Observed>) {
         let observed = Arc::new(fixture::proxy());
-        let socket =
-            bind(&BindAddress::Tcp(([127, 0, 0, 1], 0).into())).expect("a port of loopback");
-        let mut admin = start(socket, observed.clone(), &[]).expect("threads");
-        admin.serve().expect("nobody else has the port");
+        let (address, sockets) = listening();
+        let mut admin = start(address, observed.clone(), &[]).expect("threads");
+        admin.serve(sockets).expect("it is TCP");
         (admin, observed)
     }
 
@@ -455,16 +449,8 @@ mod tests {
 
     #[test]
     fn one_that_never_served_ends() {
-        let socket =
-            bind(&BindAddress::Tcp(([127, 0, 0, 1], 0).into())).expect("a port of loopback");
-        drop(start(socket, Arc::new(fixture::proxy()), &[]).expect("threads"));
-    }
-
-    #[test]
-    fn an_address_in_use_is_an_error_at_the_start() {
-        let (admin, _) = admin();
-        let error = bind(&BindAddress::Tcp(admin.address)).expect_err("it is taken");
-        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+        let address = ([127, 0, 0, 1], 1).into();
+        drop(start(address, Arc::new(fixture::proxy()), &[]).expect("threads"));
     }
 
     #[test]
@@ -472,11 +458,30 @@ mod tests {
         let (admin, _) = admin();
         let (mut stream, mut answer) = subscribe(&admin);
         admin.release();
-        let is_free = (0..1000).any(|_| {
-            thread::park_timeout(std::time::Duration::from_millis(10));
-            bind(&BindAddress::Tcp(admin.address)).is_ok()
-        });
-        assert!(is_free, "it still listens");
+        let address = BindAddress::Tcp(admin.address);
+        listen::reserve(&address, 1).expect("nobody listens there");
         read_more(&mut stream, &mut answer);
+    }
+
+    #[test]
+    fn who_waits_where_it_was_is_served() {
+        let (mut admin, _) = admin();
+        let old = admin.address;
+        // The thread is busy with them, so that some wait when it moves.
+        let mut clients: Vec<_> = (0..32)
+            .map(|_| TcpStream::connect(old).expect("it listens"))
+            .collect();
+        let (address, sockets) = listening();
+        admin.serve(sockets).expect("it is TCP");
+        assert_eq!(admin.address, address);
+        TcpStream::connect(old).expect_err("it has moved");
+        for client in &mut clients {
+            let head = b"GET /healthz HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+            client.write_all(head).expect("it is connected");
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).expect("it is served");
+            assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        }
+        assert!(ask(&admin, "GET /healthz").ends_with("\r\n\r\nok\n"));
     }
 }

@@ -45,6 +45,16 @@ pub(super) fn collect(
         let count = listener.cells.sum(|cells| cells.accepted.get());
         accepted.add_count(&[("listener", &listener.name)], count);
     }
+    let mut sockets = families.gauge(
+        "corelane_listener_sockets",
+        "Listening sockets that are open: more than workers after a switch to fewer, who then share them.",
+    );
+    for ListenerView { listener, .. } in listeners {
+        sockets.add_count(
+            &[("listener", &listener.name)],
+            surroundings.sockets(&listener.name),
+        );
+    }
     let mut waiting = families.gauge(
         "corelane_listener_accept_queue",
         "Connections that the kernel has established and no worker has accepted yet; TCP only.",

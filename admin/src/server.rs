@@ -1,18 +1,24 @@
 //! HTTP/1.1 within bounds.
 
 use std::convert::Infallible;
-use std::net::TcpListener;
+use std::io;
+use std::os::fd::OwnedFd;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use proxy_core::descriptors;
+use proxy_core::{Descriptor, descriptors};
+use rustix::io::Errno;
 use rustix::net::sockopt::set_tcp_user_timeout;
+use rustix::net::{SocketFlags, accept_with};
 use rustix::process::{Resource, getrlimit};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -28,6 +34,9 @@ const ADMIN_CONNECTIONS_MIN: usize = 4;
 
 /// Connections that are accepted before those that are open have a turn.
 const ACCEPTS_A_TURN: usize = 8;
+
+/// Clients that are taken from a socket that is closed: as many as a backlog can hold.
+const BACKLOG_MAX: usize = 65_536;
 
 /// Bytes of a request's line and headers; more is answered with an error.
 pub(super) const HEADER_BYTES_MAX: usize = 16 * 1024;
@@ -51,35 +60,104 @@ const EXHAUSTED_PAUSE: Duration = Duration::from_millis(200);
 /// How often it is logged that accepting rests.
 const SAID_EVERY: Duration = Duration::from_secs(10);
 
-/// Accepts and serves until it is dropped. No timer runs while nobody is connected.
-pub(super) async fn accept(listener: TcpListener, routes: Arc<Routes>) {
-    let listener = match tokio::net::TcpListener::from_std(listener) {
-        Ok(listener) => listener,
-        Err(error) => return tracing::error!(%error, "the admin server can't accept"),
-    };
-    let mut clients = Clients::new(connections_max());
-    let mut said_at: Option<Instant> = None;
-    let mut accepted = 0_usize;
+/// Who is connected, at whichever socket.
+#[derive(Clone)]
+pub(super) struct Shared(Arc<Mutex<Clients>>);
+
+impl Default for Shared {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(Clients::new(connections_max()))))
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Clients> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What accepts from one socket.
+pub(super) struct Accept {
+    pub(super) routes: Arc<Routes>,
+    pub(super) clients: Shared,
+    /// Its other side is gone when the socket is to be closed.
+    pub(super) closing: watch::Receiver<()>,
+    /// It is dropped after the socket.
+    pub(super) accepting: mpsc::Sender<()>,
+}
+
+impl Accept {
+    /// Accepts until the socket is to be closed, takes who waits there then, and closes it. No timer runs while nobody is
+    /// connected.
+    pub(super) async fn run(mut self, socket: Descriptor) {
+        let socket = match AsyncFd::with_interest(socket, Interest::READABLE) {
+            Ok(socket) => socket,
+            Err(error) => return tracing::error!(%error, "the admin server can't accept"),
+        };
+        let mut said_at: Option<Instant> = None;
+        let mut accepted = 0_usize;
+        loop {
+            let ready = tokio::select! {
+                ready = socket.readable() => ready,
+                // Nothing is ever sent.
+                _ = self.closing.changed() => break,
+            };
+            let Ok(mut ready) = ready else {
+                // The reactor is gone.
+                break;
+            };
+            match ready.try_io(|socket| accept(socket.get_ref())) {
+                Ok(Ok(stream)) => {
+                    self.serve(stream);
+                    accepted += 1;
+                    // Clients that have asked get their answers before so many new ones come that they might be closed for
+                    // them.
+                    if accepted.is_multiple_of(ACCEPTS_A_TURN) {
+                        yield_now().await;
+                    }
+                }
+                Ok(Err(error)) => {
+                    if said_at.is_none_or(|at| at.elapsed() >= SAID_EVERY) {
+                        said_at = Some(Instant::now());
+                        tracing::warn!(%error, "the admin server has to close a client for each new one");
+                    }
+                    self.clients.lock().close_one();
+                    sleep(EXHAUSTED_PAUSE).await;
+                }
+                Err(_) => {}
+            }
+        }
+        // Whether or not the reactor has heard of them.
+        for _ in 0..BACKLOG_MAX {
+            match accept(socket.get_ref()) {
+                Ok(stream) => self.serve(stream),
+                Err(_) => break,
+            }
+        }
+        drop(socket);
+        drop(self.accepting);
+    }
+
+    fn serve(&self, stream: OwnedFd) {
+        let stream = match TcpStream::from_std(stream.into()) {
+            Ok(stream) => stream,
+            Err(error) => return tracing::warn!(%error, "a client of the admin server is cut"),
+        };
+        let mut clients = self.clients.lock();
+        let client = clients.client();
+        let task = tokio::spawn(serve(stream, self.routes.clone(), client.clone()));
+        clients.add(client, task.abort_handle());
+    }
+}
+
+/// A client that waits.
+fn accept(socket: &Descriptor) -> io::Result<OwnedFd> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     loop {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let client = clients.client();
-                let task = tokio::spawn(serve(stream, routes.clone(), client.clone()));
-                clients.add(client, task.abort_handle());
-                accepted += 1;
-                // Clients that have asked get their answers before so many new ones come that they might be closed for them.
-                if accepted.is_multiple_of(ACCEPTS_A_TURN) {
-                    yield_now().await;
-                }
-            }
-            Err(error) => {
-                if said_at.is_none_or(|at| at.elapsed() >= SAID_EVERY) {
-                    said_at = Some(Instant::now());
-                    tracing::warn!(%error, "the admin server has to close a client for each new one");
-                }
-                clients.close_one();
-                sleep(EXHAUSTED_PAUSE).await;
-            }
+        match accept_with(socket, flags) {
+            // It was gone before it was accepted.
+            Err(Errno::CONNABORTED | Errno::INTR) => {}
+            accepted => return Ok(accepted?),
         }
     }
 }

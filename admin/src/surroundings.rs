@@ -8,6 +8,12 @@ pub trait Surroundings: Send + Sync {
         0
     }
 
+    /// Listening sockets of the listener of this name.
+    fn sockets(&self, listener: &str) -> u64 {
+        let _ = listener;
+        0
+    }
+
     /// Connection attempts that the kernel dropped at the listener of this name. It never shrinks.
     fn drops(&self, listener: &str) -> u64 {
         let _ = listener;

@@ -57,8 +57,6 @@ pub(crate) struct Driver<P> {
     preempt_timer: Duration,
     /// How long it may run at a time under the table of this number.
     quantum: Cell<(u64, Duration)>,
-    /// The CPU whose packets its sockets are for.
-    pub(crate) steered_to: Option<usize>,
     pub(crate) queues: Queues,
     begin_lane: BeginLane<P>,
     /// Why the core can't go on.
@@ -99,8 +97,6 @@ pub(crate) struct Parts {
     pub(crate) publisher: Publisher,
     /// How long a lane may run at a time, unless a listener wants less.
     pub(crate) preempt_timer: Duration,
-    /// The CPU whose packets its sockets are for.
-    pub(crate) steered_to: Option<usize>,
 }
 
 impl<P: Poller> Driver<P> {
@@ -119,7 +115,6 @@ impl<P: Poller> Driver<P> {
             waits_for_room: Cell::new(false),
             preempt_timer: parts.preempt_timer,
             quantum: Cell::new((0, parts.preempt_timer)),
-            steered_to: parts.steered_to,
             queues: Queues::default(),
             begin_lane,
             failure: RefCell::default(),

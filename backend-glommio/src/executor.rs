@@ -20,7 +20,7 @@ use crate::epoll::Epoll;
 use crate::mailbox::{Mailbox, Message, Order};
 use crate::metrics::Cells;
 use crate::options::Options;
-use crate::placement::Population;
+use crate::placement::{Placement, Population};
 use crate::probe::probe;
 use crate::readiness::Readiness;
 use crate::seat::Seat;
@@ -36,6 +36,7 @@ pub struct Glommio {
     generation: Arc<Generation>,
     cells: Cells,
     rebalances: bool,
+    placement: Placement,
     open: OpenSockets,
     adoption: Arc<Adoption>,
     /// Ends when the last worker has.
@@ -69,6 +70,7 @@ impl Glommio {
             generation: plan.generation.clone(),
             cells: cells.clone(),
             rebalances: options.rebalance.enabled,
+            placement: options.placement,
             open: OpenSockets::default(),
             adoption: Arc::new(Adoption::new(mailboxes.clone(), cells.lanes.clone())),
             ended,
@@ -182,6 +184,13 @@ impl Backend for Glommio {
 
     fn threads(&self) -> &[WorkerThread] {
         &self.threads
+    }
+
+    fn steered_to(&self, place: usize) -> Option<usize> {
+        let steers = self.placement == Placement::IncomingCpu;
+        // As `Listening::by_worker` deals them out.
+        let worker = place % self.threads.len();
+        self.threads[worker].cpu.filter(|_| steers)
     }
 
     fn listen(&self, listening: Vec<Listening>) -> io::Result<()> {

@@ -17,7 +17,7 @@ use crate::mailbox::Mailbox;
 use crate::metrics::Cells;
 use crate::neighbours::Neighbours;
 use crate::options::Options;
-use crate::placement::{Placement, Placer, Population};
+use crate::placement::{Placer, Population};
 use crate::poller::Poller;
 use crate::publisher::Publisher;
 use crate::start_error::StartError;
@@ -118,7 +118,6 @@ impl Seat {
             neighbours: Neighbours::new(self.index, self.mailboxes),
             publisher: Publisher::new(self.index),
             preempt_timer,
-            steered_to: self.cpu.filter(|_| placement == Placement::IncomingCpu),
         };
         Driver::new(parts, Lane::spawn)
     }

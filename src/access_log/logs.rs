@@ -7,7 +7,7 @@ use proxy_admin::Lines;
 use proxy_config as config;
 use proxy_core::Ends;
 
-use super::AccessLog;
+use super::{AccessLog, output};
 use crate::start_error::{Explain, cannot_start, cannot_write};
 
 /// Logs of before that are still written. Beyond, the oldest ends, and connections that began with it leave no line.
@@ -38,6 +38,18 @@ impl AccessLogs {
             AccessLog::start(configured).explain(|error| cannot_log(&configured.destination, error))
         };
         configured.map(open).transpose()
+    }
+
+    /// Whether what is configured could be opened; nothing is made, and nothing written.
+    ///
+    /// # Errors
+    /// Why it can't be, with what to do.
+    pub(crate) fn check(configured: Option<&config::AccessLog>) -> anyhow::Result<()> {
+        let Some(config::Destination::File(path)) = configured.map(|log| &log.destination) else {
+            return Ok(());
+        };
+        let checked = output::check(path);
+        checked.explain(|error| cannot_write("[access_log]", "`path`", path, error))
     }
 
     /// Has connections begin with this log from now on. Those of before keep theirs.

@@ -6,6 +6,8 @@ use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use proxy_config::Destination;
+use rustix::fs::{Access, AtFlags, CWD, accessat};
+use rustix::io::Errno;
 
 use proxy_console::{LineWriter, Refused};
 
@@ -58,6 +60,23 @@ impl Output {
             Self::Stdout => proxy_console::write_stdout(batch),
             Self::File { lines, .. } => lines.append(batch),
         }
+    }
+}
+
+/// Whether a file can be opened to be written to, or made: it isn't, and nobody who reads it notices.
+///
+/// # Errors
+/// What the system says.
+pub(super) fn check(path: &Path) -> io::Result<()> {
+    let may = |path: &Path, rights| accessat(CWD, path, rights, AtFlags::EACCESS);
+    match path.metadata() {
+        Ok(found) if found.is_dir() => Err(Errno::ISDIR.into()),
+        Ok(_) => Ok(may(path, Access::WRITE_OK)?),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let directory = path.parent().unwrap_or(path).join(".");
+            Ok(may(&directory, Access::WRITE_OK | Access::EXEC_OK)?)
+        }
+        Err(error) => Err(error),
     }
 }
 

@@ -1,20 +1,26 @@
-//! What a reload changes beside the workers: the access log, the admin server's address and names, the socket of commands.
+//! What a reload changes beside the workers: the access log, the admin server's names, the socket of commands.
 
-use proxy_admin::Elsewhere;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context;
+
 use proxy_config::{Admin, Config};
+use tokio::time::timeout;
 
 use crate::access_log::{AccessLog, AccessLogs};
-use crate::command_socket::CommandSocket;
+use crate::aside;
+use crate::command_socket::{self, CommandSocket, Commands};
 use crate::proxy::Proxy;
-use crate::start_error::{Asker, Explain, cannot_listen, cannot_start};
-use crate::{aside, assemble};
+use crate::start_error::{Explain, cannot_start};
+
+/// How long a check waits for a file system that may hang.
+const CHECK_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What is ready to take the place of what runs. Dropped, it leaves nothing behind.
 pub(super) struct Prepared {
     /// None: it stays.
     pub(super) access_log: Option<Option<AccessLog>>,
-    /// None: it stays where it is.
-    admin: Option<Elsewhere>,
     /// None: it stays where it is.
     commands: Option<Option<CommandSocket>>,
 }
@@ -24,24 +30,18 @@ impl Prepared {
     ///
     /// # Errors
     /// What can't be, with what to do.
-    pub(super) async fn new(new: &Config, running: &Config, proxy: &Proxy) -> anyhow::Result<Self> {
-        let admin = match &proxy.admin {
-            Some(admin) if new.admin.listen != running.admin.listen => {
-                let address = assemble::listen_address(new.admin.listen);
-                let asker = Asker {
-                    name: "[admin]",
-                    key: "`listen`",
-                };
-                let bound = proxy_admin::bind(&address).and_then(|socket| admin.prepare(socket));
-                Some(bound.explain(|error| cannot_listen(asker, &address, error))?)
-            }
-            _ => None,
-        };
-        let path = |admin: &Admin| admin.socket.as_ref().map(|socket| socket.path.clone());
-        let commands = if path(&new.admin) == path(&running.admin) {
+    pub(super) async fn new(
+        new: &Config,
+        running: &Config,
+        proxy: &Proxy,
+        commands: &Commands,
+    ) -> anyhow::Result<Self> {
+        let socket = new.admin.socket.as_ref();
+        let commands = if commands.come_from(socket) {
             None
         } else {
-            let opened = new.admin.socket.as_ref().map(CommandSocket::open);
+            let is_own = |path: &Path| proxy.sockets.has_file(path);
+            let opened = socket.map(|configured| commands.open(configured, is_own));
             Some(opened.transpose()?)
         };
         // The last, as its file stays.
@@ -61,46 +61,71 @@ impl Prepared {
             };
         Ok(Self {
             access_log,
-            admin,
             commands,
         })
     }
 
-    /// Whether the socket of commands stays where it is.
-    pub(super) fn keeps_commands(&self) -> bool {
-        self.commands.is_none()
+    /// Gives the socket of commands, where it stays, the mode and the group that it is to have.
+    ///
+    /// # Errors
+    /// When its file can't be given them.
+    pub(super) fn own(
+        &self,
+        new: &Admin,
+        running: &Admin,
+        commands: &Commands,
+    ) -> anyhow::Result<()> {
+        match &new.socket {
+            Some(configured) if self.commands.is_none() && new.socket != running.socket => {
+                commands.change(configured)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Has commands find their socket, before a listener's file at its path goes.
+    pub(super) fn settle(&mut self) {
+        if let Some(Some(socket)) = &mut self.commands {
+            socket.settle();
+        }
     }
 
     /// Puts it in force.
-    pub(super) fn commit(
-        self,
-        new: &Admin,
-        proxy: &mut Proxy,
-        commands: &mut Option<CommandSocket>,
-    ) {
+    pub(super) fn commit(self, new: &Admin, proxy: &Proxy, commands: &mut Commands) {
         if let Some(log) = self.access_log {
             proxy.access_logs.put(log);
         }
-        if let Some(admin) = &mut proxy.admin {
-            if let Some(elsewhere) = self.admin {
-                admin.move_to(elsewhere);
-                tracing::info!("metrics http://{}/metrics", admin.address);
-            }
+        if let Some(admin) = &proxy.admin {
             admin.answer_to(&new.hosts);
         }
         if let Some(socket) = self.commands {
-            *commands = socket;
+            commands.put(socket);
         }
     }
 }
 
-/// Gives the socket of commands, where it stays, the mode and the group that it is to have.
+/// Whether [`Prepared::new`] would work, as far as that shows without anybody noticing.
 ///
 /// # Errors
-/// When its file can't be given them.
-pub(super) fn own(new: &Admin, commands: Option<&CommandSocket>) -> anyhow::Result<()> {
-    match (&new.socket, commands) {
-        (Some(configured), Some(socket)) => socket.change(configured),
-        _ => Ok(()),
+/// As there.
+pub(super) async fn check(
+    new: &Config,
+    running: &Config,
+    commands: &Commands,
+) -> anyhow::Result<()> {
+    let socket = new.admin.socket.as_ref();
+    if let Some(configured) = socket.filter(|_| !commands.come_from(socket)) {
+        command_socket::check_path(configured)?;
     }
+    if new.access_log != running.access_log {
+        let configured = new.access_log.clone();
+        let checking = aside::run("corelane-check", move || {
+            AccessLogs::check(configured.as_ref())
+        });
+        let checked = timeout(CHECK_PATIENCE, checking).await;
+        let checked = checked.context("the file system of [access_log] hangs")?;
+        checked
+            .explain(|error| cannot_start("the thread that looks for the access log", error))??;
+    }
+    Ok(())
 }

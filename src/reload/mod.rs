@@ -8,35 +8,39 @@ mod change;
 mod client_lists;
 mod listeners;
 mod removed;
+mod waiting;
 
 use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Instant;
 
-use proxy_admin::commands::{Command, Reply, Wish};
+use proxy_admin::commands::{Reply, Wish};
 use proxy_config::{Config, Loaded};
 use tokio::time::sleep;
 
 use self::around::Prepared;
 use self::change::Change;
+use self::waiting::{Asked, Waiting};
 use crate::access_log::AccessLog;
-use crate::command_socket::CommandSocket;
+use crate::command_socket::Commands;
 use crate::config_file::{self, LoadError, Watch, Watched};
 use crate::proxy::Proxy;
 use crate::retiring::COUNT_INTERVAL;
 use crate::signals::Hangup;
 use crate::start_error::{Explain, cannot_start};
-use crate::switch::{self, Begun};
+use crate::switch::{self, Begun, Switching};
+use crate::workers::Workers;
 use crate::{assemble, command_socket, cpus, echo, scheduler};
 
 /// Lines of differences that the log has of one reload; of more, the number is told.
 const LINES_MAX: usize = 200;
 
 /// Reloads at each SIGHUP, when a file is replaced that is watched, and when a command asks for it, and returns when there
-/// can't be another one. While the file is read, others have their turn.
+/// can't be another one. While the file is read, others have their turn. While a switch runs, files are looked at, and reloads
+/// wait for its end.
 pub(crate) async fn at_each(
     hangup: &mut Hangup,
-    commands: &mut Option<CommandSocket>,
+    commands: &mut Commands,
     file: &Path,
     config: &mut Config,
     proxy: &mut Proxy,
@@ -45,58 +49,82 @@ pub(crate) async fn at_each(
     watch.restart_configuration(config.runtime.watch);
     let mut list_watch = Watch::new(Watched::Lists);
     list_watch.restart(proxy.lists.sources());
+    let mut switching: Option<Switching> = None;
+    let mut waiting = Waiting::default();
     loop {
-        let command = tokio::select! {
-            () = hangup.next() => None,
-            () = watch.replaced() => None,
-            command = next(commands) => Some(command),
-            () = list_watch.replaced() => {
-                client_lists::read_again(config, proxy).await;
-                list_watch.restart(proxy.lists.sources());
-                continue;
-            }
-            () = sleep(COUNT_INTERVAL), if !proxy.retiring.is_empty() => {
-                proxy.retiring.tick(&*proxy.workers.running, now());
-                continue;
-            }
+        let next = if switching.is_none() { waiting.next() } else { None };
+        let asked = match next {
+            Some(asked) => asked,
+            None => tokio::select! {
+                () = hangup.next() => Asked::Silently,
+                () = watch.replaced() => Asked::Silently,
+                command = commands.next() => Asked::By(command),
+                () = is_over(&mut switching, &proxy.workers) => {
+                    if let Some(switching) = switching.take() {
+                        switching.end(proxy).await;
+                    }
+                    continue;
+                }
+                () = list_watch.replaced() => {
+                    client_lists::read_again(config, proxy).await;
+                    list_watch.restart(proxy.lists.sources());
+                    continue;
+                }
+                () = sleep(COUNT_INTERVAL), if !proxy.retiring.is_empty() => {
+                    proxy.retiring.tick(&*proxy.workers.running, now());
+                    continue;
+                }
+            },
         };
-        let (result, begun) = match command.as_ref().map(|command| command.wish) {
+        match (asked.wish(), &switching) {
             // What is only checked is still to be reloaded: the watch goes on from what was read before.
-            Some(Wish::Check) => (check(file, config, proxy).await, None),
-            Some(Wish::Reload) | None => {
-                let reloaded = reload(file, config, proxy, commands).await;
+            (Wish::Check, _) => {
+                let result = check(file, config, proxy, commands).await;
+                asked.answer(answer(Wish::Check, result));
+            }
+            (wish, None) => {
+                let (result, begun) = reload(file, config, proxy, commands).await;
                 watch.restart_configuration(config.runtime.watch);
                 list_watch.restart(proxy.lists.sources());
-                reloaded
+                asked.answer(answer(wish, result));
+                switching = begun.map(|begun| switch::go_over(proxy, begun, &config.runtime));
             }
-        };
-        if let Some(command) = command {
-            let reply = answer(command.wish, result);
-            command.answer(reply);
-        }
-        // What is asked for meanwhile waits.
-        if let Some(begun) = begun {
-            switch::finish(proxy, begun, &config.runtime).await;
+            (wish, Some(switching)) => match read(file, proxy).await {
+                Err(reason) => {
+                    note(proxy, Some(&reason));
+                    asked.answer(answer(wish, Err(reason)));
+                }
+                Ok(_) if wish == Wish::ReloadAtOnce => {
+                    let words = switching.words(&proxy.workers);
+                    asked.answer(Reply::Later(format!("the reload waits: {words}\n")));
+                }
+                Ok(_) => {
+                    let words = switching.words(&proxy.workers);
+                    tracing::info!("a reload waits: {words}");
+                    waiting.add(asked);
+                }
+            },
         }
     }
 }
 
-/// The next command, where there is a socket for them.
-async fn next(commands: &mut Option<CommandSocket>) -> Command {
-    match commands {
-        Some(commands) => commands.next().await,
+/// Waits until a switch is over that runs.
+async fn is_over(switching: &mut Option<Switching>, workers: &Workers) {
+    match switching {
+        Some(switching) => switching.is_over(workers).await,
         None => std::future::pending().await,
     }
 }
 
 /// The answer to a command.
 fn answer(wish: Wish, result: Result<Change, String>) -> Reply {
-    let change = match (wish, result) {
-        (_, Ok(change)) => change,
-        (Wish::Check, Err(reason)) => {
+    let checks = wish == Wish::Check;
+    let change = match result {
+        Ok(change) => change,
+        Err(reason) if checks => {
             return Reply::Refused(format!("it would not be reloaded: {reason}\n"));
         }
-        (Wish::Reload, Err(reason)) => {
+        Err(reason) => {
             return Reply::Refused(format!("not reloaded, what ran goes on: {reason}\n"));
         }
     };
@@ -109,26 +137,55 @@ fn answer(wish: Wish, result: Result<Change, String>) -> Reply {
     if more > 0 {
         let _ = writeln!(words, "and {more} more differences");
     }
-    words.push_str(match (wish, change.lines.is_empty()) {
-        (Wish::Check, true) => "nothing would change\n",
-        (Wish::Check, false) => "a reload would change this\n",
-        (Wish::Reload, true) => "reloaded; nothing has changed\n",
-        (Wish::Reload, false) => "reloaded\n",
+    words.push_str(match (checks, change.lines.is_empty()) {
+        (true, true) => "nothing would change\n",
+        (true, false) => "a reload would change this\n",
+        (false, true) => "reloaded; nothing has changed\n",
+        (false, false) => "reloaded\n",
     });
     Reply::Done(words)
 }
 
-/// Reads `file` again, and says what a reload would change.
-async fn check(file: &Path, config: &Config, proxy: &Proxy) -> Result<Change, String> {
-    let loaded = config_file::load_meanwhile(file).await;
-    let new = checked(loaded)?;
+/// Reads `file` again, and says what a reload would change. What can be tried is tried, as far as nobody notices.
+async fn check(
+    file: &Path,
+    config: &Config,
+    proxy: &Proxy,
+    commands: &Commands,
+) -> Result<Change, String> {
+    let new = read(file, proxy).await?;
+    let tried = match proxy.sockets.check(&new, &|path| commands.is_at(path)) {
+        Ok(()) => around::check(&new, config, commands).await,
+        Err(error) => Err(error),
+    };
+    tried.map_err(|error| format!("{error:#}"))?;
+    if scheduler::differs(&new.runtime, &config.runtime)
+        && let Ok(cpus) = cpus::assign(&new.runtime)
+        && let Some(reason) = scheduler::cannot_run(cpus.len(), &new.runtime)
+    {
+        return Err(reason);
+    }
+    Ok(change::diff(config, &new))
+}
+
+/// Reads `file` and its lists of clients. All is in order, and fits this machine.
+async fn read(file: &Path, proxy: &Proxy) -> Result<Config, String> {
+    let new = checked(config_file::load_meanwhile(file).await)?;
     proxy.lists.again(&new).await?;
     let fits = cpus::assign(&new.runtime).and_then(|_| {
         let socket = new.admin.socket.as_ref();
         socket.map_or(Ok(()), command_socket::check)
     });
     fits.map_err(|error| format!("{error:#}"))?;
-    Ok(change::diff(config, &new))
+    Ok(new)
+}
+
+/// Notes how a reading went, which was refused for a reason, or succeeded.
+fn note(proxy: &Proxy, refused: Option<&str>) {
+    proxy.observed.reloads.note(refused);
+    if let Some(reason) = refused {
+        tracing::error!("the configuration is not reloaded, what ran goes on: {reason}");
+    }
 }
 
 /// Reads `file` again, and applies it to the proxy that runs `config`. The log says what came of it.
@@ -136,7 +193,7 @@ async fn reload(
     file: &Path,
     config: &mut Config,
     proxy: &mut Proxy,
-    commands: &mut Option<CommandSocket>,
+    commands: &mut Commands,
 ) -> (Result<Change, String>, Option<Begun>) {
     let loaded = config_file::load_meanwhile(file).await;
     let result = match checked(loaded) {
@@ -147,19 +204,14 @@ async fn reload(
         listeners::serve_all(proxy);
     }
     let refused = result.as_ref().err();
-    proxy.observed.reloads.note(refused.map(String::as_str));
-    match &result {
-        Ok((change, _)) => {
-            let lines = change.lines.iter();
-            lines
-                .take(LINES_MAX)
-                .for_each(|line| tracing::info!("{line}"));
-            let (changes, hash) = (change.lines.len(), config.hash());
-            tracing::info!(changes, hash, "reloaded the configuration");
-        }
-        Err(reason) => {
-            tracing::error!("the configuration is not reloaded, what ran goes on: {reason}");
-        }
+    note(proxy, refused.map(String::as_str));
+    if let Ok((change, _)) = &result {
+        let lines = change.lines.iter();
+        lines
+            .take(LINES_MAX)
+            .for_each(|line| tracing::info!("{line}"));
+        let (changes, hash) = (change.lines.len(), config.hash());
+        tracing::info!(changes, hash, "reloaded the configuration");
     }
     match result {
         Ok((change, begun)) => (Ok(change), begun),
@@ -174,6 +226,9 @@ fn checked(loaded: Result<Loaded, LoadError>) -> Result<Config, String> {
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
+    if let Some(warning) = cpus::warning(&loaded.config.runtime) {
+        tracing::warn!("{warning}");
+    }
     Ok(loaded.config)
 }
 
@@ -183,7 +238,7 @@ async fn apply(
     new: Config,
     running: &mut Config,
     proxy: &mut Proxy,
-    commands: &mut Option<CommandSocket>,
+    commands: &mut Commands,
 ) -> Result<(Change, Option<Begun>), String> {
     let observed = proxy.observed.clone();
     let change = change::diff(running, &new);
@@ -196,19 +251,17 @@ async fn apply(
     }
     // The sockets come before the access log, whose file would be there though nothing else is.
     let count = sockets_count(&new, running, proxy);
-    let rebinding = proxy.sockets.prepare(&new, count);
+    let is_own = |path: &Path| commands.is_at(path);
+    let rebinding = proxy.sockets.prepare(&new, count, &is_own);
     let rebinding = rebinding.map_err(|error| format!("{error:#}"))?;
-    let prepared = Prepared::new(&new, running, proxy).await;
-    let prepared = prepared.map_err(|error| format!("{error:#}"))?;
+    let prepared = Prepared::new(&new, running, proxy, commands).await;
+    let mut prepared = prepared.map_err(|error| format!("{error:#}"))?;
     if let Some(log) = &prepared.access_log {
         around.ends = log.as_ref().map(AccessLog::ends);
     }
     let table = assemble::table(&new, &observed.inventory, &around);
     let control = proxy.control.prepare(&new, &table).await;
-    let ready = control.and_then(|()| match new.admin.socket == running.admin.socket {
-        false if prepared.keeps_commands() => around::own(&new.admin, commands.as_ref()),
-        _ => Ok(()),
-    });
+    let ready = control.and_then(|()| prepared.own(&new.admin, &running.admin, commands));
     if let Err(error) = ready {
         proxy.control.commit(running, &observed.tables.current());
         return Err(format!("{error:#}"));
@@ -229,7 +282,8 @@ async fn apply(
     let table = observed.tables.publish(table);
     table.apply_shares(observed.running().profile.queues);
     observed.inventory.settle(&table, now());
-    listeners::commit(proxy, rebinding, &before, &table, begun.as_ref());
+    prepared.settle();
+    listeners::commit(proxy, rebinding, &before, &table, begun.as_ref()).await;
     let cut_at = now() + new.runtime.drain_timeout;
     proxy.retiring.on_table(&before, &table, cut_at);
     proxy.control.commit(&new, &table);

@@ -4,6 +4,6 @@ mod owner;
 mod rebind;
 mod start;
 
-pub(crate) use self::owner::Sockets;
+pub(crate) use self::owner::{ADMIN, Sockets};
 pub(crate) use self::rebind::{Rebinding, Rebound};
 pub(crate) use self::start::{Abandoned, AdminAddress, Pause, Taken, listen, sleep};

@@ -11,8 +11,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use proxy_config as config;
 use proxy_core::Descriptor;
+use proxy_core::backend::Backend;
 use proxy_core::listen::{self, BindAddress, Bound, Reserved, SocketFile};
 use proxy_sys::{accept_queue, listen_drops};
+
+use crate::assemble;
 
 /// The listening sockets, by the listener's name. The workers have descriptors of their own of the same sockets.
 ///
@@ -21,7 +24,10 @@ use proxy_sys::{accept_queue, listen_drops};
 #[derive(Debug, Default)]
 pub(crate) struct Sockets(Mutex<BTreeMap<String, Owned>>);
 
-/// Those of one listener.
+/// What the admin server is called among the listeners, none of which can have such a name.
+pub(crate) const ADMIN: &str = "[admin]";
+
+/// Those of one listener, or of the admin server.
 #[derive(Debug, Default)]
 pub(super) struct Owned {
     pub(super) binds: Vec<Bind>,
@@ -49,6 +55,8 @@ pub(super) struct Socket {
     drops: u32,
     /// A scheduler accepts from it that runs. One that joined for a scheduler that then couldn't start has nobody yet.
     is_served: bool,
+    /// The CPU whose clients the kernel prefers it for.
+    steered_to: Option<usize>,
 }
 
 /// Descriptors of a listener's sockets for workers, by bind address.
@@ -76,12 +84,28 @@ impl Sockets {
 
     /// Takes over what a listener listens on, at the addresses of its configuration in their order.
     pub(crate) fn own(&self, listener: &config::Listener, bound: Vec<Bound>) {
-        let mut all = self.lock();
-        let owned = all.entry(listener.name.clone()).or_default();
-        owned.backlog = listener.backlog.get();
         let binds = listener.binds.iter().cloned().zip(bound);
-        let binds = binds.map(|(configured, bound)| Bind::new(configured, bound));
-        owned.binds.extend(binds);
+        self.take_over(&listener.name, listener.backlog.get(), binds);
+    }
+
+    /// Takes over what the admin server listens on.
+    pub(crate) fn own_admin(&self, configured: config::BindAddress, bound: Bound) {
+        self.take_over(ADMIN, proxy_admin::BACKLOG, [(configured, bound)]);
+    }
+
+    fn take_over(
+        &self,
+        name: &str,
+        backlog: u16,
+        binds: impl IntoIterator<Item = (config::BindAddress, Bound)>,
+    ) {
+        let mut all = self.lock();
+        let owned = all.entry(name.to_owned()).or_default();
+        owned.backlog = backlog;
+        let binds = binds.into_iter();
+        owned
+            .binds
+            .extend(binds.map(|(configured, bound)| Bind::new(configured, bound)));
     }
 
     /// Descriptors of all sockets of a listener, of which there are at least `count` at each address then, so that each
@@ -132,6 +156,47 @@ impl Sockets {
         Ok(unserved)
     }
 
+    /// Has the kernel spread clients over the sockets as a scheduler wants it. What another one wanted before is over.
+    pub(crate) fn steer(&self, backend: &dyn Backend) {
+        for (listener, owned) in &mut *self.lock() {
+            let is_admin = listener == ADMIN;
+            for bind in owned.tcp_binds() {
+                for (place, socket) in bind.sockets.iter_mut().enumerate() {
+                    let cpu = backend.steered_to(place).filter(|_| !is_admin);
+                    if socket.steered_to == cpu {
+                        continue;
+                    }
+                    match listen::steer(&socket.descriptor, cpu) {
+                        Ok(()) => socket.steered_to = cpu,
+                        Err(error) => {
+                            tracing::warn!(listener, %error, "SO_INCOMING_CPU is refused; the kernel spreads as before");
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// How many sockets a listener has, by its name; one at each unix socket's path.
+    pub(crate) fn count(&self, listener: &str) -> u64 {
+        let all = self.lock();
+        let owned = all.get(listener).into_iter();
+        owned
+            .flat_map(|owned| &owned.binds)
+            .map(|bind| bind.sockets.len() as u64)
+            .sum()
+    }
+
+    /// How many sockets there are beyond the `count` at each address that the scheduler would open.
+    pub(crate) fn surplus(&self, count: usize) -> usize {
+        let all = self.lock();
+        let listeners = all.iter().filter(|(name, _)| *name != ADMIN);
+        listeners
+            .flat_map(|(_, owned)| &owned.binds)
+            .map(|bind| bind.sockets.len().saturating_sub(count))
+            .sum()
+    }
+
     /// Removes the files of the unix sockets that are still this process's. Who is connected, or waits, notices nothing.
     pub(crate) fn remove_files(&self) {
         for owned in self.lock().values_mut() {
@@ -141,10 +206,20 @@ impl Sockets {
         }
     }
 
-    /// Has every socket take nobody any more, whether or not its worker has time now. Who waits is kept.
+    /// Has every socket of a listener take nobody any more, whether or not its worker has time now. Who waits is kept.
     pub(crate) fn stop_taking(&self) {
-        for owned in self.lock().values() {
+        for (name, owned) in &*self.lock() {
+            if name != ADMIN {
+                owned.stop_taking();
+            }
+        }
+    }
+
+    /// The same for those of the admin server, which are closed when that has let go of them.
+    pub(crate) fn release_admin(&self) {
+        if let Some(owned) = self.lock().get_mut(ADMIN) {
             owned.stop_taking();
+            owned.binds.clear();
         }
     }
 
@@ -189,9 +264,12 @@ impl Sockets {
 
 impl Owned {
     fn tcp(&mut self) -> impl Iterator<Item = &mut Socket> {
+        self.tcp_binds().flat_map(|bind| &mut bind.sockets)
+    }
+
+    fn tcp_binds(&mut self) -> impl Iterator<Item = &mut Bind> {
         let binds = self.binds.iter_mut();
-        let tcp = binds.filter(|bind| !matches!(bind.address, BindAddress::Unix(_)));
-        tcp.flat_map(|bind| &mut bind.sockets)
+        binds.filter(|bind| !matches!(bind.address, BindAddress::Unix(_)))
     }
 
     fn stop_taking(&self) {
@@ -212,6 +290,23 @@ impl Bind {
             address: bound.address,
             sockets: sockets.map(Socket::new).collect(),
             file: bound.file,
+        }
+    }
+
+    /// Whether clients find it at an address of a configuration: nobody has removed its file.
+    pub(super) fn is_at(&self, wanted: &config::BindAddress) -> bool {
+        let is_found = self.file.as_ref().is_none_or(SocketFile::is_found);
+        let is_same = self.configured == *wanted || self.address == assemble::bind_address(wanted);
+        is_same && is_found
+    }
+
+    /// Has clients find its file, in place of one of this process's.
+    pub(super) fn settle(&mut self) {
+        if let Some(file) = &mut self.file
+            && let Err(error) = file.settle()
+        {
+            let path = file.path().display();
+            tracing::error!(%error, %path, "a listener's socket can't be found; reload again");
         }
     }
 
@@ -254,6 +349,7 @@ impl Socket {
             descriptor,
             drops: 0,
             is_served: true,
+            steered_to: None,
         }
     }
 }

@@ -4,24 +4,25 @@
 //! accepted.
 
 use std::collections::{BTreeMap, HashSet};
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
+use std::path::Path;
 
 use proxy_config::{self as config, Config};
 use proxy_core::listen::{self, BindAddress, Bound, Reserved};
 
-use super::owner::{Bind, Lent, Owned, Sockets};
-use super::start::listener_cannot_listen;
+use super::owner::{ADMIN, Bind, Lent, Owned, Sockets};
+use super::start::{listener_cannot_listen, shown};
 use crate::assemble;
 use crate::start_error::{Explain, cannot_start};
 
 /// What listeners are to listen on: everything that can fail was done.
 pub(crate) struct Rebinding(Vec<Wanted>);
 
-/// One listener.
+/// One listener, or the admin server.
 struct Wanted {
     name: String,
     backlog: u16,
-    binds: Vec<Source>,
+    binds: Vec<(config::BindAddress, Source)>,
     /// For the workers; none where nothing changes for them.
     lent: Option<Lent>,
 }
@@ -30,12 +31,12 @@ struct Wanted {
 enum Source {
     /// From a listener, by its name and the place of the address.
     Kept(String, usize),
-    New(Box<(config::BindAddress, Bound)>),
+    New(Box<Bound>),
 }
 
 /// What a reload has changed of the sockets.
 pub(crate) struct Rebound {
-    /// Listeners that have other sockets now, by name, with descriptors of all of them.
+    /// Listeners that have other sockets now, by name, with descriptors of all of them; [`ADMIN`] is the admin server.
     pub(crate) listening: BTreeMap<String, Lent>,
     /// Sockets that are no longer listened on. They take nobody any more, and are to be dropped when the workers know.
     pub(crate) removed: Removed,
@@ -45,97 +46,161 @@ pub(crate) struct Rebound {
 #[must_use]
 pub(crate) struct Removed(#[expect(dead_code, reason = "it is kept, and dropped")] Vec<Bind>);
 
+/// Who is to listen where.
+struct Asking<'a> {
+    name: &'a str,
+    backlog: u16,
+    binds: Vec<config::BindAddress>,
+    /// Sockets at each address, at least.
+    count: usize,
+}
+
+/// Whose sockets an address is to have, and which place these have there: by the place of who asks, and of the address.
+type Places = BTreeMap<(usize, usize), (String, usize)>;
+
+/// Whether a file of this process's is at a path, whose place another one may take.
+pub(crate) type IsOwn<'a> = &'a dyn Fn(&Path) -> bool;
+
 impl Sockets {
     /// Listens on the addresses of a configuration that nobody here listens on yet, with `count` sockets each, and lends
-    /// descriptors of all sockets of the listeners that have others than before.
+    /// descriptors of all sockets of the listeners that have others than before. `is_own` knows of other files than those of
+    /// listeners.
     ///
     /// # Errors
     /// When an address can't be listened on, or there is no descriptor left. Nothing has changed then.
-    pub(crate) fn prepare(&self, new: &Config, count: usize) -> anyhow::Result<Rebinding> {
-        let places = self.places(new);
+    pub(crate) fn prepare(
+        &self,
+        new: &Config,
+        count: usize,
+        is_own: IsOwn<'_>,
+    ) -> anyhow::Result<Rebinding> {
+        let asking = self.asking(new, count);
+        let places = self.places(&asking);
         let mut reserved: BTreeMap<(usize, usize), Reserved> = BTreeMap::new();
-        // Files of unix sockets come last: until they are listened on, they look like those of a process that is gone.
-        for unix in [false, true] {
-            for (listener, configured) in new.listeners.iter().enumerate() {
-                for (place, bind) in configured.binds.iter().enumerate() {
-                    let is_unix = matches!(bind, config::BindAddress::Unix(_));
-                    if is_unix != unix || places.contains_key(&(listener, place)) {
-                        continue;
-                    }
-                    let address = assemble::bind_address(bind);
-                    let reserved_here = match listen::reserve(&address, count) {
-                        Err(error)
-                            if error.kind() == ErrorKind::AddrInUse && self.has_port(&address) =>
-                        {
-                            listen::reserve_beside(&address, count)
-                        }
-                        reserved => reserved,
-                    };
-                    let new = reserved_here.explain(|error| {
-                        listener_cannot_listen(&configured.name, &address, error)
-                    })?;
-                    reserved.insert((listener, place), new);
+        for (at, asking, address) in missing(&asking, &places) {
+            let taken = match listen::reserve(&address, asking.count) {
+                Err(error) if self.may_be_beside(&address, &error, is_own) => {
+                    listen::reserve_beside(&address, asking.count)
                 }
-            }
-        }
-        let mut wanted = Vec::with_capacity(new.listeners.len());
-        for (listener, configured) in new.listeners.iter().enumerate() {
-            let places = (0..configured.binds.len()).map(|place| places.get(&(listener, place)));
-            let is_own = |place: Option<&(String, usize)>| {
-                place.is_some_and(|(owner, _)| *owner == configured.name)
+                taken => taken,
             };
-            let had = self
-                .lock()
-                .get(&configured.name)
-                .map_or(0, |owned| owned.binds.len());
-            let changes = had != configured.binds.len() || !places.clone().all(is_own);
-            let mut lent = Lent::new();
-            for (place, kept) in places.clone().enumerate().filter(|_| changes) {
-                let sockets = match kept {
-                    Some((owner, place)) => self.lend_one(owner, *place, count),
-                    None => {
-                        let reserved = &reserved[&(listener, place)];
-                        let lent = Self::lend_reserved(std::slice::from_ref(reserved));
-                        lent.map(|lent| lent.into_iter().flatten().collect())
-                    }
-                };
-                let name = &configured.name;
-                lent.push(sockets.explain(|error| {
-                    cannot_start(&format!("the sockets of [listeners.{name}]"), error)
-                })?);
-            }
-            wanted.push((
-                configured,
-                places.map(Option::<&_>::cloned).collect::<Vec<_>>(),
-                changes.then_some(lent),
-            ));
+            let taken =
+                taken.explain(|error| listener_cannot_listen(asking.name, &address, error))?;
+            reserved.insert(at, taken);
+        }
+        let mut lent = Vec::with_capacity(asking.len());
+        for (asker, asking) in asking.iter().enumerate() {
+            let sockets = self.lend_changed((asker, asking), &places, &reserved);
+            lent.push(sockets.explain(|error| {
+                cannot_start(&format!("the sockets of {}", shown(asking.name)), error)
+            })?);
         }
         // The last that can fail: from here on clients may come.
-        let mut rebinding = Vec::with_capacity(wanted.len());
-        for (listener, (configured, places, lent)) in wanted.into_iter().enumerate() {
-            let mut binds = Vec::with_capacity(places.len());
-            for (place, kept) in places.into_iter().enumerate() {
-                binds.push(match (kept, reserved.remove(&(listener, place))) {
-                    (Some((owner, place)), _) => Source::Kept(owner, place),
+        let mut rebinding = Vec::with_capacity(asking.len());
+        for ((asker, asking), lent) in asking.into_iter().enumerate().zip(lent) {
+            let mut binds = Vec::with_capacity(asking.binds.len());
+            for (place, bind) in asking.binds.into_iter().enumerate() {
+                let at = (asker, place);
+                let source = match (places.get(&at), reserved.remove(&at)) {
+                    (Some((owner, place)), _) => Source::Kept(owner.clone(), *place),
                     (None, Some(reserved)) => {
                         let address = reserved.address().clone();
-                        let bound = reserved.listen(configured.backlog.get());
-                        let bound = bound.explain(|error| {
-                            listener_cannot_listen(&configured.name, &address, error)
-                        })?;
-                        Source::New(Box::new((configured.binds[place].clone(), bound)))
+                        let bound = reserved.listen(asking.backlog);
+                        Source::New(Box::new(bound.explain(|error| {
+                            listener_cannot_listen(asking.name, &address, error)
+                        })?))
                     }
                     (None, None) => continue,
-                });
+                };
+                binds.push((bind, source));
             }
             rebinding.push(Wanted {
-                name: configured.name.clone(),
-                backlog: configured.backlog.get(),
+                name: asking.name.to_owned(),
+                backlog: asking.backlog,
                 binds,
                 lent,
             });
         }
         Ok(Rebinding(rebinding))
+    }
+
+    /// Whether [`Sockets::prepare`] would find all addresses free, as far as that shows without anybody noticing.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn check(&self, new: &Config, is_own: IsOwn<'_>) -> anyhow::Result<()> {
+        let asking = self.asking(new, 1);
+        let places = self.places(&asking);
+        for (_, asking, address) in missing(&asking, &places) {
+            let free = match listen::check(&address) {
+                Err(error) if self.may_be_beside(&address, &error, is_own) => Ok(()),
+                checked => checked,
+            };
+            free.explain(|error| listener_cannot_listen(asking.name, &address, error))?;
+        }
+        Ok(())
+    }
+
+    /// Whether the file of one of the sockets here is at a path.
+    pub(crate) fn has_file(&self, path: &Path) -> bool {
+        let all = self.lock();
+        let binds = all.values().flat_map(|owned| &owned.binds);
+        binds
+            .filter_map(|bind| bind.file.as_ref())
+            .any(|file| file.is_at(path))
+    }
+
+    /// Listeners, and the admin server if there is one.
+    fn asking<'a>(&self, new: &'a Config, count: usize) -> Vec<Asking<'a>> {
+        let listeners = new.listeners.iter().map(|listener| Asking {
+            name: &listener.name,
+            backlog: listener.backlog.get(),
+            binds: listener.binds.clone(),
+            count,
+        });
+        let admin = self.lock().contains_key(ADMIN).then(|| Asking {
+            name: ADMIN,
+            backlog: proxy_admin::BACKLOG,
+            binds: vec![new.admin.listen.into()],
+            count: 1,
+        });
+        listeners.chain(admin).collect()
+    }
+
+    /// Descriptors of all sockets of who asks, if they are others than before. Each worker that accepts by itself has one.
+    fn lend_changed(
+        &self,
+        (asker, asking): (usize, &Asking<'_>),
+        places: &Places,
+        reserved: &BTreeMap<(usize, usize), Reserved>,
+    ) -> io::Result<Option<Lent>> {
+        let kept = (0..asking.binds.len()).map(|place| places.get(&(asker, place)));
+        let is_own = |kept: Option<&(String, usize)>| {
+            kept.is_some_and(|(owner, _)| owner == asking.name)
+        };
+        let had = self.lock().get(asking.name).map_or(0, |owned| owned.binds.len());
+        if had == asking.binds.len() && kept.clone().all(is_own) {
+            return Ok(None);
+        }
+        let lend = |(place, kept): (usize, Option<&(String, usize)>)| match kept {
+            Some((owner, place)) => self.lend_one(owner, *place, asking.count),
+            None => {
+                let reserved = &reserved[&(asker, place)];
+                let lent = Self::lend_reserved(std::slice::from_ref(reserved))?;
+                Ok(lent.into_iter().flatten().collect())
+            }
+        };
+        kept.enumerate().map(lend).collect::<io::Result<_>>().map(Some)
+    }
+
+    /// Whether an address is in use by a socket of this process, beside which another one may be until it goes: no two of a
+    /// configuration overlap.
+    fn may_be_beside(&self, address: &BindAddress, error: &io::Error, is_own: IsOwn<'_>) -> bool {
+        error.kind() == ErrorKind::AddrInUse
+            && match address {
+                BindAddress::Unix(path) => is_own(path) || self.has_file(path),
+                BindAddress::Tcp(_) | BindAddress::Every(_) => self.has_port(address),
+            }
     }
 
     /// Whether one of the sockets here has the port of an address.
@@ -145,31 +210,31 @@ impl Sockets {
         binds.any(|bind| address.port().is_some() && bind.address.port() == address.port())
     }
 
-    /// For each listener and address of a configuration whose sockets there are: whose they are, and in which place.
-    fn places(&self, new: &Config) -> BTreeMap<(usize, usize), (String, usize)> {
+    /// For each asker and address whose sockets there are: whose they are, and in which place.
+    fn places(&self, asking: &[Asking<'_>]) -> Places {
         let all = self.lock();
         let mut places = BTreeMap::new();
         let mut taken = HashSet::new();
         // Its own first: ports that the kernel chose have the same address.
         for own in [true, false] {
-            for (listener, configured) in new.listeners.iter().enumerate() {
-                for (place, bind) in configured.binds.iter().enumerate() {
-                    if places.contains_key(&(listener, place)) {
+            for (asker, asking) in asking.iter().enumerate() {
+                for (place, bind) in asking.binds.iter().enumerate() {
+                    if places.contains_key(&(asker, place)) {
                         continue;
                     }
                     let found = all
                         .iter()
-                        .filter(|(owner, _)| (**owner == configured.name) == own)
+                        .filter(|(owner, _)| (**owner == asking.name) == own)
                         .flat_map(|(owner, owned)| {
                             let binds = owned.binds.iter().enumerate();
                             binds.map(move |(place, bind)| (owner, place, bind))
                         })
                         .find(|(owner, place, owned)| {
-                            owned.configured == *bind && !taken.contains(&(*owner, *place))
+                            owned.is_at(bind) && !taken.contains(&(*owner, *place))
                         });
                     if let Some((owner, owned_place, _)) = found {
                         taken.insert((owner, owned_place));
-                        places.insert((listener, place), (owner.clone(), owned_place));
+                        places.insert((asker, place), (owner.clone(), owned_place));
                     }
                 }
             }
@@ -206,14 +271,22 @@ impl Sockets {
                 binds,
                 lent,
             } = wanted;
-            let binds = binds.into_iter().filter_map(|source| match source {
-                Source::Kept(owner, place) => old.get_mut(&owner)?.get_mut(place)?.take(),
-                Source::New(new) => {
-                    let (configured, bound) = *new;
-                    Some(Bind::new(configured, bound))
-                }
-            });
-            let binds: Vec<_> = binds.collect();
+            let mut having = Vec::with_capacity(binds.len());
+            for (configured, source) in binds {
+                let bind = match source {
+                    Source::Kept(owner, place) => {
+                        let places = old.get_mut(&owner);
+                        places.and_then(|places| places.get_mut(place)?.take())
+                    }
+                    Source::New(bound) => {
+                        let mut bind = Bind::new(configured.clone(), *bound);
+                        bind.settle();
+                        Some(bind)
+                    }
+                };
+                having.extend(bind.map(|bind| Bind { configured, ..bind }));
+            }
+            let binds = having;
             let owned: &mut Owned = all.entry(name.clone()).or_default();
             if owned.backlog != backlog {
                 set_backlog(&binds, backlog);
@@ -233,6 +306,26 @@ impl Sockets {
             removed: Removed(removed),
         }
     }
+}
+
+/// The addresses that have no sockets, with their places and who asks for them.
+///
+/// Files of unix sockets come last: until they are listened on, they look like those of a process that is gone.
+fn missing<'a, 'b>(
+    asking: &'b [Asking<'a>],
+    places: &'b Places,
+) -> impl Iterator<Item = ((usize, usize), &'b Asking<'a>, BindAddress)> {
+    [false, true].into_iter().flat_map(move |unix| {
+        let askers = asking.iter().enumerate();
+        askers.flat_map(move |(asker, asking)| {
+            let binds = asking.binds.iter().enumerate();
+            binds.filter_map(move |(place, bind)| {
+                let is_unix = matches!(bind, config::BindAddress::Unix(_));
+                let wanted = is_unix == unix && !places.contains_key(&(asker, place));
+                wanted.then(|| ((asker, place), asking, assemble::bind_address(bind)))
+            })
+        })
+    })
 }
 
 /// A socket that listens already has another backlog from now on.
@@ -260,7 +353,9 @@ mod tests {
     }
 
     fn rebind(sockets: &Sockets, listeners: &[(&str, &str)]) -> Rebound {
-        let rebinding = sockets.prepare(&config(listeners), 2).unwrap();
+        let rebinding = sockets
+            .prepare(&config(listeners), 2, &|_| false)
+            .unwrap();
         sockets.rebind(rebinding)
     }
 
@@ -321,7 +416,8 @@ mod tests {
             return;
         };
         let new = config(&[("b", ANY), ("c", &taken)]);
-        let error = sockets.prepare(&new, 2).err().expect("it is in use");
+        let error = sockets.prepare(&new, 2, &|_| false);
+        let error = error.err().expect("it is in use");
         assert!(error.to_string().contains("[listeners.c]"), "{error}");
         TcpStream::connect(at).expect("it listens still");
         assert_eq!(sockets.lock().keys().collect::<Vec<_>>(), ["web"]);
@@ -341,5 +437,57 @@ mod tests {
         let gone = rebind(&sockets, &[("www", ANY)]);
         assert!(!path.exists());
         drop(gone);
+    }
+
+    #[test]
+    fn a_file_that_somebody_removed_comes_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        let bind = format!("\"unix:{}\"", path.display());
+        let sockets = Sockets::default();
+        let first = rebind(&sockets, &[("web", &bind)]);
+        assert!(rebind(&sockets, &[("web", &bind)]).listening.is_empty());
+        std::fs::remove_file(&path).unwrap();
+        let again = rebind(&sockets, &[("web", &bind)]);
+        assert_eq!(names(&again), ["web"]);
+        std::os::unix::net::UnixStream::connect(&path).expect("it listens");
+        assert!(rebind(&sockets, &[("web", &bind)]).listening.is_empty());
+        drop((first, again));
+    }
+
+    /// A port that the kernel chose may be written down then.
+    #[test]
+    fn the_port_that_there_is_stays() {
+        let sockets = Sockets::default();
+        let _first = rebind(&sockets, &[("web", ANY)]);
+        let at = address(&sockets, "web");
+        let _client = TcpStream::connect(at).unwrap();
+        let same = rebind(&sockets, &[("web", &format!("{:?}", at.to_string()))]);
+        assert!(same.listening.is_empty());
+        assert_eq!(sockets.waiting("web"), 1);
+    }
+
+    #[test]
+    fn a_check_says_what_a_reload_would_and_takes_nothing() {
+        let sockets = Sockets::default();
+        let _first = rebind(&sockets, &[("web", ANY)]);
+        let own = address(&sockets, "web");
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let taken = taken.local_addr().unwrap();
+        let check = |bind: &str| sockets.check(&config(&[("web", bind)]), &|_| false);
+        let wider = format!("\"0.0.0.0:{}\"", own.port());
+        for free in [ANY, &format!("\"{own}\""), &wider] {
+            check(free).unwrap();
+        }
+        let _taken = std::net::TcpListener::bind(taken).unwrap();
+        let refused = check(&format!("\"{taken}\"")).unwrap_err();
+        assert!(refused.to_string().contains("[listeners.web]"), "{refused}");
+        check("\"unix:/nonexistent/socket\"").unwrap_err();
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        check(&format!("\"unix:{}\"", path.display())).unwrap();
+        assert!(!path.exists());
+        std::fs::write(&path, "a file").unwrap();
+        check(&format!("\"unix:{}\"", path.display())).unwrap_err();
     }
 }

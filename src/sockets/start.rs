@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use proxy_config::Config;
 use proxy_core::listen::{self, BindAddress, Bound, Reserved};
-use tokio::net::TcpSocket;
 
+use super::owner::ADMIN;
 use crate::start_error::{Asker, Explain, cannot_listen};
 use crate::{assemble, handover};
 
@@ -39,7 +39,7 @@ pub(crate) struct AdminAddress {
 pub(crate) struct Taken {
     /// By listener, in the configuration's order.
     pub(crate) listeners: Vec<Vec<Reserved>>,
-    pub(crate) admin: Option<TcpSocket>,
+    pub(crate) admin: Option<Reserved>,
 }
 
 impl Taken {
@@ -76,7 +76,7 @@ impl Taken {
                 let socket = patience
                     .retry(
                         listen,
-                        || proxy_admin::bind(listen),
+                        || listen::reserve(listen, 1),
                         || {
                             if let Some(port) = listen.port() {
                                 handover::ask(port);
@@ -162,18 +162,25 @@ impl Patience<'_> {
     }
 }
 
-/// A listener, as errors call it.
+/// Why a listener, or the admin server, can't listen.
 pub(super) fn listener_cannot_listen(
     name: &str,
     address: &BindAddress,
     error: &io::Error,
 ) -> String {
-    let name = format!("[listeners.{name}]");
     let asker = Asker {
-        name: &name,
-        key: "`bind`",
+        name: &shown(name),
+        key: if name == ADMIN { "`listen`" } else { "`bind`" },
     };
     cannot_listen(asker, address, error)
+}
+
+/// What errors call a listener, or the admin server.
+pub(super) fn shown(name: &str) -> String {
+    match name {
+        ADMIN => name.to_owned(),
+        _ => format!("[listeners.{name}]"),
+    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "a start, not a worker")]

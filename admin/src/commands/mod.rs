@@ -1,8 +1,8 @@
 //! Commands: what changes the proxy, asked for over a unix socket.
 //!
 //! HTTP/1.1, as the admin server's: `POST /api/v1/reload` reads the configuration again, and with `?check` only says
-//! what would change. The kernel says which user asks (`SO_PEERCRED`,
-//! unix(7)), and that decides whether they may.
+//! what would change. While a switch of the scheduler runs, a reload waits for its end; with `?nowait` it answers that instead.
+//! The kernel says which user asks (`SO_PEERCRED`, unix(7)), and that decides whether they may.
 
 mod access;
 mod server;
@@ -31,6 +31,8 @@ pub struct Command {
 pub enum Wish {
     /// Reads the configuration again and applies it.
     Reload,
+    /// The same, unless it would have to wait: then it is told so, and nothing else happens.
+    ReloadAtOnce,
     /// Reads it, and says what a reload would change.
     Check,
 }
@@ -42,6 +44,10 @@ pub enum Reply {
     Done(String),
     /// It was not, and nothing has changed.
     Refused(String),
+    /// It would have to wait; nothing has changed.
+    Later(String),
+    /// Too many wait already; nothing has changed.
+    Busy(String),
 }
 
 impl Command {

@@ -6,8 +6,7 @@ use std::sync::Arc;
 
 use proxy_core::backend::OpenSockets;
 use proxy_core::runtime::Runtime;
-use proxy_core::{Acceptor, Connection, Descriptor, Detached, Listener, ListenerSettings, Worker};
-use socket2::SockRef;
+use proxy_core::{Acceptor, Connection, Descriptor, Detached, ListenerSettings, Worker};
 
 use super::{Accepting, Lane, Task};
 use crate::mailbox::{Message, Order};
@@ -135,9 +134,6 @@ impl<P: Poller> Lane<P> {
         open: &OpenSockets,
     ) -> io::Result<()> {
         for socket in sockets {
-            if let Some(cpu) = self.core.0.steered_to {
-                steer(&self.shared.listener, &socket, cpu);
-            }
             let socket = self.core.watch(socket).map_err(|(_, error)| error)?;
             let acceptor = Acceptor::new(&self.core, settings.clone(), socket);
             let index = self.insert(Task::Acceptor(Box::new(Accepting {
@@ -161,12 +157,5 @@ impl<P: Poller> Lane<P> {
                 ready.push(TaskKey { lane, index });
             }
         }
-    }
-}
-
-/// Has the kernel prefer a socket for what comes in on this CPU.
-fn steer(listener: &Listener, socket: &Descriptor, cpu: usize) {
-    if let Err(error) = SockRef::from(socket).set_cpu_affinity(cpu) {
-        tracing::warn!(listener = listener.name, %error, "SO_INCOMING_CPU is refused; placement is by hash");
     }
 }

@@ -78,6 +78,13 @@ pub trait Backend: Send {
     /// The worker threads, by index.
     fn threads(&self) -> &[WorkerThread];
 
+    /// The CPU whose clients a socket is for, by its place among those of its address: the kernel is asked to prefer the
+    /// socket for them. None: which socket a client gets is left to the kernel.
+    fn steered_to(&self, place: usize) -> Option<usize> {
+        let _ = place;
+        None
+    }
+
     /// Accepts for listeners, from these sockets besides those that it has. It returns when all of them are watched.
     ///
     /// Before the first call the workers run and nothing of the outside can reach them: a start that fails in between has

@@ -10,7 +10,10 @@ use rustix::fs::{Mode, OFlags};
 /// somebody else's: it then has another device or inode.
 #[derive(Debug)]
 pub struct SocketFile {
+    /// Where clients look for it.
     path: PathBuf,
+    /// Where it is until it takes the place of another one.
+    aside: Option<PathBuf>,
     /// As long as it is open, no other file gets its inode.
     own: OwnedFd,
 }
@@ -20,22 +23,62 @@ impl SocketFile {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Ok(Self {
             path: path.to_owned(),
+            aside: None,
             own: rustix::fs::open(path, flags, Mode::empty())?,
         })
     }
 
-    fn is_own(&self) -> rustix::io::Result<bool> {
-        let own = rustix::fs::fstat(&self.own)?;
-        let now = rustix::fs::lstat(&self.path)?;
-        Ok((own.st_dev, own.st_ino) == (now.st_dev, now.st_ino))
+    /// One that is somewhere else until [`SocketFile::settle`].
+    pub(super) fn aside(path: &Path, aside: &Path) -> io::Result<Self> {
+        let mut file = Self::of(aside)?;
+        file.aside = Some(std::mem::replace(&mut file.path, path.to_owned()));
+        Ok(file)
+    }
+
+    /// Where clients look for it.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where it is now.
+    pub fn path_now(&self) -> &Path {
+        self.aside.as_ref().unwrap_or(&self.path)
+    }
+
+    /// Puts it where clients look for it, at one stroke: they find the file of before or this one. It does nothing the second
+    /// time.
+    ///
+    /// # Errors
+    /// What `rename(2)` returns.
+    pub fn settle(&mut self) -> io::Result<()> {
+        if let Some(aside) = &self.aside {
+            std::fs::rename(aside, &self.path)?;
+            self.aside = None;
+        }
+        Ok(())
+    }
+
+    /// Whether clients find it: nobody has removed it, or put another one in its place.
+    pub fn is_found(&self) -> bool {
+        self.aside.is_none() && self.is_at(&self.path)
+    }
+
+    /// Whether a path leads to it.
+    pub fn is_at(&self, path: &Path) -> bool {
+        let same = || -> rustix::io::Result<bool> {
+            let own = rustix::fs::fstat(&self.own)?;
+            let now = rustix::fs::lstat(path)?;
+            Ok((own.st_dev, own.st_ino) == (now.st_dev, now.st_ino))
+        };
+        same() == Ok(true)
     }
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if self.is_own() == Ok(true) {
+        if self.is_at(self.path_now()) {
             // Somebody may be faster. A file that can't be removed is stale for who binds next.
-            let _ = std::fs::remove_file(&self.path);
+            let _ = std::fs::remove_file(self.path_now());
         }
     }
 }

@@ -3,6 +3,7 @@
 mod address;
 mod file;
 mod reserved;
+mod steer;
 mod stop;
 mod tcp;
 mod unix;
@@ -10,12 +11,13 @@ mod unix;
 pub use self::address::BindAddress;
 pub use self::file::SocketFile;
 pub use self::reserved::{Bound, Reserved};
+pub use self::steer::steer;
 pub use self::stop::stop_taking;
 
 use std::io;
 
 use self::tcp::{Families, join_tcp, reserve_every, reserve_tcp};
-use self::unix::reserve_unix;
+use self::unix::{check_unix, reserve_unix, reserve_unix_beside};
 use crate::transport::Descriptor;
 
 /// Listens on `address` with `count` sockets, among which the kernel spreads connections.
@@ -42,9 +44,11 @@ pub fn reserve(address: &BindAddress, count: usize) -> io::Result<Reserved> {
     }
 }
 
-/// As [`reserve`], beside sockets of this process that listen on the same port at an address that overlaps, as 127.0.0.1 and
-/// 0.0.0.0 do. A client goes to the narrower of the two, while there is one. Other processes of the same user that share
-/// the port are not found out.
+/// As [`reserve`], beside sockets of this process.
+///
+/// TCP: those that listen on the same port at an address that overlaps, as 127.0.0.1 and 0.0.0.0 do. A client goes to the
+/// narrower of the two, while there is one. Other processes of the same user that share the port are not found out. Unix: the
+/// one whose file is at the path. Clients find that file until [`SocketFile::settle`] puts the new one there.
 ///
 /// # Errors
 /// As there: of other users, and of those that don't share the port.
@@ -52,7 +56,19 @@ pub fn reserve_beside(address: &BindAddress, count: usize) -> io::Result<Reserve
     match address {
         BindAddress::Tcp(address) => reserve_tcp(*address, Families::Own, count, true),
         BindAddress::Every(port) => reserve_every(*port, count, true),
-        BindAddress::Unix(path) => reserve_unix(path, count),
+        BindAddress::Unix(path) => reserve_unix_beside(path, count),
+    }
+}
+
+/// Whether `address` can be taken, as far as that shows without anybody noticing. A port is taken for a moment and not listened
+/// on; of a path it is only known whether its directory can be written to, and that no other kind of file is there.
+///
+/// # Errors
+/// As [`reserve`].
+pub fn check(address: &BindAddress) -> io::Result<()> {
+    match address {
+        BindAddress::Unix(path) => check_unix(path),
+        BindAddress::Tcp(_) | BindAddress::Every(_) => reserve(address, 1).map(drop),
     }
 }
 
@@ -275,6 +291,34 @@ mod tests {
         // One that failed leaves no claim.
         drop(reserve(&address, 1).unwrap());
         drop(bind(&address, 16, 1).unwrap());
+    }
+
+    #[test]
+    fn a_socket_file_takes_the_place_of_one_of_ours_at_one_stroke() {
+        let path = socket_path("beside");
+        let address = BindAddress::Unix(path.clone());
+        let old = bind(&address, 16, 1).unwrap();
+        let mut new = reserve_beside(&address, 1).unwrap().listen(16).unwrap();
+        let connect = || std::os::unix::net::UnixStream::connect(&path).unwrap();
+        let waits = |bound: &Bound| rustix::net::accept(&bound.sockets[0]).is_ok();
+        let _early = connect();
+        assert!(waits(&old) && !waits(&new));
+        let file = new.file.as_mut().unwrap();
+        let aside = file.path_now().to_owned();
+        assert!(aside.exists() && !file.is_found());
+        file.settle().unwrap();
+        assert!(file.is_found() && !aside.exists());
+        assert!(!old.file.as_ref().unwrap().is_found());
+        drop(old);
+        let _late = connect();
+        assert!(waits(&new));
+        drop(new);
+        assert!(!path.exists());
+        // One that is not to be leaves nothing.
+        let old = bind(&address, 16, 1).unwrap();
+        drop(reserve_beside(&address, 1).unwrap());
+        let _again = connect();
+        assert!(waits(&old));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! An address that is taken, and then listened on.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use socket2::Socket;
 
@@ -44,17 +44,9 @@ impl Reserved {
         self.sockets.iter().map(AsFd::as_fd)
     }
 
-    /// Its only socket, for who listens in a way of its own: nobody shares the port.
-    ///
-    /// # Errors
-    /// What `setsockopt(2)` returns.
-    ///
-    /// # Panics
-    /// If it was reserved for several sockets, or none.
-    pub fn into_socket(self) -> io::Result<OwnedFd> {
-        let [socket] = <[Socket; 1]>::try_from(self.sockets).expect("it was reserved for one");
-        socket.set_reuse_port(false)?;
-        Ok(socket.into())
+    /// The file of a unix socket.
+    pub fn file(&self) -> Option<&SocketFile> {
+        self.file.as_ref()
     }
 
     /// Listens: from now on the kernel takes connections.

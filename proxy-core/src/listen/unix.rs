@@ -3,8 +3,11 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use rustix::fs::{Access, AtFlags, CWD, accessat};
+use rustix::io::Errno;
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::geteuid;
 use socket2::{Domain, SockAddr, Socket, Type};
@@ -16,7 +19,6 @@ use super::reserved::Reserved;
 pub(super) fn reserve_unix(path: &Path, count: usize) -> io::Result<Reserved> {
     let address = SockAddr::unix(path)?;
     let claim = claim(path)?;
-    let new = || Socket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None);
     let socket = new()?;
     match socket.bind(&address) {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_stale(path, &new()?) => {
@@ -26,6 +28,55 @@ pub(super) fn reserve_unix(path: &Path, count: usize) -> io::Result<Reserved> {
         result => result?,
     }
     let file = SocketFile::of(path)?;
+    reserved(path, socket, file, claim, count)
+}
+
+/// In the place of a file that is this process's: beside it, until the new one settles.
+pub(super) fn reserve_unix_beside(path: &Path, count: usize) -> io::Result<Reserved> {
+    let claim = claim(path)?;
+    let aside = aside(path);
+    let socket = new()?;
+    socket.bind(&SockAddr::unix(&aside)?)?;
+    let file = SocketFile::aside(path, &aside)?;
+    reserved(path, socket, file, claim, count)
+}
+
+/// Whether a socket can be made at a path, whose directory may be written to; nothing is made there.
+pub(super) fn check_unix(path: &Path) -> io::Result<()> {
+    SockAddr::unix(path)?;
+    let rights = Access::WRITE_OK | Access::EXEC_OK;
+    accessat(CWD, directory(path).join("."), rights, AtFlags::EACCESS)?;
+    match std::fs::symlink_metadata(path) {
+        Ok(found) if !found.file_type().is_socket() => Err(Errno::ADDRINUSE.into()),
+        _ => Ok(()),
+    }
+}
+
+fn directory(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// A name in the same directory that nobody else has.
+fn aside(path: &Path) -> PathBuf {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let number = NUMBER.fetch_add(1, Relaxed);
+    path.with_file_name(format!(".corelane-{}-{number}", std::process::id()))
+}
+
+fn new() -> io::Result<Socket> {
+    Socket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None)
+}
+
+fn reserved(
+    path: &Path,
+    socket: Socket,
+    file: SocketFile,
+    claim: Option<Socket>,
+    count: usize,
+) -> io::Result<Reserved> {
     let mut sockets = vec![socket];
     for _ in 1..count {
         sockets.push(sockets[0].try_clone()?);
@@ -46,11 +97,7 @@ pub(super) fn reserve_unix(path: &Path, count: usize) -> io::Result<Reserved> {
 /// # Errors
 /// `AddrInUse` when another start of this user, or of root, holds it.
 fn claim(path: &Path) -> io::Result<Option<Socket>> {
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let directory = std::fs::metadata(directory)?;
+    let directory = std::fs::metadata(directory(path))?;
     let mut name = DefaultHasher::new();
     path.file_name().hash(&mut name);
     let address = SockAddr::unix(format!(
@@ -59,7 +106,6 @@ fn claim(path: &Path) -> io::Result<Option<Socket>> {
         directory.ino(),
         name.finish()
     ))?;
-    let new = || Socket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None);
     let claim = new()?;
     match claim.bind(&address) {
         Ok(()) => {
