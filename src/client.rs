@@ -9,20 +9,33 @@ use proxy_admin::commands::Wish;
 use proxy_console::{errln, outln};
 use proxy_state::client;
 
-/// How long a command may take: a switch of the scheduler may wait for another one.
+/// How long a command may take that waits for nothing.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Has the proxy at `socket` read its configuration again, or say what that would change. Its answer goes to stdout, a refusal
-/// to stderr, with exit code 1.
+/// How long one may take that waits for the end of a switch: `drain_timeout` is at most a year.
+const WAITING_PATIENCE: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+
+/// The status that says that a command would have to wait.
+const CONFLICT: u16 = 409;
+
+/// Has the proxy at `socket` read its configuration again, or say what that would change. Its answer goes to stdout; a refusal,
+/// with exit code 1, and what it waits for go to stderr.
 ///
 /// # Errors
 /// When nobody answers there, with what to do.
 pub(crate) fn reload(socket: &Path, wish: Wish) -> anyhow::Result<ExitCode> {
     let path = match wish {
-        Wish::Reload => "/api/v1/reload",
+        Wish::Reload | Wish::ReloadAtOnce => "/api/v1/reload?nowait",
         Wish::Check => "/api/v1/reload?check",
     };
-    let answer = client::post(socket, path, PATIENCE).map_err(|error| explain(socket, error))?;
+    let ask = |path: &str, patience| {
+        client::post(socket, path, patience).map_err(|error| explain(socket, error))
+    };
+    let mut answer = ask(path, PATIENCE)?;
+    if answer.status == CONFLICT && wish == Wish::Reload {
+        errln!("{}", answer.body.trim_end());
+        answer = ask("/api/v1/reload", WAITING_PATIENCE)?;
+    }
     let words = answer.body.trim_end();
     Ok(if answer.status == 200 {
         outln!("{words}");

@@ -1,7 +1,6 @@
 //! HTTP/1.1 within bounds.
 
 use std::convert::Infallible;
-use std::io;
 use std::os::fd::OwnedFd;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
@@ -15,9 +14,7 @@ use rustix::io::Errno;
 use rustix::net::sockopt::set_tcp_user_timeout;
 use rustix::net::{SocketFlags, accept_with};
 use rustix::process::{Resource, getrlimit};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, timeout};
@@ -90,24 +87,21 @@ impl Accept {
     /// Accepts until the socket is to be closed, takes who waits there then, and closes it. No timer runs while nobody is
     /// connected.
     pub(super) async fn run(mut self, socket: Descriptor) {
-        let socket = match AsyncFd::with_interest(socket, Interest::READABLE) {
-            Ok(socket) => socket,
+        let socket = std::net::TcpListener::from(OwnedFd::from(socket));
+        let listener = match TcpListener::from_std(socket) {
+            Ok(listener) => listener,
             Err(error) => return tracing::error!(%error, "the admin server can't accept"),
         };
         let mut said_at: Option<Instant> = None;
         let mut accepted = 0_usize;
         loop {
-            let ready = tokio::select! {
-                ready = socket.readable() => ready,
+            let client = tokio::select! {
+                client = listener.accept() => client,
                 // Nothing is ever sent.
                 _ = self.closing.changed() => break,
             };
-            let Ok(mut ready) = ready else {
-                // The reactor is gone.
-                break;
-            };
-            match ready.try_io(|socket| accept(socket.get_ref())) {
-                Ok(Ok(stream)) => {
+            match client {
+                Ok((stream, _)) => {
                     self.serve(stream);
                     accepted += 1;
                     // Clients that have asked get their answers before so many new ones come that they might be closed for
@@ -116,7 +110,7 @@ impl Accept {
                         yield_now().await;
                     }
                 }
-                Ok(Err(error)) => {
+                Err(error) => {
                     if said_at.is_none_or(|at| at.elapsed() >= SAID_EVERY) {
                         said_at = Some(Instant::now());
                         tracing::warn!(%error, "the admin server has to close a client for each new one");
@@ -124,41 +118,27 @@ impl Accept {
                     self.clients.lock().close_one();
                     sleep(EXHAUSTED_PAUSE).await;
                 }
-                Err(_) => {}
             }
         }
         // Whether or not the reactor has heard of them.
         for _ in 0..BACKLOG_MAX {
-            match accept(socket.get_ref()) {
-                Ok(stream) => self.serve(stream),
+            let waits = accept_with(&listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC);
+            match waits.map(|stream| TcpStream::from_std(stream.into())) {
+                Ok(Ok(stream)) => self.serve(stream),
+                // It was gone before it was accepted.
+                Ok(Err(_)) | Err(Errno::CONNABORTED) => {}
                 Err(_) => break,
             }
         }
-        drop(socket);
+        drop(listener);
         drop(self.accepting);
     }
 
-    fn serve(&self, stream: OwnedFd) {
-        let stream = match TcpStream::from_std(stream.into()) {
-            Ok(stream) => stream,
-            Err(error) => return tracing::warn!(%error, "a client of the admin server is cut"),
-        };
+    fn serve(&self, stream: TcpStream) {
         let mut clients = self.clients.lock();
         let client = clients.client();
         let task = tokio::spawn(serve(stream, self.routes.clone(), client.clone()));
         clients.add(client, task.abort_handle());
-    }
-}
-
-/// A client that waits.
-fn accept(socket: &Descriptor) -> io::Result<OwnedFd> {
-    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-    loop {
-        match accept_with(socket, flags) {
-            // It was gone before it was accepted.
-            Err(Errno::CONNABORTED | Errno::INTR) => {}
-            accepted => return Ok(accepted?),
-        }
     }
 }
 

@@ -4,7 +4,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
-
 use proxy_config::{Admin, Config};
 use tokio::time::timeout;
 

@@ -10,6 +10,7 @@ use std::process::{Command, Output};
 use rustix::process::geteuid;
 
 use crate::harness::config::route;
+use crate::harness::port;
 use crate::harness::proxy::{self, Proxy};
 use crate::harness::scheduler::{Scheduler, each_scheduler};
 
@@ -18,6 +19,8 @@ each_scheduler!(
     a_bad_file_is_told_and_changes_nothing,
     strangers_are_refused,
     what_is_no_command_is_told_so,
+    who_says_nothing_goes_for_who_speaks,
+    a_check_tries_what_it_can,
 );
 
 /// A user and a group of nobody's, and a group that is let in.
@@ -178,6 +181,88 @@ fn strangers_are_refused(scheduler: Scheduler) {
     let why = words(&refused.stderr);
     assert!(why.contains("socket_group"), "{why}");
     closed.proxy.stop();
+}
+
+/// Clients that the socket serves at a time.
+const PLACES: usize = 16;
+
+/// How often it is tried to be faster than the five seconds after which silent ones are closed anyway.
+const TRIES: usize = 10;
+
+fn who_says_nothing_goes_for_who_speaks(scheduler: Scheduler) {
+    let commanded = Commanded::start(scheduler, "");
+    let connect = || UnixStream::connect(&commanded.socket).expect("it listens");
+    let is_closed = |mut stream: &UnixStream| {
+        stream.set_nonblocking(true).expect("a socket");
+        stream.read(&mut [0]).is_ok()
+    };
+    let is_first_out = (0..TRIES).any(|_| {
+        let silent: Vec<_> = (0..PLACES).map(|_| connect()).collect();
+        assert!(as_self(&commanded.socket, true).status.success());
+        // The oldest had to go for the command; the others would be gone, too, if it had waited for them.
+        is_closed(&silent[0]) && !is_closed(&silent[PLACES - 1])
+    });
+    assert!(is_first_out, "a command waits for those who say nothing");
+    // As many as there are, half of them with half a request.
+    let many: Vec<_> = (0..4 * PLACES)
+        .map(|number| {
+            let mut stream = connect();
+            if number % 2 == 0 {
+                // It may be closed already.
+                let _ = stream.write_all(b"POST /api/v1/reload HTTP/1.1\r\nhost:");
+            }
+            stream
+        })
+        .collect();
+    assert!(as_self(&commanded.socket, false).status.success());
+    drop(many);
+    commanded.proxy.stop();
+}
+
+/// What a reload would refuse, as far as it shows without anybody noticing; nothing is made meanwhile.
+fn a_check_tries_what_it_can(scheduler: Scheduler) {
+    let commanded = Commanded::start(scheduler, "");
+    let folder = commanded.folder.path();
+    let taken = format!("127.0.0.1:{}", port::free());
+    let occupied = std::net::TcpListener::bind(&taken);
+    let bound = |bind: &str| routes("shares = 900").replace("127.0.0.1:0", bind);
+    let unix = |name: &str| format!("unix:{}", folder.join(name).display());
+    let log = |path: &Path| format!("{}[access_log]\npath = {path:?}\n", routes("shares = 900"));
+    fs::write(folder.join("a file"), "of somebody's").expect("room");
+    let checked = |routes: &str| {
+        commanded.write(routes);
+        let output = as_self(&commanded.socket, true);
+        (output.status.success(), words(&output.stderr))
+    };
+    for (routes, who) in [
+        (bound(&unix("none/main.sock")), "[listeners.main]"),
+        (bound(&unix("a file")), "[listeners.main]"),
+        (log(&folder.join("none/access.log")), "[access_log]"),
+        (log(folder), "[access_log]"),
+    ] {
+        let (succeeded, why) = checked(&routes);
+        assert!(!succeeded && why.contains(who), "{routes}: {why}");
+    }
+    if occupied.is_ok() {
+        let (succeeded, why) = checked(&bound(&taken));
+        assert!(!succeeded && why.contains("[listeners.main]"), "{why}");
+    }
+    drop(occupied);
+    for routes in [
+        bound(&taken),
+        bound(&unix("main.sock")),
+        log(&folder.join("access.log")),
+    ] {
+        let (succeeded, why) = checked(&routes);
+        assert!(succeeded, "{routes}: {why}");
+    }
+    let made = ["main.sock", "access.log"].map(|name| folder.join(name).exists());
+    assert_eq!(made, [false; 2], "a check makes nothing");
+    // What it says is free can be had.
+    commanded.write(&bound(&taken));
+    assert!(as_self(&commanded.socket, false).status.success());
+    drop(std::net::TcpStream::connect(&taken).expect("it listens"));
+    commanded.proxy.stop();
 }
 
 fn what_is_no_command_is_told_so(scheduler: Scheduler) {

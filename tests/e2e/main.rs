@@ -54,6 +54,7 @@ mod quiet;
 mod rebalance;
 mod redis;
 mod reload;
+mod reload_admin;
 mod reload_around;
 mod reload_effects;
 mod reload_listeners;

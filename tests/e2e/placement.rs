@@ -3,10 +3,15 @@
 use std::io::{Read, Write};
 use std::sync::{Mutex, PoisonError};
 
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
+use socket2::SockRef;
+
 use crate::harness::config::forward;
 use crate::harness::limit;
 use crate::harness::proxy::Proxy;
 use crate::harness::scheduler::Scheduler;
+use crate::harness::wait;
 
 const COUNTS: [usize; 3] = [16, 100, 1000];
 
@@ -102,6 +107,106 @@ fn incoming_cpu_is_the_clients() {
             assert_eq!(spread[0], connections as f64, "{spread:?}");
         }
     }
+}
+
+/// What was asked of the kernel for one scheduler ends with it: the next one's workers share the clients of a CPU.
+mod steering_ends_with_its_placement {
+    use super::{Scheduler, steering_ends};
+
+    #[test]
+    fn at_glommio() {
+        steering_ends(Scheduler::Glommio);
+    }
+
+    #[test]
+    fn at_work_stealing() {
+        steering_ends(Scheduler::WorkStealing);
+    }
+
+    #[test]
+    fn at_per_core() {
+        steering_ends(Scheduler::PerCore);
+    }
+}
+
+/// Connections of a client that stays on one CPU.
+const PINNED: usize = 16;
+
+fn steering_ends(to: Scheduler) {
+    if !Scheduler::Glommio.usable() {
+        return;
+    }
+    let steered = "glommio.placement = \"incoming-cpu\"\n";
+    let routes = forward(&["builtin:echo"]);
+    let proxy = Proxy::start_with(Scheduler::Glommio, steered, &routes);
+    let workers = proxy.metrics().series("corelane_core_connections", &[]).count();
+    let Some(cpus) = preferred(&proxy) else {
+        return;
+    };
+    assert!(!cpus.is_empty() && cpus.iter().all(Option::is_some), "{cpus:?}");
+    proxy.reload(to, &routes);
+    let labels = [("to", to.name()), ("result", "success")];
+    wait::until("the switch is over", || {
+        proxy.metric("corelane_runtime_switches_total", &labels) == 1.0
+    });
+    let cpus = preferred(&proxy).expect("it was permitted before");
+    assert!(!cpus.is_empty() && cpus.iter().all(Option::is_none), "{cpus:?}");
+    // Where all workers accept from one socket, the kernel has no part in it.
+    if to != Scheduler::WorkStealing && workers > 1 {
+        let spread = std::thread::scope(|scope| {
+            let spread = scope.spawn(|| {
+                pin();
+                let clients: Vec<_> = (0..PINNED).map(|_| established(&proxy)).collect();
+                let metrics = proxy.metrics();
+                let cores = metrics.series("corelane_core_connections", &[]);
+                let spread: Vec<_> = cores.map(|(_, count)| count).collect();
+                drop(clients);
+                spread
+            });
+            spread.join().expect("client")
+        });
+        assert!(least(&spread) > 0.0, "{spread:?}");
+    }
+    proxy.stop();
+}
+
+fn established(proxy: &Proxy) -> std::net::TcpStream {
+    let mut client = proxy.connect("main");
+    client.write_all(b"!").expect("send");
+    client.read_exact(&mut [0; 1]).expect("receive");
+    client
+}
+
+/// The CPU whose clients each of the listener's sockets is preferred for (SO_INCOMING_CPU). None, and says why, where the
+/// sockets of another process can't be looked at.
+fn preferred(proxy: &Proxy) -> Option<Vec<Option<usize>>> {
+    let pid = Pid::from_raw(proxy.pid() as i32).expect("a pid isn't 0");
+    let process = pidfd_open(pid, PidfdFlags::empty()).expect("pidfd");
+    let mut cpus = Vec::new();
+    for entry in std::fs::read_dir(format!("/proc/{}/fd", proxy.pid())).expect("it runs") {
+        let entry = entry.expect("it runs");
+        let link = std::fs::read_link(entry.path()).unwrap_or_default();
+        if !link.to_string_lossy().starts_with("socket:") {
+            continue;
+        }
+        let number = entry.file_name().to_string_lossy().parse().expect("a number");
+        let socket = match pidfd_getfd(&process, number, PidfdGetfdFlags::empty()) {
+            Ok(socket) => socket,
+            Err(Errno::PERM) => {
+                println!("skipped: pidfd_getfd isn't permitted here");
+                return None;
+            }
+            Err(_) => continue,
+        };
+        let socket = SockRef::from(&socket);
+        let address = socket.local_addr().ok().and_then(|address| address.as_socket());
+        if address == Some(proxy.address("main")) && socket.is_listener().expect("a socket") {
+            let cpu = socket.cpu_affinity().expect("an option");
+            // The option is an int, and -1 is none.
+            cpus.push((cpu != usize::MAX).then_some(cpu));
+        }
+    }
+    Some(cpus)
 }
 
 /// Keeps the current thread on the first CPU that it may use, which is also the first worker's.

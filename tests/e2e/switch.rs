@@ -8,12 +8,15 @@ use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::{fs, io, thread};
 
+use rustix::process::Signal;
+
 use crate::harness::bytes::{self, MIB, Pattern};
 use crate::harness::change::{self, write};
+use crate::harness::child::Child;
 use crate::harness::config::route;
 use crate::harness::metrics::Totals;
 use crate::harness::peer::{self, Server};
-use crate::harness::proxy::Proxy;
+use crate::harness::proxy::{Proxy, command};
 use crate::harness::scheduler::{Scheduler, each_scheduler};
 use crate::harness::wait::{self, End};
 
@@ -24,6 +27,8 @@ each_scheduler!(
     what_can_not_run_changes_nothing,
     a_unix_socket_is_handed_over,
     a_stop_ends_both_schedulers,
+    what_comes_while_connections_finish_is_looked_at_and_waits,
+    sockets_beyond_the_workers_are_told,
 );
 
 /// Connections that say nothing during a switch.
@@ -356,6 +361,97 @@ fn a_unix_socket_is_handed_over(scheduler: Scheduler) {
     drop(old);
     proxy.stop();
     assert!(!path.exists());
+}
+
+/// A check and a bad file are answered at once, a good one waits and says so.
+fn what_comes_while_connections_finish_is_looked_at_and_waits(scheduler: Scheduler) {
+    let folder = tempfile::tempdir().expect("a directory");
+    let socket = folder.path().join("admin.sock");
+    let drain = "on_switch = \"drain\"\ndrain_timeout = \"1h\"\n";
+    let with_socket = |scheduler, cores: usize, routes: &str| {
+        let listen = "listen = \"127.0.0.1:0\"\n";
+        configuration(scheduler, cores, drain, routes)
+            .replace(listen, &format!("{listen}socket = {socket:?}\n"))
+    };
+    let ask = |check: bool| {
+        let mut command = command();
+        command.arg("reload").args(check.then_some("--check"));
+        command.arg("--socket").arg(&socket);
+        command
+    };
+    let to = if scheduler == Scheduler::PerCore {
+        Scheduler::WorkStealing
+    } else {
+        Scheduler::PerCore
+    };
+    let proxy = Proxy::start_file(&with_socket(scheduler, 2, &echo()));
+    let file = proxy.directory().join("corelane.toml");
+    let succeeded = || proxy.metric("corelane_config_last_reload_success", &[]);
+    let old = proxy.connect("main");
+    exchange(&old, b"before").expect("an echo");
+    fs::write(&file, with_socket(to, 1, &echo())).expect("it is ours");
+    let begun = ask(false).output().expect("corelane runs");
+    assert!(begun.status.success(), "{begun:?}");
+    let limited = route("main", "127.0.0.1:0", &["builtin:echo"], "shares = 7", "");
+    fs::write(&file, with_socket(to, 1, &limited)).expect("it is ours");
+    let checked = ask(true).output().expect("corelane runs");
+    assert!(checked.status.success(), "{checked:?}");
+    assert!(String::from_utf8_lossy(&checked.stdout).contains("is now 7"));
+    for bad in ["shares = 0", "nonsense = 1"] {
+        let routes = route("main", "127.0.0.1:0", &["builtin:echo"], bad, "");
+        fs::write(&file, with_socket(to, 1, &routes)).expect("it is ours");
+        let refused = ask(false).output().expect("corelane runs");
+        assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+        assert!(String::from_utf8_lossy(&refused.stderr).contains("not reloaded"));
+        assert_eq!(succeeded(), 0.0);
+    }
+    let refusals = || proxy.log().matches("the configuration is not reloaded").count();
+    assert_eq!(refusals(), 2);
+    // By a signal, too.
+    proxy.signal(Signal::HUP);
+    wait::until("it is refused", || refusals() == 3);
+    fs::write(&file, with_socket(to, 1, &limited)).expect("it is ours");
+    let mut waits = Child::spawn(&mut ask(false), Signal::KILL);
+    wait::until("it is told that it waits", || waits.log().contains("waits"));
+    let words = waits.log();
+    for part in [scheduler.name(), to.name(), "1 connections"] {
+        assert!(words.contains(part), "no {part} in {words}");
+    }
+    assert!(ask(true).output().expect("corelane runs").status.success());
+    exchange(&old, b"still here").expect("an echo");
+    assert_eq!(switches(&proxy, scheduler, to, "success"), 0.0);
+    assert!(waits.exit_status().is_none(), "{}", waits.log());
+    let runs = || String::from_utf8_lossy(&proxy.get("/config").body).into_owned();
+    assert!(!runs().contains("shares = 7"));
+    drop(old);
+    assert!(waits.wait().success(), "{}", waits.log());
+    assert!(waits.whole_log().contains("shares: 1000 is now 7"));
+    assert!(runs().contains("shares = 7"));
+    assert_eq!((switches(&proxy, scheduler, to, "success"), succeeded()), (1.0, 1.0));
+    proxy.stop();
+}
+
+/// Those of a scheduler that had more workers stay open, and are served.
+fn sockets_beyond_the_workers_are_told(scheduler: Scheduler) {
+    let from = match scheduler {
+        // It has one socket however many workers there are.
+        Scheduler::WorkStealing => Scheduler::PerCore,
+        with_one_a_worker => with_one_a_worker,
+    };
+    let proxy = Proxy::start_file(&configuration(from, 3, "", &echo()));
+    let sockets = || proxy.metric("corelane_listener_sockets", &[("listener", "main")]);
+    assert_eq!(sockets(), 3.0);
+    switch(&proxy, from, scheduler, &configuration(scheduler, 1, "", &echo()));
+    assert_eq!(sockets(), 3.0);
+    let told = |proxy: &Proxy| proxy.log().matches("surplus=2").count();
+    assert_eq!(told(&proxy), 1, "{}", proxy.log());
+    for _ in 0..20 {
+        exchange(&proxy.connect("main"), b"at any of them").expect("an echo");
+    }
+    // As many as there are.
+    switch(&proxy, scheduler, Scheduler::PerCore, &configuration(Scheduler::PerCore, 3, "", &echo()));
+    assert_eq!((sockets(), told(&proxy)), (3.0, 1));
+    proxy.stop();
 }
 
 /// A stop that comes while connections finish on the scheduler before waits for those, too.
