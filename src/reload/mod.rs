@@ -52,7 +52,11 @@ pub(crate) async fn at_each(
     let mut switching: Option<Switching> = None;
     let mut waiting = Waiting::default();
     loop {
-        let next = if switching.is_none() { waiting.next() } else { None };
+        let next = if switching.is_none() {
+            waiting.next()
+        } else {
+            None
+        };
         let asked = match next {
             Some(asked) => asked,
             None => tokio::select! {

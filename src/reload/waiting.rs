@@ -45,7 +45,8 @@ impl Waiting {
         } else if self.0.len() - silent < WAITING_MAX {
             self.0.push_back(asked);
         } else {
-            let words = format!("{WAITING_MAX} reloads wait for the switch that runs; try again later\n");
+            let words =
+                format!("{WAITING_MAX} reloads wait for the switch that runs; try again later\n");
             asked.answer(Reply::Busy(words));
         }
     }

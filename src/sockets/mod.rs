@@ -1,5 +1,6 @@
 //! Listening sockets: who takes their addresses at a start, and who owns them from then on.
 
+mod asking;
 mod owner;
 mod rebind;
 mod start;

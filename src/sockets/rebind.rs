@@ -3,16 +3,16 @@
 //! An address that stays keeps its sockets, even where another listener has it from now on: clients that wait there are
 //! accepted.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use proxy_config::{self as config, Config};
 use proxy_core::listen::{self, BindAddress, Bound, Reserved};
 
-use super::owner::{ADMIN, Bind, Lent, Owned, Sockets};
+use super::asking::{Asking, Places, missing};
+use super::owner::{Bind, Lent, Owned, Sockets};
 use super::start::{listener_cannot_listen, shown};
-use crate::assemble;
 use crate::start_error::{Explain, cannot_start};
 
 /// What listeners are to listen on: everything that can fail was done.
@@ -36,7 +36,7 @@ enum Source {
 
 /// What a reload has changed of the sockets.
 pub(crate) struct Rebound {
-    /// Listeners that have other sockets now, by name, with descriptors of all of them; [`ADMIN`] is the admin server.
+    /// Listeners that have other sockets now, by name, with descriptors of all of them; [`ADMIN`](super::ADMIN) is the admin server.
     pub(crate) listening: BTreeMap<String, Lent>,
     /// Sockets that are no longer listened on. They take nobody any more, and are to be dropped when the workers know.
     pub(crate) removed: Removed,
@@ -45,18 +45,6 @@ pub(crate) struct Rebound {
 /// Sockets that nobody is to accept from any more.
 #[must_use]
 pub(crate) struct Removed(#[expect(dead_code, reason = "it is kept, and dropped")] Vec<Bind>);
-
-/// Who is to listen where.
-struct Asking<'a> {
-    name: &'a str,
-    backlog: u16,
-    binds: Vec<config::BindAddress>,
-    /// Sockets at each address, at least.
-    count: usize,
-}
-
-/// Whose sockets an address is to have, and which place these have there: by the place of who asks, and of the address.
-type Places = BTreeMap<(usize, usize), (String, usize)>;
 
 /// Whether a file of this process's is at a path, whose place another one may take.
 pub(crate) type IsOwn<'a> = &'a dyn Fn(&Path) -> bool;
@@ -150,23 +138,6 @@ impl Sockets {
             .any(|file| file.is_at(path))
     }
 
-    /// Listeners, and the admin server if there is one.
-    fn asking<'a>(&self, new: &'a Config, count: usize) -> Vec<Asking<'a>> {
-        let listeners = new.listeners.iter().map(|listener| Asking {
-            name: &listener.name,
-            backlog: listener.backlog.get(),
-            binds: listener.binds.clone(),
-            count,
-        });
-        let admin = self.lock().contains_key(ADMIN).then(|| Asking {
-            name: ADMIN,
-            backlog: proxy_admin::BACKLOG,
-            binds: vec![new.admin.listen.into()],
-            count: 1,
-        });
-        listeners.chain(admin).collect()
-    }
-
     /// Descriptors of all sockets of who asks, if they are others than before. Each worker that accepts by itself has one.
     fn lend_changed(
         &self,
@@ -175,10 +146,12 @@ impl Sockets {
         reserved: &BTreeMap<(usize, usize), Reserved>,
     ) -> io::Result<Option<Lent>> {
         let kept = (0..asking.binds.len()).map(|place| places.get(&(asker, place)));
-        let is_own = |kept: Option<&(String, usize)>| {
-            kept.is_some_and(|(owner, _)| owner == asking.name)
-        };
-        let had = self.lock().get(asking.name).map_or(0, |owned| owned.binds.len());
+        let is_own =
+            |kept: Option<&(String, usize)>| kept.is_some_and(|(owner, _)| owner == asking.name);
+        let had = self
+            .lock()
+            .get(asking.name)
+            .map_or(0, |owned| owned.binds.len());
         if had == asking.binds.len() && kept.clone().all(is_own) {
             return Ok(None);
         }
@@ -190,7 +163,10 @@ impl Sockets {
                 Ok(lent.into_iter().flatten().collect())
             }
         };
-        kept.enumerate().map(lend).collect::<io::Result<_>>().map(Some)
+        kept.enumerate()
+            .map(lend)
+            .collect::<io::Result<_>>()
+            .map(Some)
     }
 
     /// Whether an address is in use by a socket of this process, beside which another one may be until it goes: no two of a
@@ -208,38 +184,6 @@ impl Sockets {
         let all = self.lock();
         let mut binds = all.values().flat_map(|owned| &owned.binds);
         binds.any(|bind| address.port().is_some() && bind.address.port() == address.port())
-    }
-
-    /// For each asker and address whose sockets there are: whose they are, and in which place.
-    fn places(&self, asking: &[Asking<'_>]) -> Places {
-        let all = self.lock();
-        let mut places = BTreeMap::new();
-        let mut taken = HashSet::new();
-        // Its own first: ports that the kernel chose have the same address.
-        for own in [true, false] {
-            for (asker, asking) in asking.iter().enumerate() {
-                for (place, bind) in asking.binds.iter().enumerate() {
-                    if places.contains_key(&(asker, place)) {
-                        continue;
-                    }
-                    let found = all
-                        .iter()
-                        .filter(|(owner, _)| (**owner == asking.name) == own)
-                        .flat_map(|(owner, owned)| {
-                            let binds = owned.binds.iter().enumerate();
-                            binds.map(move |(place, bind)| (owner, place, bind))
-                        })
-                        .find(|(owner, place, owned)| {
-                            owned.is_at(bind) && !taken.contains(&(*owner, *place))
-                        });
-                    if let Some((owner, owned_place, _)) = found {
-                        taken.insert((owner, owned_place));
-                        places.insert((asker, place), (owner.clone(), owned_place));
-                    }
-                }
-            }
-        }
-        places
     }
 
     fn lend_one(
@@ -308,26 +252,6 @@ impl Sockets {
     }
 }
 
-/// The addresses that have no sockets, with their places and who asks for them.
-///
-/// Files of unix sockets come last: until they are listened on, they look like those of a process that is gone.
-fn missing<'a, 'b>(
-    asking: &'b [Asking<'a>],
-    places: &'b Places,
-) -> impl Iterator<Item = ((usize, usize), &'b Asking<'a>, BindAddress)> {
-    [false, true].into_iter().flat_map(move |unix| {
-        let askers = asking.iter().enumerate();
-        askers.flat_map(move |(asker, asking)| {
-            let binds = asking.binds.iter().enumerate();
-            binds.filter_map(move |(place, bind)| {
-                let is_unix = matches!(bind, config::BindAddress::Unix(_));
-                let wanted = is_unix == unix && !places.contains_key(&(asker, place));
-                wanted.then(|| ((asker, place), asking, assemble::bind_address(bind)))
-            })
-        })
-    })
-}
-
 /// A socket that listens already has another backlog from now on.
 fn set_backlog(binds: &[Bind], backlog: u16) {
     for socket in binds.iter().flat_map(|bind| &bind.sockets) {
@@ -353,9 +277,7 @@ mod tests {
     }
 
     fn rebind(sockets: &Sockets, listeners: &[(&str, &str)]) -> Rebound {
-        let rebinding = sockets
-            .prepare(&config(listeners), 2, &|_| false)
-            .unwrap();
+        let rebinding = sockets.prepare(&config(listeners), 2, &|_| false).unwrap();
         sockets.rebind(rebinding)
     }
 
@@ -472,14 +394,13 @@ mod tests {
         let sockets = Sockets::default();
         let _first = rebind(&sockets, &[("web", ANY)]);
         let own = address(&sockets, "web");
-        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let taken = taken.local_addr().unwrap();
+        let occupied = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let taken = occupied.local_addr().unwrap();
         let check = |bind: &str| sockets.check(&config(&[("web", bind)]), &|_| false);
         let wider = format!("\"0.0.0.0:{}\"", own.port());
         for free in [ANY, &format!("\"{own}\""), &wider] {
             check(free).unwrap();
         }
-        let _taken = std::net::TcpListener::bind(taken).unwrap();
         let refused = check(&format!("\"{taken}\"")).unwrap_err();
         assert!(refused.to_string().contains("[listeners.web]"), "{refused}");
         check("\"unix:/nonexistent/socket\"").unwrap_err();

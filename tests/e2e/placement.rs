@@ -139,18 +139,27 @@ fn steering_ends(to: Scheduler) {
     let steered = "glommio.placement = \"incoming-cpu\"\n";
     let routes = forward(&["builtin:echo"]);
     let proxy = Proxy::start_with(Scheduler::Glommio, steered, &routes);
-    let workers = proxy.metrics().series("corelane_core_connections", &[]).count();
+    let workers = proxy
+        .metrics()
+        .series("corelane_core_connections", &[])
+        .count();
     let Some(cpus) = preferred(&proxy) else {
         return;
     };
-    assert!(!cpus.is_empty() && cpus.iter().all(Option::is_some), "{cpus:?}");
+    assert!(
+        !cpus.is_empty() && cpus.iter().all(Option::is_some),
+        "{cpus:?}"
+    );
     proxy.reload(to, &routes);
     let labels = [("to", to.name()), ("result", "success")];
     wait::until("the switch is over", || {
         proxy.metric("corelane_runtime_switches_total", &labels) == 1.0
     });
     let cpus = preferred(&proxy).expect("it was permitted before");
-    assert!(!cpus.is_empty() && cpus.iter().all(Option::is_none), "{cpus:?}");
+    assert!(
+        !cpus.is_empty() && cpus.iter().all(Option::is_none),
+        "{cpus:?}"
+    );
     // Where all workers accept from one socket, the kernel has no part in it.
     if to != Scheduler::WorkStealing && workers > 1 {
         let spread = std::thread::scope(|scope| {
@@ -189,7 +198,11 @@ fn preferred(proxy: &Proxy) -> Option<Vec<Option<usize>>> {
         if !link.to_string_lossy().starts_with("socket:") {
             continue;
         }
-        let number = entry.file_name().to_string_lossy().parse().expect("a number");
+        let number = entry
+            .file_name()
+            .to_string_lossy()
+            .parse()
+            .expect("a number");
         let socket = match pidfd_getfd(&process, number, PidfdGetfdFlags::empty()) {
             Ok(socket) => socket,
             Err(Errno::PERM) => {
@@ -199,7 +212,10 @@ fn preferred(proxy: &Proxy) -> Option<Vec<Option<usize>>> {
             Err(_) => continue,
         };
         let socket = SockRef::from(&socket);
-        let address = socket.local_addr().ok().and_then(|address| address.as_socket());
+        let address = socket
+            .local_addr()
+            .ok()
+            .and_then(|address| address.as_socket());
         if address == Some(proxy.address("main")) && socket.is_listener().expect("a socket") {
             let cpu = socket.cpu_affinity().expect("an option");
             // The option is an int, and -1 is none.

@@ -183,9 +183,9 @@ fn the_socket_of_commands_and_a_listener_swap_paths(scheduler: Scheduler) {
         reload(&proxy, before, &text(now.0, now.1));
         let asked = UnixStream::connect(now.0).expect("it listens");
         assert_eq!(ask(asked), "HTTP/1.1 404");
-        assert!(echoes(&ask(
-            UnixStream::connect(now.1).expect("it listens")
-        )));
+        assert!(echoes(
+            &ask(UnixStream::connect(now.1).expect("it listens"))
+        ));
         (&client).write_all(b"x").expect("it goes on");
     }
     let left = fs::read_dir(folder.path()).expect("it is there").count();
@@ -233,7 +233,9 @@ fn a_removed_socket_file_comes_back(scheduler: Scheduler) {
         reload(&proxy, &socket, &text);
     }
     // One that is still there stays.
-    let inode = |path: &Path| std::os::unix::fs::MetadataExt::ino(&fs::metadata(path).expect("it is there"));
+    let inode = |path: &Path| {
+        std::os::unix::fs::MetadataExt::ino(&fs::metadata(path).expect("it is there"))
+    };
     let before = (inode(&path), inode(&socket));
     reload(&proxy, &socket, &text);
     assert_eq!((inode(&path), inode(&socket)), before);

@@ -5,6 +5,7 @@ use std::thread;
 use crate::harness::config::forward;
 use crate::harness::proxy::{Proxy, command, configuration};
 use crate::harness::scheduler::{Scheduler, each_scheduler};
+use crate::harness::wait;
 
 each_scheduler!(many_times, more_workers_than_cpus_are_told);
 
@@ -25,9 +26,18 @@ fn more_workers_than_cpus_are_told(scheduler: Scheduler) {
     for (workers, is_told) in [(cpus, false), (cpus + 1, true)] {
         let proxy = Proxy::start_file(&cores(workers));
         let told = format!("cores = {workers}, and this process may use {cpus} CPUs");
-        assert_eq!(proxy.log().contains(&told), is_told, "{}", proxy.log());
+        if is_told {
+            wait::until("it is told", || proxy.log().contains(&told));
+        } else {
+            wait::until("it runs", || proxy.log().contains("running"));
+            assert!(!proxy.log().contains(&told), "{}", proxy.log());
+        }
         let file = proxy.directory().join("corelane.toml");
-        let checked = command().arg("check").arg(file).output().expect("corelane runs");
+        let checked = command()
+            .arg("check")
+            .arg(file)
+            .output()
+            .expect("corelane runs");
         assert!(checked.status.success(), "{checked:?}");
         let words = String::from_utf8_lossy(&checked.stderr).into_owned();
         assert_eq!(words.contains(&told), is_told, "{words}");

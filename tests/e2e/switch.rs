@@ -405,8 +405,13 @@ fn what_comes_while_connections_finish_is_looked_at_and_waits(scheduler: Schedul
         assert!(String::from_utf8_lossy(&refused.stderr).contains("not reloaded"));
         assert_eq!(succeeded(), 0.0);
     }
-    let refusals = || proxy.log().matches("the configuration is not reloaded").count();
-    assert_eq!(refusals(), 2);
+    let refusals = || {
+        proxy
+            .log()
+            .matches("the configuration is not reloaded")
+            .count()
+    };
+    wait::until("both are told", || refusals() == 2);
     // By a signal, too.
     proxy.signal(Signal::HUP);
     wait::until("it is refused", || refusals() == 3);
@@ -427,7 +432,10 @@ fn what_comes_while_connections_finish_is_looked_at_and_waits(scheduler: Schedul
     assert!(waits.wait().success(), "{}", waits.log());
     assert!(waits.whole_log().contains("shares: 1000 is now 7"));
     assert!(runs().contains("shares = 7"));
-    assert_eq!((switches(&proxy, scheduler, to, "success"), succeeded()), (1.0, 1.0));
+    assert_eq!(
+        (switches(&proxy, scheduler, to, "success"), succeeded()),
+        (1.0, 1.0)
+    );
     proxy.stop();
 }
 
@@ -441,15 +449,25 @@ fn sockets_beyond_the_workers_are_told(scheduler: Scheduler) {
     let proxy = Proxy::start_file(&configuration(from, 3, "", &echo()));
     let sockets = || proxy.metric("corelane_listener_sockets", &[("listener", "main")]);
     assert_eq!(sockets(), 3.0);
-    switch(&proxy, from, scheduler, &configuration(scheduler, 1, "", &echo()));
+    switch(
+        &proxy,
+        from,
+        scheduler,
+        &configuration(scheduler, 1, "", &echo()),
+    );
     assert_eq!(sockets(), 3.0);
     let told = |proxy: &Proxy| proxy.log().matches("surplus=2").count();
-    assert_eq!(told(&proxy), 1, "{}", proxy.log());
+    wait::until("it is told", || told(&proxy) == 1);
     for _ in 0..20 {
         exchange(&proxy.connect("main"), b"at any of them").expect("an echo");
     }
     // As many as there are.
-    switch(&proxy, scheduler, Scheduler::PerCore, &configuration(Scheduler::PerCore, 3, "", &echo()));
+    switch(
+        &proxy,
+        scheduler,
+        Scheduler::PerCore,
+        &configuration(Scheduler::PerCore, 3, "", &echo()),
+    );
     assert_eq!((sockets(), told(&proxy)), (3.0, 1));
     proxy.stop();
 }

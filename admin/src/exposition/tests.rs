@@ -50,6 +50,7 @@ const NAMES: &[&str] = &[
     "corelane_listener_connections_limit",
     "corelane_listener_sources",
     "corelane_listener_connections_total",
+    "corelane_listener_sockets",
     "corelane_listener_accept_queue",
     "corelane_listener_accept_drops_total",
     "corelane_listener_rejected_total",

@@ -1,0 +1,92 @@
+//! Who is to listen where by a configuration, and which of the sockets there are they keep.
+
+use std::collections::{BTreeMap, HashSet};
+
+use proxy_config::{self as config, Config};
+use proxy_core::listen::BindAddress;
+
+use super::owner::{ADMIN, Sockets};
+use crate::assemble;
+
+/// A listener, or the admin server, and where it is to listen.
+pub(super) struct Asking<'a> {
+    pub(super) name: &'a str,
+    pub(super) backlog: u16,
+    pub(super) binds: Vec<config::BindAddress>,
+    /// Sockets at each address, at least.
+    pub(super) count: usize,
+}
+
+/// Whose sockets an address is to have, and which place these have there: by the place of who asks, and of the address.
+pub(super) type Places = BTreeMap<(usize, usize), (String, usize)>;
+
+impl Sockets {
+    /// Listeners, and the admin server if there is one.
+    pub(super) fn asking<'a>(&self, new: &'a Config, count: usize) -> Vec<Asking<'a>> {
+        let listeners = new.listeners.iter().map(|listener| Asking {
+            name: &listener.name,
+            backlog: listener.backlog.get(),
+            binds: listener.binds.clone(),
+            count,
+        });
+        let admin = self.lock().contains_key(ADMIN).then(|| Asking {
+            name: ADMIN,
+            backlog: proxy_admin::BACKLOG,
+            binds: vec![new.admin.listen.into()],
+            count: 1,
+        });
+        listeners.chain(admin).collect()
+    }
+
+    /// For each asker and address whose sockets there are: whose they are, and in which place.
+    pub(super) fn places(&self, asking: &[Asking<'_>]) -> Places {
+        let all = self.lock();
+        let mut places = BTreeMap::new();
+        let mut taken = HashSet::new();
+        // Its own first: ports that the kernel chose have the same address.
+        for own in [true, false] {
+            for (asker, asking) in asking.iter().enumerate() {
+                for (place, bind) in asking.binds.iter().enumerate() {
+                    if places.contains_key(&(asker, place)) {
+                        continue;
+                    }
+                    let found = all
+                        .iter()
+                        .filter(|(owner, _)| (**owner == asking.name) == own)
+                        .flat_map(|(owner, owned)| {
+                            let binds = owned.binds.iter().enumerate();
+                            binds.map(move |(place, bind)| (owner, place, bind))
+                        })
+                        .find(|(owner, place, owned)| {
+                            owned.is_at(bind) && !taken.contains(&(*owner, *place))
+                        });
+                    if let Some((owner, owned_place, _)) = found {
+                        taken.insert((owner, owned_place));
+                        places.insert((asker, place), (owner.clone(), owned_place));
+                    }
+                }
+            }
+        }
+        places
+    }
+}
+
+/// The addresses that have no sockets, with their places and who asks for them.
+///
+/// Files of unix sockets come last: until they are listened on, they look like those of a process that is gone.
+pub(super) fn missing<'a, 'b>(
+    asking: &'b [Asking<'a>],
+    places: &'b Places,
+) -> impl Iterator<Item = ((usize, usize), &'b Asking<'a>, BindAddress)> {
+    [false, true].into_iter().flat_map(move |unix| {
+        let askers = asking.iter().enumerate();
+        askers.flat_map(move |(asker, asking)| {
+            let binds = asking.binds.iter().enumerate();
+            binds.filter_map(move |(place, bind)| {
+                let is_unix = matches!(bind, config::BindAddress::Unix(_));
+                let wanted = is_unix == unix && !places.contains_key(&(asker, place));
+                wanted.then(|| ((asker, place), asking, assemble::bind_address(bind)))
+            })
+        })
+    })
+}
