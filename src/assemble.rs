@@ -46,6 +46,7 @@ pub(crate) fn table(config: &Config, inventory: &Inventory, around: &Around) -> 
             listener,
             pool,
             prologue: prologue(configured),
+            routes: None,
             shares: configured.shares.get(),
             latency: configured.latency,
             idle_timeout: configured.times.idle,
@@ -76,6 +77,7 @@ fn prologue(configured: &config::Listener) -> Option<Arc<PrologueSettings>> {
                 config::Untrusted::Plain => Untrusted::Plain,
             },
         }),
+        hello: None,
     }))
 }
 

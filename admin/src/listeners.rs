@@ -79,7 +79,8 @@ pub(super) fn collect(
         "corelane_listener_rejected_total",
         "Connections that were closed at once: \"max_connections\" is the listener's limit, \"process_connections\" the \
          process's, \"source_connections\", \"rate\" and \"source_rate\" are those of a source and of new connections a second, \
-         \"denied\" is who is not let in by allow and deny. \"descriptors\" counts \
+         \"denied\" is who is not let in by allow and deny, \"route\" who takes a route that rejects, \"no_route\" who takes \
+         none. \"descriptors\" counts \
          pauses of accepting for lack of a descriptor or memory; clients wait meanwhile.",
     );
     for ListenerView { listener, .. } in listeners {
@@ -91,6 +92,17 @@ pub(super) fn collect(
                 &[("listener", &listener.name), ("reason", reason.label())],
                 count,
             );
+        }
+    }
+    let mut taken = families.counter(
+        "corelane_listener_route_connections_total",
+        "Connections that took a route, by its name; \"default\" took none of them and went to the listener's own upstream. \
+         Absent where there are no routes.",
+    );
+    for ListenerView { listener, .. } in listeners {
+        for route in listener.routes.all() {
+            let labels = [("listener", &listener.name[..]), ("route", &route.name)];
+            taken.add_count(&labels, route.connections());
         }
     }
     let mut prologues = families.counter(

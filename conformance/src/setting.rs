@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use proxy_core::metrics::{PerWorker, Slots};
 use proxy_core::{
-    Activity, Balance, Generation, Listener, ListenerSettings, Member, Pool, PoolSettings, Server,
-    Table, Tables, Upstream,
+    Activity, Balance, Generation, Listener, ListenerSettings, Member, NamePattern, Pool,
+    PoolSettings, Rest, RouteSettings, Routes, Server, Table, Tables, Upstream,
 };
 
 use crate::stage::Setup;
@@ -20,16 +20,21 @@ pub(crate) fn settings(
         server: Arc::new(server),
         weight: 1,
     });
-    let members = members.collect();
+    let members: Vec<Member> = members.collect();
     let settings = PoolSettings {
         balance: Balance::RoundRobin,
         connect_timeout: setup.connect_timeout,
         checked: false,
         send_proxy: setup.send_proxy,
     };
-    let pool = Arc::new(Pool::new(upstream, members, settings));
     let listener = Arc::new(Listener::new("clients".into()));
+    let routes = routes(setup, &listener, |name, server| {
+        let upstream = Arc::new(Upstream::new(name.to_owned()));
+        Arc::new(Pool::new(upstream, vec![members[server].clone()], settings))
+    });
+    let pool = Arc::new(Pool::new(upstream, members, settings));
     Arc::new(ListenerSettings {
+        routes,
         idle_timeout: setup.idle_timeout,
         times: setup.times,
         max_connections: setup.max_connections,
@@ -37,6 +42,27 @@ pub(crate) fn settings(
         prologue: setup.prologue.clone().map(Arc::new),
         ..ListenerSettings::new(listener, pool)
     })
+}
+
+fn routes(
+    setup: &Setup,
+    listener: &Listener,
+    pool: impl Fn(&str, usize) -> Arc<Pool>,
+) -> Option<Arc<Routes>> {
+    let names = setup.routes.iter().map(|(name, _)| *name);
+    let counted = listener.routes.of(names.chain(["default"]));
+    let (rest, counted) = counted.split_last()?;
+    let routes = setup.routes.iter().zip(counted);
+    let routes = routes.map(|((name, server), route)| RouteSettings {
+        route: route.clone(),
+        names: vec![NamePattern::new(name)],
+        alpn: Vec::new(),
+        source: Vec::new(),
+        ports: Vec::new(),
+        pools: vec![(pool(name, *server), 1)],
+    });
+    let routes = Routes::new(routes.collect(), Rest::Default(rest.clone()));
+    (!setup.routes.is_empty()).then(|| Arc::new(routes))
 }
 
 /// Workers for it.

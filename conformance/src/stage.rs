@@ -30,6 +30,8 @@ pub struct Setup {
     pub ends: Option<Arc<Ends>>,
     /// What the listener hears of its clients first.
     pub prologue: Option<PrologueSettings>,
+    /// Routes: names that clients ask for, each with the server that it leads to. The rest goes to the upstream.
+    pub routes: Vec<(&'static str, usize)>,
     /// The headers that servers get.
     pub send_proxy: Option<SendProxy>,
     /// Where clients come from. On the scripted kernel only.
@@ -49,6 +51,7 @@ impl Default for Setup {
             max_connections: None,
             ends: None,
             prologue: None,
+            routes: Vec::new(),
             send_proxy: None,
             client: ClientAddress::Unix,
         }

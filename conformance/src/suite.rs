@@ -80,6 +80,16 @@ macro_rules! suite {
             optional_header_and_a_server_that_speaks_first
             stop_cuts_prologues
             header_for_the_server
+            hello_chooses_the_server
+            hello_byte_by_byte
+            long_hello
+            broken_hello
+            without_tls
+            unknown_name
+            postgres_by_name
+            postgres_at_once
+            postgres_without_tls
+            smtp_by_name
             stop_cuts_connections
         }
     };

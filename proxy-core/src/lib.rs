@@ -65,7 +65,10 @@ pub use relay::bulk::{
 pub use relay::direction;
 pub use relay::flow::{TURN_BYTES_MAX, TURN_BYTES_MIN, TURN_STEPS_MAX};
 pub use relay::pipe::{PIPE_BYTES, PIPES_FREE_MAX, PIPES_MAX, Pipe};
-pub use route::{Destination, Facts, Verdict};
+pub use route::{
+    Destination, Facts, NamePattern, ROUTE_NAMES_KEPT_MAX, ROUTES_MAX, Rest, Route, RouteNames,
+    RouteSettings, Routes, Verdict,
+};
 pub use table::inventory::{Inventory, RETIRED_KEPT, RETIRED_MAX};
 pub use table::view::{Forgotten, ListenerView, UpstreamView, View};
 pub use table::{Table, Tables};

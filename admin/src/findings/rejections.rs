@@ -27,7 +27,7 @@ fn of_reason(scene: &Scene<'_>, reason: Rejection) -> Option<Found> {
     let last = episodes.iter().map(|(_, episode)| episode.last).max()?;
     let subject = match reason {
         // That is how it is meant.
-        Rejection::Denied => return None,
+        Rejection::Denied | Rejection::Route | Rejection::NoRoute => return None,
         Rejection::MaxConnections => Subject::Limit,
         Rejection::ProcessConnections => Subject::ProcessLimit,
         Rejection::SourceConnections => Subject::SourceLimit,
@@ -43,7 +43,7 @@ fn of_reason(scene: &Scene<'_>, reason: Rejection) -> Option<Found> {
             | Rejection::SourceConnections
             | Rejection::Rate
             | Rejection::SourceRate => beyond(scene, worst, episode, tense, reason),
-            Rejection::Denied => Finding::default(),
+            Rejection::Denied | Rejection::Route | Rejection::NoRoute => Finding::default(),
             Rejection::Descriptors => descriptors(scene, worst, episode, tense),
         };
         Finding {

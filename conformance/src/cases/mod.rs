@@ -11,6 +11,7 @@ mod limits;
 mod pressure;
 mod prologue;
 mod reset;
+mod routes;
 mod sockets;
 mod times;
 
@@ -25,5 +26,6 @@ pub use limits::*;
 pub use pressure::*;
 pub use prologue::*;
 pub use reset::*;
+pub use routes::*;
 pub use sockets::*;
 pub use times::*;

@@ -29,6 +29,7 @@ const BINARY: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x11\
 fn prologue(expected: Expected, timeout: Duration) -> PrologueSettings {
     PrologueSettings {
         timeout,
+        hello: None,
         accept_proxy: Some(AcceptProxy {
             expected,
             trusted: None,
@@ -44,7 +45,7 @@ fn stage<S: Stage>(expected: Expected, timeout: Duration) -> S {
     })
 }
 
-fn say<P: Peer>(peer: &P, bytes: &[u8]) {
+pub(super) fn say<P: Peer>(peer: &P, bytes: &[u8]) {
     let sent = peer.send(bytes).expect("the connection is open");
     assert_eq!(sent, bytes.len(), "there is room for a header");
 }
@@ -54,7 +55,7 @@ fn accepted<S: Stage>(stage: &S) -> S::Peer {
 }
 
 /// Receives so many bytes.
-fn hear<S: Stage>(stage: &S, peer: &S::Peer, count: usize) -> Vec<u8> {
+pub(super) fn hear<S: Stage>(stage: &S, peer: &S::Peer, count: usize) -> Vec<u8> {
     let mut heard = Vec::new();
     wait(stage, "bytes", || {
         let mut buffer = vec![0; count - heard.len()];
@@ -80,7 +81,7 @@ fn exchange<S: Stage>(stage: &S, client: &S::Peer) {
     );
 }
 
-fn expect_results<S: Stage>(stage: &S, expected: &[(PrologueResult, u64)]) {
+pub(super) fn expect_results<S: Stage>(stage: &S, expected: &[(PrologueResult, u64)]) {
     for result in PrologueResult::ALL {
         let cells = &stage.listener().cells;
         let count = cells.sum(|cells| cells.prologue[result as usize].get());

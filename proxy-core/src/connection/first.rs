@@ -3,8 +3,9 @@
 use std::net::SocketAddr;
 
 use crate::connection::record::Record;
-use crate::prologue::Parsed;
 use crate::prologue::proxy_protocol::{self, Header};
+use crate::prologue::starttls::Protocol;
+use crate::prologue::{Heard, Parsed};
 use crate::relay::buffer::Held;
 use crate::upstream::send_proxy::{About, SendProxy};
 
@@ -16,23 +17,28 @@ pub(crate) struct First {
     header: usize,
     /// Bytes that were not meant for the server.
     consumed: usize,
+    /// What is spoken with the server before it gets the rest.
+    pub(super) starttls: Option<Protocol>,
 }
 
 /// Bytes for the server, of which the first ones are the proxy's own.
 #[derive(Debug)]
 pub(crate) struct Opening {
-    pub(crate) held: Held,
+    pub(crate) held: Option<Held>,
     pub(crate) own: usize,
+    /// What is spoken with it before, and the proxy's own bytes that come first then.
+    pub(crate) starttls: Option<(Protocol, Vec<u8>)>,
 }
 
 impl First {
     /// None if there is nothing to keep.
-    pub(super) fn new(received: Vec<u8>, header: usize, consumed: usize) -> Option<Box<Self>> {
+    pub(super) fn new(received: Vec<u8>, heard: &Heard) -> Option<Box<Self>> {
         (!received.is_empty()).then(|| {
             Box::new(Self {
                 received,
-                header,
-                consumed,
+                header: heard.header,
+                consumed: heard.consumed,
+                starttls: heard.starttls,
             })
         })
     }
@@ -71,20 +77,23 @@ impl Opening {
             };
             send_proxy.write(&about, &mut own);
         }
+        let starttls = first.as_ref().and_then(|first| first.starttls);
+        let starttls = starttls.map(|protocol| (protocol, std::mem::take(&mut own)));
         let said = first.filter(|first| first.has_bytes());
         let own_bytes = own.len();
         let held = match said {
-            None if own.is_empty() => return None,
-            None => Held::new(own, 0),
-            Some(first) if own.is_empty() => Held::new(first.received, first.consumed),
+            None if own.is_empty() => None,
+            None => Some(Held::new(own, 0)),
+            Some(first) if own.is_empty() => Some(Held::new(first.received, first.consumed)),
             Some(first) => {
                 own.extend_from_slice(&first.received[first.consumed..]);
-                Held::new(own, 0)
+                Some(Held::new(own, 0))
             }
         };
-        Some(Self {
+        (held.is_some() || starttls.is_some()).then_some(Self {
             held,
             own: own_bytes,
+            starttls,
         })
     }
 }

@@ -12,7 +12,8 @@ impl<R: Runtime> Connection<R> {
     /// not relaying, as one whose connect is under way: it stays where it is.
     pub fn detach(&mut self) -> Option<Detached<TransportOf<R>>> {
         match std::mem::replace(&mut self.phase, Phase::Over) {
-            Phase::Relaying(relaying) => Some(Detached::new(Parts {
+            // While its server is asked for TLS it stays, too, which is not for long.
+            Phase::Relaying(relaying) if relaying.asking.is_none() => Some(Detached::new(Parts {
                 entry: self.entry.hand_on(),
                 client: relaying.client.detach(),
                 server: relaying.server.detach(),
@@ -58,6 +59,7 @@ impl<R: Runtime> Connection<R> {
                 server,
                 attempts: parts.attempts,
                 relay: parts.relay,
+                asking: None,
             }),
             timer: runtime.timer(),
             last_byte_at: parts.last_byte_at,

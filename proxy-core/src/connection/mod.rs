@@ -4,6 +4,7 @@
 //! run by whoever owns it, so it can be handed to another core between two runs: as it is, where the scheduler's
 //! sockets may go anywhere, or as a [`Detached`] one.
 
+mod asking;
 mod attempts;
 pub(crate) mod connect;
 pub(crate) mod detached;
@@ -24,6 +25,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use crate::connection::asking::Asking;
 use crate::connection::attempts::Attempts;
 use crate::connection::connect::{Client, Connect, Connected};
 use crate::connection::entry::Entry;
@@ -34,7 +36,7 @@ use crate::connection::times::Clocks;
 use crate::listener::permit::Permit;
 use crate::metrics::{Cause, Slot};
 use crate::relay::buffer::BUFFER_BYTES;
-use crate::relay::{Progress, Relay, Sides, State};
+use crate::relay::{Failure, Progress, Relay, Side, Sides, State};
 use crate::route::Destination;
 use crate::runtime::{Interest, Runtime, Socket};
 use crate::transport::Transport;
@@ -93,6 +95,8 @@ struct Relaying<S> {
     server: S,
     attempts: Attempts,
     relay: Relay,
+    /// The server is asked for TLS before anything is forwarded.
+    asking: Option<Box<Asking>>,
 }
 
 /// What a run of a connection came to.
@@ -259,12 +263,19 @@ impl<R: Runtime> Connection<R> {
                 .waits_over
                 .increment();
             let mut relay = Relay::new(settings.splice);
+            let mut asking = None;
             let send_proxy = pool.settings().send_proxy;
             if connect.first.is_some() || send_proxy.is_some() {
                 let local = || client.transport().local_address().ok().flatten();
                 let opening = Opening::new(connect.first, send_proxy, record, local);
-                if let Some(Opening { held, own }) = opening {
-                    relay.open_with(held, own);
+                if let Some(opening) = opening {
+                    if let Some(held) = opening.held {
+                        relay.open_with(held, opening.own);
+                    }
+                    let deadline = worker.now + pool.settings().connect_timeout;
+                    asking = opening.starttls.map(|(protocol, before)| {
+                        Box::new(Asking::new(protocol, before, deadline))
+                    });
                 }
             }
             if let Some(failure) = connected.lost {
@@ -278,6 +289,7 @@ impl<R: Runtime> Connection<R> {
                 server: connected.socket,
                 attempts: connected.attempts,
                 relay,
+                asking,
             });
         }
     }
@@ -298,6 +310,19 @@ impl<R: Runtime> Connection<R> {
         let Phase::Relaying(relaying) = &mut self.phase else {
             return Turn::Waiting;
         };
+        if let Some(asking) = &mut relaying.asking {
+            match asking.poll(cx, worker, &relaying.server) {
+                Poll::Pending => return Turn::Waiting,
+                Poll::Ready(Ok(())) => {
+                    relaying.asking = None;
+                    self.last_byte_at = worker.now;
+                }
+                Poll::Ready(Err(error)) => {
+                    let side = Side::Server;
+                    return self.fail(worker, Failure { side, error });
+                }
+            }
+        }
         let listener = &self.entry.settings().listener;
         let progress = relaying.poll(cx, worker, listener.share.turn_bytes());
         self.was_long = progress.up + progress.down >= LONG_TURN_BYTES;

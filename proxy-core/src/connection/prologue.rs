@@ -35,7 +35,7 @@ pub(super) struct Hearing {
     /// What was received since the accept.
     received: Vec<u8>,
     /// What the client is told, and how much of it is sent.
-    reply: Box<[u8]>,
+    reply: Vec<u8>,
     replied: usize,
     deadline: Instant,
 }
@@ -76,7 +76,7 @@ impl<R: Runtime> Connection<R> {
         let Phase::Prologue { client, undecided } = &mut self.phase else {
             return None;
         };
-        let (facts, first) = match &mut **undecided {
+        let (mut facts, first) = match &mut **undecided {
             Undecided::Known(facts) => (facts.clone(), None),
             Undecided::Hearing(hearing) => {
                 let outcome = match hearing.poll(cx, worker, client, &mut self.timer) {
@@ -86,7 +86,7 @@ impl<R: Runtime> Connection<R> {
                 match outcome {
                     Outcome::Heard(heard, received) => {
                         self.count(worker, heard.result);
-                        let first = First::new(received, heard.header, heard.consumed);
+                        let first = First::new(received, &heard);
                         (heard.facts, first)
                     }
                     Outcome::Refused(result) => return Some(self.refuse(worker, result)),
@@ -99,7 +99,8 @@ impl<R: Runtime> Connection<R> {
                 }
             }
         };
-        let verdict = self.judge(&facts, worker.now);
+        facts.port = self.port();
+        let verdict = self.judge(worker, &mut facts);
         self.entry.set_facts(facts);
         match verdict {
             Ok(destination) => {
@@ -111,13 +112,34 @@ impl<R: Runtime> Connection<R> {
     }
 
     /// The one place where it is decided what becomes of a connection of which more is known than its peer.
-    fn judge(&mut self, facts: &Facts, now: Instant) -> Result<Destination, Rejection> {
-        self.entry.permit.on_client(facts.client, now)?;
+    fn judge(&mut self, worker: &Worker, facts: &mut Facts) -> Result<Destination, Rejection> {
+        self.entry.permit.on_client(facts.client, worker.now)?;
         let settings = self.entry.settings();
-        match settings.route(facts) {
+        let Some(routes) = &settings.routes else {
+            return Ok(Destination::DEFAULT);
+        };
+        let (route, verdict) = routes.of(facts);
+        if let Some(route) = route {
+            route.count(worker.slot());
+            facts.route = Some(route.clone());
+        }
+        match verdict {
             Verdict::To(destination) => Ok(destination),
             Verdict::Reject(rejection) => Err(rejection),
         }
+    }
+
+    /// The port that the client has connected to, if a route asks for it.
+    fn port(&self) -> Option<u16> {
+        let routes = self.entry.settings().routes.as_ref();
+        let Phase::Prologue { client, .. } = &self.phase else {
+            return None;
+        };
+        if !routes.is_some_and(|routes| routes.asks_for_ports()) {
+            return None;
+        }
+        let address = client.transport().local_address().ok().flatten();
+        address.map(|address| address.port())
     }
 
     fn reject(&mut self, worker: &mut Worker, rejection: Rejection) -> Turn {
@@ -151,9 +173,9 @@ impl<R: Runtime> Connection<R> {
 impl Hearing {
     fn new(machine: Machine, deadline: Instant) -> Self {
         Self {
+            reply: machine.greeting().to_vec(),
             machine,
             received: Vec::new(),
-            reply: Box::default(),
             replied: 0,
             deadline,
         }
@@ -177,10 +199,21 @@ impl Hearing {
         let mut receives = 0;
         loop {
             let done = match step {
-                Step::Done => return Poll::Ready(self.finish()),
-                Step::Refuse(result) => return Poll::Ready(Outcome::Refused(result)),
+                Step::Done => match self.send_reply(cx, client) {
+                    Poll::Ready(Ok(())) => return Poll::Ready(self.finish()),
+                    Poll::Ready(Err(error)) => return Poll::Ready(Outcome::Lost(error)),
+                    Poll::Pending if is_late => {
+                        return Poll::Ready(Outcome::Refused(PrologueResult::Timeout));
+                    }
+                    Poll::Pending => Poll::Pending,
+                },
+                Step::Refuse(result) => {
+                    // It is over whether this arrives or not.
+                    let _ = self.send_reply(cx, client);
+                    return Poll::Ready(Outcome::Refused(result));
+                }
                 Step::Reply(reply) => {
-                    (self.reply, self.replied) = (reply, 0);
+                    self.reply.extend_from_slice(&reply);
                     step = self.machine.on_bytes(&self.received);
                     continue;
                 }
@@ -210,13 +243,8 @@ impl Hearing {
         )
     }
 
-    /// Sends what the client is told, and receives more.
-    fn exchange<S: Socket>(
-        &mut self,
-        cx: &mut Context<'_>,
-        worker: &mut Worker,
-        client: &S,
-    ) -> Poll<io::Result<usize>> {
+    /// Sends what the client is told.
+    fn send_reply<S: Socket>(&mut self, cx: &mut Context<'_>, client: &S) -> Poll<io::Result<()>> {
         while self.replied < self.reply.len() {
             let rest = &self.reply[self.replied..];
             match client.poll_io(cx, Interest::Write, |transport| transport.send(rest)) {
@@ -224,6 +252,21 @@ impl Hearing {
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => return Poll::Pending,
             }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Sends what the client is told, and receives more.
+    fn exchange<S: Socket>(
+        &mut self,
+        cx: &mut Context<'_>,
+        worker: &mut Worker,
+        client: &S,
+    ) -> Poll<io::Result<usize>> {
+        match self.send_reply(cx, client) {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+            Poll::Pending => return Poll::Pending,
         }
         let (held, most) = (self.received.len(), self.machine.bytes_max());
         let scratch = worker.buffers.scratch();

@@ -91,15 +91,13 @@ impl<R: Runtime> Connection<R> {
             }
             self.stall_check_at = Some(worker.now + STALL_CHECK_INTERVAL);
         }
-        if let Some(deadline) = [
+        let deadlines = [
             expiry.map(|expiry| expiry.at),
             self.stall_check_at,
             self.mark_check_at,
-        ]
-        .into_iter()
-        .flatten()
-        .min()
-        {
+            relaying.asking.as_ref().map(|asking| asking.deadline),
+        ];
+        if let Some(deadline) = deadlines.into_iter().flatten().min() {
             // Neither deadline has passed, so this only arms.
             let _ = self.timer.poll_until(cx, worker.now, deadline);
         }

@@ -19,6 +19,7 @@ use crate::connection::live::Live;
 use crate::id::Id;
 use crate::listener::share::Share;
 use crate::metrics::{Cause, ListenerCells, PerWorker, Slot};
+use crate::route::RouteNames;
 
 /// One listener, as long as it is known: everything but its sockets and its settings.
 #[derive(Debug)]
@@ -38,6 +39,8 @@ pub struct Listener {
     pub live: Live,
     /// What limits need to know of it.
     pub counted: Counted,
+    /// What is counted of its routes.
+    pub routes: RouteNames,
     /// Its sockets that are accepted from.
     accepting: Arc<AtomicUsize>,
     is_cut: AtomicBool,
@@ -59,6 +62,7 @@ impl Listener {
             share: Share::default(),
             cells: PerWorker::default(),
             live: Live::default(),
+            routes: RouteNames::default(),
             accepting: Arc::default(),
             is_cut: AtomicBool::new(false),
         }

@@ -12,7 +12,7 @@ use crate::listener::Listener;
 use crate::listener::times::Times;
 use crate::metrics::{Cause, Rejection, Slot};
 use crate::prologue::PrologueSettings;
-use crate::route::{Destination, Facts, Verdict};
+use crate::route::{Destination, Routes};
 use crate::upstream::pool::Pool;
 
 /// A listener as one reading of the configuration has it. It never changes; a connection keeps the one that it began with.
@@ -20,8 +20,10 @@ use crate::upstream::pool::Pool;
 pub struct ListenerSettings {
     /// Whose settings they are.
     pub listener: Arc<Listener>,
-    /// Where its connections go.
+    /// Where its connections go, unless a route takes them elsewhere.
     pub pool: Arc<Pool>,
+    /// Where connections go by what is known of them; none: all to the one pool, and nothing is asked.
+    pub routes: Option<Arc<Routes>>,
     /// What is heard of a client before a server is looked for; none: nothing is, and no connection has that phase.
     pub prologue: Option<Arc<PrologueSettings>>,
     /// CPU shares against other listeners on the same core, 1 to [`SHARES_MAX`](crate::SHARES_MAX).
@@ -52,6 +54,7 @@ impl ListenerSettings {
             shares: listener.share.shares(),
             listener,
             pool,
+            routes: None,
             prologue: None,
             latency: None,
             idle_timeout: None,
@@ -66,7 +69,7 @@ impl ListenerSettings {
 
     /// Whether a connection is more than its peer, so that it is decided where it goes before a server is looked for.
     pub(crate) fn decides(&self) -> bool {
-        self.prologue.is_some()
+        self.prologue.is_some() || self.routes.is_some()
     }
 
     /// Whether peers announce clients, so that who a client is isn't known at the accept.
@@ -75,14 +78,11 @@ impl ListenerSettings {
         prologue.is_some_and(|prologue| prologue.accept_proxy.is_some())
     }
 
-    /// Decides where a connection goes.
-    pub(crate) fn route(&self, _facts: &Facts) -> Verdict {
-        Verdict::To(Destination::DEFAULT)
-    }
-
     /// The pool that a connection goes to.
-    pub(crate) fn pool_of(&self, _destination: Destination) -> &Arc<Pool> {
-        &self.pool
+    pub(crate) fn pool_of(&self, destination: Destination) -> &Arc<Pool> {
+        let routes = self.routes.as_ref();
+        let pool = routes.and_then(|routes| routes.pool(destination));
+        pool.unwrap_or(&self.pool)
     }
 
     /// Counts a connection that was admitted and could not be taken on: the scheduler's source of readiness is

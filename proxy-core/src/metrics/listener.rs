@@ -151,11 +151,15 @@ pub enum Rejection {
     SourceRate,
     /// The process or the system has no descriptor or memory left; the client waits in the backlog meanwhile.
     Descriptors,
+    /// The route that it took refuses.
+    Route,
+    /// No route took it, and there is no other upstream.
+    NoRoute,
 }
 
 impl Rejection {
     /// Every reason, in the order of its counters.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::MaxConnections,
         Self::ProcessConnections,
         Self::Denied,
@@ -163,6 +167,8 @@ impl Rejection {
         Self::Rate,
         Self::SourceRate,
         Self::Descriptors,
+        Self::Route,
+        Self::NoRoute,
     ];
 
     /// The label's value.
@@ -175,6 +181,8 @@ impl Rejection {
             Self::Rate => "rate",
             Self::SourceRate => "source_rate",
             Self::Descriptors => "descriptors",
+            Self::Route => "route",
+            Self::NoRoute => "no_route",
         }
     }
 }
@@ -202,13 +210,19 @@ pub enum PrologueResult {
     BadHeader,
     /// The header's checksum is wrong.
     Checksum,
-    /// The header is longer than is allowed.
+    /// The header, or the ClientHello, is longer than is allowed.
     TooLong,
+    /// A ClientHello said what the client asks for.
+    Hello,
+    /// The client doesn't speak TLS, and nothing else is taken.
+    NoHello,
+    /// The ClientHello is broken, or what comes before it.
+    BadHello,
 }
 
 impl PrologueResult {
     /// Every result, in the order of its counters.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 14] = [
         Self::Header,
         Self::Local,
         Self::Plain,
@@ -220,6 +234,9 @@ impl PrologueResult {
         Self::BadHeader,
         Self::Checksum,
         Self::TooLong,
+        Self::Hello,
+        Self::NoHello,
+        Self::BadHello,
     ];
 
     /// The label's value.
@@ -236,11 +253,17 @@ impl PrologueResult {
             Self::BadHeader => "bad_header",
             Self::Checksum => "checksum",
             Self::TooLong => "too_long",
+            Self::Hello => "hello",
+            Self::NoHello => "no_hello",
+            Self::BadHello => "bad_hello",
         }
     }
 
     /// Whether the connection was refused for it.
     pub const fn is_refusal(self) -> bool {
-        !matches!(self, Self::Header | Self::Local | Self::Plain | Self::Probe)
+        !matches!(
+            self,
+            Self::Header | Self::Local | Self::Plain | Self::Probe | Self::Hello
+        )
     }
 }

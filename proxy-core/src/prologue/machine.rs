@@ -5,7 +5,9 @@ use std::sync::Arc;
 use crate::connection::origin::{ClientAddress, Origin};
 use crate::metrics::PrologueResult;
 use crate::prologue::proxy_protocol::{self, Addresses, Bad, Header};
-use crate::prologue::{AcceptProxy, Expected, Parsed, PrologueSettings, Untrusted};
+use crate::prologue::starttls::{self, ClientSide, Next, Protocol};
+use crate::prologue::tls::{self, HelloParser};
+use crate::prologue::{AcceptProxy, Expected, NotTls, Parsed, PrologueSettings, Untrusted};
 use crate::route::Facts;
 
 /// What is known so far of a client that is heard.
@@ -20,9 +22,14 @@ pub struct Machine {
 }
 
 /// What comes next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 enum Awaits {
     ProxyHeader,
+    /// What a protocol says before TLS.
+    Beginning(ClientSide),
+    Hello(HelloParser),
+    /// It is refused, once it has heard why.
+    Refusal(PrologueResult),
     /// Everything was heard.
     Nothing,
     /// Nothing is heard of a peer that may not speak.
@@ -51,6 +58,8 @@ pub struct Heard {
     pub header: usize,
     /// Bytes that are dealt with; what comes after them is the server's.
     pub consumed: usize,
+    /// What was spoken with the client before TLS, and must be with the server.
+    pub starttls: Option<Protocol>,
     /// How it is counted.
     pub result: PrologueResult,
 }
@@ -58,14 +67,25 @@ pub struct Heard {
 impl Machine {
     /// For a connection that was accepted just now.
     pub fn new(settings: Arc<PrologueSettings>, origin: Origin) -> Self {
-        Self {
-            awaits: match &settings.accept_proxy {
-                Some(accept) => Awaits::first_of(accept, origin),
-                None => Awaits::Nothing,
-            },
+        let first = match &settings.accept_proxy {
+            Some(accept) => Awaits::first_of(accept, origin),
+            None => None,
+        };
+        let mut machine = Self {
+            awaits: Awaits::Nothing,
             settings,
             origin,
             heard: Heard::of(origin),
+        };
+        machine.awaits = first.unwrap_or_else(|| machine.after_header());
+        machine
+    }
+
+    /// What the client has to hear before it says anything; empty if it speaks first, or has to say who it is.
+    pub fn greeting(&self) -> &'static [u8] {
+        match &self.awaits {
+            Awaits::Beginning(side) => side.banner(),
+            _ => b"",
         }
     }
 
@@ -77,10 +97,13 @@ impl Machine {
     /// What follows from the bytes that were received so far.
     pub fn on_bytes(&mut self, received: &[u8]) -> Step {
         loop {
-            let step = match self.awaits {
+            let step = match &mut self.awaits {
                 Awaits::ProxyHeader => self.on_proxy(received),
+                Awaits::Beginning(_) => self.on_beginning(received),
+                Awaits::Hello(_) => self.on_hello(received),
                 Awaits::Nothing => return Step::Done,
                 Awaits::Untrusted => return Step::Refuse(PrologueResult::Untrusted),
+                Awaits::Refusal(result) => return Step::Refuse(*result),
             };
             // Another parser may have enough already.
             if let Some(step) = step {
@@ -112,11 +135,22 @@ impl Machine {
         match self.awaits {
             // Silence is a client of a server that speaks first; what has begun as a header is none of a client's.
             Awaits::ProxyHeader if self.is_optional() && !proxy_protocol::is_begun(received) => {
+                self.awaits = match self.after_header() {
+                    // It was silent for as long as it may be.
+                    Awaits::Hello(_) if received.is_empty() && !self.wants_tls() => Awaits::Nothing,
+                    awaits => awaits,
+                };
+                match self.on_bytes(received) {
+                    Step::More | Step::Reply(_) => Step::Refuse(refusal),
+                    step => step,
+                }
+            }
+            Awaits::Hello(_) if self.is_silent(received) => {
                 self.awaits = Awaits::Nothing;
                 Step::Done
             }
-            Awaits::ProxyHeader => Step::Refuse(refusal),
-            Awaits::Nothing | Awaits::Untrusted => self.on_bytes(received),
+            Awaits::ProxyHeader | Awaits::Beginning(_) | Awaits::Hello(_) => Step::Refuse(refusal),
+            Awaits::Nothing | Awaits::Untrusted | Awaits::Refusal(_) => self.on_bytes(received),
         }
     }
 
@@ -129,8 +163,96 @@ impl Machine {
             Parsed::Not => return Some(Step::Refuse(PrologueResult::NoHeader)),
             Parsed::Bad(reason) => return Some(Step::Refuse(refusal(reason))),
         }
-        self.awaits = Awaits::Nothing;
+        self.awaits = self.after_header();
+        match self.greeting() {
+            b"" => None,
+            greeting => Some(Step::Reply(greeting.into())),
+        }
+    }
+
+    /// None when the change to TLS comes next, or nothing.
+    fn on_beginning(&mut self, received: &[u8]) -> Option<Step> {
+        let Awaits::Beginning(side) = &mut self.awaits else {
+            return None;
+        };
+        let mut reply = Vec::new();
+        let before = self.heard.consumed;
+        match side.parse(&received[before..], &mut reply) {
+            Parsed::More if reply.is_empty() => return Some(Step::More),
+            Parsed::More => {}
+            Parsed::Done { value, consumed } => {
+                self.heard.consumed += consumed;
+                let protocol = side.protocol();
+                self.awaits = match value {
+                    Next::Plain => self.without_tls(),
+                    Next::Direct => Awaits::Hello(HelloParser::default()),
+                    Next::Hello => {
+                        self.heard.starttls = Some(protocol);
+                        Awaits::Hello(HelloParser::default())
+                    }
+                };
+            }
+            Parsed::Not => self.awaits = self.without_tls(),
+            Parsed::Bad(reason) => self.awaits = Awaits::Refusal(beginning_refusal(reason)),
+        }
+        (!reply.is_empty()).then(|| Step::Reply(reply.into()))
+    }
+
+    /// None when the hello is dealt with.
+    fn on_hello(&mut self, received: &[u8]) -> Option<Step> {
+        let Awaits::Hello(parser) = &mut self.awaits else {
+            return None;
+        };
+        self.awaits = match parser.parse(&received[self.heard.consumed..]) {
+            Parsed::More => return Some(Step::More),
+            // All of it is for the server, too.
+            Parsed::Done { value, .. } => {
+                let Heard { facts, result, .. } = &mut self.heard;
+                facts.sni = value.server_name;
+                facts.alpn = value.alpn;
+                if self.settings.accept_proxy.is_none() {
+                    *result = PrologueResult::Hello;
+                }
+                Awaits::Nothing
+            }
+            // Who has asked for TLS must not go on without.
+            Parsed::Not if self.heard.starttls.is_some() => {
+                Awaits::Refusal(PrologueResult::BadHello)
+            }
+            Parsed::Not => self.without_tls(),
+            Parsed::Bad(tls::Bad::TooLong) => Awaits::Refusal(PrologueResult::TooLong),
+            Parsed::Bad(_) => Awaits::Refusal(PrologueResult::BadHello),
+        };
         None
+    }
+
+    fn after_header(&self) -> Awaits {
+        match self.settings.hello {
+            None => Awaits::Nothing,
+            Some(hello) => match hello.starttls {
+                Some(protocol) => Awaits::Beginning(ClientSide::new(protocol)),
+                None => Awaits::Hello(HelloParser::default()),
+            },
+        }
+    }
+
+    /// What comes next of a client that speaks no TLS.
+    fn without_tls(&self) -> Awaits {
+        if self.wants_tls() {
+            Awaits::Refusal(PrologueResult::NoHello)
+        } else {
+            Awaits::Nothing
+        }
+    }
+
+    fn wants_tls(&self) -> bool {
+        let hello = self.settings.hello;
+        hello.is_some_and(|hello| hello.not_tls == NotTls::Refuse)
+    }
+
+    /// Whether a client that need not speak TLS has said nothing: its server may speak first.
+    fn is_silent(&self, received: &[u8]) -> bool {
+        !self.wants_tls() && self.heard.starttls.is_none() && received.len() == self.heard.consumed
     }
 
     fn on_header(&mut self, header: &Header<'_>, bytes: usize) {
@@ -139,6 +261,7 @@ impl Machine {
             header: header_bytes,
             consumed,
             result,
+            ..
         } = &mut self.heard;
         *header_bytes = bytes;
         *consumed = bytes;
@@ -169,21 +292,31 @@ impl Heard {
             facts: Facts::of(origin),
             header: 0,
             consumed: 0,
+            starttls: None,
             result: PrologueResult::Plain,
         }
     }
 }
 
 impl Awaits {
-    fn first_of(accept: &AcceptProxy, origin: Origin) -> Self {
+    /// None: no header comes.
+    fn first_of(accept: &AcceptProxy, origin: Origin) -> Option<Self> {
         if accept.trusts(origin.peer) {
-            Self::ProxyHeader
+            Some(Self::ProxyHeader)
         } else {
             match accept.untrusted {
-                Untrusted::Refuse => Self::Untrusted,
-                Untrusted::Plain => Self::Nothing,
+                Untrusted::Refuse => Some(Self::Untrusted),
+                Untrusted::Plain => None,
             }
         }
+    }
+}
+
+fn beginning_refusal(reason: starttls::Bad) -> PrologueResult {
+    match reason {
+        starttls::Bad::NoTls => PrologueResult::NoHello,
+        starttls::Bad::Quit => PrologueResult::Closed,
+        _ => PrologueResult::BadHello,
     }
 }
 

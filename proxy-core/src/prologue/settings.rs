@@ -6,6 +6,8 @@ use ipnet::IpNet;
 
 use crate::connection::origin::ClientAddress;
 use crate::prologue::proxy_protocol::V2_BYTES_MAX;
+use crate::prologue::starttls::{CLIENT_BYTES_MAX, Protocol};
+use crate::prologue::tls::CLIENT_HELLO_BYTES_MAX;
 
 /// How long a prologue may take unless it is configured.
 pub const PROLOGUE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -17,6 +19,26 @@ pub struct PrologueSettings {
     pub timeout: Duration,
     /// Whether peers announce clients by the PROXY protocol.
     pub accept_proxy: Option<AcceptProxy>,
+    /// Whether a ClientHello is heard, which says the name and the protocols that a client asks for.
+    pub hello: Option<HelloSettings>,
+}
+
+/// How a ClientHello is heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HelloSettings {
+    /// What is spoken before it, with the client and with the server.
+    pub starttls: Option<Protocol>,
+    /// What happens to clients that speak no TLS.
+    pub not_tls: NotTls,
+}
+
+/// What happens to clients that speak no TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotTls {
+    /// They have no name and no protocol, and go where routes send them.
+    Route,
+    /// They are refused.
+    Refuse,
 }
 
 /// Who announces clients by the PROXY protocol.
@@ -51,10 +73,11 @@ pub enum Untrusted {
 impl PrologueSettings {
     /// Bytes that a prologue can have, and so what a connection in it holds at most.
     pub fn bytes_max(&self) -> usize {
-        match self.accept_proxy {
-            Some(_) => V2_BYTES_MAX,
-            None => 0,
-        }
+        let header = self.accept_proxy.as_ref().map_or(0, |_| V2_BYTES_MAX);
+        let hello = self.hello.map_or(0, |hello| {
+            CLIENT_HELLO_BYTES_MAX + hello.starttls.map_or(0, |_| CLIENT_BYTES_MAX)
+        });
+        header + hello
     }
 }
 

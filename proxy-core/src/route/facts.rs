@@ -1,8 +1,11 @@
 //! What is known of a connection when it is decided where it goes.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use crate::connection::origin::{ClientAddress, Origin};
+use crate::prologue::tls::Alpn;
+use crate::route::taken::Route;
 
 /// Who a client is and what it asks for. It is kept for as long as the connection lives, and shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,7 +19,11 @@ pub struct Facts {
     /// The name that the client asked for under TLS.
     pub sni: Option<Box<str>>,
     /// The protocols that it offered under TLS.
-    pub alpn: Box<[Box<[u8]>]>,
+    pub alpn: Alpn,
+    /// The port that it has connected to; known only where a route asks for it.
+    pub port: Option<u16>,
+    /// The route that it took; none where there are no routes, or none took it.
+    pub route: Option<Arc<Route>>,
 }
 
 impl Facts {
@@ -27,7 +34,9 @@ impl Facts {
             client: origin.peer,
             announced: None,
             sni: None,
-            alpn: Box::default(),
+            alpn: Alpn::default(),
+            port: None,
+            route: None,
         }
     }
 }

@@ -1,11 +1,21 @@
 //! Where a connection goes.
 //!
 //! It is decided once, by what is known of the connection: after the prologue, or at its first turn where there is none. A
-//! listener without routes sends all connections to its upstream, and nothing is asked.
+//! listener without routes sends all connections to its upstream, and nothing is asked. With [`Routes`] the first one that
+//! suits takes a connection: names are looked up, and only routes without a name are looked at one by one.
 
 mod facts;
+mod names;
+mod routes;
+mod split;
+pub(crate) mod taken;
+#[cfg(test)]
+mod tests;
 
 pub use self::facts::Facts;
+pub use self::names::NamePattern;
+pub use self::routes::{ROUTES_MAX, Rest, RouteSettings, Routes};
+pub use self::taken::{ROUTE_NAMES_KEPT_MAX, Route, RouteNames};
 
 use crate::metrics::Rejection;
 
@@ -23,6 +33,6 @@ impl Destination {
 pub enum Verdict {
     /// It goes to this pool.
     To(Destination),
-    /// It is refused. Nobody makes this verdict yet.
+    /// It is refused.
     Reject(Rejection),
 }

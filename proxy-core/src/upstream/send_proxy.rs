@@ -78,11 +78,11 @@ impl SendProxy {
             }
         }
         let sni = about.facts.and_then(|facts| facts.sni.as_deref());
-        let alpn = about.facts.and_then(|facts| facts.alpn.first());
+        let alpn = about.facts.and_then(|facts| facts.alpn.iter().next());
         let id = self.tlvs.unique_id.then(|| self.unique_id(about.id));
         for (kind, wanted, value) in [
             (tlv::AUTHORITY, self.tlvs.authority, sni.map(str::as_bytes)),
-            (tlv::ALPN, self.tlvs.alpn, alpn.map(|name| &**name)),
+            (tlv::ALPN, self.tlvs.alpn, alpn),
             (tlv::UNIQUE_ID, true, id.as_deref().map(str::as_bytes)),
         ] {
             if let Some(value) = value

@@ -24,6 +24,11 @@ impl ClientSide {
         }
     }
 
+    /// The protocol that it speaks.
+    pub const fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
     /// What the client has to hear first; empty if it speaks first.
     pub const fn banner(&self) -> &'static [u8] {
         match self.protocol {

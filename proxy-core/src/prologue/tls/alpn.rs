@@ -18,6 +18,21 @@ impl Alpn {
         Ok(Self { list: list.into() })
     }
 
+    /// A list of these. One that is empty, longer than 255 bytes, or beyond [`ALPN_BYTES_MAX`] is left out.
+    pub fn of<'p>(protocols: impl IntoIterator<Item = &'p [u8]>) -> Self {
+        let mut list = Vec::new();
+        for protocol in protocols {
+            let room = ALPN_BYTES_MAX - list.len();
+            if let Ok(length @ 1..) = u8::try_from(protocol.len())
+                && usize::from(length) < room
+            {
+                list.push(length);
+                list.extend_from_slice(protocol);
+            }
+        }
+        Self { list: list.into() }
+    }
+
     /// Each protocol.
     pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
         let mut list = Reader(&self.list);

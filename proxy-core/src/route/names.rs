@@ -1,0 +1,56 @@
+//! Which routes ask for a server name: found by the name, however many there are.
+
+use std::collections::HashMap;
+
+/// A name that a route asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NamePattern {
+    /// This one.
+    Exact(Box<str>),
+    /// All that end in a dot and this one, at any depth.
+    Under(Box<str>),
+    /// Any.
+    Any,
+}
+
+/// Places of routes by the names that they ask for. Each list is in the order of the routes.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    exact: HashMap<Box<str>, Vec<u32>>,
+    under: HashMap<Box<str>, Vec<u32>>,
+    any: Vec<u32>,
+}
+
+impl NamePattern {
+    /// "a.example", "*.example" or "*".
+    pub fn new(written: &str) -> Self {
+        let written = written.to_ascii_lowercase();
+        match written.strip_prefix("*.") {
+            _ if written == "*" => Self::Any,
+            Some(rest) => Self::Under(rest.into()),
+            None => Self::Exact(written.into()),
+        }
+    }
+}
+
+impl Names {
+    /// A route asks for this name. Routes come in their order.
+    pub(super) fn add(&mut self, pattern: &NamePattern, route: u32) {
+        let list = match pattern {
+            NamePattern::Exact(name) => self.exact.entry(name.clone()).or_default(),
+            NamePattern::Under(name) => self.under.entry(name.clone()).or_default(),
+            NamePattern::Any => &mut self.any,
+        };
+        if list.last() != Some(&route) {
+            list.push(route);
+        }
+    }
+
+    /// Routes that a name suits, as a list for each pattern: one more look-up for each label.
+    pub(super) fn of(&self, name: &str) -> impl Iterator<Item = &[u32]> {
+        let exact = self.exact.get(name).map(Vec::as_slice);
+        let dots = name.match_indices('.').map(|(at, _)| &name[at + 1..]);
+        let under = dots.filter_map(|rest| self.under.get(rest).map(Vec::as_slice));
+        exact.into_iter().chain(under).chain([&self.any[..]])
+    }
+}
