@@ -10,8 +10,9 @@ use proxy_core::listen::BindAddress;
 use proxy_core::prologue::proxy_protocol::Version;
 use proxy_core::prologue::{AcceptProxy, Expected, PrologueSettings, Untrusted};
 use proxy_core::{
-    Balance, Ends, Inventory, Lifetime, Limits, Listener, ListenerSettings, Member, OverLimit,
-    Pool, PoolSettings, Rate, SendProxy, SendTlvs, Server, ServerAddress, Table, Times, Upstream,
+    Balance, BandwidthSettings, Ends, Inventory, Lifetime, Limits, Listener, ListenerSettings,
+    Member, OverLimit, Pool, PoolSettings, Rate, SendProxy, SendTlvs, Server, ServerAddress, Table,
+    Times, Upstream,
 };
 
 use crate::lists::Accesses;
@@ -55,6 +56,13 @@ pub(crate) fn table(config: &Config, inventory: &Inventory, around: &Around) -> 
             max_connections: configured.max_connections.map(Into::into),
             access: around.accesses.get(&configured.name).cloned(),
             limits,
+            bandwidth: BandwidthSettings {
+                listener: configured.admission.bandwidth.map(config::Size::bytes),
+                connection: configured
+                    .admission
+                    .bandwidth_per_connection
+                    .map(config::Size::bytes),
+            },
             ends: around.ends.clone(),
         })
     });

@@ -94,6 +94,7 @@ pub(crate) fn start(
     let running = scheduler::start(plan, &config.runtime)?;
     let profile = running.profile();
     table.apply_shares(profile.queues);
+    table.apply_bandwidth();
     let control = Control::start(config, &table)?;
     let taken = Taken::reserve(
         config,

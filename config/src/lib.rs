@@ -33,7 +33,9 @@ pub use crate::problems::path::NAME_BYTES_MAX;
 pub use crate::problems::problem::{PROBLEMS_MAX, Problem, Problems};
 pub use crate::sections::access_log::{AccessLog, Destination, Format};
 pub use crate::sections::admin::{ADMIN_HOSTS_MAX, Admin, AdminSocket, GROUP_BYTES_MAX, Group};
-pub use crate::sections::admission::{ACCESS_ENTRIES_MAX, Admission, OverLimit, RATE_MAX};
+pub use crate::sections::admission::{
+    ACCESS_ENTRIES_MAX, Admission, BANDWIDTH_MAX, BANDWIDTH_MIN, OverLimit, RATE_MAX,
+};
 pub use crate::sections::health::Health;
 pub use crate::sections::listener::{BINDS_MAX, Listener};
 pub use crate::sections::proxy_protocol::{
@@ -53,6 +55,7 @@ pub use crate::values::address::{BindAddress, ListenAddress, ServerAddress, UNIX
 pub use crate::values::cores::{CORES_MAX, Cores};
 pub use crate::values::duration::DURATION_MAX;
 pub use crate::values::percent::Percent;
+pub use crate::values::size::Size;
 pub use crate::values::template::{Field, Piece, TEMPLATE_BYTES_MAX, Template};
 
 /// Validates the configuration `text` for any machine; `file_name` is what the problems call it. No file that it includes is

@@ -188,6 +188,15 @@ fn admission(admission: &Admission) -> Vec<(&'static str, String)> {
     ] {
         values.extend(limit.map(|limit| (key, limit.to_string())));
     }
+    for (key, limit) in [
+        ("bandwidth", admission.bandwidth),
+        (
+            "bandwidth_per_connection",
+            admission.bandwidth_per_connection,
+        ),
+    ] {
+        values.extend(limit.map(|limit| (key, quoted(limit))));
+    }
     values.extend([
         ("source_prefix", admission.source_prefix.to_string()),
         ("over_limit", quoted(admission.over_limit)),

@@ -32,6 +32,14 @@ fn routes(config: &Config) -> Vec<String> {
 }
 
 #[test]
+fn limits() {
+    let config = example("limits.toml");
+    assert_eq!(routes(&config), ["127.0.0.1:7002 -> builtin:echo"]);
+    let admission = &config.listeners[0].admission;
+    assert_eq!((admission.allow.len(), admission.deny.len()), (2, 1));
+}
+
+#[test]
 fn echo() {
     assert_eq!(
         routes(&example("echo.toml")),
@@ -83,6 +91,7 @@ fn every_file_is_tested_above() {
         [
             "access-log.toml",
             "echo.toml",
+            "limits.toml",
             "postgres.toml",
             "redis.toml",
             "web.toml"

@@ -30,6 +30,7 @@ mod worker;
 
 pub use activity::Activity;
 pub use admission::access::{Access, Clients};
+pub use admission::bandwidth::{Bandwidth, BandwidthSettings, QUANTUM_MAX, QUANTUM_MIN};
 pub use admission::limits::{Limits, OverLimit, SOURCE_BITS};
 pub use admission::prefixes::Prefixes;
 pub use admission::rate::{Meter, Rate};

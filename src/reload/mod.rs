@@ -285,13 +285,14 @@ async fn apply(
     let before = observed.tables.current();
     let table = observed.tables.publish(table);
     table.apply_shares(observed.running().profile.queues);
+    let is_paced_otherwise = table.apply_bandwidth();
     observed.inventory.settle(&table, now());
     prepared.settle();
     listeners::commit(proxy, rebinding, &before, &table, begun.as_ref()).await;
     let cut_at = now() + new.runtime.drain_timeout;
     proxy.retiring.on_table(&before, &table, cut_at);
     proxy.control.commit(&new, &table);
-    if removed::cut(running, &before, &new, &table) {
+    if removed::cut(running, &before, &new, &table) || is_paced_otherwise {
         proxy.workers.run_all();
         if let Some(begun) = &begun {
             begun.backend().run_all();

@@ -13,7 +13,7 @@ use crate::service::nginx::Nginx;
 use crate::service::postgres::{Postgres, query};
 use crate::service::redis::{Client, Redis};
 
-each_scheduler!(access_log, echo, redis, postgres, web);
+each_scheduler!(access_log, echo, limits, redis, postgres, web);
 
 /// Starts the proxy with the example `name` after these replacements, each of which must find its text.
 fn start(scheduler: Scheduler, name: &str, replacements: &[(&str, &str)]) -> Proxy {
@@ -41,6 +41,19 @@ fn access_log(scheduler: Scheduler) {
 fn echo(scheduler: Scheduler) {
     let proxy = start(scheduler, "echo.toml", &[("127.0.0.1:7000", "127.0.0.1:0")]);
     let mut client = proxy.connect("echo");
+    client.write_all(b"hello").expect("send");
+    let mut answer = [0; 5];
+    client.read_exact(&mut answer).expect("receive");
+    assert_eq!(&answer, b"hello");
+}
+
+fn limits(scheduler: Scheduler) {
+    let proxy = start(
+        scheduler,
+        "limits.toml",
+        &[("127.0.0.1:7002", "127.0.0.1:0")],
+    );
+    let mut client = proxy.connect("limited");
     client.write_all(b"hello").expect("send");
     let mut answer = [0; 5];
     client.read_exact(&mut answer).expect("receive");

@@ -16,6 +16,7 @@ mod adviser;
 mod back_pressure;
 mod bad_start;
 mod balance;
+mod bandwidth;
 mod churn;
 mod command;
 mod compare;

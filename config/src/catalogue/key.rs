@@ -84,6 +84,11 @@ pub(crate) enum Kind {
     Percent {
         max: u8,
     },
+    /// A number of bytes, with a unit.
+    Size {
+        min: u64,
+        max: u64,
+    },
     /// One of these names.
     Choice(&'static [&'static str]),
     /// The same, or `true` or `false`.

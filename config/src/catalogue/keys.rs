@@ -8,7 +8,9 @@ use crate::files::include::INCLUDES_MAX;
 use crate::raw::read::INTEGER_MAX;
 use crate::sections::access_log::FormatName;
 use crate::sections::admin::ADMIN_HOSTS_MAX;
-use crate::sections::admission::{ACCESS_ENTRIES_MAX, OverLimit, RATE_MAX};
+use crate::sections::admission::{
+    ACCESS_ENTRIES_MAX, BANDWIDTH_MAX, BANDWIDTH_MIN, OverLimit, RATE_MAX,
+};
 use crate::sections::listener::BINDS_MAX;
 use crate::sections::proxy_protocol::{Expected, ProxyTlv, ProxyVersion, TRUSTED_MAX, Untrusted};
 use crate::sections::runtime::{OnSwitch, Placement, Scheduler, TokioMode};
@@ -518,6 +520,21 @@ pub(crate) static LISTENER: Table = Table {
             "`burst`, or as many as `max_rate_per_source` allows in a second",
             "how many of the connections of `max_rate_per_source` may begin at once",
         ),
+        Key::optional(
+            "bandwidth",
+            BANDWIDTH,
+            "no limit",
+            "bytes a second that all connections forward together, each way: so many from clients, and as many to clients. They \
+             are paced and nothing is dropped: a connection that must wait isn't read from, and its sender stops. Connections get \
+             theirs in turn, by 1 KiB to 256 KiB. After a silence a tenth of a second's bytes go at once, and a worker may have \
+             one turn's left over. A reload changes it for open connections, too",
+        ),
+        Key::optional(
+            "bandwidth_per_connection",
+            BANDWIDTH,
+            "no limit",
+            "bytes a second of each connection, each way",
+        ),
         Key::new(
             "over_limit",
             Kind::Choice(OverLimit::NAMES),
@@ -585,6 +602,11 @@ pub(crate) static LISTENER: Table = Table {
             "a direction that proves bulk goes through a pipe, uncopied",
         ),
     ],
+};
+
+const BANDWIDTH: Kind = Kind::Size {
+    min: BANDWIDTH_MIN,
+    max: BANDWIDTH_MAX,
 };
 
 const CLIENTS: Syntax = Syntax {

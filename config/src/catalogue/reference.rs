@@ -7,6 +7,7 @@ use super::keys::ROOT;
 use crate::problems::path::NAME_BYTES_MAX;
 use crate::raw::read::INTEGER_MAX;
 use crate::values::duration::written;
+use crate::values::size;
 
 /// What holds for the file as a whole.
 const ABOUT: &str = include_str!("reference.md");
@@ -72,6 +73,9 @@ fn kind(kind: &Kind) -> String {
             )
         }
         Kind::Percent { max } => format!("percentage, `\"0%\"` to `\"{max}%\"`"),
+        Kind::Size { min, max } => {
+            format!("size, {} to {}", size::written(*min), size::written(*max))
+        }
         Kind::Choice(names) => choices(names),
         Kind::ChoiceOrBoolean(names) => format!("{}, `true` or `false`", choices(names)),
         Kind::Cores => format!(

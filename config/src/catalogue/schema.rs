@@ -86,6 +86,10 @@ fn kind(kind: &Kind) -> Map<String, Value> {
             let percent = json!({ "type": "string", "pattern": "^[0-9]{1,3}%$" });
             json!({ "anyOf": [percent, variable()] })
         }
+        Kind::Size { .. } => {
+            let size = json!({ "type": "string", "pattern": "^[0-9]+([kMGT]B|[KMGT]iB|B)$" });
+            json!({ "anyOf": [size, variable()] })
+        }
         Kind::Choice(names) => json!({ "anyOf": [{ "enum": names }, variable()] }),
         Kind::ChoiceOrBoolean(names) => {
             json!({ "anyOf": [{ "enum": names }, { "type": "boolean" }, variable()] })

@@ -11,6 +11,7 @@ use super::schema;
 use crate::raw::read::INTEGER_MAX;
 use crate::values::cores::CORES_MAX;
 use crate::values::duration::written;
+use crate::values::size;
 use crate::{Config, parse};
 
 /// A valid file of the fewest lines, with one more in it.
@@ -103,6 +104,7 @@ fn accepted(kind: &Kind) -> Vec<String> {
             vec![duration(*min), duration(*max), quoted("off")]
         }
         Kind::Percent { max } => vec![quoted("0%"), quoted(&format!("{max}%"))],
+        Kind::Size { min, max } => [min, max].map(|size| quoted(&size::written(*size))).into(),
         Kind::Choice(names) => strings(names),
         Kind::ChoiceOrBoolean(names) => {
             let mut accepted = strings(names);
@@ -180,6 +182,12 @@ fn refused(kind: &Kind) -> Vec<String> {
             let texts = of.refused.iter().map(|text| format!("[{}]", quoted(text)));
             texts.chain(["[]".to_owned(), quoted("a:1")]).collect()
         }
+        Kind::Size { min, max } => vec![
+            quoted(&size::written(min - 1)),
+            quoted(&size::written(max + 1)),
+            "5".to_owned(),
+            quoted("5"),
+        ],
         Kind::Choice(_) | Kind::ChoiceOrBoolean(_) => vec![quoted("nonsense")],
         Kind::Table(_) => vec![quoted("nonsense"), "[]".to_owned()],
         Kind::Named { .. } => vec!["{}".to_owned(), "[]".to_owned()],
@@ -285,6 +293,7 @@ fn the_schema_leaves_variables_of_the_environment_alone() {
             Kind::Duration { .. }
             | Kind::DurationOrOff { .. }
             | Kind::Percent { .. }
+            | Kind::Size { .. }
             | Kind::Choice(_)
             | Kind::Cores
             | Kind::Text(_)

@@ -7,12 +7,19 @@ use crate::catalogue::keys::LISTENER;
 use crate::raw::choice::choices;
 use crate::raw::section::Section;
 use crate::values::access::{AccessEntry, access_entry};
+use crate::values::size::Size;
 
 /// The most entries of `allow` and of `deny` in the configuration itself; files have more.
 pub const ACCESS_ENTRIES_MAX: usize = 1024;
 
 /// The highest rate of connections: a million a second.
 pub const RATE_MAX: u64 = 1_000_000;
+
+/// The least bandwidth, in bytes a second.
+pub const BANDWIDTH_MIN: u64 = 1 << 10;
+
+/// The most.
+pub const BANDWIDTH_MAX: u64 = 1 << 40;
 
 /// Who gets in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +40,10 @@ pub struct Admission {
     pub max_rate_per_source: Option<NonZeroU32>,
     /// `burst_per_source`: of these, how many may begin at once. Absent: `burst`, or else as many as in a second.
     pub burst_per_source: Option<NonZeroU32>,
+    /// `bandwidth`: bytes a second of all connections together, each way. Absent: no limit.
+    pub bandwidth: Option<Size>,
+    /// `bandwidth_per_connection`: the same of each connection.
+    pub bandwidth_per_connection: Option<Size>,
     /// `over_limit`: what happens to clients beyond a limit.
     pub over_limit: OverLimit,
 }
@@ -94,6 +105,8 @@ pub(crate) fn read(section: &mut Section<'_>) -> Admission {
         burst: section.optional("burst"),
         max_rate_per_source: section.optional("max_rate_per_source"),
         burst_per_source: section.optional("burst_per_source"),
+        bandwidth: section.optional("bandwidth"),
+        bandwidth_per_connection: section.optional("bandwidth_per_connection"),
         over_limit: section.value("over_limit"),
     }
 }

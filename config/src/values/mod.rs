@@ -6,4 +6,5 @@ pub(crate) mod cores;
 pub(crate) mod duration;
 pub(crate) mod network;
 pub(crate) mod percent;
+pub(crate) mod size;
 pub(crate) mod template;

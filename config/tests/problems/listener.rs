@@ -71,6 +71,20 @@ fn keys() {
                  \"local\"; write a network as in 10.0.0.0/8 or 2001:db8::/32",
             ),
             (
+                "bandwidth = \"1023B\"",
+                "4:13: `listeners.l.bandwidth` must be a size from 1KiB to 1TiB, not \"1023B\"",
+            ),
+            (
+                "bandwidth = \"1.5MiB\"",
+                "4:13: `listeners.l.bandwidth` must be a size from 1KiB to 1TiB, not \"1.5MiB\"; write a whole number with a \
+                 unit: B, kB, MB, GB, TB, KiB, MiB, GiB or TiB, as in \"100MiB\"",
+            ),
+            (
+                "bandwidth = 1024",
+                "4:13: `listeners.l.bandwidth` must be a size from 1KiB to 1TiB, not 1024; a size is a string with a unit, such \
+                 as \"1024B\"",
+            ),
+            (
                 "max_connections = 0",
                 "4:19: `listeners.l.max_connections` must be an integer of at least 1, not 0",
             ),
@@ -106,7 +120,8 @@ fn keys() {
                 "\"ä\\n\" = 1",
                 "4:1: unknown key `\"ä\\n\"` in [listeners.l]; the keys are bind, upstream, \
                  allow, deny, accept_proxy_protocol, trusted, untrusted, prologue_timeout, shares, latency, max_connections, \
-                 max_connections_per_source, source_prefix, max_rate, burst, max_rate_per_source, burst_per_source, over_limit, \
+                 max_connections_per_source, source_prefix, max_rate, burst, max_rate_per_source, burst_per_source, bandwidth, \
+                 bandwidth_per_connection, over_limit, \
                  idle_timeout, client_idle_timeout, server_idle_timeout, half_closed_timeout, max_lifetime, \
                  lifetime_jitter, backlog, splice",
             ),

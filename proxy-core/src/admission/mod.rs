@@ -4,6 +4,7 @@
 //! First what is the client's own: whether it is let in, and the limits of its source; then the limits of all.
 
 pub(crate) mod access;
+pub(crate) mod bandwidth;
 pub(crate) mod limits;
 pub(crate) mod prefixes;
 pub(crate) mod rate;

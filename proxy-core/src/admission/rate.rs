@@ -64,6 +64,13 @@ impl Rate {
             Err(enough_at)
         }
     }
+
+    /// How much can be taken at the moment `now` from a bucket that is full again at `full_at`.
+    pub(crate) fn available(&self, full_at: u64, now: u64) -> u64 {
+        let filled = self.capacity.saturating_sub(full_at.saturating_sub(now));
+        let count = u128::from(filled) * u128::from(self.per_second) / SECOND;
+        u64::try_from(count).unwrap_or(u64::MAX)
+    }
 }
 
 /// A bucket that workers share: touched once a connection, or once for many bytes.
@@ -104,6 +111,23 @@ impl Meter {
             }
         }
     }
+
+    /// Takes `count` ahead of time. Returns when that is due: now, if there is enough.
+    pub(crate) fn reserve(&self, now: Instant, count: u64) -> Instant {
+        let at = self.epoch.note(now);
+        let cost = self.rate.cost(count);
+        let take = |full_at: u64| full_at.max(at).saturating_add(cost);
+        let before = self.full_at.update(Relaxed, Relaxed, take);
+        let due = take(before).saturating_sub(self.rate.capacity);
+        self.epoch.moment(due.max(at)).unwrap_or(now)
+    }
+
+    /// Puts back what was taken and isn't needed.
+    pub(crate) fn put_back(&self, count: u64) {
+        let cost = self.rate.cost(count);
+        let put = |full_at: u64| full_at.saturating_sub(cost);
+        self.full_at.update(Relaxed, Relaxed, put);
+    }
 }
 
 #[cfg(test)]
@@ -131,6 +155,15 @@ mod tests {
         let later = begin + Duration::from_secs(60);
         let taken = (0..9).filter(|_| meter.take(later, 1).is_ok());
         assert_eq!(taken.count(), 3, "no more than a burst is saved");
+    }
+
+    #[test]
+    fn what_is_reserved_is_due_one_after_the_other() {
+        let (meter, begin) = (Meter::new(Rate::of_bytes(1000, 100)), origin());
+        let due = |count| meter.reserve(begin, count).duration_since(begin);
+        assert_eq!(due(100), Duration::ZERO);
+        assert_eq!(due(50), Duration::from_millis(50));
+        assert_eq!(due(50), Duration::from_millis(100));
     }
 
     #[test]

@@ -36,6 +36,7 @@ use crate::connection::times::Clocks;
 use crate::listener::permit::Permit;
 use crate::metrics::{Cause, Slot};
 use crate::relay::buffer::BUFFER_BYTES;
+use crate::relay::pace::Budget;
 use crate::relay::{Failure, Progress, Relay, Side, Sides, State};
 use crate::route::Destination;
 use crate::runtime::{Interest, Runtime, Socket};
@@ -324,7 +325,14 @@ impl<R: Runtime> Connection<R> {
             }
         }
         let listener = &self.entry.settings().listener;
-        let progress = relaying.poll(cx, worker, listener.share.turn_bytes());
+        let most = listener.share.turn_bytes();
+        let budget = if listener.bandwidth.generation() == 0 {
+            Budget::both(most)
+        } else {
+            let (slot, now) = (worker.slot(), worker.now);
+            relaying.relay.budget(&listener.bandwidth, slot, now, most)
+        };
+        let progress = relaying.poll(cx, worker, budget);
         self.was_long = progress.up + progress.down >= LONG_TURN_BYTES;
         if progress.up + progress.down > 0 {
             let cells = listener.cells.of(worker.slot());
@@ -358,7 +366,8 @@ impl<R: Runtime> Connection<R> {
 }
 
 impl<S: Socket> Relaying<S> {
-    fn poll(&mut self, cx: &mut Context<'_>, worker: &mut Worker, budget: usize) -> Progress {
+    fn poll(&mut self, cx: &mut Context<'_>, worker: &mut Worker, budget: Budget) -> Progress {
+        let (slot, now) = (worker.slot(), worker.now);
         let buffers = &mut worker.buffers;
         self.relay.poll(Sides {
             cx,
@@ -366,6 +375,8 @@ impl<S: Socket> Relaying<S> {
             client: &self.client,
             server: &self.server,
             budget,
+            slot,
+            now,
         })
     }
 }

@@ -30,8 +30,12 @@ impl<R: Runtime> Connection<R> {
             return None;
         };
         let settings = self.entry.settings();
+        // Who waits for its budget is not silent.
+        let silent_since = relay
+            .paced_until()
+            .map_or(self.last_byte_at, |until| until.max(self.last_byte_at));
         let idle = |timeout| Expiry {
-            at: self.last_byte_at + timeout,
+            at: silent_since + timeout,
             cause: Cause::IdleTimeout,
             quiet_after: Duration::ZERO,
         };
@@ -95,6 +99,7 @@ impl<R: Runtime> Connection<R> {
             expiry.map(|expiry| expiry.at),
             self.stall_check_at,
             self.mark_check_at,
+            relay.paced_until(),
             relaying.asking.as_ref().map(|asking| asking.deadline),
         ];
         if let Some(deadline) = deadlines.into_iter().flatten().min() {

@@ -14,6 +14,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::time::Duration;
 
+use crate::admission::bandwidth::Bandwidth;
 use crate::admission::limits::{Counted, Total};
 use crate::connection::live::Live;
 use crate::id::Id;
@@ -37,6 +38,8 @@ pub struct Listener {
     pub cells: PerWorker<ListenerCells>,
     /// Its connections that are open now.
     pub live: Live,
+    /// How fast its connections may be.
+    pub bandwidth: Bandwidth,
     /// What limits need to know of it.
     pub counted: Counted,
     /// What is counted of its routes.
@@ -56,6 +59,7 @@ impl Listener {
     pub(crate) fn of(name: String, total: Arc<Total>) -> Self {
         Self {
             counted: Counted::new(total),
+            bandwidth: Bandwidth::default(),
             taken: AtomicU64::new(0),
             id: Id::next(),
             name,

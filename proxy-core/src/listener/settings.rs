@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::admission::access::Access;
+use crate::admission::bandwidth::BandwidthSettings;
 use crate::admission::limits::Limits;
 use crate::connection::end::{End, Stage, Termination};
 use crate::connection::ends::Ends;
@@ -43,6 +44,8 @@ pub struct ListenerSettings {
     pub access: Option<Arc<Access>>,
     /// How many they may have and begin, besides.
     pub limits: Limits,
+    /// How fast they may be. Connections of all settings follow those that are in force.
+    pub bandwidth: BandwidthSettings,
     /// Where each connection's end is reported; none: nowhere.
     pub ends: Option<Arc<Ends>>,
 }
@@ -63,6 +66,7 @@ impl ListenerSettings {
             max_connections: None,
             access: None,
             limits: Limits::default(),
+            bandwidth: BandwidthSettings::default(),
             ends: None,
         }
     }

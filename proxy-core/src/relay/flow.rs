@@ -54,6 +54,8 @@ pub(crate) enum Turn {
 pub(crate) struct Terms {
     /// Bytes that it may forward.
     pub(crate) budget: usize,
+    /// No receive may take more than is left of it.
+    pub(crate) is_paced: bool,
     pub(crate) on_end: OnEnd,
     pub(crate) source: Source,
 }
@@ -67,11 +69,11 @@ pub(crate) struct Way<'a, 'c, S> {
 }
 
 impl<S: Socket> Way<'_, '_, S> {
-    /// Receives into the scratch buffer.
-    pub(crate) fn receive(&mut self) -> Poll<io::Result<usize>> {
+    /// Receives `most` bytes into the scratch buffer, [`BUFFER_BYTES`] at most.
+    pub(crate) fn receive(&mut self, most: usize) -> Poll<io::Result<usize>> {
         let Self { cx, buffers, .. } = self;
         self.source.poll_io(cx, Interest::Read, |transport| {
-            transport.receive(buffers.scratch())
+            transport.receive(&mut buffers.scratch()[..most])
         })
     }
 }
@@ -121,6 +123,11 @@ impl Flow {
     /// Bytes of the source's that the destination took.
     pub(crate) const fn forwarded(&self) -> u64 {
         self.state.forwarded().saturating_sub(self.own as u64)
+    }
+
+    /// Bytes that were received since it began.
+    pub(crate) const fn received(&self) -> u64 {
+        self.state.forwarded() + self.state.held() as u64
     }
 
     /// How many of them went through a pipe.
@@ -174,17 +181,22 @@ impl Flow {
                         return Ok(Turn::Spent);
                     }
                     steps += 1;
+                    let most = if terms.is_paced {
+                        BUFFER_BYTES.min(terms.budget - spent)
+                    } else {
+                        BUFFER_BYTES
+                    };
                     if terms.source == Source::Gone {
-                        self.copy_last(way)
+                        self.copy_last(way, most)
                     } else {
                         let copies = std::mem::take(&mut self.copies_next) || way.source.has_mark();
                         let splices = self.bulk.splices() && !copies;
                         match splices.then(|| way.buffers.pipes.lend()).flatten() {
                             Some(pipe) => {
                                 let count = PIPE_BYTES.min(terms.budget - spent);
-                                self.splice_in(way, pipe, count)
+                                self.splice_in(way, pipe, count, most)
                             }
-                            None => self.copy(way),
+                            None => self.copy(way, most),
                         }
                     }
                 }
@@ -234,8 +246,8 @@ impl Flow {
     }
 
     /// Receives into the scratch buffer, and sends from there what the destination takes.
-    fn copy<S: Socket>(&mut self, way: &mut Way<'_, '_, S>) -> Poll<Result<(), End>> {
-        match way.receive() {
+    fn copy<S: Socket>(&mut self, way: &mut Way<'_, '_, S>, most: usize) -> Poll<Result<(), End>> {
+        match way.receive(most) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Err(error)) => Poll::Ready(Err(End::Source(error))),
             Poll::Ready(Ok(count)) => self.send_scratch(way, count),
@@ -244,9 +256,13 @@ impl Flow {
 
     /// The same for a source that is gone: the kernel itself is asked for what is left. Where it says that there is nothing
     /// yet, the source only takes nothing any more, as a unix socket can (`SHUT_RD`), and may go on talking.
-    fn copy_last<S: Socket>(&mut self, way: &mut Way<'_, '_, S>) -> Poll<Result<(), End>> {
+    fn copy_last<S: Socket>(
+        &mut self,
+        way: &mut Way<'_, '_, S>,
+        most: usize,
+    ) -> Poll<Result<(), End>> {
         way.source.assume_ready(Interest::Read);
-        match way.receive() {
+        match way.receive(most) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(count @ 1..)) => self.send_scratch(way, count),
             // A socket that has told of its reset once looks like one at the end of its stream.
@@ -296,6 +312,7 @@ impl Flow {
         way: &mut Way<'_, '_, S>,
         pipe: Pipe,
         count: usize,
+        most: usize,
     ) -> Poll<Result<(), End>> {
         let received = way.source.poll_io(way.cx, Interest::Read, |transport| {
             transport.splice_in(&pipe, count)
@@ -314,7 +331,7 @@ impl Flow {
             // The end, or an urgent mark that came with it: a receive tells.
             Poll::Ready(Ok(_)) => {
                 way.source.assume_ready(Interest::Read);
-                self.copy(way)
+                self.copy(way, most)
             }
             // The socket can't do it: copying can.
             Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::InvalidInput => {

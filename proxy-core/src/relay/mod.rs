@@ -4,15 +4,19 @@ pub(crate) mod buffer;
 pub(crate) mod bulk;
 pub mod direction;
 pub(crate) mod flow;
+pub(crate) mod pace;
 pub(crate) mod pipe;
 
 use std::io;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use crate::admission::bandwidth::{self, Bandwidth};
 use crate::connection::end::Stage;
-use crate::relay::buffer::{Buffers, Held};
-use crate::relay::flow::{End, Flow, OnEnd, Source, Terms, Turn, Way};
+use crate::metrics::Slot;
+use crate::relay::buffer::{BUFFER_BYTES, Buffers, Held};
+use crate::relay::flow::{End, Flow, OnEnd, Source, TURN_BYTES_MAX, Terms, Turn, Way};
+use crate::relay::pace::{Budget, Pace};
 use crate::runtime::{Interest, Socket};
 use crate::transport::Transport;
 
@@ -32,6 +36,8 @@ pub(crate) struct Relay {
     down: Flow,
     /// A side is lost, and its last words are still to arrive.
     lost: Option<Box<Lost>>,
+    /// None while its listener's bandwidth was never limited.
+    pace: Option<Box<Pace>>,
 }
 
 /// A side that was reset, or failed otherwise. What it had sent before is delivered before the other side is reset.
@@ -83,13 +89,15 @@ pub(crate) enum Side {
     Server,
 }
 
-/// What a turn of the relay works with: both sides, what the worker lends, and a budget of so many bytes a direction.
+/// What a turn of the relay works with: both sides, what the worker lends, and a budget.
 pub(crate) struct Sides<'a, 'c, S> {
     pub(crate) cx: &'a mut Context<'c>,
     pub(crate) buffers: &'a mut Buffers,
     pub(crate) client: &'a S,
     pub(crate) server: &'a S,
-    pub(crate) budget: usize,
+    pub(crate) budget: Budget,
+    pub(crate) slot: Slot,
+    pub(crate) now: Instant,
 }
 
 impl<'c, S> Sides<'_, 'c, S> {
@@ -115,7 +123,35 @@ impl Relay {
             up: Flow::new(splice),
             down: Flow::new(splice),
             lost: None,
+            pace: None,
         }
+    }
+
+    /// What may be received now, `most` a direction, where the listener's bandwidth is or was limited.
+    pub(crate) fn budget(
+        &mut self,
+        bandwidth: &Bandwidth,
+        slot: Slot,
+        now: Instant,
+        most: usize,
+    ) -> Budget {
+        let pace = match &mut self.pace {
+            Some(pace) if pace.is_of(bandwidth.generation()) => pace,
+            pace => {
+                pace.iter_mut().for_each(|pace| pace.give_up());
+                pace.insert(Box::new(Pace::new(bandwidth, now)))
+            }
+        };
+        pace.budget(slot, now, most)
+    }
+
+    /// When a direction that waits for its budget may receive again.
+    pub(crate) fn paced_until(&self) -> Option<Instant> {
+        self.pace.as_ref()?.waits_until()
+    }
+
+    fn waits_for_budget(&self, way: bandwidth::Way) -> bool {
+        self.pace.as_ref().is_some_and(|pace| pace.waits(way))
     }
 
     /// Has the server get these bytes first, of which the first `own` are not the client's. It is to be called before anything
@@ -124,12 +160,22 @@ impl Relay {
         self.up.open_with(held, own);
     }
 
-    /// Forwards what can be forwarded, within a budget of so many bytes a direction.
+    /// Forwards what can be forwarded, within a budget.
     pub(crate) fn poll<S: Socket>(&mut self, mut sides: Sides<'_, '_, S>) -> Progress {
         let before = (self.up.forwarded(), self.down.forwarded(), self.spliced());
         let unacknowledged = self.unacknowledged();
         let both_lived = self.lost.is_none();
+        let received = (self.up.received(), self.down.received());
         let state = self.turn(&mut sides);
+        if sides.budget.is_paced
+            && let Some(pace) = &mut self.pace
+        {
+            let (slot, now) = (sides.slot, sides.now);
+            let up = self.up.received().saturating_sub(received.0);
+            let down = self.down.received().saturating_sub(received.1);
+            pace.on_received(bandwidth::Way::Up, slot, now, up);
+            pace.on_received(bandwidth::Way::Down, slot, now, down);
+        }
         let up = self.up.forwarded() - before.0;
         let down = self.down.forwarded() - before.1;
         if up > 0 {
@@ -205,12 +251,12 @@ impl Relay {
 
     /// Whether the client is read from: its stream is open, and no byte of it waits for the server.
     pub(crate) fn reads_client(&self) -> bool {
-        !self.up.is_resting()
+        !self.up.is_resting() && !self.waits_for_budget(bandwidth::Way::Up)
     }
 
     /// The same of the server.
     pub(crate) fn reads_server(&self) -> bool {
-        !self.down.is_resting()
+        !self.down.is_resting() && !self.waits_for_budget(bandwidth::Way::Down)
     }
 
     /// Whether the end of a side's stream was read.
@@ -251,6 +297,7 @@ impl Relay {
 
     /// Gives its memory back.
     pub(crate) fn release(&mut self, buffers: &mut Buffers) {
+        self.pace.iter_mut().for_each(|pace| pace.give_up());
         self.up.release(buffers);
         self.down.release(buffers);
     }
@@ -267,22 +314,25 @@ impl Relay {
 
     fn both<S: Socket>(&mut self, sides: &mut Sides<'_, '_, S>) -> Result<State, Failure> {
         let budget = sides.budget;
-        let terms = |other: &Flow| Terms {
-            budget,
+        let terms = |flow: &Flow, other: &Flow, bytes| Terms {
+            budget: budget.of(bytes, flow),
+            is_paced: budget.is_paced,
             on_end: on_end_beside(other),
             source: Source::Live,
         };
+        let up_terms = terms(&self.up, &self.down, budget.up);
         let up = self
             .up
-            .poll(&mut sides.from(Side::Client), terms(&self.down))
+            .poll(&mut sides.from(Side::Client), up_terms)
             .map_err(|end| failure(end, Side::Client, Side::Server))?;
+        let down_terms = terms(&self.down, &self.up, budget.down);
         let down = self
             .down
-            .poll(&mut sides.from(Side::Server), terms(&self.up))
+            .poll(&mut sides.from(Side::Server), down_terms)
             .map_err(|end| failure(end, Side::Server, Side::Client))?;
         Ok(if self.up.is_ended() && self.down.is_ended() {
             State::Finished
-        } else if up == Turn::Spent || down == Turn::Spent {
+        } else if up == Turn::Spent && budget.up > 0 || down == Turn::Spent && budget.down > 0 {
             State::Again
         } else {
             State::Waiting
@@ -296,18 +346,19 @@ impl Relay {
             return State::Waiting;
         };
         let side = lost.failure.side;
-        let (flow, other) = match side {
-            Side::Client => (&mut self.up, Side::Server),
-            Side::Server => (&mut self.down, Side::Client),
+        let (flow, other, bytes) = match side {
+            Side::Client => (&mut self.up, Side::Server, sides.budget.up),
+            Side::Server => (&mut self.down, Side::Client, sides.budget.down),
         };
         let terms = Terms {
-            budget: sides.budget,
+            budget: sides.budget.of(bytes, flow),
+            is_paced: sides.budget.is_paced,
             on_end: OnEnd::PassOn,
             source: Source::Gone,
         };
         let told = match flow.poll(&mut sides.from(side), terms) {
-            Ok(Turn::Spent) => return State::Again,
-            Ok(Turn::Waiting) => flow.is_ended(),
+            Ok(Turn::Spent) if bytes > 0 => return State::Again,
+            Ok(_) => flow.is_ended(),
             // Now both are.
             Err(_) => return self.failed(),
         };
@@ -325,8 +376,7 @@ impl Relay {
         }
         lost.check_after = (lost.check_after * 2).min(LAST_ACKNOWLEDGEMENT_CHECK);
         // A peer that is stuck in sending to the one that is lost would never come to listen.
-        let budget = sides.budget;
-        match discard(&mut sides.from(other), budget) {
+        match discard(&mut sides.from(other), TURN_BYTES_MAX) {
             Ok(Turn::Spent) => State::Again,
             Ok(Turn::Waiting) => State::Waiting,
             Err(_) => self.failed(),
@@ -342,7 +392,7 @@ impl Relay {
 fn discard<S: Socket>(way: &mut Way<'_, '_, S>, budget: usize) -> io::Result<Turn> {
     let mut discarded = 0;
     while discarded < budget {
-        match way.receive() {
+        match way.receive(BUFFER_BYTES) {
             Poll::Ready(Ok(0)) | Poll::Pending => return Ok(Turn::Waiting),
             Poll::Ready(Ok(count)) => discarded += count,
             Poll::Ready(Err(error)) => return Err(error),

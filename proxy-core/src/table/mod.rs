@@ -55,6 +55,16 @@ impl Table {
         self.latency
     }
 
+    /// Has the listeners' connections be as fast as they may, whatever settings they began with. Returns whether that differs
+    /// from before: those that wait are to be run then.
+    pub fn apply_bandwidth(&self) -> bool {
+        let mut is_other = false;
+        for settings in &self.listeners {
+            is_other |= settings.listener.bandwidth.set(settings.bandwidth);
+        }
+        is_other
+    }
+
     /// Has the listeners' connections have their parts of the CPU, whatever settings they began with. Under a scheduler that
     /// doesn't weigh listeners itself, turns are weighed by shares.
     pub fn apply_shares(&self, has_queues: bool) {
