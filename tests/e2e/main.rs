@@ -51,6 +51,7 @@ mod pause;
 mod placement;
 mod postgres;
 mod prometheus;
+mod proxy_protocol;
 mod quiet;
 mod rebalance;
 mod redis;

@@ -1,6 +1,7 @@
 //! The real services. Each test starts its own, as a child process on a free port, so that tests run in
 //! parallel, in one process or in many, and leave nothing behind.
 
+pub(crate) mod haproxy;
 pub(crate) mod iperf;
 pub(crate) mod nginx;
 pub(crate) mod postgres;
