@@ -14,6 +14,7 @@ use crate::harness::port;
 use crate::harness::proxy::{self, Proxy};
 use crate::harness::restrict::{with_descriptors, without_ipv6, without_privileges};
 use crate::harness::scheduler::{Scheduler, each_scheduler};
+use crate::harness::wait;
 
 each_scheduler!(
     port_in_use,
@@ -302,6 +303,8 @@ fn own_listener(scheduler: Scheduler) {
         assert_all_in(&text, &parts);
     });
     let proxy = Proxy::start_file(&doubtful);
-    assert_all_in(&proxy.log(), &parts);
+    wait::until("it is told", || {
+        parts.iter().all(|part| proxy.log().contains(part))
+    });
     proxy.stop();
 }

@@ -261,7 +261,7 @@ fn a_check_tries_what_it_can(scheduler: Scheduler) {
     }
     let made = ["main.sock", "access.log"].map(|name| folder.join(name).exists());
     assert_eq!(made, [false; 2], "a check makes nothing");
-    // What it says is free can be had.
+    // What it says is free is free.
     commanded.write(&bound(&taken));
     assert!(as_self(&commanded.socket, false).status.success());
     drop(std::net::TcpStream::connect(&taken).expect("it listens"));
