@@ -214,7 +214,8 @@ impl Backend for PerCore {
 
     fn adopter(&self) -> Arc<dyn Adopter> {
         let handles = self.workers.iter().map(|(_, handle)| handle.clone());
-        Arc::new(Runtimes::new(handles))
+        let spawn = |task| drop(tokio::task::spawn_local(task));
+        Arc::new(Runtimes::new(handles, spawn))
     }
 
     fn stop(self: Box<Self>, patience: Duration) {

@@ -193,7 +193,8 @@ impl Backend for WorkStealing {
 
     fn adopter(&self) -> Arc<dyn Adopter> {
         let handle = self.runtime.handle().clone();
-        Arc::new(Runtimes::new(std::iter::once(handle)))
+        let spawn = |task| drop(tokio::spawn(task));
+        Arc::new(Runtimes::new(std::iter::once(handle), spawn))
     }
 
     fn stop(self: Box<Self>, patience: Duration) {

@@ -8,6 +8,7 @@ use std::process::Command;
 
 use crate::harness::change;
 use crate::harness::config::route;
+use crate::harness::listening;
 use crate::harness::process;
 use crate::harness::proxy::{self, Proxy};
 use crate::harness::restrict::{self, Lowered};
@@ -62,7 +63,7 @@ struct Running {
     proxy: Proxy,
     client: TcpStream,
     scheduler: Scheduler,
-    held: (usize, usize),
+    held: Held,
 }
 
 impl Running {
@@ -71,7 +72,7 @@ impl Running {
         let client = proxy.connect("main");
         exchange(&client);
         Self {
-            held: held(&proxy),
+            held: Held::by(&proxy),
             proxy,
             client,
             scheduler,
@@ -111,14 +112,15 @@ impl Running {
             }
         }
         let is_tidy = || {
-            let now = held(proxy);
-            now.0 <= before.0 + self.joined() && now.1 <= before.1
+            let now = Held::by(proxy);
+            now.listening <= before.listening + self.joined()
+                && now.others <= before.others
+                && now.threads <= before.threads
         };
         assert!(
             wait::holds_within(wait::DEADLINE / 4, is_tidy),
-            "{:?} descriptors and threads, {before:?} before, {} sockets more",
-            held(proxy),
-            self.joined(),
+            "{:?}, {before:?} before",
+            Held::by(proxy),
         );
         change::refused(&metrics)
     }
@@ -152,10 +154,26 @@ impl Running {
     }
 }
 
-/// Open descriptors and threads.
-fn held(proxy: &Proxy) -> (usize, usize) {
-    let pid = proxy.pid();
-    (process::descriptors(pid), process::threads(pid))
+/// What a proxy has open.
+#[derive(Debug)]
+struct Held {
+    /// Descriptors of sockets that listen.
+    listening: usize,
+    /// All others.
+    others: usize,
+    threads: usize,
+}
+
+impl Held {
+    fn by(proxy: &Proxy) -> Self {
+        let pid = proxy.pid();
+        let listening = listening::descriptors(pid).len();
+        Self {
+            listening,
+            others: process::descriptors(pid).saturating_sub(listening),
+            threads: process::threads(pid),
+        }
+    }
 }
 
 /// The schedulers that a switch from this one can go to.

@@ -13,6 +13,11 @@ use socket2::SockRef;
 ///
 /// Descriptors are asked as if they were this process's, which parents and root may.
 pub(crate) fn addresses(pid: u32) -> BTreeSet<String> {
+    descriptors(pid).into_iter().collect()
+}
+
+/// The address of each of its descriptors of a socket that listens. Several may be of one socket.
+pub(crate) fn descriptors(pid: u32) -> Vec<String> {
     let process = Pid::from_raw(pid as i32).expect("a pid isn't 0");
     let process = pidfd_open(process, PidfdFlags::empty()).expect("it runs");
     let entries = fs::read_dir(format!("/proc/{pid}/fd")).expect("fd");
