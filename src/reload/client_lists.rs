@@ -6,13 +6,14 @@ use proxy_config::Config;
 use proxy_core::{ListenerSettings, Table};
 
 use super::now;
+use crate::aside;
 use crate::lists::{Accesses, Lists};
 use crate::proxy::Proxy;
 
 /// What each listener makes of its lists, while this thread has something else to do.
 pub(super) async fn accesses(lists: &Lists, config: &Config) -> Arc<Accesses> {
     let (its, of) = (lists.clone(), config.clone());
-    let made = tokio::task::spawn_blocking(move || its.accesses(&of)).await;
+    let made = aside::run("corelane-lists", move || its.accesses(&of)).await;
     // Without a thread for it, it is done here.
     Arc::new(made.unwrap_or_else(|_| lists.accesses(config)))
 }
