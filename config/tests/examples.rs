@@ -40,6 +40,17 @@ fn limits() {
 }
 
 #[test]
+fn proxy_protocol() {
+    let config = example("proxy-protocol.toml");
+    assert_eq!(routes(&config), ["127.0.0.1:7003 -> builtin:echo"]);
+    let accept = config.listeners[0].accept_proxy.as_ref();
+    let trusted = accept.and_then(|accept| accept.trusted.as_ref());
+    assert_eq!(trusted.map(Vec::len), Some(2));
+    let send = config.upstreams[0].send_proxy.as_ref();
+    assert_eq!(send.map(|send| send.tlvs.len()), Some(2));
+}
+
+#[test]
 fn echo() {
     assert_eq!(
         routes(&example("echo.toml")),

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
+use std::net::Shutdown;
 use std::path::Path;
 
 use crate::harness::bytes::digest;
@@ -13,7 +14,15 @@ use crate::service::nginx::Nginx;
 use crate::service::postgres::{Postgres, query};
 use crate::service::redis::{Client, Redis};
 
-each_scheduler!(access_log, echo, limits, redis, postgres, web);
+each_scheduler!(
+    access_log,
+    echo,
+    limits,
+    redis,
+    postgres,
+    web,
+    proxy_protocol
+);
 
 /// Starts the proxy with the example `name` after these replacements, each of which must find its text.
 fn start(scheduler: Scheduler, name: &str, replacements: &[(&str, &str)]) -> Proxy {
@@ -58,6 +67,24 @@ fn limits(scheduler: Scheduler) {
     let mut answer = [0; 5];
     client.read_exact(&mut answer).expect("receive");
     assert_eq!(&answer, b"hello");
+}
+
+fn proxy_protocol(scheduler: Scheduler) {
+    let replacements = [("127.0.0.1:7003", "127.0.0.1:0")];
+    let proxy = start(scheduler, "proxy-protocol.toml", &replacements);
+    let mut client = proxy.connect("web");
+    let header = b"PROXY TCP4 192.0.2.7 192.0.2.1 56324 443\r\nhello";
+    client.write_all(header).expect("send");
+    client.shutdown(Shutdown::Write).expect("half-close");
+    let mut answer = Vec::new();
+    client.read_to_end(&mut answer).expect("receive");
+    // The echo tells what a server hears.
+    assert!(
+        answer.starts_with(b"\r\n\r\n\0\r\nQUIT\n\x21\x11"),
+        "{answer:?}"
+    );
+    assert_eq!(answer[16..20], [192, 0, 2, 7]);
+    assert!(answer.ends_with(b"hello"), "{answer:?}");
 }
 
 fn redis(scheduler: Scheduler) {
