@@ -8,11 +8,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use proxy_config::{self as config, Config};
 use proxy_core::listen::BindAddress;
 use proxy_core::prologue::proxy_protocol::Version;
-use proxy_core::prologue::{AcceptProxy, Expected, PrologueSettings, Untrusted};
+use proxy_core::prologue::starttls::Protocol;
+use proxy_core::prologue::{
+    AcceptProxy, Expected, HelloSettings, NotTls, PrologueSettings, Untrusted,
+};
 use proxy_core::{
     Balance, BandwidthSettings, Ends, Inventory, Lifetime, Limits, Listener, ListenerSettings,
-    Member, OverLimit, Pool, PoolSettings, Rate, SendProxy, SendTlvs, Server, ServerAddress, Table,
-    Times, Upstream,
+    Member, NamePattern, OverLimit, Pool, PoolSettings, Rate, Rest, RouteSettings, Routes,
+    SendProxy, SendTlvs, Server, ServerAddress, Table, Times, Upstream,
 };
 
 use crate::lists::Accesses;
@@ -20,6 +23,9 @@ use crate::resolver::Name;
 
 /// A number that makes this process's ids of connections unlike those of others: when it began, in nanoseconds.
 static INSTANCE: LazyLock<u64> = LazyLock::new(instance);
+
+/// What connections are counted as that no route takes.
+const DEFAULT_ROUTE: &str = "default";
 
 /// What a configuration means besides its own values.
 #[derive(Clone, Debug, Default)]
@@ -40,14 +46,17 @@ pub(crate) fn table(config: &Config, inventory: &Inventory, around: &Around) -> 
         .map(|upstream| Arc::new(pool(upstream, inventory, around.echo)))
         .collect();
     let listeners = config.listeners.iter().map(|configured| {
-        let pool = pools[configured.upstream.get()].clone();
         let listener = inventory.listener(&configured.name);
+        // Without a default no connection goes to the first one by itself.
+        let first = configured.upstreams()[0];
+        let pool = pools[first.get()].clone();
+        let routes = routes(configured, &pools, &listener);
         let limits = limits(config, configured, &listener);
         Arc::new(ListenerSettings {
             listener,
             pool,
             prologue: prologue(configured),
-            routes: None,
+            routes,
             shares: configured.shares.get(),
             latency: configured.latency,
             idle_timeout: configured.times.idle,
@@ -71,22 +80,80 @@ pub(crate) fn table(config: &Config, inventory: &Inventory, around: &Around) -> 
 
 /// What is heard of a listener's clients before they have a server; none: nothing.
 fn prologue(configured: &config::Listener) -> Option<Arc<PrologueSettings>> {
-    let accept = configured.accept_proxy.as_ref()?;
+    let accept_proxy = configured.accept_proxy.as_ref().map(accept_proxy);
+    let hello = configured.hears_hello().then(|| HelloSettings {
+        starttls: configured.starttls.map(|protocol| match protocol {
+            config::Starttls::Postgres => Protocol::Postgres,
+            config::Starttls::Smtp => Protocol::Smtp,
+            config::Starttls::Imap => Protocol::Imap,
+        }),
+        not_tls: match configured.not_tls {
+            config::NotTls::Accept => NotTls::Route,
+            config::NotTls::Refuse => NotTls::Refuse,
+        },
+    });
+    if accept_proxy.is_none() && hello.is_none() {
+        return None;
+    }
     Some(Arc::new(PrologueSettings {
         timeout: configured.prologue_timeout,
-        accept_proxy: Some(AcceptProxy {
-            expected: match accept.expected {
-                config::Expected::Required => Expected::Required,
-                config::Expected::Optional => Expected::Optional,
-            },
-            trusted: accept.trusted.as_ref().map(|list| list[..].into()),
-            untrusted: match accept.untrusted {
-                config::Untrusted::Refuse => Untrusted::Refuse,
-                config::Untrusted::Plain => Untrusted::Plain,
-            },
-        }),
-        hello: None,
+        accept_proxy,
+        hello,
     }))
+}
+
+fn accept_proxy(accept: &config::AcceptProxy) -> AcceptProxy {
+    AcceptProxy {
+        expected: match accept.expected {
+            config::Expected::Required => Expected::Required,
+            config::Expected::Optional => Expected::Optional,
+        },
+        trusted: accept.trusted.as_ref().map(|list| list[..].into()),
+        untrusted: match accept.untrusted {
+            config::Untrusted::Refuse => Untrusted::Refuse,
+            config::Untrusted::Plain => Untrusted::Plain,
+        },
+    }
+}
+
+/// Where a listener's connections go by what is known of them; none: all to its upstream.
+fn routes(
+    configured: &config::Listener,
+    pools: &[Arc<Pool>],
+    listener: &Listener,
+) -> Option<Arc<Routes>> {
+    if configured.routes.is_empty() {
+        return None;
+    }
+    let names = configured.routes.iter().map(|route| &route.name[..]);
+    let default = configured.upstream.map(|_| DEFAULT_ROUTE);
+    let known = listener.routes.of(names.chain(default));
+    let settings = configured.routes.iter().zip(&known);
+    let settings = settings.map(|(configured, route)| RouteSettings {
+        route: route.clone(),
+        names: configured
+            .sni
+            .iter()
+            .map(|name| NamePattern::new(name))
+            .collect(),
+        alpn: configured
+            .alpn
+            .iter()
+            .map(|name| name.as_bytes().into())
+            .collect(),
+        source: configured.source.clone(),
+        ports: configured.ports.clone(),
+        pools: configured
+            .upstreams
+            .iter()
+            .map(|(index, weight)| (pools[index.get()].clone(), *weight))
+            .collect(),
+    });
+    let rest = match default.and(known.last()) {
+        Some(route) => Rest::Default(route.clone()),
+        None => Rest::Refuse,
+    };
+    Some(Arc::new(Routes::new(settings.collect(), rest)))
 }
 
 /// The headers of the PROXY protocol that an upstream's servers get.

@@ -21,10 +21,9 @@ pub(crate) fn warn(config: &Config) {
 fn warning(config: &Config, room: Room) -> Option<String> {
     let Room { limit, kept, open } = room;
     let max = config.listeners.iter().filter_map(|listener| {
-        let servers = &config.upstream(listener.upstream).servers;
-        let echoes = servers
-            .iter()
-            .any(|server| server.address == ServerAddress::BuiltinEcho);
+        let upstreams = listener.upstreams().into_iter();
+        let mut servers = upstreams.flat_map(|index| &config.upstream(index).servers);
+        let echoes = servers.any(|server| server.address == ServerAddress::BuiltinEcho);
         // The echo server's end is in this process as well.
         let each = descriptors::OF_A_CONNECTION + u64::from(echoes);
         Some((listener.max_connections?.get(), each))

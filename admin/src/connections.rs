@@ -49,6 +49,9 @@ struct Row<'a> {
     listener: &'a str,
     client: String,
     peer: String,
+    sni: Option<&'a str>,
+    alpn: Option<String>,
+    route: Option<&'a str>,
     server: Option<&'a str>,
     core: usize,
     age_seconds: f64,
@@ -195,11 +198,19 @@ fn row<'a>(listed: &'a Listed<'_>, now: Instant) -> Row<'a> {
     let connection = &listed.connection;
     let seconds = |since| now.saturating_duration_since(since).as_micros() as f64 / 1e6;
     let server = connection.server.as_ref();
+    let facts = connection.facts.as_ref();
+    let alpn = facts
+        .map(|facts| &facts.alpn)
+        .filter(|alpn| !alpn.is_empty());
+    let route = facts.and_then(|facts| facts.route.as_ref());
     Row {
         id: connection.id,
         listener: &listed.listener.name,
         client: connection.client.to_string(),
         peer: connection.peer.to_string(),
+        sni: facts.and_then(|facts| facts.sni.as_deref()),
+        alpn: alpn.map(|alpn| alpn.to_string()),
+        route: route.map(|route| &route.name[..]),
         server: server.map(|server| server.label.as_str()),
         core: connection.core,
         age_seconds: seconds(connection.accepted_at),

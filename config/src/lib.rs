@@ -41,6 +41,10 @@ pub use crate::sections::listener::{BINDS_MAX, Listener};
 pub use crate::sections::proxy_protocol::{
     AcceptProxy, Expected, ProxyTlv, ProxyVersion, SendProxy, TRUSTED_MAX, Untrusted,
 };
+pub use crate::sections::route::{
+    NotTls, ROUTE_NAMES_MAX, ROUTE_UPSTREAMS_MAX, ROUTE_VALUES_MAX, ROUTE_WEIGHT_MAX, ROUTES_MAX,
+    Route, Starttls,
+};
 pub use crate::sections::runtime::{
     GlommioOptions, OnSwitch, Placement, Rebalance, Runtime, Scheduler, TokioMode, TokioOptions,
 };

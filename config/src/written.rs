@@ -12,9 +12,10 @@ use crate::sections::admission::Admission;
 use crate::sections::health::Health;
 use crate::sections::listener::Listener;
 use crate::sections::proxy_protocol::{AcceptProxy, SendProxy};
+use crate::sections::route::Route;
 use crate::sections::runtime::Runtime;
 use crate::sections::times::Times;
-use crate::sections::upstream::Upstream;
+use crate::sections::upstream::{Upstream, UpstreamIndex};
 use crate::values::cores::Cores;
 use crate::values::template::{Piece, Template};
 
@@ -33,11 +34,21 @@ impl Config {
             access_log(&mut text, log);
         }
         for listener in &self.listeners {
-            let upstream = &self.upstream(listener.upstream).name;
-            write_listener(&mut text, listener, upstream);
+            text += &self.listener_toml(listener);
         }
         for upstream in &self.upstreams {
             write_upstream(&mut text, upstream);
+        }
+        text
+    }
+
+    /// The part of [`Config::to_toml`] that is one of its listeners.
+    pub fn listener_toml(&self, listener: &Listener) -> String {
+        let mut text = String::new();
+        let name = |index| &self.upstream(index).name[..];
+        write_listener(&mut text, listener, listener.upstream.map(name));
+        for route in &listener.routes {
+            write_route(&mut text, &listener.name, route, name);
         }
         text
     }
@@ -135,12 +146,16 @@ fn written_template(template: &Template) -> String {
     template.pieces().iter().map(piece).collect()
 }
 
-fn write_listener(text: &mut String, listener: &Listener, upstream: &str) {
+fn write_listener(text: &mut String, listener: &Listener, upstream: Option<&str>) {
     let binds: Vec<_> = listener.binds.iter().map(quoted).collect();
-    let mut values = vec![
-        ("bind", format!("[{}]", binds.join(", "))),
-        ("upstream", quoted(upstream)),
-    ];
+    let mut values = vec![("bind", format!("[{}]", binds.join(", ")))];
+    values.extend(upstream.map(|upstream| ("upstream", quoted(upstream))));
+    values.push(("not_tls", quoted(listener.not_tls)));
+    values.extend(
+        listener
+            .starttls
+            .map(|protocol| ("starttls", quoted(protocol))),
+    );
     values.extend(admission(&listener.admission));
     values.extend(accept_proxy(listener.accept_proxy.as_ref()));
     values.extend([
@@ -167,6 +182,44 @@ fn write_listener(text: &mut String, listener: &Listener, upstream: &str) {
         &format!("[listeners.{}]", quoted(&listener.name)),
         &values,
     );
+}
+
+fn write_route<'n>(
+    text: &mut String,
+    listener: &str,
+    route: &Route,
+    upstream: impl Fn(UpstreamIndex) -> &'n str,
+) {
+    let mut values = vec![("name", quoted(&route.name))];
+    if !route.sni.is_empty() {
+        values.push(("sni", list(&route.sni)));
+    }
+    if !route.alpn.is_empty() {
+        values.push(("alpn", list(&route.alpn)));
+    }
+    if !route.source.is_empty() {
+        values.push(("source", list(&route.source)));
+    }
+    if !route.ports.is_empty() {
+        let ports = route.ports.iter();
+        let ports: Vec<_> = ports
+            .map(|ports| format!("{}-{}", ports.start(), ports.end()))
+            .collect();
+        values.push(("port", list(&ports)));
+    }
+    values.push(match &route.upstreams[..] {
+        [] => ("reject", true.to_string()),
+        [(one, 1)] => ("upstream", quoted(upstream(*one))),
+        several => {
+            let parts = several.iter();
+            let parts: Vec<_> = parts
+                .map(|(index, weight)| format!("{} = {weight}", quoted(upstream(*index))))
+                .collect();
+            ("upstreams", format!("{{ {} }}", parts.join(", ")))
+        }
+    });
+    let heading = format!("[[listeners.{}.routes]]", quoted(listener));
+    table(text, &heading, &values);
 }
 
 fn admission(admission: &Admission) -> Vec<(&'static str, String)> {

@@ -21,11 +21,11 @@ fn example(name: &str) -> Config {
 /// Each listener's first address with the servers behind it.
 fn routes(config: &Config) -> Vec<String> {
     let route = |listener: &proxy_config::Listener| {
-        let servers = &config.upstream(listener.upstream).servers;
-        let servers: Vec<String> = servers
+        let upstreams = listener.upstreams();
+        let servers = upstreams
             .iter()
-            .map(|server| server.address.to_string())
-            .collect();
+            .flat_map(|index| &config.upstream(*index).servers);
+        let servers: Vec<String> = servers.map(|server| server.address.to_string()).collect();
         format!("{} -> {}", listener.binds[0], servers.join(", "))
     };
     config.listeners.iter().map(route).collect()
@@ -93,6 +93,26 @@ fn web() {
 }
 
 #[test]
+fn tls() {
+    let config = example("tls.toml");
+    assert_eq!(
+        routes(&config),
+        ["127.0.0.1:10443 -> 127.0.0.1:8443, 127.0.0.1:8444, 127.0.0.1:8445, 127.0.0.1:8446"]
+    );
+    assert_eq!(config.listeners[0].routes[2].upstreams[1].1, 10);
+}
+
+#[test]
+fn postgres_tls() {
+    let config = example("postgres-tls.toml");
+    assert_eq!(
+        routes(&config),
+        ["127.0.0.1:15433 -> 127.0.0.1:5432, 127.0.0.1:5433"]
+    );
+    assert_eq!(config.listeners[0].upstream, None);
+}
+
+#[test]
 fn every_file_is_tested_above() {
     let entries = fs::read_dir(examples()).unwrap();
     let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
@@ -103,8 +123,10 @@ fn every_file_is_tested_above() {
             "access-log.toml",
             "echo.toml",
             "limits.toml",
+            "postgres-tls.toml",
             "postgres.toml",
             "redis.toml",
+            "tls.toml",
             "web.toml"
         ]
     );

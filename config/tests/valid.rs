@@ -71,7 +71,10 @@ fn what_is_absent_has_its_documented_default() {
         listener.binds,
         [BindAddress::Tcp("127.0.0.1:0".parse().unwrap())]
     );
-    assert_eq!(config.upstream(listener.upstream).name, "b");
+    assert_eq!(
+        config.upstream(listener.upstream.expect("a default")).name,
+        "b"
+    );
     assert_eq!(listener.shares, NonZeroU16::new(1000).unwrap());
     assert_eq!(listener.latency, None);
     assert_eq!(listener.max_connections, None);
@@ -292,8 +295,18 @@ fn the_order_is_that_of_the_file() {
     let upstreams: Vec<&str> = config.upstreams.iter().map(|u| u.name.as_str()).collect();
     assert_eq!(listeners, ["b", "a"]);
     assert_eq!(upstreams, ["z", "a"]);
-    assert_eq!(config.upstream(config.listeners[0].upstream).name, "a");
-    assert_eq!(config.upstream(config.listeners[1].upstream).name, "z");
+    assert_eq!(
+        config
+            .upstream(config.listeners[0].upstream.expect("a default"))
+            .name,
+        "a"
+    );
+    assert_eq!(
+        config
+            .upstream(config.listeners[1].upstream.expect("a default"))
+            .name,
+        "z"
+    );
 }
 
 #[test]

@@ -24,6 +24,9 @@ struct Json<'a> {
     client: String,
     peer: String,
     listener: &'a str,
+    sni: Option<&'a str>,
+    alpn: Option<String>,
+    route: Option<&'a str>,
     server: Option<&'a str>,
     bytes_in: u64,
     bytes_out: u64,
@@ -67,10 +70,10 @@ impl Line<'_> {
             Field::Client => write!(to, "{}", end.client),
             Field::Peer => write!(to, "{}", end.peer),
             Field::Listener => write!(to, "{}", end.listener.name),
-            Field::Server => match self.server() {
-                Some(label) => write_word(label, to),
-                None => write!(to, "{NONE}"),
-            },
+            Field::Sni => write_or_none(self.sni(), to),
+            Field::Alpn => write_or_none(self.alpn().as_deref(), to),
+            Field::Route => write_or_none(self.route(), to),
+            Field::Server => write_or_none(self.server(), to),
             Field::BytesIn => write!(to, "{}", end.bytes_in),
             Field::BytesOut => write!(to, "{}", end.bytes_out),
             Field::Wait => write!(to, "{:.6}", seconds(end.wait)),
@@ -94,6 +97,9 @@ impl Line<'_> {
             client: end.client.to_string(),
             peer: end.peer.to_string(),
             listener: &end.listener.name,
+            sni: self.sni(),
+            alpn: self.alpn(),
+            route: self.route(),
             server: self.server(),
             bytes_in: end.bytes_in,
             bytes_out: end.bytes_out,
@@ -109,9 +115,31 @@ impl Line<'_> {
         let _ = serde_json::to_writer(to, &json);
     }
 
+    fn sni(&self) -> Option<&str> {
+        self.end.facts.as_ref()?.sni.as_deref()
+    }
+
+    /// With commas between them.
+    fn alpn(&self) -> Option<String> {
+        let alpn = &self.end.facts.as_ref()?.alpn;
+        (!alpn.is_empty()).then(|| alpn.to_string())
+    }
+
+    fn route(&self) -> Option<&str> {
+        let route = self.end.facts.as_ref()?.route.as_ref()?;
+        Some(&route.name)
+    }
+
     fn server(&self) -> Option<&str> {
         let server = self.end.server.as_ref()?;
         Some(&server.label)
+    }
+}
+
+fn write_or_none(text: Option<&str>, to: &mut Vec<u8>) -> std::io::Result<()> {
+    match text {
+        Some(text) => write_word(text, to),
+        None => write!(to, "{NONE}"),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use proxy_config::{Config, Listener, Server, Upstream};
+use proxy_config::{Config, Server, Upstream};
 
 /// What differs, by name and in words.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,16 +34,8 @@ pub(crate) fn diff(old: &Config, new: &Config) -> Change {
     let sections = [sections(old), sections(new)];
     let servers = [servers(old), servers(new)];
     Change {
-        listeners: Names::of(
-            listeners(old),
-            listeners(new),
-            |(old, old_upstream), (new, new_upstream)| {
-                // The place of its upstream in the file is no setting.
-                let mut same = (*old).clone();
-                same.upstream = new.upstream;
-                old_upstream == new_upstream && same == **new
-            },
-        ),
+        // The place of its upstreams in the file is no setting.
+        listeners: Names::of(listeners(old), listeners(new), |old, new| old == new),
         upstreams: Names::of(upstreams(old), upstreams(new), |old, new| old == new),
         lines: lines(&sections[0], &sections[1], &servers[0], &servers[1]),
     }
@@ -70,13 +62,11 @@ impl Names {
     }
 }
 
-fn listeners(config: &Config) -> BTreeMap<&str, (&Listener, &str)> {
+/// Each listener, as it is written.
+fn listeners(config: &Config) -> BTreeMap<&str, String> {
     let listeners = config.listeners.iter();
     listeners
-        .map(|listener| {
-            let upstream = &config.upstream(listener.upstream).name[..];
-            (&listener.name[..], (listener, upstream))
-        })
+        .map(|listener| (&listener.name[..], config.listener_toml(listener)))
         .collect()
 }
 
@@ -100,11 +90,19 @@ fn servers(config: &Config) -> BTreeMap<String, &[Server]> {
 
 fn sections(config: &Config) -> Sections {
     let mut sections = Sections::new();
+    let mut arrays: BTreeMap<String, usize> = BTreeMap::new();
     let mut heading = String::new();
     for line in config.to_toml().lines() {
         if line.starts_with('[') {
             // As people write it.
             heading = line.replace('"', "");
+            if let Some(array) = heading.strip_suffix("]]") {
+                // The tables of an array are told apart by their places.
+                let place = arrays.entry(array.to_owned()).or_insert(0);
+                let heading_of_one = format!("{array}[{place}]]]");
+                *place += 1;
+                heading = heading_of_one;
+            }
             sections.insert(heading.clone(), BTreeMap::new());
         } else if let Some((key, value)) = line.split_once(" = ") {
             let values = sections.entry(heading.clone()).or_default();

@@ -63,6 +63,7 @@ mod reload_listeners;
 mod reload_settings;
 mod reset;
 mod ring;
+mod routes;
 mod self_connect;
 mod sequences;
 mod series;

@@ -97,9 +97,11 @@ fn lost(listeners: &[Listener], routes: &[Route], hops: &[Hop]) -> Vec<bool> {
         }
         let still: Vec<bool> = (0..listeners.len())
             .map(|index| {
-                let all = servers.get(&listeners[index].upstream.get());
+                let upstreams = listeners[index].upstreams().into_iter();
+                let all = upstreams.filter_map(|upstream| servers.get(&upstream.get()));
+                let all: usize = all.sum();
                 let leading_on = leading_on.get(&index).map_or(0, BTreeSet::len);
-                all.is_some_and(|&all| leading_on == all)
+                all > 0 && leading_on == all
             })
             .collect();
         // Each round but the last has fewer, so there are no more rounds than listeners.
@@ -133,10 +135,9 @@ fn hops(listeners: &[Listener], routes: &[Route], machine: Machine<'_>) -> Vec<H
     let binds = Binds::new(listeners);
     let mut users: HashMap<usize, Vec<usize>> = HashMap::new();
     for (index, listener) in listeners.iter().enumerate() {
-        users
-            .entry(listener.upstream.get())
-            .or_default()
-            .push(index);
+        for upstream in listener.upstreams() {
+            users.entry(upstream.get()).or_default().push(index);
+        }
     }
     let mut hops = Vec::new();
     for (index, route) in routes.iter().enumerate() {

@@ -113,6 +113,20 @@ pub(crate) enum Kind {
         table: &'static Table,
         max: usize,
     },
+    /// Ports and ranges of them: one, or an array.
+    Ports {
+        max: usize,
+    },
+    /// An array of tables.
+    Tables {
+        table: &'static Table,
+        max: usize,
+    },
+    /// Names of upstreams, each with a weight.
+    Weights {
+        highest: u32,
+        max: usize,
+    },
     Table(&'static Table),
     /// Tables with names that the author chooses.
     Named {
@@ -197,9 +211,10 @@ impl Kind {
     /// The table that such a value is, or is made of.
     pub(crate) fn table(&self) -> Option<&'static Table> {
         match self {
-            Self::Table(table) | Self::Named { table, .. } | Self::TextsOrTables { table, .. } => {
-                Some(table)
-            }
+            Self::Table(table)
+            | Self::Named { table, .. }
+            | Self::Tables { table, .. }
+            | Self::TextsOrTables { table, .. } => Some(table),
             _ => None,
         }
     }

@@ -13,6 +13,10 @@ use crate::sections::admission::{
 };
 use crate::sections::listener::BINDS_MAX;
 use crate::sections::proxy_protocol::{Expected, ProxyTlv, ProxyVersion, TRUSTED_MAX, Untrusted};
+use crate::sections::route::{
+    NotTls, ROUTE_NAMES_MAX, ROUTE_UPSTREAMS_MAX, ROUTE_VALUES_MAX, ROUTE_WEIGHT_MAX, ROUTES_MAX,
+    Starttls,
+};
 use crate::sections::runtime::{OnSwitch, Placement, Scheduler, TokioMode};
 use crate::sections::upstream::{Balance, OnRemoved, SERVERS_MAX};
 use crate::values::duration::DURATION_MAX;
@@ -341,34 +345,66 @@ pub(crate) static LISTENER: Table = Table {
                         "0.0.0.0:7001",
                         "[::]:7002",
                         "*:7003",
+                        "127.0.0.1:8000-8010",
                         "unix:/run/corelane/web.sock",
                     ],
                     refused: &[
+                        "127.0.0.1:8010-8000",
+                        "127.0.0.1:0-10",
+                        "127.0.0.1:1-1025",
                         "localhost:7000",
                         "127.0.0.1",
                         "unix:web.sock",
                         "224.0.0.1:7000",
                         "255.255.255.255:7000",
                     ],
-                    pattern: "^(unix:/.*[^/]|.+:[0-9]+)$",
+                    pattern: "^(unix:/.*[^/]|.+:[0-9]+(-[0-9]+)?)$",
                 },
                 max: BINDS_MAX,
             },
             "write where to listen, as in bind = \"127.0.0.1:7000\"",
             "where to listen. `\"0.0.0.0:80\"` is every IPv4 address; `\"[::]:80\"` every IPv6 one and no IPv4 one, whatever \
              `net.ipv6.bindv6only` says; `\"*:80\"` both on one socket, with IPv4 clients shown as IPv4; `\"unix:/path\"` a \
-             unix socket. Port 0 lets the kernel choose. No two may overlap",
+             unix socket. Port 0 lets the kernel choose; `\"[::]:8000-8010\"` is each port of a range. No two may overlap",
         ),
-        Key::required(
-            "upstream",
-            Kind::Text(Syntax {
-                what: "name",
-                accepted: &["u"],
-                refused: &["nobody"],
-                pattern: "",
-            }),
-            "write where connections go, as in upstream = \"NAME\" for [upstreams.NAME]",
-            "the name of the upstream",
+        Key {
+            absent: Absent::Means("required without routes; with routes, who takes none is refused"),
+            ..Key::required(
+                "upstream",
+                UPSTREAM_NAME,
+                "write where connections go, as in upstream = \"NAME\" for [upstreams.NAME]",
+                "the name of the upstream; with `routes`, the one for connections that no route takes",
+            )
+        },
+        Key::optional(
+            "routes",
+            Kind::Tables {
+                table: &ROUTE,
+                max: ROUTES_MAX,
+            },
+            "all connections go to `upstream`",
+            "where connections go by what is known of them: `[[listeners.NAME.routes]]`, of which the first one that suits \
+             takes a connection. Where one asks for `sni` or `alpn`, the client's ClientHello is heard first, up to 64 KiB \
+             of it and no longer than `prologue_timeout`; TLS is not ended, and the server gets every byte. Names are \
+             looked up, so thousands cost no more than one; routes without `sni` are looked at one by one",
+        )
+        .advising("write tables, as in [[listeners.NAME.routes]] with sni = \"a.example\" and upstream = \"a\""),
+        Key::new(
+            "not_tls",
+            Kind::Choice(NotTls::NAMES),
+            "\"accept\"",
+            "clients that speak no TLS where a route asks for `sni` or `alpn`, or where `starttls` is written. `\"accept\"`: \
+             they take a route that asks for neither, or none, at once if they say something else, and after \
+             `prologue_timeout` if they say nothing. `\"refuse\"`: they are refused",
+        ),
+        Key::optional(
+            "starttls",
+            Kind::Choice(Starttls::NAMES),
+            "TLS comes first",
+            "a protocol that begins in the clear: `\"postgres\"` (SSLRequest; direct TLS works, too), `\"smtp\"` or `\"imap\"` \
+             (STARTTLS). The proxy answers the client, hears the name that it asks for, and speaks the same with the \
+             server before that gets the ClientHello; a server that takes no TLS ends the connection. Clients of mail that \
+             don't ask for TLS are refused; PostgreSQL's are as `not_tls` says",
         ),
         Key::optional(
             "allow",
@@ -629,6 +665,106 @@ const CLIENTS: Syntax = Syntax {
 };
 const CLIENTS_ADVICE: &str =
     "write networks, as in [\"10.0.0.0/8\", \"file:/etc/corelane/list.txt\"]";
+
+const UPSTREAM_NAME: Kind = Kind::Text(Syntax {
+    what: "name",
+    accepted: &["u"],
+    refused: &["nobody"],
+    pattern: "",
+});
+
+static ROUTE: Table = Table {
+    path: "listeners.NAME.routes[0]",
+    about: "A route, written as `[[listeners.NAME.routes]]`. It suits a connection that has one of what each of `sni`, `alpn`, \
+        `source` and `port` asks for. It says `upstream`, `upstreams` or `reject`.",
+    keys: &[
+        Key::optional(
+            "name",
+            Kind::Text(Syntax {
+                what: "text",
+                accepted: &["canary"],
+                refused: &["", "a\nb"],
+                pattern: "",
+            }),
+            "its place among the routes, from 1",
+            "what it is called in metrics, in the access log and at `/connections`. Routes of one name are counted together",
+        ),
+        Key::optional(
+            "sni",
+            Kind::TextOrTexts {
+                of: Syntax {
+                    what: "server name",
+                    accepted: &["a.example.com", "*.b.example.com", "*"],
+                    refused: &["", "a.example.com:443", "https://a", "a.*", "*a"],
+                    pattern: "",
+                },
+                max: ROUTE_NAMES_MAX,
+            },
+            "any, or none",
+            "names of which the client asks for one under TLS: `\"a.example.com\"`; `\"*.b.example.com\"`, which is every name \
+             below, at any depth, and not `b.example.com` itself; or `\"*\"`, any name. Of a client that encrypts its hello \
+             (ECH) it is the outer name",
+        )
+        .advising("write names, as in sni = [\"a.example.com\"]"),
+        Key::optional(
+            "alpn",
+            Kind::TextOrTexts {
+                of: Syntax {
+                    what: "protocol",
+                    accepted: &["h2", "http/1.1", "postgresql"],
+                    refused: &[""],
+                    pattern: "",
+                },
+                max: ROUTE_VALUES_MAX,
+            },
+            "any, or none",
+            "protocols of which the client offers one under TLS",
+        )
+        .advising("write names of protocols, as in alpn = [\"h2\"]"),
+        Key::optional(
+            "source",
+            Kind::TextOrTexts {
+                of: Syntax {
+                    what: "network or address",
+                    accepted: &["10.0.0.0/8", "192.0.2.7", "2001:db8::/32"],
+                    refused: &["10.0.0.1/8", "10.0.0.0/33", "localhost", ""],
+                    pattern: "^[0-9a-fA-F.:]+(/[0-9]+)?$",
+                },
+                max: ROUTE_VALUES_MAX,
+            },
+            "anywhere",
+            "where the client is: the announced one, where its peer announces it by the PROXY protocol",
+        )
+        .advising("write networks, as in source = [\"10.0.0.0/8\"]"),
+        Key::optional(
+            "port",
+            Kind::Ports {
+                max: ROUTE_VALUES_MAX,
+            },
+            "any",
+            "ports of the listener of which the connection has come to one",
+        )
+        .advising("write ports, as in port = [8001, \"8010-8019\"]"),
+        Key::optional(
+            "upstream",
+            UPSTREAM_NAME,
+            "see `upstreams` and `reject`",
+            "where the connections go",
+        ),
+        Key::optional(
+            "upstreams",
+            Kind::Weights {
+                highest: ROUTE_WEIGHT_MAX,
+                max: ROUTE_UPSTREAMS_MAX,
+            },
+            "see `upstream` and `reject`",
+            "where they go by weight, as in `{ web = 90, canary = 10 }`: of so many connections in a row as the weights are \
+             together, each upstream gets its weight. One with 0 gets none",
+        )
+        .advising("write names and weights, as in upstreams = { web = 90, canary = 10 }"),
+        Key::new("reject", Kind::Boolean, "false", "the connections are refused"),
+    ],
+};
 
 pub(crate) static UPSTREAM: Table = Table {
     path: "upstreams.NAME",

@@ -88,6 +88,13 @@ fn kind(kind: &Kind) -> String {
         Kind::TextsOrTables { of, max, .. } => {
             format!("array of 1 to {max}, each {} or table", of.what)
         }
+        Kind::Ports { max } => {
+            format!("port, range such as `\"8000-8010\"`, or array of 1 to {max}")
+        }
+        Kind::Tables { max, .. } => format!("array of 1 to {max} tables"),
+        Kind::Weights { highest, max } => {
+            format!("table of 1 to {max} names, each with an integer from 0 to {highest}")
+        }
         Kind::Table(_) => "table".to_owned(),
         Kind::Named { max, .. } => {
             format!("1 to {max} tables with names: 1 to {NAME_BYTES_MAX} of `A-Z a-z 0-9 _ . -`")

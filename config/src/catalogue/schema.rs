@@ -107,6 +107,19 @@ fn kind(kind: &Kind) -> Map<String, Value> {
             table: of_table,
             max,
         } => array(json!({ "anyOf": [text(of), table(of_table)] }), *max),
+        Kind::Ports { max } => {
+            let number = json!({ "type": "integer", "minimum": 1, "maximum": u16::MAX });
+            let range = json!({ "type": "string", "pattern": "^[0-9]+-[0-9]+$" });
+            let one = json!({ "anyOf": [number, range, variable()] });
+            json!({ "anyOf": [one, array(one.clone(), *max)] })
+        }
+        Kind::Tables { table: inner, max } => array(Value::Object(table(inner)), *max),
+        Kind::Weights { highest, max } => json!({
+            "type": "object",
+            "additionalProperties": { "type": "integer", "minimum": 0, "maximum": highest },
+            "minProperties": 1,
+            "maxProperties": max,
+        }),
         Kind::Table(inner) => return table(inner),
         Kind::Named { table: named, max } => {
             let name = format!("^[A-Za-z0-9_.-]{{1,{NAME_BYTES_MAX}}}$");

@@ -43,11 +43,19 @@ fn file(path: &str, value: &str) -> String {
         Some(key) => format!("[{{ address = \"a:1\", {key} = {value} }}]"),
         None => String::new(),
     };
+    let in_route = path.strip_prefix("listeners.l.routes[0].");
+    let route = match in_route {
+        Some("upstream" | "upstreams") => format!("[{{ {} = {value} }}]", in_route.unwrap_or("")),
+        Some("reject") if value != "false" => format!("[{{ reject = {value} }}]"),
+        Some(key) => format!("[{{ upstream = \"u\", {key} = {value} }}]"),
+        None => String::new(),
+    };
     // What stands below it.
     lines.retain(|line, _| !line.starts_with(&format!("{path}.")));
-    match in_server {
-        Some(_) => lines.insert("upstreams.u.servers", &server),
-        None => lines.insert(path, value),
+    match (in_server, in_route) {
+        (Some(_), _) => lines.insert("upstreams.u.servers", &server),
+        (None, Some(_)) => lines.insert("listeners.l.routes", &route),
+        (None, None) => lines.insert(path, value),
     };
     let lines = lines
         .iter()
@@ -133,6 +141,18 @@ fn accepted(kind: &Kind) -> Vec<String> {
                 format!("[{}]", tables.join(", ")),
             ]
         }
+        Kind::Ports { .. } => vec![
+            "1".to_owned(),
+            "65535".to_owned(),
+            quoted("8000-8010"),
+            "[80, \"81-81\"]".to_owned(),
+        ],
+        Kind::Tables { .. } => {
+            vec!["[{ upstream = \"u\" }, { sni = \"a\", reject = true }]".to_owned()]
+        }
+        Kind::Weights { highest, .. } => {
+            vec!["{ u = 1 }".to_owned(), format!("{{ u = {highest} }}")]
+        }
         Kind::Table(_) | Kind::Named { .. } => vec![],
     }
 }
@@ -189,6 +209,20 @@ fn refused(kind: &Kind) -> Vec<String> {
             quoted("5"),
         ],
         Kind::Choice(_) | Kind::ChoiceOrBoolean(_) => vec![quoted("nonsense")],
+        Kind::Ports { .. } => {
+            let numbers = ["0", "65536", "-1", "1.5", "[]"];
+            let ranges = ["80", "90-80", "0-1", "1-65536", "a-b"];
+            let numbers = numbers.map(str::to_owned).into_iter();
+            numbers.chain(ranges.map(quoted)).collect()
+        }
+        Kind::Tables { .. } => vec![quoted("nonsense"), "[]".to_owned(), "[1]".to_owned()],
+        Kind::Weights { highest, .. } => {
+            let weights = ["-1".to_owned(), "1.5".to_owned(), (highest + 1).to_string()];
+            let weights = weights
+                .map(|weight| format!("{{ u = {weight} }}"))
+                .into_iter();
+            weights.chain(["{}".to_owned(), "[]".to_owned()]).collect()
+        }
         Kind::Table(_) => vec![quoted("nonsense"), "[]".to_owned()],
         Kind::Named { .. } => vec!["{}".to_owned(), "[]".to_owned()],
     };
@@ -239,7 +273,8 @@ fn a_default_is_what_an_absent_key_means() {
                 .filter(|line| !line.starts_with(&format!("{path} = ")))
                 .map(|line| format!("{line}\n"))
                 .collect();
-            let without = without.replace(&format!(", weight = {value}"), "");
+            let in_table = format!(", {} = {value}", key.name);
+            let without = without.replace(&in_table, "");
             let without = match path.strip_prefix("upstreams.u.health.") {
                 Some(_) => without + "upstreams.u.health = {}\n",
                 None => without,

@@ -123,7 +123,11 @@ impl<'d> Node<'d> {
             return None;
         }
         let names = format!("[{}.NAME]", self.path);
-        home(self.context.root, key, &self.path, "").filter(|home| *home == names)
+        let homes = home(self.context.root, key, &self.path, "")?;
+        homes
+            .split(" or ")
+            .any(|home| home == names)
+            .then_some(names)
     }
 
     /// Reports a problem with the value.

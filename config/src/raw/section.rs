@@ -101,6 +101,11 @@ impl<'d> Section<'d> {
         Some(Node::new(place, value?, key.kind.table(), self.context))
     }
 
+    /// A key that is not written is missing after all, as another one says.
+    pub(crate) fn miss(&mut self, name: &str) {
+        self.missing.push(self.known.key(name));
+    }
+
     /// The value of a key that has a default.
     pub(crate) fn value<T: Read>(&mut self, name: &'static str) -> T {
         let read = self.optional(name);
@@ -120,8 +125,14 @@ impl<'d> Section<'d> {
             return Vec::new();
         };
         match key.kind {
-            Kind::TextOrTexts { .. } if !matches!(node.value, DeValue::Array(_)) => vec![node],
+            Kind::TextOrTexts { .. } | Kind::Ports { .. }
+                if !matches!(node.value, DeValue::Array(_)) =>
+            {
+                vec![node]
+            }
             Kind::TextOrTexts { max, .. }
+            | Kind::Ports { max }
+            | Kind::Tables { max, .. }
             | Kind::Texts { max, .. }
             | Kind::TextsOrTables { max, .. } => node.elements(max, key.advice),
             _ => key.kind.is_no("array"),
@@ -155,7 +166,7 @@ impl<'d> Section<'d> {
     /// The values of the table of a key, see [`Node::named`].
     pub(crate) fn named(&mut self, name: &'static str) -> Vec<(&'d str, Node<'d>)> {
         let key = self.known.key(name);
-        let Kind::Named { max, .. } = key.kind else {
+        let (Kind::Named { max, .. } | Kind::Weights { max, .. }) = key.kind else {
             key.kind.is_no("table of tables");
         };
         self.node(name)

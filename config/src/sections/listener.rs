@@ -1,23 +1,21 @@
 //! `[listeners.NAME]`: where connections are accepted, and what each may cost.
 
+use std::collections::HashSet;
 use std::num::{NonZeroU16, NonZeroU64};
 use std::time::Duration;
 
-use toml::de::DeValue;
-
 use crate::addresses::claims::Claims;
-use crate::problems::refusal::Refusal;
 use crate::raw::node::Node;
-use crate::raw::read::string;
 use crate::raw::section::Section;
 use crate::sections::admission::{self, Admission};
 use crate::sections::proxy_protocol::{self, AcceptProxy};
+use crate::sections::route::{self, NotTls, Route, Starttls};
 use crate::sections::times::{self, Times};
-use crate::sections::upstream::{Names, UpstreamIndex};
-use crate::values::address::{BindAddress, bind_address};
+use crate::sections::upstream::{Names, UpstreamIndex, upstream_index};
+use crate::values::address::{BindAddress, bind_addresses};
 
-/// The most addresses of one listener.
-pub const BINDS_MAX: usize = 64;
+/// The most addresses of one listener, each port of a range counted.
+pub const BINDS_MAX: usize = 1024;
 
 /// A listener: its addresses, its upstream, and its limits.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,8 +26,16 @@ pub struct Listener {
     /// `bind`: one string or an array of them. From 1 to [`BINDS_MAX`] addresses, none of which
     /// (but those of port 0) overlaps with another one, or with the admin server's.
     pub binds: Vec<BindAddress>,
-    /// `upstream`: where the connections go, see [`Config::upstream`](crate::Config::upstream).
-    pub upstream: UpstreamIndex,
+    /// `upstream`: where the connections go that no route takes, see [`Config::upstream`](crate::Config::upstream). Absent:
+    /// they are refused, and a route has an upstream.
+    pub upstream: Option<UpstreamIndex>,
+    /// `[[listeners.NAME.routes]]`: where others go; the first one that suits takes a connection. At most
+    /// [`ROUTES_MAX`](crate::ROUTES_MAX).
+    pub routes: Vec<Route>,
+    /// `not_tls`: what happens to clients that speak no TLS where a route asks for what a ClientHello says.
+    pub not_tls: NotTls,
+    /// `starttls`: the protocol that is spoken before TLS; absent: TLS comes first.
+    pub starttls: Option<Starttls>,
     /// `accept_proxy_protocol`: whether peers announce clients by the PROXY protocol; absent, which is `false` in the file,
     /// they don't.
     pub accept_proxy: Option<AcceptProxy>,
@@ -55,6 +61,27 @@ pub struct Listener {
     pub admission: Admission,
 }
 
+impl Listener {
+    /// Where its connections can go, each once: the default first.
+    pub fn upstreams(&self) -> Vec<UpstreamIndex> {
+        let routes = self.routes.iter().flat_map(|route| &route.upstreams);
+        let mut all: Vec<UpstreamIndex> = Vec::new();
+        let mut seen = HashSet::new();
+        for index in self.upstream.iter().chain(routes.map(|(index, _)| index)) {
+            if seen.insert(*index) {
+                all.push(*index);
+            }
+        }
+        all
+    }
+
+    /// Whether a ClientHello is heard: TLS begins later, or a route asks for a name or a protocol.
+    pub fn hears_hello(&self) -> bool {
+        let asks = |route: &Route| !route.sni.is_empty() || !route.alpn.is_empty();
+        self.starttls.is_some() || self.routes.iter().any(asks)
+    }
+}
+
 /// Reads a listener; it is absent only if a problem was found.
 pub(crate) fn read(
     name: &str,
@@ -62,15 +89,24 @@ pub(crate) fn read(
     upstreams: &Names<'_>,
     claims: &mut Claims,
 ) -> Option<Listener> {
-    let binds = section.elements("bind");
-    let binds = binds.iter().filter_map(|node| read_bind(node, claims));
-    let binds = binds.collect();
-    let upstream = section
-        .node("upstream")
-        .and_then(|node| node.read(|value| upstream_index(value, upstreams)));
-    if upstream.is_none() {
+    let nodes = section.elements("bind");
+    let mut binds = Vec::new();
+    for node in &nodes {
+        read_bind(node, claims, &mut binds);
+    }
+    let routes = route::read(section, upstreams);
+    let written = section.node("upstream");
+    let is_written = written.is_some();
+    let upstream = written.and_then(|node| node.read(|value| upstream_index(value, upstreams)));
+    let leads_on = routes.iter().any(|route| !route.upstreams.is_empty());
+    if !is_written && !leads_on {
+        section.miss("upstream");
+    }
+    if upstream.is_none() && (is_written || !leads_on) {
         upstreams.miss();
     }
+    let not_tls = section.value("not_tls");
+    let starttls = section.optional("starttls");
     let accept_proxy = proxy_protocol::read_accept(section);
     let prologue_timeout = section.value("prologue_timeout");
     let shares = section.value("shares");
@@ -83,7 +119,13 @@ pub(crate) fn read(
     Some(Listener {
         name: name.to_owned(),
         binds,
-        upstream: upstream?,
+        upstream: match upstream {
+            None if is_written || !leads_on => return None,
+            upstream => upstream,
+        },
+        routes,
+        not_tls,
+        starttls,
         accept_proxy,
         prologue_timeout,
         shares,
@@ -96,24 +138,24 @@ pub(crate) fn read(
     })
 }
 
-fn read_bind(node: &Node<'_>, claims: &mut Claims) -> Option<BindAddress> {
-    let address = node.read(bind_address)?;
+fn read_bind(node: &Node<'_>, claims: &mut Claims, binds: &mut Vec<BindAddress>) {
+    let Some(addresses) = node.read(bind_addresses) else {
+        return;
+    };
     let path = node.path();
-    if let Err(reason) = claims.claim(&address, path) {
-        node.report(format!("`{path}` is \"{address}\", which {reason}"));
-        return None;
+    for address in addresses {
+        if binds.len() == BINDS_MAX {
+            node.report(format!(
+                "`{path}` is one address too many: a listener has at most {BINDS_MAX}, each port of a range counted"
+            ));
+            return;
+        }
+        match claims.claim(&address, path) {
+            Ok(()) => binds.push(address),
+            Err(reason) => {
+                node.report(format!("`{path}` is \"{address}\", which {reason}"));
+                return;
+            }
+        }
     }
-    Some(address)
-}
-
-fn upstream_index(value: &DeValue<'_>, upstreams: &Names<'_>) -> Result<UpstreamIndex, Refusal> {
-    const EXPECTED: &str = "the name of an upstream";
-    let written = string(value, EXPECTED)?;
-    upstreams.find(written).ok_or_else(|| {
-        let advice = match upstreams.nearest(written) {
-            Some(name) => format!("did you mean {name:?}?"),
-            None => "add a table [upstreams.NAME] of that name".to_owned(),
-        };
-        Refusal::new(EXPECTED, value).advise(advice)
-    })
 }

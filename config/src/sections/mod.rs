@@ -6,6 +6,7 @@ pub(crate) mod admission;
 pub(crate) mod health;
 pub(crate) mod listener;
 pub(crate) mod proxy_protocol;
+pub(crate) mod route;
 pub(crate) mod runtime;
 pub(crate) mod times;
 pub(crate) mod upstream;

@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
+use crate::problems::refusal::Refusal;
 use crate::problems::suggest::nearest;
 use crate::raw::choice::choices;
 use crate::raw::node::{Node, Place};
+use crate::raw::read::string;
 use crate::raw::section::Section;
 use crate::sections::health::{self, Health};
 use crate::sections::proxy_protocol::{self, SendProxy};
@@ -125,6 +127,22 @@ impl<'a> Names<'a> {
     pub(crate) fn is_unused(&self, index: usize) -> bool {
         !self.missed.get() && !self.used.borrow()[index]
     }
+}
+
+/// Reads the name of an upstream.
+pub(crate) fn upstream_index(
+    value: &DeValue<'_>,
+    upstreams: &Names<'_>,
+) -> Result<UpstreamIndex, Refusal> {
+    const EXPECTED: &str = "the name of an upstream";
+    let written = string(value, EXPECTED)?;
+    upstreams.find(written).ok_or_else(|| {
+        let advice = match upstreams.nearest(written) {
+            Some(name) => format!("did you mean {name:?}?"),
+            None => "add a table [upstreams.NAME] of that name".to_owned(),
+        };
+        Refusal::new(EXPECTED, value).advise(advice)
+    })
 }
 
 /// Reads an upstream; where its servers are written is added to `routes`.

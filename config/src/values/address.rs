@@ -9,6 +9,7 @@ use toml::de::DeValue;
 use crate::catalogue::key::Kind;
 use crate::problems::refusal::Refusal;
 use crate::raw::read::{Read, string};
+use crate::values::ports::range as range_of;
 
 /// The longest path of a Unix socket, in bytes: what `sockaddr_un` holds (108) less its terminating
 /// zero.
@@ -17,6 +18,9 @@ pub const UNIX_PATH_BYTES_MAX: usize = 107;
 /// The longest name of a host and the longest of its labels, in bytes (RFC 1035, 2.3.4).
 const HOST_BYTES_MAX: usize = 253;
 const LABEL_BYTES_MAX: usize = 63;
+
+/// The most ports of a range.
+const BIND_PORTS_MAX: usize = 1024;
 
 const LISTEN: &str =
     "an IP address and port such as \"127.0.0.1:9600\", \"[::1]:9600\" or \"*:9600\"";
@@ -162,9 +166,9 @@ impl Read for ListenAddress {
 }
 
 /// An address to bind.
-pub(crate) fn bind_address(value: &DeValue<'_>) -> Result<BindAddress, Refusal> {
+pub(crate) fn bind_addresses(value: &DeValue<'_>) -> Result<Vec<BindAddress>, Refusal> {
     let text = string(value, BIND)?;
-    parse_bind(text).map_err(|error| Refusal::new(BIND, value).advise(error.to_string()))
+    parse_binds(text).map_err(|error| Refusal::new(BIND, value).advise(error.to_string()))
 }
 
 /// The address of a server.
@@ -188,6 +192,10 @@ pub(crate) enum AddressError {
          \"[fe80::1%2]:80\""
     )]
     Interface,
+    #[error(
+        "write the lower port of a range first, from 1, and no more than {BIND_PORTS_MAX} ports, as in \"[::]:8000-8010\""
+    )]
+    Ports,
     #[error("add a port from 1 to 65535")]
     Port,
     #[error("a multicast address has no connections of TCP; write the address of one machine")]
@@ -210,6 +218,23 @@ pub(crate) enum AddressError {
     NotAbsolute,
     #[error("the path of a socket has at most {UNIX_PATH_BYTES_MAX} bytes")]
     LongPath,
+}
+
+/// The addresses of a listener: one, or as many as its ports.
+fn parse_binds(text: &str) -> Result<Vec<BindAddress>, AddressError> {
+    let range = text.rsplit_once(':').filter(|(host, ports)| {
+        *host != "unix" && !text.starts_with("unix:") && ports.contains('-')
+    });
+    let Some((host, ports)) = range else {
+        return Ok(vec![parse_bind(text)?]);
+    };
+    let ports = range_of(ports).ok_or(AddressError::Ports)?;
+    if *ports.start() == 0 || ports.len() > BIND_PORTS_MAX {
+        return Err(AddressError::Ports);
+    }
+    ports
+        .map(|port| parse_bind(&format!("{host}:{port}")))
+        .collect()
 }
 
 fn parse_bind(text: &str) -> Result<BindAddress, AddressError> {

@@ -6,5 +6,7 @@ pub(crate) mod cores;
 pub(crate) mod duration;
 pub(crate) mod network;
 pub(crate) mod percent;
+pub(crate) mod ports;
+pub(crate) mod server_name;
 pub(crate) mod size;
 pub(crate) mod template;

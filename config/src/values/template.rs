@@ -38,6 +38,12 @@ pub enum Field {
     Peer,
     /// The listener's name.
     Listener,
+    /// The server name that the client asked for under TLS.
+    Sni,
+    /// The protocols that it offered under TLS.
+    Alpn,
+    /// The route that it took.
+    Route,
     /// The server, as it is configured.
     Server,
     /// Bytes from the client that the server took.
@@ -62,12 +68,15 @@ pub enum Field {
 
 impl Field {
     /// Every field.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 18] = [
         Self::Time,
         Self::Id,
         Self::Client,
         Self::Peer,
         Self::Listener,
+        Self::Sni,
+        Self::Alpn,
+        Self::Route,
         Self::Server,
         Self::BytesIn,
         Self::BytesOut,
@@ -87,6 +96,9 @@ impl Field {
             Self::Client => "client",
             Self::Peer => "peer",
             Self::Listener => "listener",
+            Self::Sni => "sni",
+            Self::Alpn => "alpn",
+            Self::Route => "route",
             Self::Server => "server",
             Self::BytesIn => "bytes_in",
             Self::BytesOut => "bytes_out",
@@ -228,7 +240,7 @@ mod tests {
             ),
             (
                 "{}",
-                "there is no field \"\"; the fields are time, id, client, peer, listener, server, \
+                "there is no field \"\"; the fields are time, id, client, peer, listener, sni, alpn, route, server, \
                  bytes_in, bytes_out, wait, connect, total, retries, core, end, cause",
             ),
         ] {

@@ -178,7 +178,7 @@ fn everything_is_bounded() {
     assert_eq!(problems(&text), [problem]);
     let binds = format!("[{}]", over(BINDS_MAX, &bind));
     let text = LISTENER.replace("\"127.0.0.1:1\"", &binds) + UPSTREAM;
-    let problem = "2:8: `listeners.l.bind` has 65 entries; at most 64 are allowed";
+    let problem = "2:8: `listeners.l.bind` has 1025 entries; at most 1024 are allowed";
     assert_eq!(problems(&text), [problem]);
 
     let text = over(PROBLEMS_MAX + 1, &|i| format!("k{i} = 1\n")) + LISTENER + UPSTREAM;

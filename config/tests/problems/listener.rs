@@ -5,6 +5,40 @@ use proxy_config::parse;
 use crate::{LISTENER, UPSTREAM, assert_problems, problems};
 
 #[test]
+fn routes() {
+    let render = |lines: &str| format!("{LISTENER}[[listeners.l.routes]]\n{lines}\n{UPSTREAM}");
+    assert_problems(
+        render,
+        &[
+            (
+                "sni = \"a.example\"",
+                "4:1: `listeners.l.routes[0]` must say where connections go, once: upstream = \"NAME\", upstreams = { NAME = \
+                 90, OTHER = 10 }, or reject = true",
+            ),
+            (
+                "upstream = \"u\"\nreject = true",
+                "4:1: `listeners.l.routes[0]` must say where connections go, once: upstream = \"NAME\", upstreams = { NAME = \
+                 90, OTHER = 10 }, or reject = true",
+            ),
+            (
+                "sni = \"https://a.example\"\nupstream = \"u\"",
+                "5:7: `listeners.l.routes[0].sni` must be a server name such as \"a.example\", \"*.example\" or \"*\", not \
+                 \"https://a.example\"; write a name without a port, a scheme or a path",
+            ),
+            (
+                "upstreams = { v = 1 }",
+                "5:19: `listeners.l.routes[0].upstreams.v` is of no upstream; add a table [upstreams.NAME] of that name",
+            ),
+            (
+                "port = \"8010-8000\"\nupstream = \"u\"",
+                "5:8: `listeners.l.routes[0].port` must be a port from 1 to 65535, or a range of them such as \
+                 \"8000-8010\", not \"8010-8000\"",
+            ),
+        ],
+    );
+}
+
+#[test]
 fn keys() {
     let render = |lines: &str| format!("{LISTENER}{lines}\n{UPSTREAM}");
     assert_problems(
@@ -118,7 +152,7 @@ fn keys() {
             ),
             (
                 "\"ä\\n\" = 1",
-                "4:1: unknown key `\"ä\\n\"` in [listeners.l]; the keys are bind, upstream, \
+                "4:1: unknown key `\"ä\\n\"` in [listeners.l]; the keys are bind, upstream, routes, not_tls, starttls, \
                  allow, deny, accept_proxy_protocol, trusted, untrusted, prologue_timeout, shares, latency, max_connections, \
                  max_connections_per_source, source_prefix, max_rate, burst, max_rate_per_source, burst_per_source, bandwidth, \
                  bandwidth_per_connection, over_limit, \

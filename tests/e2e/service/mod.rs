@@ -7,3 +7,4 @@ pub(crate) mod nginx;
 pub(crate) mod postgres;
 pub(crate) mod prometheus;
 pub(crate) mod redis;
+pub(crate) mod tls;

@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use crate::harness::child::{self, Child};
 use crate::harness::{port, program, wait};
+use crate::service::tls;
 
 /// A cluster of its own; what a crash of the machine would do to it doesn't matter.
 pub(crate) struct Postgres {
@@ -22,6 +23,15 @@ pub(crate) struct Postgres {
 
 impl Postgres {
     pub(crate) fn start() -> Self {
+        Self::start_if_tls(false)
+    }
+
+    /// With a certificate of nobody's.
+    pub(crate) fn start_with_tls() -> Self {
+        Self::start_if_tls(true)
+    }
+
+    fn start_if_tls(with_tls: bool) -> Self {
         let directory = tempfile::tempdir().expect("directory");
         let data = directory.path().join("data");
         let user = User::for_server();
@@ -53,6 +63,18 @@ impl Postgres {
             "max_wal_size=4GB",
         ] {
             server.args(["-c", setting]);
+        }
+        if with_tls {
+            let (certificate, key) = tls::certify(directory.path());
+            user.own(&key);
+            fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).expect("chmod");
+            for setting in [
+                "ssl=on".to_owned(),
+                format!("ssl_cert_file={}", certificate.display()),
+                format!("ssl_key_file={}", key.display()),
+            ] {
+                server.args(["-c", &setting]);
+            }
         }
         server.args([
             "-c",

@@ -1,0 +1,349 @@
+//! Where connections go by what a ClientHello says, by source and by port: with openssl, curl and psql.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{self, Command};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use rustix::process::Signal;
+
+use crate::harness::child::Child;
+use crate::harness::peer::{self, Service};
+use crate::harness::program;
+use crate::harness::proxy::Proxy;
+use crate::harness::scheduler::{Scheduler, each_scheduler};
+use crate::harness::wait;
+use crate::service::postgres::{Postgres, client};
+use crate::service::tls::{TlsServer, curl, who};
+
+each_scheduler!(
+    names_and_protocols,
+    hellos_of_real_clients_byte_by_byte,
+    without_tls,
+    postgres_by_name,
+    a_canary_gets_its_share,
+    ports_of_a_range,
+    a_reload_changes_routes,
+);
+
+/// A listener with these lines, and upstreams with a server each.
+fn configuration(listener: &str, upstreams: &[(&str, SocketAddr)]) -> String {
+    let mut text = format!("[listeners.main]\nbind = \"127.0.0.1:0\"\n{listener}\n");
+    for (name, server) in upstreams {
+        text += &format!("[upstreams.{name}]\nservers = [\"{server}\"]\n");
+    }
+    text
+}
+
+fn taken(proxy: &Proxy, route: &str) -> f64 {
+    let labels = [("listener", "main"), ("route", route)];
+    proxy.metric("corelane_listener_route_connections_total", &labels)
+}
+
+const BY_NAME: &str = r#"
+upstream = "c"
+[[listeners.main.routes]]
+name = "web"
+sni = "a.example"
+alpn = "http/1.1"
+upstream = "a"
+[[listeners.main.routes]]
+sni = ["*.b.example", "b.example"]
+upstream = "b"
+[[listeners.main.routes]]
+sni = "refused.example"
+reject = true
+"#;
+
+fn names_and_protocols(scheduler: Scheduler) {
+    let servers = ["a", "b", "c"].map(TlsServer::start);
+    let [a, b, c] = servers.each_ref().map(|server| server.address);
+    let directory = tempfile::tempdir().expect("directory");
+    let log = directory.path().join("access.log");
+    let template = "{sni} {alpn} {route} {end}";
+    let text = format!(
+        "{}[access_log]\npath = {log:?}\ntemplate = \"{template}\"\n",
+        configuration(BY_NAME, &[("a", a), ("b", b), ("c", c)])
+    );
+    let proxy = Proxy::start(scheduler, &text);
+    let address = proxy.address("main");
+    for (name, options, server) in [
+        ("a.example", &["--http1.1"][..], "a"),
+        // It asks for the name and offers no protocol.
+        ("a.example", &["--no-alpn"], "c"),
+        ("b.example", &[], "b"),
+        ("X.Y.b.example", &[], "b"),
+        ("c.example", &[], "c"),
+    ] {
+        assert_eq!(who(address, name, options), server, "{name} {options:?}");
+    }
+    let refused = curl(address, "refused.example", &[])
+        .output()
+        .expect("curl");
+    assert!(!refused.status.success());
+    assert_eq!([taken(&proxy, "web"), taken(&proxy, "2")], [1.0, 2.0]);
+    assert_eq!([taken(&proxy, "3"), taken(&proxy, "default")], [1.0, 2.0]);
+    let labels = [("reason", "route")];
+    assert_eq!(
+        proxy.metric("corelane_listener_rejected_total", &labels),
+        1.0
+    );
+    let lines = || std::fs::read_to_string(&log).unwrap_or_default();
+    wait::until("all are logged", || lines().lines().count() == 6);
+    let lines = lines();
+    for line in [
+        "a.example http/1.1 web --",
+        "a.example - default --",
+        "x.y.b.example h2,http/1.1 2 --",
+        "refused.example h2,http/1.1 3 PR",
+    ] {
+        assert!(
+            lines.lines().any(|one| one == line),
+            "no {line:?} in {lines}"
+        );
+    }
+    let mut held = Command::new(program::path("openssl"));
+    held.args(["s_client", "-connect", &address.to_string()])
+        .args(["-servername", "b.example", "-alpn", "one,two"]);
+    // As long as its input is open, so is its connection.
+    let (reader, _writer) = std::io::pipe().expect("pipe");
+    let _client = Child::spawn_with_input(&mut held, reader.into(), Signal::KILL);
+    let listed = || String::from_utf8(proxy.get("/connections").body).expect("JSON");
+    wait::until("it is listed", || listed().contains("\"relaying\""));
+    let listed = listed();
+    for field in [
+        "\"sni\":\"b.example\"",
+        "\"alpn\":\"one,two\"",
+        "\"route\":\"2\"",
+    ] {
+        assert!(listed.contains(field), "no {field} in {listed}");
+    }
+}
+
+/// What a real client says first.
+fn hello(command: impl FnOnce(SocketAddr) -> Command) -> Vec<u8> {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+    let address = listener.local_addr().expect("address");
+    let _client = Child::spawn(&mut command(address), Signal::KILL);
+    listener.set_nonblocking(true).expect("nonblocking");
+    let mut stream = None;
+    wait::until("the client connects", || {
+        stream = listener.accept().ok();
+        stream.is_some()
+    });
+    let mut stream = stream.expect("a client").0;
+    stream.set_nonblocking(false).expect("blocking");
+    stream
+        .set_read_timeout(Some(wait::DEADLINE))
+        .expect("a timeout");
+    let mut head = [0; 5];
+    stream.read_exact(&mut head).expect("a record");
+    let length = usize::from(u16::from_be_bytes([head[3], head[4]]));
+    let mut hello = head.to_vec();
+    hello.resize(5 + length, 0);
+    stream
+        .read_exact(&mut hello[5..])
+        .expect("the whole record");
+    hello
+}
+
+fn s_client(address: SocketAddr, options: &[&str]) -> Command {
+    let mut command = Command::new(program::path("openssl"));
+    command
+        .args(["s_client", "-connect", &address.to_string()])
+        .args(["-servername", "b.example"])
+        .args(options);
+    command
+}
+
+/// The fixtures are made by the clients of this machine; those that it lacks are left out.
+fn hellos() -> Vec<Vec<u8>> {
+    let mut hellos = vec![
+        hello(|address| s_client(address, &["-alpn", "h2,http/1.1"])),
+        hello(|address| s_client(address, &["-tls1_2"])),
+        hello(|address| curl(address, "b.example", &[])),
+    ];
+    let groups = ["-groups", "X25519MLKEM768"];
+    let mut probe = s_client(peer::refusing(), &groups);
+    let output = probe.output().expect("openssl");
+    if String::from_utf8_lossy(&output.stderr).contains("onnect") {
+        let hello = hello(|address| s_client(address, &groups));
+        assert!(hello.len() > 1_200, "a post-quantum key");
+        hellos.push(hello);
+    } else {
+        println!("skipped: this openssl has no post-quantum groups");
+    }
+    hellos
+}
+
+fn hellos_of_real_clients_byte_by_byte(scheduler: Scheduler) {
+    let server = TlsServer::start("b");
+    let routes = "[[listeners.main.routes]]\nsni = \"*.example\"\nupstream = \"b\"\n";
+    let proxy = Proxy::start(scheduler, &configuration(routes, &[("b", server.address)]));
+    for hello in hellos() {
+        let mut client = proxy.connect("main");
+        client.set_nodelay(true).expect("TCP_NODELAY");
+        for byte in &hello {
+            client.write_all(&[*byte]).expect("send");
+        }
+        // The server's answer: a record with a ServerHello.
+        let mut answer = [0; 6];
+        client.read_exact(&mut answer).expect("an answer");
+        assert_eq!((answer[0], answer[5]), (22, 2));
+    }
+    assert_eq!(taken(&proxy, "1"), taken(&proxy, "1").max(3.0));
+}
+
+fn exchange(mut client: &TcpStream) {
+    client.write_all(b"hello").expect("send");
+    let mut answer = [0; 5];
+    client.read_exact(&mut answer).expect("receive");
+    assert_eq!(&answer, b"hello");
+}
+
+fn without_tls(scheduler: Scheduler) {
+    let echo = peer::echo();
+    let routes = "[[listeners.main.routes]]\nsni = \"a.example\"\nupstream = \"u\"\n";
+    let servers = [("u", echo.address())];
+    let with_default = format!("upstream = \"u\"\n{routes}");
+    let proxy = Proxy::start(scheduler, &configuration(&with_default, &servers));
+    exchange(&proxy.connect("main"));
+    assert_eq!(taken(&proxy, "default"), 1.0);
+    let refusing = format!("upstream = \"u\"\nnot_tls = \"refuse\"\n{routes}");
+    for (listener, name, labels) in [
+        (
+            &refusing[..],
+            "corelane_listener_prologue_total",
+            [("result", "no_hello")],
+        ),
+        (
+            routes,
+            "corelane_listener_rejected_total",
+            [("reason", "no_route")],
+        ),
+    ] {
+        let proxy = Proxy::start(scheduler, &configuration(listener, &servers));
+        let mut client = proxy.connect("main");
+        client.write_all(b"hello").expect("send");
+        let mut answer = [0; 5];
+        let end = client.read(&mut answer).map_err(|error| error.kind());
+        assert!(
+            matches!(end, Ok(0) | Err(ErrorKind::ConnectionReset)),
+            "{end:?}"
+        );
+        assert_eq!(proxy.metric(name, &labels), 1.0);
+    }
+}
+
+fn postgres_by_name(scheduler: Scheduler) {
+    let postgres = Postgres::start_with_tls();
+    let listener = r#"
+starttls = "postgres"
+upstream = "plain"
+[[listeners.main.routes]]
+sni = "one.db.example"
+upstream = "one"
+[[listeners.main.routes]]
+sni = "*"
+reject = true
+"#;
+    let server = postgres.address;
+    let servers = [("one", server), ("plain", server)];
+    let proxy = Proxy::start(scheduler, &configuration(listener, &servers));
+    let address = proxy.address("main");
+    let query = |host: &str, mode: &str| {
+        let mut psql = client("psql", address);
+        psql.env("PGHOST", host)
+            .env("PGHOSTADDR", "127.0.0.1")
+            .env("PGSSLMODE", mode)
+            .args([
+                "-XAtq",
+                "-c",
+                "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()",
+            ])
+            .output()
+            .expect("psql")
+    };
+    let required = query("one.db.example", "require");
+    assert_eq!(required.stdout, b"t\n", "{required:?}");
+    // A client that speaks no TLS goes on without it.
+    let plain = query("one.db.example", "disable");
+    assert_eq!(plain.stdout, b"f\n", "{plain:?}");
+    assert!(!query("two.db.example", "require").status.success());
+    assert_eq!(
+        [
+            taken(&proxy, "1"),
+            taken(&proxy, "2"),
+            taken(&proxy, "default")
+        ],
+        [1.0; 3]
+    );
+}
+
+fn a_canary_gets_its_share(scheduler: Scheduler) {
+    let (web, canary) = (peer::echo(), peer::echo());
+    let routes = "[[listeners.main.routes]]\nsource = \"127.0.0.0/8\"\nupstreams = { web = 3, canary = 1 }\n";
+    let servers = [("web", web.address()), ("canary", canary.address())];
+    let proxy = Proxy::start(scheduler, &configuration(routes, &servers));
+    for _ in 0..8 {
+        exchange(&proxy.connect("main"));
+    }
+    assert_eq!((web.accepted(), canary.accepted()), (6, 2));
+}
+
+/// Addresses of this test's own: ports of a range must be free there.
+fn own_address() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let [_, high, middle, low] = process::id().to_be_bytes();
+    let next = NEXT.fetch_add(1, Ordering::Relaxed) as u8;
+    format!("127.{}.{middle}.{low}", 100 + high + next * 3)
+}
+
+fn ports_of_a_range(scheduler: Scheduler) {
+    let (one, other) = (peer::echo(), peer::echo());
+    let ip = own_address();
+    let text = format!(
+        "[listeners.main]\nbind = \"{ip}:8000-8004\"\nupstream = \"one\"\n\
+         [[listeners.main.routes]]\nport = [8001, \"8003-8004\"]\nupstream = \"other\"\n\
+         [upstreams.one]\nservers = [\"{}\"]\n[upstreams.other]\nservers = [\"{}\"]\n",
+        one.address(),
+        other.address()
+    );
+    let proxy = Proxy::start(scheduler, &text);
+    assert_eq!(proxy.addresses("main").len(), 5);
+    for port in 8000..=8004 {
+        let address = format!("{ip}:{port}").parse().expect("an address");
+        exchange(&peer::connect(address));
+    }
+    assert_eq!((one.accepted(), other.accepted()), (2, 3));
+}
+
+fn a_reload_changes_routes(scheduler: Scheduler) {
+    let (one, other) = (peer::echo(), peer::echo());
+    let with = |to: &str| {
+        let routes = format!(
+            "[[listeners.main.routes]]\nname = \"loopback\"\nsource = \"127.0.0.0/8\"\nupstream = \"{to}\"\n"
+        );
+        configuration(
+            &routes,
+            &[("one", one.address()), ("other", other.address())],
+        )
+    };
+    let counts = |one: &Service, other: &Service| (one.accepted(), other.accepted());
+    let proxy = Proxy::start(scheduler, &with("one"));
+    let old = proxy.connect("main");
+    exchange(&old);
+    let at = || proxy.metric("corelane_config_last_reload_timestamp_seconds", &[]);
+    let before = at();
+    proxy.reload(scheduler, &with("other"));
+    wait::until("it is reloaded", || at() > before);
+    exchange(&proxy.connect("main"));
+    assert_eq!(counts(&one, &other), (1, 1));
+    exchange(&old);
+    assert_eq!(taken(&proxy, "loopback"), 2.0, "it goes on counting");
+    let log = proxy.log();
+    assert!(
+        log.contains("upstream = \"one\"") || log.contains("upstream: "),
+        "{log}"
+    );
+}
