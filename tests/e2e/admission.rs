@@ -25,6 +25,7 @@ each_scheduler!(
     a_source_beyond_its_limit_is_closed_where_others_wait,
     limits_change_by_a_reload,
     where_peers_announce_clients_the_client_counts,
+    a_switch_does_not_wait_for_places,
 );
 
 fn loopback(last: u8) -> Ipv4Addr {
@@ -274,5 +275,47 @@ fn where_peers_announce_clients_the_client_counts(scheduler: Scheduler) {
     });
     drop(first);
     wait::until("it has left", || announced("10.1.1.1").is_some());
+    proxy.stop();
+}
+
+/// Two that are served and ten that wait, of a listener that has two places.
+fn full(proxy: &Proxy) -> ([TcpStream; 2], Vec<TcpStream>) {
+    let open = [2, 3].map(|last| served(proxy, last).expect("room"));
+    let waiting: Vec<_> = (0..10).map(|_| connect(proxy, 4)).collect();
+    for mut client in &waiting {
+        client.write_all(b"?").expect("it is connected");
+    }
+    // Each socket that is accepted from holds one.
+    thread::sleep(Duration::from_millis(100));
+    (open, waiting)
+}
+
+const FULL: &str = "max_connections = 2\nover_limit = \"wait\"";
+
+fn a_switch_does_not_wait_for_places(scheduler: Scheduler) {
+    let hour = "drain_timeout = \"1h\"\n";
+    let proxy = Proxy::start_with(scheduler, hour, &limited(FULL));
+    let (open, waiting) = full(&proxy);
+    let other = match scheduler {
+        Scheduler::WorkStealing => Scheduler::PerCore,
+        _ => Scheduler::WorkStealing,
+    };
+    let text = proxy::configuration(other, hour, &limited(FULL));
+    std::fs::write(proxy.directory().join("corelane.toml"), text).expect("write");
+    proxy.signal(Signal::HUP);
+    let labels = [("to", other.name()), ("result", "success")];
+    wait::until("the switch is over", || {
+        proxy.metric("corelane_runtime_switches_total", &labels) == 1.0
+    });
+    assert!(open.iter().all(echoes));
+    drop(open);
+    thread::scope(|scope| {
+        for mut client in waiting {
+            scope.spawn(move || {
+                let size = client.read(&mut [0; 1]).expect("it is served");
+                assert_eq!(size, 1);
+            });
+        }
+    });
     proxy.stop();
 }

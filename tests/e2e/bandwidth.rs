@@ -22,6 +22,7 @@ each_scheduler!(
     others_are_not_held_up,
     a_reload_changes_it_for_open_connections,
     pacing_is_no_busy_loop,
+    a_switch_keeps_the_pace,
 );
 
 /// What may arrive before its time: a burst, and a quantum for each worker and for what is on its way.
@@ -201,4 +202,36 @@ fn pacing_is_no_busy_loop(scheduler: Scheduler) {
     // Each way 128 quanta, of which each has a turn, a wait, and what its neighbours make ready.
     assert!(polls < 128.0 * 2.0 * 8.0, "{polls}");
     proxy.stop();
+}
+
+fn a_switch_keeps_the_pace(scheduler: Scheduler) {
+    const RATE: u64 = 2 * MIB;
+    let other = match scheduler {
+        Scheduler::WorkStealing => Scheduler::PerCore,
+        _ => Scheduler::WorkStealing,
+    };
+    for key in ["bandwidth", "bandwidth_per_connection"] {
+        let limits = limited(&format!("{key} = \"2MiB\""));
+        let proxy = Proxy::start(scheduler, &limits);
+        let (begin, over) = (Instant::now(), AtomicBool::new(false));
+        let bytes = || proxy.metric("corelane_listener_bytes_total", &[("direction", "out")]);
+        thread::scope(|scope| {
+            // It compares what comes back.
+            let _end = wait::End(&over);
+            scope.spawn(|| crate::switch::stream(proxy.address("main"), 1, &over));
+            wait::until("bytes flow", || bytes() > MIB as f64 / 2.0);
+            let text = proxy::configuration(other, "", &limits);
+            std::fs::write(proxy.directory().join("corelane.toml"), text).expect("write");
+            proxy.signal(Signal::HUP);
+            wait::until("it has moved", || {
+                proxy.metric("corelane_runtime_moved_connections_total", &[]) == 1.0
+            });
+            let moved = bytes();
+            wait::until("bytes flow", || bytes() > moved + MIB as f64);
+            let flown = bytes();
+            let most = begin.elapsed().as_secs_f64() * RATE as f64 + 2.0 * slack(RATE) as f64;
+            assert!(flown <= most, "{flown} of {most}");
+        });
+        proxy.stop();
+    }
 }

@@ -126,6 +126,18 @@ fn take_place(settings: &ListenerSettings, now: Instant) -> Result<(), Refused> 
     Ok(())
 }
 
+/// Whether there is a place now, which others may take meanwhile.
+pub(crate) fn has_place(settings: &ListenerSettings, now: Instant) -> bool {
+    let taken = take_place(settings, now);
+    if taken.is_ok() {
+        release(settings, None);
+        if let Some(meter) = &settings.limits.rate {
+            meter.put_back(1);
+        }
+    }
+    taken.is_ok()
+}
+
 /// Gives back what a connection has taken.
 pub(crate) fn release(settings: &ListenerSettings, source: Option<Source>) {
     let listener = &settings.listener;

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use rustix::net::{SocketAddr, SocketFlags};
 
 use crate::admission;
-use crate::admission::limits::{OverLimit, Refused, Wait};
+use crate::admission::limits::{Limits, OverLimit, Refused, Wait};
 use crate::connection::origin::{ClientAddress, Origin};
 use crate::descriptors::{self, ACCEPT_BATCH_MAX, Postponed, Spare};
 use crate::listener::Accepting;
@@ -38,6 +38,10 @@ pub const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 /// How often an acceptor whose clients wait for a place looks whether there is one.
 pub const PLACE_LOOK_INTERVAL: Duration = Duration::from_millis(5);
 
+/// How long a drain waits until there is a place for those in the backlog. The sockets of a listener that goes on are others' by
+/// then, and those of one that doesn't have clients that would wait in vain.
+pub const PLACE_DRAIN_PATIENCE: Duration = Duration::from_secs(1);
+
 /// A connection that was accepted and admitted: non-blocking, and nothing was done for it yet.
 #[derive(Debug)]
 pub struct Accepted {
@@ -62,6 +66,8 @@ pub struct Acceptor<R: Runtime> {
     held: Option<(Postponed, Origin)>,
     /// A client that waits for its place, before those in the backlog.
     next: Option<Next>,
+    /// Until when a drain waits for places.
+    places_until: Option<Instant>,
     /// Connections that a drain took.
     drained: usize,
     _open: Accepting,
@@ -100,6 +106,7 @@ where
             paused_until: None,
             held: None,
             next: None,
+            places_until: None,
             drained: 0,
         }
     }
@@ -147,12 +154,27 @@ where
         worker: &mut Worker,
         mut take: impl FnMut(&mut Worker, Accepted),
     ) -> Draining {
+        if let Some(next) = self.next.take() {
+            // It is in no backlog any more, so nobody else would have it.
+            self.paused_until = None;
+            self.admit_beyond(worker, next, &mut take);
+        }
         if !self.is_able(cx, worker, &mut take) {
             return Draining::Waiting;
         }
         for _ in 0..ACCEPT_BATCH_MAX {
             if self.drained == DRAINED_MAX {
                 return Draining::Over;
+            }
+            if self.settings.limits.over == OverLimit::Wait
+                && !admission::has_place(&self.settings, worker.now)
+            {
+                let patience = worker.now + PLACE_DRAIN_PATIENCE;
+                if *self.places_until.get_or_insert(patience) <= worker.now {
+                    return Draining::Over;
+                }
+                self.rest(cx, worker, worker.now + PLACE_LOOK_INTERVAL);
+                return Draining::Waiting;
             }
             match accept(self.socket.transport(), worker.now) {
                 Ok(Attempt::Done(Some(client)) | Attempt::Drained(Some(client))) => {
@@ -284,6 +306,36 @@ where
         self.next = Some(next);
         self.rest(cx, worker, until);
         false
+    }
+
+    /// Hands a client to `take`, whatever the limits of all are.
+    fn admit_beyond(
+        &mut self,
+        worker: &mut Worker,
+        mut next: Next,
+        take: &mut impl FnMut(&mut Worker, Accepted),
+    ) {
+        let unlimited = ListenerSettings {
+            max_connections: None,
+            limits: Limits {
+                process_connections: None,
+                rate: None,
+                ..self.settings.limits.clone()
+            },
+            ..(*self.settings).clone()
+        };
+        let origin = next.origin;
+        match Permit::try_ask(&Arc::new(unlimited), worker, origin, &mut next.spare) {
+            Ok(permit) => {
+                let accepted = Accepted {
+                    socket: next.socket,
+                    origin,
+                    permit,
+                };
+                take(worker, accepted);
+            }
+            Err(refused) => self.turn_away(worker, &next.socket, origin, refused.rejection),
+        }
     }
 
     /// Counts a client that is not taken on, and has it reset where that is wanted. The caller closes it.

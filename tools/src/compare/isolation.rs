@@ -10,6 +10,7 @@ use proxy_config::{Admission, BindAddress, Config, ServerAddress};
 pub(super) fn isolate(config: &Config, echoes: &[SocketAddr]) -> Config {
     let mut config = config.clone();
     config.access_log = None;
+    config.runtime.max_connections = None;
     for listener in &mut config.listeners {
         let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         listener.binds = vec![BindAddress::Tcp(anywhere)];
