@@ -20,13 +20,14 @@ pub(super) enum Subject {
     SourceRate,
     Descriptors,
     Reload,
+    ClientLists,
     Drain,
 }
 
 impl Subject {
     /// Whether it is no measurement, which may come and go, but a fact.
     pub(super) fn ends_at_once(self) -> bool {
-        matches!(self, Self::Reload | Self::Drain)
+        matches!(self, Self::Reload | Self::ClientLists | Self::Drain)
     }
 }
 

@@ -1,6 +1,7 @@
 //! What an operator should know, in words: what, why, and what helps.
 
 mod balance;
+mod client_lists;
 mod cpu;
 mod fault;
 mod found;
@@ -37,6 +38,8 @@ pub(super) fn of(scene: &Scene<'_>, held: &mut Held) -> Vec<Finding> {
     found.extend(unanswered::of(scene).map(|told| now(Subject::Unanswered, told)));
     found.extend(rejections::of(scene));
     found.extend(reload::of(scene).map(|finding| now(Subject::Reload, Told::fact(finding))));
+    let lists = client_lists::of(scene);
+    found.extend(lists.map(|finding| now(Subject::ClientLists, Told::fact(finding))));
     if scene.state.draining {
         let what = "it drains: no new connections are taken";
         let told = Told::fact(finding(Level::Warning, what, "", ""));

@@ -423,3 +423,70 @@ fn trouble_is_told_by_urgency() {
         ]
     );
 }
+
+#[test]
+fn every_limit_is_told_but_not_who_is_denied() {
+    let observed = observed(&[("aa", &[None])], origin().instant, false);
+    let listener = fixture::listener(&observed, 0);
+    let cells = listener.cells.of(observed.running().generation.slot(0));
+    for reason in [
+        Rejection::Denied,
+        Rejection::ProcessConnections,
+        Rejection::SourceConnections,
+        Rejection::Rate,
+        Rejection::SourceRate,
+    ] {
+        cells.rejected[reason as usize].add(3);
+    }
+    let found = found(&idle(), &observed);
+    let told: Vec<_> = found
+        .iter()
+        .filter(|found| found.what.starts_with("listener aa"))
+        .map(|found| (found.level, &found.what[..]))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (
+                Level::Alarm,
+                "listener aa turns clients away: the process has its max_connections"
+            ),
+            (
+                Level::Alarm,
+                "listener aa turns clients away: more come than its max_rate"
+            ),
+            (
+                Level::Warning,
+                "listener aa turns clients away: a source has its max_connections_per_source"
+            ),
+            (
+                Level::Warning,
+                "listener aa turns clients away: a source is beyond its max_rate_per_source"
+            ),
+        ]
+    );
+}
+
+#[test]
+fn a_list_that_is_not_in_order_is_told() {
+    let observed = observed(&[("aa", &[None])], origin().instant, false);
+    let told = |problem: Option<&str>| {
+        let list = crate::client_lists::ClientList {
+            file: "/etc/deny.txt".to_owned(),
+            entries: 3,
+            problem: problem.map(str::to_owned),
+        };
+        observed.client_lists.set(vec![list]);
+        let found = found(&idle(), &observed);
+        found
+            .into_iter()
+            .find(|found| found.what.starts_with("the list"))
+    };
+    let told_of = told(Some("line 2: no")).expect("it is told");
+    assert_eq!(
+        told_of.what,
+        "the list /etc/deny.txt is not in order: what was read before stays in force"
+    );
+    assert_eq!(told_of.why, "line 2: no");
+    assert_eq!(told(None).map(|found| found.what), None);
+}
