@@ -13,9 +13,10 @@ use proxy_core::prologue::{
     AcceptProxy, Expected, HelloSettings, NotTls, PrologueSettings, Untrusted,
 };
 use proxy_core::{
-    Balance, BandwidthSettings, Ends, Inventory, Lifetime, Limits, Listener, ListenerSettings,
-    Member, NamePattern, OverLimit, Pool, PoolSettings, Rate, Rest, RouteSettings, Routes,
-    SendProxy, SendTlvs, Server, ServerAddress, Table, Times, Upstream,
+    Balance, BandwidthSettings, ConnectOptions, Ends, Inventory, Keepalive, KeepaliveTimes,
+    Lifetime, Limits, ListenOptions, Listener, ListenerSettings, Member, NamePattern, OverLimit,
+    Pool, PoolSettings, Rate, Rest, RouteSettings, Routes, SendProxy, SendTlvs, Server,
+    ServerAddress, Source, Table, TcpOptions, Times, Upstream,
 };
 
 use crate::lists::Accesses;
@@ -218,6 +219,56 @@ fn limits(config: &Config, configured: &config::Listener, listener: &Listener) -
     }
 }
 
+/// Options of a listener's sockets.
+pub(crate) fn listen_options(configured: &config::Listener) -> ListenOptions {
+    let options = &configured.options;
+    ListenOptions {
+        tcp: tcp_options(&options.socket),
+        fast_open: options.fast_open.map(Into::into),
+        defer_accept: options.defer_accept.map(config::Seconds::get),
+        transparent: options.transparent,
+    }
+}
+
+/// Options of sockets to an upstream's servers.
+pub(crate) fn connect_options(configured: &config::Upstream) -> ConnectOptions {
+    let options = &configured.options;
+    ConnectOptions {
+        tcp: tcp_options(&options.socket),
+        source: options.source_address.map(|source| match source {
+            config::SourceAddress::Address(address) => Source::Address(address),
+            config::SourceAddress::Client => Source::Client,
+        }),
+    }
+}
+
+fn tcp_options(options: &config::SocketOptions) -> TcpOptions {
+    // Their limits are below 2^32.
+    let bytes = |size: config::Size| u32::try_from(size.bytes()).unwrap_or(u32::MAX);
+    TcpOptions {
+        keepalive: match options.keepalive {
+            config::Keepalive::Off => Keepalive::Off,
+            config::Keepalive::On {
+                idle,
+                interval,
+                count,
+            } => Keepalive::On(KeepaliveTimes {
+                idle: idle.map(config::Seconds::get),
+                interval: interval.map(config::Seconds::get),
+                count: count.map(Into::into),
+            }),
+        },
+        user_timeout: options.user_timeout,
+        notsent_lowat: options.notsent_lowat.map(bytes),
+        receive_buffer: options.receive_buffer.map(bytes),
+        send_buffer: options.send_buffer.map(bytes),
+        congestion: options.congestion.clone(),
+        mark: options.mark.map(Into::into),
+        dscp: options.dscp.map(config::Dscp::get),
+        interface: options.interface.clone(),
+    }
+}
+
 /// Servers whose addresses the resolver is to find, of a table that was made of `config`.
 pub(crate) fn names(config: &Config, table: &Table) -> Vec<Name> {
     let pools = config.upstreams.iter().zip(&table.pools);
@@ -280,7 +331,7 @@ fn pool(configured: &config::Upstream, inventory: &Inventory, echo: Option<Socke
         checked: configured.health.is_some(),
         send_proxy: configured.send_proxy.as_ref().map(send_proxy),
     };
-    Pool::new(upstream, members, settings)
+    Pool::new(upstream, members, settings).with_connect_options(connect_options(configured))
 }
 
 fn make_server(

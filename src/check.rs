@@ -8,6 +8,7 @@ use proxy_console::{errln, outln};
 use crate::config_file::{self, LoadError};
 use crate::cpus;
 use crate::lists::Lists;
+use crate::socket_options;
 
 /// Reports every problem of a configuration file at once.
 pub(crate) fn check(file: &Path) -> ExitCode {
@@ -21,6 +22,10 @@ pub(crate) fn check(file: &Path) -> ExitCode {
             }
             if let Err(problems) = Lists::load(&loaded.config) {
                 errln!("{problems}");
+                return ExitCode::FAILURE;
+            }
+            if let Err(refused) = socket_options::try_out(&loaded.config) {
+                errln!("{refused}");
                 return ExitCode::FAILURE;
             }
             outln!("{}: ok", file.display());

@@ -10,6 +10,7 @@ use std::path::Path;
 use nix::unistd;
 use proxy_admin::commands::{Access, COMMANDS_WAITING_MAX, Command, Inbox, serve};
 use proxy_config::{AdminSocket, Group};
+use proxy_core::ListenOptions;
 use proxy_core::listen::{self, BindAddress, Reserved, SocketFile};
 use rustix::process::getegid;
 use tokio::sync::{mpsc, oneshot};
@@ -68,7 +69,7 @@ impl Commands {
         let address = BindAddress::Unix(configured.path.clone());
         let group = group(configured)?;
         let reserved = if is_own(&configured.path) || self.is_at(&configured.path) {
-            listen::reserve_beside(&address, 1)
+            listen::reserve_beside(&address, 1, &ListenOptions::default())
         } else {
             listen::reserve(&address, 1)
         };
@@ -191,7 +192,7 @@ pub(crate) fn check(configured: &AdminSocket) -> anyhow::Result<()> {
 /// When there is no such directory, or it can't be written to, with what to do.
 pub(crate) fn check_path(configured: &AdminSocket) -> anyhow::Result<()> {
     let address = BindAddress::Unix(configured.path.clone());
-    listen::check(&address).map_err(|error| explain(&address, error))
+    listen::check(&address, &ListenOptions::default()).map_err(|error| explain(&address, error))
 }
 
 fn explain(address: &BindAddress, error: io::Error) -> anyhow::Error {

@@ -28,6 +28,7 @@ mod retiring;
 mod run;
 mod scheduler;
 mod signals;
+mod socket_options;
 mod sockets;
 mod start_error;
 mod surroundings;

@@ -19,6 +19,7 @@ use crate::control::Control;
 use crate::lists::Lists;
 use crate::retiring::Retiring;
 use crate::scheduler::{self, STEALING};
+use crate::socket_options;
 use crate::sockets::{self, Abandoned, AdminAddress, Pause, Sockets, Taken};
 use crate::start_error::{Explain, cannot_listen, cannot_start};
 use crate::surroundings::Counts;
@@ -58,6 +59,7 @@ pub(crate) fn start(
 ) -> anyhow::Result<Proxy> {
     let cpus = cpus::assign(&config.runtime)?;
     let workers = cpus.len();
+    socket_options::try_out(config)?;
     let echo = if assemble::wants_echo(config) {
         Some(echo::start().explain(|error| cannot_start("builtin:echo", error))?)
     } else {

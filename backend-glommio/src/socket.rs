@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use proxy_core::runtime::{Attempt, Interest, Runtime, Socket, Timer};
-use proxy_core::{Descriptor, ServerAddress};
+use proxy_core::{Descriptor, Dial, ServerAddress};
 
 use crate::driver::Driver;
 use crate::poller::{Poller, Token};
@@ -19,8 +19,8 @@ impl<P: Poller> Runtime for Core<P> {
     type Socket = CoreSocket<P>;
     type Timer = CoreTimer<P>;
 
-    fn connect(&self, address: &ServerAddress) -> io::Result<CoreSocket<P>> {
-        self.watch(Descriptor::connect(address)?)
+    fn connect(&self, address: &ServerAddress, dial: Dial<'_>) -> io::Result<CoreSocket<P>> {
+        self.watch(Descriptor::connect(address, dial)?)
             .map_err(|(_, error)| error)
     }
 

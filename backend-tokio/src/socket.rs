@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Instant;
 
 use proxy_core::runtime::{Attempt, Interest, Runtime, Socket, Timer};
-use proxy_core::{Descriptor, ServerAddress};
+use proxy_core::{Descriptor, Dial, ServerAddress};
 use tokio::io::unix::AsyncFd;
 
 use crate::sys;
@@ -22,8 +22,8 @@ impl Runtime for Tokio {
     type Socket = TokioSocket;
     type Timer = TokioTimer;
 
-    fn connect(&self, address: &ServerAddress) -> io::Result<TokioSocket> {
-        TokioSocket::new(Descriptor::connect(address)?).map_err(|(_, error)| error)
+    fn connect(&self, address: &ServerAddress, dial: Dial<'_>) -> io::Result<TokioSocket> {
+        TokioSocket::new(Descriptor::connect(address, dial)?).map_err(|(_, error)| error)
     }
 
     fn watch(&self, descriptor: Descriptor) -> Result<TokioSocket, (Descriptor, io::Error)> {

@@ -2,6 +2,7 @@
 
 use crate::addresses::claims::Claims;
 use crate::addresses::loops::{self, Machine};
+use crate::addresses::unused_options;
 use crate::problems::findings::Findings;
 use crate::raw::node::Node;
 use crate::raw::section::Section;
@@ -61,7 +62,11 @@ pub(crate) fn read(
     let upstream_nodes = root.named("upstreams");
     let names = Names::new(upstream_nodes.iter().map(|(name, _)| *name).collect());
     let read = |(name, node): (&str, Node<'_>)| {
-        node.section(|section| listener::read(name, section, &names, &mut claims))
+        let place = node.place();
+        let listener =
+            node.section(|section| listener::read(name, section, &names, &mut claims))?;
+        unused_options::of_listener(&listener, &place, warnings);
+        Some(listener)
     };
     let listeners: Vec<Listener> = listener_nodes.into_iter().filter_map(read).collect();
 
@@ -75,7 +80,10 @@ pub(crate) fn read(
             );
             node.report_to(warnings, message);
         }
-        upstreams.push(node.section(|section| upstream::read(name, section, index, &mut routes)));
+        let place = node.place();
+        let upstream = node.section(|section| upstream::read(name, section, index, &mut routes));
+        unused_options::of_upstream(&upstream, &place, errors, warnings);
+        upstreams.push(upstream);
     }
     loops::report(&listeners, &routes, machine, errors, warnings);
     Config {

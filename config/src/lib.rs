@@ -48,6 +48,9 @@ pub use crate::sections::route::{
 pub use crate::sections::runtime::{
     GlommioOptions, OnSwitch, Placement, Rebalance, Runtime, Scheduler, TokioMode, TokioOptions,
 };
+pub use crate::sections::socket::{
+    Keepalive, ListenerOptions, SocketOptions, SourceAddress, UpstreamOptions,
+};
 pub use crate::sections::times::Times;
 pub use crate::sections::upstream::{
     Balance, OnRemoved, SERVERS_MAX, Server, Upstream, UpstreamIndex,
@@ -57,8 +60,10 @@ pub use crate::values::access::{
 };
 pub use crate::values::address::{BindAddress, ListenAddress, ServerAddress, UNIX_PATH_BYTES_MAX};
 pub use crate::values::cores::{CORES_MAX, Cores};
+pub use crate::values::dscp::Dscp;
 pub use crate::values::duration::DURATION_MAX;
 pub use crate::values::percent::Percent;
+pub use crate::values::seconds::Seconds;
 pub use crate::values::size::Size;
 pub use crate::values::template::{Field, Piece, TEMPLATE_BYTES_MAX, Template};
 

@@ -14,9 +14,11 @@ use crate::sections::listener::Listener;
 use crate::sections::proxy_protocol::{AcceptProxy, SendProxy};
 use crate::sections::route::Route;
 use crate::sections::runtime::Runtime;
+use crate::sections::socket::{Keepalive, ListenerOptions, SocketOptions};
 use crate::sections::times::Times;
 use crate::sections::upstream::{Upstream, UpstreamIndex};
 use crate::values::cores::Cores;
+use crate::values::seconds::Seconds;
 use crate::values::template::{Piece, Template};
 
 /// Bytes of the digest that are shown: enough to tell configurations apart at a glance.
@@ -156,6 +158,8 @@ fn write_listener(text: &mut String, listener: &Listener, upstream: Option<&str>
             .starttls
             .map(|protocol| ("starttls", quoted(protocol))),
     );
+    values.extend(socket_options(&listener.options.socket));
+    values.extend(listener_options(&listener.options));
     values.extend(admission(&listener.admission));
     values.extend(accept_proxy(listener.accept_proxy.as_ref()));
     values.extend([
@@ -284,6 +288,52 @@ fn list(values: &[impl Display]) -> String {
     format!("[{}]", values.join(", "))
 }
 
+fn socket_options(options: &SocketOptions) -> Vec<(&'static str, String)> {
+    let keepalive = match options.keepalive {
+        Keepalive::Off => Some(quoted("off")),
+        Keepalive::On {
+            idle,
+            interval,
+            count,
+        } => {
+            let seconds = |key, seconds: Option<Seconds>| {
+                seconds.map(|seconds| format!("{key} = {}", quoted(seconds)))
+            };
+            let count = count.map(|count| format!("count = {count}"));
+            let times = [seconds("idle", idle), seconds("interval", interval), count];
+            let times: Vec<_> = times.into_iter().flatten().collect();
+            (!times.is_empty()).then(|| format!("{{ {} }}", times.join(", ")))
+        }
+    };
+    let values = [
+        ("keepalive", keepalive),
+        ("user_timeout", options.user_timeout.map(duration)),
+        ("notsent_lowat", options.notsent_lowat.map(quoted)),
+        ("receive_buffer", options.receive_buffer.map(quoted)),
+        ("send_buffer", options.send_buffer.map(quoted)),
+        ("congestion", options.congestion.as_ref().map(quoted)),
+        ("mark", options.mark.map(|mark| mark.to_string())),
+        ("dscp", options.dscp.map(|dscp| dscp.to_string())),
+        ("interface", options.interface.as_ref().map(quoted)),
+    ];
+    let written = values.into_iter();
+    written
+        .filter_map(|(key, value)| Some((key, value?)))
+        .collect()
+}
+
+fn listener_options(options: &ListenerOptions) -> Vec<(&'static str, String)> {
+    let fast_open = options
+        .fast_open
+        .map(|length| ("fast_open", length.to_string()));
+    let defer_accept = options
+        .defer_accept
+        .map(|time| ("defer_accept", quoted(time)));
+    let transparent = ("transparent", options.transparent.to_string());
+    let written = fast_open.into_iter().chain(defer_accept);
+    written.chain([transparent]).collect()
+}
+
 fn times(times: &Times) -> [(&'static str, String); 6] {
     let or_off = |time: Option<Duration>| time.map_or_else(|| quoted("off"), duration);
     [
@@ -315,6 +365,13 @@ fn write_upstream(text: &mut String, upstream: &Upstream) {
         ("connect_timeout", duration(upstream.connect_timeout)),
     ];
     values.extend(upstream.send_proxy.iter().flat_map(send_proxy));
+    let options = &upstream.options;
+    values.extend(socket_options(&options.socket));
+    values.extend(
+        options
+            .source_address
+            .map(|source| ("source_address", quoted(source))),
+    );
     values.push(("on_removed", quoted(upstream.on_removed)));
     table(text, &format!("[upstreams.{name}]"), &values);
     if let Some(health) = &upstream.health {
@@ -405,6 +462,18 @@ mod tests {
             half_closed_timeout = "1500ms"
             max_lifetime = "1h"
             lifetime_jitter = "7%"
+            keepalive = { idle = "1m30s", count = 3 }
+            user_timeout = "1500ms"
+            fast_open = 64
+            defer_accept = "3s"
+            notsent_lowat = "16KiB"
+            receive_buffer = "1MiB"
+            send_buffer = "5000B"
+            congestion = "reno"
+            mark = 0xff
+            dscp = "ef"
+            interface = "lo"
+            transparent = true
             [listeners."b.c"]
             bind = "127.0.0.1:3"
             upstream = "main.pool"
@@ -414,6 +483,9 @@ mod tests {
             balance = "least-connections"
             connect_timeout = "1m1s"
             on_removed = "reset"
+            keepalive = "off"
+            dscp = 0
+            source_address = "client"
             send_proxy_protocol = "v2"
             proxy_tlvs = ["crc32c", "unique-id"]
             [upstreams."main.pool".health]

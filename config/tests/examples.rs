@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use proxy_config::{Balance, Config, Destination, Health, Scheduler, TokioMode, parse};
 
@@ -81,6 +82,19 @@ fn postgres() {
 }
 
 #[test]
+fn sockets() {
+    let config = example("sockets.toml");
+    assert_eq!(routes(&config), ["127.0.0.1:12222 -> 127.0.0.1:22"]);
+    let listener = &config.listeners[0];
+    assert_eq!(
+        listener.times.max_lifetime,
+        Some(Duration::from_secs(86_400))
+    );
+    let keys: Vec<_> = listener.options.keys().collect();
+    assert_eq!(keys, ["keepalive", "notsent_lowat", "dscp"]);
+}
+
+#[test]
 fn web() {
     let config = example("web.toml");
     assert_eq!(
@@ -125,7 +139,9 @@ fn every_file_is_tested_above() {
             "limits.toml",
             "postgres-tls.toml",
             "postgres.toml",
+            "proxy-protocol.toml",
             "redis.toml",
+            "sockets.toml",
             "tls.toml",
             "web.toml"
         ]

@@ -409,3 +409,37 @@ fn access_log() {
         [Piece::Field(Field::End), Piece::Text("!".to_owned())]
     );
 }
+
+#[test]
+fn options_of_tcp_beside_unix_sockets_alone_are_doubted() {
+    let warnings = |binds: &str, server: &str| {
+        let text = format!(
+            "[listeners.l]\nbind = {binds}\nupstream = \"u\"\ndscp = 8\ntransparent = true\n\
+             [upstreams.u]\nservers = [\"{server}\"]\nkeepalive = \"off\"\n"
+        );
+        let loaded = parse(&text, "f").unwrap_or_else(|problems| panic!("{problems}"));
+        let warnings = loaded.warnings.iter();
+        let keys = warnings.map(|warning| warning.key.clone().unwrap_or_default());
+        keys.collect::<Vec<_>>()
+    };
+    assert_eq!(
+        warnings("\"unix:/a\"", "unix:/b"),
+        [
+            "listeners.l.dscp",
+            "listeners.l.transparent",
+            "upstreams.u.keepalive"
+        ]
+    );
+    assert_eq!(warnings("[\"unix:/a\", \"127.0.0.1:0\"]", "a:1"), [""; 0]);
+}
+
+#[test]
+fn a_source_address_is_of_the_servers_family() {
+    let text = "[listeners.l]\nbind = \"127.0.0.1:1\"\nupstream = \"u\"\n\
+        [upstreams.u]\nservers = [\"a:1\", \"[::1]:1\"]\nsource_address = \"127.0.0.1\"\n";
+    let problems = parse(text, "f")
+        .expect_err("it can't be connected to")
+        .to_string();
+    assert!(problems.contains("`upstreams.u.source_address` is \"127.0.0.1\", from which [::1]:1"));
+    parse(&text.replace("\"127.0.0.1\"\n", "\"::1\"\n"), "f").expect("it can");
+}

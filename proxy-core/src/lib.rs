@@ -23,6 +23,7 @@ pub mod prologue;
 mod relay;
 mod route;
 pub mod runtime;
+mod socket_options;
 mod table;
 mod transport;
 mod upstream;
@@ -70,6 +71,9 @@ pub use relay::pipe::{PIPE_BYTES, PIPES_FREE_MAX, PIPES_MAX, Pipe};
 pub use route::{
     Destination, Facts, NamePattern, ROUTE_NAMES_KEPT_MAX, ROUTES_MAX, Rest, Route, RouteNames,
     RouteSettings, Routes, Verdict,
+};
+pub use socket_options::{
+    ConnectOptions, Dial, Keepalive, KeepaliveTimes, ListenOptions, OptionError, Source, TcpOptions,
 };
 pub use table::inventory::{Inventory, RETIRED_KEPT, RETIRED_MAX};
 pub use table::view::{Forgotten, ListenerView, UpstreamView, View};

@@ -8,6 +8,7 @@ use std::io;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use crate::socket_options::Dial;
 use crate::transport::Transport;
 
 pub use crate::attempt::Attempt;
@@ -23,8 +24,8 @@ pub trait Runtime {
     /// Starts a connection to `address` without waiting for it: the socket becomes writable once it is decided.
     ///
     /// # Errors
-    /// What `socket(2)`, `connect(2)` and the scheduler's registration return, `EINPROGRESS` excepted.
-    fn connect(&self, address: &ServerAddress) -> io::Result<Self::Socket>;
+    /// What `socket(2)`, `setsockopt(2)`, `connect(2)` and the scheduler's registration return, `EINPROGRESS` excepted.
+    fn connect(&self, address: &ServerAddress, dial: Dial<'_>) -> io::Result<Self::Socket>;
 
     /// Watches a descriptor that is connected already and that no scheduler watches. What it is ready for now comes as
     /// readiness, too.

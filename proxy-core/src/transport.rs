@@ -13,6 +13,7 @@ use rustix::pipe::{self, SpliceFlags};
 
 use crate::attempt::Attempt;
 use crate::relay::pipe::Pipe;
+use crate::socket_options::Dial;
 use crate::upstream::address::ServerAddress;
 
 /// A stream that can be read, written and closed without blocking. Tests script it.
@@ -140,12 +141,13 @@ impl Descriptor {
         })
     }
 
-    /// Starts a connection, with `TCP_NODELAY` and `SO_KEEPALIVE` where it is TCP.
+    /// Starts a connection. Where it is TCP it has `TCP_NODELAY`, and `SO_KEEPALIVE` unless the upstream's options say
+    /// otherwise.
     ///
     /// # Errors
-    /// What `socket(2)` and `connect(2)` return, `EINPROGRESS` excepted. A unix socket whose backlog is full
+    /// What `socket(2)`, `setsockopt(2)` and `connect(2)` return, `EINPROGRESS` excepted. A unix socket whose backlog is full
     /// says `EAGAIN` at once: the caller has to try again.
-    pub fn connect(address: &ServerAddress) -> io::Result<Self> {
+    pub fn connect(address: &ServerAddress, dial: Dial<'_>) -> io::Result<Self> {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         let (fd, result) = match address {
             ServerAddress::Tcp(address) => {
@@ -156,8 +158,11 @@ impl Descriptor {
                 };
                 let fd = net::socket_with(family, SocketType::STREAM, flags, None)?;
                 net::sockopt::set_tcp_nodelay(&fd, true)?;
-                // A server that vanished without a word is found out, by the system's `net.ipv4.tcp_keepalive_*`.
-                net::sockopt::set_socket_keepalive(&fd, true)?;
+                match dial.options {
+                    // A server that vanished without a word is found out, by the system's `net.ipv4.tcp_keepalive_*`.
+                    None => net::sockopt::set_socket_keepalive(&fd, true)?,
+                    Some(options) => options.set(&fd, *address, dial.client)?,
+                }
                 let result = net::connect(&fd, address);
                 (fd, result)
             }

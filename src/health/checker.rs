@@ -164,7 +164,7 @@ impl Checker {
         deadline: Instant,
         now: Instant,
     ) -> Result<(), (Walk, io::Error)> {
-        match Descriptor::connect(&address) {
+        match Descriptor::connect(&address, self.targets[target].dial()) {
             Ok(socket) => {
                 if address.is_met_by(&socket) {
                     return Err((walk, Errno::CONNREFUSED.into()));

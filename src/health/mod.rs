@@ -62,7 +62,8 @@ impl Checks {
             let send_proxy = pool.settings().send_proxy;
             let target = |health| {
                 let servers = pool.servers().cloned();
-                servers.map(move |server| Target::new(server, health, send_proxy))
+                let options = pool.connect_options();
+                servers.map(move |server| Target::new(server, health, send_proxy, options.cloned()))
             };
             health.map(target).into_iter().flatten()
         });

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use proxy_core::metrics::{CheckResult, ConnectFailure};
-use proxy_core::{Fault, Health, SendProxy, Server};
+use proxy_core::{ConnectOptions, Dial, Fault, Health, SendProxy, Server};
 
 /// A server that is checked.
 pub(super) struct Target {
@@ -16,15 +16,17 @@ pub(super) struct Target {
     rise_and_fall: (NonZeroU32, NonZeroU32),
     /// What a server is told as soon as it is connected to; may be empty.
     greeting: Vec<u8>,
+    connect_options: Option<ConnectOptions>,
     health: Health,
 }
 
 impl Target {
-    /// A server, how it is checked, and the headers that it gets. Its state is what is known of it.
+    /// A server, how it is checked, the headers that it gets, and how it is connected to. Its state is what is known of it.
     pub(super) fn new(
         server: Arc<Server>,
         configured: &proxy_config::Health,
         send_proxy: Option<SendProxy>,
+        connect_options: Option<ConnectOptions>,
     ) -> Self {
         let mut greeting = Vec::new();
         if let Some(send_proxy) = send_proxy {
@@ -37,6 +39,7 @@ impl Target {
             timeout: configured.timeout,
             rise_and_fall: (configured.rise, configured.fall),
             greeting,
+            connect_options,
             health,
         }
     }
@@ -47,6 +50,7 @@ impl Target {
             && (self.interval, self.timeout) == (other.interval, other.timeout)
             && self.rise_and_fall == other.rise_and_fall
             && self.greeting == other.greeting
+            && self.connect_options == other.connect_options
     }
 
     /// How often it is checked.
@@ -62,6 +66,14 @@ impl Target {
     /// What a server is told as soon as it is connected to; may be empty.
     pub(super) fn greeting(&self) -> &[u8] {
         &self.greeting
+    }
+
+    /// How it is connected to, besides its address.
+    pub(super) fn dial(&self) -> Dial<'_> {
+        Dial {
+            options: self.connect_options.as_ref(),
+            client: None,
+        }
     }
 
     pub(super) fn server(&self) -> &Server {

@@ -30,7 +30,7 @@ use crate::signals::Hangup;
 use crate::start_error::{Explain, cannot_start};
 use crate::switch::{self, Begun, Switching};
 use crate::workers::Workers;
-use crate::{assemble, command_socket, cpus, echo, scheduler};
+use crate::{assemble, command_socket, cpus, echo, scheduler, socket_options};
 
 /// Lines of differences that the log has of one reload; of more, the number is told.
 const LINES_MAX: usize = 200;
@@ -176,6 +176,7 @@ async fn check(
 async fn read(file: &Path, proxy: &Proxy) -> Result<Config, String> {
     let new = checked(config_file::load_meanwhile(file).await)?;
     proxy.lists.again(&new).await?;
+    socket_options::try_out(&new).map_err(|refused| refused.to_string())?;
     let fits = cpus::assign(&new.runtime).and_then(|_| {
         let socket = new.admin.socket.as_ref();
         socket.map_or(Ok(()), command_socket::check)
@@ -253,6 +254,7 @@ async fn apply(
         let echo = echo::start().explain(|error| cannot_start("builtin:echo", error));
         around.echo = Some(echo.map_err(|error| format!("{error:#}"))?);
     }
+    socket_options::try_out(&new).map_err(|refused| refused.to_string())?;
     // The sockets come before the access log, whose file would be there though nothing else is.
     let count = sockets_count(&new, running, proxy);
     let is_own = |path: &Path| commands.is_at(path);
@@ -363,7 +365,12 @@ mod tests {
                 format!("{}/{} {}", server.upstream, server.label, member.weight)
             });
             let members: Vec<_> = members.collect();
-            format!("{} {members:?} {:?}", pool.upstream().name, pool.settings())
+            format!(
+                "{} {members:?} {:?} {:?}",
+                pool.upstream().name,
+                pool.settings(),
+                pool.connect_options()
+            )
         });
         listeners.chain(pools).collect()
     }

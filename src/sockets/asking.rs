@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use proxy_config::{self as config, Config};
+use proxy_core::ListenOptions;
 use proxy_core::listen::BindAddress;
 
 use super::owner::{ADMIN, Sockets};
@@ -12,6 +13,7 @@ use crate::assemble;
 pub(super) struct Asking<'a> {
     pub(super) name: &'a str,
     pub(super) backlog: u16,
+    pub(super) options: ListenOptions,
     pub(super) binds: Vec<config::BindAddress>,
     /// Sockets at each address, at least.
     pub(super) count: usize,
@@ -26,12 +28,14 @@ impl Sockets {
         let listeners = new.listeners.iter().map(|listener| Asking {
             name: &listener.name,
             backlog: listener.backlog.get(),
+            options: assemble::listen_options(listener),
             binds: listener.binds.clone(),
             count,
         });
         let admin = self.lock().contains_key(ADMIN).then(|| Asking {
             name: ADMIN,
             backlog: proxy_admin::BACKLOG,
+            options: ListenOptions::default(),
             binds: vec![new.admin.listen.into()],
             count: 1,
         });

@@ -10,9 +10,9 @@ use std::os::fd::AsFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use proxy_config as config;
-use proxy_core::Descriptor;
 use proxy_core::backend::Backend;
 use proxy_core::listen::{self, BindAddress, Bound, Reserved, SocketFile};
+use proxy_core::{Descriptor, ListenOptions};
 use proxy_sys::{accept_queue, listen_drops};
 
 use crate::assemble;
@@ -43,6 +43,8 @@ pub(super) struct Bind {
     pub(super) configured: config::BindAddress,
     /// The address, with the port that the kernel chose.
     pub(super) address: BindAddress,
+    /// What is set on its sockets.
+    pub(super) options: ListenOptions,
     pub(super) sockets: Vec<Socket>,
     /// That of a unix socket; it is removed when this is dropped, if the path still leads to it.
     pub(super) file: Option<SocketFile>,
@@ -85,18 +87,21 @@ impl Sockets {
     /// Takes over what a listener listens on, at the addresses of its configuration in their order.
     pub(crate) fn own(&self, listener: &config::Listener, bound: Vec<Bound>) {
         let binds = listener.binds.iter().cloned().zip(bound);
-        self.take_over(&listener.name, listener.backlog.get(), binds);
+        let options = assemble::listen_options(listener);
+        self.take_over(&listener.name, listener.backlog.get(), options, binds);
     }
 
     /// Takes over what the admin server listens on.
     pub(crate) fn own_admin(&self, configured: config::BindAddress, bound: Bound) {
-        self.take_over(ADMIN, proxy_admin::BACKLOG, [(configured, bound)]);
+        let options = ListenOptions::default();
+        self.take_over(ADMIN, proxy_admin::BACKLOG, options, [(configured, bound)]);
     }
 
     fn take_over(
         &self,
         name: &str,
         backlog: u16,
+        options: ListenOptions,
         binds: impl IntoIterator<Item = (config::BindAddress, Bound)>,
     ) {
         let mut all = self.lock();
@@ -105,7 +110,7 @@ impl Sockets {
         let binds = binds.into_iter();
         owned
             .binds
-            .extend(binds.map(|(configured, bound)| Bind::new(configured, bound)));
+            .extend(binds.map(|(configured, bound)| Bind::new(configured, bound, options.clone())));
     }
 
     /// Descriptors of all sockets of a listener, of which there are at least `count` at each address then, so that each
@@ -278,7 +283,11 @@ impl Owned {
 }
 
 impl Bind {
-    pub(super) fn new(configured: config::BindAddress, bound: Bound) -> Self {
+    pub(super) fn new(
+        configured: config::BindAddress,
+        bound: Bound,
+        options: ListenOptions,
+    ) -> Self {
         let count = match bound.address {
             // All its descriptors are one socket.
             BindAddress::Unix(_) => 1,
@@ -288,6 +297,7 @@ impl Bind {
         Self {
             configured,
             address: bound.address,
+            options,
             sockets: sockets.map(Socket::new).collect(),
             file: bound.file,
         }
@@ -310,6 +320,20 @@ impl Bind {
         }
     }
 
+    /// Sets other options on its sockets, which listen. Clients that are accepted from now on have them.
+    pub(super) fn set_options(&mut self, options: &ListenOptions) {
+        if self.options == *options {
+            return;
+        }
+        for socket in &self.sockets {
+            let changed = options.change(&self.options, &socket.descriptor, &self.address);
+            if let Err(error) = changed {
+                tracing::warn!(address = %self.address, %error, "a socket's options stay as they are");
+            }
+        }
+        self.options = options.clone();
+    }
+
     /// Has its sockets take nobody any more. Who waits is kept.
     pub(super) fn stop_taking(&self) {
         for socket in &self.sockets {
@@ -327,7 +351,7 @@ impl Bind {
         }
         // What can fail comes first: once a socket listens there may be clients in its queue, and it has to stay.
         let missing = count.saturating_sub(self.sockets.len());
-        let joining = (0..missing).map(|_| listen::join(&self.address));
+        let joining = (0..missing).map(|_| listen::join(&self.address, &self.options));
         let joining = joining.collect::<io::Result<Vec<_>>>()?;
         let descriptors = self.sockets.iter().map(|socket| &socket.descriptor);
         let lent = descriptors.chain(&joining).map(Descriptor::try_clone);

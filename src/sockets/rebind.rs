@@ -8,6 +8,7 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use proxy_config::{self as config, Config};
+use proxy_core::ListenOptions;
 use proxy_core::listen::{self, BindAddress, Bound, Reserved};
 
 use super::asking::{Asking, Places, missing};
@@ -22,6 +23,7 @@ pub(crate) struct Rebinding(Vec<Wanted>);
 struct Wanted {
     name: String,
     backlog: u16,
+    options: ListenOptions,
     binds: Vec<(config::BindAddress, Source)>,
     /// For the workers; none where nothing changes for them.
     lent: Option<Lent>,
@@ -66,9 +68,9 @@ impl Sockets {
         let places = self.places(&asking);
         let mut reserved: BTreeMap<(usize, usize), Reserved> = BTreeMap::new();
         for (at, asking, address) in missing(&asking, &places) {
-            let taken = match listen::reserve(&address, asking.count) {
+            let taken = match listen::reserve_with(&address, asking.count, &asking.options) {
                 Err(error) if self.may_be_beside(&address, &error, is_own) => {
-                    listen::reserve_beside(&address, asking.count)
+                    listen::reserve_beside(&address, asking.count, &asking.options)
                 }
                 taken => taken,
             };
@@ -105,6 +107,7 @@ impl Sockets {
             rebinding.push(Wanted {
                 name: asking.name.to_owned(),
                 backlog: asking.backlog,
+                options: asking.options,
                 binds,
                 lent,
             });
@@ -120,7 +123,7 @@ impl Sockets {
         let asking = self.asking(new, 1);
         let places = self.places(&asking);
         for (_, asking, address) in missing(&asking, &places) {
-            let free = match listen::check(&address) {
+            let free = match listen::check(&address, &asking.options) {
                 Err(error) if self.may_be_beside(&address, &error, is_own) => Ok(()),
                 checked => checked,
             };
@@ -212,6 +215,7 @@ impl Sockets {
             let Wanted {
                 name,
                 backlog,
+                options,
                 binds,
                 lent,
             } = wanted;
@@ -223,13 +227,16 @@ impl Sockets {
                         places.and_then(|places| places.get_mut(place)?.take())
                     }
                     Source::New(bound) => {
-                        let mut bind = Bind::new(configured.clone(), *bound);
+                        let mut bind = Bind::new(configured.clone(), *bound, options.clone());
                         bind.settle();
                         Some(bind)
                     }
                 };
                 having.extend(bind.map(|bind| Bind { configured, ..bind }));
             }
+            having
+                .iter_mut()
+                .for_each(|bind| bind.set_options(&options));
             let binds = having;
             let owned: &mut Owned = all.entry(name.clone()).or_default();
             if owned.backlog != backlog {

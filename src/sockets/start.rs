@@ -64,11 +64,11 @@ impl Taken {
                     if matches!(address, BindAddress::Unix(_)) != unix {
                         continue;
                     }
-                    let reserved = patience
-                        .retry(&address, || listen::reserve(&address, count), || {})?
-                        .explain(|error| {
-                            listener_cannot_listen(&configured.name, &address, error)
-                        })?;
+                    let options = assemble::listen_options(configured);
+                    let reserve = || listen::reserve_with(&address, count, &options);
+                    let reserved = patience.retry(&address, reserve, || {})?.explain(|error| {
+                        listener_cannot_listen(&configured.name, &address, error)
+                    })?;
                     taken.push((place, reserved));
                 }
             }

@@ -134,6 +134,72 @@ pub fn listen_drops(socket: BorrowedFd<'_>) -> Option<u32> {
     (result == 0).then_some(info[DROPS])
 }
 
+/// Has a TCP socket take bytes along with SYNs, of so many clients until they are accepted (`TCP_FASTOPEN`, tcp(7)).
+///
+/// # Errors
+/// What `setsockopt(2)` returns.
+pub fn set_fast_open(socket: impl AsFd, queue: u16) -> io::Result<()> {
+    set_option(socket, libc::IPPROTO_TCP, libc::TCP_FASTOPEN, queue.into())
+}
+
+/// Has a listening TCP socket wait for a client's first bytes before it can be accepted, for about so many seconds
+/// (`TCP_DEFER_ACCEPT`, tcp(7)).
+///
+/// # Errors
+/// What `setsockopt(2)` returns.
+pub fn set_defer_accept(socket: impl AsFd, seconds: u16) -> io::Result<()> {
+    set_option(
+        socket,
+        libc::IPPROTO_TCP,
+        libc::TCP_DEFER_ACCEPT,
+        seconds.into(),
+    )
+}
+
+/// Has the kernel choose the port at the connect, and not when an address is bound (`IP_BIND_ADDRESS_NO_PORT`, ip(7)); of
+/// IPv6 sockets, too.
+///
+/// # Errors
+/// What `setsockopt(2)` returns.
+pub fn set_bind_address_no_port(socket: impl AsFd) -> io::Result<()> {
+    set_option(socket, libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, 1)
+}
+
+/// Has the kernel fit the sizes of a socket's buffers to the connection again (`SO_BUF_LOCK`, Linux 5.15), which it doesn't
+/// once they were set.
+///
+/// # Errors
+/// What `setsockopt(2)` returns.
+pub fn unlock_buffers(socket: impl AsFd) -> io::Result<()> {
+    /// Of the kernel's `asm-generic/socket.h`.
+    const SO_BUF_LOCK: libc::c_int = 72;
+    set_option(socket, libc::SOL_SOCKET, SO_BUF_LOCK, 0)
+}
+
+/// Sets an option whose value is an int.
+fn set_option(
+    socket: impl AsFd,
+    level: libc::c_int,
+    name: libc::c_int,
+    value: libc::c_int,
+) -> io::Result<()> {
+    // SAFETY: the descriptor is open for as long as `socket` is borrowed, and the kernel reads one int, which is what
+    // `value` is.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_fd().as_raw_fd(),
+            level,
+            name,
+            (&raw const value).cast(),
+            size_of_val(&value) as libc::socklen_t,
+        )
+    };
+    if result == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
 /// Has a write beyond the limit of the size of files fail (EFBIG), instead of ending the process.
 pub fn ignore_file_size_signal() {
     // SAFETY: to ignore a signal installs no handler.

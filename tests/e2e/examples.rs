@@ -7,6 +7,7 @@ use std::path::Path;
 
 use crate::harness::bytes::digest;
 use crate::harness::http;
+use crate::harness::peer;
 use crate::harness::proxy::Proxy;
 use crate::harness::scheduler::{Scheduler, each_scheduler};
 use crate::harness::wait;
@@ -20,6 +21,7 @@ each_scheduler!(
     limits,
     redis,
     postgres,
+    sockets,
     web,
     proxy_protocol
 );
@@ -111,6 +113,21 @@ fn postgres(scheduler: Scheduler) {
     ];
     let proxy = start(scheduler, "postgres.toml", &replacements);
     assert_eq!(query(proxy.address("postgres"), "SELECT 6 * 7"), "42");
+}
+
+fn sockets(scheduler: Scheduler) {
+    let echo = peer::echo();
+    let server = echo.address().to_string();
+    let replacements = [
+        ("127.0.0.1:12222", "127.0.0.1:0"),
+        ("127.0.0.1:22", &server),
+    ];
+    let proxy = start(scheduler, "sockets.toml", &replacements);
+    let mut client = proxy.connect("sessions");
+    client.write_all(b"ls\n").expect("send");
+    let mut answer = [0; 3];
+    client.read_exact(&mut answer).expect("receive");
+    assert_eq!(&answer, b"ls\n");
 }
 
 fn web(scheduler: Scheduler) {

@@ -2,3 +2,4 @@
 
 pub(crate) mod claims;
 pub(crate) mod loops;
+pub(crate) mod unused_options;

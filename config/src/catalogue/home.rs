@@ -77,14 +77,14 @@ mod tests {
                 "interval",
                 "listeners.web",
                 "listeners.web",
-                "[runtime.glommio.rebalance] or [upstreams.NAME.health]",
+                "[listeners.web.keepalive]",
             ),
             ("interval", "runtime", "", "[runtime.glommio.rebalance]"),
             (
                 "interval",
                 "upstreams.\"a.b\"",
                 "upstreams.\"a.b\"",
-                "[upstreams.\"a.b\".health]",
+                "[upstreams.\"a.b\".keepalive] or [upstreams.\"a.b\".health]",
             ),
             (
                 "weight",

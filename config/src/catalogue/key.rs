@@ -80,6 +80,17 @@ pub(crate) enum Kind {
         min: Duration,
         max: Duration,
     },
+    /// A duration of whole seconds, from one to so many.
+    Seconds {
+        max: u16,
+    },
+    /// The same, `"off"`, or a table.
+    SecondsOrOffOrTable {
+        max: u16,
+        table: &'static Table,
+    },
+    /// A class of service, by number or name.
+    Dscp,
     /// A part of a whole, such as `"10%"`, from none to so much.
     Percent {
         max: u8,
@@ -214,7 +225,8 @@ impl Kind {
             Self::Table(table)
             | Self::Named { table, .. }
             | Self::Tables { table, .. }
-            | Self::TextsOrTables { table, .. } => Some(table),
+            | Self::TextsOrTables { table, .. }
+            | Self::SecondsOrOffOrTable { table, .. } => Some(table),
             _ => None,
         }
     }

@@ -20,12 +20,105 @@ use crate::sections::route::{
 use crate::sections::runtime::{OnSwitch, Placement, Scheduler, TokioMode};
 use crate::sections::upstream::{Balance, OnRemoved, SERVERS_MAX};
 use crate::values::duration::DURATION_MAX;
+use crate::values::seconds::Seconds;
 
 /// A time that ends connections, if there is one.
 const TIME: Kind = Kind::DurationOrOff {
     min: Duration::from_millis(1),
     max: DURATION_MAX,
 };
+
+/// A bound on a kernel's buffer. The kernel's own limits are lower.
+const BUFFER: Kind = Kind::Size {
+    min: 4 << 10,
+    max: 1 << 30,
+};
+
+const USER_TIMEOUT: Kind = Kind::Duration {
+    min: Duration::from_millis(1),
+    max: Duration::from_secs(24 * 60 * 60),
+};
+
+const MARK: Kind = Kind::Integer {
+    min: 1,
+    max: u32::MAX as u64,
+};
+
+const CONGESTION: Kind = Kind::Text(Syntax {
+    what: "name",
+    accepted: &["cubic", "bbr", "reno"],
+    refused: &["", "a b", "0123456789abcdef"],
+    pattern: "^[A-Za-z0-9_-]{1,15}$",
+});
+
+const INTERFACE: Kind = Kind::Text(Syntax {
+    what: "name",
+    accepted: &["eth1", "lo", "vrf-blue", "eth0.100"],
+    refused: &["", "eth 1", "a/b", "0123456789abcdef"],
+    pattern: "^[!-.0-9;-~]{1,15}$",
+});
+
+const LISTENER_KEEPALIVE_KIND: Kind = Kind::SecondsOrOffOrTable {
+    max: Seconds::MAX,
+    table: &LISTENER_KEEPALIVE,
+};
+
+const UPSTREAM_KEEPALIVE_KIND: Kind = Kind::SecondsOrOffOrTable {
+    max: Seconds::MAX,
+    table: &UPSTREAM_KEEPALIVE,
+};
+
+/// What it means that an option isn't written.
+const SYSTEM: &str = "as the system has it";
+
+const KEEPALIVE_ABOUT: &str = "after how long a silence the kernel asks the peer whether it is there, so that one that \
+    vanished without a word is found out; a table has `interval` and `count`, too";
+const USER_TIMEOUT_ABOUT: &str = "how long bytes that were sent may go without an acknowledgement, or a peer's full buffer \
+    without room, until the connection fails (`TCP_USER_TIMEOUT`). With it, `count` of `keepalive` says nothing";
+const NOTSENT_LOWAT_ABOUT: &str = "how many bytes may wait in the kernel before they are sent (`TCP_NOTSENT_LOWAT`): less \
+    memory for slow peers, and more turns for fast ones";
+const RECEIVE_BUFFER_ABOUT: &str = "the kernel's buffer for what comes (`SO_RCVBUF`), which it then doesn't fit to the \
+    connection any more. Above `net.core.rmem_max` it needs CAP_NET_ADMIN";
+const SEND_BUFFER_ABOUT: &str = "the kernel's buffer for what goes (`SO_SNDBUF`), likewise. Above `net.core.wmem_max` it \
+    needs CAP_NET_ADMIN";
+const CONGESTION_ABOUT: &str = "the congestion control (`TCP_CONGESTION`), one of \
+    `net.ipv4.tcp_available_congestion_control`";
+const MARK_ABOUT: &str = "the mark of packets, by which `ip rule` and the firewall know them (`SO_MARK`); needs \
+    CAP_NET_ADMIN";
+const DSCP_ABOUT: &str = "the class of service of packets (`IP_TOS`, `IPV6_TCLASS`)";
+
+const fn keepalive(path: &'static str) -> Table {
+    Table {
+        path,
+        about: "When silent peers are asked whether they are there.",
+        keys: KEEPALIVE_KEYS,
+    }
+}
+
+const KEEPALIVE_KEYS: &[Key] = &[
+    Key::optional(
+        "idle",
+        Kind::Seconds { max: Seconds::MAX },
+        "`net.ipv4.tcp_keepalive_time`",
+        "after how long a silence the first time",
+    ),
+    Key::optional(
+        "interval",
+        Kind::Seconds { max: Seconds::MAX },
+        "`net.ipv4.tcp_keepalive_intvl`",
+        "how long after each time without an answer the next one comes",
+    ),
+    Key::optional(
+        "count",
+        Kind::Integer { min: 1, max: 127 },
+        "`net.ipv4.tcp_keepalive_probes`",
+        "how many times without an answer there are until the connection fails",
+    ),
+];
+
+static LISTENER_KEEPALIVE: Table = keepalive("listeners.NAME.keepalive");
+
+static UPSTREAM_KEEPALIVE: Table = keepalive("upstreams.NAME.keepalive");
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
@@ -622,6 +715,48 @@ pub(crate) static LISTENER: Table = Table {
             "connections last for `max_lifetime` less a part of their own, which is at most this: those that begin together \
              don't end together",
         ),
+        Key {
+            absent: Absent::Means("on, at the system's times"),
+            ..Key::new("keepalive", LISTENER_KEEPALIVE_KIND, "", KEEPALIVE_ABOUT)
+        },
+        Key::optional("user_timeout", USER_TIMEOUT, SYSTEM, USER_TIMEOUT_ABOUT),
+        Key::optional(
+            "fast_open",
+            Kind::Integer {
+                min: 1,
+                max: u16::MAX as u64,
+            },
+            "no fast open",
+            "clients that may send their first bytes along with the SYN and wait to be accepted (TCP Fast Open). Needs \
+             `net.ipv4.tcp_fastopen` with 2 in it. Such bytes may come twice, so the protocol must bear that. Listeners only: \
+             to a server the connect would seem to work before it has answered, and no other one would be tried",
+        ),
+        Key::optional(
+            "defer_accept",
+            Kind::Seconds { max: 3600 },
+            "accepted at once",
+            "how long the kernel keeps a client until its first bytes come; after about that time it is accepted without. Not \
+             for protocols in which the server speaks first (SMTP, MySQL): their clients wait for all of it",
+        ),
+        Key::optional("notsent_lowat", BUFFER, SYSTEM, NOTSENT_LOWAT_ABOUT),
+        Key::optional("receive_buffer", BUFFER, SYSTEM, RECEIVE_BUFFER_ABOUT),
+        Key::optional("send_buffer", BUFFER, SYSTEM, SEND_BUFFER_ABOUT),
+        Key::optional("congestion", CONGESTION, SYSTEM, CONGESTION_ABOUT),
+        Key::optional("mark", MARK, "none", MARK_ABOUT),
+        Key::optional("dscp", Kind::Dscp, SYSTEM, DSCP_ABOUT),
+        Key::optional(
+            "interface",
+            INTERFACE,
+            "every interface",
+            "the interface by which clients come, such as `\"eth1\"` or a VRF (`SO_BINDTODEVICE`). Others are refused",
+        ),
+        Key::new(
+            "transparent",
+            Kind::Boolean,
+            "false",
+            "take connections to addresses that aren't this machine's, which a TPROXY rule of the firewall sends here \
+             (`IP_TRANSPARENT`); needs CAP_NET_ADMIN or CAP_NET_RAW. They go to the upstream, not to that address",
+        ),
         Key::new(
             "backlog",
             Kind::Integer {
@@ -821,6 +956,36 @@ pub(crate) static UPSTREAM: Table = Table {
              header",
         )
         .advising("write what to add, as in proxy_tlvs = [\"unique-id\"]"),
+        Key {
+            absent: Absent::Means("on, at the system's times"),
+            ..Key::new("keepalive", UPSTREAM_KEEPALIVE_KIND, "", KEEPALIVE_ABOUT)
+        },
+        Key::optional("user_timeout", USER_TIMEOUT, SYSTEM, USER_TIMEOUT_ABOUT),
+        Key::optional("notsent_lowat", BUFFER, SYSTEM, NOTSENT_LOWAT_ABOUT),
+        Key::optional("receive_buffer", BUFFER, SYSTEM, RECEIVE_BUFFER_ABOUT),
+        Key::optional("send_buffer", BUFFER, SYSTEM, SEND_BUFFER_ABOUT),
+        Key::optional("congestion", CONGESTION, SYSTEM, CONGESTION_ABOUT),
+        Key::optional("mark", MARK, "none", MARK_ABOUT),
+        Key::optional("dscp", Kind::Dscp, SYSTEM, DSCP_ABOUT),
+        Key::optional(
+            "interface",
+            INTERFACE,
+            "as the system routes",
+            "the interface by which servers are connected to, such as `\"eth1\"` or a VRF (`SO_BINDTODEVICE`)",
+        ),
+        Key::optional(
+            "source_address",
+            Kind::Text(Syntax {
+                what: "IP address or `\"client\"`",
+                accepted: &["10.0.0.9", "2001:db8::9", "client"],
+                refused: &["10.0.0.9:80", "eth0", "0.0.0.0", "::", "224.0.0.1", ""],
+                pattern: "^(client|[0-9a-fA-F.:]+)$",
+            }),
+            "as the system chooses",
+            "the address from which servers are connected to, one of this machine's; or `\"client\"`: that of the client, or \
+             of who it was announced to be, for which see [Inside](inside.md#from-the-clients-address). Servers of the other \
+             family can't be connected to",
+        ),
         Key::new(
             "on_removed",
             Kind::Choice(OnRemoved::NAMES),

@@ -6,6 +6,7 @@ use super::key::{Absent, Key, Kind, Table};
 use super::keys::ROOT;
 use crate::problems::path::NAME_BYTES_MAX;
 use crate::raw::read::INTEGER_MAX;
+use crate::values::dscp::{DSCP_MAX, NAMES};
 use crate::values::duration::written;
 use crate::values::size;
 
@@ -71,6 +72,14 @@ fn kind(kind: &Kind) -> String {
                 written(*min),
                 written(*max)
             )
+        }
+        Kind::Seconds { max } => format!("duration of whole seconds, 1s to {max}s"),
+        Kind::SecondsOrOffOrTable { max, .. } => {
+            format!("duration of whole seconds, 1s to {max}s, `\"off\"`, or table")
+        }
+        Kind::Dscp => {
+            let names: Vec<_> = NAMES.iter().map(|name| format!("`\"{name}\"`")).collect();
+            format!("integer, 0 to {DSCP_MAX}, or {}", names.join(", "))
         }
         Kind::Percent { max } => format!("percentage, `\"0%\"` to `\"{max}%\"`"),
         Kind::Size { min, max } => {

@@ -10,6 +10,7 @@ use super::key::{Absent, Key, Kind, Syntax, Table};
 use super::keys::ROOT;
 use crate::problems::path::NAME_BYTES_MAX;
 use crate::raw::read::INTEGER_MAX;
+use crate::values::dscp::{DSCP_MAX, NAMES};
 
 /// A string in which a variable of the environment stands: what it becomes isn't known to an editor.
 const VARIABLE: &str = r"\$\{";
@@ -81,6 +82,14 @@ fn kind(kind: &Kind) -> Map<String, Value> {
         Kind::Duration { .. } => json!({ "anyOf": [duration(), variable()] }),
         Kind::DurationOrOff { .. } => {
             json!({ "anyOf": [{ "enum": ["off"] }, duration(), variable()] })
+        }
+        Kind::Seconds { .. } => json!({ "anyOf": [duration(), variable()] }),
+        Kind::SecondsOrOffOrTable { table: inner, .. } => {
+            json!({ "anyOf": [{ "enum": ["off"] }, duration(), variable(), table(inner)] })
+        }
+        Kind::Dscp => {
+            let number = json!({ "type": "integer", "minimum": 0, "maximum": DSCP_MAX });
+            json!({ "anyOf": [{ "enum": NAMES }, number, variable()] })
         }
         Kind::Percent { .. } => {
             let percent = json!({ "type": "string", "pattern": "^[0-9]{1,3}%$" });

@@ -10,6 +10,7 @@ use super::keys::ROOT;
 use super::schema;
 use crate::raw::read::INTEGER_MAX;
 use crate::values::cores::CORES_MAX;
+use crate::values::dscp::{DSCP_MAX, NAMES};
 use crate::values::duration::written;
 use crate::values::size;
 use crate::{Config, parse};
@@ -111,6 +112,18 @@ fn accepted(kind: &Kind) -> Vec<String> {
         Kind::DurationOrOff { min, max } => {
             vec![duration(*min), duration(*max), quoted("off")]
         }
+        Kind::Seconds { max } => vec![quoted("1s"), quoted(&format!("{max}s"))],
+        Kind::SecondsOrOffOrTable { max, .. } => vec![
+            quoted("1s"),
+            quoted(&format!("{max}s")),
+            quoted("off"),
+            "{}".to_owned(),
+        ],
+        Kind::Dscp => {
+            let mut accepted = strings(NAMES);
+            accepted.extend(["0".to_owned(), DSCP_MAX.to_string()]);
+            accepted
+        }
         Kind::Percent { max } => vec![quoted("0%"), quoted(&format!("{max}%"))],
         Kind::Size { min, max } => [min, max].map(|size| quoted(&size::written(*size))).into(),
         Kind::Choice(names) => strings(names),
@@ -179,6 +192,19 @@ fn refused(kind: &Kind) -> Vec<String> {
             let others = [duration(*max + NANOSECOND), "5".to_owned(), quoted("5")];
             others.into_iter().chain(below).collect()
         }
+        Kind::Seconds { max } | Kind::SecondsOrOffOrTable { max, .. } => vec![
+            quoted("0s"),
+            quoted(&format!("{}s", max + 1)),
+            quoted("1500ms"),
+            "5".to_owned(),
+            quoted("5"),
+        ],
+        Kind::Dscp => vec![
+            (DSCP_MAX + 1).to_string(),
+            "-1".to_owned(),
+            quoted("cs8"),
+            quoted("5"),
+        ],
         Kind::Percent { max } => vec![
             quoted(&format!("{}%", max + 1)),
             quoted("1.5%"),
@@ -327,6 +353,9 @@ fn the_schema_leaves_variables_of_the_environment_alone() {
         let text = match key.kind {
             Kind::Duration { .. }
             | Kind::DurationOrOff { .. }
+            | Kind::Seconds { .. }
+            | Kind::SecondsOrOffOrTable { .. }
+            | Kind::Dscp
             | Kind::Percent { .. }
             | Kind::Size { .. }
             | Kind::Choice(_)

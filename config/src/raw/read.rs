@@ -1,6 +1,6 @@
 //! What values are read as.
 
-use std::num::{NonZeroU16, NonZeroU32, NonZeroU64};
+use std::num::{NonZeroU8, NonZeroU16, NonZeroU32, NonZeroU64};
 use std::ops::RangeInclusive;
 
 use toml::de::DeValue;
@@ -58,7 +58,7 @@ macro_rules! integers {
     )+};
 }
 
-integers!(NonZeroU16, NonZeroU32, NonZeroU64);
+integers!(NonZeroU8, NonZeroU16, NonZeroU32, NonZeroU64);
 
 /// A string; `expected` says which.
 pub(crate) fn string<'v>(value: &'v DeValue<'_>, expected: &str) -> Result<&'v str, Refusal> {

@@ -10,6 +10,7 @@ use crate::raw::section::Section;
 use crate::sections::admission::{self, Admission};
 use crate::sections::proxy_protocol::{self, AcceptProxy};
 use crate::sections::route::{self, NotTls, Route, Starttls};
+use crate::sections::socket::{self, ListenerOptions};
 use crate::sections::times::{self, Times};
 use crate::sections::upstream::{Names, UpstreamIndex, upstream_index};
 use crate::values::address::{BindAddress, bind_addresses};
@@ -59,6 +60,8 @@ pub struct Listener {
     pub splice: bool,
     /// Who gets in.
     pub admission: Admission,
+    /// Options of its sockets, unix sockets aside.
+    pub options: ListenerOptions,
 }
 
 impl Listener {
@@ -116,6 +119,7 @@ pub(crate) fn read(
     let backlog = section.value("backlog");
     let splice = section.value("splice");
     let admission = admission::read(section);
+    let options = socket::read_listener(section);
     Some(Listener {
         name: name.to_owned(),
         binds,
@@ -135,6 +139,7 @@ pub(crate) fn read(
         backlog,
         splice,
         admission,
+        options,
     })
 }
 

@@ -8,5 +8,6 @@ pub(crate) mod listener;
 pub(crate) mod proxy_protocol;
 pub(crate) mod route;
 pub(crate) mod runtime;
+pub(crate) mod socket;
 pub(crate) mod times;
 pub(crate) mod upstream;

@@ -15,6 +15,7 @@ use crate::raw::read::string;
 use crate::raw::section::Section;
 use crate::sections::health::{self, Health};
 use crate::sections::proxy_protocol::{self, SendProxy};
+use crate::sections::socket::{self, UpstreamOptions};
 use crate::values::address::{ServerAddress, server_address};
 
 /// The most servers of one upstream; each is a value of a label of metrics.
@@ -35,6 +36,8 @@ pub struct Upstream {
     pub connect_timeout: Duration,
     /// `send_proxy_protocol`: the headers that servers get; absent if they get none.
     pub send_proxy: Option<SendProxy>,
+    /// Options of sockets to its servers, unix sockets aside.
+    pub options: UpstreamOptions,
     /// `on_removed`: what happens to connections of a server that a reload removes.
     pub on_removed: OnRemoved,
     /// `[upstreams.NAME.health]`: health checks; absent if there are none.
@@ -158,6 +161,7 @@ pub(crate) fn read(
         balance: section.value("balance"),
         connect_timeout: section.value("connect_timeout"),
         send_proxy: proxy_protocol::read_send(section),
+        options: socket::read_upstream(section),
         on_removed: section.value("on_removed"),
         health: health::read(section),
     }

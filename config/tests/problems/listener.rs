@@ -138,6 +138,37 @@ fn keys() {
                  not false",
             ),
             (
+                "lifetime_jitter = \"51%\"",
+                "4:19: `listeners.l.lifetime_jitter` must be a percentage from \"0%\" to \"50%\", not \"51%\"",
+            ),
+            (
+                "keepalive = \"1500ms\"",
+                "4:13: `listeners.l.keepalive` must be a duration of whole seconds, \"off\" or a table, not \"1500ms\"",
+            ),
+            (
+                "keepalive = { idle = \"1m\", count = 0 }",
+                "4:36: `listeners.l.keepalive.count` must be an integer from 1 to 127, not 0",
+            ),
+            (
+                "dscp = \"cs9\"",
+                "4:8: `listeners.l.dscp` must be an integer from 0 to 63 or a name such as \"ef\", \"cs1\" or \
+                 \"af11\", not \"cs9\"; did you mean \"cs7\"?",
+            ),
+            (
+                "receive_buffer = 65536",
+                "4:18: `listeners.l.receive_buffer` must be a size from 4KiB to 1GiB, not 65536; a size is \
+                 a string with a unit, such as \"65536B\"",
+            ),
+            (
+                "interface = \"eth 1\"",
+                "4:13: `listeners.l.interface` must be the name of an interface, not \"eth 1\"; `ip link` lists \
+                 those of this machine",
+            ),
+            (
+                "source_address = \"client\"",
+                "4:1: unknown key `source_address` in [listeners.l]; it belongs in [upstreams.NAME]",
+            ),
+            (
                 "backlog = 65536",
                 "4:11: `listeners.l.backlog` must be an integer from 1 to 65535, not 65536",
             ),
@@ -157,7 +188,8 @@ fn keys() {
                  max_connections_per_source, source_prefix, max_rate, burst, max_rate_per_source, burst_per_source, bandwidth, \
                  bandwidth_per_connection, over_limit, \
                  idle_timeout, client_idle_timeout, server_idle_timeout, half_closed_timeout, max_lifetime, \
-                 lifetime_jitter, backlog, splice",
+                 lifetime_jitter, keepalive, user_timeout, fast_open, defer_accept, notsent_lowat, \
+                 receive_buffer, send_buffer, congestion, mark, dscp, interface, transparent, backlog, splice",
             ),
         ],
     );

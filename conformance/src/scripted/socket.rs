@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use proxy_core::runtime::{Attempt, Interest, Runtime, Socket, Timer};
-use proxy_core::{Pipe, ServerAddress, Transport};
+use proxy_core::{Dial, Pipe, ServerAddress, Transport};
 
 use super::end::{EndId, Watch};
 use super::kernel::Kernel;
@@ -30,7 +30,7 @@ impl Runtime for Handle {
     type Socket = ScriptedSocket;
     type Timer = ScriptedTimer;
 
-    fn connect(&self, address: &ServerAddress) -> io::Result<ScriptedSocket> {
+    fn connect(&self, address: &ServerAddress, _: Dial<'_>) -> io::Result<ScriptedSocket> {
         let server = match address {
             // A server's port is its index, and so is its path.
             ServerAddress::Tcp(address) => Some(address.port().into()),

@@ -9,10 +9,12 @@ use rustix::io::Errno;
 
 use crate::connection::attempts::Attempts;
 use crate::connection::first::First;
+use crate::connection::origin::ClientAddress;
 use crate::metrics::{ConnectFailure, Slot};
 use crate::relay::{Failure, Side};
 use crate::route::Destination;
 use crate::runtime::{Attempt, Interest, Runtime, Socket, Timer};
+use crate::socket_options::Dial;
 use crate::transport::Transport;
 use crate::upstream::address::ServerAddress;
 use crate::upstream::addresses::Walk;
@@ -37,6 +39,8 @@ pub const CLIENT_CHECK_INTERVAL: Duration = Duration::from_millis(500);
 /// The connect phase of a connection: at most one attempt at a time, each server at most once.
 pub(crate) struct Connect<R: Runtime> {
     accepted_at: Instant,
+    /// Who it is for, as servers may be connected to from the client's address.
+    client: ClientAddress,
     /// Where it goes.
     pub(crate) destination: Destination,
     /// What its server gets first.
@@ -91,12 +95,14 @@ pub(crate) enum Client {
 impl<R: Runtime> Connect<R> {
     pub(crate) fn new(
         accepted_at: Instant,
+        client: ClientAddress,
         destination: Destination,
         first: Option<Box<First>>,
         now: Instant,
     ) -> Self {
         Self {
             accepted_at,
+            client,
             destination,
             first,
             attempts: Attempts::default(),
@@ -216,13 +222,17 @@ impl<R: Runtime> Connect<R> {
         mut failure: Option<Refusal>,
     ) -> bool {
         let cells = pool.server(server).cells.of(worker.slot());
+        let dial = Dial {
+            options: pool.connect_options(),
+            client: Some(self.client),
+        };
         while let Some(address) = walk.next(worker.now) {
             if failure.is_some() {
                 let upstream = pool.upstream();
                 upstream.cells.of(worker.slot()).retries.increment();
             }
             self.attempts.on_begin(server, self.accepted_at, worker.now);
-            match open(runtime, worker, address, worker.now) {
+            match open(runtime, worker, address, dial, worker.now) {
                 Ok(waits_for) => {
                     cells.opened.increment();
                     self.attempt = Some(Attempting {
@@ -356,7 +366,8 @@ impl<R: Runtime> Attempting<R> {
                 WaitsFor::Room { address, retry_at } => {
                     if *retry_at <= worker.now {
                         let address = address.clone();
-                        match open(runtime, worker, address, self.begun_at) {
+                        // A unix socket has no options.
+                        match open(runtime, worker, address, Dial::default(), self.begun_at) {
                             Ok(waits_for) => self.waits_for = waits_for,
                             Err(error) => return Poll::Ready(Err(error)),
                         }
@@ -381,9 +392,10 @@ fn open<R: Runtime>(
     runtime: &R,
     worker: &Worker,
     address: ServerAddress,
+    dial: Dial<'_>,
     begun_at: Instant,
 ) -> io::Result<WaitsFor<R::Socket>> {
-    match runtime.connect(&address) {
+    match runtime.connect(&address, dial) {
         Ok(socket) => {
             if address.is_met_by(socket.transport()) {
                 return Err(Errno::CONNREFUSED.into());

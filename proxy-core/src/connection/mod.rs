@@ -129,7 +129,8 @@ impl<R: Runtime> Connection<R> {
                 let upstream = permit.settings().pool.upstream();
                 upstream.cells.of(worker.slot()).waits_begun.increment();
                 let (accepted_at, now) = (origin.accepted_at, worker.now);
-                let connect = Connect::new(accepted_at, Destination::DEFAULT, None, now);
+                let (to, peer) = (Destination::DEFAULT, origin.peer);
+                let connect = Connect::new(accepted_at, peer, to, None, now);
                 Phase::Connecting { client, connect }
             }
         };
@@ -240,10 +241,11 @@ impl<R: Runtime> Connection<R> {
             let pool = self.entry.settings().pool_of(destination);
             let cells = pool.upstream().cells.of(worker.slot());
             cells.waits_begun.increment();
-            let accepted_at = self.entry.record.accepted_at();
+            let record = &self.entry.record;
+            let (accepted_at, who) = (record.accepted_at(), record.client());
             self.phase = Phase::Connecting {
                 client,
-                connect: Connect::new(accepted_at, destination, first, worker.now),
+                connect: Connect::new(accepted_at, who, destination, first, worker.now),
             };
         }
     }

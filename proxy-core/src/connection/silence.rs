@@ -9,6 +9,7 @@ use crate::connection::{
     Connection, LAST_WORDS_PATIENCE, MARK_CHECK_AFTER, Phase, Relaying, STALL_CHECK_INTERVAL, Turn,
 };
 use crate::metrics::Cause;
+use crate::relay::Relay;
 use crate::runtime::{Runtime, Socket, Timer};
 use crate::transport::Transport;
 use crate::worker::Worker;
@@ -30,10 +31,7 @@ impl<R: Runtime> Connection<R> {
             return None;
         };
         let settings = self.entry.settings();
-        // Who waits for its budget is not silent.
-        let silent_since = relay
-            .paced_until()
-            .map_or(self.last_byte_at, |until| until.max(self.last_byte_at));
+        let silent_since = silent_since(relay, self.last_byte_at);
         let idle = |timeout| Expiry {
             at: silent_since + timeout,
             cause: Cause::IdleTimeout,
@@ -45,8 +43,7 @@ impl<R: Runtime> Connection<R> {
             return Some(idle(patience));
         }
         let clocks = self.clocks.as_ref();
-        let clocks =
-            clocks.and_then(|clocks| clocks.expiry(&settings.times, relay, self.last_byte_at));
+        let clocks = clocks.and_then(|clocks| clocks.expiry(&settings.times, relay, silent_since));
         let both = [timeout.map(idle), clocks].into_iter().flatten();
         both.min_by_key(|expiry| expiry.at)
     }
@@ -74,7 +71,8 @@ impl<R: Runtime> Connection<R> {
             return Turn::Waiting;
         }
         if let Some(expiry) = expired {
-            if !expiry.is_orderly(relay, self.last_byte_at, worker.now) {
+            let silent_since = silent_since(relay, self.last_byte_at);
+            if !expiry.is_orderly(relay, silent_since, worker.now) {
                 // An orderly end would tell a side that it has everything.
                 relaying.client.transport().reset_on_close();
                 relaying.server.transport().reset_on_close();
@@ -108,4 +106,10 @@ impl<R: Runtime> Connection<R> {
         }
         Turn::Waiting
     }
+}
+
+/// Since when both sides are silent. Who waits for its bandwidth is not.
+fn silent_since(relay: &Relay, last_byte_at: Instant) -> Instant {
+    let paced_until = relay.paced_until();
+    paced_until.map_or(last_byte_at, |until| until.max(last_byte_at))
 }

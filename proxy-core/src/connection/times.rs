@@ -68,7 +68,7 @@ impl Clocks {
         &self,
         times: &Times,
         relay: &Relay,
-        last_byte_at: Instant,
+        silent_since: Instant,
     ) -> Option<Expiry> {
         let after = |since: Option<Instant>, timeout: Option<Duration>, cause| {
             let (since, timeout) = since.zip(timeout)?;
@@ -84,7 +84,7 @@ impl Clocks {
         let lifetime = self.dies_at.map(|dies_at| Expiry {
             at: match relay.holds_bytes() {
                 true => dies_at + LIFETIME_GRACE,
-                false => (last_byte_at + QUIET_BEFORE_END).clamp(dies_at, dies_at + LIFETIME_GRACE),
+                false => (silent_since + QUIET_BEFORE_END).clamp(dies_at, dies_at + LIFETIME_GRACE),
             },
             cause: Cause::MaxLifetime,
             quiet_after: QUIET_BEFORE_END,
@@ -105,8 +105,8 @@ impl Clocks {
 
 impl Expiry {
     /// Whether both sides can be closed without one of them taking a part for the whole.
-    pub(crate) fn is_orderly(&self, relay: &Relay, last_byte_at: Instant, now: Instant) -> bool {
-        !relay.holds_bytes() && now >= last_byte_at + self.quiet_after
+    pub(crate) fn is_orderly(&self, relay: &Relay, silent_since: Instant, now: Instant) -> bool {
+        !relay.holds_bytes() && now >= silent_since + self.quiet_after
     }
 
     /// Why and when, in two letters: who was waited for.

@@ -16,8 +16,9 @@ pub use self::stop::stop_taking;
 
 use std::io;
 
-use self::tcp::{Families, join_tcp, reserve_every, reserve_tcp};
+use self::tcp::{Families, Terms, join_tcp, reserve_every, reserve_tcp};
 use self::unix::{check_unix, reserve_unix, reserve_unix_beside};
+use crate::socket_options::ListenOptions;
 use crate::transport::Descriptor;
 
 /// Listens on `address` with `count` sockets, among which the kernel spreads connections.
@@ -37,14 +38,32 @@ pub fn bind(address: &BindAddress, backlog: u16, count: usize) -> io::Result<Bou
 /// # Errors
 /// What `bind(2)` returns: `AddrInUse` when somebody else listens there.
 pub fn reserve(address: &BindAddress, count: usize) -> io::Result<Reserved> {
+    reserve_with(address, count, &ListenOptions::default())
+}
+
+/// As [`reserve`], with options for sockets of TCP; unix sockets have none.
+///
+/// # Errors
+/// As there; and what `setsockopt(2)` returns. Who wants to know of which option tries them out before
+/// ([`ListenOptions::try_out`]).
+pub fn reserve_with(
+    address: &BindAddress,
+    count: usize,
+    options: &ListenOptions,
+) -> io::Result<Reserved> {
+    let terms = Terms {
+        count,
+        is_beside: false,
+        options,
+    };
     match address {
-        BindAddress::Tcp(address) => reserve_tcp(*address, Families::Own, count, false),
-        BindAddress::Every(port) => reserve_every(*port, count, false),
+        BindAddress::Tcp(address) => reserve_tcp(*address, Families::Own, terms),
+        BindAddress::Every(port) => reserve_every(*port, terms),
         BindAddress::Unix(path) => reserve_unix(path, count),
     }
 }
 
-/// As [`reserve`], beside sockets of this process.
+/// As [`reserve_with`], beside sockets of this process.
 ///
 /// TCP: those that listen on the same port at an address that overlaps, as 127.0.0.1 and 0.0.0.0 do. A client goes to the
 /// narrower of the two, while there is one. Other processes of the same user that share the port are not found out. Unix: the
@@ -52,10 +71,19 @@ pub fn reserve(address: &BindAddress, count: usize) -> io::Result<Reserved> {
 ///
 /// # Errors
 /// As there: of other users, and of those that don't share the port.
-pub fn reserve_beside(address: &BindAddress, count: usize) -> io::Result<Reserved> {
+pub fn reserve_beside(
+    address: &BindAddress,
+    count: usize,
+    options: &ListenOptions,
+) -> io::Result<Reserved> {
+    let terms = Terms {
+        count,
+        is_beside: true,
+        options,
+    };
     match address {
-        BindAddress::Tcp(address) => reserve_tcp(*address, Families::Own, count, true),
-        BindAddress::Every(port) => reserve_every(*port, count, true),
+        BindAddress::Tcp(address) => reserve_tcp(*address, Families::Own, terms),
+        BindAddress::Every(port) => reserve_every(*port, terms),
         BindAddress::Unix(path) => reserve_unix_beside(path, count),
     }
 }
@@ -64,24 +92,24 @@ pub fn reserve_beside(address: &BindAddress, count: usize) -> io::Result<Reserve
 /// on; of a path it is only known whether its directory can be written to, and that no other kind of file is there.
 ///
 /// # Errors
-/// As [`reserve`].
-pub fn check(address: &BindAddress) -> io::Result<()> {
+/// As [`reserve_with`].
+pub fn check(address: &BindAddress, options: &ListenOptions) -> io::Result<()> {
     match address {
         BindAddress::Unix(path) => check_unix(path),
-        BindAddress::Tcp(_) | BindAddress::Every(_) => reserve(address, 1).map(drop),
+        BindAddress::Tcp(_) | BindAddress::Every(_) => reserve_with(address, 1, options).map(drop),
     }
 }
 
 /// One more socket beside those that listen on `address`, which is that of a [`Bound`] of TCP. It doesn't listen yet.
 ///
 /// # Errors
-/// What `bind(2)` returns. A unix socket can't be joined: `Unsupported`.
-pub fn join(address: &BindAddress) -> io::Result<Descriptor> {
+/// What `setsockopt(2)` and `bind(2)` return. A unix socket can't be joined: `Unsupported`.
+pub fn join(address: &BindAddress, options: &ListenOptions) -> io::Result<Descriptor> {
     match address {
-        BindAddress::Tcp(address) => join_tcp(*address, Families::Own),
+        BindAddress::Tcp(address) => join_tcp(*address, Families::Own, options),
         BindAddress::Every(port) => {
             let address = (std::net::Ipv6Addr::UNSPECIFIED, *port).into();
-            join_tcp(address, Families::Both)
+            join_tcp(address, Families::Both, options)
         }
         BindAddress::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
     }
@@ -298,7 +326,10 @@ mod tests {
         let path = socket_path("beside");
         let address = BindAddress::Unix(path.clone());
         let old = bind(&address, 16, 1).unwrap();
-        let mut new = reserve_beside(&address, 1).unwrap().listen(16).unwrap();
+        let mut new = reserve_beside(&address, 1, &ListenOptions::default())
+            .unwrap()
+            .listen(16)
+            .unwrap();
         let connect = || std::os::unix::net::UnixStream::connect(&path).unwrap();
         let waits = |bound: &Bound| rustix::net::accept(&bound.sockets[0]).is_ok();
         let _early = connect();
@@ -316,7 +347,7 @@ mod tests {
         assert!(!path.exists());
         // One that is not to be leaves nothing.
         let old = bind(&address, 16, 1).unwrap();
-        drop(reserve_beside(&address, 1).unwrap());
+        drop(reserve_beside(&address, 1, &ListenOptions::default()).unwrap());
         let _again = connect();
         assert!(waits(&old));
     }

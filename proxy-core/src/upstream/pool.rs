@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::socket_options::ConnectOptions;
 use crate::upstream::Upstream;
 use crate::upstream::balance::{Balance, Load, Picker, Try};
 use crate::upstream::outage::Fault;
@@ -16,6 +17,7 @@ pub struct Pool {
     members: Box<[Member]>,
     picker: Picker,
     settings: PoolSettings,
+    connect_options: Option<ConnectOptions>,
 }
 
 /// A server among those of its pool.
@@ -49,7 +51,23 @@ impl Pool {
             picker: Picker::new(settings.balance, &weights),
             members: members.into(),
             settings,
+            connect_options: None,
         }
+    }
+
+    /// The same, with options for sockets to its servers.
+    #[must_use]
+    pub fn with_connect_options(self, options: ConnectOptions) -> Self {
+        let is_set = options != ConnectOptions::default();
+        Self {
+            connect_options: is_set.then_some(options),
+            ..self
+        }
+    }
+
+    /// Options of sockets to its servers; none: the system's.
+    pub fn connect_options(&self) -> Option<&ConnectOptions> {
+        self.connect_options.as_ref()
     }
 
     /// Whose servers they are.

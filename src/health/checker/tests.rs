@@ -86,7 +86,7 @@ fn checker(servers: Vec<Server>, timeout: Duration) -> (Checker, Vec<Arc<Server>
 
 fn order(checker: &mut Checker, servers: &[Arc<Server>], health: &proxy_config::Health) {
     let targets = servers.iter().cloned();
-    let targets = targets.map(|server| Target::new(server, health, None));
+    let targets = targets.map(|server| Target::new(server, health, None, None));
     checker.inbox.put(Order::Check(targets.collect()));
     assert!(checker.follow_orders());
 }
