@@ -191,7 +191,7 @@ def ends(board):
         graph(
             "Rejections by listener",
             "Connections closed at once. max_connections: raise the limit or find the client that opens so many. "
-            "denied: who is not let in by allow and deny. descriptors: raise the limit of open files (LimitNOFILE); clients wait meanwhile.",
+            "denied: who is not let in by allow and deny. route, no_route: what routes refuse. descriptors: raise the limit of open files (LimitNOFILE); clients wait meanwhile.",
             "cps",
             query(
                 f"sum by (listener, reason) (rate(corelane_listener_rejected_total{{@, {OF}}}[@]))", "{{listener}} {{reason}}"

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use proxy_core::metrics::{Cause, ListenerCells, Rejection};
+use proxy_core::metrics::Rejection;
 use proxy_core::{Id, ListenerView, UpstreamView, View};
 
 /// How long something is remembered after it last happened.
@@ -44,13 +44,7 @@ impl Counts {
     /// The counters now.
     pub(super) fn read(view: &View) -> Self {
         let upstreams = view.upstreams.iter().map(|UpstreamView { upstream, .. }| {
-            let unserved = view.listeners.iter().filter_map(|view| {
-                let pool = &view.settings.as_ref()?.pool;
-                let ended =
-                    |cells: &ListenerCells| cells.ended[Cause::ConnectFailed as usize].get();
-                (pool.upstream().id == upstream.id).then(|| view.listener.cells.sum(ended))
-            });
-            let unserved = unserved.sum();
+            let unserved = upstream.cells.sum(|cells| cells.unserved.get());
             // Read after the failures: a connect that works meanwhile must not be missed.
             let worked = upstream.cells.sum(|cells| cells.connect.counts().sum());
             (upstream.id, (worked, unserved))
@@ -135,18 +129,15 @@ mod tests {
     fn connects_that_all_fail_are_seen_at_once_and_forgotten_when_one_works() {
         let observed = fixture::proxy();
         let mut recent = Recent::default();
-        let (web, upstream) = (
-            fixture::listener(&observed, 1),
-            observed.view().upstreams[0].upstream.clone(),
-        );
+        let upstream = observed.view().upstreams[0].upstream.clone();
         let slot = |worker| observed.running().generation.slot(worker);
         let mut look = |second| {
             recent.on_sample(Counts::read(&observed.view()), Duration::from_secs(second));
             recent.unserved(upstream.id)
         };
         let unserved = |count| {
-            let cells = web.cells.of(slot(1));
-            cells.ended[Cause::ConnectFailed as usize].add(count);
+            let cells = upstream.cells.of(slot(1));
+            cells.unserved.add(count);
         };
         unserved(2);
         let episode = |since, last, count| {

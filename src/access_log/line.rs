@@ -228,7 +228,8 @@ mod tests {
         assert_eq!(
             written(true, &Format::Json),
             "{\"time\":\"2023-11-14T22:13:20.500Z\",\"id\":7,\"client\":\"10.0.0.1:4567\",\
-             \"peer\":\"10.0.0.2:80\",\"listener\":\"redis\",\"server\":\"unix:/run/a \\\"b\\\"\\n.sock\",\"bytes_in\":1000,\
+             \"peer\":\"10.0.0.2:80\",\"listener\":\"redis\",\"sni\":null,\"alpn\":null,\
+             \"route\":null,\"server\":\"unix:/run/a \\\"b\\\"\\n.sock\",\"bytes_in\":1000,\
              \"bytes_out\":20,\"wait_seconds\":0.000012,\"connect_seconds\":0.003,\
              \"total_seconds\":61.0,\"retries\":2,\"core\":1,\"end\":\"CD\",\
              \"cause\":\"client_reset\"}\n"

@@ -6,14 +6,16 @@ use std::net::Shutdown;
 use std::path::Path;
 
 use crate::harness::bytes::digest;
+use crate::harness::child;
 use crate::harness::http;
 use crate::harness::peer;
 use crate::harness::proxy::Proxy;
 use crate::harness::scheduler::{Scheduler, each_scheduler};
 use crate::harness::wait;
 use crate::service::nginx::Nginx;
-use crate::service::postgres::{Postgres, query};
+use crate::service::postgres::{Postgres, client, query};
 use crate::service::redis::{Client, Redis};
+use crate::service::tls::{TlsServer, curl, who};
 
 each_scheduler!(
     access_log,
@@ -23,7 +25,9 @@ each_scheduler!(
     postgres,
     sockets,
     web,
-    proxy_protocol
+    proxy_protocol,
+    tls,
+    postgres_tls
 );
 
 /// Starts the proxy with the example `name` after these replacements, each of which must find its text.
@@ -150,4 +154,37 @@ fn web(scheduler: Scheduler) {
             "a body that neither server has"
         );
     }
+}
+
+fn tls(scheduler: Scheduler) {
+    let servers = ["web", "api"].map(TlsServer::start);
+    let [web, api] = servers.each_ref().map(|server| server.address.to_string());
+    let replacements = [
+        ("127.0.0.1:10443", "127.0.0.1:0"),
+        ("127.0.0.1:8443", &web),
+        ("127.0.0.1:8445", &api),
+        ("canary = 10", "canary = 0"),
+    ];
+    let proxy = start(scheduler, "tls.toml", &replacements);
+    let address = proxy.address("tls");
+    assert_eq!(who(address, "v1.api.example", &[]), "api");
+    assert_eq!(who(address, "other.example", &[]), "web");
+    let refused = curl(address, "internal.example", &[]).output();
+    assert!(!refused.expect("curl").status.success());
+}
+
+fn postgres_tls(scheduler: Scheduler) {
+    let postgres = Postgres::start_with_tls();
+    let server = postgres.address.to_string();
+    let replacements = [
+        ("127.0.0.1:15433", "127.0.0.1:0"),
+        ("127.0.0.1:5432", &server[..]),
+    ];
+    let proxy = start(scheduler, "postgres-tls.toml", &replacements);
+    let mut psql = client("psql", proxy.address("postgres"));
+    psql.env("PGHOST", "one.db.example")
+        .env("PGHOSTADDR", "127.0.0.1")
+        .env("PGSSLMODE", "require")
+        .args(["-XAtq", "-c", "SELECT 6 * 7"]);
+    assert_eq!(child::run(&mut psql), "42\n");
 }

@@ -21,6 +21,7 @@ each_scheduler!(
     hellos_of_real_clients_byte_by_byte,
     without_tls,
     postgres_by_name,
+    mail_by_name,
     a_canary_gets_its_share,
     ports_of_a_range,
     a_reload_changes_routes,
@@ -346,4 +347,61 @@ fn a_reload_changes_routes(scheduler: Scheduler) {
         log.contains("upstream = \"one\"") || log.contains("upstream: "),
         "{log}"
     );
+}
+
+/// openssl's client asks a mail server that speaks SMTP in the clear first. Behind that, it is openssl's server.
+fn mail_by_name(scheduler: Scheduler) {
+    let tls = TlsServer::start("mail");
+    let behind = tls.address;
+    let mail = peer::Server::bind().serve(move |client| {
+        let mut reader = std::io::BufReader::new(client.try_clone().expect("dup"));
+        let say = |line: &[u8]| (&client).write_all(line).expect("send");
+        let mut line = || {
+            let mut line = String::new();
+            std::io::BufRead::read_line(&mut reader, &mut line).expect("receive");
+            line
+        };
+        say(b"220-mail.example ESMTP\r\n220 welcome\r\n");
+        assert!(line().starts_with("EHLO "));
+        say(b"250-mail.example\r\n250 STARTTLS\r\n");
+        assert_eq!(line(), "STARTTLS\r\n");
+        say(b"220 go\r\n");
+        let server = peer::connect(behind);
+        let (mut up, mut to) = (reader, server.try_clone().expect("dup"));
+        let (mut from, mut down) = (server, client.try_clone().expect("dup"));
+        let answers = std::thread::spawn(move || std::io::copy(&mut from, &mut down));
+        let _ = std::io::copy(&mut up, &mut to);
+        let _ = to.shutdown(std::net::Shutdown::Write);
+        let _ = answers.join();
+    });
+    let listener = "starttls = \"smtp\"\n[[listeners.main.routes]]\nsni = \"mail.example\"\nupstream = \"mail\"\n";
+    let proxy = Proxy::start(
+        scheduler,
+        &configuration(listener, &[("mail", mail.address())]),
+    );
+    let ask = |name: &str| {
+        let mut client = Command::new(program::path("openssl"));
+        client
+            .args([
+                "s_client",
+                "-starttls",
+                "smtp",
+                "-brief",
+                "-servername",
+                name,
+            ])
+            .args(["-connect", &proxy.address("main").to_string()]);
+        let (reader, mut writer) = std::io::pipe().expect("pipe");
+        writer
+            .write_all(b"GET /who HTTP/1.0\r\n\r\n")
+            .expect("write");
+        // It goes on until its connection is closed.
+        let (_, log) = Child::end_with_input(&mut client, reader.into());
+        drop(writer);
+        log
+    };
+    let answer = ask("mail.example");
+    assert!(answer.contains("200 ok"), "{answer}");
+    assert_eq!(taken(&proxy, "1"), 1.0);
+    assert!(!ask("other.example").contains("CONNECTION ESTABLISHED"));
 }

@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use proxy_core::backend::Evening;
-use proxy_core::metrics::{Cause, ConnectFailure, Rejection};
+use proxy_core::metrics::{ConnectFailure, Rejection};
 use proxy_core::{ListenerSettings, Pool, View};
 
 use super::*;
@@ -288,9 +288,9 @@ fn connects_that_all_fail_are_an_alarm_before_checks_notice() {
     let origin = origin();
     let observed = observed(&[("aa", &[None, None])], origin.instant, true);
     let mut recent = Recent::default();
-    let listener = fixture::listener(&observed, 0);
-    let cells = listener.cells.of(observed.running().generation.slot(1));
-    cells.ended[Cause::ConnectFailed as usize].add(3);
+    let upstream = observed.view().upstreams[0].upstream.clone();
+    let cells = upstream.cells.of(observed.running().generation.slot(1));
+    cells.unserved.add(3);
     let mut look =
         |second| found_at(&idle(), &observed, origin, &mut recent, SECOND * second).remove(0);
     let told = look(1);

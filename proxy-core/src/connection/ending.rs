@@ -96,6 +96,9 @@ impl<R: Runtime> Connection<R> {
                 let pool = self.entry.settings().pool_of(connect.destination);
                 let cells = pool.upstream().cells.of(worker.slot());
                 cells.waits_over.increment();
+                if cause == Cause::ConnectFailed {
+                    cells.unserved.increment();
+                }
                 connect.abandon(pool, worker.slot());
             }
             Phase::Relaying(mut relaying) => {

@@ -16,6 +16,8 @@ pub struct UpstreamCells {
     pub waits_begun: Counter,
     /// Connections that wait no more: a server took them, or they ended.
     pub waits_over: Counter,
+    /// Connections for which none of its servers could be connected to.
+    pub unserved: Counter,
 }
 
 impl Default for UpstreamCells {
@@ -25,6 +27,7 @@ impl Default for UpstreamCells {
             connect: Histogram::new(CONNECT_BOUNDS),
             waits_begun: Counter::default(),
             waits_over: Counter::default(),
+            unserved: Counter::default(),
         }
     }
 }
