@@ -6,6 +6,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::process::Output;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread;
 
@@ -45,11 +46,15 @@ fn text(scheduler: Scheduler, admin: &str, socket: &Path, bind: &str) -> String 
 
 /// Has the proxy read this, by a command that says so.
 fn reload(proxy: &Proxy, socket: &Path, text: &str) {
+    let output = try_reload(proxy, socket, text);
+    assert!(output.status.success(), "{output:?}");
+}
+
+fn try_reload(proxy: &Proxy, socket: &Path, text: &str) -> Output {
     fs::write(proxy.directory().join("corelane.toml"), text).expect("it is ours");
     let mut command = proxy::command();
     command.arg("reload").arg("--socket").arg(socket);
-    let output = command.output().expect("corelane runs");
-    assert!(output.status.success(), "{output:?}");
+    command.output().expect("corelane runs")
 }
 
 /// The first bytes of the answer to [`REQUEST`].
@@ -155,6 +160,14 @@ fn the_admin_server_and_a_listener_swap_addresses(scheduler: Scheduler) {
             (&of_listener).write_all(b"x").expect("send");
         }
     });
+    // One that is refused after the sockets were made leaves none without somebody who accepts.
+    let refused = text(b, a) + "[access_log]\npath = \"/nonexistent/access.log\"\n";
+    let output = try_reload(&proxy, &socket, &refused);
+    assert!(!output.status.success(), "{output:?}");
+    for _ in 0..20 {
+        assert!(is_http(&ask(peer::connect(a))));
+        assert!(echoes(&ask(peer::connect(b))));
+    }
     // A listener all around the address that the admin server had.
     let around = format!("0.0.0.0:{}", a.port());
     let wider = self::text(scheduler, &b.to_string(), &socket, &around);
