@@ -149,6 +149,14 @@ fn the_admin_server_and_a_listener_swap_addresses(scheduler: Scheduler) {
     let (of_admin, of_listener) = (peer::connect(a), peer::connect(b));
     ask_again(&of_admin);
     assert!(echoes(&ask(&of_listener)));
+    // One that is refused after the sockets were made leaves none without somebody who accepts.
+    let refused = text(b, a) + "[access_log]\npath = \"/nonexistent/access.log\"\n";
+    let output = try_reload(&proxy, &socket, &refused);
+    assert!(!output.status.success(), "{output:?}");
+    for _ in 0..20 {
+        assert!(is_http(&ask(peer::connect(a))));
+        assert!(echoes(&ask(peer::connect(b))));
+    }
     asking(&[a, b], || {
         let mut now = (a, b);
         for _ in 0..ROUNDS {
@@ -160,14 +168,6 @@ fn the_admin_server_and_a_listener_swap_addresses(scheduler: Scheduler) {
             (&of_listener).write_all(b"x").expect("send");
         }
     });
-    // One that is refused after the sockets were made leaves none without somebody who accepts.
-    let refused = text(b, a) + "[access_log]\npath = \"/nonexistent/access.log\"\n";
-    let output = try_reload(&proxy, &socket, &refused);
-    assert!(!output.status.success(), "{output:?}");
-    for _ in 0..20 {
-        assert!(is_http(&ask(peer::connect(a))));
-        assert!(echoes(&ask(peer::connect(b))));
-    }
     // A listener all around the address that the admin server had.
     let around = format!("0.0.0.0:{}", a.port());
     let wider = self::text(scheduler, &b.to_string(), &socket, &around);
