@@ -8,7 +8,7 @@ use crate::addresses::claims::Claims;
 use crate::raw::node::Node;
 use crate::raw::section::Section;
 use crate::sections::admission::{self, Admission};
-use crate::sections::proxy_protocol::{self, AcceptProxy};
+use crate::sections::proxy_protocol::{self, AcceptProxy, Expected};
 use crate::sections::route::{self, NotTls, Route, Starttls};
 use crate::sections::socket::{self, ListenerOptions};
 use crate::sections::times::{self, Times};
@@ -111,6 +111,19 @@ pub(crate) fn read(
     let not_tls = section.value("not_tls");
     let starttls = section.optional("starttls");
     let accept_proxy = proxy_protocol::read_accept(section);
+    let is_optional = accept_proxy
+        .as_ref()
+        .is_some_and(|accept| accept.expected == Expected::Optional);
+    if is_optional
+        && matches!(starttls, Some(Starttls::Smtp | Starttls::Imap))
+        && let Some(node) = section.node("starttls")
+    {
+        let path = node.path();
+        node.report(format!(
+            "`{path}` is for clients that wait for the proxy's word, and with accept_proxy_protocol = \"optional\" the proxy waits \
+             for theirs; write accept_proxy_protocol = \"required\", or leave it out"
+        ));
+    }
     let prologue_timeout = section.value("prologue_timeout");
     let shares = section.value("shares");
     let latency = section.optional("latency");

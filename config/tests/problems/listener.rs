@@ -5,6 +5,19 @@ use proxy_config::parse;
 use crate::{LISTENER, UPSTREAM, assert_problems, problems};
 
 #[test]
+fn clients_of_mail_and_optional_headers_would_wait_for_each_other() {
+    let text =
+        format!("{LISTENER}accept_proxy_protocol = \"optional\"\nstarttls = \"smtp\"\n{UPSTREAM}");
+    assert_eq!(
+        problems(&text),
+        [
+            "5:12: `listeners.l.starttls` is for clients that wait for the proxy's word, and with accept_proxy_protocol = \
+             \"optional\" the proxy waits for theirs; write accept_proxy_protocol = \"required\", or leave it out"
+        ]
+    );
+}
+
+#[test]
 fn routes() {
     let render = |lines: &str| format!("{LISTENER}[[listeners.l.routes]]\n{lines}\n{UPSTREAM}");
     assert_problems(
