@@ -180,6 +180,8 @@ fn a_reload_changes_it_for_open_connections(scheduler: Scheduler) {
         for (seed, client) in (0..).zip(&clients) {
             scope.spawn(move || round_trip(client, u64::MAX >> 16, seed, MIB));
         }
+        // Else a failure would be told in an hour.
+        let _cut = CutAfterPanic(&clients);
         let bytes = || proxy.metric("corelane_listener_bytes_total", &[("listener", "main")]);
         wait::until("bytes flow", || bytes() > 2000.0);
         assert!(bytes() < MIB as f64);
@@ -189,6 +191,19 @@ fn a_reload_changes_it_for_open_connections(scheduler: Scheduler) {
         wait::until("all of them flow", || bytes() == 8.0 * MIB as f64);
     });
     proxy.stop();
+}
+
+/// Ends what these wait for, if the test has failed.
+struct CutAfterPanic<'a>(&'a [TcpStream]);
+
+impl Drop for CutAfterPanic<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            for client in self.0 {
+                let _ = client.shutdown(Shutdown::Both);
+            }
+        }
+    }
 }
 
 fn pacing_is_no_busy_loop(scheduler: Scheduler) {

@@ -148,9 +148,9 @@ mod tests {
         // When the flood is over, what is remembered of it goes.
         let later = begin + Duration::from_secs(60);
         for bits in 0..100_000 {
-            rates.take(later, source(bits % 640));
+            rates.take(later, source(bits % 6_400));
         }
-        assert!(rates.len() <= 640, "{}", rates.len());
+        assert!(rates.len() <= 6_400, "{}", rates.len());
     }
 
     proptest! {
