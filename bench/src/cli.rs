@@ -50,7 +50,10 @@ pub(crate) struct RunArgs {
 
     /// Workloads: `pingpong[:CONNECTIONS[:BYTES]]`, `bulk[:CONNECTIONS]` (one way), `duplex[:CONNECTIONS]` (both
     /// ways), `connect[:CONCURRENCY]`, `idle[:CONNECTIONS]`,
-    /// `mix[:BULK[:PINGPONG]]`.
+    /// `mix[:BULK[:PINGPONG]]`; short connections that ask more of a proxy than to relay: `sni[:NAMES[:BYTES]]` (routed by
+    /// the name in a ClientHello of so many bytes), `denied[:NETWORKS]` and `allowed[:NETWORKS]` (from an address that is
+    /// or isn't in a list of so many), `proxy-in[:VERSION]` and `proxy-out[:VERSION]` (headers of the PROXY protocol), and
+    /// `visit[:BYTES]`, which is the same without any of that.
     #[arg(
         long,
         short,

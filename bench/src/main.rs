@@ -33,6 +33,7 @@ mod targets;
 mod turn;
 mod venv;
 mod versions;
+mod visit;
 mod workload;
 
 use clap::Parser as _;

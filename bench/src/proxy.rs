@@ -18,6 +18,7 @@ use tempfile::TempDir;
 
 use crate::sys;
 use crate::system::{Launch, Place, System, Tuning};
+use crate::visit::Duty;
 
 /// How long a proxy may take until it accepts.
 const START_MAX: Duration = Duration::from_secs(10);
@@ -54,6 +55,8 @@ pub(crate) struct Start<'a> {
     pub(crate) prefix: &'a [&'a str],
     /// For a corelane.
     pub(crate) tuning: Tuning<'a>,
+    /// What it has to do besides relaying.
+    pub(crate) duty: Duty<'a>,
 }
 
 /// One system, running between ports of its own and the upstreams.
@@ -83,6 +86,7 @@ impl Proxy {
             dir: dir.path(),
             corelane: start.corelane,
             tuning: start.tuning,
+            duty: start.duty,
         })?;
         Self::run(launch, &services, dir, start.cpus, start.prefix)
     }

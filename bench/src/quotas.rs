@@ -10,6 +10,7 @@ use crate::sample::{Sample, Window};
 use crate::spread::Spread;
 use crate::system::{System, Tuning};
 use crate::turn::Turn;
+use crate::visit::Duty;
 use crate::workload::Workload;
 use crate::{docs, prepare, report, versions};
 
@@ -52,6 +53,7 @@ pub(crate) fn run(args: &QuotasArgs) -> anyhow::Result<()> {
                 listeners: &listeners,
                 ..Tuning::default()
             },
+            duty: Duty::Relay,
         },
         rate: None,
     };

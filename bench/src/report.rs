@@ -8,6 +8,7 @@ use crate::summary::{Summary, summarise};
 use crate::sys::Priority;
 use crate::system::System;
 use crate::targets;
+use crate::workload::Workload;
 
 /// What stands above the tables: `versions`, and the command as it was given.
 pub(crate) fn head(versions: &str) -> String {
@@ -81,6 +82,12 @@ pub(crate) fn table(results: &Results) -> String {
         .max()
         .map_or(0, |last| last + 1);
     let ((cost, _), (rate, _)) = (workload.cost_unit(), workload.rate_unit());
+    let is_compared = summaries.iter().any(|summary| summary.to_plain.is_some());
+    let (plain_head, plain_rule) = if is_compared {
+        (" to relaying |", "--:|")
+    } else {
+        ("", "")
+    };
     let (head, rule) = if workload.has_latency() {
         (" p50 µs | p99 µs | p99.9 µs |", "--:|--:|--:|")
     } else {
@@ -89,8 +96,8 @@ pub(crate) fn table(results: &Results) -> String {
     let _ = write!(
         text,
         "### {workload}\n\nMedians (quartiles) of {rounds} rounds; ratios are to {baseline} in the same round.\n\n\
-         | system | {cost} | ratio | {rate} |{head} proxy on its CPU | others on it |\n\
-         |---|--:|--:|--:|{rule}--:|--:|\n"
+         | system | {cost} | ratio |{plain_head} {rate} |{head} proxy on its CPU | others on it |\n\
+         |---|--:|--:|{plain_rule}--:|{rule}--:|--:|\n"
     );
     for summary in &summaries {
         let Summary {
@@ -100,14 +107,20 @@ pub(crate) fn table(results: &Results) -> String {
             latency_us,
             busy,
             foreign,
+            to_plain,
             ..
         } = summary;
+        let to_plain = match to_plain {
+            Some(ratio) => format!(" {} |", ratio.text(2)),
+            None if is_compared => " – |".to_owned(),
+            None => String::new(),
+        };
         let ratio = summary
             .ratio
             .map_or_else(String::new, |ratio| ratio.text(2));
         let _ = write!(
             text,
-            "| {system} | {} | {ratio} | {:.*} |",
+            "| {system} | {} | {ratio} |{to_plain} {:.*} |",
             cost.text(digits(cost.median)),
             digits(rate.median),
             rate.median
@@ -150,6 +163,9 @@ fn notes(text: &mut String, results: &Results) {
              buffers, less that of as many connections without a proxy ({:.0} bytes each).",
             footprint.kernel
         );
+    }
+    if let Workload::Visits(visit) = results.workload {
+        let _ = writeln!(text, "\n{}", visit.note());
     }
     let windows = || results.samples.iter().map(|sample| &sample.window);
     match windows().find_map(|window| window.latency) {

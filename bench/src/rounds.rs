@@ -6,6 +6,7 @@ use crate::proxy::Start;
 use crate::sample::{Results, Sample, Window};
 use crate::system::{System, Tuning};
 use crate::turn::Turn;
+use crate::visit::Duty;
 use crate::workload::Workload;
 use crate::{memory, prepare, report, versions};
 
@@ -30,6 +31,7 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<()> {
         corelane: corelane.as_deref(),
         prefix: &[],
         tuning: Tuning::default(),
+        duty: Duty::Relay,
     };
     let mut all = Vec::new();
     for &workload in &args.workloads {
@@ -122,9 +124,10 @@ fn direct(turn: &Turn<'_>) -> anyhow::Result<Option<Window>> {
     match turn.workload {
         Workload::Idle { .. } => memory::await_time_waits(),
         Workload::PingPong { .. } | Workload::Mix { .. } => {}
-        Workload::Bulk { .. } | Workload::Duplex { .. } | Workload::Connect { .. } => {
-            return Ok(None);
-        }
+        Workload::Bulk { .. }
+        | Workload::Duplex { .. }
+        | Workload::Connect { .. }
+        | Workload::Visits(_) => return Ok(None),
     }
     turn.direct().map(Some)
 }

@@ -26,12 +26,23 @@ pub(crate) struct Window {
     pub(crate) footprint: Option<Footprint>,
     /// Of the messages' thread before the bulk load's, in a mix.
     pub(crate) priority: Option<Priority>,
+    /// The same load on the same system where it only relays, right after this.
+    pub(crate) plain: Option<Box<Window>>,
 }
 
 impl Window {
-    /// Part of the wall time that others were on the proxy's CPU.
+    /// Part of the wall time that others were on the proxy's CPU, in the worse of the two where it is compared.
     pub(crate) fn foreign_part(&self) -> f64 {
-        self.foreign.as_secs_f64() / self.wall.as_secs_f64()
+        let plain = self
+            .plain
+            .as_ref()
+            .map_or(0.0, |plain| plain.foreign_part());
+        plain.max(self.foreign.as_secs_f64() / self.wall.as_secs_f64())
+    }
+
+    /// CPU time a unit, in seconds.
+    fn cpu_a_unit(&self) -> f64 {
+        self.cpu.as_secs_f64() / self.units as f64
     }
 }
 
@@ -85,22 +96,24 @@ impl Sample {
     /// CPU time a unit of work, in the workload's printed unit; of idle connections the user memory. For bulk it is the median of the slices': a
     /// neighbour's burst in the caches, or a window that grows, moves some slices and not the middle one.
     pub(crate) fn cost(&self) -> f64 {
-        let Window {
-            cpu, units, slices, ..
-        } = &self.window;
         if let Some(footprint) = self.window.footprint {
             return footprint.user;
         }
-        let whole = cpu.as_secs_f64() / *units as f64;
-        let of_slices = slices
+        let of_slices = (self.window.slices)
             .iter()
             .filter(|slice| slice.units > 0)
             .map(|slice| slice.cpu.as_secs_f64() / slice.units as f64);
         let seconds = match Spread::of(of_slices) {
             Some(spread) if self.workload.is_bulk() => spread.median,
-            _ => whole,
+            _ => self.window.cpu_a_unit(),
         };
         seconds * self.workload.cost_unit().1
+    }
+
+    /// The cost as a multiple of what it is where the system only relays; none where that was not measured.
+    pub(crate) fn to_plain(&self) -> Option<f64> {
+        let plain = self.window.plain.as_ref()?;
+        Some(self.window.cpu_a_unit() / plain.cpu_a_unit())
     }
 
     /// Throughput, in the workload's printed unit; of idle connections the kernel memory.
@@ -134,7 +147,7 @@ impl Sample {
     /// The names of [`csv`](Self::csv)'s columns.
     pub(crate) const CSV_HEADER: &str = "workload,system,round,wall_seconds,cpu_seconds,foreign_seconds,units,\
                                          cost,cost_unit,rate,rate_unit,p50_us,p99_us,p999_us,\
-                                         open_loop_rate";
+                                         open_loop_rate,to_plain";
 
     /// One line of CSV.
     pub(crate) fn csv(&self) -> String {
@@ -145,7 +158,7 @@ impl Sample {
             window,
         } = self;
         format!(
-            "{workload},{system},{round},{:.6},{:.6},{:.2},{},{:.4},{},{:.4},{},{:.1},{:.1},{:.1},{:.0}",
+            "{workload},{system},{round},{:.6},{:.6},{:.2},{},{:.4},{},{:.4},{},{:.1},{:.1},{:.1},{:.0},{}",
             window.wall.as_secs_f64(),
             window.cpu.as_secs_f64(),
             window.foreign.as_secs_f64(),
@@ -161,6 +174,8 @@ impl Sample {
                 .latency
                 .and_then(|latency| latency.rate)
                 .unwrap_or(0.0),
+            self.to_plain()
+                .map_or_else(String::new, |ratio| format!("{ratio:.4}")),
         )
     }
 }
@@ -188,6 +203,7 @@ mod tests {
                 latency: None,
                 footprint: None,
                 priority: None,
+                plain: None,
             },
         };
         assert!((sample.cost() - 0.2).abs() < 1e-9);

@@ -10,6 +10,8 @@ pub(crate) struct Summary {
     pub(crate) cost: Spread,
     /// Its cost over the baseline's in the same round.
     pub(crate) ratio: Option<Spread>,
+    /// Its cost over its own where it only relays.
+    pub(crate) to_plain: Option<Spread>,
     pub(crate) rate: Spread,
     pub(crate) latency_us: [Spread; 3],
     pub(crate) busy: Spread,
@@ -37,6 +39,7 @@ pub(crate) fn summarise(samples: &[Sample]) -> (Option<System>, Vec<Summary>) {
                 cost: Spread::of(of(system).map(Sample::cost))?,
                 ratio: baseline
                     .and_then(|baseline| ratios(samples, system, baseline, Sample::cost)),
+                to_plain: Spread::of(of(system).filter_map(Sample::to_plain)),
                 rate: Spread::of(of(system).map(Sample::rate))?,
                 latency_us: [latency(0)?, latency(1)?, latency(2)?],
                 busy: Spread::of(of(system).map(Sample::busy))?,
@@ -98,6 +101,7 @@ mod tests {
             latency: None,
             footprint: None,
             priority: None,
+            plain: None,
         };
         Sample {
             workload: Workload::Bulk { connections: 1 },

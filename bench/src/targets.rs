@@ -6,6 +6,7 @@ use crate::sample::{Results, Sample};
 use crate::spread::Spread;
 use crate::summary::{best, ratios};
 use crate::system::{Scheduler, System};
+use crate::visit::Visit;
 use crate::workload::Workload;
 
 /// Those of corelane, each a system.
@@ -82,6 +83,12 @@ fn target(workload: Workload, scheduler: Scheduler) -> Option<Target> {
             figure: Sample::cost,
             peers: is_haproxy,
         },
+        Workload::Visits(Visit::Sni { .. }) => cpu(1.00),
+        Workload::Visits(Visit::Denied { .. }) => Target {
+            peers: is_haproxy,
+            ..cpu(1.00)
+        },
+        Workload::Visits(_) => return None,
         Workload::Mix { .. } => Target {
             what: "p99",
             limit: 0.7,

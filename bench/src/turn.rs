@@ -23,9 +23,20 @@ pub(crate) struct Turn<'a> {
 impl Turn<'_> {
     /// Measures `system`, started afresh.
     pub(crate) fn of(&self, system: System) -> anyhow::Result<Window> {
-        let (upstreams, addresses) = upstreams(self.workload.services())?;
-        let proxy = Proxy::start(system, &addresses, &self.start)?;
-        self.load(&upstreams, &proxy.listens, Some(&proxy))
+        let (upstreams, addresses) = upstreams(self.workload.servers())?;
+        let start = Start {
+            duty: self.workload.duty(&addresses),
+            ..self.start
+        };
+        let proxy = Proxy::start(system, &addresses[..self.workload.services()], &start)?;
+        let mut window = self.load(&upstreams, &proxy.listens, Some(&proxy))?;
+        drop(proxy);
+        // Neighbours in time, so that their ratio is good.
+        if let Some(workload) = self.workload.plain() {
+            let plain = Turn { workload, ..*self };
+            window.plain = Some(Box::new(plain.of(system)?));
+        }
+        Ok(window)
     }
 
     /// Measures the load generator straight at its own servers: what no proxy can be blamed for.

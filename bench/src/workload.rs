@@ -1,9 +1,12 @@
 //! What the proxies are put to.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::str::FromStr;
 
 use anyhow::{Context as _, bail, ensure};
+
+use crate::visit::{Duty, Visit};
 
 /// Most connections of a workload: two descriptors each in this process, three in the proxy's with pipes.
 const CONNECTIONS_MAX: usize = 8_000;
@@ -25,6 +28,8 @@ pub(crate) enum Workload {
     Idle { connections: usize },
     /// So many connections of bulk on one service, and of few messages as an open loop on another.
     Mix { bulk: usize, messages: usize },
+    /// Short connections that ask something of the proxy besides relaying.
+    Visits(Visit),
 }
 
 impl Workload {
@@ -33,7 +38,7 @@ impl Workload {
         match self {
             Self::PingPong { .. } => ("CPU µs a round trip", 1e6),
             Self::Bulk { .. } | Self::Duplex { .. } | Self::Mix { .. } => ("CPU s a GB", 1e9),
-            Self::Connect { .. } => ("CPU µs a connection", 1e6),
+            Self::Connect { .. } | Self::Visits(_) => ("CPU µs a connection", 1e6),
             Self::Idle { .. } => ("user bytes a connection", 1.0),
         }
     }
@@ -43,7 +48,7 @@ impl Workload {
         match self {
             Self::PingPong { .. } => ("round trips/s", 1.0),
             Self::Bulk { .. } | Self::Duplex { .. } | Self::Mix { .. } => ("GB/s", 1e-9),
-            Self::Connect { .. } => ("connections/s", 1.0),
+            Self::Connect { .. } | Self::Visits(_) => ("connections/s", 1.0),
             Self::Idle { .. } => ("kernel bytes a connection", 1.0),
         }
     }
@@ -52,7 +57,7 @@ impl Workload {
     pub(crate) fn has_latency(self) -> bool {
         matches!(
             self,
-            Self::PingPong { .. } | Self::Connect { .. } | Self::Mix { .. }
+            Self::PingPong { .. } | Self::Connect { .. } | Self::Mix { .. } | Self::Visits(_)
         )
     }
 
@@ -75,7 +80,7 @@ impl Workload {
             }
             Self::Bulk { .. } | Self::Duplex { .. } => counted(128_000_000, 1e6, "MB"),
             Self::Connect { .. } => counted(1_000, 1.0, "connection"),
-            Self::Idle { .. } | Self::Mix { .. } => None,
+            Self::Idle { .. } | Self::Mix { .. } | Self::Visits(_) => None,
         }
     }
 
@@ -85,6 +90,30 @@ impl Workload {
             2
         } else {
             1
+        }
+    }
+
+    /// Servers behind the proxy: one a service, or those that it chooses from.
+    pub(crate) fn servers(self) -> usize {
+        match self {
+            Self::Visits(visit) => visit.servers(),
+            _ => self.services(),
+        }
+    }
+
+    /// What the proxy has to do besides relaying; `servers` are behind it.
+    pub(crate) fn duty(self, servers: &[SocketAddr]) -> Duty<'_> {
+        match self {
+            Self::Visits(visit) => visit.duty(servers),
+            _ => Duty::Relay,
+        }
+    }
+
+    /// The same load where the proxy only relays, where it has more to do.
+    pub(crate) fn plain(self) -> Option<Self> {
+        match self {
+            Self::Visits(visit) => visit.plain().map(Self::Visits),
+            _ => None,
         }
     }
 }
@@ -109,6 +138,7 @@ impl fmt::Display for Workload {
             Self::Connect { concurrency } => write!(f, "connect:{concurrency}"),
             Self::Idle { connections } => write!(f, "idle:{connections}"),
             Self::Mix { bulk, messages } => write!(f, "mix:{bulk}:{messages}"),
+            Self::Visits(visit) => visit.fmt(f),
         }
     }
 }
@@ -125,6 +155,9 @@ impl FromStr for Workload {
                     .with_context(|| format!("{part:?} in {text:?} is not a number"))
             })
             .collect::<anyhow::Result<Vec<usize>>>()?;
+        if let Some(visit) = Visit::named(kind, &numbers)? {
+            return Ok(Self::Visits(visit));
+        }
         let number = |index: usize, default| numbers.get(index).copied().unwrap_or(default);
         let (workload, numbers_max) = match kind {
             "pingpong" => (
@@ -166,7 +199,8 @@ impl FromStr for Workload {
                 2,
             ),
             _ => bail!(
-                "no workload {kind:?}; there are pingpong, bulk, duplex, connect, idle and mix"
+                "no workload {kind:?}; there are pingpong, bulk, duplex, connect, idle, mix, visit, sni, denied, allowed, \
+                 proxy-in and proxy-out"
             ),
         };
         ensure!(numbers.len() <= numbers_max, "too many numbers in {text:?}");
@@ -201,6 +235,12 @@ mod tests {
             "duplex:8",
             "connect:16",
             "idle:4000",
+            "visit:64",
+            "sni:1000:1700",
+            "denied:100000",
+            "allowed:100000",
+            "proxy-in:1",
+            "proxy-out:2",
         ] {
             assert_eq!(text.parse::<Workload>().unwrap().to_string(), text);
         }
@@ -214,6 +254,12 @@ mod tests {
             "mix:8:0",
             "mix:8:9000",
             "bulk:9999999",
+            "sni:0",
+            "sni:10:100",
+            "denied:0",
+            "denied:9999999",
+            "proxy-in:3",
+            "proxy-out:2:2",
         ] {
             assert!(text.parse::<Workload>().is_err(), "{text}");
         }

@@ -41,7 +41,7 @@ impl Tally {
     }
 
     /// Counts one unit and its duration.
-    pub(crate) fn add_timed(&mut self, duration: Duration) {
+    pub fn add_timed(&mut self, duration: Duration) {
         self.units += 1;
         self.latency_ns
             .saturating_record(u64::try_from(duration.as_nanos()).unwrap_or(LATENCY_NS_MAX));

@@ -8,6 +8,7 @@ use super::echo::{self, WORKLOAD};
 use crate::counts::{Tool, count};
 use crate::proxy::Start;
 use crate::system::Tuning;
+use crate::visit::Duty;
 
 /// What the article counts, by perf's names.
 const EVENTS: &str = "L1-dcache-loads,L1-dcache-load-misses,cache-references,cache-misses";
@@ -19,6 +20,7 @@ pub(super) fn table(cpu: usize) -> String {
         corelane: None,
         prefix: &[],
         tuning: Tuning::default(),
+        duty: Duty::Relay,
     };
     let mut text = format!(
         "### Memory references and cache misses\n\nThe CPU's own counters: {}. In their place, what callgrind counts \

@@ -13,6 +13,7 @@ use crate::spread::Spread;
 use crate::summary::ratios;
 use crate::system::{System, Tuning};
 use crate::turn::Turn;
+use crate::visit::Duty;
 use crate::workload::Workload;
 
 /// The article's load.
@@ -59,6 +60,7 @@ fn table(cpus: &[usize], rounds: u32, timing: Timing) -> anyhow::Result<String> 
             corelane: None,
             prefix: &[],
             tuning: Tuning::default(),
+            duty: Duty::Relay,
         },
         rate: None,
     };

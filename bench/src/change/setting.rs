@@ -15,6 +15,7 @@ use crate::proxy::Proxy;
 use crate::system::{
     Launch, NGINX_STREAM_MODULE, Scheduler, Tuning, corelane_config, haproxy_config, nginx_config,
 };
+use crate::visit::Lines;
 
 /// How long a connection may be idle, before and after.
 const IDLE: [&str; 2] = ["10m", "20m"];
@@ -98,7 +99,7 @@ impl Setting<'_> {
             + super::arrivals::UNDER_WAY_MAX as u32
             + HAPROXY_SPARE;
         let socket = dir.join("haproxy.sock");
-        let mut text = haproxy_config(self.services, false)
+        let mut text = haproxy_config(self.services, false, &Lines::default())
             .lines()
             .filter(|line| !line.trim_start().starts_with("maxconn"))
             .map(|line| format!("{line}\n"))
@@ -122,7 +123,7 @@ impl Setting<'_> {
     }
 
     fn nginx(&self, dir: &Path, changed: bool) -> String {
-        let mut text = nginx_config(self.services, "16k", dir);
+        let mut text = nginx_config(self.services, "16k", dir, &Lines::default());
         if changed {
             let (first, more) = self.servers();
             let group = format!("upstream both {{ server {first}; server {more}; }}");
@@ -156,7 +157,13 @@ impl Setting<'_> {
             admin: Some(self.admin),
             ..Tuning::default()
         };
-        corelane_config(self.services, self.cpus, scheduler, tuning)
+        corelane_config(
+            self.services,
+            self.cpus,
+            scheduler,
+            tuning,
+            &Lines::default(),
+        )
     }
 }
 

@@ -16,6 +16,7 @@ use crate::cli::CountsArgs;
 use crate::load::{self, Load, Timing};
 use crate::proxy::{Proxy, Start, free_port};
 use crate::system::{System, Tuning};
+use crate::visit::Duty;
 use crate::workload::Workload;
 use crate::{docs, prepare, report, versions};
 
@@ -59,6 +60,7 @@ pub(crate) fn run(args: &CountsArgs) -> anyhow::Result<()> {
             corelane: corelane.as_deref(),
             prefix: &[],
             tuning: Tuning::default(),
+            duty: Duty::Relay,
         };
         let table = table(workload, &systems, start, &mut failures);
         println!("{table}");

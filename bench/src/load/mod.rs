@@ -4,6 +4,7 @@
 mod idle;
 mod messages;
 mod mix;
+mod visits;
 
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroU64;
@@ -80,9 +81,16 @@ pub(crate) fn run(load: Load<'_>, gauges: &dyn Gauges) -> anyhow::Result<Window>
         Workload::Mix { bulk, messages } => {
             return mix::run((bulk, messages), targets, upstreams, timing, gauges);
         }
+        Workload::Visits(visit) => {
+            return visits::run(visit, targets[0], upstreams, timing, gauges);
+        }
         _ => {}
     }
-    let mut window = closed(load, gauges)?;
+    let mut window = closed(&mut closed_stage(load)?, timing, gauges)?;
+    // Bytes have none.
+    if !workload.has_latency() {
+        window.latency = None;
+    }
     if let Workload::PingPong { connections, bytes } = workload
         && let Some(rate) = rate
     {
@@ -120,24 +128,23 @@ fn closed_stage(load: Load<'_>) -> anyhow::Result<Stage<'_>> {
         Workload::Bulk { connections } => (Mode::Sink, Box::new(Bulk::one_way(connections))),
         Workload::Duplex { connections } => (Mode::Duplex, Box::new(Bulk::both_ways(connections))),
         Workload::Connect { concurrency } => (Mode::Echo, Box::new(Connect::new(concurrency))),
-        Workload::Idle { .. } | Workload::Mix { .. } => {
-            bail!("{} is no closed loop", load.workload)
+        Workload::Idle { .. } | Workload::Mix { .. } | Workload::Visits(_) => {
+            bail!("{} is no closed loop of one server", load.workload)
         }
     };
     Stage::start(load.targets[0], &load.upstreams[0], mode, clients)
 }
 
-/// The window of a closed loop.
-fn closed(load: Load<'_>, gauges: &dyn Gauges) -> anyhow::Result<Window> {
-    let mut stage = closed_stage(load)?;
-    stage.run_for(load.timing.warmup)?;
-    let mut window = measure(&mut stage, load.timing.measured, gauges)?;
+/// The window of a closed loop, with its latencies.
+fn closed(stage: &mut Stage<'_>, timing: Timing, gauges: &dyn Gauges) -> anyhow::Result<Window> {
+    stage.run_for(timing.warmup)?;
+    let mut window = measure(stage, timing.measured, gauges)?;
     ensure!(
         window.units > 0,
         "nothing came through in {:?}",
         window.wall
     );
-    window.latency = load.workload.has_latency().then(|| Latency {
+    window.latency = Some(Latency {
         quantiles: stage.tally.latency(),
         rate: None,
     });
@@ -189,5 +196,6 @@ fn measure(
         latency: None,
         footprint: None,
         priority: None,
+        plain: None,
     })
 }

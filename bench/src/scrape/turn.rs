@@ -15,6 +15,7 @@ use crate::proxy::{Proxy, Start, free_port};
 use crate::sys::Priority;
 use crate::system::{System, Tuning};
 use crate::turn::{Dials, upstreams};
+use crate::visit::Duty;
 
 /// Connections of the messages.
 pub(super) const MESSAGES: usize = 50;
@@ -60,6 +61,7 @@ impl Turn {
                 admin: Some(admin),
                 ..Tuning::default()
             },
+            duty: Duty::Relay,
         };
         let proxy = Proxy::start(system, &addresses, &start)?;
         await_start(admin)?;

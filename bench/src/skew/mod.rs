@@ -29,6 +29,7 @@ use crate::sample::Window;
 use crate::spread::Spread;
 use crate::system::{Scheduler, System, Tuning};
 use crate::turn::{Dials, upstreams};
+use crate::visit::Duty;
 use crate::{docs, prepare, report, versions};
 
 /// The document's section, and the stem of its plot.
@@ -228,6 +229,7 @@ fn turn(
             admin: Some(admin),
             ..Tuning::default()
         },
+        duty: Duty::Relay,
     };
     // Dropped after the proxy, whose threads are in the cgroups.
     let _caps;
