@@ -68,6 +68,7 @@ mod self_connect;
 mod sequences;
 mod series;
 mod service;
+mod socket_options;
 mod start;
 mod start_order;
 mod switch;
