@@ -260,7 +260,7 @@ fn connection_columns(view: &View, shown: &[&(Connection, f64)], is_stacked: boo
     let each = || shown.iter().map(|(row, _)| row);
     let server = |row: &Connection| row.server.clone().unwrap_or_default();
     let client = |row: &Connection| {
-        // Whom it came by, if that is somebody else.
+        // Who it came by, if that is somebody else.
         let client = if row.peer.is_empty() || row.peer == row.client {
             row.client.clone()
         } else {
