@@ -60,19 +60,27 @@ pub(crate) fn name(runtime: &Runtime) -> &'static str {
 /// Whether workers of the one configuration are others than those of the other one: another scheduler, other cores, or other
 /// settings of the scheduler.
 pub(crate) fn differs(new: &Runtime, old: &Runtime) -> bool {
-    let mut same = Runtime {
-        drain_timeout: old.drain_timeout,
-        on_switch: old.on_switch,
-        watch: old.watch,
-        ..new.clone()
-    };
+    // Each key is named here, so that none comes to end connections without being asked about.
+    let Runtime {
+        scheduler,
+        cores,
+        pin,
+        glommio,
+        tokio,
+        // What no worker starts with.
+        drain_timeout: _,
+        on_switch: _,
+        max_connections: _,
+        watch: _,
+    } = new;
+    let is_same = (*scheduler, cores, *pin) == (old.scheduler, &old.cores, old.pin);
     // What the scheduler of both doesn't read makes no difference.
-    match (new.scheduler, old.scheduler) {
-        (Scheduler::Tokio, Scheduler::Tokio) => same.glommio = old.glommio.clone(),
-        (Scheduler::Glommio, Scheduler::Glommio) => same.tokio = old.tokio.clone(),
-        _ => {}
-    }
-    same != *old
+    let is_read = match scheduler {
+        Scheduler::Tokio => *tokio == old.tokio,
+        Scheduler::Glommio => *glommio == old.glommio,
+        Scheduler::Auto => *tokio == old.tokio && *glommio == old.glommio,
+    };
+    !(is_same && is_read)
 }
 
 /// Why the scheduler that is asked for can't run so many workers here; none: it can, or another one would in its place.

@@ -31,7 +31,6 @@ pub(crate) const ADMIN: &str = "[admin]";
 #[derive(Debug, Default)]
 pub(super) struct Owned {
     pub(super) binds: Vec<Bind>,
-    pub(super) backlog: u16,
     /// What the kernel dropped, as of the last look.
     pub(super) drops: u64,
 }
@@ -46,6 +45,7 @@ pub(super) struct Bind {
     /// What is set on its sockets.
     pub(super) options: ListenOptions,
     pub(super) sockets: Vec<Socket>,
+    backlog: u16,
     /// That of a unix socket; it is removed when this is dropped, if the path still leads to it.
     pub(super) file: Option<SocketFile>,
 }
@@ -106,11 +106,10 @@ impl Sockets {
     ) {
         let mut all = self.lock();
         let owned = all.entry(name.to_owned()).or_default();
-        owned.backlog = backlog;
         let binds = binds.into_iter();
-        owned
-            .binds
-            .extend(binds.map(|(configured, bound)| Bind::new(configured, bound, options.clone())));
+        let binds =
+            binds.map(|(configured, bound)| Bind::new(configured, bound, options.clone(), backlog));
+        owned.binds.extend(binds);
     }
 
     /// Descriptors of all sockets of a listener, of which there are at least `count` at each address then, so that each
@@ -123,9 +122,8 @@ impl Sockets {
         let Some(owned) = all.get_mut(listener) else {
             return Ok(Lent::new());
         };
-        let backlog = owned.backlog;
         let binds = owned.binds.iter_mut();
-        binds.map(|bind| bind.lend(backlog, count)).collect()
+        binds.map(|bind| bind.lend(count)).collect()
     }
 
     /// Every socket is accepted from now.
@@ -287,6 +285,7 @@ impl Bind {
         configured: config::BindAddress,
         bound: Bound,
         options: ListenOptions,
+        backlog: u16,
     ) -> Self {
         let count = match bound.address {
             // All its descriptors are one socket.
@@ -299,7 +298,21 @@ impl Bind {
             address: bound.address,
             options,
             sockets: sockets.map(Socket::new).collect(),
+            backlog,
             file: bound.file,
+        }
+    }
+
+    /// Keeps as many clients in each queue from now on.
+    pub(super) fn set_backlog(&mut self, backlog: u16) {
+        if self.backlog == backlog {
+            return;
+        }
+        self.backlog = backlog;
+        for socket in &self.sockets {
+            if let Err(error) = rustix::net::listen(&socket.descriptor, backlog.into()) {
+                tracing::warn!(%error, "the backlog of a socket stays as it is");
+            }
         }
     }
 
@@ -343,7 +356,7 @@ impl Bind {
         }
     }
 
-    pub(super) fn lend(&mut self, backlog: u16, count: usize) -> io::Result<Vec<Descriptor>> {
+    pub(super) fn lend(&mut self, count: usize) -> io::Result<Vec<Descriptor>> {
         if let BindAddress::Unix(_) = self.address {
             let socket = self.sockets.first().into_iter();
             let copies = socket.flat_map(|socket| std::iter::repeat_n(socket, count));
@@ -357,7 +370,7 @@ impl Bind {
         let lent = descriptors.chain(&joining).map(Descriptor::try_clone);
         let lent = lent.collect::<io::Result<_>>()?;
         for descriptor in joining {
-            rustix::net::listen(&descriptor, backlog.into())?;
+            rustix::net::listen(&descriptor, self.backlog.into())?;
             self.sockets.push(Socket {
                 is_served: false,
                 ..Socket::new(descriptor)

@@ -197,7 +197,7 @@ impl Sockets {
     ) -> std::io::Result<Vec<proxy_core::Descriptor>> {
         let mut all = self.lock();
         match all.get_mut(owner) {
-            Some(owned) => owned.binds[place].lend(owned.backlog, count),
+            Some(owned) => owned.binds[place].lend(count),
             None => Ok(Vec::new()),
         }
     }
@@ -227,23 +227,24 @@ impl Sockets {
                         places.and_then(|places| places.get_mut(place)?.take())
                     }
                     Source::New(bound) => {
-                        let mut bind = Bind::new(configured.clone(), *bound, options.clone());
+                        let options = options.clone();
+                        let mut bind = Bind::new(configured.clone(), *bound, options, backlog);
                         bind.settle();
                         Some(bind)
                     }
                 };
-                having.extend(bind.map(|bind| Bind { configured, ..bind }));
+                having.extend(bind.map(|mut bind| {
+                    bind.configured = configured;
+                    // That of the listener that had the address is another one, maybe.
+                    bind.set_backlog(backlog);
+                    bind
+                }));
             }
             having
                 .iter_mut()
                 .for_each(|bind| bind.set_options(&options));
-            let binds = having;
             let owned: &mut Owned = all.entry(name.clone()).or_default();
-            if owned.backlog != backlog {
-                set_backlog(&binds, backlog);
-            }
-            owned.backlog = backlog;
-            owned.binds = binds;
+            owned.binds = having;
             listening.extend(lent.map(|lent| (name, lent)));
         }
         let mut removed: Vec<_> = old.into_values().flatten().flatten().collect();
@@ -255,15 +256,6 @@ impl Sockets {
         Rebound {
             listening,
             removed: Removed(removed),
-        }
-    }
-}
-
-/// A socket that listens already has another backlog from now on.
-fn set_backlog(binds: &[Bind], backlog: u16) {
-    for socket in binds.iter().flat_map(|bind| &bind.sockets) {
-        if let Err(error) = rustix::net::listen(&socket.descriptor, backlog.into()) {
-            tracing::warn!(%error, "the backlog of a socket stays as it is");
         }
     }
 }
@@ -350,6 +342,31 @@ mod tests {
         assert!(error.to_string().contains("[listeners.c]"), "{error}");
         TcpStream::connect(at).expect("it listens still");
         assert_eq!(sockets.lock().keys().collect::<Vec<_>>(), ["web"]);
+    }
+
+    /// How many of some clients the kernel takes, while nobody is accepted.
+    fn taken(sockets: &Sockets, listener: &str) -> usize {
+        const CLIENTS: usize = 12;
+        let at = address(sockets, listener);
+        let patience = std::time::Duration::from_millis(50);
+        let clients: Vec<_> = (0..CLIENTS)
+            .map_while(|_| TcpStream::connect_timeout(&at, patience).ok())
+            .collect();
+        clients.len()
+    }
+
+    #[test]
+    fn an_address_has_the_backlog_of_the_listener_that_has_it_now() {
+        let sockets = Sockets::default();
+        let (one, other) = (ANY, r#""127.0.0.2:0""#);
+        let few = |bind: &str| format!("{bind}\nbacklog = 1");
+        drop(rebind(&sockets, &[("few", &few(one)), ("many", other)]));
+        let swapped = rebind(&sockets, &[("few", &few(other)), ("many", one)]);
+        assert_eq!(names(&swapped), ["few", "many"]);
+        drop(swapped);
+        // Two sockets with one client each, of which Linux takes one more.
+        assert!(taken(&sockets, "few") <= 4);
+        assert_eq!(taken(&sockets, "many"), 12);
     }
 
     #[test]

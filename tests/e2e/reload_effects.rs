@@ -21,6 +21,7 @@ each_scheduler!(
     latency_shortens_the_turns_of_connections_that_run,
     a_connect_gives_up_after_the_timeout_that_it_began_with,
     checks_come_as_often_as_is_asked_for,
+    a_limit_of_the_process_changes_and_its_workers_stay,
 );
 
 /// A file of the scheduler's.
@@ -251,5 +252,31 @@ fn checks_come_as_often_as_is_asked_for(scheduler: Scheduler) {
     let last = checks();
     thread::sleep(WHILE);
     assert!(checks() <= last + 2.0, "{last}, then {}", checks());
+    proxy.stop();
+}
+
+/// Connections that such a reload had to move, or to end, would be those of workers that went.
+fn a_limit_of_the_process_changes_and_its_workers_stay(scheduler: Scheduler) {
+    let text = |limit| {
+        let runtime = format!("on_switch = \"drain\"\nmax_connections = {limit}\n");
+        let routes = forward_with(&["builtin:echo"], "", "");
+        change::text(scheduler, 2, &runtime, &routes)
+    };
+    let proxy = Proxy::start_file(&text(8));
+    let exchange = |mut client: &TcpStream| {
+        client.write_all(b"x").expect("send");
+        client.read_exact(&mut [0]).expect("receive");
+    };
+    let [old, other] = [proxy.connect("main"), proxy.connect("main")];
+    exchange(&old);
+    exchange(&other);
+    reload(&proxy, &text(2));
+    peer::assert_closed_unanswered(proxy.connect("main"));
+    reload(&proxy, &text(3));
+    exchange(&proxy.connect("main"));
+    exchange(&old);
+    exchange(&other);
+    assert_eq!(change::switched(&proxy.metrics()), 0.0);
+    drop((old, other));
     proxy.stop();
 }
