@@ -68,12 +68,18 @@ impl Workers {
         let to = moves.then(|| backend.adopter());
         let old = std::mem::replace(&mut self.running, backend);
         let old_generation = std::mem::replace(&mut self.generation, generation);
+        old_generation.succeed();
         self.leaving = Some(Leaving::begin(old, old_generation, to));
     }
 
     /// Whether the scheduler that was replaced may still have connections.
     pub(crate) fn is_left(&self) -> bool {
-        self.leaving.as_ref().is_some_and(Leaving::is_left)
+        let leaving = self.leaving.as_ref();
+        // Asked before it is told: all that are left by then are found.
+        if leaving.is_some_and(|leaving| !leaving.backend.is_accepting()) {
+            self.generation.end_inheriting();
+        }
+        leaving.is_some_and(Leaving::is_left)
     }
 
     /// The connections that it has.
@@ -83,10 +89,12 @@ impl Workers {
 
     /// Ends the scheduler that was replaced. What is left of it is reset.
     pub(crate) async fn leave(&mut self, stopper: Stopper) -> Left {
-        match self.leaving.take() {
+        let left = match self.leaving.take() {
             Some(leaving) => leaving.end(stopper).await,
             None => Left::default(),
-        }
+        };
+        self.generation.end_inheriting();
+        left
     }
 
     /// All stop accepting: what waits in the backlogs is still taken.

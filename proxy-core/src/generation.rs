@@ -1,6 +1,8 @@
 //! One run of a backend.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::{Acquire, Release};
 
 use crate::activity::Activity;
 use crate::metrics::{CoreCells, NoSlots, PerWorker, Row, Slot, Slots};
@@ -16,6 +18,10 @@ pub struct Generation {
     pub activity: Arc<Activity>,
     /// What is configured now.
     pub tables: Arc<Tables>,
+    /// Another one accepts from the same sockets, and takes the clients that wait for descriptors here.
+    is_succeeded: AtomicBool,
+    /// The one before may still leave such clients.
+    is_inheriting: AtomicBool,
 }
 
 impl Generation {
@@ -35,6 +41,8 @@ impl Generation {
             cores,
             activity,
             tables,
+            is_succeeded: AtomicBool::new(false),
+            is_inheriting: AtomicBool::new(false),
         })
     }
 
@@ -48,7 +56,27 @@ impl Generation {
             cores: self.cores.clone(),
             activity: self.activity.clone(),
             tables: self.tables.clone(),
+            is_succeeded: AtomicBool::new(false),
+            is_inheriting: AtomicBool::new(true),
         })
+    }
+
+    /// Its successor accepts. To be called before it drains.
+    pub fn succeed(&self) {
+        self.is_succeeded.store(true, Release);
+    }
+
+    /// The one before accepts nobody any more.
+    pub fn end_inheriting(&self) {
+        self.is_inheriting.store(false, Release);
+    }
+
+    pub(crate) fn is_succeeded(&self) -> bool {
+        self.is_succeeded.load(Acquire)
+    }
+
+    pub(crate) fn is_inheriting(&self) -> bool {
+        self.is_inheriting.load(Acquire)
     }
 
     /// How many workers it has.

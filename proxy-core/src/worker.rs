@@ -52,6 +52,16 @@ impl Worker {
         self.cores.of(self.slot)
     }
 
+    /// Whether the workers of another generation accept in place of this one's.
+    pub(crate) fn is_succeeded(&self) -> bool {
+        self.generation.is_succeeded()
+    }
+
+    /// Whether workers of the generation before may leave clients that wait for descriptors.
+    pub(crate) fn is_inheriting(&self) -> bool {
+        self.generation.is_inheriting()
+    }
+
     /// What is configured now: to be asked once a connection, as it reads a word that is written at a change.
     pub fn table(&mut self) -> &Arc<Table> {
         let tables = &self.generation.tables;

@@ -4,7 +4,8 @@ use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::thread;
 
-use crate::harness::config::{forward, forward_with};
+use crate::harness::change;
+use crate::harness::config::{forward, forward_with, route};
 use crate::harness::http;
 use crate::harness::peer::{self, Server, Service};
 use crate::harness::process::descriptors;
@@ -17,6 +18,7 @@ each_scheduler!(
     clients_leave_descriptors_to_those_who_watch,
     pipes_leave_descriptors_to_those_who_watch,
     a_drain_waits_until_there_are_descriptors_again,
+    a_switch_loses_nobody_who_waits_for_descriptors,
     a_limit_that_max_connections_does_not_fit_is_said,
 );
 
@@ -122,6 +124,38 @@ fn a_drain_waits_until_there_are_descriptors_again(scheduler: Scheduler) {
     serve_all(clients);
     assert_eq!(proxy.wait().code(), Some(0));
     wait::until("it says so", || proxy.log().contains("drained"));
+}
+
+/// Nor does it wait for them.
+fn a_switch_loses_nobody_who_waits_for_descriptors(scheduler: Scheduler) {
+    // Enough for two schedulers.
+    const LIMIT: u64 = 400;
+    const CLIENTS: usize = 220;
+    let server = Server::bind().serve(|mut stream| {
+        let _ = stream.write_all(b"!");
+        let _ = io::copy(&mut stream, &mut io::sink());
+    });
+    let routes = route(
+        "main",
+        "127.0.0.1:0",
+        &[&server.address().to_string()],
+        "",
+        "",
+    );
+    let text =
+        |scheduler, cores| change::text(scheduler, cores, "drain_timeout = \"1h\"\n", &routes);
+    let mut command = proxy::command();
+    restrict::with_descriptors(&mut command, LIMIT);
+    let proxy = Proxy::start_command(command, &text(scheduler, 2));
+    let clients: Vec<_> = (0..CLIENTS).map(|_| proxy.connect("main")).collect();
+    wait::until("the lack is said", || proxy.log().contains(SAID));
+    let mut all = Scheduler::ALL.into_iter();
+    let others = all.by_ref().filter(|to| *to != scheduler && to.usable());
+    for to in others.chain([scheduler]) {
+        change::switch(&proxy, &text(to, 1));
+    }
+    serve_all(clients);
+    proxy.stop();
 }
 
 fn pipes_leave_descriptors_to_those_who_watch(scheduler: Scheduler) {

@@ -123,6 +123,11 @@ where
         if !self.is_able(cx, worker, &mut take) {
             return false;
         }
+        if worker.is_inheriting() || !self.settings.listener.left.is_empty() {
+            // Nobody tells of a client that is left.
+            let look_at = worker.now + PLACE_LOOK_INTERVAL;
+            let _ = self.timer.poll_until(cx, worker.now, look_at);
+        }
         for _ in 0..ACCEPT_BATCH_MAX {
             let now = worker.now;
             let accepted = self
@@ -160,7 +165,7 @@ where
             self.admit_beyond(worker, next, &mut take);
         }
         if !self.is_able(cx, worker, &mut take) {
-            return Draining::Waiting;
+            return self.wait_or_leave(worker);
         }
         for _ in 0..ACCEPT_BATCH_MAX {
             if self.drained == DRAINED_MAX {
@@ -180,18 +185,32 @@ where
                 Ok(Attempt::Done(Some(client)) | Attempt::Drained(Some(client))) => {
                     self.drained += 1;
                     if !self.secure(cx, worker, client, &mut take) {
-                        return Draining::Waiting;
+                        return self.wait_or_leave(worker);
                     }
                 }
                 Ok(Attempt::Done(None) | Attempt::Drained(None)) => self.drained += 1,
                 Ok(Attempt::Blocked) => return Draining::Over,
                 Err(error) => {
                     self.pause(cx, worker, &error);
-                    return Draining::Waiting;
+                    return self.wait_or_leave(worker);
                 }
             }
         }
         Draining::Again
+    }
+
+    /// Nobody can be taken on now. Where another scheduler accepts from the same socket, that one goes on, with the client that
+    /// is held here, too.
+    fn wait_or_leave(&mut self, worker: &mut Worker) -> Draining {
+        let listener = &self.settings.listener;
+        let is_left = worker.is_succeeded() && worker.table().settings_of(listener).is_some();
+        if !is_left || self.next.is_some() {
+            return Draining::Waiting;
+        }
+        if let Some(held) = self.held.take() {
+            listener.left.put(held);
+        }
+        Draining::Over
     }
 
     /// Whether it may accept now: it doesn't rest, and the client that it held is taken.
@@ -207,7 +226,11 @@ where
             }
             self.paused_until = None;
         }
-        if let Some((held, origin)) = self.held.take() {
+        let held = match (self.held.take(), &self.next) {
+            (None, None) => self.settings.listener.left.take(),
+            (held, _) => held,
+        };
+        if let Some((held, origin)) = held {
             self.follow_table(worker);
             return self.secured(cx, worker, held.retry(), origin, take);
         }

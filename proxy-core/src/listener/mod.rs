@@ -4,6 +4,7 @@
 //! change of it are its [`ListenerSettings`](settings::ListenerSettings), which never change: others take their place.
 
 pub(crate) mod acceptor;
+mod left;
 pub(crate) mod permit;
 pub(crate) mod settings;
 pub(crate) mod share;
@@ -18,6 +19,7 @@ use crate::admission::bandwidth::Bandwidth;
 use crate::admission::limits::{Counted, Total};
 use crate::connection::live::Live;
 use crate::id::Id;
+use crate::listener::left::Left;
 use crate::listener::share::Share;
 use crate::metrics::{Cause, ListenerCells, PerWorker, Slot};
 use crate::route::RouteNames;
@@ -44,6 +46,8 @@ pub struct Listener {
     pub counted: Counted,
     /// What is counted of its routes.
     pub routes: RouteNames,
+    /// Its clients that wait for descriptors between two schedulers.
+    left: Left,
     /// Its sockets that are accepted from.
     accepting: Arc<AtomicUsize>,
     is_cut: AtomicBool,
@@ -67,6 +71,7 @@ impl Listener {
             cells: PerWorker::default(),
             live: Live::default(),
             routes: RouteNames::default(),
+            left: Left::default(),
             accepting: Arc::default(),
             is_cut: AtomicBool::new(false),
         }
