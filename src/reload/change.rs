@@ -224,7 +224,8 @@ pub(super) mod tests {
                     let _ = writeln!(
                         text,
                         "[listeners.l{name}]\nbind = \"127.0.0.1:{}\"\nupstream = \"u{upstream}\"\nshares = {shares}\n\
-                         idle_timeout = \"{idle}m\"",
+                         idle_timeout = \"{idle}m\"\nmax_rate = {shares}\nbandwidth = \"{idle}MiB\"\n\
+                         max_connections_per_source = {idle}\ndeny = \"10.0.0.{shares}\"",
                         7000 + u16::from(*name)
                     );
                     if let Some(max) = max {

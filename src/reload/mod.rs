@@ -357,6 +357,15 @@ mod tests {
                 settings.splice,
                 settings.max_connections
             );
+            let limits = &settings.limits;
+            text += &format!(
+                " {:?} {:?} {:?} {:?} {:?}",
+                limits.rate.as_ref().map(|meter| meter.rate()),
+                limits.source_connections,
+                limits.source_bits,
+                limits.over,
+                settings.bandwidth
+            );
             text
         });
         let pools = table.pools.iter().map(|pool| {
