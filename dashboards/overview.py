@@ -191,10 +191,16 @@ def ends(board):
         graph(
             "Rejections by listener",
             "Connections closed at once. max_connections: raise the limit or find the client that opens so many. "
-            "denied: who is not let in by allow and deny. route, no_route: what routes refuse. descriptors: raise the limit of open files (LimitNOFILE); clients wait meanwhile.",
+            "denied: who is not let in by allow and deny. route, no_route: what routes refuse. descriptors: raise the limit of open files (LimitNOFILE); clients wait meanwhile. "
+            "no_header, untrusted and others: what clients said before they had a server was not what the listener takes.",
             "cps",
             query(
                 f"sum by (listener, reason) (rate(corelane_listener_rejected_total{{@, {OF}}}[@]))", "{{listener}} {{reason}}"
+            ),
+            query(
+                "sum by (listener, result) (rate(corelane_listener_prologue_total"
+                f'{{@, {OF}, result!~"header|local|plain|probe|hello"}}[@]))',
+                "{{listener}} {{result}}",
             ),
             steps=NONE_WANTED,
         )

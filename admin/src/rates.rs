@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use proxy_core::metrics::{Counter, ListenerCells, ServerCells};
+use proxy_core::metrics::{Counter, ListenerCells, PrologueResult, ServerCells};
 use proxy_core::{Id, ListenerView, View};
 
 use super::{cores, threads};
@@ -57,7 +57,13 @@ impl Totals {
                 accepts: sum(|cells| cells.accepted.get()),
                 bytes_in: sum(|cells| cells.bytes_in.get()),
                 bytes_out: sum(|cells| cells.bytes_out.get()),
-                rejects: sum(|cells| cells.rejected.iter().map(Counter::get).sum()),
+                rejects: sum(|cells| {
+                    let refusals = PrologueResult::ALL.into_iter();
+                    let refusals = refusals.filter(|result| result.is_refusal());
+                    let refused = refusals.map(|result| cells.prologue[result as usize].get());
+                    let rejected = cells.rejected.iter().map(Counter::get);
+                    rejected.chain(refused).sum()
+                }),
             };
             (listener.id, totals)
         });

@@ -5,11 +5,19 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use proxy_core::metrics::Rejection;
+use proxy_core::metrics::{PrologueResult, Rejection};
 use proxy_core::{Id, ListenerView, UpstreamView, View};
 
 /// How long something is remembered after it last happened.
 pub(super) const RECENT: Duration = Duration::from_secs(10);
+
+/// What came of a header that says more of the one who sends it, or should, than of a stranger.
+pub(super) const HEADER_REFUSALS: [PrologueResult; 4] = [
+    PrologueResult::NoHeader,
+    PrologueResult::Untrusted,
+    PrologueResult::BadHeader,
+    PrologueResult::Checksum,
+];
 
 /// What happened, by upstream and by listener.
 #[derive(Debug, Default)]
@@ -19,6 +27,8 @@ pub(super) struct Recent {
     unserved: HashMap<Id, Episode>,
     /// By [`Rejection`].
     rejected: HashMap<Id, [Option<Episode>; Rejection::ALL.len()]>,
+    /// Clients whose header of the PROXY protocol was missing or wrong, by listener.
+    unannounced: HashMap<Id, Option<Episode>>,
 }
 
 /// A run of events without a pause of [`RECENT`].
@@ -38,6 +48,8 @@ pub(super) struct Counts {
     upstreams: HashMap<Id, (u64, u64)>,
     /// By listener and [`Rejection`].
     rejected: HashMap<Id, [u64; Rejection::ALL.len()]>,
+    /// By listener: clients whose header was missing or wrong.
+    unannounced: HashMap<Id, u64>,
 }
 
 impl Counts {
@@ -57,9 +69,17 @@ impl Counts {
             });
             (listener.id, rejected)
         });
+        let unannounced = view.listeners.iter().map(|ListenerView { listener, .. }| {
+            let counts = HEADER_REFUSALS.map(|result| {
+                let cells = &listener.cells;
+                cells.sum(|cells| cells.prologue[result as usize].get())
+            });
+            (listener.id, counts.iter().sum())
+        });
         Self {
             upstreams: upstreams.collect(),
             rejected: rejected.collect(),
+            unannounced: unannounced.collect(),
         }
     }
 }
@@ -87,12 +107,28 @@ impl Recent {
                 note(episode, count.saturating_sub(before), at);
             }
         }
+        self.unannounced
+            .retain(|id, _| counts.unannounced.contains_key(id));
+        for (&id, &count) in &counts.unannounced {
+            let before = self.counts.unannounced.get(&id).copied();
+            let episode = self.unannounced.entry(id).or_default();
+            note(
+                episode,
+                count.saturating_sub(before.unwrap_or_default()),
+                at,
+            );
+        }
         self.counts = counts;
     }
 
     /// Clients of an upstream that found no server, if no other did.
     pub(super) fn unserved(&self, upstream: Id) -> Option<Episode> {
         self.unserved.get(&upstream).copied()
+    }
+
+    /// Clients of a listener whose header of the PROXY protocol was missing or wrong.
+    pub(super) fn unannounced(&self, listener: Id) -> Option<Episode> {
+        *self.unannounced.get(&listener)?
     }
 
     /// Clients that a listener turned away.

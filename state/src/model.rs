@@ -140,7 +140,7 @@ pub struct Listener {
     pub bytes_in: f64,
     /// To clients, a second.
     pub bytes_out: f64,
-    /// Turned away at `max_connections`, or as no descriptor was left.
+    /// Turned away at a limit, by a list or a route, for what they said first, or as no descriptor was left.
     pub rejects: f64,
     /// Established by the kernel, and not accepted yet.
     pub waiting: u64,

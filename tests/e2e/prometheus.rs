@@ -142,6 +142,13 @@ fn every_query_has_an_answer() {
 fn routes(echo: &str, dead: &str) -> String {
     let any = "127.0.0.1:0";
     route("main", any, &[dead, echo], "", "")
+        + &route(
+            "announced",
+            any,
+            &["builtin:echo"],
+            "accept_proxy_protocol = true",
+            "",
+        )
         + &route("limited", any, &["builtin:echo"], "max_connections = 1", "")
         + &route("bulk", any, &[echo], "", HEALTH)
 }
@@ -313,6 +320,11 @@ fn short(proxy: &Proxy, over: &AtomicBool) {
             .map(|client| try_exchange(client).is_ok());
         assert!(served != [true; 2], "both are served");
         exchange(&mut proxy.connect("main"));
+        let mut announced = proxy.connect("announced");
+        announced
+            .write_all(b"PROXY UNKNOWN\r\n")
+            .expect("send a header");
+        exchange(&mut announced);
         thread::sleep(PAUSE);
     }
 }

@@ -19,6 +19,7 @@ pub(super) enum Subject {
     Rate,
     SourceRate,
     Descriptors,
+    Header,
     Reload,
     ClientLists,
     Drain,

@@ -5,6 +5,7 @@ mod client_lists;
 mod cpu;
 mod fault;
 mod found;
+mod headers;
 mod hold;
 mod rejections;
 mod reload;
@@ -37,6 +38,7 @@ pub(super) fn of(scene: &Scene<'_>, held: &mut Held) -> Vec<Finding> {
     found.extend(servers::of(scene));
     found.extend(unanswered::of(scene).map(|told| now(Subject::Unanswered, told)));
     found.extend(rejections::of(scene));
+    found.extend(headers::of(scene));
     found.extend(reload::of(scene).map(|finding| now(Subject::Reload, Told::fact(finding))));
     let lists = client_lists::of(scene);
     found.extend(lists.map(|finding| now(Subject::ClientLists, Told::fact(finding))));

@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use proxy_core::backend::Evening;
-use proxy_core::metrics::{ConnectFailure, Rejection};
+use proxy_core::metrics::{ConnectFailure, PrologueResult, Rejection};
 use proxy_core::{ListenerSettings, Pool, View};
 
 use super::*;
@@ -344,6 +344,25 @@ fn clients_that_are_turned_away_are_told_by_the_reason() {
         ]
     );
     assert!(found[0].remedy.contains("[listeners.bb]"));
+}
+
+#[test]
+fn peers_that_announce_nobody_are_told_of() {
+    let observed = observed(&[("aa", &[None])], origin().instant, false);
+    let listener = fixture::listener(&observed, 0);
+    let cells = listener.cells.of(observed.running().generation.slot(0));
+    cells.prologue[PrologueResult::NoHeader as usize].add(3);
+    cells.prologue[PrologueResult::Untrusted as usize].add(1);
+    // Anybody may be slow, and a check is none's fault.
+    cells.prologue[PrologueResult::Timeout as usize].add(30);
+    cells.prologue[PrologueResult::Probe as usize].add(30);
+    let found = found(&idle(), &observed);
+    assert_eq!(found[0].level, Level::Warning);
+    assert_eq!(
+        found[0].what,
+        "listener aa refuses clients: they begin with no header of the PROXY protocol"
+    );
+    assert_eq!(found[0].why, "4 clients were refused since 12:00:01 UTC");
 }
 
 /// What of the last second is told as past once another second has come.
