@@ -35,6 +35,9 @@ const ACCEPTS_A_TURN: usize = 8;
 /// Clients that are taken from a socket that is closed: as many as a backlog can hold.
 const BACKLOG_MAX: usize = 65_536;
 
+/// How long a socket that takes nobody any more stays for handshakes that have begun.
+const HANDSHAKE_PAUSE: Duration = Duration::from_millis(20);
+
 /// Bytes of a request's line and headers; more is answered with an error.
 pub(super) const HEADER_BYTES_MAX: usize = 16 * 1024;
 
@@ -120,9 +123,18 @@ impl Accept {
                 }
             }
         }
-        // Whether or not the reactor has heard of them.
+        self.empty(&listener);
+        // Those whose handshake had begun before nobody was taken any more.
+        sleep(HANDSHAKE_PAUSE).await;
+        self.empty(&listener);
+        drop(listener);
+        drop(self.accepting);
+    }
+
+    /// Serves who waits, whether or not the reactor has heard of them.
+    fn empty(&self, listener: &TcpListener) {
         for _ in 0..BACKLOG_MAX {
-            let waits = accept_with(&listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC);
+            let waits = accept_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC);
             match waits.map(|stream| TcpStream::from_std(stream.into())) {
                 Ok(Ok(stream)) => self.serve(stream),
                 // It was gone before it was accepted.
@@ -130,8 +142,6 @@ impl Accept {
                 Err(_) => break,
             }
         }
-        drop(listener);
-        drop(self.accepting);
     }
 
     fn serve(&self, stream: TcpStream) {

@@ -30,6 +30,9 @@ pub(super) async fn commit(
         mut listening,
         removed,
     } = proxy.sockets.rebind(rebinding);
+    // Workers and the admin server have descriptors of their own until they have emptied them: they close them last, so that
+    // nobody comes in between.
+    drop(removed);
     let admin_sockets = listening.remove(ADMIN);
     if let (Some(admin), Some(_)) = (&proxy.admin, &admin_sockets) {
         // First: listeners may get its sockets.
@@ -75,8 +78,6 @@ pub(super) async fn commit(
             Err(error) => tracing::error!(%error, "the admin server serves nobody; reload again"),
         }
     }
-    // The workers have descriptors of their own until they have emptied them.
-    drop(removed);
 }
 
 /// Has the scheduler that goes on accept from the sockets that joined for one that couldn't take over.

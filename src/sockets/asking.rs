@@ -17,6 +17,8 @@ pub(super) struct Asking<'a> {
     pub(super) binds: Vec<config::BindAddress>,
     /// Sockets at each address, at least.
     pub(super) count: usize,
+    /// The same at an address that has sockets: as many as a switch would join to those of whoever has it now.
+    pub(super) kept: usize,
 }
 
 /// Whose sockets an address is to have, and which place these have there: by the place of who asks, and of the address.
@@ -31,6 +33,7 @@ impl Sockets {
             options: assemble::listen_options(listener),
             binds: listener.binds.clone(),
             count,
+            kept: count,
         });
         let admin = self.lock().contains_key(ADMIN).then(|| Asking {
             name: ADMIN,
@@ -38,6 +41,7 @@ impl Sockets {
             options: ListenOptions::default(),
             binds: vec![new.admin.listen.into()],
             count: 1,
+            kept: count,
         });
         listeners.chain(admin).collect()
     }

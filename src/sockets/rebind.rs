@@ -34,6 +34,8 @@ enum Source {
     /// From a listener, by its name and the place of the address.
     Kept(String, usize),
     New(Box<Bound>),
+    /// Beside others, whose clients come there as soon as it listens: not before the change is certain.
+    Beside(Box<Reserved>),
 }
 
 /// What a reload has changed of the sockets.
@@ -93,6 +95,9 @@ impl Sockets {
                 let at = (asker, place);
                 let source = match (places.get(&at), reserved.remove(&at)) {
                     (Some((owner, place)), _) => Source::Kept(owner.clone(), *place),
+                    (None, Some(reserved)) if reserved.is_beside() => {
+                        Source::Beside(Box::new(reserved))
+                    }
                     (None, Some(reserved)) => {
                         let address = reserved.address().clone();
                         let bound = reserved.listen(asking.backlog);
@@ -159,7 +164,7 @@ impl Sockets {
             return Ok(None);
         }
         let lend = |(place, kept): (usize, Option<&(String, usize)>)| match kept {
-            Some((owner, place)) => self.lend_one(owner, *place, asking.count),
+            Some((owner, place)) => self.lend_one(owner, *place, asking.kept),
             None => {
                 let reserved = &reserved[&(asker, place)];
                 let lent = Self::lend_reserved(std::slice::from_ref(reserved))?;
@@ -232,6 +237,14 @@ impl Sockets {
                         bind.settle();
                         Some(bind)
                     }
+                    Source::Beside(reserved) => match reserved.listen(backlog) {
+                        Ok(bound) => Some(Bind::new(configured.clone(), bound, options.clone())),
+                        Err(error) => {
+                            let address = &configured;
+                            tracing::error!(%address, %error, "nobody listens there; reload again");
+                            None
+                        }
+                    },
                 };
                 having.extend(bind.map(|mut bind| {
                     bind.configured = configured;
@@ -399,6 +412,45 @@ mod tests {
         std::os::unix::net::UnixStream::connect(&path).expect("it listens");
         assert!(rebind(&sockets, &[("web", &bind)]).listening.is_empty());
         drop((first, again));
+    }
+
+    /// Who comes to an address that overlaps a new one goes to the old socket until the change is certain.
+    #[test]
+    fn a_change_that_is_not_to_be_takes_no_client() {
+        let sockets = Sockets::default();
+        let port = {
+            let _first = rebind(&sockets, &[("web", r#""0.0.0.0:0""#)]);
+            address(&sockets, "web").port()
+        };
+        let narrower = format!("\"127.0.0.1:{port}\"");
+        let prepared = sockets.prepare(&config(&[("web", &narrower)]), 2, &|_| false);
+        let _client = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        assert_eq!(sockets.waiting("web"), 1);
+        drop(prepared);
+        let _narrow = rebind(&sockets, &[("web", &narrower)]);
+        let _other = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        assert_eq!(sockets.waiting("web"), 1, "at the new one");
+    }
+
+    /// A switch of the same reload joins sockets to those of who has the address before.
+    #[test]
+    fn the_admin_server_gets_all_sockets_that_a_switch_joins() {
+        let sockets = Sockets::default();
+        let _first = rebind(&sockets, &[("web", ANY)]);
+        let any = BindAddress::Tcp(([127, 0, 0, 1], 0).into());
+        let bound = listen::bind(&any, 16, 1).unwrap();
+        sockets.own_admin(config(&[("web", ANY)]).admin.listen.into(), bound);
+        let at = address(&sockets, "web");
+        let text = format!(
+            "[admin]\nlisten = \"{at}\"\n[listeners.web]\nbind = \"127.0.0.2:0\"\nupstream = \"u\"\n\
+             [upstreams.u]\nservers = [\"10.0.0.1:80\"]\n"
+        );
+        let new = proxy_config::parse(&text, "test").unwrap().config;
+        let prepared = sockets.prepare(&new, 4, &|_| false).unwrap();
+        sockets.lend("web", 4).unwrap();
+        let rebound = sockets.rebind(prepared);
+        let lent = rebound.listening[super::super::ADMIN][0].len();
+        assert_eq!((lent, sockets.count(super::super::ADMIN)), (4, 4));
     }
 
     /// A port that the kernel chose may be written down then.

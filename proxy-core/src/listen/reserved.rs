@@ -44,6 +44,11 @@ impl Reserved {
         self.sockets.iter().map(AsFd::as_fd)
     }
 
+    /// Whether clients that come to others of this process would come here as soon as it listens.
+    pub fn is_beside(&self) -> bool {
+        self.is_beside
+    }
+
     /// The file of a unix socket.
     pub fn file(&self) -> Option<&SocketFile> {
         self.file.as_ref()
