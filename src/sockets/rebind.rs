@@ -238,7 +238,12 @@ impl Sockets {
                         Some(bind)
                     }
                     Source::Beside(reserved) => match reserved.listen(backlog) {
-                        Ok(bound) => Some(Bind::new(configured.clone(), bound, options.clone())),
+                        Ok(bound) => Some(Bind::new(
+                            configured.clone(),
+                            bound,
+                            options.clone(),
+                            backlog,
+                        )),
                         Err(error) => {
                             let address = &configured;
                             tracing::error!(%address, %error, "nobody listens there; reload again");
