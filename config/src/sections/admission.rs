@@ -3,7 +3,6 @@
 use std::num::{NonZeroU16, NonZeroU32};
 use std::path::PathBuf;
 
-use crate::catalogue::keys::LISTENER;
 use crate::raw::choice::choices;
 use crate::raw::section::Section;
 use crate::values::access::{AccessEntry, access_entry};
@@ -57,18 +56,6 @@ choices! {
         Reset = "reset",
         /// They wait, where a limit is not their own.
         Wait = "wait",
-    }
-}
-
-impl Default for Admission {
-    fn default() -> Self {
-        Section::defaults(&LISTENER, |section| {
-            let admission = read(section);
-            for key in LISTENER.keys {
-                let _ = section.node(key.name);
-            }
-            admission
-        })
     }
 }
 
