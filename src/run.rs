@@ -27,6 +27,15 @@ const STOP_PATIENCE_AFTER_DEATH: Duration = Duration::from_secs(1);
 /// # Errors
 /// What keeps it from starting, with what to do.
 pub(crate) fn run(file: &Path) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .explain(|error| cannot_start("the main thread's runtime", error))?;
+    // One that comes while the file is read asks for what is being done.
+    let mut hangup = {
+        let _context = runtime.enter();
+        Hangup::catch().explain(|error| cannot_start("the handler of SIGHUP", error))?
+    };
     let loaded = config_file::load(file)?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
@@ -36,15 +45,10 @@ pub(crate) fn run(file: &Path) -> anyhow::Result<()> {
         tracing::warn!("{warning}");
     }
     raise_descriptor_limit();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .explain(|error| cannot_start("the main thread's runtime", error))?;
     // Caught before anything listens: a signal must never find the default action.
-    let (mut ending, mut hangup, rotation) = {
+    let (mut ending, rotation) = {
         let _context = runtime.enter();
-        let caught =
-            Ending::catch().and_then(|ending| Ok((ending, Hangup::catch()?, Rotation::catch()?)));
+        let caught = Ending::catch().and_then(|ending| Ok((ending, Rotation::catch()?)));
         caught.explain(|error| cannot_start("the handlers of signals", error))?
     };
     let (deaths, mut died) = deaths::channel();

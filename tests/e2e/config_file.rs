@@ -21,6 +21,7 @@ each_scheduler!(
     a_reload_from_a_silent_pipe_is_refused_in_time,
     a_stop_does_not_wait_for_a_reload_from_a_file_system_that_hangs,
     a_configuration_is_read_from_a_pipe,
+    a_hangup_while_it_starts_ends_nothing,
 );
 
 fn fifo(path: &Path) {
@@ -154,6 +155,27 @@ fn a_configuration_is_read_from_a_pipe(scheduler: Scheduler) {
         child.log().lines().any(|line| line == "ready")
     });
     writer.join().expect("the writer");
+    child.signal(Signal::TERM);
+    assert_eq!(child.wait().code(), Some(0));
+}
+
+fn a_hangup_while_it_starts_ends_nothing(scheduler: Scheduler) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("pipe");
+    fifo(&file);
+    let text = proxy::configuration(scheduler, "", &forward(&["builtin:echo"]));
+    let mut command = proxy::command();
+    let mut child = Child::spawn(command.arg("run").arg(&file), Signal::KILL);
+    let pid = child.pid();
+    wait::until("the file is being read", || {
+        let names = thread_names(pid);
+        names.iter().any(|name| name == "corelane-config")
+    });
+    child.signal(Signal::HUP);
+    fs::write(&file, text).expect("write");
+    wait::until("it is ready", || {
+        child.log().lines().any(|line| line == "ready")
+    });
     child.signal(Signal::TERM);
     assert_eq!(child.wait().code(), Some(0));
 }

@@ -155,7 +155,7 @@ impl Visit {
                 };
                 return (0..names).map(first).collect();
             }
-            // Whom nobody lets in has nothing to say.
+            // Who is not let in has nothing to say.
             Self::Denied { .. } => Vec::new(),
             Self::ProxyIn { version } => [header::of(version), message()].concat(),
             _ => message(),

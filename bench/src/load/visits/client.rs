@@ -43,8 +43,14 @@ impl Client {
         if source != Ipv4Addr::LOCALHOST {
             socket.bind(&SocketAddr::from((source, 0)).into())?;
         }
+        // Who says nothing doesn't wait for the connect, in which a reset by the proxy would be an error of its own.
+        let waits = !first.bytes.is_empty();
+        socket.set_nonblocking(!waits)?;
         // On loopback that doesn't wait for an accept.
-        socket.connect(&proxy.into())?;
+        match socket.connect(&proxy.into()) {
+            Err(error) if !waits && Errno::from_io_error(&error) == Some(Errno::INPROGRESS) => {}
+            connected => connected?,
+        }
         socket.set_tcp_nodelay(true)?;
         socket.set_nonblocking(true)?;
         let socket: OwnedFd = socket.into();
