@@ -56,11 +56,7 @@ pub fn reserve_with(
         is_beside: false,
         options,
     };
-    match address {
-        BindAddress::Tcp(address) => reserve_tcp(*address, Families::Own, terms),
-        BindAddress::Every(port) => reserve_every(*port, terms),
-        BindAddress::Unix(path) => reserve_unix(path, count),
-    }
+    reserve_on(address, terms)
 }
 
 /// As [`reserve_with`], beside sockets of this process.
@@ -81,10 +77,15 @@ pub fn reserve_beside(
         is_beside: true,
         options,
     };
+    reserve_on(address, terms)
+}
+
+fn reserve_on(address: &BindAddress, terms: Terms<'_>) -> io::Result<Reserved> {
     match address {
         BindAddress::Tcp(address) => reserve_tcp(*address, Families::Own, terms),
         BindAddress::Every(port) => reserve_every(*port, terms),
-        BindAddress::Unix(path) => reserve_unix_beside(path, count),
+        BindAddress::Unix(path) if terms.is_beside => reserve_unix_beside(path, terms.count),
+        BindAddress::Unix(path) => reserve_unix(path, terms.count),
     }
 }
 

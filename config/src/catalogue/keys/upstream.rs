@@ -1,0 +1,193 @@
+//! `[upstreams.NAME]`, its servers and its checks.
+
+use std::time::Duration;
+
+use super::super::key::{Absent, Key, Kind, Syntax, Table};
+use super::socket::{
+    BUFFER, CONGESTION, CONGESTION_ABOUT, DSCP_ABOUT, INTERFACE, KEEPALIVE_ABOUT, MARK, MARK_ABOUT,
+    NOTSENT_LOWAT_ABOUT, RECEIVE_BUFFER_ABOUT, SEND_BUFFER_ABOUT, SYSTEM, UPSTREAM_KEEPALIVE_KIND,
+    USER_TIMEOUT, USER_TIMEOUT_ABOUT,
+};
+use super::values::HOUR;
+use crate::sections::proxy_protocol::{ProxyTlv, ProxyVersion};
+use crate::sections::upstream::{Balance, OnRemoved, SERVERS_MAX};
+
+pub(crate) static UPSTREAM: Table = Table {
+    path: "upstreams.NAME",
+    about: "Servers that can stand in for each other.",
+    keys: &[
+        Key::required(
+            "servers",
+            Kind::TextsOrTables {
+                of: SERVER_ADDRESS,
+                table: &SERVER,
+                max: SERVERS_MAX,
+            },
+            "write where connections go, as in servers = [\"127.0.0.1:6379\"]",
+            "`\"10.0.0.1:80\"`, `\"host:80\"`, `\"unix:/path\"`, `\"builtin:echo\"`, or `{ address = …, weight = … }`. A host's \
+             name is one server: connections start with its addresses in turn, and each tries them all. Names are \
+             resolved every 30 s",
+        ),
+        Key::new(
+            "balance",
+            Kind::Choice(Balance::NAMES),
+            "\"round-robin\"",
+            "how a connection's server is chosen: each in turn, or the one with the fewest open connections; both by weight",
+        ),
+        Key::new(
+            "connect_timeout",
+            Kind::Duration {
+                min: Duration::from_millis(1),
+                max: HOUR,
+            },
+            "\"3s\"",
+            "how long an attempt to connect may take; then the next address or server is tried",
+        ),
+        Key::optional(
+            "send_proxy_protocol",
+            Kind::Choice(ProxyVersion::NAMES),
+            "no header",
+            "the version of the PROXY protocol in which each server is told of the client first, health checks included. What \
+             was received in version 2 besides the addresses is passed on in version 2",
+        ),
+        Key::optional(
+            "proxy_tlvs",
+            Kind::Texts {
+                of: Syntax {
+                    what: "of `\"authority\"`, `\"alpn\"`, `\"unique-id\"`, `\"crc32c\"`",
+                    accepted: ProxyTlv::NAMES,
+                    refused: &["sni", "crc32", ""],
+                    pattern: "^(authority|alpn|unique-id|crc32c)$",
+                },
+                max: 4,
+            },
+            "what was received",
+            "what headers of version 2 say besides, where it was not received already: the server name of TLS, the protocol that \
+             the client likes best, an id of the connection whose end is the `{id}` of the access log, and a checksum of the \
+             header",
+        )
+        .advising("write what to add, as in proxy_tlvs = [\"unique-id\"]"),
+        Key {
+            absent: Absent::Means("on, at the system's times"),
+            ..Key::new("keepalive", UPSTREAM_KEEPALIVE_KIND, "", KEEPALIVE_ABOUT)
+        },
+        Key::optional("user_timeout", USER_TIMEOUT, SYSTEM, USER_TIMEOUT_ABOUT),
+        Key::optional("notsent_lowat", BUFFER, SYSTEM, NOTSENT_LOWAT_ABOUT),
+        Key::optional("receive_buffer", BUFFER, SYSTEM, RECEIVE_BUFFER_ABOUT),
+        Key::optional("send_buffer", BUFFER, SYSTEM, SEND_BUFFER_ABOUT),
+        Key::optional("congestion", CONGESTION, SYSTEM, CONGESTION_ABOUT),
+        Key::optional("mark", MARK, "none", MARK_ABOUT),
+        Key::optional("dscp", Kind::Dscp, SYSTEM, DSCP_ABOUT),
+        Key::optional(
+            "interface",
+            INTERFACE,
+            "as the system routes",
+            "the interface by which servers are connected to, such as `\"eth1\"` or a VRF (`SO_BINDTODEVICE`)",
+        ),
+        Key::optional(
+            "source_address",
+            Kind::Text(Syntax {
+                what: "IP address or `\"client\"`",
+                accepted: &["10.0.0.9", "2001:db8::9", "client"],
+                refused: &["10.0.0.9:80", "eth0", "0.0.0.0", "::", "224.0.0.1", ""],
+                pattern: "^(client|[0-9a-fA-F.:]+)$",
+            }),
+            "as the system chooses",
+            "the address from which servers are connected to, one of this machine's; or `\"client\"`: that of the client, or \
+             of who it was announced to be, for which see [Inside](inside.md#from-the-clients-address). Servers of the other \
+             family can't be connected to",
+        ),
+        Key::new(
+            "on_removed",
+            Kind::Choice(OnRemoved::NAMES),
+            "\"keep\"",
+            "what happens to the connections of a server that a reload removes: they go on, or are reset",
+        ),
+        Key {
+            absent: Absent::Means("no checks"),
+            ..Key::table("health", &HEALTH)
+        },
+    ],
+};
+
+const SERVER_ADDRESS: Syntax = Syntax {
+    what: "address",
+    accepted: &[
+        "10.0.0.1:6379",
+        "[::1]:6379",
+        "redis.example:6379",
+        "unix:/run/redis.sock",
+        "builtin:echo",
+    ],
+    refused: &[
+        "10.0.0.1",
+        "10.0.0.1:0",
+        "http://redis:6379",
+        "unix:redis.sock",
+        "builtin:ech",
+        "224.0.0.1:80",
+        "255.255.255.255:80",
+        "0.0.0.0:80",
+        "[::]:80",
+    ],
+    pattern: "^(unix:/.*[^/]|builtin:echo|.+:[0-9]+)$",
+};
+
+pub(crate) static SERVER: Table = Table {
+    path: "upstreams.NAME.servers[0]",
+    about: "A server that is more than an address.",
+    keys: &[
+        Key::required(
+            "address",
+            Kind::Text(SERVER_ADDRESS),
+            "write the server's address, as in address = \"127.0.0.1:6379\"",
+            "where to connect to",
+        ),
+        Key::new(
+            "weight",
+            Kind::Integer { min: 1, max: 256 },
+            "1",
+            "how many connections it gets for each of a server of weight 1",
+        ),
+    ],
+};
+
+pub(crate) static HEALTH: Table = Table {
+    path: "upstreams.NAME.health",
+    about: "Checks: a connect to each server, closed as soon as it works. Without the section there are none, and a server that \
+        can't be connected to is left alone for 3 s while others work; then one connection tries it. A server that is down \
+        gets connections only when all others are, or have failed to take the one at hand.",
+    keys: &[
+        Key::new(
+            "interval",
+            Kind::Duration {
+                min: Duration::from_millis(100),
+                max: HOUR,
+            },
+            "\"2s\"",
+            "how often each server is checked",
+        ),
+        Key::new(
+            "timeout",
+            // Servers that don't answer take up the checks that may be under way, of all upstreams: not for long.
+            Kind::Duration {
+                min: Duration::from_millis(1),
+                max: Duration::from_secs(10),
+            },
+            "\"1s\"",
+            "how long a check may take. One that takes longer than the interval is followed by the next one at its next turn",
+        ),
+        Key::new(
+            "rise",
+            Kind::Integer { min: 1, max: 100 },
+            "2",
+            "checks in a row that must pass until a server that is down is up",
+        ),
+        Key::new(
+            "fall",
+            Kind::Integer { min: 1, max: 100 },
+            "3",
+            "checks in a row that must fail until a server that is up is down",
+        ),
+    ],
+};
