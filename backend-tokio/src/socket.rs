@@ -8,8 +8,10 @@ use std::time::Instant;
 
 use proxy_core::runtime::{Attempt, Interest, Runtime, Socket, Timer};
 use proxy_core::{Descriptor, Dial, ServerAddress};
+use rustix::io::Errno;
 use tokio::io::unix::AsyncFd;
 
+use crate::fate;
 use crate::sys;
 use crate::timers::{self, Armed};
 
@@ -44,9 +46,16 @@ pub(crate) struct TokioSocket {
 }
 
 impl TokioSocket {
+    /// Has the reactor watch it. Where the reactor itself is gone, the worker is dead by that.
     pub(crate) fn new(descriptor: Descriptor) -> Result<Self, (Descriptor, io::Error)> {
+        let registered = sys::register(descriptor).inspect_err(|(_, error)| {
+            // No room in it is another error. No socket will ever be watched again.
+            if let Some(Errno::BADF | Errno::INVAL) = Errno::from_io_error(error) {
+                fate::die(format!("its reactor fails: {error}"));
+            }
+        });
         Ok(Self {
-            watched: sys::register(descriptor)?,
+            watched: registered?,
             assumes_read: Cell::new(false),
             assumes_write: Cell::new(false),
         })

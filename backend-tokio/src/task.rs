@@ -10,7 +10,6 @@ use proxy_core::{
     Accepted, Acceptor, Connection, Descriptor, Draining, FIRST_TURNS_MAX, Listener,
     ListenerSettings, Turn, Worker,
 };
-use rustix::io::Errno;
 
 use crate::gates::Gate;
 use crate::socket::{Tokio, TokioSocket};
@@ -188,16 +187,8 @@ fn begin(
         Err((_, error)) => {
             let settings = permit.settings();
             settings.give_up(worker.slot(), origin, worker.now);
-            match Errno::from_io_error(&error) {
-                // The reactor itself is gone, not room in it: no connection will ever be watched again.
-                Some(Errno::BADF | Errno::INVAL) => {
-                    fate::die(format!("its reactor fails: {error}"));
-                }
-                _ => {
-                    let listener = &settings.listener;
-                    tracing::warn!(listener = listener.name, %error, "a connection can't be watched");
-                }
-            }
+            let listener = &settings.listener;
+            tracing::warn!(listener = listener.name, %error, "a connection can't be watched");
             None
         }
     }

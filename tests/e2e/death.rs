@@ -8,7 +8,7 @@ use std::process::Command;
 
 use rustix::process::Signal;
 
-use crate::harness::config::forward;
+use crate::harness::config::{forward, forward_with};
 use crate::harness::peer::{self, Server};
 use crate::harness::proxy::{self, Proxy, configuration};
 use crate::harness::scheduler::{Scheduler, each_scheduler};
@@ -17,7 +17,11 @@ use crate::harness::wait;
 each_scheduler!(
     a_worker_that_loses_its_reactor_ends_the_process,
     a_reactor_that_is_half_there_serves_or_ends_the_process,
+    a_reactor_that_is_half_there_connects_or_ends_the_process,
 );
+
+/// Enough for the kernel to choose each worker.
+const CLIENTS: usize = 40;
 
 /// A library that spoils descriptors of the process that it is loaded into. None, and says why, where there is no
 /// compiler.
@@ -71,12 +75,12 @@ fn reactors(pid: u32, scheduler: Scheduler) -> Vec<i32> {
 }
 
 /// A proxy whose descriptors can be spoiled by a list in this file.
-fn start(scheduler: Scheduler, directory: &Path, servers: &[&str]) -> Option<(Proxy, PathBuf)> {
+fn start(scheduler: Scheduler, directory: &Path, routes: &str) -> Option<(Proxy, PathBuf)> {
     let library = spoiler(directory)?;
     let list = directory.join("list");
     let mut command = proxy::command();
     command.env("LD_PRELOAD", library).env("SPOIL", &list);
-    let config = configuration(scheduler, "", &forward(servers));
+    let config = configuration(scheduler, "", routes);
     Some((Proxy::start_command(command, &config), list))
 }
 
@@ -93,8 +97,8 @@ fn assert_ends_loudly(mut proxy: Proxy) {
 fn a_worker_that_loses_its_reactor_ends_the_process(scheduler: Scheduler) {
     let directory = tempfile::tempdir().expect("directory");
     let server = Server::bind();
-    let servers = [&*server.address().to_string()];
-    let Some((proxy, list)) = start(scheduler, directory.path(), &servers) else {
+    let routes = forward(&[&server.address().to_string()]);
+    let Some((proxy, list)) = start(scheduler, directory.path(), &routes) else {
         return;
     };
     let mut client = proxy.connect("main");
@@ -114,16 +118,25 @@ fn a_worker_that_loses_its_reactor_ends_the_process(scheduler: Scheduler) {
     assert_eq!(peer::end_of(&mut client), Some(ErrorKind::ConnectionReset));
 }
 
+/// Whether the client gets its byte back. It must be told one or the other.
+fn answers(client: &mut TcpStream) -> bool {
+    client
+        .set_read_timeout(Some(wait::DEADLINE))
+        .expect("timeout");
+    let served = client.read_exact(&mut [0]);
+    if let Err(error) = &served {
+        assert_ne!(error.kind(), ErrorKind::WouldBlock, "a client hangs");
+    }
+    served.is_ok()
+}
+
 /// Whichever descriptor it is, of whichever worker: clients are served, or the process ends.
 fn a_reactor_that_is_half_there_serves_or_ends_the_process(scheduler: Scheduler) {
-    /// Enough for the kernel to choose each worker.
-    const CLIENTS: usize = 40;
     let echo = peer::echo();
-    let servers = [&*echo.address().to_string()];
+    let routes = forward(&[&echo.address().to_string()]);
     for index in 0.. {
         let directory = tempfile::tempdir().expect("directory");
-        let started = start(scheduler, directory.path(), &servers);
-        let Some((proxy, list)) = started else {
+        let Some((proxy, list)) = start(scheduler, directory.path(), &routes) else {
             return;
         };
         let Some(&descriptor) = reactors(proxy.pid(), scheduler).get(index) else {
@@ -135,18 +148,49 @@ fn a_reactor_that_is_half_there_serves_or_ends_the_process(scheduler: Scheduler)
             let Ok(mut client) = TcpStream::connect(address) else {
                 return false;
             };
-            client
-                .set_read_timeout(Some(wait::DEADLINE))
-                .expect("timeout");
-            let served = client
-                .write_all(b"!")
-                .and_then(|()| client.read_exact(&mut [0]));
-            if let Err(error) = &served {
-                assert_ne!(error.kind(), ErrorKind::WouldBlock, "a client hangs");
-            }
-            served.is_ok()
+            client.write_all(b"!").is_ok() && answers(&mut client)
         });
         println!("descriptor {descriptor}: serves: {serves}");
+        if serves {
+            proxy.stop();
+        } else {
+            assert_ends_loudly(proxy);
+        }
+    }
+}
+
+/// Whichever descriptor it is, also where nobody comes any more: who was there before is served, or the process ends.
+fn a_reactor_that_is_half_there_connects_or_ends_the_process(scheduler: Scheduler) {
+    let echo = peer::echo();
+    let routes = forward_with(
+        &[&echo.address().to_string()],
+        "accept_proxy_protocol = \"required\"\ntrusted = [\"127.0.0.1\"]",
+        "",
+    );
+    for index in 0.. {
+        let directory = tempfile::tempdir().expect("directory");
+        let Some((proxy, list)) = start(scheduler, directory.path(), &routes) else {
+            return;
+        };
+        let Some(&descriptor) = reactors(proxy.pid(), scheduler).get(index) else {
+            return proxy.stop();
+        };
+        let mut clients: Vec<_> = (0..CLIENTS).map(|_| proxy.connect("main")).collect();
+        wait::until("all are accepted", || {
+            let taken = proxy.metric(
+                "corelane_listener_connections_total",
+                &[("listener", "main")],
+            );
+            taken == CLIENTS as f64
+        });
+        spoil(&proxy, &list, &[descriptor]);
+        let mut asked = clients
+            .iter_mut()
+            .map(|client| client.write_all(b"PROXY UNKNOWN\r\n!"));
+        let asked = asked.all(|written| written.is_ok());
+        let serves = asked && clients.iter_mut().all(answers);
+        println!("descriptor {descriptor}: serves: {serves}");
+        drop(clients);
         if serves {
             proxy.stop();
         } else {
