@@ -12,9 +12,9 @@ use proxy_core::{
     Table, Tables,
 };
 
-use crate::client_lists::ClientList;
 use crate::observed::Observed;
-use crate::running::Running;
+use crate::observed::client_lists::ClientList;
+use crate::observed::running::Running;
 
 const WORKERS: usize = 2;
 

@@ -4,40 +4,15 @@
 //! and `/proc` on the thread `corelane-admin`; the thread `corelane-sampler` reads the CPU clocks once a second
 //! for what needs two samples: utilization and imbalance. `/connections` copies the live connections' cells, a few at a time.
 
-mod access_log;
 mod advice;
-mod answer;
-mod client_lists;
-mod clients;
 pub mod commands;
-mod connections;
-mod cores;
-mod events;
 mod exposition;
-mod family;
 mod findings;
-mod hosts;
-mod listeners;
-mod load;
+mod http;
 mod moment;
 mod observed;
-mod origin;
 mod page;
-mod process;
-mod rates;
-mod ready;
-mod recent;
-mod reloads;
-mod routes;
-mod running;
-mod runtime;
-mod sampler;
-mod schedulers;
-mod server;
-mod surroundings;
-mod switches;
-mod threads;
-mod upstreams;
+mod sampling;
 mod utc;
 
 #[cfg(test)]
@@ -56,17 +31,18 @@ use tokio::runtime::Builder;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 
-pub use self::client_lists::{ClientList, ClientLists};
-use self::events::Broadcast;
 use self::exposition::Exposition;
-use self::hosts::Hosts;
+use self::http::events::Broadcast;
+use self::http::hosts::Hosts;
+use self::http::paths::Paths;
+use self::http::server;
 pub use self::observed::Observed;
-pub use self::reloads::{Refusal, Reloads};
-use self::routes::Routes;
-pub use self::running::Running;
-use self::sampler::Sampler;
-pub use self::surroundings::{Lines, Surroundings};
-pub use self::switches::Switches;
+pub use self::observed::client_lists::{ClientList, ClientLists};
+pub use self::observed::reloads::{Refusal, Reloads};
+pub use self::observed::running::Running;
+pub use self::observed::surroundings::{Lines, Surroundings};
+pub use self::observed::switches::Switches;
+use self::sampling::sampler::Sampler;
 pub use self::utc::Utc;
 
 /// Niceness of the thread that answers, above the process's own: where it shares a CPU with a worker, a scrape of a
@@ -83,7 +59,7 @@ const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
 pub struct Admin {
     /// Where it listens, or is to listen, with the port that the kernel chose.
     pub address: SocketAddr,
-    routes: Arc<Routes>,
+    paths: Arc<Paths>,
     /// What is accepted from, until it is dropped.
     gate: Mutex<Option<Gate>>,
     /// The server's thread runs until this is gone.
@@ -135,10 +111,10 @@ pub fn start(address: SocketAddr, observed: Arc<Observed>, hosts: &[String]) -> 
     let exposition = Exposition::new(observed.clone(), sampler.watch.clone());
     let broadcast = Broadcast::new(observed.clone(), sampler.watch.clone());
     let hosts = Hosts::new(hosts, address.ip());
-    let routes = Arc::new(Routes::new(hosts, observed, exposition, broadcast));
+    let paths = Arc::new(Paths::new(hosts, observed, exposition, broadcast));
     let (orders, ordered) = unbounded_channel();
     let (tell, started) = mpsc::channel();
-    let its = routes.clone();
+    let its = paths.clone();
     let server = thread::Builder::new()
         .name("corelane-admin".to_owned())
         .spawn(move || {
@@ -162,7 +138,7 @@ pub fn start(address: SocketAddr, observed: Arc<Observed>, hosts: &[String]) -> 
     started.recv().unwrap_or_else(|_| ended())?;
     Ok(Admin {
         address,
-        routes,
+        paths,
         gate: Mutex::default(),
         orders: Some(orders),
         server: Some(server),
@@ -171,7 +147,7 @@ pub fn start(address: SocketAddr, observed: Arc<Observed>, hosts: &[String]) -> 
 }
 
 /// Does what is ordered until nothing can be any more.
-async fn obey(mut orders: UnboundedReceiver<Order>, routes: Arc<Routes>) {
+async fn obey(mut orders: UnboundedReceiver<Order>, paths: Arc<Paths>) {
     let clients = server::Shared::default();
     while let Some(order) = orders.recv().await {
         let Order {
@@ -181,7 +157,7 @@ async fn obey(mut orders: UnboundedReceiver<Order>, routes: Arc<Routes>) {
         } = order;
         for socket in sockets {
             let accept = server::Accept {
-                routes: routes.clone(),
+                paths: paths.clone(),
                 clients: clients.clone(),
                 closing: closing.clone(),
                 accepting: accepting.clone(),
@@ -218,7 +194,7 @@ impl Admin {
 
     /// Answers to these names from now on, besides those that are always its own.
     pub fn answer_to(&self, hosts: &[String]) {
-        self.routes.answer_to(Hosts::new(hosts, self.address.ip()));
+        self.paths.answer_to(Hosts::new(hosts, self.address.ip()));
     }
 
     /// Gives its sockets away: clients that wait there are taken, and those that are connected are still served. Returns when
@@ -252,6 +228,7 @@ mod tests {
     use std::net::TcpStream;
 
     use super::*;
+    use crate::http::events;
     use proxy_core::listen::{self, BindAddress};
     use proxy_state::State;
 

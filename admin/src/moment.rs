@@ -4,12 +4,12 @@ use std::cmp::Reverse;
 
 use proxy_core::{Id, ListenerView, View};
 
-use super::cores::connections_of;
-use super::findings::{self, Scene};
-use super::rates::{CoreTotals, ListenerTotals, Rates, ServerTotals};
-use super::sampler::Watch;
+use crate::findings::{self, Scene};
 use crate::observed::Observed;
-use crate::running::Running;
+use crate::observed::running::Running;
+use crate::sampling::rates::{CoreTotals, ListenerTotals, Rates, ServerTotals};
+use crate::sampling::sampler::Watch;
+use crate::sampling::sums::connections_of;
 use proxy_state::{Core, Figures, Finding, Listener, SERVERS_SHOWN_MAX, Server, State};
 
 /// Everything that is shown, with the history after the point of the number `after`, or all of it.
@@ -189,7 +189,7 @@ mod tests {
 
     use super::*;
     use crate::fixture;
-    use crate::rates::Totals;
+    use crate::sampling::rates::Totals;
 
     #[test]
     fn names_and_counts_are_there() {

@@ -21,10 +21,10 @@ use tokio::time::{sleep, timeout};
 
 use super::access::{Access, Caller};
 use super::{Command, Reply, Wish};
-use crate::answer::Answer;
-use crate::clients::{Client, Clients};
-use crate::routes::text;
-use crate::server::HEADER_BYTES_MAX;
+use crate::http::answer::Answer;
+use crate::http::clients::{Client, Clients};
+use crate::http::paths::text;
+use crate::http::server::HEADER_BYTES_MAX;
 
 /// Connections at a time. For one more, one that has asked for nothing is closed; while all wait for answers, it waits.
 const CLIENTS_MAX: usize = 16;

@@ -9,7 +9,7 @@ use proxy_core::metrics::{Cause, CheckResult, ConnectFailure, Rejection};
 
 use super::*;
 use crate::fixture;
-use crate::load::Sample;
+use crate::sampling::load::Sample;
 
 /// The names that dashboards and rules outside of this repository use.
 const NAMES: &[&str] = &[

@@ -5,7 +5,7 @@ use proxy_core::metrics::PrologueResult;
 use super::found::{Found, Subject, finding, unix_seconds};
 use super::scene::Scene;
 use super::tense::Told;
-use crate::recent::HEADER_REFUSALS;
+use crate::sampling::recent::HEADER_REFUSALS;
 use proxy_state::{Finding, Level};
 
 /// The listener that has refused most headers lately, or their lack.

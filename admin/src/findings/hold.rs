@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use super::found::{Found, Subject};
 use super::tense::Told;
-use crate::recent::RECENT;
+use crate::sampling::recent::RECENT;
 use proxy_state::{Finding, Level};
 
 /// How long a finding stays, and its level, after it was last true.

@@ -7,7 +7,7 @@ use proxy_core::metrics::Rejection;
 use super::found::{Found, Subject, finding, unix_seconds};
 use super::scene::Scene;
 use super::tense::{Tense, Told};
-use crate::recent::Episode;
+use crate::sampling::recent::Episode;
 use proxy_state::{Finding, Level};
 
 /// Listeners that turn clients away, by the reason: of each the one that has turned most away.

@@ -6,8 +6,8 @@ use proxy_core::View;
 use proxy_state::State;
 
 use crate::observed::Observed;
-use crate::origin::Origin;
-use crate::recent::Recent;
+use crate::sampling::origin::Origin;
+use crate::sampling::recent::Recent;
 use crate::utc::Utc;
 
 /// What findings are made of.

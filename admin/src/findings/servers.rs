@@ -9,7 +9,7 @@ use super::fault;
 use super::found::{Found, Subject, unix_seconds};
 use super::scene::Scene;
 use super::tense::{Tense, Told};
-use crate::recent::Episode;
+use crate::sampling::recent::Episode;
 use proxy_state::{Finding, Level};
 
 /// Upstreams that are named at most, and servers.

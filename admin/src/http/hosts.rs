@@ -29,7 +29,7 @@ const SHOWN_MAX: usize = 100;
 
 /// The names that the admin server answers to.
 #[derive(Debug)]
-pub(super) struct Hosts {
+pub(crate) struct Hosts {
     /// In lower case.
     names: Vec<String>,
     /// Every name is one of ours.
@@ -42,7 +42,7 @@ pub(super) struct Hosts {
 
 /// Why a request is refused.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(crate) enum Refusal {
     /// It isn't as HTTP wants it.
     Malformed(&'static str),
     /// The asker may not see it.
@@ -51,7 +51,7 @@ pub(super) enum Refusal {
 
 impl Hosts {
     /// Those of the configuration, where `*` is every name, and this machine's own; the server listens on `listen`.
-    pub(super) fn new(configured: &[String], listen: IpAddr) -> Self {
+    pub(crate) fn new(configured: &[String], listen: IpAddr) -> Self {
         let own = rustix::system::uname();
         let own = own.nodename().to_string_lossy().into_owned();
         let names = configured.iter().cloned().chain([own]);
@@ -64,7 +64,7 @@ impl Hosts {
     }
 
     /// Whether a request may have its answer.
-    pub(super) fn check<B>(&self, request: &Request<B>) -> Result<(), Refusal> {
+    pub(crate) fn check<B>(&self, request: &Request<B>) -> Result<(), Refusal> {
         let host = host_of(request)?;
         let path = request.uri().path();
         let is_open = match path {

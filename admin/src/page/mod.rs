@@ -8,30 +8,30 @@ use hyper::header::{
     X_CONTENT_TYPE_OPTIONS,
 };
 
-use super::answer::Answer;
+use crate::http::answer::Answer;
 
-const DOCUMENT: &str = include_str!("page/page.html");
+const DOCUMENT: &str = include_str!("page.html");
 
 /// What goes into the document, each in the place that is marked with its name. The page's own comes after what it
 /// builds on.
 const STYLES: [(&str, &str); 2] = [
     (
         "/* uPlot.min.css */",
-        include_str!("page/vendor/uplot/uPlot.min.css"),
+        include_str!("vendor/uplot/uPlot.min.css"),
     ),
-    ("/* style.css */", include_str!("page/style.css")),
+    ("/* style.css */", include_str!("style.css")),
 ];
 const SCRIPTS: [(&str, &str); 3] = [
     (
         "/* uPlot.iife.min.js */",
-        include_str!("page/vendor/uplot/uPlot.iife.min.js"),
+        include_str!("vendor/uplot/uPlot.iife.min.js"),
     ),
-    ("/* charts.js */", include_str!("page/charts.js")),
-    ("/* script.js */", include_str!("page/script.js")),
+    ("/* charts.js */", include_str!("charts.js")),
+    ("/* script.js */", include_str!("script.js")),
 ];
 const LICENCES: [(&str, &str); 1] = [(
     "/* uPlot's LICENSE */",
-    include_str!("page/vendor/uplot/LICENSE"),
+    include_str!("vendor/uplot/LICENSE"),
 )];
 
 /// The page asks this server and nobody else, and runs and looks like what is built in only. A test tells the hashes

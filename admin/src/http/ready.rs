@@ -10,7 +10,7 @@ use crate::observed::Observed;
 const UPSTREAMS_TOLD_MAX: usize = 20;
 
 /// The answer to a query, the part of a URI after the question mark: `strict` asks for a server of each upstream, too.
-pub(super) fn answer(observed: &Observed, query: &str) -> (StatusCode, String) {
+pub(crate) fn answer(observed: &Observed, query: &str) -> (StatusCode, String) {
     let is_strict = match query {
         "" => false,
         "strict" | "strict=" | "strict=1" | "strict=true" => true,

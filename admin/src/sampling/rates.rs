@@ -6,47 +6,47 @@ use std::time::Duration;
 use proxy_core::metrics::{Counter, ListenerCells, PrologueResult, ServerCells};
 use proxy_core::{Id, ListenerView, View};
 
-use super::{cores, threads};
+use super::{sums, threads};
 use crate::observed::Observed;
-use crate::running::Running;
+use crate::observed::running::Running;
 
 /// The counters that the live page shows as rates, at one moment. They only grow.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Totals {
+pub(crate) struct Totals {
     /// When, since any fixed moment.
-    pub(super) at: Duration,
-    pub(super) cores: Vec<CoreTotals>,
-    pub(super) listeners: HashMap<Id, ListenerTotals>,
-    pub(super) servers: HashMap<Id, ServerTotals>,
+    pub(crate) at: Duration,
+    pub(crate) cores: Vec<CoreTotals>,
+    pub(crate) listeners: HashMap<Id, ListenerTotals>,
+    pub(crate) servers: HashMap<Id, ServerTotals>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct CoreTotals {
-    pub(super) accepts: u64,
-    pub(super) bytes: u64,
-    pub(super) waits: Duration,
-    pub(super) migrations: u64,
+pub(crate) struct CoreTotals {
+    pub(crate) accepts: u64,
+    pub(crate) bytes: u64,
+    pub(crate) waits: Duration,
+    pub(crate) migrations: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct ListenerTotals {
-    pub(super) accepts: u64,
-    pub(super) bytes_in: u64,
-    pub(super) bytes_out: u64,
-    pub(super) rejects: u64,
+pub(crate) struct ListenerTotals {
+    pub(crate) accepts: u64,
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_out: u64,
+    pub(crate) rejects: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct ServerTotals {
-    pub(super) connects: u64,
-    pub(super) failures: u64,
-    pub(super) bytes_in: u64,
-    pub(super) bytes_out: u64,
+pub(crate) struct ServerTotals {
+    pub(crate) connects: u64,
+    pub(crate) failures: u64,
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_out: u64,
 }
 
 impl Totals {
     /// The counters now.
-    pub(super) fn read(observed: &Observed, at: Duration) -> Self {
+    pub(crate) fn read(observed: &Observed, at: Duration) -> Self {
         let view = observed.view();
         let running = observed.running();
         let cores =
@@ -88,40 +88,40 @@ impl Totals {
 }
 
 fn core(observed: &Observed, running: &Running, view: &View, worker: usize) -> CoreTotals {
-    let sum = cores::over_listeners(view, worker);
+    let sum = sums::over_listeners(view, worker);
     CoreTotals {
         accepts: sum.accepted,
         bytes: sum.bytes_in + sum.bytes_out,
         waits: threads::runqueue_wait(running.threads[worker].tid).unwrap_or_default(),
-        migrations: cores::moved_in(observed, worker) + cores::moved_out(observed, worker),
+        migrations: sums::moved_in(observed, worker) + sums::moved_out(observed, worker),
     }
 }
 
 /// The last two readings.
 #[derive(Debug, Default)]
-pub(super) struct Rates {
+pub(crate) struct Rates {
     before: Totals,
     last: Totals,
 }
 
 impl Rates {
     /// Takes one more reading, no earlier than the one before.
-    pub(super) fn push(&mut self, totals: Totals) {
+    pub(crate) fn push(&mut self, totals: Totals) {
         self.before = std::mem::replace(&mut self.last, totals);
     }
 
     /// From now on nothing is gained: the workers sleep.
-    pub(super) fn rest(&mut self) {
+    pub(crate) fn rest(&mut self) {
         self.before = self.last.clone();
     }
 
     /// What a second brings of a counter, by the last two readings.
-    pub(super) fn per_second(&self, read: impl Fn(&Totals) -> Option<u64>) -> f64 {
+    pub(crate) fn per_second(&self, read: impl Fn(&Totals) -> Option<u64>) -> f64 {
         self.difference(|totals| read(totals).map(|count| count as f64))
     }
 
     /// Part of the time between the last two readings that a core waited for its CPU, 0 to 1.
-    pub(super) fn waits(&self, worker: usize) -> f64 {
+    pub(crate) fn waits(&self, worker: usize) -> f64 {
         self.difference(|totals| Some(totals.cores.get(worker)?.waits.as_secs_f64()))
             .min(1.0)
     }

@@ -8,11 +8,11 @@ use hyper::{Method, Request, Response, StatusCode};
 use super::answer::Answer;
 use super::connections;
 use super::events::Broadcast;
-use super::exposition::{CONTENT_TYPE_METRICS, Exposition};
 use super::hosts::{Hosts, Refusal};
-use super::page;
 use super::ready;
+use crate::exposition::{CONTENT_TYPE_METRICS, Exposition};
 use crate::observed::Observed;
+use crate::page;
 
 const CONTENT_TYPE_JSON: &str = "application/json";
 
@@ -21,7 +21,7 @@ const CONTENT_TYPE_TEXT: &str = "text/plain; charset=utf-8";
 const CONTENT_TYPE_EVENTS: &str = "text/event-stream";
 
 /// The paths, and what they show.
-pub(super) struct Routes {
+pub(crate) struct Paths {
     /// A reload may change it.
     hosts: Mutex<Arc<Hosts>>,
     observed: Arc<Observed>,
@@ -29,9 +29,9 @@ pub(super) struct Routes {
     broadcast: Broadcast,
 }
 
-impl Routes {
+impl Paths {
     /// Paths that show `observed`, to requests for `hosts`.
-    pub(super) fn new(
+    pub(crate) fn new(
         hosts: Hosts,
         observed: Arc<Observed>,
         exposition: Exposition,
@@ -46,7 +46,7 @@ impl Routes {
     }
 
     /// Answers to requests for other hosts from now on.
-    pub(super) fn answer_to(&self, hosts: Hosts) {
+    pub(crate) fn answer_to(&self, hosts: Hosts) {
         *self.lock_hosts() = Arc::new(hosts);
     }
 
@@ -55,7 +55,7 @@ impl Routes {
     }
 
     /// The answer to a request. Its body, if any, is ignored.
-    pub(super) fn respond<B>(&self, request: &Request<B>) -> Response<Answer> {
+    pub(crate) fn respond<B>(&self, request: &Request<B>) -> Response<Answer> {
         let hosts = self.lock_hosts().clone();
         match hosts.check(request) {
             Ok(()) => {}
@@ -65,10 +65,10 @@ impl Routes {
         let query = request.uri().query().unwrap_or_default();
         let page: fn(&Self, &str) -> Response<Answer> = match request.uri().path() {
             "/" => |_, _| page::response(),
-            "/state" => |routes, _| routes.state(),
-            "/events" => |routes, _| routes.events(),
-            "/config" => |routes, _| text(StatusCode::OK, &routes.observed.configuration()),
-            "/metrics" => |routes, _| routes.metrics(),
+            "/state" => |paths, _| paths.state(),
+            "/events" => |paths, _| paths.events(),
+            "/config" => |paths, _| text(StatusCode::OK, &paths.observed.configuration()),
+            "/metrics" => |paths, _| paths.metrics(),
             "/connections" => Self::connections,
             "/healthz" => |_, _| text(StatusCode::OK, "ok\n"),
             "/readyz" => Self::ready,
@@ -136,7 +136,7 @@ impl Routes {
     }
 }
 
-pub(super) fn text(status: StatusCode, body: &str) -> Response<Answer> {
+pub(crate) fn text(status: StatusCode, body: &str) -> Response<Answer> {
     response(status, CONTENT_TYPE_TEXT, body.to_owned())
 }
 

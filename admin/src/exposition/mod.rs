@@ -1,16 +1,26 @@
 //! One scrape: everything that is known, as text.
 
+mod access_log;
+mod advice;
+mod client_lists;
+mod cores;
+mod family;
+mod listeners;
+mod process;
+mod runtime;
+mod schedulers;
+mod switches;
 #[cfg(test)]
 mod tests;
+mod upstreams;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::family::Families;
-use super::process::Process;
-use super::sampler::Watch;
-use super::threads::Threads;
-use super::{access_log, advice, cores, listeners, runtime, schedulers, upstreams};
+use self::family::Families;
+use self::process::Process;
 use crate::observed::Observed;
+use crate::sampling::sampler::Watch;
+use crate::sampling::threads::Threads;
 
 /// The text format's type, with the version that the encoder writes.
 pub(super) const CONTENT_TYPE_METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -42,8 +52,8 @@ impl Exposition {
         let mut families = Families::default();
         let view = self.observed.view();
         runtime::collect(&mut families, &self.observed);
-        self.observed.client_lists.collect(&mut families);
-        self.observed.switches.collect(&mut families);
+        client_lists::collect(&mut families, &self.observed);
+        switches::collect(&mut families, &self.observed);
         self.process.collect(&mut families);
         {
             let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);

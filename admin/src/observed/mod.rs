@@ -1,5 +1,11 @@
 //! What the admin server reads of a proxy.
 
+pub(crate) mod client_lists;
+pub(crate) mod reloads;
+pub(crate) mod running;
+pub(crate) mod surroundings;
+pub(crate) mod switches;
+
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -8,11 +14,11 @@ use proxy_core::backend::Stealing;
 use proxy_core::metrics::{CoreCells, PerWorker};
 use proxy_core::{Activity, Inventory, Tables, View};
 
-use crate::client_lists::ClientLists;
-use crate::reloads::Reloads;
-use crate::running::{Running, Runs};
-use crate::surroundings::Surroundings;
-use crate::switches::Switches;
+use self::client_lists::ClientLists;
+use self::reloads::Reloads;
+use self::running::{Running, Runs};
+use self::surroundings::Surroundings;
+use self::switches::Switches;
 
 /// The running proxy, as counters and names: nothing in it can stop or slow a worker.
 pub struct Observed {

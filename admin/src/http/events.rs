@@ -8,12 +8,12 @@ use hyper::body::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use super::moment;
-use super::sampler::Watch;
+use crate::moment;
 use crate::observed::Observed;
+use crate::sampling::sampler::Watch;
 
 /// Who may listen at a time; more are told to come back later. Connections of the admin server are left for scrapes.
-pub(super) const SUBSCRIBERS_MAX: usize = 16;
+pub(crate) const SUBSCRIBERS_MAX: usize = 16;
 
 /// Time between two events.
 const EVENT_INTERVAL: Duration = Duration::from_secs(1);
@@ -26,7 +26,7 @@ const EVENTS_MAX: u32 = 240;
 const RETRY_MS: u32 = 1000;
 
 /// Where subscriptions come from.
-pub(super) struct Broadcast {
+pub(crate) struct Broadcast {
     observed: Arc<Observed>,
     watch: Arc<Watch>,
     slots: Arc<Semaphore>,
@@ -34,7 +34,7 @@ pub(super) struct Broadcast {
 
 impl Broadcast {
     /// Nobody listens yet.
-    pub(super) fn new(observed: Arc<Observed>, watch: Arc<Watch>) -> Self {
+    pub(crate) fn new(observed: Arc<Observed>, watch: Arc<Watch>) -> Self {
         Self {
             observed,
             watch,
@@ -43,7 +43,7 @@ impl Broadcast {
     }
 
     /// A subscription, or none when there are [`SUBSCRIBERS_MAX`]. It needs the admin server's runtime around it.
-    pub(super) fn subscribe(&self) -> Option<Events> {
+    pub(crate) fn subscribe(&self) -> Option<Events> {
         let slot = self.slots.clone().try_acquire_owned().ok()?;
         let mut ticks = interval(EVENT_INTERVAL);
         // A client that could not take events for a while gets the next one, and the history in it.
@@ -59,13 +59,13 @@ impl Broadcast {
     }
 
     /// The JSON of this moment, with all of the history.
-    pub(super) fn state(&self) -> serde_json::Result<String> {
+    pub(crate) fn state(&self) -> serde_json::Result<String> {
         serde_json::to_string(&moment::state(&self.observed, &self.watch, None))
     }
 }
 
 /// One subscription. Its timer runs while somebody listens, and no longer.
-pub(super) struct Events {
+pub(crate) struct Events {
     observed: Arc<Observed>,
     watch: Arc<Watch>,
     ticks: Interval,
@@ -77,7 +77,7 @@ pub(super) struct Events {
 
 impl Events {
     /// The next event: the first at once and with all of the history, then one a second.
-    pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         if self.sent == EVENTS_MAX {
             return Poll::Ready(None);
         }

@@ -17,7 +17,7 @@ const LIMIT_MAX: usize = 10_000;
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Query<'q> {
+pub(crate) struct Query<'q> {
     limit: usize,
     sort: Sort,
     listener: Option<&'q str>,
@@ -33,7 +33,7 @@ enum Sort {
 
 /// A query that can't be answered.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct BadQuery(String);
+pub(crate) struct BadQuery(String);
 
 /// The answer.
 #[derive(Serialize)]
@@ -66,7 +66,7 @@ impl<'q> Query<'q> {
     ///
     /// # Errors
     /// When a parameter or a value is unknown.
-    pub(super) fn parse(query: &'q str) -> Result<Self, BadQuery> {
+    pub(crate) fn parse(query: &'q str) -> Result<Self, BadQuery> {
         let mut parsed = Self {
             limit: LIMIT_DEFAULT,
             sort: Sort::Age,
@@ -146,7 +146,7 @@ impl Eq for Listed<'_> {}
 ///
 /// # Errors
 /// When there is no such listener.
-pub(super) fn list(listeners: &[ListenerView], query: Query<'_>) -> Result<String, BadQuery> {
+pub(crate) fn list(listeners: &[ListenerView], query: Query<'_>) -> Result<String, BadQuery> {
     list_at(listeners, query, now())
 }
 

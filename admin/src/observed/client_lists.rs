@@ -2,8 +2,6 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::family::Families;
-
 /// A file that lists clients.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientList {
@@ -28,25 +26,6 @@ impl ClientLists {
     /// As they were read last.
     pub fn look(&self) -> Vec<ClientList> {
         self.lock().clone()
-    }
-
-    /// Adds the families.
-    pub(super) fn collect(&self, families: &mut Families) {
-        let lists = self.look();
-        let mut entries = families.gauge(
-            "corelane_client_list_entries",
-            "Entries of a file that lists clients (allow, deny) that are in force.",
-        );
-        for list in &lists {
-            entries.add_count(&[("file", &list.file)], list.entries as u64);
-        }
-        let mut success = families.gauge(
-            "corelane_client_list_last_read_success",
-            "1, or 0 when the file was not in order when it was read last: what was read before is in force.",
-        );
-        for list in &lists {
-            success.add_count(&[("file", &list.file)], list.problem.is_none().into());
-        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<ClientList>> {

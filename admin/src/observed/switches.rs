@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::family::Families;
-
 /// Values of the label `result`.
 const RESULTS: [&str; 2] = ["success", "failure"];
 
@@ -13,12 +11,14 @@ const RESULTS: [&str; 2] = ["success", "failure"];
 #[derive(Debug, Default)]
 pub struct Switches(Mutex<Counts>);
 
-#[derive(Debug, Default)]
-struct Counts {
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Counts {
     /// By the names from and to, and whether it succeeded.
-    switches: BTreeMap<(&'static str, &'static str, &'static str), u64>,
-    took: Duration,
-    moved: u64,
+    pub(crate) switches: BTreeMap<(&'static str, &'static str, &'static str), u64>,
+    /// The last one that succeeded.
+    pub(crate) took: Duration,
+    /// Connections, by all of them.
+    pub(crate) moved: u64,
 }
 
 impl Switches {
@@ -51,29 +51,9 @@ impl Switches {
         }
     }
 
-    /// Adds the families.
-    pub(crate) fn collect(&self, families: &mut Families) {
-        let counts = self.lock();
-        let mut switches = families.counter(
-            "corelane_runtime_switches_total",
-            "Switches of the scheduler or its cores while connections ran, by result: \"success\", or \"failure\" where \
-             the new one could not run and the old one went on.",
-        );
-        for (&(from, to, result), &count) in &counts.switches {
-            switches.add_count(&[("from", from), ("to", to), ("result", result)], count);
-        }
-        families
-            .gauge(
-                "corelane_runtime_switch_seconds",
-                "How long the last switch took, from the start of the new scheduler to the end of the old one. 0 before.",
-            )
-            .add_seconds(&[], counts.took);
-        families
-            .counter(
-                "corelane_runtime_moved_connections_total",
-                "Live connections that a switch moved to the new scheduler.",
-            )
-            .add_count(&[], counts.moved);
+    /// What was counted so far.
+    pub(crate) fn counts(&self) -> Counts {
+        self.lock().clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, Counts> {

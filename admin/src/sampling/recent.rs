@@ -9,10 +9,10 @@ use proxy_core::metrics::{PrologueResult, Rejection};
 use proxy_core::{Id, ListenerView, UpstreamView, View};
 
 /// How long something is remembered after it last happened.
-pub(super) const RECENT: Duration = Duration::from_secs(10);
+pub(crate) const RECENT: Duration = Duration::from_secs(10);
 
 /// What came of a header that says more of the one who sends it, or should, than of a stranger.
-pub(super) const HEADER_REFUSALS: [PrologueResult; 4] = [
+pub(crate) const HEADER_REFUSALS: [PrologueResult; 4] = [
     PrologueResult::NoHeader,
     PrologueResult::Untrusted,
     PrologueResult::BadHeader,
@@ -21,7 +21,7 @@ pub(super) const HEADER_REFUSALS: [PrologueResult; 4] = [
 
 /// What happened, by upstream and by listener.
 #[derive(Debug, Default)]
-pub(super) struct Recent {
+pub(crate) struct Recent {
     counts: Counts,
     /// Clients that no server could be found for, while no connect of the upstream worked.
     unserved: HashMap<Id, Episode>,
@@ -33,17 +33,17 @@ pub(super) struct Recent {
 
 /// A run of events without a pause of [`RECENT`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Episode {
+pub(crate) struct Episode {
     /// When the first one was seen, since the start.
-    pub(super) since: Duration,
+    pub(crate) since: Duration,
     /// When the last one was.
-    pub(super) last: Duration,
-    pub(super) count: u64,
+    pub(crate) last: Duration,
+    pub(crate) count: u64,
 }
 
 /// Counters, which only grow.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Counts {
+pub(crate) struct Counts {
     /// By upstream: connects that worked, and clients that no server could be found for.
     upstreams: HashMap<Id, (u64, u64)>,
     /// By listener and [`Rejection`].
@@ -54,7 +54,7 @@ pub(super) struct Counts {
 
 impl Counts {
     /// The counters now.
-    pub(super) fn read(view: &View) -> Self {
+    pub(crate) fn read(view: &View) -> Self {
         let upstreams = view.upstreams.iter().map(|UpstreamView { upstream, .. }| {
             let unserved = upstream.cells.sum(|cells| cells.unserved.get());
             // Read after the failures: a connect that works meanwhile must not be missed.
@@ -86,7 +86,7 @@ impl Counts {
 
 impl Recent {
     /// Takes a look at the counters, no earlier than the one before.
-    pub(super) fn on_sample(&mut self, counts: Counts, at: Duration) {
+    pub(crate) fn on_sample(&mut self, counts: Counts, at: Duration) {
         self.unserved
             .retain(|id, _| counts.upstreams.contains_key(id));
         self.rejected
@@ -122,17 +122,17 @@ impl Recent {
     }
 
     /// Clients of an upstream that found no server, if no other did.
-    pub(super) fn unserved(&self, upstream: Id) -> Option<Episode> {
+    pub(crate) fn unserved(&self, upstream: Id) -> Option<Episode> {
         self.unserved.get(&upstream).copied()
     }
 
     /// Clients of a listener whose header of the PROXY protocol was missing or wrong.
-    pub(super) fn unannounced(&self, listener: Id) -> Option<Episode> {
+    pub(crate) fn unannounced(&self, listener: Id) -> Option<Episode> {
         *self.unannounced.get(&listener)?
     }
 
     /// Clients that a listener turned away.
-    pub(super) fn rejected(&self, listener: Id, reason: Rejection) -> Option<Episode> {
+    pub(crate) fn rejected(&self, listener: Id, reason: Rejection) -> Option<Episode> {
         self.rejected.get(&listener)?[reason as usize]
     }
 }

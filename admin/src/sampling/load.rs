@@ -7,7 +7,7 @@ use proxy_state::Imbalance;
 use proxy_state::{Figures, HISTORY_MAX, Point};
 
 /// Time between two samples.
-pub(super) const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
+pub(crate) const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Samples that are kept: the last ten seconds lie between the first and the last.
 const SAMPLES_MAX: usize = 11;
@@ -20,18 +20,18 @@ const IDLE_MAX: f64 = 0.001;
 
 /// One look at the workers.
 #[derive(Clone, Debug)]
-pub(super) struct Sample {
+pub(crate) struct Sample {
     /// When, since any fixed moment.
-    pub(super) at: Duration,
+    pub(crate) at: Duration,
     /// CPU time of each worker's thread; none: it can't be read, and counts as unchanged.
-    pub(super) cpu: Vec<Option<Duration>>,
+    pub(crate) cpu: Vec<Option<Duration>>,
     /// Times that connections were run, over all workers.
-    pub(super) polls: u64,
+    pub(crate) polls: u64,
 }
 
 /// The last samples, and what follows from them.
 #[derive(Debug)]
-pub(super) struct Load {
+pub(crate) struct Load {
     /// Which run of a scheduler it is of, and how many workers that has.
     run: u64,
     workers: usize,
@@ -48,7 +48,7 @@ pub(super) struct Load {
 
 impl Load {
     /// No sample yet, of `workers` workers.
-    pub(super) fn new(workers: usize) -> Self {
+    pub(crate) fn new(workers: usize) -> Self {
         Self {
             run: 0,
             workers,
@@ -63,7 +63,7 @@ impl Load {
 
     /// Samples are of this run of a scheduler from now on. True if they were of another one: nothing is left of those but
     /// what adds up, and the history.
-    pub(super) fn set_run(&mut self, run: u64, workers: usize) -> bool {
+    pub(crate) fn set_run(&mut self, run: u64, workers: usize) -> bool {
         let is_other = run != self.run;
         if is_other {
             (self.run, self.workers) = (run, workers);
@@ -76,7 +76,7 @@ impl Load {
     }
 
     /// Takes one more sample, no earlier than the one before.
-    pub(super) fn push(&mut self, sample: Sample) {
+    pub(crate) fn push(&mut self, sample: Sample) {
         self.keep(sample);
         let Some((before, last)) = self.last_two() else {
             return;
@@ -94,29 +94,29 @@ impl Load {
     }
 
     /// How many samples in a row, up to the last one, found every worker idle.
-    pub(super) fn idle_samples(&self) -> u32 {
+    pub(crate) fn idle_samples(&self) -> u32 {
         self.idle_samples
     }
 
     /// Nobody takes samples from now on, for the workers sleep.
-    pub(super) fn begin_rest(&mut self) {
+    pub(crate) fn begin_rest(&mut self) {
         self.resting = true;
     }
 
     /// Whether nobody takes samples.
-    pub(super) fn is_resting(&self) -> bool {
+    pub(crate) fn is_resting(&self) -> bool {
         self.resting
     }
 
     /// Whether nobody takes samples, and the last one is older than they usually become.
-    pub(super) fn is_stale(&self, now: Duration) -> bool {
+    pub(crate) fn is_stale(&self, now: Duration) -> bool {
         let last = self.samples.back();
         self.resting && last.is_some_and(|last| now.saturating_sub(last.at) > SAMPLE_INTERVAL)
     }
 
     /// Makes up for the samples that nobody took between the last one and this: utilization was 0. What little the
     /// workers used meanwhile is left out.
-    pub(super) fn rest_until(&mut self, sample: Sample) {
+    pub(crate) fn rest_until(&mut self, sample: Sample) {
         let Some(mut at) = self.samples.back().map(|last| last.at) else {
             return self.keep(sample);
         };
@@ -153,13 +153,13 @@ impl Load {
     }
 
     /// Samples are taken again from now on.
-    pub(super) fn end_rest(&mut self) {
+    pub(crate) fn end_rest(&mut self) {
         self.resting = false;
         self.idle_samples = 0;
     }
 
     /// Utilization of each core, 0 to 1, between the last two samples.
-    pub(super) fn utilization(&self) -> Vec<f64> {
+    pub(crate) fn utilization(&self) -> Vec<f64> {
         match self.last_two() {
             Some((before, last)) => self.between(before, last),
             None => vec![0.0; self.workers],
@@ -167,12 +167,12 @@ impl Load {
     }
 
     /// How uneven the cores were over all the samples that are kept.
-    pub(super) fn imbalance(&self) -> Imbalance {
+    pub(crate) fn imbalance(&self) -> Imbalance {
         Imbalance::of(&self.recent_utilization())
     }
 
     /// Utilization of each core over all the samples that are kept, 0 to 1.
-    pub(super) fn recent_utilization(&self) -> Vec<f64> {
+    pub(crate) fn recent_utilization(&self) -> Vec<f64> {
         match (self.samples.front(), self.samples.back()) {
             (Some(first), Some(last)) => self.between(first, last),
             _ => vec![0.0; self.workers],
@@ -180,13 +180,13 @@ impl Load {
     }
 
     /// The points of the history after the one of this number, the oldest first; all of them without a number.
-    pub(super) fn history_after(&self, number: Option<u64>) -> impl Iterator<Item = &Point> {
+    pub(crate) fn history_after(&self, number: Option<u64>) -> impl Iterator<Item = &Point> {
         let points = self.history.iter();
         points.skip_while(move |point| number.is_some_and(|number| point.number <= number))
     }
 
     /// How long each core was saturated, ever. It never shrinks.
-    pub(super) fn saturated(&self) -> &[Duration] {
+    pub(crate) fn saturated(&self) -> &[Duration] {
         &self.saturated
     }
 

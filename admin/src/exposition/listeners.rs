@@ -4,7 +4,7 @@ use proxy_core::ListenerView;
 use proxy_core::metrics::{Cause, PrologueResult, Rejection};
 
 use super::family::Families;
-use crate::surroundings::Surroundings;
+use crate::observed::surroundings::Surroundings;
 
 /// Adds the families.
 pub(super) fn collect(

@@ -1,13 +1,12 @@
 //! What each core does. Every family means the same under every scheduler.
 
-use proxy_core::metrics::{CoreCells, Counter};
-use proxy_core::{Forgotten, ListenerView, View};
+use proxy_core::View;
 
 use super::family::Families;
-use super::load::Load;
-use super::threads::Times;
 use crate::observed::Observed;
-use crate::running::Running;
+use crate::sampling::load::Load;
+use crate::sampling::sums::{connections_of, moved_in, moved_out, over_listeners};
+use crate::sampling::threads::Times;
 
 /// Adds what the workers and the kernel count.
 pub(super) fn collect(
@@ -146,33 +145,4 @@ pub(super) fn collect_load(families: &mut Families, load: &Load) {
         "Jain's index of the cores' utilization in the last ten seconds: 1 is even, 1/cores is one core doing all.",
         imbalance.fairness,
     );
-}
-
-/// Those of the worker that runs.
-pub(super) fn connections_of(running: &Running, worker: usize) -> u64 {
-    let generation = &running.generation;
-    generation.cores.connections(generation.slot(worker))
-}
-
-/// Over all workers that had this index.
-pub(super) fn moved_in(observed: &Observed, worker: usize) -> u64 {
-    observed.cores.sum_of_core(worker, CoreCells::taken)
-}
-
-/// Over all workers that had this index.
-pub(super) fn moved_out(observed: &Observed, worker: usize) -> u64 {
-    let taken = |other: &CoreCells| {
-        let counts = other.taken_from.of_core(worker);
-        counts.map(Counter::get).sum()
-    };
-    observed.cores.sum(taken)
-}
-
-/// What all listeners counted on the workers that had this index, those included that are not shown any more.
-pub(super) fn over_listeners(view: &View, worker: usize) -> Forgotten {
-    let mut sum = view.forgotten.get(worker).copied().unwrap_or_default();
-    for ListenerView { listener, .. } in &view.listeners {
-        sum.add(Forgotten::of(listener, worker));
-    }
-    sum
 }

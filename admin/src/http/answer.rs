@@ -9,7 +9,7 @@ use hyper::body::{Body, Bytes, Frame, SizeHint};
 use super::events::Events;
 
 /// A body.
-pub(super) enum Answer {
+pub(crate) enum Answer {
     /// None once it was given.
     Whole(Option<Bytes>),
     Events(Box<Events>),

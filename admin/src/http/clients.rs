@@ -12,7 +12,7 @@ use super::answer::Answer;
 
 /// The connections, of which there are never more than a limit. It never keeps anybody waiting: the one that may go
 /// best is closed for a new one.
-pub(super) struct Clients {
+pub(crate) struct Clients {
     max: usize,
     open: Vec<(Arc<Client>, AbortHandle)>,
     /// Of the last thing that happened to any of them.
@@ -20,7 +20,7 @@ pub(super) struct Clients {
 }
 
 /// One connection.
-pub(super) struct Client {
+pub(crate) struct Client {
     doing: Mutex<(Doing, u64)>,
     number: Arc<AtomicU64>,
 }
@@ -41,7 +41,7 @@ enum Doing {
 
 impl Clients {
     /// At most `max` connections, which is not zero.
-    pub(super) fn new(max: usize) -> Self {
+    pub(crate) fn new(max: usize) -> Self {
         Self {
             max,
             open: Vec::with_capacity(max),
@@ -50,7 +50,7 @@ impl Clients {
     }
 
     /// A connection that was accepted: it notes here what it does.
-    pub(super) fn client(&self) -> Arc<Client> {
+    pub(crate) fn client(&self) -> Arc<Client> {
         let client = Client {
             doing: Mutex::new((Doing::Silent, 0)),
             number: self.number.clone(),
@@ -60,7 +60,7 @@ impl Clients {
     }
 
     /// Adds a connection with its task. Another one may have to go for it.
-    pub(super) fn add(&mut self, client: Arc<Client>, task: AbortHandle) {
+    pub(crate) fn add(&mut self, client: Arc<Client>, task: AbortHandle) {
         self.open.retain(|(_, task)| !task.is_finished());
         if self.open.len() >= self.max {
             self.close_one();
@@ -69,12 +69,12 @@ impl Clients {
     }
 
     /// Closes the connection that may go best. False when there is none.
-    pub(super) fn close_one(&mut self) -> bool {
+    pub(crate) fn close_one(&mut self) -> bool {
         self.close_up_to(Doing::Listening)
     }
 
     /// The same among those that have asked for nothing. False when there is none.
-    pub(super) fn close_silent(&mut self) -> bool {
+    pub(crate) fn close_silent(&mut self) -> bool {
         self.close_up_to(Doing::Silent)
     }
 
@@ -93,7 +93,7 @@ impl Clients {
 
 impl Client {
     /// The body of an answer, which tells when it was given.
-    pub(super) fn track(self: &Arc<Self>, answer: Answer) -> Tracked {
+    pub(crate) fn track(self: &Arc<Self>, answer: Answer) -> Tracked {
         self.begin(match &answer {
             Answer::Whole(_) => Doing::Answered,
             Answer::Events(_) => Doing::Listening,
@@ -105,12 +105,12 @@ impl Client {
     }
 
     /// It may ask for nothing: it is the first to go.
-    pub(super) fn on_refused(&self) {
+    pub(crate) fn on_refused(&self) {
         self.begin(Doing::Stranger);
     }
 
     /// It has sent a request to its end, and waits for the answer.
-    pub(super) fn on_request(&self) {
+    pub(crate) fn on_request(&self) {
         self.begin(Doing::Answered);
     }
 
@@ -125,7 +125,7 @@ impl Client {
 }
 
 /// The body of an answer to a client.
-pub(super) struct Tracked {
+pub(crate) struct Tracked {
     answer: Answer,
     client: Arc<Client>,
 }

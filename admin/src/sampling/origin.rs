@@ -4,14 +4,14 @@ use std::time::{Instant, SystemTime};
 
 /// One moment, on both clocks.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Origin {
-    pub(super) instant: Instant,
-    pub(super) utc: SystemTime,
+pub(crate) struct Origin {
+    pub(crate) instant: Instant,
+    pub(crate) utc: SystemTime,
 }
 
 impl Origin {
     #[expect(clippy::disallowed_methods, reason = "times are told to people")]
-    pub(super) fn now() -> Self {
+    pub(crate) fn now() -> Self {
         Self {
             instant: now(),
             utc: SystemTime::now(),
@@ -19,7 +19,7 @@ impl Origin {
     }
 
     /// The time of day of a moment, the same one whenever it is asked for.
-    pub(super) fn utc_of(&self, moment: Instant) -> SystemTime {
+    pub(crate) fn utc_of(&self, moment: Instant) -> SystemTime {
         match moment.checked_duration_since(self.instant) {
             Some(after) => self.utc + after,
             None => self.utc - self.instant.saturating_duration_since(moment),
@@ -32,6 +32,6 @@ impl Origin {
     clippy::disallowed_methods,
     reason = "the one clock of the admin server"
 )]
-pub(super) fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     Instant::now()
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use proxy_sys::thread_cpu_time;
 
-use crate::running::LiveThread;
+use crate::observed::running::LiveThread;
 
 /// Prefix of the names of the kernel's io_uring workers; the thread id of the ring's owner follows.
 const IOWQ_PREFIX: &str = "iou-wrk-";
@@ -15,7 +15,7 @@ const IOWQ_PREFIX: &str = "iou-wrk-";
 ///
 /// None of them goes backwards, not even when a thread ends: what was last read of it stays in the account.
 #[derive(Debug, Default)]
-pub(super) struct Threads {
+pub(crate) struct Threads {
     live: Vec<(LiveThread, Account)>,
     /// Of threads that are gone, by index.
     ended: Vec<Times>,
@@ -23,14 +23,14 @@ pub(super) struct Threads {
 
 /// Times of the workers of one index.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Times {
+pub(crate) struct Times {
     /// Their threads' CPU time.
-    pub(super) cpu: Duration,
+    pub(crate) cpu: Duration,
     /// How long the threads could have run and waited for a CPU.
-    pub(super) runqueue_wait: Duration,
+    pub(crate) runqueue_wait: Duration,
     /// CPU time of the kernel's io_uring workers for their rings. What a worker used between the last read and its end is not
     /// known.
-    pub(super) iowq_cpu: Duration,
+    pub(crate) iowq_cpu: Duration,
 }
 
 /// Times of one worker.
@@ -43,7 +43,7 @@ struct Account {
 
 impl Threads {
     /// Reads the clocks of the threads that live now.
-    pub(super) fn read(&mut self, threads: &[LiveThread]) -> Vec<Times> {
+    pub(crate) fn read(&mut self, threads: &[LiveThread]) -> Vec<Times> {
         for (thread, account) in std::mem::take(&mut self.live) {
             if threads.contains(&thread) {
                 self.live.push((thread, account));
@@ -149,20 +149,20 @@ fn iowq_owner(comm: &str) -> Option<i32> {
 }
 
 /// How long a thread could have run and waited for a CPU, ever; as [`Account::runqueue_wait`] says.
-pub(super) fn runqueue_wait(tid: i32) -> Option<Duration> {
+pub(crate) fn runqueue_wait(tid: i32) -> Option<Duration> {
     Some(schedstat(tid)?.wait)
 }
 
 /// Times of a thread that the kernel's scheduler accounts.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Schedstat {
+pub(crate) struct Schedstat {
     run: Duration,
     /// How long it could have run and waited for a CPU.
-    pub(super) wait: Duration,
+    pub(crate) wait: Duration,
 }
 
 /// None when the thread is gone, or the kernel was built without it.
-pub(super) fn schedstat(tid: i32) -> Option<Schedstat> {
+pub(crate) fn schedstat(tid: i32) -> Option<Schedstat> {
     parse_schedstat(&fs::read_to_string(format!("/proc/self/task/{tid}/schedstat")).ok()?)
 }
 

@@ -6,15 +6,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use super::advice::{Advice, Adviser, Snapshot};
-use super::findings::Held;
 use super::load::{Load, SAMPLE_INTERVAL, Sample};
 use super::origin::{self, Origin};
 use super::rates::{Rates, Totals};
 use super::recent::{Counts, Recent};
-use super::{cores, threads};
+use super::{sums, threads};
+use crate::advice::{Advice, Adviser, Snapshot};
+use crate::findings::Held;
 use crate::observed::Observed;
-use crate::running::Running;
+use crate::observed::running::Running;
 use proxy_sys::thread_cpu_time;
 
 /// Idle samples in a row after which it sleeps until a worker runs a connection, so that an idle proxy makes no system
@@ -25,14 +25,14 @@ const SAMPLER_IDLE_SAMPLES: u32 = 2;
 const STOP_INTERVAL: Duration = Duration::from_millis(1);
 
 /// The sampler's thread, which ends when this is dropped.
-pub(super) struct Sampler {
+pub(crate) struct Sampler {
     /// What it found so far.
-    pub(super) watch: Arc<Watch>,
+    pub(crate) watch: Arc<Watch>,
     thread: Option<JoinHandle<()>>,
 }
 
 /// Watches the workers' CPU clocks.
-pub(super) struct Watch {
+pub(crate) struct Watch {
     observed: Arc<Observed>,
     origin: Origin,
     load: Mutex<Load>,
@@ -48,7 +48,7 @@ impl Sampler {
     ///
     /// # Errors
     /// When there is no thread left for it.
-    pub(super) fn start(observed: Arc<Observed>) -> io::Result<Self> {
+    pub(crate) fn start(observed: Arc<Observed>) -> io::Result<Self> {
         let watch = Arc::new(Watch::new(observed));
         let run = watch.clone();
         let thread = thread::Builder::new()
@@ -80,7 +80,7 @@ impl Drop for Sampler {
 
 impl Watch {
     /// No sample yet.
-    pub(super) fn new(observed: Arc<Observed>) -> Self {
+    pub(crate) fn new(observed: Arc<Observed>) -> Self {
         let running = observed.running();
         Self {
             load: Mutex::new(Load::new(running.threads.len())),
@@ -95,12 +95,12 @@ impl Watch {
     }
 
     /// Whether there are CPUs that no worker has.
-    pub(super) fn has_spare_cpus(&self) -> bool {
+    pub(crate) fn has_spare_cpus(&self) -> bool {
         has_spare_cpus(&self.observed.running())
     }
 
     /// The load as of now. The lock is to be held for moments; workers never wait for it.
-    pub(super) fn load(&self) -> MutexGuard<'_, Load> {
+    pub(crate) fn load(&self) -> MutexGuard<'_, Load> {
         let mut load = self.lock();
         if load.is_stale(self.uptime()) {
             load.rest_until(self.read_clocks());
@@ -109,7 +109,7 @@ impl Watch {
     }
 
     /// What the load of the last minutes calls for.
-    pub(super) fn advice(&self) -> Vec<Advice> {
+    pub(crate) fn advice(&self) -> Vec<Advice> {
         let resting = self.load().is_resting();
         let mut adviser = self.lock_adviser();
         if resting {
@@ -119,32 +119,32 @@ impl Watch {
     }
 
     /// What the counters gained between the last two samples. As for [`Watch::load`], for moments.
-    pub(super) fn rates(&self) -> MutexGuard<'_, Rates> {
+    pub(crate) fn rates(&self) -> MutexGuard<'_, Rates> {
         self.rates.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How long the workers are watched, which is since the start.
-    pub(super) fn uptime(&self) -> Duration {
+    pub(crate) fn uptime(&self) -> Duration {
         origin::now() - self.origin.instant
     }
 
     /// What all of its times count from.
-    pub(super) fn origin(&self) -> Origin {
+    pub(crate) fn origin(&self) -> Origin {
         self.origin
     }
 
     /// What clients met with lately, as of the last [`Watch::count_recent`].
-    pub(super) fn recent(&self) -> MutexGuard<'_, Recent> {
+    pub(crate) fn recent(&self) -> MutexGuard<'_, Recent> {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What was found lately. Taken after the lock of what is recent, never before.
-    pub(super) fn held(&self) -> MutexGuard<'_, Held> {
+    pub(crate) fn held(&self) -> MutexGuard<'_, Held> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Looks at what clients met with. Returns when that was.
-    pub(super) fn count_recent(&self) -> Duration {
+    pub(crate) fn count_recent(&self) -> Duration {
         // Read under the lock, so that no look is older than the one before.
         let mut recent = self.recent();
         let at = self.uptime();
@@ -205,14 +205,14 @@ impl Watch {
         let running = self.observed.running();
         let threads = running.threads.iter();
         let workers = 0..running.threads.len();
-        let connections = |worker| cores::connections_of(&running, worker);
+        let connections = |worker| sums::connections_of(&running, worker);
         Snapshot {
             waited: threads
                 .map(|thread| Some(threads::schedstat(thread.tid)?.wait))
                 .collect(),
             moves: workers
                 .clone()
-                .map(|worker| cores::moved_in(&self.observed, worker))
+                .map(|worker| sums::moved_in(&self.observed, worker))
                 .sum(),
             connections: workers.map(connections).collect(),
             at: self.uptime(),

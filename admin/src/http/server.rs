@@ -20,11 +20,11 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::clients::{Client, Clients};
-use super::routes::Routes;
+use super::paths::Paths;
 
 /// Connections at a time, and fewer where few descriptors are kept for them. For one more the oldest silent one is closed:
 /// see [`Clients`].
-pub(super) const ADMIN_CONNECTIONS_MAX: usize = 64;
+pub(crate) const ADMIN_CONNECTIONS_MAX: usize = 64;
 
 /// However few descriptors there are: Prometheus, a page, a check of health, and someone who wants to know why.
 const ADMIN_CONNECTIONS_MIN: usize = 4;
@@ -39,7 +39,7 @@ const BACKLOG_MAX: usize = 65_536;
 const HANDSHAKE_PAUSE: Duration = Duration::from_millis(20);
 
 /// Bytes of a request's line and headers; more is answered with an error.
-pub(super) const HEADER_BYTES_MAX: usize = 16 * 1024;
+pub(crate) const HEADER_BYTES_MAX: usize = 16 * 1024;
 
 /// How long a request's headers may take, and how long a connection may wait for its next request: above the usual
 /// scrape interval of 15 s, so that Prometheus keeps its connection.
@@ -62,7 +62,7 @@ const SAID_EVERY: Duration = Duration::from_secs(10);
 
 /// Who is connected, at whichever socket.
 #[derive(Clone)]
-pub(super) struct Shared(Arc<Mutex<Clients>>);
+pub(crate) struct Shared(Arc<Mutex<Clients>>);
 
 impl Default for Shared {
     fn default() -> Self {
@@ -77,19 +77,19 @@ impl Shared {
 }
 
 /// What accepts from one socket.
-pub(super) struct Accept {
-    pub(super) routes: Arc<Routes>,
-    pub(super) clients: Shared,
+pub(crate) struct Accept {
+    pub(crate) paths: Arc<Paths>,
+    pub(crate) clients: Shared,
     /// Its other side is gone when the socket is to be closed.
-    pub(super) closing: watch::Receiver<()>,
+    pub(crate) closing: watch::Receiver<()>,
     /// It is dropped after the socket.
-    pub(super) accepting: mpsc::Sender<()>,
+    pub(crate) accepting: mpsc::Sender<()>,
 }
 
 impl Accept {
     /// Accepts until the socket is to be closed, takes who waits there then, and closes it. No timer runs while nobody is
     /// connected.
-    pub(super) async fn run(mut self, socket: Descriptor) {
+    pub(crate) async fn run(mut self, socket: Descriptor) {
         let socket = std::net::TcpListener::from(OwnedFd::from(socket));
         let listener = match TcpListener::from_std(socket) {
             Ok(listener) => listener,
@@ -147,7 +147,7 @@ impl Accept {
     fn serve(&self, stream: TcpStream) {
         let mut clients = self.clients.lock();
         let client = clients.client();
-        let task = tokio::spawn(serve(stream, self.routes.clone(), client.clone()));
+        let task = tokio::spawn(serve(stream, self.paths.clone(), client.clone()));
         clients.add(client, task.abort_handle());
     }
 }
@@ -159,18 +159,18 @@ fn connections_max() -> usize {
     (kept as usize / 2).clamp(ADMIN_CONNECTIONS_MIN, ADMIN_CONNECTIONS_MAX)
 }
 
-async fn serve(stream: TcpStream, routes: Arc<Routes>, client: Arc<Client>) {
+async fn serve(stream: TcpStream, paths: Arc<Paths>, client: Arc<Client>) {
     let unread_ms = UNREAD_TIMEOUT.as_millis() as u32;
     if let Err(error) = set_tcp_user_timeout(&stream, unread_ms) {
         // The connection's age bounds it all the same.
         tracing::debug!(%error, "TCP_USER_TIMEOUT");
     }
     let service = service_fn(|request| {
-        let (routes, client) = (&routes, &client);
+        let (paths, client) = (&paths, &client);
         async move {
             // Requests that came at once are answered one a turn: others have theirs in between.
             yield_now().await;
-            let response = routes.respond(&request);
+            let response = paths.respond(&request);
             Ok::<_, Infallible>(response.map(|answer| client.track(answer)))
         }
     });
