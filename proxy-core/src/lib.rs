@@ -89,4 +89,5 @@ pub use upstream::pool::{Member, Pool, PoolSettings};
 pub use upstream::rest::REST;
 pub use upstream::send_proxy::{SendProxy, SendTlvs};
 pub use upstream::server::Server;
+pub use upstream::state::{Hold, Holds, ServerState};
 pub use worker::Worker;

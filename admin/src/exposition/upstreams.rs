@@ -1,7 +1,7 @@
 //! What each upstream and its servers do.
 
 use proxy_core::metrics::{CheckResult, ConnectFailure, ServerCells};
-use proxy_core::{Server, UpstreamView};
+use proxy_core::{Server, ServerState, UpstreamView};
 
 use super::family::Families;
 
@@ -15,6 +15,23 @@ pub(super) fn collect(families: &mut Families, upstreams: &[UpstreamView]) {
     // Of those that were removed nobody knows.
     for server in upstreams.iter().flat_map(|view| view.members()) {
         up.add(&labels(server), f64::from(u8::from(server.is_up())));
+    }
+    let mut state = families.gauge(
+        "corelane_upstream_server_state",
+        "1 for the state that the server is in, 0 for the others.",
+    );
+    for view in upstreams {
+        let pool = view.pool.iter();
+        let places =
+            pool.flat_map(|pool| (0..pool.members().len()).map(move |place| (pool, place)));
+        for (pool, place) in places {
+            let now = pool.state(place);
+            for one in ServerState::ALL {
+                let [upstream, label] = labels(pool.server(place));
+                let labels = [upstream, label, ("state", one.label())];
+                state.add(&labels, f64::from(u8::from(one == now)));
+            }
+        }
     }
     let mut connections = families.gauge(
         "corelane_upstream_connections",

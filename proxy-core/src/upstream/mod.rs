@@ -12,6 +12,7 @@ pub(crate) mod pool;
 pub(crate) mod rest;
 pub(crate) mod send_proxy;
 pub(crate) mod server;
+pub(crate) mod state;
 
 use crate::id::Id;
 use crate::metrics::{PerWorker, UpstreamCells};

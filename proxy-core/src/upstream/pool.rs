@@ -9,6 +9,7 @@ use crate::upstream::balance::{Balance, Load, Picker, Try};
 use crate::upstream::outage::Fault;
 use crate::upstream::send_proxy::SendProxy;
 use crate::upstream::server::Server;
+use crate::upstream::state::{Hold, ServerState};
 
 /// The servers of an upstream that connections go to, as one reading of the configuration has it. It never changes.
 #[derive(Debug)]
@@ -90,6 +91,11 @@ impl Pool {
         &self.members[place].server
     }
 
+    /// The state of a server, as people are shown it.
+    pub fn state(&self, place: usize) -> ServerState {
+        ServerState::of(self.server(place).holds(), self.settings.checked, false)
+    }
+
     /// What else is configured of it.
     pub fn settings(&self) -> &PoolSettings {
         &self.settings
@@ -135,13 +141,17 @@ impl Pool {
     }
 
     fn pick_in_turn(&self, tried: &[usize], now: Instant) -> Option<usize> {
+        // Those that are to get no connection are as good as tried.
+        let is_closed = |place: usize| self.server(place).holds().is_closed();
         let is_down = |place: usize| {
             let server = self.server(place);
-            if self.settings.checked {
-                !server.is_up()
+            let holds = server.holds();
+            let fails = if self.settings.checked {
+                holds.has(Hold::Down)
             } else {
                 server.rest.is_resting(now)
-            }
+            };
+            fails || holds.has(Hold::Ejected)
         };
         let load = |place: usize| Load {
             connections: self.server(place).connections(),
@@ -152,7 +162,7 @@ impl Pool {
         } else {
             Try::Another
         };
-        let tried = |place| tried.contains(&place);
+        let tried = |place| tried.contains(&place) || is_closed(place);
         self.picker
             .pick(&self.upstream.turns, load, tried, is_down, try_number)
     }
@@ -289,6 +299,27 @@ mod tests {
         let picks = [pool.pick(&[], now), pool.pick(&[], now)];
         assert_eq!(picks, [Some(1), Some(1)]);
         assert_eq!(pool.pick(&[1], now), Some(0));
+    }
+
+    #[test]
+    fn one_that_drains_gets_none_whatever_becomes_of_the_others() {
+        for balance in [Balance::RoundRobin, Balance::LeastConnections] {
+            for checked in [false, true] {
+                let pool = pool_of([server(1), server(2)], settings(balance, checked));
+                let now = origin();
+                for hold in [Hold::Draining, Hold::Maintenance] {
+                    pool.server(0).set_hold(hold, true, now);
+                    let picks: [_; 4] = std::array::from_fn(|_| pool.pick(&[], now));
+                    assert_eq!(picks, [Some(1); 4]);
+                    assert_eq!(pool.pick(&[1], now), None);
+                    pool.server(1).set_up(false);
+                    assert_eq!(pool.pick(&[], now), Some(1), "down, and not closed");
+                    pool.server(1).set_up(true);
+                    pool.server(0).set_hold(hold, false, now);
+                }
+                assert!((0..4).any(|_| pool.pick(&[], now) == Some(0)));
+            }
+        }
     }
 
     #[test]

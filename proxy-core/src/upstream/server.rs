@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Instant;
 
 use crate::id::Id;
 use crate::metrics::{CheckCells, PerWorker, ServerCells};
@@ -10,6 +11,7 @@ use crate::upstream::address::ServerAddress;
 use crate::upstream::addresses::{Addresses, Walk};
 use crate::upstream::outage::Outage;
 use crate::upstream::rest::Rest;
+use crate::upstream::state::{Hold, Holds, Standing};
 
 /// A server, as long as it is known: its name, its counters, and what is known of its state.
 #[derive(Debug)]
@@ -27,9 +29,9 @@ pub struct Server {
     /// Since when it fails, and why.
     pub outage: Outage,
     location: Location,
-    /// What health checks say, written by the thread that checks; without them, whether the last connect worked, written by
-    /// any worker at the end of a connect.
-    up: AtomicBool,
+    /// What is held against it. [`Hold::Down`] is written by the thread that checks; without checks, by any worker at the end
+    /// of a connect.
+    standing: Standing,
     is_cut: AtomicBool,
     /// Without checks: until when it is passed over.
     pub(crate) rest: Rest,
@@ -61,7 +63,7 @@ impl Server {
             checks: CheckCells::default(),
             outage: Outage::default(),
             location,
-            up: AtomicBool::new(true),
+            standing: Standing::default(),
             is_cut: AtomicBool::new(false),
             rest: Rest::default(),
         }
@@ -85,18 +87,34 @@ impl Server {
         }
     }
 
+    /// All that is held against it now: one relaxed load.
+    pub fn holds(&self) -> Holds {
+        self.standing.holds()
+    }
+
+    /// Sets a hold, or lifts it. Returns whether that is a change. For [`Hold::Down`] it is [`Server::set_up`].
+    pub fn set_hold(&self, hold: Hold, holds: bool, now: Instant) -> bool {
+        self.standing.set(hold, holds, now)
+    }
+
+    /// Since when a hold holds; none: it doesn't.
+    pub fn since(&self, hold: Hold) -> Option<Instant> {
+        match hold {
+            // That of the first failure, which is before the hold.
+            Hold::Down => self.outage.since().filter(|_| !self.is_up()),
+            _ => self.standing.since(hold),
+        }
+    }
+
     /// Whether its health checks say that it is up; without checks, whether the last connect to it worked. True before the
     /// first.
     pub fn is_up(&self) -> bool {
-        self.up.load(Relaxed)
+        !self.holds().has(Hold::Down)
     }
 
     /// Says whether it is up: for who checks it.
     pub fn set_up(&self, up: bool) {
-        // A write only on change keeps the cache line shared.
-        if self.up.load(Relaxed) != up {
-            self.up.store(up, Relaxed);
-        }
+        self.standing.change(Hold::Down, !up);
     }
 
     /// Whether its connections are to be reset, each when it runs next.

@@ -1,0 +1,218 @@
+//! What is held against a server: one word that a pick reads, and the state that people are shown.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::time::Instant;
+
+use crate::epoch::Epoch;
+
+/// What may be held against a server, each by who knows of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// Its checks say that it is down; without checks, the last connect to it failed.
+    Down,
+    /// Its connections have gone wrong too often, and it is left alone for a while.
+    Ejected,
+    /// It is to get no new connection, and those that it has may finish.
+    Draining,
+    /// It is taken out of service.
+    Maintenance,
+}
+
+impl Hold {
+    /// Every hold, in the order of their bits.
+    pub const ALL: [Self; 4] = [Self::Down, Self::Ejected, Self::Draining, Self::Maintenance];
+
+    const fn bit(self) -> u32 {
+        1 << self as u32
+    }
+}
+
+/// All that is held against a server at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Holds(u32);
+
+impl Holds {
+    /// Whether a hold is among them.
+    pub const fn has(self, hold: Hold) -> bool {
+        self.0 & hold.bit() != 0
+    }
+
+    /// Whether it gets no new connection, whatever becomes of the others.
+    pub const fn is_closed(self) -> bool {
+        self.has(Hold::Draining) || self.has(Hold::Maintenance)
+    }
+
+    /// Whether there are none.
+    pub const fn is_clear(self) -> bool {
+        self.0 == 0
+    }
+}
+
+/// Where the holds on a server stand. All workers read one word of it for each server that they consider; it is written on
+/// a change only, so its cache line stays shared.
+#[derive(Debug, Default)]
+pub(crate) struct Standing {
+    holds: AtomicU32,
+    /// The first moment that a hold was set.
+    epoch: Epoch,
+    /// Nanoseconds from there, by the hold.
+    since: [AtomicU64; Hold::ALL.len()],
+}
+
+impl Standing {
+    /// All that is held against it now: one relaxed load.
+    pub(crate) fn holds(&self) -> Holds {
+        Holds(self.holds.load(Relaxed))
+    }
+
+    /// Sets a hold, or lifts it. Returns whether that is a change; of several threads that make the same one, it is one's.
+    pub(crate) fn set(&self, hold: Hold, holds: bool, now: Instant) -> bool {
+        if self.holds().has(hold) == holds {
+            return false;
+        }
+        if holds {
+            // First, so that who sees the hold doesn't find the moment of an earlier one.
+            self.since[hold as usize].store(self.epoch.note(now), Relaxed);
+        }
+        self.change(hold, holds)
+    }
+
+    /// The same without a note of since when.
+    pub(crate) fn change(&self, hold: Hold, holds: bool) -> bool {
+        if self.holds().has(hold) == holds {
+            return false;
+        }
+        let bit = hold.bit();
+        let before = if holds {
+            self.holds.fetch_or(bit, Relaxed)
+        } else {
+            self.holds.fetch_and(!bit, Relaxed)
+        };
+        Holds(before).has(hold) != holds
+    }
+
+    /// Since when a hold holds; none: it doesn't.
+    pub(crate) fn since(&self, hold: Hold) -> Option<Instant> {
+        let after = self.since[hold as usize].load(Relaxed);
+        self.holds().has(hold).then(|| self.epoch.moment(after))?
+    }
+}
+
+/// The state of a server, as people are shown it: the weightiest of what is held against it. The variants are in that order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerState {
+    /// [`Hold::Maintenance`].
+    Maintenance,
+    /// [`Hold::Draining`].
+    Draining,
+    /// [`Hold::Down`], by checks.
+    Down,
+    /// [`Hold::Ejected`].
+    Ejected,
+    /// [`Hold::Down`], by the last connect.
+    Failing,
+    /// It has as many connections as it may have.
+    Full,
+    /// It gets connections.
+    Up,
+}
+
+impl ServerState {
+    /// Every state, in the order of their weight.
+    pub const ALL: [Self; 7] = [
+        Self::Maintenance,
+        Self::Draining,
+        Self::Down,
+        Self::Ejected,
+        Self::Failing,
+        Self::Full,
+        Self::Up,
+    ];
+
+    /// That of a server with these holds; `is_checked` says whether checks say whether it is down.
+    pub const fn of(holds: Holds, is_checked: bool, is_full: bool) -> Self {
+        let is_down = holds.has(Hold::Down);
+        if holds.has(Hold::Maintenance) {
+            Self::Maintenance
+        } else if holds.has(Hold::Draining) {
+            Self::Draining
+        } else if is_down && is_checked {
+            Self::Down
+        } else if holds.has(Hold::Ejected) {
+            Self::Ejected
+        } else if is_down {
+            Self::Failing
+        } else if is_full {
+            Self::Full
+        } else {
+            Self::Up
+        }
+    }
+
+    /// The label's value.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Maintenance => "maintenance",
+            Self::Draining => "draining",
+            Self::Down => "down",
+            Self::Ejected => "ejected",
+            Self::Failing => "failing",
+            Self::Full => "full",
+            Self::Up => "up",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[expect(clippy::disallowed_methods, reason = "any moment will do")]
+    fn origin() -> Instant {
+        Instant::now()
+    }
+
+    #[test]
+    fn each_hold_stands_by_itself_with_its_moment() {
+        let (standing, now) = (Standing::default(), origin());
+        let second = Duration::from_secs(1);
+        assert!(standing.set(Hold::Draining, true, now));
+        assert!(!standing.set(Hold::Draining, true, now + second));
+        assert!(standing.set(Hold::Ejected, true, now + 2 * second));
+        assert_eq!(standing.since(Hold::Draining), Some(now));
+        assert_eq!(standing.since(Hold::Ejected), Some(now + 2 * second));
+        assert!(standing.holds().is_closed());
+        assert!(standing.set(Hold::Draining, false, now + 3 * second));
+        assert_eq!(standing.since(Hold::Draining), None);
+        assert!(!standing.holds().is_closed() && !standing.holds().is_clear());
+        assert!(standing.set(Hold::Ejected, false, now));
+        assert!(standing.holds().is_clear());
+    }
+
+    proptest! {
+        /// Whatever is held against a server, the weightiest is what is shown, and only that.
+        #[test]
+        fn the_weightiest_is_shown(held in prop::collection::vec(any::<bool>(), 4), is_checked: bool, is_full: bool) {
+            let standing = Standing::default();
+            for (hold, &holds) in Hold::ALL.into_iter().zip(&held) {
+                standing.change(hold, holds);
+            }
+            let [down, ejected, draining, maintenance] = held[..] else { unreachable!() };
+            let holds = |state| match state {
+                ServerState::Maintenance => maintenance,
+                ServerState::Draining => draining,
+                ServerState::Down => down && is_checked,
+                ServerState::Ejected => ejected,
+                ServerState::Failing => down && !is_checked,
+                ServerState::Full => is_full,
+                ServerState::Up => true,
+            };
+            let wanted = ServerState::ALL.into_iter().find(|&state| holds(state));
+            prop_assert_eq!(Some(ServerState::of(standing.holds(), is_checked, is_full)), wanted);
+        }
+    }
+}
