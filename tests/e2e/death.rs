@@ -75,13 +75,21 @@ fn reactors(pid: u32, scheduler: Scheduler) -> Vec<i32> {
 }
 
 /// A proxy whose descriptors can be spoiled by a list in this file.
-fn start(scheduler: Scheduler, directory: &Path, routes: &str) -> Option<(Proxy, PathBuf)> {
-    let library = spoiler(directory)?;
-    let list = directory.join("list");
+fn start(scheduler: Scheduler, library: &Path, routes: &str) -> (Proxy, PathBuf) {
+    let list = library.with_file_name("list");
     let mut command = proxy::command();
     command.env("LD_PRELOAD", library).env("SPOIL", &list);
     let config = configuration(scheduler, "", routes);
-    Some((Proxy::start_command(command, &config), list))
+    (Proxy::start_command(command, &config), list)
+}
+
+/// What is spoiled may be needed only at the end, and then it says so as at any other time.
+fn assert_stops_or_ends_loudly(mut proxy: Proxy) {
+    proxy.terminate();
+    let status = proxy.wait();
+    if !status.success() {
+        assert_ends_loudly(proxy);
+    }
 }
 
 fn assert_ends_loudly(mut proxy: Proxy) {
@@ -98,9 +106,10 @@ fn a_worker_that_loses_its_reactor_ends_the_process(scheduler: Scheduler) {
     let directory = tempfile::tempdir().expect("directory");
     let server = Server::bind();
     let routes = forward(&[&server.address().to_string()]);
-    let Some((proxy, list)) = start(scheduler, directory.path(), &routes) else {
+    let Some(library) = spoiler(directory.path()) else {
         return;
     };
+    let (proxy, list) = start(scheduler, &library, &routes);
     let mut client = proxy.connect("main");
     let upstream = server.accept();
     let reactors = reactors(proxy.pid(), scheduler);
@@ -134,11 +143,12 @@ fn answers(client: &mut TcpStream) -> bool {
 fn a_reactor_that_is_half_there_serves_or_ends_the_process(scheduler: Scheduler) {
     let echo = peer::echo();
     let routes = forward(&[&echo.address().to_string()]);
+    let directory = tempfile::tempdir().expect("directory");
+    let Some(library) = spoiler(directory.path()) else {
+        return;
+    };
     for index in 0.. {
-        let directory = tempfile::tempdir().expect("directory");
-        let Some((proxy, list)) = start(scheduler, directory.path(), &routes) else {
-            return;
-        };
+        let (proxy, list) = start(scheduler, &library, &routes);
         let Some(&descriptor) = reactors(proxy.pid(), scheduler).get(index) else {
             return proxy.stop();
         };
@@ -152,7 +162,7 @@ fn a_reactor_that_is_half_there_serves_or_ends_the_process(scheduler: Scheduler)
         });
         println!("descriptor {descriptor}: serves: {serves}");
         if serves {
-            proxy.stop();
+            assert_stops_or_ends_loudly(proxy);
         } else {
             assert_ends_loudly(proxy);
         }
@@ -167,11 +177,12 @@ fn a_reactor_that_is_half_there_connects_or_ends_the_process(scheduler: Schedule
         "accept_proxy_protocol = \"required\"\ntrusted = [\"127.0.0.1\"]",
         "",
     );
+    let directory = tempfile::tempdir().expect("directory");
+    let Some(library) = spoiler(directory.path()) else {
+        return;
+    };
     for index in 0.. {
-        let directory = tempfile::tempdir().expect("directory");
-        let Some((proxy, list)) = start(scheduler, directory.path(), &routes) else {
-            return;
-        };
+        let (proxy, list) = start(scheduler, &library, &routes);
         let Some(&descriptor) = reactors(proxy.pid(), scheduler).get(index) else {
             return proxy.stop();
         };
@@ -192,7 +203,7 @@ fn a_reactor_that_is_half_there_connects_or_ends_the_process(scheduler: Schedule
         println!("descriptor {descriptor}: serves: {serves}");
         drop(clients);
         if serves {
-            proxy.stop();
+            assert_stops_or_ends_loudly(proxy);
         } else {
             assert_ends_loudly(proxy);
         }
