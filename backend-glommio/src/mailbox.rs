@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::task::Wake;
 use std::time::Instant;
 
 use proxy_core::backend::{Evacuation, Moving, OpenSocket, OpenSockets};
@@ -10,6 +11,7 @@ use proxy_core::{Accepted, Descriptor, Detached, ListenerSettings, Transport};
 use rustix::event::EventfdFlags;
 
 use crate::lanes::{InUse, Shared};
+use crate::ready::TaskKey;
 
 /// Messages with connections that may wait for a core; beyond it they stay where they are.
 pub(crate) const MAIL_MAX: usize = 4096;
@@ -59,6 +61,8 @@ pub(crate) enum Order {
     Adopt(Detached<Descriptor>),
     /// Run every connection once.
     RunAll,
+    /// Run what is in this place.
+    Run { index: u32 },
     /// Migrate the connection in this place to this core.
     Migrate { index: u32, to: usize },
     /// Migrate so many connections to this core.
@@ -81,6 +85,7 @@ impl Order {
             | Self::Listen { .. }
             | Self::Unlisten
             | Self::End
+            | Self::Run { .. }
             | Self::Migrate { .. }
             | Self::Shed { .. } => {}
         }
@@ -175,6 +180,32 @@ impl Mailbox {
 impl AsFd for Mailbox {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.wake.as_fd()
+    }
+}
+
+/// Has a task of a core run, from any thread.
+#[derive(Debug)]
+pub(crate) struct TaskWaker {
+    mailboxes: Arc<[Mailbox]>,
+    core: usize,
+    task: TaskKey,
+}
+
+impl TaskWaker {
+    pub(crate) fn new(mailboxes: Arc<[Mailbox]>, core: usize, task: TaskKey) -> Self {
+        Self {
+            mailboxes,
+            core,
+            task,
+        }
+    }
+}
+
+impl Wake for TaskWaker {
+    fn wake(self: Arc<Self>) {
+        let TaskKey { lane, index } = self.task;
+        let order = Order::Run { index };
+        self.mailboxes[self.core].send(Message::Lane { lane, order });
     }
 }
 

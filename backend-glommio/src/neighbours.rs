@@ -1,8 +1,10 @@
 //! The other cores, as one of them reaches them: by message, and in no other way.
 
 use std::sync::Arc;
+use std::task::Waker;
 
-use crate::mailbox::{Mailbox, Message};
+use crate::mailbox::{Mailbox, Message, TaskWaker};
+use crate::ready::TaskKey;
 
 /// One core's way to all cores.
 pub(crate) struct Neighbours {
@@ -19,6 +21,11 @@ impl Neighbours {
             outbox: mailboxes.iter().map(|_| Vec::new()).collect(),
             mailboxes,
         }
+    }
+
+    /// Has a task of this core run, from any thread.
+    pub(crate) fn waker(&self, task: TaskKey) -> Waker {
+        Arc::new(TaskWaker::new(self.mailboxes.clone(), self.own, task)).into()
     }
 
     /// This core's mailbox.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering::{Acquire, Release};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Release};
 
 use crate::activity::Activity;
 use crate::metrics::{CoreCells, NoSlots, PerWorker, Row, Slot, Slots};
@@ -18,7 +18,7 @@ pub struct Generation {
     pub activity: Arc<Activity>,
     /// What is configured now.
     pub tables: Arc<Tables>,
-    /// Another one accepts from the same sockets, and takes the clients that wait for descriptors here.
+    /// Another one accepts from the same sockets, and takes the clients that wait here.
     is_succeeded: AtomicBool,
     /// The one before may still leave such clients.
     is_inheriting: AtomicBool,
@@ -68,7 +68,10 @@ impl Generation {
 
     /// The one before accepts nobody any more.
     pub fn end_inheriting(&self) {
-        self.is_inheriting.store(false, Release);
+        if self.is_inheriting.swap(false, AcqRel) {
+            // Nobody waits for such clients any more.
+            self.tables.current().wake_waiting();
+        }
     }
 
     pub(crate) fn is_succeeded(&self) -> bool {

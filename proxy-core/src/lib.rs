@@ -55,7 +55,6 @@ pub use id::Id;
 pub use listener::Listener;
 pub use listener::acceptor::{
     Accepted, Acceptor, Draining, EXHAUSTED_PAUSE, FIRST_TURNS_MAX, PLACE_DRAIN_PATIENCE,
-    PLACE_LOOK_INTERVAL,
 };
 pub use listener::permit::Permit;
 pub use listener::settings::ListenerSettings;

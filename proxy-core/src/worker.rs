@@ -57,7 +57,7 @@ impl Worker {
         self.generation.is_succeeded()
     }
 
-    /// Whether workers of the generation before may leave clients that wait for descriptors.
+    /// Whether workers of the generation before may leave clients that wait.
     pub(crate) fn is_inheriting(&self) -> bool {
         self.generation.is_inheriting()
     }

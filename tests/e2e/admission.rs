@@ -26,6 +26,8 @@ each_scheduler!(
     limits_change_by_a_reload,
     where_peers_announce_clients_the_client_counts,
     a_switch_does_not_wait_for_places,
+    a_higher_limit_serves_those_who_wait,
+    a_stop_serves_those_who_wait_or_resets_them,
 );
 
 fn loopback(last: u8) -> Ipv4Addr {
@@ -182,15 +184,7 @@ fn beyond_a_limit_clients_wait_for_a_place(scheduler: Scheduler) {
     let connections = || proxy.metric("corelane_listener_connections", &[("listener", "main")]);
     assert_eq!(connections(), 2.0);
     drop(open);
-    // Each leaves when it is served, in whichever order.
-    thread::scope(|scope| {
-        for mut client in waiting {
-            scope.spawn(move || {
-                let size = client.read(&mut [0; 1]).expect("it is served");
-                assert_eq!(size, 1);
-            });
-        }
-    });
+    all_are_served(waiting);
     assert_eq!(rejected(&proxy, "max_connections"), 0.0);
     let taken = proxy.metric(
         "corelane_listener_connections_total",
@@ -308,7 +302,59 @@ fn a_switch_does_not_wait_for_places(scheduler: Scheduler) {
         proxy.metric("corelane_runtime_switches_total", &labels) == 1.0
     });
     assert!(open.iter().all(echoes));
+    let connections = || proxy.metric("corelane_listener_connections", &[("listener", "main")]);
+    assert_eq!(connections(), 2.0, "those that were held still wait");
     drop(open);
+    all_are_served(waiting);
+    proxy.stop();
+}
+
+fn a_higher_limit_serves_those_who_wait(scheduler: Scheduler) {
+    let proxy = Proxy::start(scheduler, &limited(FULL));
+    let (open, waiting) = full(&proxy);
+    let higher = "max_connections = 12\nover_limit = \"wait\"";
+    proxy.reload(scheduler, &limited(higher));
+    // All of them at once: none leaves before the last one is served.
+    for mut client in &waiting {
+        let size = client.read(&mut [0; 1]).expect("it is served");
+        assert_eq!(size, 1);
+    }
+    assert!(open.iter().all(echoes));
+    // Who comes now is turned away, and so is whoever waits.
+    let more = connect(&proxy, 4);
+    thread::sleep(Duration::from_millis(100));
+    let closes = "max_connections = 12\nover_limit = \"close\"";
+    proxy.reload(scheduler, &limited(closes));
+    assert!(!echoes(&more));
+    drop((open, waiting));
+    proxy.stop();
+}
+
+/// Those that the proxy holds are served, and those in the backlog as long as places become free. Then they are reset, however
+/// long the others go on.
+fn a_stop_serves_those_who_wait_or_resets_them(scheduler: Scheduler) {
+    let hour = "drain_timeout = \"1h\"\n";
+    let mut proxy = Proxy::start_with(scheduler, hour, &limited(FULL));
+    let (open, waiting) = full(&proxy);
+    proxy.terminate();
+    let served = waiting.iter().filter(|client| {
+        let mut client: &TcpStream = client;
+        match client.read(&mut [0; 1]) {
+            Ok(size) => size == 1,
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}");
+                false
+            }
+        }
+    });
+    assert!((1..waiting.len()).contains(&served.count()));
+    assert!(open.iter().all(echoes), "they go on");
+    drop((open, waiting));
+    assert_eq!(proxy.wait().code(), Some(0));
+}
+
+/// Each leaves when it is served, in whichever order.
+fn all_are_served(waiting: Vec<TcpStream>) {
     thread::scope(|scope| {
         for mut client in waiting {
             scope.spawn(move || {
@@ -317,5 +363,4 @@ fn a_switch_does_not_wait_for_places(scheduler: Scheduler) {
             });
         }
     });
-    proxy.stop();
 }

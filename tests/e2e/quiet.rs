@@ -1,10 +1,11 @@
-//! An idle proxy sleeps: no thread of it, the admin server's included, makes a system call.
+//! An idle proxy sleeps: no thread of it, the admin server's included, makes a system call. Clients that wait for a place wake
+//! nobody either.
 
 use std::io::{Read, Write};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::harness::config::forward;
+use crate::harness::config::forward_with;
 use crate::harness::peer;
 use crate::harness::process::thread_names;
 use crate::harness::proxy::Proxy;
@@ -24,7 +25,8 @@ fn after_load(scheduler: Scheduler) {
         return println!("skipped: {why}");
     }
     let log = "[access_log]\npath = \"/dev/null\"\n";
-    let routes = log.to_owned() + &forward(&["builtin:echo"]);
+    let limits = "max_connections = 20\nover_limit = \"wait\"";
+    let routes = log.to_owned() + &forward_with(&["builtin:echo"], limits, "");
     let proxy = Proxy::start_with(scheduler, "watch = true\n", &routes);
     // Idle connections, which stay open, are no reason to wake up either.
     let mut clients: Vec<_> = (0..20).map(|_| proxy.connect("main")).collect();
@@ -36,6 +38,8 @@ fn after_load(scheduler: Scheduler) {
     }
     // A line for the log's thread.
     clients.pop();
+    // One has its place; the others wait.
+    clients.extend((0..4).map(|_| proxy.connect("main")));
     assert_eq!(proxy.get("/metrics").status, 200);
     let names = thread_names(proxy.pid());
     assert!(

@@ -50,6 +50,8 @@ struct Accepting<P: Poller> {
     /// It empties its backlog, and ends.
     draining: bool,
     open: OpenSocket,
+    /// Has it run, from any thread.
+    waker: Waker,
 }
 
 #[expect(
@@ -197,7 +199,7 @@ impl<P: Poller> Lane<P> {
         match &mut self.tasks[key.index as usize] {
             // It ended after it was queued.
             Task::None => {}
-            Task::Acceptor(_) => self.accept(cx, worker, key),
+            Task::Acceptor(_) => self.accept(worker, key),
             Task::Connection(connection) => {
                 let turn = connection.poll(cx, &self.core, worker);
                 let was_long = connection.was_long();
@@ -216,7 +218,7 @@ impl<P: Poller> Lane<P> {
         false
     }
 
-    fn accept(&mut self, cx: &mut Context<'_>, worker: &mut Worker, key: TaskKey) {
+    fn accept(&mut self, worker: &mut Worker, key: TaskKey) {
         let place = key.index as usize;
         // The acceptor is out of the table while it puts connections into it.
         let mut task = std::mem::replace(&mut self.tasks[place], Task::None);
@@ -227,8 +229,10 @@ impl<P: Poller> Lane<P> {
             acceptor,
             draining,
             open,
+            waker,
         } = &mut **accepting;
-        // The acceptor's context is lent; this one means the same.
+        let cx = &mut Context::from_waker(waker);
+        // A connection is run for what its socket and its timer wait for.
         let own = &mut Context::from_waker(Waker::noop());
         let mut turns = FIRST_TURNS_MAX;
         let take = |worker: &mut Worker, accepted| {

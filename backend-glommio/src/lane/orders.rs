@@ -57,6 +57,13 @@ impl<P: Poller> Lane<P> {
                     }
                 }
             }
+            Order::Run { index } => {
+                // It may have ended, and another one may have its place: then that runs once more.
+                let lane = self.index;
+                if (index as usize) < self.tasks.len() {
+                    self.core.0.ready.borrow_mut().push(TaskKey { lane, index });
+                }
+            }
             Order::Migrate { index, to } => {
                 self.migrate(index, to);
                 self.flush(worker);
@@ -136,13 +143,16 @@ impl<P: Poller> Lane<P> {
         for socket in sockets {
             let socket = self.core.watch(socket).map_err(|(_, error)| error)?;
             let acceptor = Acceptor::new(&self.core, settings.clone(), socket);
-            let index = self.insert(Task::Acceptor(Box::new(Accepting {
+            let lane = self.index;
+            let index = self.insert(Task::None);
+            let key = TaskKey { lane, index };
+            self.tasks[index as usize] = Task::Acceptor(Box::new(Accepting {
                 acceptor,
                 draining: false,
                 open: open.open(),
-            })));
-            let lane = self.index;
-            self.core.0.ready.borrow_mut().push(TaskKey { lane, index });
+                waker: self.core.0.neighbours.borrow().waker(key),
+            }));
+            self.core.0.ready.borrow_mut().push(key);
         }
         Ok(())
     }

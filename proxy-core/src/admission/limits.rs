@@ -1,12 +1,14 @@
 //! How many connections a listener and a source may have, and begin.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::admission::rate::{Meter, Rate};
 use crate::admission::source::{Source, SourceConnections};
 use crate::admission::source_rates::SourceRates;
+use crate::admission::waiting::Waiters;
 use crate::connection::origin::ClientAddress;
 use crate::epoch::Epoch;
 use crate::metrics::Rejection;
@@ -76,36 +78,76 @@ pub(crate) struct Refused {
     pub(crate) wait: Wait,
 }
 
+impl Refused {
+    pub(crate) const LISTENER_IS_FULL: Self = Self {
+        rejection: Rejection::MaxConnections,
+        wait: Wait::ForListener,
+    };
+    pub(crate) const PROCESS_IS_FULL: Self = Self {
+        rejection: Rejection::ProcessConnections,
+        wait: Wait::ForProcess,
+    };
+
+    /// More come than the rate allows, until that moment.
+    pub(crate) fn until(enough_at: Instant) -> Self {
+        Self {
+            rejection: Rejection::Rate,
+            wait: Wait::Until(enough_at),
+        }
+    }
+}
+
 /// How long a client waits for its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wait {
     /// Only others have to end.
     Never,
-    /// Until a connection ends.
-    ForAnEnd,
+    /// Until a connection of its listener ends.
+    ForListener,
+    /// Until any connection ends.
+    ForProcess,
     /// Until this moment at least.
     Until(Instant),
+    /// Until another scheduler leaves it clients.
+    ForLeft,
+}
+
+impl Wait {
+    /// Whether both wait for the same.
+    pub(crate) fn lacks_what(self, other: Self) -> bool {
+        std::mem::discriminant(&self) == std::mem::discriminant(&other)
+    }
 }
 
 /// Connections of all listeners of a process.
 #[derive(Debug, Default)]
-pub(crate) struct Total(AtomicU64);
+pub(crate) struct Total {
+    taken: AtomicU64,
+    /// Those who wait until they are fewer, or those of a listener are.
+    pub(crate) waiters: Waiters,
+}
 
 impl Total {
     /// Counts one more, unless there are `max` already.
     pub(crate) fn take(&self, max: Option<u64>) -> bool {
         let Some(max) = max else {
             // Without a limit they are counted, too, as there may be one before they end.
-            self.0.fetch_add(1, Relaxed);
+            self.taken.fetch_add(1, Relaxed);
             return true;
         };
         let more = |taken| (taken < max).then_some(taken + 1);
-        self.0.try_update(Relaxed, Relaxed, more).is_ok()
+        // In one order with who waits: see `Waiters::on_end`.
+        self.taken.try_update(SeqCst, SeqCst, more).is_ok()
+    }
+
+    /// Whether there are `max`.
+    pub(crate) fn is_full(&self, max: Option<u64>) -> bool {
+        max.is_some_and(|max| self.taken.load(SeqCst) >= max)
     }
 
     /// One that was taken is over.
     pub(crate) fn release(&self) {
-        self.0.fetch_sub(1, Relaxed);
+        self.taken.fetch_sub(1, SeqCst);
     }
 }
 

@@ -10,6 +10,7 @@ pub(crate) mod prefixes;
 pub(crate) mod rate;
 pub(crate) mod source;
 pub(crate) mod source_rates;
+pub(crate) mod waiting;
 
 use std::time::Instant;
 
@@ -102,40 +103,38 @@ fn take_source(settings: &ListenerSettings, source: Source, now: Instant) -> Res
 /// Takes a place among all connections.
 fn take_place(settings: &ListenerSettings, now: Instant) -> Result<(), Refused> {
     let (limits, listener) = (&settings.limits, &settings.listener);
-    let full = |rejection| Refused {
-        rejection,
-        wait: Wait::ForAnEnd,
-    };
     if !listener.take(settings.max_connections) {
-        return Err(full(Rejection::MaxConnections));
+        return Err(Refused::LISTENER_IS_FULL);
     }
     if !listener.counted.total.take(limits.process_connections) {
         listener.release();
-        return Err(full(Rejection::ProcessConnections));
+        // Somebody else may have found it full.
+        listener.counted.total.waiters.on_end(listener.id);
+        return Err(Refused::PROCESS_IS_FULL);
     }
     if let Some(meter) = &limits.rate
         && let Err(enough_at) = meter.take(now, 1)
     {
-        listener.counted.total.release();
-        listener.release();
-        return Err(Refused {
-            rejection: Rejection::Rate,
-            wait: Wait::Until(enough_at),
-        });
+        release(settings, None);
+        return Err(Refused::until(enough_at));
     }
     Ok(())
 }
 
 /// Whether there is a place now, which others may take meanwhile.
-pub(crate) fn has_place(settings: &ListenerSettings, now: Instant) -> bool {
-    let taken = take_place(settings, now);
-    if taken.is_ok() {
-        release(settings, None);
-        if let Some(meter) = &settings.limits.rate {
-            meter.put_back(1);
-        }
+///
+/// # Errors
+/// What is lacking.
+pub(crate) fn find_place(settings: &ListenerSettings, now: Instant) -> Result<(), Refused> {
+    let (limits, listener) = (&settings.limits, &settings.listener);
+    if listener.is_full(settings.max_connections) {
+        return Err(Refused::LISTENER_IS_FULL);
     }
-    taken.is_ok()
+    if listener.counted.total.is_full(limits.process_connections) {
+        return Err(Refused::PROCESS_IS_FULL);
+    }
+    let enough = limits.rate.as_ref().map(|meter| meter.find(now, 1));
+    enough.unwrap_or(Ok(())).map_err(Refused::until)
 }
 
 /// Gives back what a connection has taken.
@@ -146,4 +145,5 @@ pub(crate) fn release(settings: &ListenerSettings, source: Option<Source>) {
     if let Some(source) = source {
         listener.counted.sources.release(source);
     }
+    listener.counted.total.waiters.on_end(listener.id);
 }

@@ -112,6 +112,17 @@ impl Meter {
         }
     }
 
+    /// Whether there is as much now.
+    ///
+    /// # Errors
+    /// The moment from which on there is, if nobody takes any.
+    pub(crate) fn find(&self, now: Instant, count: u64) -> Result<(), Instant> {
+        let at = self.epoch.note(now);
+        let taken = self.rate.take(self.full_at.load(Relaxed), at, count);
+        let moment = |enough_at| self.epoch.moment(enough_at).unwrap_or(now);
+        taken.map(|_| ()).map_err(moment)
+    }
+
     /// Takes `count` ahead of time. Returns when that is due: now, if there is enough.
     pub(crate) fn reserve(&self, now: Instant, count: u64) -> Instant {
         let at = self.epoch.note(now);

@@ -10,10 +10,12 @@ use rustix::io::Errno;
 use rustix::net::{SocketAddr, SocketFlags};
 
 use crate::admission;
-use crate::admission::limits::{Limits, OverLimit, Refused, Wait};
+use crate::admission::limits::{Limits, OverLimit, Wait};
+use crate::admission::waiting::Ticket;
 use crate::connection::origin::{ClientAddress, Origin};
 use crate::descriptors::{self, ACCEPT_BATCH_MAX, Postponed, Spare};
 use crate::listener::Accepting;
+use crate::listener::left::{Held, Next};
 use crate::listener::permit::Permit;
 use crate::listener::settings::ListenerSettings;
 use crate::metrics::Rejection;
@@ -35,12 +37,12 @@ pub const FIRST_TURNS_MAX: usize = 8;
 /// backlog meanwhile.
 pub const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 
-/// How often an acceptor whose clients wait for a place looks whether there is one.
-pub const PLACE_LOOK_INTERVAL: Duration = Duration::from_millis(5);
-
-/// How long a drain waits until there is a place for those in the backlog. The sockets of a listener that goes on are others' by
+/// How long a drain waits for the next place for those in the backlog. The sockets of a listener that goes on are others' by
 /// then, and those of one that doesn't have clients that would wait in vain.
 pub const PLACE_DRAIN_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How often a client that is to wait asks for a place at once. More than once is for what comes just then.
+const PLACE_TRIES_MAX: usize = 16;
 
 /// A connection that was accepted and admitted: non-blocking, and nothing was done for it yet.
 #[derive(Debug)]
@@ -62,22 +64,17 @@ pub struct Acceptor<R: Runtime> {
     socket: R::Socket,
     timer: R::Timer,
     paused_until: Option<Instant>,
-    /// A client that waits for descriptors.
-    held: Option<(Postponed, Origin)>,
-    /// A client that waits for its place, before those in the backlog.
-    next: Option<Next>,
-    /// Until when a drain waits for places.
-    places_until: Option<Instant>,
+    /// A client that waits for descriptors or for its place, before those in the backlog.
+    held: Option<Held>,
+    /// The turn of a client that waits for its place.
+    ticket: Option<Ticket>,
+    /// That of the first client that another scheduler leaves.
+    heir: Option<Ticket>,
+    /// Until when a drain waits for the next place.
+    place_until: Option<Instant>,
     /// Connections that a drain took.
     drained: usize,
     _open: Accepting,
-}
-
-/// A client for which there are descriptors, and no place yet.
-struct Next {
-    socket: Descriptor,
-    spare: Spare,
-    origin: Origin,
 }
 
 /// How far a drain has emptied a listening socket.
@@ -105,13 +102,15 @@ where
             timer: runtime.timer(),
             paused_until: None,
             held: None,
-            next: None,
-            places_until: None,
+            ticket: None,
+            heir: None,
+            place_until: None,
             drained: 0,
         }
     }
 
-    /// Hands each connection that waits to `take`.
+    /// Hands each connection that waits to `take`. A client that waits for its place has the task run again by the context's
+    /// waker, from any thread.
     ///
     /// Returns true when it stopped at [`ACCEPT_BATCH_MAX`] and is to be run again soon.
     pub fn poll(
@@ -120,13 +119,9 @@ where
         worker: &mut Worker,
         mut take: impl FnMut(&mut Worker, Accepted),
     ) -> bool {
+        self.await_left(cx, worker);
         if !self.is_able(cx, worker, &mut take) {
             return false;
-        }
-        if worker.is_inheriting() || !self.settings.listener.left.is_empty() {
-            // Nobody tells of a client that is left.
-            let look_at = worker.now + PLACE_LOOK_INTERVAL;
-            let _ = self.timer.poll_until(cx, worker.now, look_at);
         }
         for _ in 0..ACCEPT_BATCH_MAX {
             let now = worker.now;
@@ -159,10 +154,16 @@ where
         worker: &mut Worker,
         mut take: impl FnMut(&mut Worker, Accepted),
     ) -> Draining {
-        if let Some(next) = self.next.take() {
-            // It is in no backlog any more, so nobody else would have it.
-            self.paused_until = None;
-            self.admit_beyond(worker, next, &mut take);
+        self.stop_awaiting_left();
+        self.follow_table(worker);
+        if let Some(Held::Next(next)) = self.held.take_if(|held| matches!(held, Held::Next(_))) {
+            if self.is_left(worker) {
+                self.leave(Held::Next(next));
+            } else {
+                // It is in no backlog any more, so nobody else would have it.
+                self.ticket = None;
+                self.admit_beyond(worker, next, &mut take);
+            }
         }
         if !self.is_able(cx, worker, &mut take) {
             return self.wait_or_leave(worker);
@@ -172,15 +173,25 @@ where
                 return Draining::Over;
             }
             if self.settings.limits.over == OverLimit::Wait
-                && !admission::has_place(&self.settings, worker.now)
+                && let Err(refused) = admission::find_place(&self.settings, worker.now)
             {
                 let patience = worker.now + PLACE_DRAIN_PATIENCE;
-                if *self.places_until.get_or_insert(patience) <= worker.now {
+                let patience = *self.place_until.get_or_insert(patience);
+                if patience <= worker.now || self.is_left(worker) {
                     return Draining::Over;
                 }
-                self.rest(cx, worker, worker.now + PLACE_LOOK_INTERVAL);
+                if !self.awaits(cx, refused.wait) {
+                    continue;
+                }
+                let until = match refused.wait {
+                    Wait::Until(enough_at) => enough_at.min(patience),
+                    _ => patience,
+                };
+                // Armed: both are to come.
+                let _ = self.timer.poll_until(cx, worker.now, until);
                 return Draining::Waiting;
             }
+            self.place_until = None;
             match accept(self.socket.transport(), worker.now) {
                 Ok(Attempt::Done(Some(client)) | Attempt::Drained(Some(client))) => {
                     self.drained += 1;
@@ -202,18 +213,55 @@ where
     /// Nobody can be taken on now. Where another scheduler accepts from the same socket, that one goes on, with the client that
     /// is held here, too.
     fn wait_or_leave(&mut self, worker: &mut Worker) -> Draining {
-        let listener = &self.settings.listener;
-        let is_left = worker.is_succeeded() && worker.table().settings_of(listener).is_some();
-        if !is_left || self.next.is_some() {
-            return Draining::Waiting;
+        if self.is_left(worker) {
+            if let Some(held) = self.held.take() {
+                self.leave(held);
+            }
+            Draining::Over
+        } else if let Some(Held::Next(_)) = self.held {
+            // The place was gone when it had been accepted.
+            Draining::Again
+        } else {
+            Draining::Waiting
         }
-        if let Some(held) = self.held.take() {
-            listener.left.put(held);
-        }
-        Draining::Over
     }
 
-    /// Whether it may accept now: it doesn't rest, and the client that it held is taken.
+    /// Whether another scheduler accepts from the same socket.
+    fn is_left(&self, worker: &mut Worker) -> bool {
+        let listener = &self.settings.listener;
+        worker.is_succeeded() && worker.table().settings_of(listener).is_some()
+    }
+
+    /// Leaves a client to the other scheduler.
+    fn leave(&mut self, held: Held) {
+        // It waits there from now on.
+        self.ticket = None;
+        let listener = &self.settings.listener;
+        listener.left.put(held);
+        listener.counted.total.waiters.on_left(listener.id);
+    }
+
+    /// Waits for clients that another scheduler leaves, while it may. They are looked for next.
+    fn await_left(&mut self, cx: &Context<'_>, worker: &Worker) {
+        if worker.is_inheriting() {
+            let heir = self.heir.get_or_insert_with(|| ticket(&self.settings));
+            heir.wait(Wait::ForLeft, cx.waker());
+        } else {
+            self.stop_awaiting_left();
+        }
+    }
+
+    fn stop_awaiting_left(&mut self) {
+        self.heir.take().into_iter().for_each(Ticket::redeem);
+    }
+
+    /// Whether a client waits for that already: else it is to be tried once more.
+    fn awaits(&mut self, cx: &Context<'_>, wait: Wait) -> bool {
+        let ticket = self.ticket.get_or_insert_with(|| ticket(&self.settings));
+        ticket.wait(wait, cx.waker())
+    }
+
+    /// Whether it may accept now: it doesn't rest, and the clients that it held, or that were left, are taken.
     fn is_able(
         &mut self,
         cx: &mut Context<'_>,
@@ -226,17 +274,21 @@ where
             }
             self.paused_until = None;
         }
-        let held = match (self.held.take(), &self.next) {
-            (None, None) => self.settings.listener.left.take(),
-            (held, _) => held,
-        };
-        if let Some((held, origin)) = held {
+        // What is left here is not taken back.
+        let is_succeeded = worker.is_succeeded();
+        let listener = self.settings.listener.clone();
+        let left = || (!is_succeeded).then(|| listener.left.take()).flatten();
+        while let Some(held) = self.held.take().or_else(left) {
             self.follow_table(worker);
-            return self.secured(cx, worker, held.retry(), origin, take);
-        }
-        if let Some(next) = self.next.take() {
-            self.follow_table(worker);
-            return self.admit(cx, worker, next, take);
+            let is_taken = match held {
+                Held::Postponed(held, origin) => {
+                    self.secured(cx, worker, held.retry(), origin, take)
+                }
+                Held::Next(next) => self.admit(cx, worker, next, take),
+            };
+            if !is_taken {
+                return false;
+            }
         }
         if descriptors::held() > 0 && !descriptors::has_room(self.socket.transport()) {
             self.pause(cx, worker, &descriptors::lack());
@@ -285,7 +337,7 @@ where
                 self.admit(cx, worker, next, take)
             }
             Err(held) => {
-                self.held = Some((held, origin));
+                self.held = Some(Held::Postponed(held, origin));
                 self.pause(cx, worker, &descriptors::lack());
                 false
             }
@@ -301,9 +353,12 @@ where
         take: &mut impl FnMut(&mut Worker, Accepted),
     ) -> bool {
         let origin = next.origin;
-        let Refused { rejection, wait } =
-            match Permit::try_ask(&self.settings, worker, origin, &mut next.spare) {
+        // Unless everything changes all the time: then it is asked for soon.
+        let mut until = Some(worker.now + EXHAUSTED_PAUSE);
+        for _ in 0..PLACE_TRIES_MAX {
+            let refused = match Permit::try_ask(&self.settings, worker, origin, &mut next.spare) {
                 Ok(permit) => {
+                    self.ticket.take().into_iter().for_each(Ticket::redeem);
                     let accepted = Accepted {
                         socket: next.socket,
                         origin,
@@ -314,20 +369,26 @@ where
                 }
                 Err(refused) => refused,
             };
-        let look_at = worker.now + PLACE_LOOK_INTERVAL;
-        let until = match (self.settings.limits.over, wait) {
-            (OverLimit::Wait, Wait::ForAnEnd) => look_at,
-            // Another configuration may have come by then.
-            (OverLimit::Wait, Wait::Until(enough_at)) => {
-                enough_at.min(worker.now + EXHAUSTED_PAUSE)
-            }
-            _ => {
-                self.turn_away(worker, &next.socket, origin, rejection);
+            if self.settings.limits.over != OverLimit::Wait || refused.wait == Wait::Never {
+                self.ticket = None;
+                self.turn_away(worker, &next.socket, origin, refused.rejection);
                 return true;
             }
-        };
-        self.next = Some(next);
-        self.rest(cx, worker, until);
+            if self.awaits(cx, refused.wait) {
+                until = match refused.wait {
+                    Wait::Until(enough_at) => Some(enough_at),
+                    _ => None,
+                };
+                break;
+            }
+            self.follow_table(worker);
+        }
+        self.held = Some(Held::Next(next));
+        if let Some(until) = until
+            && self.timer.poll_until(cx, worker.now, until).is_ready()
+        {
+            cx.waker().wake_by_ref();
+        }
         false
     }
 
@@ -406,6 +467,12 @@ where
         descriptors::on_pause(worker.now, &listener.name, error);
         self.rest(cx, worker, worker.now + EXHAUSTED_PAUSE);
     }
+}
+
+/// The last turn of those who wait.
+fn ticket(settings: &ListenerSettings) -> Ticket {
+    let listener = &settings.listener;
+    Ticket::new(listener.counted.total.clone(), listener.id)
 }
 
 /// The next client's socket, or none where it was gone.

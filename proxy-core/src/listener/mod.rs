@@ -11,7 +11,7 @@ pub(crate) mod share;
 pub(crate) mod times;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::time::Duration;
 
@@ -46,7 +46,7 @@ pub struct Listener {
     pub counted: Counted,
     /// What is counted of its routes.
     pub routes: RouteNames,
-    /// Its clients that wait for descriptors between two schedulers.
+    /// Its clients that wait between two schedulers.
     left: Left,
     /// Its sockets that are accepted from.
     accepting: Arc<AtomicUsize>,
@@ -120,14 +120,20 @@ impl Listener {
             }
             Some(max) => {
                 let more = |taken| (taken < max).then_some(taken + 1);
-                self.taken.try_update(Relaxed, Relaxed, more).is_ok()
+                // In one order with who waits: see `Waiters::on_end`.
+                self.taken.try_update(SeqCst, SeqCst, more).is_ok()
             }
         }
     }
 
+    /// Whether there are `max`.
+    pub(crate) fn is_full(&self, max: Option<u64>) -> bool {
+        max.is_some_and(|max| self.taken.load(SeqCst) >= max)
+    }
+
     /// One that was taken is over.
     pub(crate) fn release(&self) {
-        self.taken.fetch_sub(1, Relaxed);
+        self.taken.fetch_sub(1, SeqCst);
     }
 }
 

@@ -55,6 +55,13 @@ impl Table {
         self.latency
     }
 
+    /// Has everybody whose client waits for a place look again.
+    pub(crate) fn wake_waiting(&self) {
+        for settings in &self.listeners {
+            settings.listener.counted.total.waiters.on_change();
+        }
+    }
+
     /// Has the listeners' connections be as fast as they may, whatever settings they began with. Returns whether that differs
     /// from before: those that wait are to be run then.
     pub fn apply_bandwidth(&self) -> bool {
@@ -102,10 +109,14 @@ impl Tables {
     pub fn publish(&self, mut table: Table) -> Arc<Table> {
         let mut current = self.lock();
         table.number = current.number + 1;
-        *current = Arc::new(table);
+        let before = std::mem::replace(&mut *current, Arc::new(table));
         // Who sees the number finds the table.
         self.number.store(current.number, Release);
-        current.clone()
+        let table = current.clone();
+        drop(current);
+        before.wake_waiting();
+        table.wake_waiting();
+        table
     }
 
     /// The table that is in force.

@@ -83,7 +83,8 @@ pub(crate) static LISTENER: Table = Table {
             "\"accept\"",
             "clients that speak no TLS where a route asks for `sni` or `alpn`, or where `starttls` is written. `\"accept\"`: \
              they take a route that asks for neither, or none, at once if they say something else, and after \
-             `prologue_timeout` if they say nothing. `\"refuse\"`: they are refused",
+             `prologue_timeout` if they say nothing; a route by `source` or `port` alone that comes first is taken at once. \
+             `\"refuse\"`: they are refused",
         ),
         Key::optional(
             "starttls",
@@ -260,7 +261,8 @@ pub(crate) static LISTENER: Table = Table {
             "\"close\"",
             "what happens to a client that is denied or beyond a limit: `\"close\"` accepts and closes it, `\"reset\"` accepts \
              and resets it, which leaves nothing behind in the kernel, and `\"wait\"` leaves it in the backlog until there is \
-             room. Only the limits of the listener and of the process are waited for; who is denied or beyond a limit of its \
+             room. At a stop, those who wait get the places that become free, and are reset when none has for a second. Only the \
+             limits of the listener and of the process are waited for; who is denied or beyond a limit of its \
              source is closed then, as others would wait behind it",
         ),
         Key::new(

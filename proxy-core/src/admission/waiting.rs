@@ -1,0 +1,339 @@
+//! Who waits for a place among the connections of others, and is woken when there is one.
+//!
+//! An acceptor whose next client has no place draws a [`Ticket`], and the end of a connection wakes the first one that lacked
+//! what it frees. While nobody waits, an end pays for one load of a word that is written only when somebody does.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+use crate::admission::limits::{Total, Wait};
+use crate::id::Id;
+
+/// Those who wait, of all listeners of a process: one at most for each socket that is accepted from, and one more for each
+/// while another scheduler takes over.
+#[derive(Debug, Default)]
+pub(crate) struct Waiters {
+    count: AtomicUsize,
+    queue: Mutex<Queue>,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    /// The number of the next ticket.
+    next: u64,
+    /// In the order in which they came.
+    waiting: BTreeMap<u64, Waiter>,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    listener: Id,
+    wait: Wait,
+    waker: Waker,
+}
+
+/// The place of one in the order of those who wait. Who is woken and doesn't take what is free wakes the next one by dropping
+/// it.
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    total: Arc<Total>,
+    listener: Id,
+    number: u64,
+    passes_on: bool,
+}
+
+impl Waiters {
+    /// A connection of this listener has ended: one that waits for that, and one that waits for the process, may try.
+    pub(crate) fn on_end(&self, listener: Id) {
+        // In one order with what was released before, and with who waits and tries once more then: one of the two sees the other.
+        if self.count.load(SeqCst) == 0 {
+            return;
+        }
+        let mut queue = self.lock();
+        let own = |waiter: &Waiter| waiter.wait == Wait::ForListener && waiter.listener == listener;
+        let first = queue.take(own);
+        let second = queue.take(|waiter| waiter.wait == Wait::ForProcess);
+        self.publish(&queue);
+        drop(queue);
+        first.into_iter().chain(second).for_each(Waker::wake);
+    }
+
+    /// Wakes those who wait for clients that another scheduler leaves to this listener.
+    pub(crate) fn on_left(&self, listener: Id) {
+        let left = |waiter: &Waiter| waiter.wait == Wait::ForLeft && waiter.listener == listener;
+        self.wake_all(left);
+    }
+
+    /// Wakes everybody: what is configured has changed, or nobody leaves clients any more.
+    pub(crate) fn on_change(&self) {
+        self.wake_all(|_| true);
+    }
+
+    fn wake_all(&self, which: impl Fn(&Waiter) -> bool) {
+        let mut queue = self.lock();
+        let woken: Vec<_> = std::iter::from_fn(|| queue.take(&which)).collect();
+        self.publish(&queue);
+        drop(queue);
+        woken.into_iter().for_each(Waker::wake);
+    }
+
+    fn publish(&self, queue: &Queue) {
+        self.count.store(queue.waiting.len(), SeqCst);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Queue {
+    /// Removes the first one of these.
+    fn take(&mut self, which: impl Fn(&Waiter) -> bool) -> Option<Waker> {
+        let mut waiting = self.waiting.iter();
+        let number = waiting
+            .find(|(_, waiter)| which(waiter))
+            .map(|(&number, _)| number)?;
+        self.waiting.remove(&number).map(|waiter| waiter.waker)
+    }
+}
+
+impl Ticket {
+    /// The last place of the order, for a client of this listener.
+    pub(crate) fn new(total: Arc<Total>, listener: Id) -> Self {
+        let mut queue = total.waiters.lock();
+        let number = queue.next;
+        queue.next += 1;
+        drop(queue);
+        Self {
+            total,
+            listener,
+            number,
+            passes_on: true,
+        }
+    }
+
+    /// Waits for that, or until the configuration changes. Returns whether it did so already: else it is to be tried once more,
+    /// as what is waited for may have come just before.
+    pub(crate) fn wait(&self, wait: Wait, waker: &Waker) -> bool {
+        let waiters = &self.total.waiters;
+        let mut queue = waiters.lock();
+        let waiter = Waiter {
+            listener: self.listener,
+            wait,
+            waker: waker.clone(),
+        };
+        let before = queue.waiting.insert(self.number, waiter);
+        waiters.publish(&queue);
+        before.is_some_and(|before| before.wait.lacks_what(wait))
+    }
+
+    /// Its client has what it waited for.
+    pub(crate) fn redeem(mut self) {
+        self.passes_on = false;
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let waiters = &self.total.waiters;
+        let mut queue = waiters.lock();
+        queue.waiting.remove(&self.number);
+        waiters.publish(&queue);
+        drop(queue);
+        if self.passes_on {
+            waiters.on_end(self.listener);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use std::sync::atomic::AtomicUsize;
+    use std::task::Wake;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, SeqCst);
+        }
+    }
+
+    struct One {
+        ticket: Ticket,
+        woken: Arc<Count>,
+    }
+
+    impl One {
+        fn new(total: &Arc<Total>, listener: Id, wait: Wait) -> Self {
+            let one = Self {
+                ticket: Ticket::new(total.clone(), listener),
+                woken: Arc::default(),
+            };
+            assert!(!one.wait(wait), "it is tried once more");
+            assert!(one.wait(wait));
+            one
+        }
+
+        fn wait(&self, wait: Wait) -> bool {
+            self.ticket.wait(wait, &self.woken.clone().into())
+        }
+
+        fn wakes(&self) -> usize {
+            self.woken.0.load(SeqCst)
+        }
+    }
+
+    #[test]
+    fn an_end_wakes_the_first_who_waits_for_it_and_nobody_else() {
+        let (total, [own, other]) = (Arc::<Total>::default(), [Id::next(), Id::next()]);
+        let all = [
+            One::new(&total, other, Wait::ForListener),
+            One::new(&total, own, Wait::ForListener),
+            One::new(&total, own, Wait::ForListener),
+            One::new(&total, other, Wait::ForProcess),
+            One::new(&total, own, Wait::ForLeft),
+        ];
+        let wakes = || all.each_ref().map(One::wakes);
+        total.waiters.on_end(own);
+        assert_eq!(wakes(), [0, 1, 0, 1, 0]);
+        // Who was woken and has no place keeps its turn.
+        assert!(!all[1].wait(Wait::ForListener));
+        total.waiters.on_end(own);
+        assert_eq!(wakes(), [0, 2, 0, 1, 0]);
+        total.waiters.on_end(own);
+        assert_eq!(wakes(), [0, 2, 1, 1, 0]);
+        total.waiters.on_left(own);
+        assert_eq!(wakes(), [0, 2, 1, 1, 1]);
+    }
+
+    #[test]
+    fn who_leaves_without_a_place_wakes_the_next_one() {
+        let (total, listener) = (Arc::<Total>::default(), Id::next());
+        let [first, second, third] =
+            [(); 3].map(|()| One::new(&total, listener, Wait::ForListener));
+        total.waiters.on_end(listener);
+        assert_eq!((first.wakes(), second.wakes()), (1, 0));
+        drop(first.ticket);
+        assert_eq!((second.wakes(), third.wakes()), (1, 0));
+        second.ticket.redeem();
+        assert_eq!(third.wakes(), 0);
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "any moment will do")]
+    #[test]
+    fn a_change_wakes_everybody_who_waits_for_a_time_included() {
+        let (total, now) = (Arc::<Total>::default(), Instant::now());
+        let at = |seconds| Wait::Until(now + Duration::from_secs(seconds));
+        let one = One::new(&total, Id::next(), at(1));
+        assert!(one.wait(at(2)), "another time is the same lack");
+        total.waiters.on_change();
+        assert_eq!(one.wakes(), 1);
+        total.waiters.on_change();
+        assert_eq!(one.wakes(), 1, "it was told");
+    }
+
+    /// A listener in a model of this and its acceptors.
+    #[derive(Clone, Copy, Debug)]
+    enum Event {
+        /// A client comes to an acceptor that has none.
+        Come(usize),
+        /// A connection of a listener ends.
+        End(usize),
+        /// An acceptor that was woken runs.
+        Run(usize),
+        /// An acceptor goes.
+        Go(usize),
+    }
+
+    fn event() -> impl Strategy<Value = Event> {
+        (0..4_usize, 0..6_usize).prop_map(|(kind, which)| match kind {
+            0 => Event::Come(which),
+            1 => Event::End(which % 2),
+            2 => Event::Run(which),
+            _ => Event::Go(which),
+        })
+    }
+
+    proptest! {
+        /// Six acceptors of two listeners, with limits of their own and one of all: whatever happens in whatever order, nobody
+        /// sleeps for ever beside a free place.
+        #[test]
+        fn nobody_sleeps_beside_a_free_place(
+            limits in prop::array::uniform2(1_u64..4),
+            all in 1_u64..5,
+            events in prop::collection::vec(event(), 1..200),
+        ) {
+            struct Acceptor { one: Option<One>, seen: usize }
+            let total = Arc::<Total>::default();
+            let ids = [Id::next(), Id::next()];
+            let mut open = [0_u64; 2];
+            let mut acceptors: Vec<_> = (0..6).map(|_| Acceptor { one: None, seen: 0 }).collect();
+            let lack = |open: &[u64; 2], listener: usize| {
+                if open[listener] >= limits[listener] {
+                    Some(Wait::ForListener)
+                } else if open[0] + open[1] >= all {
+                    Some(Wait::ForProcess)
+                } else {
+                    None
+                }
+            };
+            let run = |acceptor: &mut Acceptor, open: &mut [u64; 2], listener: usize| {
+                let Some(one) = acceptor.one.take() else { return };
+                acceptor.seen = one.wakes();
+                match lack(open, listener) {
+                    None => {
+                        open[listener] += 1;
+                        one.ticket.redeem();
+                    }
+                    Some(wait) => {
+                        one.wait(wait);
+                        acceptor.one = Some(one);
+                    }
+                }
+            };
+            let mut events = events.into_iter();
+            loop {
+                let event = match events.next() {
+                    Some(event) => event,
+                    // In the end all who were woken run.
+                    None => match acceptors.iter().position(|acceptor| {
+                        acceptor.one.as_ref().is_some_and(|one| one.wakes() > acceptor.seen)
+                    }) {
+                        Some(which) => Event::Run(which),
+                        None => break,
+                    },
+                };
+                match event {
+                    Event::Come(which) if acceptors[which].one.is_none() => {
+                        let listener = which % 2;
+                        match lack(&open, listener) {
+                            None => open[listener] += 1,
+                            Some(wait) => {
+                                let one = One::new(&total, ids[listener], wait);
+                                acceptors[which] = Acceptor { one: Some(one), seen: 0 };
+                            }
+                        }
+                    }
+                    Event::End(listener) if open[listener] > 0 => {
+                        open[listener] -= 1;
+                        total.waiters.on_end(ids[listener]);
+                    }
+                    Event::Run(which) => run(&mut acceptors[which], &mut open, which % 2),
+                    Event::Go(which) => drop(acceptors[which].one.take()),
+                    Event::Come(_) | Event::End(_) => {}
+                }
+            }
+            for (which, acceptor) in acceptors.iter().enumerate() {
+                prop_assert!(acceptor.one.is_none() || lack(&open, which % 2).is_some());
+            }
+        }
+    }
+}
