@@ -22,6 +22,8 @@ each_scheduler!(
     without_tls,
     postgres_by_name,
     mail_by_name,
+    postgres_by_direct_tls,
+    an_earlier_route_waits_for_no_hello,
     a_canary_gets_its_share,
     ports_of_a_range,
     a_reload_changes_routes,
@@ -350,22 +352,29 @@ fn a_reload_changes_routes(scheduler: Scheduler) {
 }
 
 /// openssl's client asks a mail server that speaks SMTP in the clear first. Behind that, it is openssl's server.
-fn mail_by_name(scheduler: Scheduler) {
-    let tls = TlsServer::start("mail");
-    let behind = tls.address;
-    let mail = peer::Server::bind().serve(move |client| {
+/// What a server of mail says and is told before TLS: its lines and the client's in turn, of which the last one begins TLS.
+const SMTP: &[[&str; 2]] = &[
+    ["220-mail.example ESMTP\r\n220 welcome\r\n", "EHLO "],
+    ["250-mail.example\r\n250 STARTTLS\r\n", "STARTTLS\r\n"],
+    ["220 go\r\n", ""],
+];
+const IMAP: &[[&str; 2]] = &[
+    ["* OK mail.example\r\n", "corelane STARTTLS\r\n"],
+    ["corelane OK go\r\n", ""],
+];
+
+/// A server of mail that has another one speak TLS.
+fn mail_server(script: &'static [[&'static str; 2]], behind: SocketAddr) -> Service {
+    peer::Server::bind().serve(move |client| {
         let mut reader = std::io::BufReader::new(client.try_clone().expect("dup"));
-        let say = |line: &[u8]| (&client).write_all(line).expect("send");
-        let mut line = || {
-            let mut line = String::new();
-            std::io::BufRead::read_line(&mut reader, &mut line).expect("receive");
-            line
-        };
-        say(b"220-mail.example ESMTP\r\n220 welcome\r\n");
-        assert!(line().starts_with("EHLO "));
-        say(b"250-mail.example\r\n250 STARTTLS\r\n");
-        assert_eq!(line(), "STARTTLS\r\n");
-        say(b"220 go\r\n");
+        for [says, hears] in script {
+            (&client).write_all(says.as_bytes()).expect("send");
+            if !hears.is_empty() {
+                let mut line = String::new();
+                std::io::BufRead::read_line(&mut reader, &mut line).expect("receive");
+                assert!(line.starts_with(hears), "{line:?}");
+            }
+        }
         let server = peer::connect(behind);
         let (mut up, mut to) = (reader, server.try_clone().expect("dup"));
         let (mut from, mut down) = (server, client.try_clone().expect("dup"));
@@ -373,35 +382,70 @@ fn mail_by_name(scheduler: Scheduler) {
         let _ = std::io::copy(&mut up, &mut to);
         let _ = to.shutdown(std::net::Shutdown::Write);
         let _ = answers.join();
-    });
-    let listener = "starttls = \"smtp\"\n[[listeners.main.routes]]\nsni = \"mail.example\"\nupstream = \"mail\"\n";
+    })
+}
+
+/// What openssl gets for the file of a [`TlsServer`] by this name.
+fn ask(address: SocketAddr, name: &str, options: &[&str]) -> String {
+    let mut client = Command::new(program::path("openssl"));
+    client
+        .args(["s_client", "-brief", "-servername", name])
+        .args(["-connect", &address.to_string()])
+        .args(options);
+    let (reader, mut writer) = std::io::pipe().expect("pipe");
+    writer
+        .write_all(b"GET /who HTTP/1.0\r\n\r\n")
+        .expect("write");
+    // It goes on until its connection is closed.
+    let (_, log) = Child::end_with_input(&mut client, reader.into());
+    drop(writer);
+    log
+}
+
+fn mail_by_name(scheduler: Scheduler) {
+    let tls = TlsServer::start("mail");
+    for (protocol, script) in [("smtp", SMTP), ("imap", IMAP)] {
+        let mail = mail_server(script, tls.address);
+        let listener = format!(
+            "starttls = \"{protocol}\"\n[[listeners.main.routes]]\nsni = \"mail.example\"\nupstream = \"mail\"\n"
+        );
+        let proxy = Proxy::start(
+            scheduler,
+            &configuration(&listener, &[("mail", mail.address())]),
+        );
+        let ask = |name: &str| ask(proxy.address("main"), name, &["-starttls", protocol]);
+        let answer = ask("mail.example");
+        assert!(answer.contains("200 ok"), "{protocol}: {answer}");
+        assert_eq!(taken(&proxy, "1"), 1.0);
+        assert!(!ask("other.example").contains("CONNECTION ESTABLISHED"));
+    }
+}
+
+/// As clients of PostgreSQL 17 do with `sslnegotiation=direct`.
+fn postgres_by_direct_tls(scheduler: Scheduler) {
+    let tls = TlsServer::start("db");
+    let listener = "starttls = \"postgres\"\n[[listeners.main.routes]]\nsni = \"db.example\"\nalpn = \"postgresql\"\nupstream = \"db\"\n";
+    let proxy = Proxy::start(scheduler, &configuration(listener, &[("db", tls.address)]));
+    let direct = ["-alpn", "postgresql"];
+    let answer = ask(proxy.address("main"), "db.example", &direct);
+    assert!(answer.contains("200 ok"), "{answer}");
+    let answer = ask(proxy.address("main"), "other.example", &direct);
+    assert!(!answer.contains("CONNECTION ESTABLISHED"), "{answer}");
+    assert_eq!(taken(&proxy, "1"), 1.0);
+}
+
+/// A route that comes before those that ask for a name takes its clients though they say nothing: their server speaks first.
+fn an_earlier_route_waits_for_no_hello(scheduler: Scheduler) {
+    let server = peer::Server::bind();
+    let routes = "prologue_timeout = \"1h\"\n\
+                  [[listeners.main.routes]]\nsource = \"127.0.0.9\"\nupstream = \"first\"\n\
+                  [[listeners.main.routes]]\nsni = \"a.example\"\nupstream = \"first\"\n";
     let proxy = Proxy::start(
         scheduler,
-        &configuration(listener, &[("mail", mail.address())]),
+        &configuration(routes, &[("first", server.address())]),
     );
-    let ask = |name: &str| {
-        let mut client = Command::new(program::path("openssl"));
-        client
-            .args([
-                "s_client",
-                "-starttls",
-                "smtp",
-                "-brief",
-                "-servername",
-                name,
-            ])
-            .args(["-connect", &proxy.address("main").to_string()]);
-        let (reader, mut writer) = std::io::pipe().expect("pipe");
-        writer
-            .write_all(b"GET /who HTTP/1.0\r\n\r\n")
-            .expect("write");
-        // It goes on until its connection is closed.
-        let (_, log) = Child::end_with_input(&mut client, reader.into());
-        drop(writer);
-        log
-    };
-    let answer = ask("mail.example");
-    assert!(answer.contains("200 ok"), "{answer}");
+    let mut client = peer::connect_from([127, 0, 0, 9].into(), proxy.address("main"));
+    server.accept().write_all(b"!").expect("send");
+    client.read_exact(&mut [0; 1]).expect("it is greeted");
     assert_eq!(taken(&proxy, "1"), 1.0);
-    assert!(!ask("other.example").contains("CONNECTION ESTABLISHED"));
 }

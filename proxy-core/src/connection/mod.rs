@@ -121,7 +121,7 @@ impl<R: Runtime> Connection<R> {
         origin: Origin,
     ) -> Self {
         worker.cells().started.increment();
-        let undecided = Undecided::new(permit.settings(), origin);
+        let undecided = Undecided::new(permit.settings(), origin, client.transport());
         let in_prologue = undecided.as_ref().is_some_and(|one| one.is_hearing());
         let phase = match undecided {
             Some(undecided) => Phase::Prologue { client, undecided },

@@ -53,14 +53,23 @@ enum Outcome {
 
 impl Undecided {
     /// That of a connection that was accepted just now; none where its peer is all that matters.
-    pub(super) fn new(settings: &ListenerSettings, origin: Origin) -> Option<Box<Self>> {
+    pub(super) fn new(
+        settings: &ListenerSettings,
+        origin: Origin,
+        client: &impl Transport,
+    ) -> Option<Box<Self>> {
         match &settings.prologue {
             Some(prologue) => {
-                let machine = Machine::new(prologue.clone(), origin);
+                let (routes, port) = (settings.routes.clone(), port(settings, client));
+                let machine = Machine::new(prologue.clone(), origin, routes, port);
                 let deadline = origin.accepted_at + prologue.timeout;
                 Some(Box::new(Self::Hearing(Hearing::new(machine, deadline))))
             }
-            None if settings.decides() => Some(Box::new(Self::Known(Facts::of(origin)))),
+            None if settings.decides() => {
+                let mut facts = Facts::of(origin);
+                facts.port = port(settings, client);
+                Some(Box::new(Self::Known(facts)))
+            }
             None => None,
         }
     }
@@ -68,6 +77,13 @@ impl Undecided {
     pub(super) fn is_hearing(&self) -> bool {
         matches!(self, Self::Hearing(_))
     }
+}
+
+/// The port that a client has connected to, if a route asks for it.
+fn port(settings: &ListenerSettings, client: &impl Transport) -> Option<u16> {
+    let routes = settings.routes.as_ref()?;
+    let address = routes.asks_for_ports().then(|| client.local_address());
+    address?.ok()?.map(|address| address.port())
 }
 
 impl<R: Runtime> Connection<R> {
@@ -99,7 +115,6 @@ impl<R: Runtime> Connection<R> {
                 }
             }
         };
-        facts.port = self.port();
         let verdict = self.judge(worker, &mut facts);
         self.entry.set_facts(facts);
         match verdict {
@@ -127,19 +142,6 @@ impl<R: Runtime> Connection<R> {
             Verdict::To(destination) => Ok(destination),
             Verdict::Reject(rejection) => Err(rejection),
         }
-    }
-
-    /// The port that the client has connected to, if a route asks for it.
-    fn port(&self) -> Option<u16> {
-        let routes = self.entry.settings().routes.as_ref();
-        let Phase::Prologue { client, .. } = &self.phase else {
-            return None;
-        };
-        if !routes.is_some_and(|routes| routes.asks_for_ports()) {
-            return None;
-        }
-        let address = client.transport().local_address().ok().flatten();
-        address.map(|address| address.port())
     }
 
     fn reject(&mut self, worker: &mut Worker, rejection: Rejection) -> Turn {

@@ -8,7 +8,7 @@ use crate::prologue::proxy_protocol::{self, Addresses, Bad, Header};
 use crate::prologue::starttls::{self, ClientSide, Next, Protocol};
 use crate::prologue::tls::{self, HelloParser};
 use crate::prologue::{AcceptProxy, Expected, NotTls, Parsed, PrologueSettings, Untrusted};
-use crate::route::Facts;
+use crate::route::{Facts, Routes};
 
 /// What is known so far of a client that is heard.
 ///
@@ -17,6 +17,8 @@ use crate::route::Facts;
 pub struct Machine {
     settings: Arc<PrologueSettings>,
     origin: Origin,
+    /// Those that may take the client without a hello.
+    routes: Option<Arc<Routes>>,
     awaits: Awaits,
     heard: Heard,
 }
@@ -65,18 +67,26 @@ pub struct Heard {
 }
 
 impl Machine {
-    /// For a connection that was accepted just now.
-    pub fn new(settings: Arc<PrologueSettings>, origin: Origin) -> Self {
+    /// For a connection that was accepted just now. No hello is heard of a client that one of `routes` takes whatever it says,
+    /// by who it is or by `port`, the one that it has connected to.
+    pub fn new(
+        settings: Arc<PrologueSettings>,
+        origin: Origin,
+        routes: Option<Arc<Routes>>,
+        port: Option<u16>,
+    ) -> Self {
         let first = match &settings.accept_proxy {
             Some(accept) => Awaits::first_of(accept, origin),
             None => None,
         };
         let mut machine = Self {
             awaits: Awaits::Nothing,
+            routes: routes.filter(|_| settings.may_be_unheard()),
             settings,
             origin,
             heard: Heard::of(origin),
         };
+        machine.heard.facts.port = port;
         machine.awaits = first.unwrap_or_else(|| machine.after_header());
         machine
     }
@@ -227,7 +237,10 @@ impl Machine {
     }
 
     fn after_header(&self) -> Awaits {
+        let facts = &self.heard.facts;
+        let takes = |routes: &Arc<Routes>| routes.takes_unheard(facts);
         match self.settings.hello {
+            Some(_) if self.routes.as_ref().is_some_and(takes) => Awaits::Nothing,
             None => Awaits::Nothing,
             Some(hello) => match hello.starttls {
                 Some(protocol) => Awaits::Beginning(ClientSide::new(protocol)),

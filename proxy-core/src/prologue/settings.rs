@@ -79,6 +79,14 @@ impl PrologueSettings {
         });
         header + hello
     }
+
+    /// Whether a client may go on without a hello, if it doesn't matter where it goes: nobody has to ask for TLS.
+    pub(crate) fn may_be_unheard(&self) -> bool {
+        self.hello.is_some_and(|hello| {
+            let mail = matches!(hello.starttls, Some(Protocol::Smtp | Protocol::Imap));
+            hello.not_tls == NotTls::Route && !mail
+        })
+    }
 }
 
 impl AcceptProxy {

@@ -18,6 +18,9 @@ use crate::upstream::pool::Pool;
 /// Routes that a listener can have.
 pub const ROUTES_MAX: usize = 10_000;
 
+/// The first so many routes are looked at for one that takes a client whatever it says.
+pub(super) const UNHEARD_ROUTES_MAX: usize = 64;
+
 /// A route as it is configured. It suits a connection that has one of what each list asks for; an empty list asks for
 /// nothing.
 #[derive(Clone, Debug)]
@@ -56,11 +59,15 @@ pub struct Routes {
     /// Pools besides the listener's own, which is the first destination.
     pools: Vec<Arc<Pool>>,
     asks_for_ports: bool,
+    /// One of these may take a client whatever it says: none behind them does.
+    unheard: usize,
 }
 
 #[derive(Debug)]
 struct Rule {
     route: Arc<Route>,
+    /// It matters what the client says, to this or to the server.
+    hears: bool,
     alpn: Vec<Box<[u8]>>,
     source: Vec<IpNet>,
     ports: Vec<RangeInclusive<u16>>,
@@ -82,6 +89,7 @@ impl Routes {
             rest,
             pools: Vec::new(),
             asks_for_ports: false,
+            unheard: 0,
         };
         let mut places = HashMap::new();
         for (place, settings) in (0..).zip(settings) {
@@ -97,8 +105,13 @@ impl Routes {
                 .iter()
                 .map(|(pool, weight)| (routes.destination(pool, &mut places), *weight))
                 .collect();
+            let hears = settings.hears();
+            if !hears && (place as usize) < UNHEARD_ROUTES_MAX {
+                routes.unheard = place as usize + 1;
+            }
             routes.rules.push(Rule {
                 route: settings.route,
+                hears,
                 alpn: settings.alpn,
                 source: settings.source,
                 ports: settings.ports,
@@ -111,6 +124,13 @@ impl Routes {
     /// Whether it matters which port a client has connected to.
     pub fn asks_for_ports(&self) -> bool {
         self.asks_for_ports
+    }
+
+    /// Whether a route takes a client by what is known of it before it says anything, whatever it says.
+    pub(crate) fn takes_unheard(&self, facts: &Facts) -> bool {
+        let mut rules = self.rules[..self.unheard].iter();
+        let first = rules.find(|rule| rule.suits_place(facts));
+        first.is_some_and(|rule| !rule.hears)
     }
 
     /// Where a connection goes, and the route that it takes.
@@ -175,11 +195,29 @@ impl Routes {
     }
 }
 
+impl RouteSettings {
+    /// Whether it matters what a client says in its hello: to this route, or to a server that it leads to.
+    fn hears(&self) -> bool {
+        let tells = |pool: &Pool| {
+            let tlvs = pool.settings().send_proxy.map(|send| send.tlvs);
+            tlvs.is_some_and(|tlvs| tlvs.authority || tlvs.alpn)
+        };
+        !self.names.is_empty()
+            || !self.alpn.is_empty()
+            || self.pools.iter().any(|(pool, _)| tells(pool))
+    }
+}
+
 impl Rule {
     /// Whether a connection has what it asks for, besides the name.
     fn suits(&self, facts: &Facts) -> bool {
         let mut wanted = self.alpn.iter();
         let alpn = self.alpn.is_empty() || wanted.any(|one| facts.alpn.contains(one));
+        alpn && self.suits_place(facts)
+    }
+
+    /// Whether it is where it asks for, and has come to where it asks for.
+    fn suits_place(&self, facts: &Facts) -> bool {
         let source = self.source.is_empty()
             || match facts.client {
                 ClientAddress::Tcp(client) => {
@@ -190,6 +228,6 @@ impl Rule {
             };
         let has_port = |port| self.ports.iter().any(|range| range.contains(&port));
         let port = self.ports.is_empty() || facts.port.is_some_and(has_port);
-        alpn && source && port
+        source && port
     }
 }
