@@ -13,10 +13,10 @@ use proxy_core::prologue::{
     AcceptProxy, Expected, HelloSettings, NotTls, PrologueSettings, Untrusted,
 };
 use proxy_core::{
-    Balance, BandwidthSettings, ConnectOptions, Ends, Inventory, Keepalive, KeepaliveTimes,
-    Lifetime, Limits, ListenOptions, Listener, ListenerSettings, Member, NamePattern, OverLimit,
-    Pool, PoolSettings, Rate, Rest, RouteSettings, Routes, SendProxy, SendTlvs, Server,
-    ServerAddress, Source, Table, TcpOptions, Times, Upstream,
+    Balance, BandwidthSettings, ConnectOptions, EjectionSettings, Ends, Inventory, Keepalive,
+    KeepaliveTimes, Lifetime, Limits, ListenOptions, Listener, ListenerSettings, Member,
+    NamePattern, OverLimit, Pool, PoolSettings, Rate, Rest, RouteSettings, Routes, SendProxy,
+    SendTlvs, Server, ServerAddress, Source, Table, TcpOptions, Times, Upstream,
 };
 
 use crate::lists::Accesses;
@@ -331,7 +331,22 @@ fn pool(configured: &config::Upstream, inventory: &Inventory, echo: Option<Socke
         checked: configured.health.is_some(),
         send_proxy: configured.send_proxy.as_ref().map(send_proxy),
     };
-    Pool::new(upstream, members, settings).with_connect_options(connect_options(configured))
+    Pool::new(upstream, members, settings)
+        .with_connect_options(connect_options(configured))
+        .with_ejection(configured.ejection.as_ref().map(ejection))
+}
+
+fn ejection(configured: &config::Ejection) -> EjectionSettings {
+    EjectionSettings {
+        consecutive_failures: configured.consecutive_failures,
+        early: configured.early,
+        slow_factor: configured.slow_factor,
+        interval: configured.interval,
+        base: configured.base,
+        max: configured.max,
+        largest_share: configured.largest_share.get(),
+        panic_threshold: configured.panic_threshold.get(),
+    }
 }
 
 fn make_server(

@@ -1,5 +1,6 @@
 //! A proxy made by hand: two workers, two listeners, an upstream of two servers that are checked.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -8,8 +9,8 @@ use proxy_core::backend::{
 };
 use proxy_core::metrics::Slots;
 use proxy_core::{
-    Balance, Generation, Inventory, Listener, ListenerSettings, Member, Pool, PoolSettings, Server,
-    Table, Tables,
+    Balance, EjectionSettings, Generation, Inventory, Listener, ListenerSettings, Member, Pool,
+    PoolSettings, Server, Table, Tables,
 };
 
 use crate::observed::Observed;
@@ -110,8 +111,20 @@ pub(super) fn pool(
         checked,
         send_proxy: None,
     };
-    Arc::new(Pool::new(upstream, members, settings))
+    Arc::new(Pool::new(upstream, members, settings).with_ejection(Some(EJECTION)))
 }
+
+/// As it is where nothing is written.
+const EJECTION: EjectionSettings = EjectionSettings {
+    consecutive_failures: NonZeroU32::new(5).unwrap(),
+    early: Some(Duration::from_secs(1)),
+    slow_factor: NonZeroU32::new(10).unwrap(),
+    interval: Duration::from_secs(10),
+    base: Duration::from_secs(30),
+    max: Duration::from_secs(300),
+    largest_share: 10,
+    panic_threshold: 50,
+};
 
 /// Puts these in force, as if there had never been others.
 pub(super) fn configure(

@@ -36,6 +36,7 @@ pub use crate::sections::admin::{ADMIN_HOSTS_MAX, Admin, AdminSocket, GROUP_BYTE
 pub use crate::sections::admission::{
     ACCESS_ENTRIES_MAX, Admission, BANDWIDTH_MAX, BANDWIDTH_MIN, OverLimit, RATE_MAX,
 };
+pub use crate::sections::ejection::Ejection;
 pub use crate::sections::health::Health;
 pub use crate::sections::listener::{BINDS_MAX, Listener};
 pub use crate::sections::proxy_protocol::{

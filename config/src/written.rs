@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::sections::access_log::{AccessLog, Format};
 use crate::sections::admin::Admin;
 use crate::sections::admission::Admission;
+use crate::sections::ejection::Ejection;
 use crate::sections::health::Health;
 use crate::sections::listener::Listener;
 use crate::sections::proxy_protocol::{AcceptProxy, SendProxy};
@@ -377,6 +378,9 @@ fn write_upstream(text: &mut String, upstream: &Upstream) {
     if let Some(health) = &upstream.health {
         write_health(text, &name, health);
     }
+    if let Some(ejection) = &upstream.ejection {
+        write_ejection(text, &name, ejection);
+    }
 }
 
 fn write_health(text: &mut String, upstream: &str, health: &Health) {
@@ -388,6 +392,27 @@ fn write_health(text: &mut String, upstream: &str, health: &Health) {
             ("timeout", duration(health.timeout)),
             ("rise", health.rise.to_string()),
             ("fall", health.fall.to_string()),
+        ],
+    );
+}
+
+fn write_ejection(text: &mut String, upstream: &str, ejection: &Ejection) {
+    let early = ejection.early;
+    table(
+        text,
+        &format!("[upstreams.{upstream}.ejection]"),
+        &[
+            (
+                "consecutive_failures",
+                ejection.consecutive_failures.to_string(),
+            ),
+            ("early", early.map_or_else(|| quoted("off"), duration)),
+            ("slow_factor", ejection.slow_factor.to_string()),
+            ("interval", duration(ejection.interval)),
+            ("base", duration(ejection.base)),
+            ("max", duration(ejection.max)),
+            ("largest_share", quoted(ejection.largest_share)),
+            ("panic_threshold", quoted(ejection.panic_threshold)),
         ],
     );
 }
@@ -488,6 +513,16 @@ mod tests {
             source_address = "client"
             send_proxy_protocol = "v2"
             proxy_tlvs = ["crc32c", "unique-id"]
+            [upstreams."main.pool".ejection]
+            consecutive_failures = 7
+            early = "off"
+            slow_factor = 3
+            interval = "1s"
+            base = "2s"
+            max = "3s"
+            largest_share = "40%"
+            panic_threshold = "0%"
+
             [upstreams."main.pool".health]
             interval = "1500ms"
             fall = 1

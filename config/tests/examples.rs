@@ -127,6 +127,17 @@ fn postgres_tls() {
 }
 
 #[test]
+fn ejection() {
+    let config = example("ejection.toml");
+    assert_eq!(
+        routes(&config),
+        ["127.0.0.1:18090 -> 127.0.0.1:8091, 127.0.0.1:8092, 127.0.0.1:8093"]
+    );
+    let ejection = config.upstreams[0].ejection.as_ref().unwrap();
+    assert_eq!(ejection.consecutive_failures.get(), 5);
+}
+
+#[test]
 fn every_file_is_tested_above() {
     let entries = fs::read_dir(examples()).unwrap();
     let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
@@ -136,6 +147,7 @@ fn every_file_is_tested_above() {
         [
             "access-log.toml",
             "echo.toml",
+            "ejection.toml",
             "limits.toml",
             "postgres-tls.toml",
             "postgres.toml",

@@ -113,6 +113,22 @@ fn a_table_of_health_is_enough_for_checks() {
 }
 
 #[test]
+fn a_table_of_ejection_has_the_usual_figures() {
+    let small = config(SMALLEST);
+    assert_eq!(small.upstreams[0].ejection, None);
+    let ejection = config(&format!("{SMALLEST}[upstreams.b.ejection]\n"));
+    let ejection = ejection.upstreams[0].ejection.clone().unwrap();
+    assert_eq!(ejection.consecutive_failures.get(), 5);
+    assert_eq!(ejection.early, Some(Duration::from_secs(1)));
+    assert_eq!(ejection.slow_factor.get(), 10);
+    assert_eq!(ejection.interval, Duration::from_secs(10));
+    assert_eq!(ejection.base, Duration::from_secs(30));
+    assert_eq!(ejection.max, Duration::from_secs(300));
+    assert_eq!(ejection.largest_share.get(), 10);
+    assert_eq!(ejection.panic_threshold.get(), 50);
+}
+
+#[test]
 fn every_key_can_be_set() {
     let config = config(
         r#"

@@ -32,7 +32,8 @@ pub(crate) fn settings(
         let upstream = Arc::new(Upstream::new(name.to_owned()));
         Arc::new(Pool::new(upstream, vec![members[server].clone()], settings))
     });
-    let pool = Arc::new(Pool::new(upstream, members, settings));
+    let pool = Pool::new(upstream, members, settings).with_ejection(setup.ejection);
+    let pool = Arc::new(pool);
     Arc::new(ListenerSettings {
         routes,
         idle_timeout: setup.idle_timeout,

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use proxy_core::prologue::PrologueSettings;
 use proxy_core::{
-    ClientAddress, Ends, Generation, Listener, ListenerSettings, Pool, SendProxy, Times,
+    ClientAddress, EjectionSettings, Ends, Generation, Listener, ListenerSettings, Pool, SendProxy,
+    Times,
 };
 
 /// What is behind the proxy, and how it is configured.
@@ -34,6 +35,8 @@ pub struct Setup {
     pub routes: Vec<(&'static str, usize)>,
     /// The headers that servers get.
     pub send_proxy: Option<SendProxy>,
+    /// When the upstream ejects servers.
+    pub ejection: Option<EjectionSettings>,
     /// Where clients come from. On the scripted kernel only.
     pub client: ClientAddress,
 }
@@ -53,6 +56,7 @@ impl Default for Setup {
             prologue: None,
             routes: Vec::new(),
             send_proxy: None,
+            ejection: None,
             client: ClientAddress::Unix,
         }
     }

@@ -52,6 +52,9 @@ macro_rules! suite {
             refusing_address_gets_one_try_in_a_while
             each_client_tries_each_address
             connections_are_spread_over_a_names_addresses
+            server_that_ends_early_is_ejected
+            server_that_refuses_is_ejected
+            server_whose_clients_leave_first_is_not_ejected
             client_gone_while_connecting
             client_that_leaves_while_connecting
             idle_connection_ends

@@ -82,6 +82,7 @@ pub use upstream::Upstream;
 pub use upstream::address::ServerAddress;
 pub use upstream::addresses::{ADDRESSES_MAX, Walk};
 pub use upstream::balance::Balance;
+pub use upstream::ejection::{EjectionCause, EjectionSettings};
 pub use upstream::health::Health;
 pub use upstream::outage::{Fault, Outage};
 pub use upstream::pool::{Member, Pool, PoolSettings};

@@ -91,6 +91,9 @@ impl Target {
         if result == CheckResult::Failed(ConnectFailure::Local) {
             return;
         }
+        if result.passed() {
+            self.server.on_check_passed(now);
+        }
         let has_changed = self.health.on_check(result.passed());
         match checked {
             Err(fault) => self.server().outage.on_failure(fault, now),

@@ -375,9 +375,10 @@ mod tests {
             });
             let members: Vec<_> = members.collect();
             format!(
-                "{} {members:?} {:?} {:?}",
+                "{} {members:?} {:?} {:?} {:?}",
                 pool.upstream().name,
                 pool.settings(),
+                pool.ejection(),
                 pool.connect_options()
             )
         });

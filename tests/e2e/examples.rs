@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::Shutdown;
+use std::net::{Shutdown, TcpStream};
 use std::path::Path;
 
 use crate::harness::bytes::digest;
@@ -20,6 +20,7 @@ use crate::service::tls::{TlsServer, curl, who};
 each_scheduler!(
     access_log,
     echo,
+    ejection,
     limits,
     redis,
     postgres,
@@ -60,6 +61,40 @@ fn echo(scheduler: Scheduler) {
     let mut answer = [0; 5];
     client.read_exact(&mut answer).expect("receive");
     assert_eq!(&answer, b"hello");
+}
+
+/// One of the three takes connections and drops them; after five of its clients nobody meets it.
+fn ejection(scheduler: Scheduler) {
+    let greet = |mut stream: TcpStream| drop(stream.write_all(b"hello"));
+    let good = [0, 1].map(|_| peer::Server::bind().serve(greet));
+    let dropping = peer::Server::bind().serve(drop);
+    let [a, b] = [0, 1].map(|place: usize| good[place].address().to_string());
+    let bad = &dropping.address().to_string();
+    let replacements = [
+        ("127.0.0.1:18090", "127.0.0.1:0"),
+        ("127.0.0.1:8091", &a),
+        ("127.0.0.1:8092", &b),
+        ("127.0.0.1:8093", bad),
+    ];
+    let proxy = start(scheduler, "ejection.toml", &replacements);
+    let mut dropped = 0;
+    let is_ejected = || {
+        let labels = [("server", bad.as_str()), ("state", "ejected")];
+        proxy.metric("corelane_upstream_server_state", &labels) == 1.0
+    };
+    wait::until("the bad one is ejected", || {
+        let mut text = String::new();
+        if proxy.connect("api").read_to_string(&mut text).is_err() || text.is_empty() {
+            dropped += 1;
+        }
+        is_ejected()
+    });
+    assert!(dropped >= 5, "{dropped}");
+    for _ in 0..6 {
+        let mut text = String::new();
+        let read = proxy.connect("api").read_to_string(&mut text);
+        assert!(read.is_ok() && !text.is_empty());
+    }
 }
 
 fn limits(scheduler: Scheduler) {

@@ -29,6 +29,7 @@ mod demo;
 mod descriptors;
 mod drain;
 mod duplex;
+mod ejection;
 mod examples;
 mod findings;
 mod half_close;

@@ -63,7 +63,7 @@ impl Exposition {
         cores::collect_load(&mut families, &self.watch.load());
         advice::collect(&mut families, &self.watch.advice(), self.observed.stealing);
         listeners::collect(&mut families, &view.listeners, &*self.observed.surroundings);
-        upstreams::collect(&mut families, &view.upstreams);
+        upstreams::collect(&mut families, &view.upstreams, crate::observed::now());
         access_log::collect(&mut families, &self.observed);
         schedulers::collect(&mut families, &self.observed);
         families.encode()

@@ -67,6 +67,9 @@ const NAMES: &[&str] = &[
     "corelane_upstream_connect_seconds",
     "corelane_upstream_connect_failures_total",
     "corelane_upstream_health_checks_total",
+    "corelane_upstream_ejections_total",
+    "corelane_upstream_ejections_spared_total",
+    "corelane_upstream_panic",
     "corelane_access_log_lines_total",
     "corelane_access_log_dropped_total",
     "corelane_log_lines_dropped_total",
@@ -193,6 +196,8 @@ fn cells_are_shown() {
         "corelane_upstream_connect_seconds_bucket{upstream=\"pool\",le=\"0.001\"} 1",
         "corelane_upstream_connect_failures_total{upstream=\"pool\",server=\"10.0.0.1:2\",reason=\"timeout\"} 1",
         "corelane_upstream_connect_failures_total{upstream=\"pool\",server=\"10.0.0.1:1\",reason=\"refused\"} 0",
+        "corelane_upstream_ejections_total{upstream=\"pool\",server=\"10.0.0.1:1\",cause=\"early_ends\"} 0",
+        "corelane_upstream_panic{upstream=\"pool\"} 0",
         "corelane_own_total{core=\"1\"} 7",
         "corelane_own{listener=\"web\"} 0.5",
     ] {

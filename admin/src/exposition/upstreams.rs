@@ -1,12 +1,14 @@
 //! What each upstream and its servers do.
 
 use proxy_core::metrics::{CheckResult, ConnectFailure, ServerCells};
-use proxy_core::{Server, ServerState, UpstreamView};
+use std::time::Instant;
+
+use proxy_core::{EjectionCause, Server, ServerState, UpstreamView};
 
 use super::family::Families;
 
 /// Adds the families.
-pub(super) fn collect(families: &mut Families, upstreams: &[UpstreamView]) {
+pub(super) fn collect(families: &mut Families, upstreams: &[UpstreamView], now: Instant) {
     let servers = || upstreams.iter().flat_map(|view| &view.servers);
     let mut up = families.gauge(
         "corelane_upstream_up",
@@ -25,11 +27,11 @@ pub(super) fn collect(families: &mut Families, upstreams: &[UpstreamView]) {
         let places =
             pool.flat_map(|pool| (0..pool.members().len()).map(move |place| (pool, place)));
         for (pool, place) in places {
-            let now = pool.state(place);
+            let state_now = pool.state(place, now);
             for one in ServerState::ALL {
                 let [upstream, label] = labels(pool.server(place));
                 let labels = [upstream, label, ("state", one.label())];
-                state.add(&labels, f64::from(u8::from(one == now)));
+                state.add(&labels, f64::from(u8::from(one == state_now)));
             }
         }
     }
@@ -90,6 +92,7 @@ pub(super) fn collect(families: &mut Families, upstreams: &[UpstreamView]) {
         }
     }
     collect_checks(families, upstreams);
+    collect_ejections(families, upstreams, now);
 }
 
 /// Adds what checks came to, of the upstreams that have some.
@@ -105,6 +108,44 @@ fn collect_checks(families: &mut Families, upstreams: &[UpstreamView]) {
             let labels = [upstream, label, ("result", result.label())];
             checks.add_count(&labels, server.checks.of(result).get());
         }
+    }
+}
+
+/// Adds what is ejected, of the upstreams that eject servers.
+fn collect_ejections(families: &mut Families, upstreams: &[UpstreamView], now: Instant) {
+    let pools = || {
+        let pools = upstreams
+            .iter()
+            .filter_map(|view| Some((view, view.pool.as_ref()?)));
+        pools.filter(|(_, pool)| pool.ejection().is_some())
+    };
+    let mut each = |name, help, read: fn(&Server, EjectionCause) -> u64| {
+        let mut family = families.counter(name, help);
+        for server in pools().flat_map(|(view, _)| &view.servers) {
+            for cause in EjectionCause::ALL {
+                let [upstream, label] = labels(server);
+                let labels = [upstream, label, ("cause", cause.label())];
+                family.add_count(&labels, read(server, cause));
+            }
+        }
+    };
+    each(
+        "corelane_upstream_ejections_total",
+        "Times that the server was ejected, by what connections to it met.",
+        Server::ejections,
+    );
+    each(
+        "corelane_upstream_ejections_spared_total",
+        "Times that the server was not ejected, because as many were as the largest share allows.",
+        Server::spared_ejections,
+    );
+    let mut panic = families.gauge(
+        "corelane_upstream_panic",
+        "1 while so few servers are available that who is ejected is tried like the others, else 0.",
+    );
+    for (view, pool) in pools() {
+        let labels = [("upstream", view.upstream.name.as_str())];
+        panic.add(&labels, f64::from(u8::from(pool.is_panic(now))));
     }
 }
 

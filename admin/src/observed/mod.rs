@@ -151,6 +151,6 @@ impl Observed {
     clippy::disallowed_methods,
     reason = "what was removed is shown for a while"
 )]
-fn now() -> Instant {
+pub(super) fn now() -> Instant {
     Instant::now()
 }

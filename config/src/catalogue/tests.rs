@@ -301,8 +301,11 @@ fn a_default_is_what_an_absent_key_means() {
                 .collect();
             let in_table = format!(", {} = {value}", key.name);
             let without = without.replace(&in_table, "");
-            let without = match path.strip_prefix("upstreams.u.health.") {
-                Some(_) => without + "upstreams.u.health = {}\n",
+            // These tables mean something when they are empty.
+            let of = ["upstreams.u.health", "upstreams.u.ejection"];
+            let of = of.iter().find(|of| path.starts_with(&format!("{of}.")));
+            let without = match of {
+                Some(of) => format!("{without}{of} = {{}}\n"),
                 None => without,
             };
             assert_eq!(config(&with), config(&without), "{path} = {value}");

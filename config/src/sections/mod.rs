@@ -3,6 +3,7 @@
 pub(crate) mod access_log;
 pub(crate) mod admin;
 pub(crate) mod admission;
+pub(crate) mod ejection;
 pub(crate) mod health;
 pub(crate) mod listener;
 pub(crate) mod proxy_protocol;

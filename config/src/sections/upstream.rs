@@ -13,6 +13,7 @@ use crate::raw::choice::choices;
 use crate::raw::node::{Node, Place};
 use crate::raw::read::string;
 use crate::raw::section::Section;
+use crate::sections::ejection::{self, Ejection};
 use crate::sections::health::{self, Health};
 use crate::sections::proxy_protocol::{self, SendProxy};
 use crate::sections::socket::{self, UpstreamOptions};
@@ -42,6 +43,8 @@ pub struct Upstream {
     pub on_removed: OnRemoved,
     /// `[upstreams.NAME.health]`: health checks; absent if there are none.
     pub health: Option<Health>,
+    /// `[upstreams.NAME.ejection]`: when servers are ejected; absent if nobody is.
+    pub ejection: Option<Ejection>,
 }
 
 /// A server: a string, or a table `{ address = "…", weight = 2 }`.
@@ -164,6 +167,7 @@ pub(crate) fn read(
         options: socket::read_upstream(section),
         on_removed: section.value("on_removed"),
         health: health::read(section),
+        ejection: ejection::read(section),
     }
 }
 

@@ -57,7 +57,7 @@ fn keys() {
                 "6:1: unknown key `zzz` in [upstreams.u]; \
                  the keys are servers, balance, connect_timeout, send_proxy_protocol, proxy_tlvs, \
                  keepalive, user_timeout, notsent_lowat, receive_buffer, send_buffer, congestion, mark, dscp, \
-                 interface, source_address, on_removed, health",
+                 interface, source_address, on_removed, health, ejection",
             ),
             (
                 "health = \"2s\"",

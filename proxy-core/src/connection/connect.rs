@@ -260,7 +260,7 @@ impl<R: Runtime> Connect<R> {
             }
         });
         if !failure.is_ours {
-            pool.note_attempt(server, Some(failure.fault), worker.now);
+            pool.note_attempt(server, Err(failure.fault), worker.now);
         }
         self.tried.push(server);
         false
@@ -277,7 +277,8 @@ impl<R: Runtime> Connect<R> {
             return None;
         };
         self.attempts.on_connected(self.accepted_at, worker.now);
-        pool.note_attempt(attempt.server, None, worker.now);
+        let took = worker.now.saturating_duration_since(attempt.begun_at);
+        pool.note_attempt(attempt.server, Ok(took), worker.now);
         attempt.walk.on_success();
         Some(Connected {
             socket,

@@ -7,6 +7,7 @@ use crate::connection::attempts::Attempts;
 use crate::connection::end::Termination;
 use crate::connection::entry::Entry;
 use crate::connection::times::Clocks;
+use crate::connection::trial::Trial;
 use crate::listener::Listener;
 use crate::metrics::{Cause, CoreCells, Slot};
 use crate::relay::Relay;
@@ -27,6 +28,7 @@ pub(crate) struct Parts<T> {
     pub(crate) server: T,
     pub(crate) attempts: Attempts,
     pub(crate) relay: Relay,
+    pub(crate) trial: Option<Trial>,
     pub(crate) last_byte_at: Instant,
     pub(crate) stall_check_at: Option<Instant>,
     pub(crate) clocks: Option<Box<Clocks>>,

@@ -20,6 +20,7 @@ mod prologue;
 pub(crate) mod record;
 mod silence;
 pub(crate) mod times;
+mod trial;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::{Context, Poll};
@@ -33,6 +34,7 @@ use crate::connection::first::{First, Opening};
 use crate::connection::origin::Origin;
 use crate::connection::prologue::Undecided;
 use crate::connection::times::Clocks;
+use crate::connection::trial::Trial;
 use crate::listener::permit::Permit;
 use crate::metrics::{Cause, Slot};
 use crate::relay::buffer::BUFFER_BYTES;
@@ -96,6 +98,8 @@ struct Relaying<S> {
     server: S,
     attempts: Attempts,
     relay: Relay,
+    /// Whether its server does anything with it; none: that is known, or nobody wants to know.
+    trial: Option<Trial>,
     /// The server is asked for TLS before anything is forwarded.
     asking: Option<Box<Asking>>,
 }
@@ -287,11 +291,14 @@ impl<R: Runtime> Connection<R> {
             // The client's first bytes are often there before the scheduler has heard of them.
             client.assume_ready(Interest::Read);
             client.assume_ready(Interest::Write);
+            let is_tried = pool.early().is_some();
+            let trial = is_tried.then(|| Trial::begin(connect.destination, worker.now));
             self.phase = Phase::Relaying(Relaying {
                 client,
                 server: connected.socket,
                 attempts: connected.attempts,
                 relay,
+                trial,
                 asking,
             });
         }
@@ -357,6 +364,13 @@ impl<R: Runtime> Connection<R> {
         }
         if let Some(clocks) = &mut self.clocks {
             clocks.on_turn(&progress, &relaying.relay, worker.now);
+        }
+        if let Some(trial) = relaying.trial {
+            let settings = self.entry.settings();
+            let (relay, attempts) = (&relaying.relay, &relaying.attempts);
+            if trial.on_turn(relay, &progress.state, attempts, settings, worker.now) {
+                relaying.trial = None;
+            }
         }
         match progress.state {
             State::Waiting => Turn::Waiting,

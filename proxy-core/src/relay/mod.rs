@@ -264,6 +264,19 @@ impl Relay {
         self.up.source_has_ended() || self.down.source_has_ended()
     }
 
+    /// Whether the end of this side's stream was read.
+    pub(crate) fn has_ended(&self, side: Side) -> bool {
+        match side {
+            Side::Client => self.up.source_has_ended(),
+            Side::Server => self.down.source_has_ended(),
+        }
+    }
+
+    /// Whether a byte of the server's was received.
+    pub(crate) fn server_has_spoken(&self) -> bool {
+        self.down.received() > 0
+    }
+
     /// What it is at.
     pub(crate) fn stage(&self) -> Stage {
         if self.down.source_has_ended() {

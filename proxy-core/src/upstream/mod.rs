@@ -6,6 +6,7 @@
 pub(crate) mod address;
 pub(crate) mod addresses;
 pub(crate) mod balance;
+pub(crate) mod ejection;
 pub(crate) mod health;
 pub(crate) mod outage;
 pub(crate) mod pool;
@@ -17,6 +18,7 @@ pub(crate) mod state;
 use crate::id::Id;
 use crate::metrics::{PerWorker, UpstreamCells};
 use crate::upstream::balance::Turns;
+use crate::upstream::ejection::jury::Jury;
 
 /// A set of servers that are as good as each other, as long as it is known.
 #[derive(Debug)]
@@ -28,6 +30,8 @@ pub struct Upstream {
     /// What each worker counts of it.
     pub cells: PerWorker<UpstreamCells>,
     pub(crate) turns: Turns,
+    /// What is decided of its servers together.
+    pub(crate) jury: Jury,
 }
 
 impl Upstream {
@@ -38,6 +42,7 @@ impl Upstream {
             name,
             cells: PerWorker::default(),
             turns: Turns::default(),
+            jury: Jury::default(),
         }
     }
 

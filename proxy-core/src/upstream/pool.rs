@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crate::socket_options::ConnectOptions;
 use crate::upstream::Upstream;
 use crate::upstream::balance::{Balance, Load, Picker, Try};
+use crate::upstream::ejection::EjectionSettings;
 use crate::upstream::outage::Fault;
 use crate::upstream::send_proxy::SendProxy;
 use crate::upstream::server::Server;
@@ -19,6 +20,7 @@ pub struct Pool {
     picker: Picker,
     settings: PoolSettings,
     connect_options: Option<ConnectOptions>,
+    ejection: Option<EjectionSettings>,
 }
 
 /// A server among those of its pool.
@@ -53,6 +55,7 @@ impl Pool {
             members: members.into(),
             settings,
             connect_options: None,
+            ejection: None,
         }
     }
 
@@ -64,6 +67,17 @@ impl Pool {
             connect_options: is_set.then_some(options),
             ..self
         }
+    }
+
+    /// The same, with servers that may be ejected; none: nobody is.
+    #[must_use]
+    pub fn with_ejection(self, ejection: Option<EjectionSettings>) -> Self {
+        Self { ejection, ..self }
+    }
+
+    /// When its servers are ejected; none: never.
+    pub fn ejection(&self) -> Option<&EjectionSettings> {
+        self.ejection.as_ref()
     }
 
     /// Options of sockets to its servers; none: the system's.
@@ -92,8 +106,8 @@ impl Pool {
     }
 
     /// The state of a server, as people are shown it.
-    pub fn state(&self, place: usize) -> ServerState {
-        ServerState::of(self.server(place).holds(), self.settings.checked, false)
+    pub fn state(&self, place: usize, now: Instant) -> ServerState {
+        ServerState::of(self.holds(place, now), self.settings.checked, false)
     }
 
     /// What else is configured of it.
@@ -101,17 +115,23 @@ impl Pool {
         &self.settings
     }
 
-    /// A connect of traffic to a server failed at all of its addresses, or worked. Health checks, where there are any, know
-    /// better: a server that resets one connect in a thousand is not down.
-    pub(crate) fn note_attempt(&self, place: usize, failure: Option<Fault>, now: Instant) {
+    /// A connect of traffic to a server worked after so long, or failed at all of its addresses. Health checks, where there are
+    /// any, know better whether it is up: a server that resets one connect in a thousand is not down.
+    pub(crate) fn note_attempt(
+        &self,
+        place: usize,
+        outcome: Result<Duration, Fault>,
+        now: Instant,
+    ) {
         let server = self.server(place);
-        match (failure, self.settings.checked) {
-            (Some(fault), true) => server.outage.note(fault),
-            (Some(fault), false) => server.outage.on_failure(fault, now),
-            (None, true) => {}
-            (None, false) => server.outage.on_success(),
+        match (outcome, self.settings.checked) {
+            (Err(fault), true) => server.outage.note(fault),
+            (Err(fault), false) => server.outage.on_failure(fault, now),
+            (Ok(_), true) => {}
+            (Ok(_), false) => server.outage.on_success(),
         }
-        self.on_connect(place, failure.is_none(), now);
+        self.on_connect(place, outcome.is_ok(), now);
+        self.judge_connect(place, outcome, now);
     }
 
     fn on_connect(&self, place: usize, worked: bool, now: Instant) {
@@ -144,14 +164,13 @@ impl Pool {
         // Those that are to get no connection are as good as tried.
         let is_closed = |place: usize| self.server(place).holds().is_closed();
         let is_down = |place: usize| {
-            let server = self.server(place);
-            let holds = server.holds();
+            let holds = self.holds(place, now);
             let fails = if self.settings.checked {
                 holds.has(Hold::Down)
             } else {
-                server.rest.is_resting(now)
+                self.server(place).rest.is_resting(now)
             };
-            fails || holds.has(Hold::Ejected)
+            fails || self.is_passed_over(holds, now)
         };
         let load = |place: usize| Load {
             connections: self.server(place).connections(),

@@ -9,6 +9,8 @@ use crate::metrics::{CheckCells, PerWorker, ServerCells};
 use crate::upstream::Upstream;
 use crate::upstream::address::ServerAddress;
 use crate::upstream::addresses::{Addresses, Walk};
+use crate::upstream::ejection::EjectionCause;
+use crate::upstream::ejection::conduct::Conduct;
 use crate::upstream::outage::Outage;
 use crate::upstream::rest::Rest;
 use crate::upstream::state::{Hold, Holds, Standing};
@@ -35,6 +37,8 @@ pub struct Server {
     is_cut: AtomicBool,
     /// Without checks: until when it is passed over.
     pub(crate) rest: Rest,
+    /// What it may be ejected for.
+    pub(crate) conduct: Conduct,
 }
 
 #[derive(Debug)]
@@ -66,6 +70,7 @@ impl Server {
             standing: Standing::default(),
             is_cut: AtomicBool::new(false),
             rest: Rest::default(),
+            conduct: Conduct::default(),
         }
     }
 
@@ -115,6 +120,42 @@ impl Server {
     /// Says whether it is up: for who checks it.
     pub fn set_up(&self, up: bool) {
         self.standing.change(Hold::Down, !up);
+    }
+
+    /// A check passed: an ejection ends.
+    pub fn on_check_passed(&self, now: Instant) {
+        if self.holds().has(Hold::Ejected) && self.end_ejection(now) {
+            let (upstream, server) = (&self.upstream, &self.label);
+            tracing::info!(
+                upstream,
+                server,
+                "the server is no longer ejected: a check passed"
+            );
+        }
+    }
+
+    /// Ends an ejection. Returns whether there was one.
+    pub(crate) fn end_ejection(&self, now: Instant) -> bool {
+        let has_ended = self.standing.set(Hold::Ejected, false, now);
+        if has_ended {
+            self.conduct.on_ended(now);
+        }
+        has_ended
+    }
+
+    /// Why it was ejected the last time, and when that is over or was; none: it never was.
+    pub fn ejection(&self) -> Option<(EjectionCause, Instant)> {
+        Some((self.conduct.cause(), self.conduct.ends_at()?))
+    }
+
+    /// How often it was ejected for this cause.
+    pub fn ejections(&self, cause: EjectionCause) -> u64 {
+        self.conduct.ejections(cause)
+    }
+
+    /// How often it would have been, and as many were as the largest share allows.
+    pub fn spared_ejections(&self, cause: EjectionCause) -> u64 {
+        self.conduct.spared(cause)
     }
 
     /// Whether its connections are to be reset, each when it runs next.

@@ -37,6 +37,11 @@ impl Holds {
         self.0 & hold.bit() != 0
     }
 
+    /// The others.
+    pub(crate) const fn without(self, hold: Hold) -> Self {
+        Self(self.0 & !hold.bit())
+    }
+
     /// Whether it gets no new connection, whatever becomes of the others.
     pub const fn is_closed(self) -> bool {
         self.has(Hold::Draining) || self.has(Hold::Maintenance)

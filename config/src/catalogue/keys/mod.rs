@@ -1,6 +1,7 @@
 //! The keys.
 
 mod admin;
+mod ejection;
 mod listener;
 mod route;
 mod runtime;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::super::key::{Absent, Key, Kind, Syntax, Table};
+use super::ejection::EJECTION;
 use super::socket::{
     BUFFER, CONGESTION, CONGESTION_ABOUT, DSCP_ABOUT, INTERFACE, KEEPALIVE_ABOUT, MARK, MARK_ABOUT,
     NOTSENT_LOWAT_ABOUT, RECEIVE_BUFFER_ABOUT, SEND_BUFFER_ABOUT, SYSTEM, UPSTREAM_KEEPALIVE_KIND,
@@ -106,6 +107,10 @@ pub(crate) static UPSTREAM: Table = Table {
         Key {
             absent: Absent::Means("no checks"),
             ..Key::table("health", &HEALTH)
+        },
+        Key {
+            absent: Absent::Means("nobody is ejected"),
+            ..Key::table("ejection", &EJECTION)
         },
     ],
 };

@@ -1,0 +1,91 @@
+//! Whether a server that took a connection does anything with it: one that ends it at once and sends nothing is as good as
+//! refused. Only where the upstream ejects such servers.
+
+use std::time::Instant;
+
+use crate::connection::attempts::Attempts;
+use crate::listener::settings::ListenerSettings;
+use crate::relay::{Failure, Relay, Side, State};
+use crate::route::Destination;
+
+/// A server that has not sent a byte yet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Trial {
+    destination: Destination,
+    /// When it took the connection.
+    since: Instant,
+}
+
+/// What comes of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Finding {
+    /// It sends something, or it kept the connection for long enough.
+    Serves,
+    /// It ended the connection early, and first.
+    EndsEarly,
+    /// The client was first: that says nothing of the server.
+    Nothing,
+}
+
+impl Trial {
+    /// That of a server that took a connection just now.
+    pub(crate) fn begin(destination: Destination, now: Instant) -> Self {
+        Self {
+            destination,
+            since: now,
+        }
+    }
+
+    /// A turn of the relay is over. Tells the pool what it shows, and returns whether the trial is over.
+    pub(crate) fn on_turn(
+        self,
+        relay: &Relay,
+        state: &State,
+        attempts: &Attempts,
+        settings: &ListenerSettings,
+        now: Instant,
+    ) -> bool {
+        let pool = settings.pool_of(self.destination);
+        let Some((early, place)) = pool.early().zip(attempts.last_server()) else {
+            return true;
+        };
+        let lasted = now.saturating_duration_since(self.since);
+        let lost = match state {
+            State::Failed(Failure { side, .. }) => Some(*side),
+            _ => None,
+        };
+        let finding = Finding::of(
+            relay.server_has_spoken(),
+            relay.has_ended(Side::Client) || lost == Some(Side::Client),
+            relay.has_ended(Side::Server) || lost == Some(Side::Server),
+            lasted >= early,
+        );
+        match finding {
+            None => return false,
+            Some(Finding::Serves) => pool.judge_first_word(place, true, now),
+            Some(Finding::EndsEarly) => pool.judge_first_word(place, false, now),
+            Some(Finding::Nothing) => {}
+        }
+        true
+    }
+}
+
+impl Finding {
+    fn of(
+        has_spoken: bool,
+        client_ended: bool,
+        server_ended: bool,
+        was_kept: bool,
+    ) -> Option<Self> {
+        if has_spoken {
+            return Some(Self::Serves);
+        }
+        match (client_ended, server_ended) {
+            // It may still answer a client that has ended its stream.
+            (_, false) => None,
+            _ if was_kept => Some(Self::Serves),
+            (true, true) => Some(Self::Nothing),
+            (false, true) => Some(Self::EndsEarly),
+        }
+    }
+}
