@@ -69,7 +69,7 @@ pub use relay::flow::{TURN_BYTES_MAX, TURN_BYTES_MIN, TURN_STEPS_MAX};
 pub use relay::pipe::{PIPE_BYTES, PIPES_FREE_MAX, PIPES_MAX, Pipe};
 pub use route::{
     Destination, Facts, NamePattern, ROUTE_NAMES_KEPT_MAX, ROUTES_MAX, Rest, Route, RouteNames,
-    RouteSettings, Routes, Verdict,
+    RouteSettings, RouteTarget, RouteView, Routes, Verdict,
 };
 pub use socket_options::{
     ConnectOptions, Dial, Keepalive, KeepaliveTimes, ListenOptions, OptionError, Source, TcpOptions,

@@ -12,5 +12,5 @@ pub use self::judge::{Balance, Judgement, greatest};
 pub use self::limits::Limits;
 pub use self::model::{
     Connection, Connections, Core, Figures, Finding, HISTORY_MAX, Level, Listener, Point,
-    SERVERS_SHOWN_MAX, Server, State,
+    ROUTES_SHOWN_MAX, Route, SERVERS_SHOWN_MAX, Server, State, Target,
 };

@@ -14,6 +14,9 @@ pub const HISTORY_MAX: usize = 120;
 /// found is found among all.
 pub const SERVERS_SHOWN_MAX: usize = 256;
 
+/// Routes that are shown, over all listeners: the busiest. Those beyond are only counted.
+pub const ROUTES_SHOWN_MAX: usize = 256;
+
 /// One moment. Rates are of the last second, and in a second.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default)]
@@ -30,6 +33,8 @@ pub struct State {
     pub draining: bool,
     /// Since the admin server started.
     pub uptime_seconds: f64,
+    /// Now, by the proxy's clock, as Unix time in seconds.
+    pub unix_seconds: f64,
     /// Live ones.
     pub connections: u64,
     /// From clients, a second.
@@ -49,6 +54,12 @@ pub struct State {
     pub cores: Vec<Core>,
     /// In the order of the configuration.
     pub listeners: Vec<Listener>,
+    /// Of the listeners that have some, in the order of the configuration.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<Route>,
+    /// Routes beyond [`ROUTES_SHOWN_MAX`].
+    #[serde(skip_serializing_if = "is_zero")]
+    pub routes_left_out: usize,
     /// Those that are down first, then those with failures, then the others in the order of the configuration.
     pub servers: Vec<Server>,
     /// Servers beyond [`SERVERS_SHOWN_MAX`].
@@ -146,6 +157,35 @@ pub struct Listener {
     pub waiting: u64,
 }
 
+/// One route of a listener. Routes of one name are one.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+pub struct Route {
+    /// The name of its listener.
+    pub listener: String,
+    /// What it is called; empty: it stands for connections that no route takes, and that are refused.
+    pub route: String,
+    /// What it asks for, in words; empty: nothing.
+    pub asks: String,
+    /// Where its connections go; nowhere: they are refused.
+    pub to: Vec<Target>,
+    /// Connections that took it, since the start.
+    pub connections: u64,
+    /// The same, a second.
+    pub accepts: f64,
+}
+
+/// An upstream that a route leads to.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+pub struct Target {
+    /// Its name.
+    pub upstream: String,
+    /// Its part of the route's connections by weight, 0 to 1; none: it is the only one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub share: Option<f64>,
+}
+
 /// One server of an upstream.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default)]
@@ -158,6 +198,26 @@ pub struct Server {
     pub up: bool,
     /// Whether there are health checks of it.
     pub checked: bool,
+    /// The state that it is in, as the label `state` has it; "removed" where it is not configured any more.
+    pub state: String,
+    /// Why, where it is not up; may be empty.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub why: String,
+    /// Since when it is not up, as Unix time in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<f64>,
+    /// How often it was ejected, since the start.
+    #[serde(skip_serializing_if = "is_none")]
+    pub ejections: u64,
+    /// Its weight among the servers of its upstream; none where it was removed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weight: Option<f64>,
+    /// The part of its upstream's connections that it is to have by the weights of those that are up, 0 to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wanted: Option<f64>,
+    /// The part of its upstream's connections that it has; none where there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub had: Option<f64>,
     /// Live ones.
     pub connections: u64,
     /// Connects begun.
@@ -180,6 +240,14 @@ pub struct Point {
     pub utilization: Vec<f64>,
     /// How uneven the cores were.
     pub imbalance: Figures,
+}
+
+fn is_none(count: &u64) -> bool {
+    *count == 0
+}
+
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// What `/connections` answers.
@@ -206,6 +274,12 @@ pub struct Connection {
     pub client: String,
     /// The address of who has connected: the client's, or a balancer's that announced it.
     pub peer: String,
+    /// The name that the client asked for under TLS.
+    pub sni: Option<String>,
+    /// The protocols that it offered under TLS.
+    pub alpn: Option<String>,
+    /// The route that it took.
+    pub route: Option<String>,
     /// None while it is being connected.
     pub server: Option<String>,
     /// The core that has it.

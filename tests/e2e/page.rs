@@ -6,6 +6,7 @@ mod look_back;
 mod phone;
 mod pictures;
 mod reconnect;
+mod routes;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 const UNIX: &str = "unix:";
 
 /// Why a connect or a check failed.
-pub(super) fn words(server: &Server, fault: Fault) -> String {
+pub(crate) fn words(server: &Server, fault: Fault) -> String {
     let is_unix = is_unix(&server.label);
     let told = match (fault.reason, fault.errno) {
         (ConnectFailure::Refused, Some(Errno::NOENT)) => "no such file (ENOENT)",

@@ -20,6 +20,7 @@ pub(super) enum Subject {
     SourceRate,
     Descriptors,
     Header,
+    Unheard,
     Reload,
     ClientLists,
     Drain,
@@ -41,7 +42,7 @@ pub(super) struct Found {
 }
 
 /// As a [`Finding`] says since when it is.
-pub(super) fn unix_seconds(time: SystemTime) -> f64 {
+pub(crate) fn unix_seconds(time: SystemTime) -> f64 {
     let since = time.duration_since(SystemTime::UNIX_EPOCH);
     since.unwrap_or_default().as_secs_f64().round()
 }

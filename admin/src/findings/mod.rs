@@ -3,7 +3,7 @@
 mod balance;
 mod client_lists;
 mod cpu;
-mod fault;
+pub(crate) mod fault;
 mod found;
 mod headers;
 mod hold;
@@ -15,9 +15,11 @@ mod tense;
 #[cfg(test)]
 mod tests;
 mod unanswered;
+mod unheard;
 
 use proxy_state::{Finding, Level};
 
+pub(crate) use self::found::unix_seconds;
 use self::found::{Found, Subject, finding};
 pub(super) use self::hold::Held;
 pub(super) use self::scene::Scene;
@@ -39,6 +41,7 @@ pub(super) fn of(scene: &Scene<'_>, held: &mut Held) -> Vec<Finding> {
     found.extend(unanswered::of(scene).map(|told| now(Subject::Unanswered, told)));
     found.extend(rejections::of(scene));
     found.extend(headers::of(scene));
+    found.extend(unheard::of(scene));
     found.extend(reload::of(scene).map(|finding| now(Subject::Reload, Told::fact(finding))));
     let lists = client_lists::of(scene);
     found.extend(lists.map(|finding| now(Subject::ClientLists, Told::fact(finding))));

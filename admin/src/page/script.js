@@ -4,6 +4,8 @@
 const CONNECTIONS_SHOWN_MAX = 500;
 const CONNECTIONS_INTERVAL_MS = 2000;
 const RETRY_INTERVAL_MS = 5000;
+// Characters of a table's cell from which on it may be cut off at the end.
+const LONG_MIN = 40;
 // A connection may be dead and nobody says so, as after a phone has slept. Events come each second.
 const SILENCE_MAX_MS = 10000;
 // From this age on it is said how old what is shown is.
@@ -255,7 +257,8 @@ $("core-list").addEventListener("blur", () => lookBack("Escape"));
 
 // ---- tables
 
-// Columns are { title, text: whether it is words, of: row => value, show: (value, row) => text, level: row => class }.
+// Columns are { title, text: whether it is words, of: row => value, show: (value, row) => text, level: row => class,
+// optional: whether it is left out while no row has anything there }.
 class Table {
   constructor(table, columns, key, sorted, descending) {
     this.columns = columns;
@@ -305,6 +308,7 @@ class Table {
       const order = typeof a === "number" ? a - b : String(a).localeCompare(String(b), "en", { numeric: true });
       return direction * order;
     });
+    this.leaveOut(data);
     const rows = new Map();
     sorted.forEach((row, place) => {
       const name = this.key(row);
@@ -313,15 +317,29 @@ class Table {
       this.columns.forEach((column, index) => {
         const value = column.of(row);
         const cell = shown.cells[index];
-        say(cell, column.show ? column.show(value, row) : String(value));
+        const text = column.show ? column.show(value, row) : String(value);
+        if (cell.textContent !== text) {
+          cell.textContent = text;
+          if (text.length > LONG_MIN) cell.title = text;
+          else cell.removeAttribute("title");
+        }
         const classes = `${column.text ? "text" : ""} ${column.level ? column.level(row) : ""}`.trim();
         if (cell.className !== classes) cell.className = classes;
+        if (cell.hidden !== column.isLeftOut) cell.hidden = column.isLeftOut;
       });
       const there = this.body.children[place];
       if (there !== shown.line) this.body.insertBefore(shown.line, there ?? null);
     });
     for (const [name, shown] of this.rows) if (!rows.has(name)) shown.line.remove();
     this.rows = rows;
+  }
+
+  // Columns that nobody has anything in take no room.
+  leaveOut(data) {
+    this.columns.forEach((column, index) => {
+      column.isLeftOut = Boolean(column.optional) && index !== this.sorted && data.every((row) => column.of(row) === "");
+      this.heads[index].hidden = column.isLeftOut;
+    });
   }
 
   make(name) {
@@ -349,19 +367,44 @@ const listeners = new Table($("listeners"), [
   { title: "rejected/s", of: (row) => row.rejects, show: rate, level: (row) => (row.rejects > 0 ? "alarm" : "") },
 ], (row) => row.name, 0, false);
 
+// What serves, what is meant to serve nobody, and what fails.
+const stateLevels = { up: "good", full: "warning", draining: "warning", maintenance: "warning", removed: "quiet" };
+const share = (part) => (part === "" ? "" : percent(part));
 const servers = new Table($("servers"), [
   { title: "upstream", text: true, of: (row) => row.upstream },
   { title: "server", text: true, of: (row) => row.server },
-  { title: "state", text: true, of: (row) => (row.up ? "up" : "down"), level: (row) => (row.up ? "good" : "alarm") },
+  { title: "state", text: true, of: (row) => row.state, level: (row) => stateLevels[row.state] ?? "alarm" },
   { title: "connections", of: (row) => row.connections, show: whole },
   { title: "new/s", of: (row) => row.connects, show: rate },
   { title: "rate", of: (row) => row.bytes_in + row.bytes_out, show: perSecond },
   { title: "failed/s", of: (row) => row.failures, show: rate, level: (row) => (row.failures > 0 ? "alarm" : "") },
+  { title: "weight", optional: true, of: (row) => row.weight ?? "" },
+  { title: "share", optional: true, of: (row) => row.had ?? "", show: share },
+  { title: "by weight", optional: true, of: (row) => row.wanted ?? "", show: share },
+  { title: "since", optional: true, of: (row) => row.since ?? "", show: (since) => (since === "" ? "" : `for ${span(Math.max(0, state.unix_seconds - since))}`) },
+  { title: "ejected", optional: true, of: (row) => row.ejections ?? "", show: (count) => (count === "" ? "" : `${whole(count)} times`) },
+  { title: "why", text: true, optional: true, of: (row) => row.why ?? "" },
 ], (row) => `${row.upstream} ${row.server}`, 2, false);
+
+const goesTo = (row) => {
+  const target = ({ upstream, share }) => (share === undefined ? upstream : `${upstream} ${percent(share)}`);
+  return row.to.length ? row.to.map(target).join(", ") : "refused";
+};
+const routes = new Table($("routes"), [
+  { title: "listener", text: true, of: (row) => row.listener },
+  { title: "route", text: true, of: (row) => row.route || "none of them" },
+  { title: "for", text: true, of: (row) => row.asks, show: (asks, row) => asks || (row.route === "" || row.route === "default" ? "the rest" : "all") },
+  { title: "to", text: true, of: goesTo, level: (row) => (row.to.length ? "" : "quiet") },
+  { title: "connections", of: (row) => row.connections, show: whole },
+  { title: "new/s", of: (row) => row.accepts, show: rate },
+], (row) => `${row.listener} ${row.route}`, 0, false);
 
 const connectionTable = new Table($("connection-table"), [
   { title: "client", text: true, of: (row) => (row.peer === row.client ? row.client : `${row.client} by ${row.peer}`) },
   { title: "listener", text: true, of: (row) => row.listener },
+  { title: "name (SNI)", text: true, optional: true, of: (row) => row.sni ?? "" },
+  { title: "ALPN", text: true, optional: true, of: (row) => row.alpn ?? "" },
+  { title: "route", text: true, optional: true, of: (row) => row.route ?? "" },
   { title: "server", text: true, of: (row) => row.server ?? "" },
   { title: "core", of: (row) => row.core },
   { title: "age", of: (row) => row.age_seconds, show: span },
@@ -369,10 +412,13 @@ const connectionTable = new Table($("connection-table"), [
   { title: "bytes", of: (row) => row.bytes_in + row.bytes_out, show: bytes },
   { title: "rate", of: (row) => row.rate, show: perSecond },
   { title: "state", text: true, of: (row) => row.state },
-], (row) => String(row.id), 7, true);
+], (row) => String(row.id), 10, true);
 
 function showTables() {
   listeners.show(state.listeners);
+  routes.show(state.routes ?? []);
+  $("route-section").hidden = !state.routes?.length;
+  say($("routes-left-out"), state.routes_left_out ? `and ${whole(state.routes_left_out)} more, which are less busy` : "");
   servers.show(state.servers);
   say($("left-out"), state.servers_left_out ? `and ${whole(state.servers_left_out)} more, which are up` : "");
 }
@@ -385,7 +431,8 @@ let counted = { at: 0, bytes: new Map() };
 function showConnections() {
   const wanted = $("filter").value.trim().toLowerCase();
   const matches = (row) => !wanted ||
-    `${row.client} ${row.peer} ${row.listener} ${row.server ?? ""} core ${row.core} ${row.state}`.toLowerCase().includes(wanted);
+    [row.client, row.peer, row.listener, row.sni ?? "", row.alpn ?? "", row.route ?? "", row.server ?? "", `core ${row.core}`, row.state]
+      .join(" ").toLowerCase().includes(wanted);
   const rows = connections.connections.filter(matches);
   connectionTable.show(rows);
   const total = whole(connections.total);

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use proxy_core::metrics::{Counter, ListenerCells, PrologueResult, ServerCells};
-use proxy_core::{Id, ListenerView, View};
+use proxy_core::metrics::{Counter, ListenerCells, PrologueResult, Rejection, ServerCells};
+use proxy_core::{Id, Listener, ListenerView, View};
 
 use super::{sums, threads};
 use crate::observed::Observed;
@@ -18,6 +18,10 @@ pub(crate) struct Totals {
     pub(crate) cores: Vec<CoreTotals>,
     pub(crate) listeners: HashMap<Id, ListenerTotals>,
     pub(crate) servers: HashMap<Id, ServerTotals>,
+    /// Connections that took a route.
+    pub(crate) routes: HashMap<Id, u64>,
+    /// By listener: connections that no route took, and that were refused.
+    pub(crate) unrouted: HashMap<Id, u64>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -78,13 +82,29 @@ impl Totals {
             };
             (server.id, totals)
         });
+        let routed = || {
+            let configured = view.listeners.iter();
+            configured
+                .filter_map(|view| Some((&view.listener, view.settings.as_ref()?.routes.as_ref()?)))
+        };
+        let routes = routed().flat_map(|(_, routes)| routes.routes());
+        let routes = routes.map(|route| (route.id, route.connections()));
+        let unrouted = routed().map(|(listener, _)| (listener.id, unrouted(listener)));
         Self {
             at,
             cores: cores.collect(),
             listeners: listeners.collect(),
             servers: servers.collect(),
+            routes: routes.collect(),
+            unrouted: unrouted.collect(),
         }
     }
+}
+
+/// Connections of a listener that no route took, and that were refused.
+pub(crate) fn unrouted(listener: &Listener) -> u64 {
+    let no_route = |cells: &ListenerCells| cells.rejected[Rejection::NoRoute as usize].get();
+    listener.cells.sum(no_route)
 }
 
 fn core(observed: &Observed, running: &Running, view: &View, worker: usize) -> CoreTotals {

@@ -19,6 +19,24 @@ pub(crate) const HEADER_REFUSALS: [PrologueResult; 4] = [
     PrologueResult::Checksum,
 ];
 
+/// Clients that said it.
+const HEARD: [PrologueResult; 4] = [
+    PrologueResult::Header,
+    PrologueResult::Local,
+    PrologueResult::Plain,
+    PrologueResult::Hello,
+];
+
+/// What came of clients that don't say what their listener wants to hear. Anybody may be slow or speak something else, but not
+/// everybody.
+pub(crate) const UNHEARD: [PrologueResult; 5] = [
+    PrologueResult::Timeout,
+    PrologueResult::Closed,
+    PrologueResult::TooLong,
+    PrologueResult::NoHello,
+    PrologueResult::BadHello,
+];
+
 /// What happened, by upstream and by listener.
 #[derive(Debug, Default)]
 pub(crate) struct Recent {
@@ -29,6 +47,8 @@ pub(crate) struct Recent {
     rejected: HashMap<Id, [Option<Episode>; Rejection::ALL.len()]>,
     /// Clients whose header of the PROXY protocol was missing or wrong, by listener.
     unannounced: HashMap<Id, Option<Episode>>,
+    /// Clients that were not heard, while no other client of the listener was.
+    unheard: HashMap<Id, Episode>,
 }
 
 /// A run of events without a pause of [`RECENT`].
@@ -50,6 +70,8 @@ pub(crate) struct Counts {
     rejected: HashMap<Id, [u64; Rejection::ALL.len()]>,
     /// By listener: clients whose header was missing or wrong.
     unannounced: HashMap<Id, u64>,
+    /// By listener: clients that said what it wants to hear, and those of [`UNHEARD`].
+    heard: HashMap<Id, (u64, u64)>,
 }
 
 impl Counts {
@@ -76,10 +98,23 @@ impl Counts {
             });
             (listener.id, counts.iter().sum())
         });
+        let heard = view.listeners.iter().map(|ListenerView { listener, .. }| {
+            let sum = |results: &[PrologueResult]| -> u64 {
+                let cells = &listener.cells;
+                let one = |result: &PrologueResult| {
+                    cells.sum(|cells| cells.prologue[*result as usize].get())
+                };
+                results.iter().map(one).sum()
+            };
+            // Read after the failures, as above.
+            let unheard = sum(&UNHEARD);
+            (listener.id, (sum(&HEARD), unheard))
+        });
         Self {
             upstreams: upstreams.collect(),
             rejected: rejected.collect(),
             unannounced: unannounced.collect(),
+            heard: heard.collect(),
         }
     }
 }
@@ -87,19 +122,15 @@ impl Counts {
 impl Recent {
     /// Takes a look at the counters, no earlier than the one before.
     pub(crate) fn on_sample(&mut self, counts: Counts, at: Duration) {
-        self.unserved
-            .retain(|id, _| counts.upstreams.contains_key(id));
+        in_vain(
+            &mut self.unserved,
+            &self.counts.upstreams,
+            &counts.upstreams,
+            at,
+        );
+        in_vain(&mut self.unheard, &self.counts.heard, &counts.heard, at);
         self.rejected
             .retain(|id, _| counts.rejected.contains_key(id));
-        for (&id, &(worked, unserved)) in &counts.upstreams {
-            let before = self.counts.upstreams.get(&id).copied().unwrap_or_default();
-            let mut episode = self.unserved.remove(&id);
-            if worked > before.0 {
-                continue;
-            }
-            note(&mut episode, unserved.saturating_sub(before.1), at);
-            self.unserved.extend(episode.map(|episode| (id, episode)));
-        }
         for (&id, counts) in &counts.rejected {
             let before = self.counts.rejected.get(&id).copied().unwrap_or_default();
             let episodes = self.rejected.entry(id).or_default();
@@ -126,6 +157,11 @@ impl Recent {
         self.unserved.get(&upstream).copied()
     }
 
+    /// Clients of a listener that were not heard, if no other was.
+    pub(crate) fn unheard(&self, listener: Id) -> Option<Episode> {
+        self.unheard.get(&listener).copied()
+    }
+
     /// Clients of a listener whose header of the PROXY protocol was missing or wrong.
     pub(crate) fn unannounced(&self, listener: Id) -> Option<Episode> {
         *self.unannounced.get(&listener)?
@@ -134,6 +170,25 @@ impl Recent {
     /// Clients that a listener turned away.
     pub(crate) fn rejected(&self, listener: Id, reason: Rejection) -> Option<Episode> {
         self.rejected.get(&listener)?[reason as usize]
+    }
+}
+
+/// Notes failures of what has no success meanwhile; the counts are of successes and failures.
+fn in_vain(
+    episodes: &mut HashMap<Id, Episode>,
+    before: &HashMap<Id, (u64, u64)>,
+    now: &HashMap<Id, (u64, u64)>,
+    at: Duration,
+) {
+    episodes.retain(|id, _| now.contains_key(id));
+    for (&id, &(worked, failed)) in now {
+        let before = before.get(&id).copied().unwrap_or_default();
+        let mut episode = episodes.remove(&id);
+        if worked > before.0 {
+            continue;
+        }
+        note(&mut episode, failed.saturating_sub(before.1), at);
+        episodes.extend(episode.map(|episode| (id, episode)));
     }
 }
 

@@ -11,11 +11,13 @@ mod split;
 pub(crate) mod taken;
 #[cfg(test)]
 mod tests;
+mod view;
 
 pub use self::facts::Facts;
 pub use self::names::NamePattern;
 pub use self::routes::{ROUTES_MAX, Rest, RouteSettings, Routes};
 pub use self::taken::{ROUTE_NAMES_KEPT_MAX, Route, RouteNames};
+pub use self::view::{RouteTarget, RouteView};
 
 use crate::metrics::Rejection;
 

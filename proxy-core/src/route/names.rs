@@ -1,6 +1,7 @@
 //! Which routes ask for a server name: found by the name, however many there are.
 
 use std::collections::HashMap;
+use std::fmt;
 
 /// A name that a route asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +30,17 @@ impl NamePattern {
             _ if written == "*" => Self::Any,
             Some(rest) => Self::Under(rest.into()),
             None => Self::Exact(written.into()),
+        }
+    }
+}
+
+/// As it is written.
+impl fmt::Display for NamePattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(name) => f.write_str(name),
+            Self::Under(name) => write!(f, "*.{name}"),
+            Self::Any => f.write_str("*"),
         }
     }
 }

@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use super::names::{NamePattern, Names};
 use super::split::Split;
 use super::taken::Route;
+use super::view::{RouteTarget, RouteView, asks};
 use super::{Destination, Facts, Verdict};
 use crate::connection::origin::ClientAddress;
 use crate::id::Id;
@@ -68,6 +69,8 @@ struct Rule {
     route: Arc<Route>,
     /// It matters what the client says, to this or to the server.
     hears: bool,
+    /// What it asks for, in words.
+    asks: Box<str>,
     alpn: Vec<Box<[u8]>>,
     source: Vec<IpNet>,
     ports: Vec<RangeInclusive<u16>>,
@@ -110,6 +113,12 @@ impl Routes {
                 routes.unheard = place as usize + 1;
             }
             routes.rules.push(Rule {
+                asks: asks(
+                    &settings.names,
+                    &settings.alpn,
+                    &settings.source,
+                    &settings.ports,
+                ),
                 route: settings.route,
                 hears,
                 alpn: settings.alpn,
@@ -160,6 +169,39 @@ impl Routes {
             Rest::Refuse => None,
         };
         self.rules.iter().map(|rule| &rule.route).chain(rest)
+    }
+
+    /// The routes as people are shown them, in their order; the default one is last.
+    pub fn view(&self) -> impl Iterator<Item = RouteView<'_>> {
+        let name = |destination| {
+            self.pool(destination)
+                .map_or("", |pool| pool.upstream().name.as_str())
+        };
+        let rules = self.rules.iter().map(move |rule| RouteView {
+            route: &rule.route,
+            asks: &rule.asks,
+            to: match &rule.to {
+                Some(split) => {
+                    let parts = split.parts();
+                    RouteTarget::Upstreams(parts.map(|(to, weight)| (name(to), weight)).collect())
+                }
+                None => RouteTarget::Nowhere,
+            },
+        });
+        let rest = match &self.rest {
+            Rest::Default(route) => Some(RouteView {
+                route,
+                asks: "",
+                to: RouteTarget::Default,
+            }),
+            Rest::Refuse => None,
+        };
+        rules.chain(rest)
+    }
+
+    /// Whether connections that no route takes are refused.
+    pub fn refuses_rest(&self) -> bool {
+        matches!(self.rest, Rest::Refuse)
     }
 
     /// Pools that routes lead to.

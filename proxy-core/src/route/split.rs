@@ -33,6 +33,16 @@ impl Split {
         })
     }
 
+    /// The destinations with their weights.
+    pub(super) fn parts(&self) -> impl Iterator<Item = (Destination, u64)> {
+        let mut before = 0;
+        self.parts.iter().map(move |&(end, destination)| {
+            let weight = end - before;
+            before = end;
+            (destination, weight)
+        })
+    }
+
     /// Of `total` turns that follow on each other, each part has exactly as many as it weighs.
     pub(super) fn pick(&self, turns: &AtomicU64) -> Destination {
         if let [(_, only)] = *self.parts {

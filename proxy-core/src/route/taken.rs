@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::id::Id;
 use crate::metrics::{Counter, PerSlot, Slot};
 
 /// Names of routes of one listener that are kept besides those in use. Of more, those that were removed first are forgotten.
@@ -12,6 +13,8 @@ pub const ROUTE_NAMES_KEPT_MAX: usize = 256;
 /// A route, as long as its name is known.
 #[derive(Debug)]
 pub struct Route {
+    /// Unlike that of all others.
+    pub id: Id,
     /// The label `route`.
     pub name: String,
     /// Connections that took it.
@@ -36,6 +39,7 @@ impl Eq for Route {}
 impl Route {
     fn new(name: &str) -> Self {
         Self {
+            id: Id::next(),
             name: name.to_owned(),
             taken: PerSlot::default(),
             turns: AtomicU64::new(0),

@@ -230,3 +230,30 @@ proptest! {
         prop_assert_eq!(name_of(&routes(&wanted, true), name), Some(expected));
     }
 }
+
+#[test]
+fn people_are_shown_where_each_route_leads() {
+    let known = RouteNames::default().of(["canary", "no", "default"]);
+    let settings = |route: &Arc<Route>, pools| RouteSettings {
+        route: route.clone(),
+        names: Vec::new(),
+        alpn: Vec::new(),
+        source: Vec::new(),
+        ports: Vec::new(),
+        pools,
+    };
+    let parts = vec![(pool("a"), 90), (pool("b"), 0), (pool("c"), 10)];
+    let rules = vec![settings(&known[0], parts), settings(&known[1], Vec::new())];
+    let routes = Routes::new(rules, Rest::Default(known[2].clone()));
+    let shown: Vec<_> = routes
+        .view()
+        .map(|view| (&view.route.name[..], view.to))
+        .collect();
+    let by_weight = RouteTarget::Upstreams(vec![("a", 90), ("c", 10)]);
+    let wanted = [
+        ("canary", by_weight),
+        ("no", RouteTarget::Nowhere),
+        ("default", RouteTarget::Default),
+    ];
+    assert_eq!(shown, wanted);
+}

@@ -40,7 +40,7 @@ fn a_page_whose_proxy_is_silent_says_how_old_it_is(scheduler: Scheduler) {
     let states = browser.text(
         "[...document.querySelectorAll('#servers tbody tr')].map(row => row.cells[2].textContent).join(' ')",
     );
-    assert_eq!(states, "down down up up up");
+    assert_eq!(states, "failing failing up up up");
     proxy.signal(Signal::STOP);
     let old =
         format!("/^No news from the proxy: what is shown is of .+ and \\d+ s old/.test({AGE})");

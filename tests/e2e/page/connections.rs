@@ -59,7 +59,7 @@ fn are_filtered_and_sorted_by_keyboard() {
     wait::until("all bytes of all are shown", || {
         let shown = browser.text(
             "[...document.querySelectorAll('#connection-table tbody tr')]
-                .map(row => row.cells[6].textContent).sort().join()",
+                .map(row => row.cells[9].textContent).sort().join()",
         );
         shown == "200 B,400 B,600 B,800 B"
     });

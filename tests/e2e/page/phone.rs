@@ -89,7 +89,7 @@ fn nothing_is_too_wide_or_too_small() {
     wait_for(&mut browser, "the strips grow", STRIPS_ARE_SEEN);
     browser.become_phone(WIDTH_MIN, HEIGHT);
     let small = "[...document.querySelectorAll('a, button, input, summary')]
-        .filter(control => control.getBoundingClientRect().height < 24)
+        .filter(control => control.checkVisibility() && control.getBoundingClientRect().height < 24)
         .map(control => control.outerHTML).join()";
     assert_eq!(browser.text(small), "");
     drop(clients);

@@ -32,6 +32,14 @@ const PHONE: (&str, &str, u32, u32) = ("page-phone-light.png", "light", 390, 140
 const HEAVY: usize = 6;
 const LIGHT: usize = 24;
 
+/// Lines of the listener web.
+const CANARY: &str = r#"
+[[listeners.web.routes]]
+name = "canary"
+source = "127.0.0.0/8"
+upstreams = { web = 90, next = 10 }
+"#;
+
 const CANDIDATES_MAX: usize = 64;
 
 /// Bytes of a message.
@@ -49,7 +57,8 @@ fn are_taken() {
     let echo = echo.join().expect("a server");
     let dead = peer::refusing().to_string();
     let routes = route("redis", any, &[&echo.address().to_string()], "", "")
-        + &route("web", any, &["builtin:echo", &dead], "", "");
+        + &route("web", any, &["builtin:echo", &dead], CANARY, "")
+        + "[upstreams.next]\nservers = [\"builtin:echo\"]\n";
     let proxy = Proxy::start(ANY, &routes);
     leave_the_first_cpu();
     let Some(mut browser) = open(&proxy) else {

@@ -7,17 +7,24 @@ use std::cell::Cell;
 pub(super) enum Panel {
     Listeners,
     Servers,
+    Routes,
     Connections,
 }
 
 impl Panel {
-    pub(super) const ALL: [Self; 3] = [Self::Listeners, Self::Servers, Self::Connections];
+    pub(super) const ALL: [Self; 4] = [
+        Self::Listeners,
+        Self::Servers,
+        Self::Routes,
+        Self::Connections,
+    ];
 
     /// Its name.
     pub(super) fn title(self) -> &'static str {
         match self {
             Self::Listeners => "listeners",
             Self::Servers => "upstreams' servers",
+            Self::Routes => "routes",
             Self::Connections => "connections",
         }
     }

@@ -95,8 +95,8 @@ impl View {
     /// The table that the keys scroll.
     pub(super) fn focus(&self) -> Panel {
         match self.wanted_focus {
-            Panel::Connections if self.connections.is_none() => Panel::Servers,
-            panel => panel,
+            panel if self.has(panel) => panel,
+            _ => Panel::Servers,
         }
     }
 
@@ -110,11 +110,27 @@ impl View {
         self.focus_after(Panel::ALL.len() - 1);
     }
 
-    /// Without a list of connections there are only two.
+    /// Whether a table is there: of connections only where the proxy lists them, of routes only where it has some.
+    pub(super) fn has(&self, panel: Panel) -> bool {
+        match panel {
+            Panel::Listeners | Panel::Servers => true,
+            Panel::Routes => self
+                .state
+                .as_ref()
+                .is_some_and(|state| !state.routes.is_empty()),
+            Panel::Connections => self.connections.is_some(),
+        }
+    }
+
+    /// That many tables further, of those that are there.
     fn focus_after(&mut self, steps: usize) {
-        let panels = Panel::ALL.len() - usize::from(self.connections.is_none());
-        let steps = steps.min(panels - 1);
-        self.wanted_focus = Panel::ALL[(self.focus() as usize + steps) % panels];
+        let there: Vec<_> = Panel::ALL
+            .into_iter()
+            .filter(|&panel| self.has(panel))
+            .collect();
+        let now = there.iter().position(|&panel| panel == self.focus());
+        let place = now.unwrap_or_default() + steps.min(there.len() - 1);
+        self.wanted_focus = there[place % there.len()];
     }
 
     /// Goes on in that table.

@@ -125,3 +125,40 @@ fn a_list_that_is_not_in_order_is_told() {
     assert_eq!(told_of.why, "line 2: no");
     assert_eq!(told(None).map(|found| found.what), None);
 }
+
+#[test]
+fn a_listener_that_hears_nobody_is_told_with_what_its_clients_do() {
+    let observed = observed(&[("aa", &[None])], origin().instant, false);
+    let listener = fixture::listener(&observed, 0);
+    let cells = listener.cells.of(observed.running().generation.slot(0));
+    let count = |result: PrologueResult, count| cells.prologue[result as usize].add(count);
+    let mut recent = Recent::default();
+    let mut look = |second| {
+        let found = found_at(&idle(), &observed, origin(), &mut recent, SECOND * second);
+        found
+            .into_iter()
+            .find(|found| found.what.starts_with("listener aa"))
+    };
+    // A scanner or two are nobody's fault.
+    count(PrologueResult::NoHello, 2);
+    assert_eq!(look(1), None);
+    count(PrologueResult::Timeout, 5);
+    let told = look(2).expect("it is told");
+    assert_eq!(told.level, Level::Warning);
+    assert_eq!(
+        (&told.what[..], &told.why[..]),
+        (
+            "listener aa refuses every client: they say nothing for prologue_timeout",
+            "7 clients were refused since 12:00:01 UTC, and none was heard"
+        )
+    );
+    assert!(
+        told.remedy.contains("the server is to speak first"),
+        "{}",
+        told.remedy
+    );
+    // Once somebody is heard, those that are not are their own fault.
+    count(PrologueResult::Hello, 1);
+    count(PrologueResult::Timeout, 5);
+    assert_eq!(look(3), None);
+}

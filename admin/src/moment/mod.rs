@@ -1,16 +1,21 @@
 //! One moment of the proxy, for the live page and for `corelane top`.
 
-use std::cmp::Reverse;
+mod listeners;
+mod round;
+mod routes;
+mod servers;
+mod shares;
 
-use proxy_core::{Id, ListenerView, View};
+use proxy_core::View;
 
+use self::round::{rounded, tenths, thousandths};
 use crate::findings::{self, Scene};
 use crate::observed::Observed;
 use crate::observed::running::Running;
-use crate::sampling::rates::{CoreTotals, ListenerTotals, Rates, ServerTotals};
+use crate::sampling::rates::{CoreTotals, Rates};
 use crate::sampling::sampler::Watch;
 use crate::sampling::sums::connections_of;
-use proxy_state::{Core, Figures, Finding, Listener, SERVERS_SHOWN_MAX, Server, State};
+use proxy_state::{Core, Figures, Finding, State};
 
 /// Everything that is shown, with the history after the point of the number `after`, or all of it.
 pub(super) fn state(observed: &Observed, watch: &Watch, after: Option<u64>) -> State {
@@ -22,6 +27,7 @@ pub(super) fn state(observed: &Observed, watch: &Watch, after: Option<u64>) -> S
         pinned: running.threads.iter().all(|thread| thread.cpu.is_some()),
         draining: observed.is_draining(),
         uptime_seconds: thousandths(watch.uptime().as_secs_f64()),
+        unix_seconds: findings::unix_seconds(watch.origin().utc + watch.uptime()),
         ..State::default()
     };
     {
@@ -46,10 +52,13 @@ pub(super) fn state(observed: &Observed, watch: &Watch, after: Option<u64>) -> S
         }
     }
     let view = observed.view();
+    let origin = watch.origin();
+    let now = origin.instant + watch.uptime();
     let rates = watch.rates();
     fill_cores(&mut state.cores, &running, &rates);
-    state.listeners = listeners(observed, &view, &rates);
-    (state.servers, state.servers_left_out) = servers(&view, &rates);
+    state.listeners = listeners::of(observed, &view, &rates);
+    (state.routes, state.routes_left_out) = routes::of(&view, &rates);
+    (state.servers, state.servers_left_out) = servers::of(&view, &rates, origin, now);
     drop(rates);
     let listeners = || state.listeners.iter();
     let connections = listeners().map(|listener| listener.connections).sum();
@@ -94,98 +103,13 @@ fn fill_cores(cores: &mut [Core], running: &Running, rates: &Rates) {
     }
 }
 
-fn listeners(observed: &Observed, view: &View, rates: &Rates) -> Vec<Listener> {
-    let shown = |ListenerView { listener, settings }: &ListenerView| {
-        let rate = |read: fn(&ListenerTotals) -> u64| {
-            tenths(rates.per_second(|totals| totals.listeners.get(&listener.id).map(read)))
-        };
-        let upstream = settings
-            .as_ref()
-            .map(|all| all.pool.upstream().name.clone());
-        Listener {
-            name: listener.name.clone(),
-            upstream: upstream.unwrap_or_default(),
-            connections: listener.connections(),
-            accepts: rate(|totals| totals.accepts),
-            bytes_in: rate(|totals| totals.bytes_in),
-            bytes_out: rate(|totals| totals.bytes_out),
-            rejects: rate(|totals| totals.rejects),
-            waiting: observed.surroundings.waiting(&listener.name),
-        }
-    };
-    view.listeners.iter().map(shown).collect()
-}
-
-/// The servers that are shown, and how many are not.
-fn servers(view: &View, rates: &Rates) -> (Vec<Server>, usize) {
-    let servers = view.upstreams.iter().flat_map(|view| {
-        let members = view.members().len();
-        let servers = view.servers.iter().enumerate();
-        servers.map(move |(index, server)| (view, index < members, server))
-    });
-    let rate = |id: Id, read: fn(&ServerTotals) -> u64| {
-        tenths(rates.per_second(|totals| totals.servers.get(&id).map(read)))
-    };
-    let mut places: Vec<_> = servers
-        .enumerate()
-        .map(|(place, (view, is_member, server))| {
-            let fails = rate(server.id, |totals| totals.failures) > 0.0;
-            // What is to be seen first is the least; what was found first of it stays first.
-            let urgency = match (is_member, server.is_up(), fails) {
-                (true, false, _) => 0,
-                (true, true, true) => 1,
-                (true, true, false) => 2,
-                (false, ..) => 3,
-            };
-            (urgency, place, view, server)
-        })
-        .collect();
-    let left_out = places.len().saturating_sub(SERVERS_SHOWN_MAX);
-    if left_out > 0 {
-        places.sort_by_cached_key(|&(urgency, place, _, server)| {
-            (urgency, Reverse(server.connections()), place)
-        });
-        places.truncate(SERVERS_SHOWN_MAX);
-    }
-    places.sort_by_key(|&(urgency, place, ..)| (urgency, place));
-    let shown = places.into_iter().map(|(_, _, view, server)| {
-        let rate = |read: fn(&ServerTotals) -> u64| rate(server.id, read);
-        Server {
-            upstream: server.upstream.clone(),
-            server: server.label.clone(),
-            up: server.is_up(),
-            checked: view.is_checked(),
-            connections: server.connections(),
-            connects: rate(|totals| totals.connects),
-            failures: rate(|totals| totals.failures),
-            bytes_in: rate(|totals| totals.bytes_in),
-            bytes_out: rate(|totals| totals.bytes_out),
-        }
-    });
-    (shown.collect(), left_out)
-}
-
-/// Digits that nobody sees would be most of the JSON.
-fn thousandths(value: f64) -> f64 {
-    (value * 1e3).round() / 1e3
-}
-
-fn tenths(value: f64) -> f64 {
-    (value * 10.0).round() / 10.0
-}
-
-fn rounded(figures: Figures) -> Figures {
-    Figures {
-        ratio: thousandths(figures.ratio),
-        stranded: thousandths(figures.stranded),
-        fairness: thousandths(figures.fairness),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::time::Duration;
+    use std::time::{Duration, SystemTime};
+
+    use proxy_core::Hold;
+    use proxy_core::metrics::ConnectFailure;
 
     use super::*;
     use crate::fixture;
@@ -263,5 +187,70 @@ mod tests {
         let state: State =
             serde_json::from_str(r#"{"cores":[{"new":1}],"more":2}"#).expect("lenient");
         assert_eq!(state.cores, [Core::default()]);
+    }
+
+    #[test]
+    fn a_server_s_state_has_its_reason_and_its_moment_and_shares_follow_it() {
+        let observed = Arc::new(fixture::proxy());
+        let watch = Watch::new(observed.clone());
+        let [first, second] = [0, 1].map(|place| fixture::server(&observed, place));
+        let slot = observed.running().generation.slot(0);
+        first.cells.of(slot).opened.add(3);
+        second.cells.of(slot).opened.add(1);
+        let servers = || {
+            let servers = state(&observed, &watch, None).servers;
+            let told = servers.into_iter().map(|server| {
+                let shares = (server.weight, server.wanted, server.had);
+                (
+                    server.server,
+                    server.state,
+                    server.why,
+                    server.since,
+                    shares,
+                )
+            });
+            told.collect::<Vec<_>>()
+        };
+        let even = (Some(1.0), Some(0.5));
+        let at = |server: usize| format!("10.0.0.1:{server}");
+        let up = |server, (weight, wanted), had| {
+            let none = (String::new(), None);
+            (
+                at(server),
+                "up".to_owned(),
+                none.0,
+                none.1,
+                (weight, wanted, had),
+            )
+        };
+        assert_eq!(
+            servers(),
+            [up(1, even, Some(0.75)), up(2, even, Some(0.25))]
+        );
+        let moment = watch.origin().instant;
+        first
+            .outage
+            .on_failure(ConnectFailure::Refused.into(), moment);
+        first.set_up(false);
+        let since = watch.origin().utc.duration_since(SystemTime::UNIX_EPOCH);
+        let since = Some(since.expect("after 1970").as_secs_f64().round());
+        let refused = "connection refused".to_owned();
+        let shares = (Some(1.0), Some(0.0), Some(0.75));
+        let down = (at(1), "down".to_owned(), refused, since, shares);
+        assert_eq!(servers(), [down, up(2, (Some(1.0), Some(1.0)), Some(0.25))]);
+        // Where none is up, all are tried.
+        second.set_up(false);
+        assert!(
+            servers()
+                .iter()
+                .all(|(.., (_, wanted, _))| *wanted == Some(0.5))
+        );
+        for server in [&first, &second] {
+            server.set_up(true);
+        }
+        second.set_hold(Hold::Draining, true, moment);
+        let drained = servers().remove(1);
+        assert_eq!((&drained.1[..], drained.3), ("draining", since));
+        assert_eq!(drained.4.1, Some(0.0));
     }
 }

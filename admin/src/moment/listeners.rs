@@ -1,0 +1,31 @@
+//! The listeners that are shown.
+
+use proxy_core::{ListenerView, View};
+
+use super::round::tenths;
+use crate::observed::Observed;
+use crate::sampling::rates::{ListenerTotals, Rates};
+use proxy_state::Listener;
+
+/// All of them.
+pub(super) fn of(observed: &Observed, view: &View, rates: &Rates) -> Vec<Listener> {
+    let shown = |ListenerView { listener, settings }: &ListenerView| {
+        let rate = |read: fn(&ListenerTotals) -> u64| {
+            tenths(rates.per_second(|totals| totals.listeners.get(&listener.id).map(read)))
+        };
+        let upstream = settings
+            .as_ref()
+            .map(|all| all.pool.upstream().name.clone());
+        Listener {
+            name: listener.name.clone(),
+            upstream: upstream.unwrap_or_default(),
+            connections: listener.connections(),
+            accepts: rate(|totals| totals.accepts),
+            bytes_in: rate(|totals| totals.bytes_in),
+            bytes_out: rate(|totals| totals.bytes_out),
+            rejects: rate(|totals| totals.rejects),
+            waiting: observed.surroundings.waiting(&listener.name),
+        }
+    };
+    view.listeners.iter().map(shown).collect()
+}

@@ -1,0 +1,130 @@
+//! The servers that are shown.
+
+use std::cmp::Reverse;
+use std::time::Instant;
+
+use proxy_core::{EjectionCause, Hold, Id, ServerState, View};
+
+use super::round::tenths;
+use super::shares::Shares;
+use crate::findings::{fault, unix_seconds};
+use crate::sampling::origin::Origin;
+use crate::sampling::rates::{Rates, ServerTotals};
+use proxy_state::{SERVERS_SHOWN_MAX, Server};
+
+/// The servers that are shown, and how many are not.
+pub(super) fn of(view: &View, rates: &Rates, origin: Origin, now: Instant) -> (Vec<Server>, usize) {
+    let servers = view
+        .upstreams
+        .iter()
+        .enumerate()
+        .flat_map(|(upstream, view)| {
+            let members = view.members().len();
+            let servers = view.servers.iter().enumerate();
+            servers.map(move |(index, server)| {
+                let place = Place { upstream, index };
+                (place, index < members, server)
+            })
+        });
+    let rate = |id: Id, read: fn(&ServerTotals) -> u64| {
+        tenths(rates.per_second(|totals| totals.servers.get(&id).map(read)))
+    };
+    let mut places: Vec<_> = servers
+        .enumerate()
+        .map(|(place, (of, is_member, server))| {
+            let fails = rate(server.id, |totals| totals.failures) > 0.0;
+            // What is to be seen first is the least; what was found first of it stays first.
+            let urgency = match (is_member, server.is_up(), fails) {
+                (true, false, _) => 0,
+                (true, true, true) => 1,
+                (true, true, false) => 2,
+                (false, ..) => 3,
+            };
+            (urgency, place, of, server)
+        })
+        .collect();
+    let left_out = places.len().saturating_sub(SERVERS_SHOWN_MAX);
+    if left_out > 0 {
+        places.sort_by_cached_key(|&(urgency, place, _, server)| {
+            (urgency, Reverse(server.connections()), place)
+        });
+        places.truncate(SERVERS_SHOWN_MAX);
+    }
+    places.sort_by_key(|&(urgency, place, ..)| (urgency, place));
+    let shares: Vec<_> = view
+        .upstreams
+        .iter()
+        .map(|view| Shares::of(view, now))
+        .collect();
+    let shown = places.into_iter().map(|(_, _, of, server)| {
+        let rate = |read: fn(&ServerTotals) -> u64| rate(server.id, read);
+        let shares = &shares[of.upstream];
+        let view = &view.upstreams[of.upstream];
+        let members = view.members().len();
+        let pool = view.pool.as_ref().filter(|_| of.index < members);
+        let state = pool.map(|pool| pool.state(of.index, now));
+        Server {
+            state: state.map_or("removed", ServerState::label).to_owned(),
+            why: state.map_or_else(String::new, |state| why(server, state, now)),
+            since: state.and_then(|state| since(server, state, origin)),
+            weight: shares.weight(of.index),
+            wanted: shares.wanted(of.index),
+            had: shares.had(of.index),
+            ejections: EjectionCause::ALL
+                .into_iter()
+                .map(|cause| server.ejections(cause))
+                .sum(),
+            upstream: server.upstream.clone(),
+            server: server.label.clone(),
+            up: server.is_up(),
+            checked: view.is_checked(),
+            connections: server.connections(),
+            connects: rate(|totals| totals.connects),
+            failures: rate(|totals| totals.failures),
+            bytes_in: rate(|totals| totals.bytes_in),
+            bytes_out: rate(|totals| totals.bytes_out),
+        }
+    });
+    (shown.collect(), left_out)
+}
+
+/// Where a server stands.
+#[derive(Clone, Copy)]
+struct Place {
+    upstream: usize,
+    index: usize,
+}
+
+/// Why it is in a state.
+fn why(server: &proxy_core::Server, state: ServerState, now: Instant) -> String {
+    match state {
+        ServerState::Down | ServerState::Failing => {
+            let fault = server.outage.fault();
+            fault.map_or_else(String::new, |fault| fault::words(server, fault))
+        }
+        ServerState::Ejected => server
+            .ejection()
+            .map_or_else(String::new, |(cause, until)| {
+                let cause = match cause {
+                    EjectionCause::ConnectFailures => "connects failed in a row",
+                    EjectionCause::EarlyEnds => "it ended connections as soon as they had begun",
+                    EjectionCause::SlowConnects => "connects take much longer than to the others",
+                };
+                let left = until.saturating_duration_since(now).as_secs();
+                format!("{cause}; {left} s left")
+            }),
+        _ => String::new(),
+    }
+}
+
+/// Since when it is, as a finding says it.
+fn since(server: &proxy_core::Server, state: ServerState, origin: Origin) -> Option<f64> {
+    let hold = match state {
+        ServerState::Maintenance => Hold::Maintenance,
+        ServerState::Draining => Hold::Draining,
+        ServerState::Down | ServerState::Failing => Hold::Down,
+        ServerState::Ejected => Hold::Ejected,
+        ServerState::Full | ServerState::Up => return None,
+    };
+    Some(unix_seconds(origin.utc_of(server.since(hold)?)))
+}

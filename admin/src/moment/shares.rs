@@ -1,0 +1,64 @@
+//! How the connections of an upstream are to be shared out, and how they are.
+
+use std::time::Instant;
+
+use proxy_core::{Member, ServerState, UpstreamView};
+
+use super::round::thousandths;
+
+/// By the place of a member.
+pub(super) struct Shares {
+    members: Vec<Share>,
+    weights: f64,
+    connections: u64,
+}
+
+struct Share {
+    weight: f64,
+    /// Whether new connections are to go there.
+    takes: bool,
+    connections: u64,
+}
+
+impl Shares {
+    /// Those of an upstream that is configured; of another one there are none.
+    pub(super) fn of(view: &UpstreamView, now: Instant) -> Self {
+        let members = view.pool.as_ref().map_or(&[][..], |pool| pool.members());
+        let state = |place| view.pool.as_ref().map(|pool| pool.state(place, now));
+        let is_up =
+            |place: usize| matches!(state(place), Some(ServerState::Up | ServerState::Full));
+        // Where none is up, all are tried.
+        let any_up = (0..members.len()).any(is_up);
+        let share = |(place, member): (usize, &Member)| Share {
+            weight: f64::from(member.weight),
+            takes: is_up(place) || !any_up,
+            connections: member.server.connections(),
+        };
+        let members: Vec<_> = members.iter().enumerate().map(share).collect();
+        let takes = members.iter().filter(|member| member.takes);
+        Self {
+            weights: takes.map(|member| member.weight).sum(),
+            connections: members.iter().map(|member| member.connections).sum(),
+            members,
+        }
+    }
+
+    /// The weight of a member.
+    pub(super) fn weight(&self, place: usize) -> Option<f64> {
+        self.members.get(place).map(|member| member.weight)
+    }
+
+    /// The part that a member is to have.
+    pub(super) fn wanted(&self, place: usize) -> Option<f64> {
+        let member = self.members.get(place)?;
+        let weight = if member.takes { member.weight } else { 0.0 };
+        (self.weights > 0.0).then(|| thousandths(weight / self.weights))
+    }
+
+    /// The part that it has.
+    pub(super) fn had(&self, place: usize) -> Option<f64> {
+        let member = self.members.get(place)?;
+        let part = member.connections as f64 / self.connections as f64;
+        (self.connections > 0).then(|| thousandths(part))
+    }
+}

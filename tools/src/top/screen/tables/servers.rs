@@ -1,0 +1,82 @@
+//! The servers of the upstreams.
+
+use ratatui::style::Style;
+
+use super::{Column, Panel, Sheet, View};
+use crate::top::words::{bytes, percent, rate, span};
+use proxy_state::Server;
+
+pub(super) fn of(view: &View) -> Sheet {
+    let all = view.state.iter().flat_map(|state| &state.servers);
+    let shown: Vec<&Server> = all
+        .filter(|row| {
+            view.filter
+                .matches([row.upstream.as_str(), &row.server, state(row), &row.why])
+        })
+        .collect();
+    let each = || shown.iter();
+    let style = |row: &&Server| match state(row) {
+        "up" => Style::new().green(),
+        "full" | "draining" | "maintenance" | "removed" => Style::new().yellow(),
+        _ => Style::new().red().bold(),
+    };
+    // Since when, and of its upstream's connections the part that it has and is to have.
+    let now = view.state.as_ref().map_or(0.0, |state| state.unix_seconds);
+    let since = |row: &&Server| {
+        row.since
+            .map_or_else(String::new, |since| span(now - since))
+    };
+    let share = |row: &&Server| match (row.had, row.wanted) {
+        (Some(had), Some(wanted)) => format!("{}/{}", percent(had), percent(wanted)),
+        (None, Some(wanted)) => format!("–/{}", percent(wanted)),
+        _ => String::new(),
+    };
+    let weight = |row: &&Server| {
+        row.weight
+            .map_or_else(String::new, |weight| weight.to_string())
+    };
+    let mut columns = vec![
+        Column::words("upstream", each().map(|row| row.upstream.clone())).optional(5),
+        Column::words("server", each().map(|row| row.server.clone())),
+        Column::words("state", each().map(|row| state(row).to_owned())).styled(each().map(style)),
+        Column::figures("conns", each().map(|row| row.connections.to_string())),
+        Column::figures("new/s", each().map(|row| rate(row.connects))).optional(4),
+        Column::figures(
+            "bytes/s",
+            each().map(|row| bytes(row.bytes_in + row.bytes_out)),
+        ),
+        Column::figures("fail/s", each().map(|row| rate(row.failures))),
+    ];
+    if each().any(|row| row.since.is_some()) {
+        columns.push(Column::figures("for", each().map(since)).optional(3));
+        columns.push(Column::words("why", each().map(|row| row.why.clone())).optional(0));
+    }
+    // One server has all of it.
+    if each().any(|row| row.wanted.is_some_and(|wanted| wanted < 1.0)) {
+        columns.push(Column::figures("weight", each().map(weight)).optional(1));
+        columns.push(Column::figures("has/is to", each().map(share)).optional(2));
+    }
+    let left_out = view
+        .state
+        .as_ref()
+        .map_or(0, |state| state.servers_left_out);
+    Sheet {
+        panel: Panel::Servers,
+        columns,
+        rows: shown.len(),
+        row_lines: 1,
+        counts: match left_out {
+            0 => String::new(),
+            more => format!(", and {more} more that are up or idle"),
+        },
+    }
+}
+
+/// The state of a server; an older proxy says only whether it is up.
+fn state(server: &Server) -> &str {
+    match (&server.state[..], server.up) {
+        ("", true) => "up",
+        ("", false) => "down",
+        (state, _) => state,
+    }
+}
