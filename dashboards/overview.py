@@ -1,6 +1,6 @@
 """Is the proxy well, and what does it carry?"""
 
-from common import NONE_WANTED, SHARE, figure, graph, grid, heat, new, query, variable
+from common import NONE_WANTED, SHARE, figure, graph, grid, heat, new, query, timeline, up_and_down, variable
 from grafana_foundation_sdk.builders.dashboard import Row
 
 UTILIZATION = "rate(corelane_core_cpu_seconds_total{@}[@])"
@@ -19,7 +19,7 @@ def build():
         "listener",
         'label_values(corelane_listener_connections{job=~"$job", instance=~"$instance"}, listener)',
     )
-    for part in (now, traffic, ends, latency, process):
+    for part in (now, traffic, clients, ends, latency, process):
         part(board)
     return board
 
@@ -171,6 +171,86 @@ def traffic(board):
                 "{{listener}}",
             ),
             ceiling=1,
+        )
+    )
+
+
+def clients(board):
+    board.with_row(Row("Who comes, where to"))
+    board.with_panel(
+        graph(
+            "Connections by route",
+            "Connections a second that took a route; default took none. A canary that gets none: its weight is 0, or an "
+            "earlier route takes its clients. A new share of default: a name that no route has yet.",
+            "cps",
+            query(
+                f"sum by (listener, route) (rate(corelane_listener_route_connections_total{{@, {OF}}}[@]))",
+                "{{listener}} {{route}}",
+            ),
+            stack=True,
+        )
+    )
+    board.with_panel(
+        graph(
+            "What clients say first",
+            "Clients a second by what was heard of them before they had a server. header, local, plain, hello: as it should "
+            "be; probe: a balancer's check. timeout: they wait for the server to speak, or are slow. no_header, untrusted: "
+            "correct the balancer, or trusted. no_hello, bad_hello: they speak no TLS.",
+            "cps",
+            query(
+                f"sum by (listener, result) (rate(corelane_listener_prologue_total{{@, {OF}}}[@]))",
+                "{{listener}} {{result}}",
+            ),
+        )
+    )
+    board.with_panel(
+        graph(
+            "Turned away share by listener",
+            "Part of a listener's clients that are closed at once, for any reason. Near 1: it serves nobody, as after a slip in "
+            "allow, or an attack is on; Rejections by listener has the reasons.",
+            "percentunit",
+            query(
+                f"sum by (listener) (rate(corelane_listener_rejected_total{{@, {OF}}}[@])) "
+                f"/ (sum by (listener) (rate(corelane_listener_rejected_total{{@, {OF}}}[@])) "
+                f"+ sum by (listener) (rate(corelane_listener_connections_total{{@, {OF}}}[@])) > 0)",
+                "{{listener}}",
+            ),
+            width=8,
+            ceiling=1,
+        )
+    )
+    board.with_panel(
+        graph(
+            "Sources by listener",
+            "Sources that have connections now, where max_connections_per_source is written. Many with one connection each "
+            "beside rejections by rate: a flood from many addresses, which only max_rate holds back.",
+            "short",
+            query(f"sum by (listener) (corelane_listener_sources{{@, {OF}}})", "{{listener}}"),
+            width=8,
+        )
+    )
+    board.with_panel(
+        graph(
+            "Entries of lists",
+            "Entries in force of each file that allow or deny names. A sudden fall: somebody wrote half of a file; its last "
+            "version is in force until it is replaced.",
+            "short",
+            query("max by (file) (corelane_client_list_entries{@})", "{{file}}"),
+            width=8,
+        )
+    )
+    board.with_panel(
+        up_and_down(
+            timeline(
+                "Lists read",
+                "Whether each file that allow or deny names was in order when it was read last, on every instance. Down: what "
+                "was read before is in force; the finding on the live page and the log say which line is wrong.",
+                "short",
+                "min by (file) (corelane_client_list_last_read_success{@})",
+                "{{file}}",
+                height=5,
+                steps=[("red", None), ("green", 1)],
+            )
         )
     )
 

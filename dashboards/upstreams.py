@@ -87,6 +87,31 @@ def servers(board):
     )
     board.with_panel(
         graph(
+            "Servers by state",
+            "Servers that each instance sees in a state. draining and maintenance are somebody's wish; down: checks fail; failing: "
+            "without checks, the last connect did; ejected: too many of its connections went wrong; full: it has its "
+            "max_connections, so add servers. The live page has the reason, and since when.",
+            "short",
+            query(f"sum by (upstream, state) (corelane_upstream_server_state{{@, {OF}}})", "{{upstream}} {{state}}"),
+            stack=True,
+        )
+    )
+    board.with_panel(
+        graph(
+            "Share of connections by server",
+            "Part of its upstream's connections that each server has. The live page has the part that it is to have by weight. "
+            "Far from it for long: connections that last, from before a change; balance = \"least-connections\" evens them out.",
+            "percentunit",
+            query(
+                f"sum by (upstream, server) (corelane_upstream_connections{{@, {OF}}}) "
+                f"/ on (upstream) group_left () (sum by (upstream) (corelane_upstream_connections{{@, {OF}}}) > 0)",
+                SERVER,
+            ),
+            ceiling=1,
+        )
+    )
+    board.with_panel(
+        graph(
             "Connections by server",
             "Open connections to each server. Uneven: weights, or round-robin with connections that last very "
             "differently; balance = \"least-connections\" evens it out.",

@@ -113,7 +113,11 @@ fn every_query_has_an_answer() {
         Scheduler::PerCore,
     ];
     let (echo, dead) = (peer::echo(), peer::refusing());
-    let routes = routes(&echo.address().to_string(), &dead.to_string());
+    let directory = tempfile::tempdir().expect("directory");
+    let list = directory.path().join("deny.txt");
+    fs::write(&list, "192.0.2.0/24\n").expect("write");
+    let list = list.to_str().expect("UTF-8");
+    let routes = routes(&echo.address().to_string(), &dead.to_string(), list);
     let proxies = schedulers.map(|scheduler| Proxy::start(scheduler, &routes));
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -138,9 +142,12 @@ fn every_query_has_an_answer() {
 }
 
 /// One server of the first upstream is dead, so that connects fail and are tried again; the second listener has room for
-/// one client, so that others are rejected; the third upstream is checked.
-fn routes(echo: &str, dead: &str) -> String {
+/// one client, so that others are rejected, and a route and a list that nobody falls under; the third upstream is checked.
+fn routes(echo: &str, dead: &str, list: &str) -> String {
     let any = "127.0.0.1:0";
+    let limited = format!(
+        "max_connections = 1\ndeny = \"file:{list}\"\n[[listeners.limited.routes]]\nsource = \"198.51.100.0/24\"\nreject = true"
+    );
     route("main", any, &[dead, echo], "", "")
         + &route(
             "announced",
@@ -149,7 +156,7 @@ fn routes(echo: &str, dead: &str) -> String {
             "accept_proxy_protocol = true",
             "",
         )
-        + &route("limited", any, &["builtin:echo"], "max_connections = 1", "")
+        + &route("limited", any, &["builtin:echo"], &limited, "")
         + &route("bulk", any, &[echo], "", HEALTH)
 }
 
