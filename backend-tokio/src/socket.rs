@@ -160,6 +160,10 @@ impl Timer for TokioTimer {
         if deadline <= now {
             return Poll::Ready(());
         }
+        // Before a connection has its task (`task.rs`) there is nobody to wake, and the task asks again.
+        if cx.waker().will_wake(Waker::noop()) {
+            return Poll::Pending;
+        }
         let serves = |armed: &Armed| armed.serves(cx.waker(), now, deadline);
         // One that fires early is cheaper than one that is moved back each time.
         if !self.0.as_ref().is_some_and(serves) {

@@ -102,8 +102,8 @@ pub(crate) fn accept(
     let mut acceptor = Acceptor::new(&Tokio, settings, socket);
     Ok(async move {
         let _vital = Vital(listener);
-        let take = |waker: &Waker, turns: &mut usize, worker: &mut Worker, accepted| {
-            if let Some(task) = begin(waker, turns, worker, accepted) {
+        let take = |turns: &mut usize, worker: &mut Worker, accepted| {
+            if let Some(task) = begin(turns, worker, accepted) {
                 spawn(task);
             }
         };
@@ -113,9 +113,8 @@ pub(crate) fn accept(
             if closed.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(());
             }
-            let waker = cx.waker();
             let mut turns = FIRST_TURNS_MAX;
-            let take = |worker: &mut Worker, accepted| take(waker, &mut turns, worker, accepted);
+            let take = |worker: &mut Worker, accepted| take(&mut turns, worker, accepted);
             if worker::with(|worker| acceptor.poll(cx, worker, take)) {
                 yield_now(cx);
             }
@@ -123,9 +122,8 @@ pub(crate) fn accept(
         })
         .await;
         poll_fn(|cx| {
-            let waker = cx.waker();
             let mut turns = FIRST_TURNS_MAX;
-            let take = |worker: &mut Worker, accepted| take(waker, &mut turns, worker, accepted);
+            let take = |worker: &mut Worker, accepted| take(&mut turns, worker, accepted);
             match worker::with(|worker| acceptor.poll_drain(cx, worker, take)) {
                 Draining::Again => {
                     yield_now(cx);
@@ -160,12 +158,7 @@ pub(crate) fn tick() -> io::Result<Ticker> {
 
 /// Begins a connection, and does at once what can be done: its first bytes are not to be overtaken by those of others
 /// that come later. None if it is over by that. `turns` is how many more may do so.
-fn begin(
-    waker: &Waker,
-    turns: &mut usize,
-    worker: &mut Worker,
-    accepted: Accepted,
-) -> Option<ConnectionTask> {
+fn begin(turns: &mut usize, worker: &mut Worker, accepted: Accepted) -> Option<ConnectionTask> {
     let Accepted {
         socket,
         origin,
@@ -178,8 +171,8 @@ fn begin(
                 return Some(ConnectionTask::new(connection));
             };
             *turns = left;
-            // What it waits for is registered for the task that accepts, until its own asks again.
-            match connection.poll(&mut Context::from_waker(waker), &Tokio, worker) {
+            // Nobody is woken by what it waits for: its own task, which is spawned now, asks again.
+            match connection.poll(&mut Context::from_waker(Waker::noop()), &Tokio, worker) {
                 Turn::Waiting | Turn::Again => Some(ConnectionTask::new(connection)),
                 Turn::Ended(_) => None,
             }

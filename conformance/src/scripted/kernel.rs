@@ -41,6 +41,10 @@ pub(super) struct Kernel {
     servers: Vec<(ServerKind, VecDeque<EndId>)>,
     /// Connects that found a queue full.
     pub(super) full: u64,
+    /// Receives of the proxy's that found nothing.
+    pub(super) receives_in_vain: u64,
+    /// Sends of the proxy's.
+    pub(super) sends: u64,
     /// Bytes, and times, that the connection that runs has received.
     turn_received: (usize, u32),
 }
@@ -60,6 +64,8 @@ impl Kernel {
                 .map(|&kind| (kind, VecDeque::new()))
                 .collect(),
             full: 0,
+            receives_in_vain: 0,
+            sends: 0,
             turn_received: (0, 0),
         }
     }

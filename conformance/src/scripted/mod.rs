@@ -83,6 +83,16 @@ impl Scripted {
         self.handle.0.borrow().tasks.arms
     }
 
+    /// Receives of the proxy's so far that found nothing.
+    pub fn receives_in_vain(&self) -> u64 {
+        self.handle.0.borrow().receives_in_vain
+    }
+
+    /// Sends of the proxy's so far.
+    pub fn sends(&self) -> u64 {
+        self.handle.0.borrow().sends
+    }
+
     /// Does one thing, if there is one to do without time passing.
     pub fn step(&self) -> bool {
         let mut kernel = self.handle.0.borrow_mut();

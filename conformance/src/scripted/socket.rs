@@ -133,12 +133,19 @@ const SPLICE_BYTES_MAX: usize = 32 * 1024;
 
 impl Transport for ScriptedTransport {
     fn receive(&self, buffer: &mut [u8]) -> io::Result<Attempt<usize>> {
-        Ok(self.kernel.borrow_mut().receive(self.end, buffer)?)
+        let mut kernel = self.kernel.borrow_mut();
+        let attempt = kernel.receive(self.end, buffer)?;
+        if attempt == Attempt::Blocked {
+            kernel.receives_in_vain += 1;
+        }
+        Ok(attempt)
     }
 
     fn send(&self, bytes: &[u8]) -> io::Result<Attempt<usize>> {
         assert!(!bytes.is_empty(), "sending nothing");
-        Ok(self.kernel.borrow_mut().send(self.end, bytes)?)
+        let mut kernel = self.kernel.borrow_mut();
+        kernel.sends += 1;
+        Ok(kernel.send(self.end, bytes)?)
     }
 
     fn splice_in(&self, pipe: &Pipe, count: usize) -> io::Result<Attempt<usize>> {

@@ -113,6 +113,11 @@ impl<R: Runtime> Connect<R> {
         }
     }
 
+    /// Whether the client has said something in its prologue that is for the server.
+    pub(crate) fn has_spoken(&self) -> bool {
+        self.first.as_ref().is_some_and(|first| first.has_bytes())
+    }
+
     /// Looks at the client if that is due.
     ///
     /// A client that was reset is gone, unless it had said something: that is delivered. One that ended its stream without
@@ -123,7 +128,7 @@ impl<R: Runtime> Connect<R> {
         }
         self.client_check_at = now + CLIENT_CHECK_INTERVAL;
         let reset = client.take_error().err();
-        let has_spoken = self.first.as_ref().is_some_and(|first| first.has_bytes());
+        let has_spoken = self.has_spoken();
         match client.peek() {
             Ok(Attempt::Done(_)) => {
                 self.client_lost = reset;

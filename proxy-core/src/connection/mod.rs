@@ -128,7 +128,13 @@ impl<R: Runtime> Connection<R> {
         let undecided = Undecided::new(permit.settings(), origin, client.transport());
         let in_prologue = undecided.as_ref().is_some_and(|one| one.is_hearing());
         let phase = match undecided {
-            Some(undecided) => Phase::Prologue { client, undecided },
+            Some(undecided) => {
+                if undecided.awaits_bytes() {
+                    // They are mostly there before the scheduler has heard of them.
+                    client.assume_ready(Interest::Read);
+                }
+                Phase::Prologue { client, undecided }
+            }
             None => {
                 let upstream = permit.settings().pool.upstream();
                 upstream.cells.of(worker.slot()).waits_begun.increment();
@@ -269,6 +275,7 @@ impl<R: Runtime> Connection<R> {
                 .of(worker.slot())
                 .waits_over
                 .increment();
+            let has_spoken = connect.has_spoken();
             let mut relay = Relay::new(settings.splice);
             let mut asking = None;
             let send_proxy = pool.settings().send_proxy;
@@ -288,8 +295,11 @@ impl<R: Runtime> Connection<R> {
             if let Some(failure) = connected.lost {
                 relay.on_lost(&mut worker.buffers, failure);
             }
-            // The client's first bytes are often there before the scheduler has heard of them.
-            client.assume_ready(Interest::Read);
+            // The client's first bytes are often there before the scheduler has heard of them. Those that follow the ones of a
+            // prologue are waited for: a receive that left any keeps its readiness.
+            if !has_spoken {
+                client.assume_ready(Interest::Read);
+            }
             client.assume_ready(Interest::Write);
             let is_tried = pool.early().is_some();
             let trial = is_tried.then(|| Trial::begin(connect.destination, worker.now));

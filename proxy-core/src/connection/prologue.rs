@@ -77,6 +77,11 @@ impl Undecided {
     pub(super) fn is_hearing(&self) -> bool {
         matches!(self, Self::Hearing(_))
     }
+
+    /// Whether the client speaks first, as far as is known.
+    pub(super) fn awaits_bytes(&self) -> bool {
+        matches!(self, Self::Hearing(hearing) if hearing.reply.is_empty())
+    }
 }
 
 /// The port that a client has connected to, if a route asks for it.
@@ -277,11 +282,14 @@ impl Hearing {
         let buffer = &mut scratch[..room];
         let received = client.poll_io(cx, Interest::Read, |transport| transport.receive(buffer));
         if let Poll::Ready(Ok(count)) = received {
-            if count > self.received.capacity() - held {
+            if held == 0 {
+                self.received = worker.buffers.for_hello(count);
+            } else if count > self.received.capacity() - held {
                 // Twice as much as there is, so that single bytes are not copied again and again, and never beyond the bound.
                 let more = count.max(held).min(most - held);
                 self.received.reserve_exact(more);
             }
+            let scratch = worker.buffers.scratch();
             self.received.extend_from_slice(&scratch[..count]);
         }
         received

@@ -10,6 +10,13 @@ pub const BUFFER_BYTES: usize = 64 * 1024;
 /// Free buffers that a worker keeps; more are given back to the allocator.
 pub const POOL_BUFFERS_MAX: usize = 64;
 
+/// Bytes of a buffer for what a client says in its prologue: a ClientHello with post-quantum keys has 1,700 to 1,900.
+pub(crate) const HELLO_BYTES: usize = 2 * 1024;
+
+/// What is shorter gets an allocation of its own: glibc's allocator has those at hand up to a little more than this, and takes a
+/// long way for what is longer.
+const HELLO_BYTES_MIN: usize = HELLO_BYTES / 2;
+
 /// Buffers of one worker.
 ///
 /// Bytes are received into the scratch buffer and sent from there, so that a connection owns memory only while
@@ -18,6 +25,8 @@ pub const POOL_BUFFERS_MAX: usize = 64;
 pub struct Buffers {
     scratch: Box<[u8]>,
     free: Vec<Box<[u8]>>,
+    /// Free buffers of [`HELLO_BYTES`].
+    hellos: Vec<Vec<u8>>,
     pub(crate) pipes: Pipes,
 }
 
@@ -27,6 +36,7 @@ impl Buffers {
         Self {
             scratch: vec![0; BUFFER_BYTES].into_boxed_slice(),
             free: Vec::new(),
+            hellos: Vec::new(),
             pipes: Pipes::default(),
         }
     }
@@ -44,15 +54,30 @@ impl Buffers {
             .pop()
             .unwrap_or_else(|| vec![0; BUFFER_BYTES].into_boxed_slice());
         Held {
-            bytes: std::mem::replace(&mut self.scratch, fresh),
+            bytes: std::mem::replace(&mut self.scratch, fresh).into_vec(),
             range,
         }
     }
 
+    /// An empty buffer with room for the first `count` bytes that a client says.
+    pub(crate) fn for_hello(&mut self, count: usize) -> Vec<u8> {
+        if !(HELLO_BYTES_MIN..=HELLO_BYTES).contains(&count) {
+            return Vec::with_capacity(count);
+        }
+        let free = self.hellos.pop();
+        free.unwrap_or_else(|| Vec::with_capacity(HELLO_BYTES))
+    }
+
     /// Takes a buffer back, if it is one of these.
     pub(crate) fn release(&mut self, held: Held) {
-        if self.free.len() < POOL_BUFFERS_MAX && held.bytes.len() == BUFFER_BYTES {
-            self.free.push(held.bytes);
+        let mut bytes = held.bytes;
+        if bytes.len() == BUFFER_BYTES {
+            if self.free.len() < POOL_BUFFERS_MAX {
+                self.free.push(bytes.into_boxed_slice());
+            }
+        } else if bytes.capacity() == HELLO_BYTES && self.hellos.len() < POOL_BUFFERS_MAX {
+            bytes.clear();
+            self.hellos.push(bytes);
         }
     }
 }
@@ -66,7 +91,7 @@ impl Default for Buffers {
 /// Bytes on their way that the destination did not take yet.
 #[derive(Debug)]
 pub(crate) struct Held {
-    bytes: Box<[u8]>,
+    bytes: Vec<u8>,
     range: Range<usize>,
 }
 
@@ -75,7 +100,7 @@ impl Held {
     pub(crate) fn new(bytes: Vec<u8>, skipped: usize) -> Self {
         Self {
             range: skipped..bytes.len(),
-            bytes: bytes.into_boxed_slice(),
+            bytes,
         }
     }
 
@@ -85,5 +110,27 @@ impl Held {
 
     pub(crate) fn consume(&mut self, count: usize) {
         self.range.start += count;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_buffer_of_a_hello_is_used_again() {
+        let mut buffers = Buffers::new();
+        let mut hello = buffers.for_hello(1_700);
+        hello.resize(1_700, 1);
+        let place = hello.as_ptr();
+        buffers.release(Held::new(hello, 0));
+        let again = buffers.for_hello(HELLO_BYTES);
+        assert_eq!((again.as_ptr(), again.len()), (place, 0));
+        for count in [64, HELLO_BYTES + 1] {
+            let other = buffers.for_hello(count);
+            assert_eq!(other.capacity(), count);
+            buffers.release(Held::new(other, 0));
+        }
+        assert!(buffers.hellos.is_empty());
     }
 }

@@ -71,6 +71,18 @@ impl Direction {
         }
     }
 
+    /// The same beside bytes that are held.
+    ///
+    /// Must only follow [`Step::Send`] while the source may send more.
+    pub const fn on_received_more(&mut self, count: usize) {
+        debug_assert!(matches!(self.phase, Phase::Open) && self.held > 0);
+        if count == 0 {
+            self.phase = Phase::Ending;
+        } else {
+            self.held += count;
+        }
+    }
+
     /// The destination took `count` of the bytes that are held.
     ///
     /// Must only follow [`Step::Send`], with no more than [`Direction::held`].
@@ -191,5 +203,19 @@ mod tests {
         direction.on_abort();
         assert_eq!(direction.step(), Step::Rest);
         assert_eq!((direction.held(), direction.forwarded()), (0, 3));
+    }
+
+    #[test]
+    fn bytes_and_the_end_may_come_beside_what_is_held() {
+        let mut direction = Direction::new();
+        direction.on_received(7);
+        direction.on_received_more(5);
+        direction.on_sent(2);
+        assert_eq!((direction.step(), direction.held()), (Step::Send, 10));
+        direction.on_received_more(0);
+        assert!(direction.source_has_ended());
+        direction.on_sent(10);
+        assert_eq!(direction.step(), Step::ShutDown);
+        assert_eq!(direction.forwarded(), 12);
     }
 }

@@ -29,6 +29,8 @@ pub(crate) struct Flow {
     copies_next: bool,
     /// Bytes at the beginning of what is sent that are not the source's.
     own: u32,
+    /// None but these are held, and nothing was done yet.
+    opens: bool,
     spliced: u64,
 }
 
@@ -109,6 +111,7 @@ impl Flow {
             bulk: Bulk::new(splice),
             copies_next: false,
             own: 0,
+            opens: false,
             spliced: 0,
         }
     }
@@ -116,6 +119,7 @@ impl Flow {
     /// Has bytes go out first, of which the first `own` are not the source's. It is to be called before anything else.
     pub(crate) fn open_with(&mut self, held: Held, own: usize) {
         self.state.on_received(held.bytes().len());
+        self.opens = held.bytes().len() == own;
         self.store = Store::Buffer(held);
         self.own = own as u32;
     }
@@ -189,8 +193,9 @@ impl Flow {
                     if terms.source == Source::Gone {
                         self.copy_last(way, most)
                     } else {
-                        let copies = std::mem::take(&mut self.copies_next) || way.source.has_mark();
-                        let splices = self.bulk.splices() && !copies;
+                        let copies = std::mem::take(&mut self.copies_next);
+                        // Whether there is a mark is asked only where it matters.
+                        let splices = self.bulk.splices() && !copies && !way.source.has_mark();
                         match splices.then(|| way.buffers.pipes.lend()).flatten() {
                             Some(pipe) => {
                                 let count = PIPE_BYTES.min(terms.budget - spent);
@@ -200,6 +205,7 @@ impl Flow {
                         }
                     }
                 }
+                Step::Send if std::mem::take(&mut self.opens) => self.open(way, terms),
                 Step::Send => self.send_held(way),
                 Step::ShutDown if terms.on_end == OnEnd::LeaveToClose => {
                     self.state.on_shut_down();
@@ -223,6 +229,36 @@ impl Flow {
                     return Err(end);
                 }
                 Poll::Pending => return Ok(Turn::Waiting),
+            }
+        }
+    }
+
+    /// Sends the bytes that are not the source's, together with the source's first ones where these are there: a send less, and
+    /// a server that is woken once.
+    fn open<S: Socket>(&mut self, way: &mut Way<'_, '_, S>, terms: Terms) -> Poll<Result<(), End>> {
+        let Store::Buffer(held) = &self.store else {
+            return self.send_held(way);
+        };
+        let (own, source) = (held.bytes().len(), way.source);
+        let most = terms.budget.min(BUFFER_BYTES).saturating_sub(own);
+        if most == 0 || terms.source == Source::Gone {
+            return self.send_held(way);
+        }
+        let end = own + most;
+        let room = &mut way.buffers.scratch()[own..end];
+        let received = source.poll_io(way.cx, Interest::Read, |transport| transport.receive(room));
+        match received {
+            Poll::Pending => self.send_held(way),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(End::Source(error))),
+            Poll::Ready(Ok(count)) => {
+                self.state.on_received_more(count);
+                if count == 0 {
+                    return self.send_held(way);
+                }
+                way.buffers.scratch()[..own].copy_from_slice(held.bytes());
+                self.release(way.buffers);
+                self.bulk.on_copied(count, BUFFER_BYTES);
+                self.send_from_scratch(way, own + count)
             }
         }
     }
@@ -280,14 +316,23 @@ impl Flow {
         way: &mut Way<'_, '_, S>,
         received: usize,
     ) -> Poll<Result<(), End>> {
+        self.state.on_received(received);
+        self.bulk.on_copied(received, BUFFER_BYTES);
+        self.send_from_scratch(way, received)
+    }
+
+    /// Sends the first bytes of the scratch buffer, which count as held, and keeps what is not taken.
+    fn send_from_scratch<S: Socket>(
+        &mut self,
+        way: &mut Way<'_, '_, S>,
+        received: usize,
+    ) -> Poll<Result<(), End>> {
         let Way {
             cx,
             buffers,
             destination,
             ..
         } = way;
-        self.state.on_received(received);
-        self.bulk.on_copied(received, BUFFER_BYTES);
         let mut sent = 0;
         while sent < received {
             let bytes = &buffers.scratch()[sent..received];

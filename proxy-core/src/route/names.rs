@@ -58,11 +58,19 @@ impl Names {
         }
     }
 
-    /// Routes that a name suits, as a list for each pattern: one more look-up for each label.
-    pub(super) fn of(&self, name: &str) -> impl Iterator<Item = &[u32]> {
-        let exact = self.exact.get(name).map(Vec::as_slice);
-        let dots = name.match_indices('.').map(|(at, _)| &name[at + 1..]);
-        let under = dots.filter_map(|rest| self.under.get(rest).map(Vec::as_slice));
-        exact.into_iter().chain(under).chain([&self.any[..]])
+    /// Hands the routes that a name suits to `take`, a list for each pattern. Where there are patterns with a `*`, that is one
+    /// more look-up for each label.
+    pub(super) fn each_of<'a>(&'a self, name: &str, mut take: impl FnMut(&'a [u32])) {
+        if let Some(exact) = self.exact.get(name) {
+            take(exact);
+        }
+        if !self.under.is_empty() {
+            for (at, _) in name.match_indices('.') {
+                if let Some(under) = self.under.get(&name[at + 1..]) {
+                    take(under);
+                }
+            }
+        }
+        take(&self.any);
     }
 }

@@ -211,9 +211,8 @@ impl Routes {
 
     /// The first rule that suits. Only those that ask for no name are looked at one by one.
     fn first(&self, facts: &Facts) -> Option<&Rule> {
-        let named = facts.sni.iter().flat_map(|name| self.names.of(name));
         let mut first: Option<u32> = None;
-        for list in named.chain([&self.nameless[..]]) {
+        let mut look = |list: &[u32]| {
             for &place in list {
                 if first.is_some_and(|first| first <= place) {
                     break;
@@ -223,7 +222,11 @@ impl Routes {
                     break;
                 }
             }
+        };
+        if let Some(name) = &facts.sni {
+            self.names.each_of(name, &mut look);
         }
+        look(&self.nameless);
         first.map(|place| &self.rules[place as usize])
     }
 
