@@ -13,10 +13,10 @@ use proxy_core::prologue::{
     AcceptProxy, Expected, HelloSettings, NotTls, PrologueSettings, Untrusted,
 };
 use proxy_core::{
-    Balance, BandwidthSettings, ConnectOptions, EjectionSettings, Ends, Inventory, Keepalive,
-    KeepaliveTimes, Lifetime, Limits, ListenOptions, Listener, ListenerSettings, Member,
+    Balance, BandwidthSettings, ConnectOptions, EjectionSettings, Ends, HashOn, Inventory,
+    Keepalive, KeepaliveTimes, Lifetime, Limits, ListenOptions, Listener, ListenerSettings, Member,
     NamePattern, OverLimit, Pool, PoolSettings, Rate, Rest, RouteSettings, Routes, SendProxy,
-    SendTlvs, Server, ServerAddress, Source, Table, TcpOptions, Times, Upstream,
+    SendTlvs, Server, ServerAddress, Source, Table, TcpOptions, Times, Upstream, WhenAllDown,
 };
 
 use crate::lists::Accesses;
@@ -41,11 +41,7 @@ pub(crate) struct Around {
 
 /// The core's side of a configuration: names that `inventory` knows are the objects that it has.
 pub(crate) fn table(config: &Config, inventory: &Inventory, around: &Around) -> Table {
-    let pools: Vec<_> = config
-        .upstreams
-        .iter()
-        .map(|upstream| Arc::new(pool(upstream, inventory, around.echo)))
-        .collect();
+    let pools = pools(config, inventory, around.echo);
     let listeners = config.listeners.iter().map(|configured| {
         let listener = inventory.listener(&configured.name);
         // Without a default no connection goes to the first one by itself.
@@ -56,7 +52,7 @@ pub(crate) fn table(config: &Config, inventory: &Inventory, around: &Around) -> 
         Arc::new(ListenerSettings {
             listener,
             pool,
-            prologue: prologue(configured),
+            prologue: prologue(configured, config.hears_hello(configured)),
             routes,
             shares: configured.shares.get(),
             latency: configured.latency,
@@ -80,9 +76,9 @@ pub(crate) fn table(config: &Config, inventory: &Inventory, around: &Around) -> 
 }
 
 /// What is heard of a listener's clients before they have a server; none: nothing.
-fn prologue(configured: &config::Listener) -> Option<Arc<PrologueSettings>> {
+fn prologue(configured: &config::Listener, hears_hello: bool) -> Option<Arc<PrologueSettings>> {
     let accept_proxy = configured.accept_proxy.as_ref().map(accept_proxy);
-    let hello = configured.hears_hello().then(|| HelloSettings {
+    let hello = hears_hello.then(|| HelloSettings {
         starttls: configured.starttls.map(|protocol| match protocol {
             config::Starttls::Postgres => Protocol::Postgres,
             config::Starttls::Smtp => Protocol::Smtp,
@@ -311,6 +307,27 @@ pub(crate) fn bind_address(address: &config::BindAddress) -> BindAddress {
     }
 }
 
+/// The pools of all upstreams, in their order.
+fn pools(config: &Config, inventory: &Inventory, echo: Option<SocketAddr>) -> Vec<Arc<Pool>> {
+    let mut pools: Vec<Option<Arc<Pool>>> = vec![None; config.upstreams.len()];
+    for first in 0..pools.len() {
+        // Those that stand in for others are made before them: they never lead in a circle.
+        let next = |&upstream: &usize| Some(config.upstreams[upstream].balancing.fallback?.get());
+        let row: Vec<_> = std::iter::successors(Some(first), next).collect();
+        for &upstream in row.iter().rev() {
+            if pools[upstream].is_some() {
+                continue;
+            }
+            let mut made = pool(&config.upstreams[upstream], inventory, echo);
+            if let Some(fallback) = next(&upstream).and_then(|place| pools[place].clone()) {
+                made = made.with_fallback(fallback);
+            }
+            pools[upstream] = Some(Arc::new(made));
+        }
+    }
+    pools.into_iter().flatten().collect()
+}
+
 fn pool(configured: &config::Upstream, inventory: &Inventory, echo: Option<SocketAddr>) -> Pool {
     let upstream = inventory.upstream(&configured.name);
     let members = configured.servers.iter().map(|configured| {
@@ -318,14 +335,31 @@ fn pool(configured: &config::Upstream, inventory: &Inventory, echo: Option<Socke
         let make = || make_server(&upstream, label.clone(), configured, echo);
         Member {
             server: inventory.server(&upstream, &label, make),
-            weight: configured.weight.get(),
+            weight: configured.weight,
+            backup: configured.backup,
+            max_connections: configured.max_connections.map(Into::into),
         }
     });
     let members = members.collect();
+    let balancing = &configured.balancing;
     let settings = PoolSettings {
-        balance: match configured.balance {
+        balance: match balancing.balance {
             config::Balance::RoundRobin => Balance::RoundRobin,
             config::Balance::LeastConnections => Balance::LeastConnections,
+            config::Balance::RandomTwo => Balance::RandomTwo,
+            config::Balance::SourceHash => Balance::SourceHash,
+            config::Balance::First => Balance::First,
+        },
+        hash_on: match balancing.hash_on {
+            config::HashOn::Source => HashOn::Source,
+            config::HashOn::Peer => HashOn::Peer,
+            config::HashOn::Sni => HashOn::Sni,
+        },
+        max_connections: balancing.max_connections.map(Into::into),
+        slow_start: balancing.slow_start,
+        when_all_down: match balancing.when_all_down {
+            config::WhenAllDown::Try => WhenAllDown::Try,
+            config::WhenAllDown::Refuse => WhenAllDown::Refuse,
         },
         connect_timeout: configured.connect_timeout,
         checked: configured.health.is_some(),

@@ -100,16 +100,16 @@ pub(super) fn pool(
     checked: bool,
 ) -> Arc<Pool> {
     let upstream = inventory.upstream(name);
-    let members = labels.iter().map(|label| Member {
-        server: inventory.server(&upstream, label, || Server::named(&upstream, label.clone())),
-        weight: 1,
+    let members = labels.iter().map(|label| {
+        let make = || Server::named(&upstream, label.clone());
+        Member::new(inventory.server(&upstream, label, make), 1)
     });
     let members = members.collect();
     let settings = PoolSettings {
         balance: Balance::LeastConnections,
         connect_timeout: Duration::from_secs(1),
         checked,
-        send_proxy: None,
+        ..PoolSettings::default()
     };
     Arc::new(Pool::new(upstream, members, settings).with_ejection(Some(EJECTION)))
 }

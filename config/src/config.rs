@@ -2,15 +2,17 @@
 
 use crate::addresses::claims::Claims;
 use crate::addresses::loops::{self, Machine};
-use crate::addresses::unused_options;
+use crate::addresses::{unused_options, unused_servers};
 use crate::problems::findings::Findings;
-use crate::raw::node::Node;
+use crate::raw::node::{Node, Place};
 use crate::raw::section::Section;
 use crate::sections::access_log::{self, AccessLog};
 use crate::sections::admin::{self, Admin};
+use crate::sections::balance::{self, Balance, HashOn};
 use crate::sections::listener::{self, Listener};
+use crate::sections::names::{Names, UpstreamIndex};
 use crate::sections::runtime::{self, Runtime};
-use crate::sections::upstream::{self, Names, Upstream, UpstreamIndex};
+use crate::sections::upstream::{self, Upstream};
 
 /// The most listeners of a configuration; each is a task queue a core and a value of a label of
 /// metrics.
@@ -42,6 +44,23 @@ impl Config {
     pub fn upstream(&self, index: UpstreamIndex) -> &Upstream {
         &self.upstreams[index.get()]
     }
+
+    /// Whether a ClientHello is heard of a listener's clients: it says so, or a server is chosen by what the hello says.
+    ///
+    /// # Panics
+    ///
+    /// If the listener is of another configuration.
+    pub fn hears_hello(&self, listener: &Listener) -> bool {
+        let goes_by_names = |index: &UpstreamIndex| {
+            let next = |index: &UpstreamIndex| self.upstream(*index).balancing.fallback;
+            let mut all = std::iter::successors(Some(*index), next);
+            all.any(|index| {
+                let balancing = &self.upstream(index).balancing;
+                balancing.balance == Balance::SourceHash && balancing.hash_on == HashOn::Sni
+            })
+        };
+        listener.hears_hello() || listener.upstreams().iter().any(goes_by_names)
+    }
 }
 
 /// Reads the whole document. The result is a configuration only if no problem was found.
@@ -71,19 +90,28 @@ pub(crate) fn read(
     let listeners: Vec<Listener> = listener_nodes.into_iter().filter_map(read).collect();
 
     let mut upstreams = Vec::with_capacity(upstream_nodes.len());
-    let mut routes = Vec::new();
+    let (mut routes, mut fallbacks) = (Vec::new(), Vec::new());
+    let mut places = Vec::with_capacity(upstream_nodes.len());
     for (index, (name, node)) in upstream_nodes.into_iter().enumerate() {
+        let place = node.place();
+        let upstream = node.section(|section| {
+            upstream::read(name, section, index, &names, &mut routes, &mut fallbacks)
+        });
+        unused_options::of_upstream(&upstream, &place, errors, warnings);
+        unused_servers::warn(&upstream, &place, warnings);
+        upstreams.push(upstream);
+        places.push(place);
+    }
+    balance::report_fallbacks(&fallbacks, &names, errors);
+    // Each may have been the fallback of another one.
+    for (index, Place { at, path }) in places.into_iter().enumerate() {
         if names.is_unused(index) {
-            let path = node.path();
+            let name = names.name(index);
             let message = format!(
                 "no listener uses [{path}]; remove it, or write upstream = {name:?} in a listener"
             );
-            node.report_to(warnings, message);
+            warnings.add(at, Some(path), message);
         }
-        let place = node.place();
-        let upstream = node.section(|section| upstream::read(name, section, index, &mut routes));
-        unused_options::of_upstream(&upstream, &place, errors, warnings);
-        upstreams.push(upstream);
     }
     loops::report(&listeners, &routes, machine, errors, warnings);
     Config {

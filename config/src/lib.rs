@@ -36,9 +36,11 @@ pub use crate::sections::admin::{ADMIN_HOSTS_MAX, Admin, AdminSocket, GROUP_BYTE
 pub use crate::sections::admission::{
     ACCESS_ENTRIES_MAX, Admission, BANDWIDTH_MAX, BANDWIDTH_MIN, OverLimit, RATE_MAX,
 };
+pub use crate::sections::balance::{Balance, Balancing, FALLBACKS_MAX, HashOn, WhenAllDown};
 pub use crate::sections::ejection::Ejection;
 pub use crate::sections::health::Health;
 pub use crate::sections::listener::{BINDS_MAX, Listener};
+pub use crate::sections::names::UpstreamIndex;
 pub use crate::sections::proxy_protocol::{
     AcceptProxy, Expected, ProxyTlv, ProxyVersion, SendProxy, TRUSTED_MAX, Untrusted,
 };
@@ -53,9 +55,7 @@ pub use crate::sections::socket::{
     Keepalive, ListenerOptions, SocketOptions, SourceAddress, UpstreamOptions,
 };
 pub use crate::sections::times::Times;
-pub use crate::sections::upstream::{
-    Balance, OnRemoved, SERVERS_MAX, Server, Upstream, UpstreamIndex,
-};
+pub use crate::sections::upstream::{OnRemoved, SERVERS_MAX, Server, Upstream};
 pub use crate::values::access::{
     AccessEntry, Clients, LIST_BYTES_MAX, LIST_ENTRIES_MAX, ListProblem, parse_list,
 };

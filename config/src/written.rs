@@ -9,15 +9,17 @@ use crate::config::Config;
 use crate::sections::access_log::{AccessLog, Format};
 use crate::sections::admin::Admin;
 use crate::sections::admission::Admission;
+use crate::sections::balance::{Balance, Balancing};
 use crate::sections::ejection::Ejection;
 use crate::sections::health::Health;
 use crate::sections::listener::Listener;
+use crate::sections::names::UpstreamIndex;
 use crate::sections::proxy_protocol::{AcceptProxy, SendProxy};
 use crate::sections::route::Route;
 use crate::sections::runtime::Runtime;
 use crate::sections::socket::{Keepalive, ListenerOptions, SocketOptions};
 use crate::sections::times::Times;
-use crate::sections::upstream::{Upstream, UpstreamIndex};
+use crate::sections::upstream::Upstream;
 use crate::values::cores::Cores;
 use crate::values::seconds::Seconds;
 use crate::values::template::{Piece, Template};
@@ -40,7 +42,7 @@ impl Config {
             text += &self.listener_toml(listener);
         }
         for upstream in &self.upstreams {
-            write_upstream(&mut text, upstream);
+            text += &self.upstream_toml(upstream);
         }
         text
     }
@@ -53,6 +55,15 @@ impl Config {
         for route in &listener.routes {
             write_route(&mut text, &listener.name, route, name);
         }
+        text
+    }
+
+    /// The part of [`Config::to_toml`] that is one of its upstreams.
+    pub fn upstream_toml(&self, upstream: &Upstream) -> String {
+        let mut text = String::new();
+        let fallback = upstream.balancing.fallback;
+        let fallback = fallback.map(|index| &self.upstream(index).name[..]);
+        write_upstream(&mut text, upstream, fallback);
         text
     }
 
@@ -347,24 +358,29 @@ fn times(times: &Times) -> [(&'static str, String); 6] {
     ]
 }
 
-fn write_upstream(text: &mut String, upstream: &Upstream) {
+fn write_upstream(text: &mut String, upstream: &Upstream, fallback: Option<&str>) {
     let servers: Vec<_> = upstream
         .servers
         .iter()
         .map(|server| {
             let address = quoted(&server.address);
-            match server.weight.get() {
-                1 => address,
-                weight => format!("{{ address = {address}, weight = {weight} }}"),
+            let weight = (server.weight != 1).then(|| format!(", weight = {}", server.weight));
+            let backup = server.backup.then(|| ", backup = true".to_owned());
+            let max = server.max_connections;
+            let max = max.map(|max| format!(", max_connections = {max}"));
+            let rest: String = [weight, backup, max].into_iter().flatten().collect();
+            match &rest[..] {
+                "" => address,
+                rest => format!("{{ address = {address}{rest} }}"),
             }
         })
         .collect();
     let name = quoted(&upstream.name);
     let mut values = vec![
         ("servers", format!("[{}]", servers.join(", "))),
-        ("balance", quoted(upstream.balance)),
         ("connect_timeout", duration(upstream.connect_timeout)),
     ];
+    values.extend(balancing(&upstream.balancing, fallback));
     values.extend(upstream.send_proxy.iter().flat_map(send_proxy));
     let options = &upstream.options;
     values.extend(socket_options(&options.socket));
@@ -381,6 +397,23 @@ fn write_upstream(text: &mut String, upstream: &Upstream) {
     if let Some(ejection) = &upstream.ejection {
         write_ejection(text, &name, ejection);
     }
+}
+
+fn balancing(balancing: &Balancing, fallback: Option<&str>) -> Vec<(&'static str, String)> {
+    let mut values = vec![("balance", quoted(balancing.balance))];
+    if balancing.balance == Balance::SourceHash {
+        values.push(("hash_on", quoted(balancing.hash_on)));
+    }
+    let max = balancing.max_connections;
+    values.extend(max.map(|max| ("max_connections", max.to_string())));
+    values.extend(
+        balancing
+            .slow_start
+            .map(|time| ("slow_start", duration(time))),
+    );
+    values.extend(fallback.map(|name| ("fallback", quoted(name))));
+    values.push(("when_all_down", quoted(balancing.when_all_down)));
+    values
 }
 
 fn write_health(text: &mut String, upstream: &str, health: &Health) {
@@ -504,8 +537,17 @@ mod tests {
             upstream = "main.pool"
             splice = false
             [upstreams."main.pool"]
-            servers = ["builtin:echo", { address = "host:80", weight = 3 }]
-            balance = "least-connections"
+            servers = [
+                "builtin:echo",
+                { address = "host:80", weight = 3 },
+                { address = "host:81", weight = 0, backup = true, max_connections = 5 },
+            ]
+            balance = "source-hash"
+            hash_on = "sni"
+            max_connections = 9
+            slow_start = "2500ms"
+            fallback = "other"
+            when_all_down = "refuse"
             connect_timeout = "1m1s"
             on_removed = "reset"
             keepalive = "off"
@@ -526,6 +568,8 @@ mod tests {
             [upstreams."main.pool".health]
             interval = "1500ms"
             fall = 1
+            [upstreams.other]
+            servers = ["builtin:echo"]
         "#;
         let config = |text: &str| parse(text, "test").expect("valid").config;
         let given = config(text);

@@ -33,6 +33,22 @@ fn routes(config: &Config) -> Vec<String> {
 }
 
 #[test]
+fn balance() {
+    let config = example("balance.toml");
+    let [api, sorry] = &config.upstreams[..] else {
+        panic!("two upstreams")
+    };
+    assert_eq!(api.balancing.balance, Balance::LeastConnections);
+    assert_eq!(sorry.balancing.balance, Balance::SourceHash);
+    let fallback = api
+        .balancing
+        .fallback
+        .map(|index| &config.upstream(index).name[..]);
+    assert_eq!(fallback, Some("sorry"));
+    assert!(api.servers[3].backup && api.servers[2].weight == 0);
+}
+
+#[test]
 fn limits() {
     let config = example("limits.toml");
     assert_eq!(routes(&config), ["127.0.0.1:7002 -> builtin:echo"]);
@@ -101,8 +117,11 @@ fn web() {
         routes(&config),
         ["127.0.0.1:18080 -> 127.0.0.1:8081, 127.0.0.1:8082"]
     );
-    assert_eq!(config.upstreams[0].balance, Balance::LeastConnections);
-    assert_eq!(config.upstreams[0].servers[0].weight.get(), 2);
+    assert_eq!(
+        config.upstreams[0].balancing.balance,
+        Balance::LeastConnections
+    );
+    assert_eq!(config.upstreams[0].servers[0].weight, 2);
     assert_eq!(config.upstreams[0].health, Some(Health::default()));
 }
 
@@ -146,6 +165,7 @@ fn every_file_is_tested_above() {
         names,
         [
             "access-log.toml",
+            "balance.toml",
             "echo.toml",
             "ejection.toml",
             "limits.toml",

@@ -155,7 +155,7 @@ fn problems_are_at_the_place_of_their_file() {
              upstreams",
             "c/1:2:1: unknown key `server` in [upstreams.b]; did you mean `servers`?",
             "c/2:2:12: `listeners.a.shares` must be an integer from 1 to 1000, not 0",
-            "c/2:4:11: `upstreams.b.balance` must be \"round-robin\" or \"least-connections\", not \"x\"",
+            "c/2:4:11: `upstreams.b.balance` must be \"round-robin\" or \"least-connections\" or \"random-two\" or \"source-hash\" or \"first\", not \"x\"",
             "c/2:5:1: missing key `bind` in [listeners.c]; write where to listen, as in bind = \"127.0.0.1:7000\"",
             "c/2:5:1: missing key `upstream` in [listeners.c]; write where connections go, as in upstream = \"NAME\" for \
              [upstreams.NAME]",

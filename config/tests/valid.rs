@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use proxy_config::{
-    AccessEntry, AccessLog, Admin, AdminSocket, Admission, Balance, BindAddress, Config, Cores,
-    Destination, FILE_BYTES_MAX, Field, Files, Format, GlommioOptions, Group, Health,
-    ListenAddress, Loaded, Machine, OnRemoved, OnSwitch, OverLimit, Piece, Placement, Problems,
-    Rebalance, Runtime, Scheduler, Server, ServerAddress, Template, TokioMode, TokioOptions, parse,
+    AccessEntry, AccessLog, Admin, AdminSocket, Admission, Balance, Balancing, BindAddress, Config,
+    Cores, Destination, FILE_BYTES_MAX, Field, Files, Format, GlommioOptions, Group, HashOn,
+    Health, ListenAddress, Loaded, Machine, OnRemoved, OnSwitch, OverLimit, Piece, Placement,
+    Problems, Rebalance, Runtime, Scheduler, Server, ServerAddress, Template, TokioMode,
+    TokioOptions, WhenAllDown, parse,
 };
 
 fn config(text: &str) -> Config {
@@ -89,10 +90,20 @@ fn what_is_absent_has_its_documented_default() {
     };
     let server = Server {
         address: ServerAddress::BuiltinEcho,
-        weight: NonZeroU16::MIN,
+        weight: 1,
+        backup: false,
+        max_connections: None,
     };
     assert_eq!(upstream.servers, [server]);
-    assert_eq!(upstream.balance, Balance::RoundRobin);
+    let balancing = Balancing {
+        balance: Balance::RoundRobin,
+        hash_on: HashOn::Source,
+        max_connections: None,
+        slow_start: None,
+        fallback: None,
+        when_all_down: WhenAllDown::Try,
+    };
+    assert_eq!(upstream.balancing, balancing);
     assert_eq!(upstream.connect_timeout, Duration::from_secs(3));
     assert_eq!(upstream.on_removed, OnRemoved::Keep);
     assert_eq!(upstream.health, None);
@@ -268,10 +279,10 @@ fn every_key_can_be_set() {
     let weights: Vec<u16> = upstream
         .servers
         .iter()
-        .map(|server| server.weight.get())
+        .map(|server| server.weight)
         .collect();
     assert_eq!(weights, [1, 256, 1, 1]);
-    assert_eq!(upstream.balance, Balance::LeastConnections);
+    assert_eq!(upstream.balancing.balance, Balance::LeastConnections);
     assert_eq!(upstream.connect_timeout, Duration::from_secs(90));
     assert_eq!(upstream.on_removed, OnRemoved::Reset);
     let health = Health {

@@ -16,16 +16,15 @@ pub(crate) fn settings(
     members: impl FnOnce(&Upstream) -> Vec<Server>,
 ) -> Arc<ListenerSettings> {
     let upstream = Arc::new(Upstream::new("servers".into()));
-    let members = members(&upstream).into_iter().map(|server| Member {
-        server: Arc::new(server),
-        weight: 1,
-    });
+    let members = members(&upstream).into_iter();
+    let members = members.map(|server| Member::new(Arc::new(server), 1));
     let members: Vec<Member> = members.collect();
     let settings = PoolSettings {
         balance: Balance::RoundRobin,
         connect_timeout: setup.connect_timeout,
         checked: false,
         send_proxy: setup.send_proxy,
+        ..PoolSettings::default()
     };
     let listener = Arc::new(Listener::new("clients".into()));
     let routes = routes(setup, &listener, |name, server| {

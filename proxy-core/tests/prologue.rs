@@ -194,6 +194,7 @@ fn pool(name: &str, send_proxy: Option<SendProxy>) -> Arc<Pool> {
         connect_timeout: Duration::from_secs(1),
         checked: false,
         send_proxy,
+        ..PoolSettings::default()
     };
     let upstream = Arc::new(Upstream::new(name.to_owned()));
     Arc::new(Pool::new(upstream, Vec::new(), settings))

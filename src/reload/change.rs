@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use proxy_config::{Config, Server, Upstream};
+use proxy_config::{Config, Server};
 
 /// What differs, by name and in words.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,6 +36,7 @@ pub(crate) fn diff(old: &Config, new: &Config) -> Change {
     Change {
         // The place of its upstreams in the file is no setting.
         listeners: Names::of(listeners(old), listeners(new), |old, new| old == new),
+        // The same of their fallbacks.
         upstreams: Names::of(upstreams(old), upstreams(new), |old, new| old == new),
         lines: lines(&sections[0], &sections[1], &servers[0], &servers[1]),
     }
@@ -70,10 +71,10 @@ fn listeners(config: &Config) -> BTreeMap<&str, String> {
         .collect()
 }
 
-fn upstreams(config: &Config) -> BTreeMap<&str, &Upstream> {
+fn upstreams(config: &Config) -> BTreeMap<&str, String> {
     let upstreams = config.upstreams.iter();
     upstreams
-        .map(|upstream| (&upstream.name[..], upstream))
+        .map(|upstream| (&upstream.name[..], config.upstream_toml(upstream)))
         .collect()
 }
 
@@ -152,11 +153,24 @@ fn server_lines(heading: &str, old: &[Server], new: &[Server]) -> Vec<String> {
         let address = &server.address;
         match old.iter().find(|before| before.address == *address) {
             None => lines.push(format!("{heading} servers: {address} is new")),
-            Some(before) if before.weight != server.weight => lines.push(format!(
-                "{heading} servers: the weight of {address}, {}, is now {}",
-                before.weight, server.weight
-            )),
-            Some(_) => {}
+            Some(before) => {
+                let mut changed = |what: &str, was: String, is: String| {
+                    if was != is {
+                        let line =
+                            format!("{heading} servers: {what} of {address}, {was}, is now {is}");
+                        lines.push(line);
+                    }
+                };
+                let weight = |server: &Server| server.weight.to_string();
+                changed("the weight", weight(before), weight(server));
+                let backup = |server: &Server| server.backup.to_string();
+                changed("`backup`", backup(before), backup(server));
+                let max = |server: &Server| {
+                    let max = server.max_connections;
+                    max.map_or_else(|| "none".to_owned(), |max| max.to_string())
+                };
+                changed("`max_connections`", max(before), max(server));
+            }
         }
     }
     for Server { address, .. } in old {

@@ -20,14 +20,14 @@ each_scheduler!(
 );
 
 /// A server that says its name and then waits for the client to go.
-fn named(name: u8) -> Service {
+pub(crate) fn named(name: u8) -> Service {
     Server::bind().serve(move |mut stream| {
         let _ = stream.write_all(&[name]);
         let _ = stream.read(&mut [0; 1]);
     })
 }
 
-fn name_of(mut client: &TcpStream) -> u8 {
+pub(crate) fn name_of(mut client: &TcpStream) -> u8 {
     let mut name = [0; 1];
     client.read_exact(&mut name).expect("the server's name");
     name[0]

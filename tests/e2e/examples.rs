@@ -19,6 +19,7 @@ use crate::service::tls::{TlsServer, curl, who};
 
 each_scheduler!(
     access_log,
+    balance,
     echo,
     ejection,
     limits,
@@ -52,6 +53,22 @@ fn access_log(scheduler: Scheduler) {
     drop(proxy.connect("echo"));
     let written = || proxy.metric("corelane_access_log_lines_total", &[]);
     wait::until("a line is written", || written() == 1.0);
+}
+
+fn balance(scheduler: Scheduler) {
+    let server = peer::echo();
+    let backup = server.address().to_string();
+    let replacements = [
+        ("127.0.0.1:7010", "127.0.0.1:0"),
+        ("127.0.0.1:7014", &backup),
+    ];
+    let proxy = start(scheduler, "balance.toml", &replacements);
+    // Nobody is at the other addresses: the backup serves, or else who stands in does.
+    let mut client = proxy.connect("api");
+    client.write_all(b"hello").expect("send");
+    let mut answer = [0; 5];
+    client.read_exact(&mut answer).expect("receive");
+    assert_eq!(&answer, b"hello");
 }
 
 fn echo(scheduler: Scheduler) {

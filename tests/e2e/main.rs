@@ -50,6 +50,7 @@ mod order;
 mod page;
 mod pause;
 mod placement;
+mod policies;
 mod postgres;
 mod prometheus;
 mod proxy_protocol;

@@ -18,6 +18,8 @@ pub(super) enum Subject {
     SourceLimit,
     Rate,
     SourceRate,
+    ServersFull,
+    ServersDown,
     Descriptors,
     Header,
     Unheard,

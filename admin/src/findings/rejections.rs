@@ -29,6 +29,8 @@ fn of_reason(scene: &Scene<'_>, reason: Rejection) -> Option<Found> {
         // That is how it is meant.
         Rejection::Denied | Rejection::Route | Rejection::NoRoute => return None,
         Rejection::MaxConnections => Subject::Limit,
+        Rejection::ServersFull => Subject::ServersFull,
+        Rejection::ServersDown => Subject::ServersDown,
         Rejection::ProcessConnections => Subject::ProcessLimit,
         Rejection::SourceConnections => Subject::SourceLimit,
         Rejection::Rate => Subject::Rate,
@@ -42,7 +44,9 @@ fn of_reason(scene: &Scene<'_>, reason: Rejection) -> Option<Found> {
             Rejection::ProcessConnections
             | Rejection::SourceConnections
             | Rejection::Rate
-            | Rejection::SourceRate => beyond(scene, worst, episode, tense, reason),
+            | Rejection::SourceRate
+            | Rejection::ServersFull
+            | Rejection::ServersDown => beyond(scene, worst, episode, tense, reason),
             Rejection::Denied | Rejection::Route | Rejection::NoRoute => Finding::default(),
             Rejection::Descriptors => descriptors(scene, worst, episode, tense),
         };
@@ -126,6 +130,16 @@ fn beyond(
             format!(
                 "the log names one of them; deny it, or raise max_rate_per_source in [listeners.{name}]"
             ),
+        ),
+        Rejection::ServersFull => (
+            Level::Alarm,
+            format!("its servers {} their max_connections", tense.choose("have", "had")),
+            "raise max_connections of the upstream or of its servers, add servers, or name a `fallback`".to_owned(),
+        ),
+        Rejection::ServersDown => (
+            Level::Alarm,
+            format!("no server that it leads to {} up", tense.choose("is", "was")),
+            "bring the servers back, or name a `fallback`; when_all_down = \"try\" tries them all the same".to_owned(),
         ),
         _ => (
             Level::Alarm,

@@ -125,7 +125,7 @@ mod tests {
         );
         web.cells.of(slot).accepted.increment();
         observed.running().generation.cells(0).started.increment();
-        second.cells.of(slot).opened.increment();
+        let _connection = proxy_core::Taken::beside(&second);
         let state = state(&observed, &Watch::new(observed.clone()), None);
         let cores: Vec<_> = state
             .cores
@@ -161,7 +161,7 @@ mod tests {
         let pool = fixture::pool(&observed.inventory, "many", &labels, false);
         pool.server(599).set_up(false);
         let slot = |worker| observed.running().generation.slot(worker);
-        pool.server(500).cells.of(slot(1)).opened.add(3);
+        let _connections = [(); 3].map(|()| proxy_core::Taken::beside(pool.server(500)));
         fixture::configure(&observed, Vec::new(), vec![pool.clone()]);
         let failing = pool.server(400).cells.of(slot(0));
         let observed = Arc::new(observed);

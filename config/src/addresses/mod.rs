@@ -3,3 +3,4 @@
 pub(crate) mod claims;
 pub(crate) mod loops;
 pub(crate) mod unused_options;
+pub(crate) mod unused_servers;

@@ -33,6 +33,9 @@ fn file(path: &str, value: &str) -> String {
         "upstreams.u.proxy_tlvs" => {
             lines.insert("upstreams.u.send_proxy_protocol", "\"v2\"");
         }
+        "upstreams.u.hash_on" => {
+            lines.insert("upstreams.u.balance", "\"source-hash\"");
+        }
         path if path.starts_with("access_log.") => {
             lines.insert("access_log.path", "\"stdout\"");
         }
@@ -177,9 +180,10 @@ fn refused(kind: &Kind) -> Vec<String> {
         Kind::Boolean => vec!["1".to_owned()],
         Kind::Integer { min, max } => {
             let above = (*max < INTEGER_MAX).then(|| (max + 1).to_string());
-            let below = (min - 1).to_string();
-            [below, "1.5".to_owned(), "-1".to_owned()]
+            let below = min.checked_sub(1).map(|below| below.to_string());
+            ["1.5".to_owned(), "-1".to_owned()]
                 .into_iter()
+                .chain(below)
                 .chain(above)
                 .collect()
         }

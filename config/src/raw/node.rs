@@ -137,11 +137,6 @@ impl<'d> Node<'d> {
             .add(self.at, Some(self.path.clone()), message);
     }
 
-    /// Reports a doubt about the value elsewhere than among the errors.
-    pub(crate) fn report_to(&self, findings: &Findings, message: String) {
-        findings.add(self.at, Some(self.path.clone()), message);
-    }
-
     /// Where it is written, for a problem that is found later.
     pub(crate) fn place(&self) -> Place {
         Place {

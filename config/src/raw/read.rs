@@ -60,6 +60,19 @@ macro_rules! integers {
 
 integers!(NonZeroU8, NonZeroU16, NonZeroU32, NonZeroU64);
 
+impl Read for u16 {
+    fn read(value: &DeValue<'_>, kind: &Kind) -> Result<Self, Refusal> {
+        match kind {
+            Kind::Integer { min, max } => {
+                let range = *min..=*max;
+                let number = whole(value, &range)?;
+                Self::try_from(number).map_err(|_| no_integer(value, &range))
+            }
+            _ => kind.is_no("integer"),
+        }
+    }
+}
+
 /// A string; `expected` says which.
 pub(crate) fn string<'v>(value: &'v DeValue<'_>, expected: &str) -> Result<&'v str, Refusal> {
     value.as_str().ok_or_else(|| Refusal::new(expected, value))
@@ -87,21 +100,26 @@ pub(crate) fn integer<T: TryFrom<NonZeroU64>>(
     value: &DeValue<'_>,
     range: RangeInclusive<u64>,
 ) -> Result<T, Refusal> {
+    let number = NonZeroU64::new(whole(value, &range)?);
+    let number = number.and_then(|number| T::try_from(number).ok());
+    number.ok_or_else(|| no_integer(value, &range))
+}
+
+/// An integer of a range.
+fn whole(value: &DeValue<'_>, range: &RangeInclusive<u64>) -> Result<u64, Refusal> {
     let number = value
         .as_integer()
         .and_then(|number| u64::from_str_radix(number.as_str(), number.radix()).ok());
-    let in_range = number
-        .filter(|number| range.contains(number))
-        .and_then(NonZeroU64::new);
-    in_range
-        .and_then(|number| T::try_from(number).ok())
-        .ok_or_else(|| {
-            let expected = match range.clone().into_inner() {
-                (min, INTEGER_MAX) => format!("an integer of at least {min}"),
-                (min, max) => format!("an integer from {min} to {max}"),
-            };
-            Refusal::new(expected, value)
-        })
+    let in_range = number.filter(|number| range.contains(number));
+    in_range.ok_or_else(|| no_integer(value, range))
+}
+
+fn no_integer(value: &DeValue<'_>, range: &RangeInclusive<u64>) -> Refusal {
+    let expected = match (*range.start(), *range.end()) {
+        (min, INTEGER_MAX) => format!("an integer of at least {min}"),
+        (min, max) => format!("an integer from {min} to {max}"),
+    };
+    Refusal::new(expected, value)
 }
 
 /// A number of a range, with or without a fraction.

@@ -8,11 +8,11 @@ use crate::addresses::claims::Claims;
 use crate::raw::node::Node;
 use crate::raw::section::Section;
 use crate::sections::admission::{self, Admission};
+use crate::sections::names::{Names, UpstreamIndex, upstream_index};
 use crate::sections::proxy_protocol::{self, AcceptProxy, Expected};
 use crate::sections::route::{self, NotTls, Route, Starttls};
 use crate::sections::socket::{self, ListenerOptions};
 use crate::sections::times::{self, Times};
-use crate::sections::upstream::{Names, UpstreamIndex, upstream_index};
 use crate::values::address::{BindAddress, bind_addresses};
 
 /// The most addresses of one listener, each port of a range counted.

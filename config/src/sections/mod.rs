@@ -3,9 +3,11 @@
 pub(crate) mod access_log;
 pub(crate) mod admin;
 pub(crate) mod admission;
+pub(crate) mod balance;
 pub(crate) mod ejection;
 pub(crate) mod health;
 pub(crate) mod listener;
+pub(crate) mod names;
 pub(crate) mod proxy_protocol;
 pub(crate) mod route;
 pub(crate) mod runtime;

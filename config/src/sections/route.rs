@@ -10,7 +10,7 @@ use crate::raw::choice::choices;
 use crate::raw::node::Node;
 use crate::raw::read::string;
 use crate::raw::section::Section;
-use crate::sections::upstream::{Names, UpstreamIndex, upstream_index};
+use crate::sections::names::{Names, UpstreamIndex, upstream_index};
 use crate::values::network::network;
 use crate::values::ports::ports;
 use crate::values::server_name::server_name;

@@ -1,20 +1,18 @@
 //! `[upstreams.NAME]`: the servers that connections are spread over.
 
-use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
-use std::num::NonZeroU16;
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use toml::de::DeValue;
 
-use crate::problems::refusal::Refusal;
-use crate::problems::suggest::nearest;
 use crate::raw::choice::choices;
 use crate::raw::node::{Node, Place};
-use crate::raw::read::string;
 use crate::raw::section::Section;
+use crate::sections::balance::{self, Balancing, Fallback};
 use crate::sections::ejection::{self, Ejection};
 use crate::sections::health::{self, Health};
+use crate::sections::names::Names;
 use crate::sections::proxy_protocol::{self, SendProxy};
 use crate::sections::socket::{self, UpstreamOptions};
 use crate::values::address::{ServerAddress, server_address};
@@ -30,8 +28,8 @@ pub struct Upstream {
     pub name: String,
     /// `servers`: from 1 to [`SERVERS_MAX`] servers, no address twice, in the order of the file.
     pub servers: Vec<Server>,
-    /// `balance`: how a connection's server is chosen.
-    pub balance: Balance,
+    /// Which server a connection gets.
+    pub balancing: Balancing,
     /// `connect_timeout`: how long a server may take to accept a connection before the attempt has
     /// failed.
     pub connect_timeout: Duration,
@@ -52,18 +50,12 @@ pub struct Upstream {
 pub struct Server {
     /// `address`: where to connect to.
     pub address: ServerAddress,
-    /// `weight`: how many connections the server gets for each of one of weight 1.
-    pub weight: NonZeroU16,
-}
-
-choices! {
-    /// How a connection's server is chosen; displayed as it is written.
-    pub enum Balance {
-        /// Each in turn, by weight.
-        RoundRobin = "round-robin",
-        /// The one with the fewest open connections for its weight.
-        LeastConnections = "least-connections",
-    }
+    /// `weight`: how many connections the server gets for each of one of weight 1; 0: no new ones.
+    pub weight: u16,
+    /// `backup`: it gets connections only while no other server can have them.
+    pub backup: bool,
+    /// `max_connections`: how many it has at a time. Absent: no limit.
+    pub max_connections: Option<NonZeroU64>,
 }
 
 choices! {
@@ -83,85 +75,19 @@ pub(crate) struct Route {
     pub(crate) place: Place,
 }
 
-/// The place of an upstream in [`Config::upstreams`](crate::Config::upstreams), always valid there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct UpstreamIndex(usize);
-
-impl UpstreamIndex {
-    /// The index as a number, for tables that are kept beside the upstreams.
-    pub fn get(self) -> usize {
-        self.0
-    }
-}
-
-/// The names of the upstreams that are written, and which of them listeners use.
-///
-/// Listeners may name an upstream that has problems of its own, so this is what is written.
-pub(crate) struct Names<'a> {
-    written: Vec<&'a str>,
-    used: RefCell<Vec<bool>>,
-    missed: Cell<bool>,
-}
-
-impl<'a> Names<'a> {
-    pub(crate) fn new(written: Vec<&'a str>) -> Self {
-        Self {
-            used: RefCell::new(vec![false; written.len()]),
-            written,
-            missed: Cell::new(false),
-        }
-    }
-
-    /// The upstream of this name, which is used from now on.
-    pub(crate) fn find(&self, name: &str) -> Option<UpstreamIndex> {
-        let index = self.written.iter().position(|written| *written == name)?;
-        self.used.borrow_mut()[index] = true;
-        Some(UpstreamIndex(index))
-    }
-
-    /// The name that was probably meant.
-    pub(crate) fn nearest(&self, name: &str) -> Option<&'a str> {
-        nearest(name, self.written.iter().copied())
-    }
-
-    /// A listener doesn't say which upstream it uses: it may be any.
-    pub(crate) fn miss(&self) {
-        self.missed.set(true);
-    }
-
-    /// Whether no listener uses the upstream, as far as is known.
-    pub(crate) fn is_unused(&self, index: usize) -> bool {
-        !self.missed.get() && !self.used.borrow()[index]
-    }
-}
-
-/// Reads the name of an upstream.
-pub(crate) fn upstream_index(
-    value: &DeValue<'_>,
-    upstreams: &Names<'_>,
-) -> Result<UpstreamIndex, Refusal> {
-    const EXPECTED: &str = "the name of an upstream";
-    let written = string(value, EXPECTED)?;
-    upstreams.find(written).ok_or_else(|| {
-        let advice = match upstreams.nearest(written) {
-            Some(name) => format!("did you mean {name:?}?"),
-            None => "add a table [upstreams.NAME] of that name".to_owned(),
-        };
-        Refusal::new(EXPECTED, value).advise(advice)
-    })
-}
-
 /// Reads an upstream; where its servers are written is added to `routes`.
 pub(crate) fn read(
     name: &str,
     section: &mut Section<'_>,
     index: usize,
+    names: &Names<'_>,
     routes: &mut Vec<Route>,
+    fallbacks: &mut Vec<Fallback>,
 ) -> Upstream {
     Upstream {
         name: name.to_owned(),
         servers: read_servers(section, index, routes),
-        balance: section.value("balance"),
+        balancing: balance::read(section, index, names, fallbacks),
         connect_timeout: section.value("connect_timeout"),
         send_proxy: proxy_protocol::read_send(section),
         options: socket::read_upstream(section),
@@ -199,14 +125,20 @@ fn read_server(node: Node<'_>, seen: &mut HashSet<ServerAddress>) -> Option<Serv
         DeValue::Table(_) => node.section(|section| {
             let address = section.node("address");
             let weight = section.value("weight");
+            let backup = section.value("backup");
+            let max_connections = section.optional("max_connections");
             Some(Server {
                 address: read_address(&address?, seen)?,
                 weight,
+                backup,
+                max_connections,
             })
         }),
         _ => Some(Server {
             address: read_address(&node, seen)?,
             weight: node.default("weight"),
+            backup: node.default("backup"),
+            max_connections: None,
         }),
     }
 }

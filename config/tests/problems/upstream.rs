@@ -14,8 +14,30 @@ fn keys() {
             ),
             (
                 "balance = \"random\"",
-                "6:11: `upstreams.u.balance` must be \"round-robin\" or \"least-connections\", \
-                 not \"random\"",
+                "6:11: `upstreams.u.balance` must be \"round-robin\" or \"least-connections\" or \"random-two\" or \
+                 \"source-hash\" or \"first\", not \"random\"; did you mean \"random-two\"?",
+            ),
+            (
+                "hash_on = \"peer\"",
+                "6:11: `upstreams.u.hash_on` is for balance = \"source-hash\", and this is \"round-robin\"; write that, or remove \
+                 this",
+            ),
+            (
+                "fallback = \"v\"",
+                "6:12: `upstreams.u.fallback` must be the name of an upstream, not \"v\"; add a table [upstreams.NAME] of that \
+                 name",
+            ),
+            (
+                "fallback = \"u\"",
+                "6:12: `upstreams.u.fallback` leads in a circle: u to u; remove one of these fallbacks",
+            ),
+            (
+                "max_connections = 0",
+                "6:19: `upstreams.u.max_connections` must be an integer of at least 1, not 0",
+            ),
+            (
+                "when_all_down = \"close\"",
+                "6:17: `upstreams.u.when_all_down` must be \"try\" or \"refuse\", not \"close\"",
             ),
             (
                 "connect_timeout = \"2h\"",
@@ -55,7 +77,8 @@ fn keys() {
             (
                 "zzz = 1",
                 "6:1: unknown key `zzz` in [upstreams.u]; \
-                 the keys are servers, balance, connect_timeout, send_proxy_protocol, proxy_tlvs, \
+                 the keys are servers, balance, hash_on, max_connections, slow_start, fallback, when_all_down, \
+                 connect_timeout, send_proxy_protocol, proxy_tlvs, \
                  keepalive, user_timeout, notsent_lowat, receive_buffer, send_buffer, congestion, mark, dscp, \
                  interface, source_address, on_removed, health, ejection",
             ),
@@ -195,12 +218,39 @@ fn servers() {
             ),
             (
                 "[{ address = \"a:1\", weight = 257 }]",
-                "5:40: `upstreams.u.servers[0].weight` must be an integer from 1 to 256, not 257",
+                "5:40: `upstreams.u.servers[0].weight` must be an integer from 0 to 256, not 257",
             ),
             (
                 "[\"a:1\", { address = \"a:1\", weight = 2 }]",
                 "5:31: `upstreams.u.servers[1].address` is \"a:1\", which is listed already; \
                  give it a weight instead",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn fallbacks_lead_on() {
+    let render = |lines: &str| format!("{LISTENER}{UPSTREAM}{lines}\n");
+    let circle = "fallback = \"v\"\n[upstreams.v]\nservers = [\"a:1\"]\nfallback = \"w\"\n\
+        [upstreams.w]\nservers = [\"b:1\"]\nfallback = \"v\"";
+    let row: String = (0..8)
+        .map(|place| {
+            let next = place + 1;
+            format!("[upstreams.v{place}]\nservers = [\"a{place}:1\"]\nfallback = \"v{next}\"\n")
+        })
+        .collect();
+    let row = format!("fallback = \"v0\"\n{row}[upstreams.v8]\nservers = [\"b:1\"]");
+    assert_problems(
+        render,
+        &[
+            (
+                circle,
+                "9:12: `upstreams.v.fallback` leads in a circle: v to w to v; remove one of these fallbacks",
+            ),
+            (
+                &row,
+                "6:12: `upstreams.u.fallback` begins a row of more than 8 fallbacks; leave some out",
             ),
         ],
     );

@@ -10,8 +10,6 @@ pub(crate) struct Attempts {
     made: u16,
     last_failure: Option<ConnectFailure>,
     worked: bool,
-    /// It counts if an attempt was made.
-    last_server: u32,
     wait: Micros,
     /// It counts if one worked.
     connect: Micros,
@@ -23,12 +21,11 @@ struct Micros(u32);
 
 impl Attempts {
     /// Another attempt begins.
-    pub(crate) fn on_begin(&mut self, server: usize, accepted_at: Instant, now: Instant) {
+    pub(crate) fn on_begin(&mut self, accepted_at: Instant, now: Instant) {
         if self.made == 0 {
             self.wait = Micros::between(accepted_at, now);
         }
         self.made = self.made.saturating_add(1);
-        self.last_server = server as u32;
     }
 
     /// It failed.
@@ -44,11 +41,6 @@ impl Attempts {
 
     pub(crate) fn last_failure(&self) -> Option<ConnectFailure> {
         self.last_failure
-    }
-
-    /// The server of the last attempt.
-    pub(crate) fn last_server(&self) -> Option<usize> {
-        (self.made > 0).then_some(self.last_server as usize)
     }
 
     /// From the accept to the first attempt; none if there was none.

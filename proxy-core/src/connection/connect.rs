@@ -7,9 +7,12 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
+use crate::connection::affinity;
 use crate::connection::attempts::Attempts;
+use crate::connection::entry::Entry;
 use crate::connection::first::First;
 use crate::connection::origin::ClientAddress;
+use crate::listener::settings::ListenerSettings;
 use crate::metrics::{ConnectFailure, Slot};
 use crate::relay::{Failure, Side};
 use crate::route::Destination;
@@ -19,8 +22,9 @@ use crate::transport::Transport;
 use crate::upstream::address::ServerAddress;
 use crate::upstream::addresses::Walk;
 use crate::upstream::outage::Fault;
-use crate::upstream::pool::Pool;
+use crate::upstream::pool::{Ask, Pool, Unserved, WhenAllDown};
 use crate::upstream::server::Server;
+use crate::upstream::taken::Taken;
 use crate::worker::Worker;
 
 /// Servers that one connection tries before it gives up.
@@ -43,18 +47,25 @@ pub(crate) struct Connect<R: Runtime> {
     client: ClientAddress,
     /// Where it goes.
     pub(crate) destination: Destination,
+    /// How often another upstream stood in for the one before.
+    fallbacks: u16,
     /// What its server gets first.
     pub(crate) first: Option<Box<First>>,
     pub(crate) attempts: Attempts,
     attempt: Option<Attempting<R>>,
-    /// Places of servers that failed. It allocates at the first failure only.
+    /// Places of servers of its upstream that failed. It allocates at the first failure only.
     tried: Vec<usize>,
+    /// Servers of all upstreams that failed.
+    failed: usize,
+    /// The last server that was tried.
+    last: Option<Arc<Server>>,
     client_check_at: Instant,
     /// The client was reset, and what it had said before is still to be delivered.
     client_lost: Option<io::Error>,
 }
 
 struct Attempting<R: Runtime> {
+    taken: Taken,
     waits_for: WaitsFor<R::Socket>,
     /// Its place in the pool.
     server: usize,
@@ -79,10 +90,32 @@ enum WaitsFor<S> {
 
 /// A server that answered.
 pub(crate) struct Connected<S> {
+    pub(crate) taken: Taken,
+    /// Its place in the pool.
+    pub(crate) place: usize,
     pub(crate) socket: S,
-    pub(crate) server: Arc<Server>,
     pub(crate) attempts: Attempts,
     pub(crate) lost: Option<Failure>,
+}
+
+/// What comes next for a connection.
+enum Choice {
+    /// A server, with a place there.
+    Server(usize, Taken),
+    /// Another upstream.
+    Fallback,
+    None(Unserved),
+}
+
+/// Why a connection has no server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoServer {
+    /// Those that were tried failed.
+    Failed,
+    /// None was tried: those that are up have as many connections as they may.
+    Full,
+    /// None was tried: none is up.
+    Down,
 }
 
 /// What became of the client while its server has not answered.
@@ -107,7 +140,10 @@ impl<R: Runtime> Connect<R> {
             first,
             attempts: Attempts::default(),
             attempt: None,
+            fallbacks: 0,
             tried: Vec::new(),
+            failed: 0,
+            last: None,
             client_check_at: now + CLIENT_CHECK_INTERVAL,
             client_lost: None,
         }
@@ -147,20 +183,36 @@ impl<R: Runtime> Connect<R> {
         }
     }
 
-    /// The server's socket once there is one; none when every server failed.
+    /// The pool that it has come to.
+    pub(crate) fn pool<'a>(&self, settings: &'a ListenerSettings) -> &'a Arc<Pool> {
+        settings.pool_after(self.destination, self.fallbacks)
+    }
+
+    /// How it has come there.
+    pub(crate) fn way(&self) -> (Destination, u16) {
+        (self.destination, self.fallbacks)
+    }
+
+    /// The last server that was tried, or is.
+    pub(crate) fn last_server(&self) -> Option<&Arc<Server>> {
+        let tried_now = self.attempt.as_ref().map(|attempt| attempt.taken.server());
+        tried_now.or(self.last.as_ref())
+    }
+
+    /// The server's socket once there is one, or why there is none.
     pub(crate) fn poll(
         &mut self,
         cx: &mut Context<'_>,
         runtime: &R,
         worker: &Worker,
-        pool: &Pool,
+        entry: &Entry,
         timer: &mut R::Timer,
-    ) -> Poll<Option<Connected<R::Socket>>> {
+    ) -> Poll<Result<Connected<R::Socket>, NoServer>> {
         let slot = worker.slot();
         loop {
             let Some(attempt) = &mut self.attempt else {
-                if !self.begin(runtime, worker, pool) {
-                    return Poll::Ready(None);
+                if let Err(no_server) = self.begin(runtime, worker, entry) {
+                    return Poll::Ready(Err(no_server));
                 }
                 continue;
             };
@@ -172,47 +224,87 @@ impl<R: Runtime> Connect<R> {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(lost)) => {
                     let took = worker.now.saturating_duration_since(attempt.begun_at);
+                    let pool = self.pool(entry.settings());
                     pool.upstream().cells.of(slot).connect.observe(took);
-                    return Poll::Ready(self.finish(worker, pool, lost));
+                    let connected = self.finish(worker, pool, lost);
+                    return Poll::Ready(connected.ok_or(NoServer::Failed));
                 }
                 Poll::Ready(Err(error)) => error,
             };
-            let Some(Attempting { server, walk, .. }) = self.attempt.take() else {
+            let Some(Attempting {
+                taken,
+                server,
+                walk,
+                ..
+            }) = self.attempt.take()
+            else {
                 continue;
             };
-            pool.server(server).cells.of(slot).closed.increment();
+            let pool = self.pool(entry.settings());
             let failure = self.note_failure(worker, pool, server, &walk, &failure);
             // Another address of the same server comes before another server.
-            self.attempt(runtime, worker, pool, server, walk, Some(failure));
+            self.attempt(runtime, worker, pool, (server, taken), walk, Some(failure));
         }
     }
 
-    /// Counts an attempt that nobody waits for any more.
-    pub(crate) fn abandon(&mut self, pool: &Pool, slot: Slot) {
-        if let Some(attempt) = self.attempt.take() {
-            pool.server(attempt.server)
-                .cells
-                .of(slot)
-                .closed
-                .increment();
-        }
-    }
-
-    /// Starts on the next server. False when there is none left.
-    fn begin(&mut self, runtime: &R, worker: &Worker, pool: &Pool) -> bool {
-        while self.tried.len() < SERVERS_TRIED_MAX
-            && let Some(server) = pool.pick(&self.tried, worker.now)
-        {
-            if !self.tried.is_empty() {
+    /// Starts on the next server, or says why there is none left.
+    fn begin(&mut self, runtime: &R, worker: &Worker, entry: &Entry) -> Result<(), NoServer> {
+        while self.failed < SERVERS_TRIED_MAX {
+            let pool = self.pool(entry.settings());
+            let hash = affinity::hash(pool.settings(), &entry.record);
+            let (server, taken) = match self.choose(pool, hash, worker.now) {
+                Choice::Server(server, taken) => (server, taken),
+                Choice::Fallback => {
+                    self.fall_back(pool, worker.slot());
+                    continue;
+                }
+                // Here a client could wait for a place: it is told to come again.
+                Choice::None(Unserved::Full) if self.failed == 0 => return Err(NoServer::Full),
+                Choice::None(Unserved::Down) if self.failed == 0 => return Err(NoServer::Down),
+                Choice::None(_) => return Err(NoServer::Failed),
+            };
+            if self.failed > 0 {
                 let upstream = pool.upstream();
                 upstream.cells.of(worker.slot()).retries.increment();
             }
             let walk = pool.server(server).walk();
-            if self.attempt(runtime, worker, pool, server, walk, None) {
-                return true;
+            if self.attempt(runtime, worker, pool, (server, taken), walk, None) {
+                return Ok(());
             }
         }
-        false
+        Err(NoServer::Failed)
+    }
+
+    /// Servers that are up come first, then those of the upstream that stands in if it has such, then those that are down.
+    fn choose(&self, pool: &Pool, hash: u64, now: Instant) -> Choice {
+        let take = |ask| pool.take(&self.tried, ask, hash, now);
+        let unserved = match take(Ask::Able) {
+            Ok((server, taken)) => return Choice::Server(server, taken),
+            Err(unserved) => unserved,
+        };
+        let fallback = pool.fallback();
+        if fallback.is_some_and(|fallback| fallback.can_serve(now)) {
+            return Choice::Fallback;
+        }
+        if pool.settings().when_all_down == WhenAllDown::Try
+            && let Ok((server, taken)) = take(Ask::Any)
+        {
+            return Choice::Server(server, taken);
+        }
+        match fallback {
+            Some(_) => Choice::Fallback,
+            None => Choice::None(unserved),
+        }
+    }
+
+    /// Another upstream stands in, where the connection is counted from now on.
+    fn fall_back(&mut self, pool: &Pool, slot: Slot) {
+        if let Some(fallback) = pool.fallback() {
+            pool.upstream().cells.of(slot).waits_over.increment();
+            fallback.upstream().cells.of(slot).waits_begun.increment();
+            self.fallbacks += 1;
+            self.tried.clear();
+        }
     }
 
     /// Starts on a server's next address that can be started on; `failure` is what came of the one before. False, with the
@@ -222,7 +314,7 @@ impl<R: Runtime> Connect<R> {
         runtime: &R,
         worker: &Worker,
         pool: &Pool,
-        server: usize,
+        (server, taken): (usize, Taken),
         mut walk: Walk,
         mut failure: Option<Refusal>,
     ) -> bool {
@@ -236,11 +328,12 @@ impl<R: Runtime> Connect<R> {
                 let upstream = pool.upstream();
                 upstream.cells.of(worker.slot()).retries.increment();
             }
-            self.attempts.on_begin(server, self.accepted_at, worker.now);
+            self.attempts.on_begin(self.accepted_at, worker.now);
             match open(runtime, worker, address, dial, worker.now) {
                 Ok(waits_for) => {
                     cells.opened.increment();
                     self.attempt = Some(Attempting {
+                        taken,
                         waits_for,
                         server,
                         walk,
@@ -268,6 +361,8 @@ impl<R: Runtime> Connect<R> {
             pool.note_attempt(server, Err(failure.fault), worker.now);
         }
         self.tried.push(server);
+        self.failed += 1;
+        self.last = Some(taken.server().clone());
         false
     }
 
@@ -286,8 +381,9 @@ impl<R: Runtime> Connect<R> {
         pool.note_attempt(attempt.server, Ok(took), worker.now);
         attempt.walk.on_success();
         Some(Connected {
+            taken: attempt.taken,
+            place: attempt.server,
             socket,
-            server: pool.server(attempt.server).clone(),
             attempts: self.attempts,
             lost: match (self.client_lost.take(), server_lost) {
                 (Some(error), _) => Some(Failure {

@@ -12,6 +12,7 @@ use crate::listener::Listener;
 use crate::metrics::{Cause, CoreCells, Slot};
 use crate::relay::Relay;
 use crate::transport::Transport;
+use crate::upstream::taken::Taken;
 
 /// A connection that one worker has let go of and another one is to take: its two descriptors, the relay's state, at
 /// most one buffer or pipe a direction, and nothing of a scheduler's. So it may go from thread to thread.
@@ -24,6 +25,7 @@ pub struct Detached<T: Transport>(Option<Box<Parts<T>>>);
 #[derive(Debug)]
 pub(crate) struct Parts<T> {
     pub(crate) entry: Entry,
+    pub(crate) taken: Taken,
     pub(crate) client: T,
     pub(crate) server: T,
     pub(crate) attempts: Attempts,
@@ -91,9 +93,6 @@ impl<T: Transport> Parts<T> {
         self.entry
             .end(slot, cause, termination, self.attempts, None, now);
         cells.ended.increment();
-        if let Some(server) = self.entry.record.server() {
-            server.cells.of(slot).closed.increment();
-        }
     }
 }
 

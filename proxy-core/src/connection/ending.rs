@@ -4,9 +4,10 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::connection::attempts::Attempts;
+use crate::connection::connect::NoServer;
 use crate::connection::end::{Stage, Termination};
 use crate::connection::{Connection, Phase, Relaying, Turn};
-use crate::metrics::Cause;
+use crate::metrics::{Cause, Rejection};
 use crate::relay::{Failure, Side};
 use crate::runtime::{Runtime, Socket};
 use crate::transport::Transport;
@@ -62,6 +63,15 @@ impl<R: Runtime> Connection<R> {
         self.end_as(worker, cause, Termination::of(cause, stage, failure))
     }
 
+    /// There is no server for it.
+    pub(super) fn end_unserved(&mut self, worker: &mut Worker, no_server: NoServer) -> Turn {
+        match no_server {
+            NoServer::Failed => self.end(worker, Cause::ConnectFailed),
+            NoServer::Full => self.reject(worker, Rejection::ServersFull),
+            NoServer::Down => self.reject(worker, Rejection::ServersDown),
+        }
+    }
+
     /// Counts the end and tells of it, and closes both sides.
     pub(super) fn end_as(
         &mut self,
@@ -71,14 +81,7 @@ impl<R: Runtime> Connection<R> {
     ) -> Turn {
         let (attempts, tried) = match &self.phase {
             Phase::Relaying(relaying) => (relaying.attempts, None),
-            Phase::Connecting { connect, .. } => {
-                let pool = self.entry.settings().pool_of(connect.destination);
-                let tried = connect.attempts.last_server();
-                (
-                    connect.attempts,
-                    tried.map(|place| pool.server(place).clone()),
-                )
-            }
+            Phase::Connecting { connect, .. } => (connect.attempts, connect.last_server().cloned()),
             Phase::Prologue { .. } | Phase::Over => (Attempts::default(), None),
         };
         let slot = worker.slot();
@@ -92,21 +95,18 @@ impl<R: Runtime> Connection<R> {
         );
         worker.cells().ended.increment();
         match std::mem::replace(&mut self.phase, Phase::Over) {
-            Phase::Connecting { mut connect, .. } => {
-                let pool = self.entry.settings().pool_of(connect.destination);
+            Phase::Connecting { connect, client } => {
+                let pool = connect.pool(self.entry.settings());
                 let cells = pool.upstream().cells.of(worker.slot());
                 cells.waits_over.increment();
                 if cause == Cause::ConnectFailed {
                     cells.unserved.increment();
                 }
-                connect.abandon(pool, worker.slot());
+                // The server's place is given back first.
+                drop(connect);
+                drop(client);
             }
-            Phase::Relaying(mut relaying) => {
-                if let Some(server) = self.entry.record.server() {
-                    server.cells.of(worker.slot()).closed.increment();
-                }
-                relaying.relay.release(&mut worker.buffers);
-            }
+            Phase::Relaying(mut relaying) => relaying.relay.release(&mut worker.buffers),
             Phase::Prologue { .. } | Phase::Over => {}
         }
         Turn::Ended(cause)

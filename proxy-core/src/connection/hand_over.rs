@@ -15,6 +15,7 @@ impl<R: Runtime> Connection<R> {
             // While its server is asked for TLS it stays, too, which is not for long.
             Phase::Relaying(relaying) if relaying.asking.is_none() => Some(Detached::new(Parts {
                 entry: self.entry.hand_on(),
+                taken: relaying.taken,
                 client: relaying.client.detach(),
                 server: relaying.server.detach(),
                 attempts: relaying.attempts,
@@ -56,6 +57,7 @@ impl<R: Runtime> Connection<R> {
         Some(Self {
             entry: parts.entry,
             phase: Phase::Relaying(Relaying {
+                taken: parts.taken,
                 client,
                 server,
                 attempts: parts.attempts,

@@ -4,6 +4,7 @@
 //! run by whoever owns it, so it can be handed to another core between two runs: as it is, where the scheduler's
 //! sockets may go anywhere, or as a [`Detached`] one.
 
+mod affinity;
 mod asking;
 mod attempts;
 pub(crate) mod connect;
@@ -43,6 +44,7 @@ use crate::relay::{Failure, Progress, Relay, Side, Sides, State};
 use crate::route::Destination;
 use crate::runtime::{Interest, Runtime, Socket};
 use crate::transport::Transport;
+use crate::upstream::taken::Taken;
 use crate::worker::Worker;
 
 /// How often a side that is not being read, as the other one is stalled or as its end was read, is looked at for a
@@ -94,6 +96,8 @@ enum Phase<R: Runtime> {
 
 /// Both sides, and what is between them.
 struct Relaying<S> {
+    /// Given back before the client can know of the end: it may come again at once.
+    taken: Taken,
     client: S,
     server: S,
     attempts: Attempts,
@@ -188,16 +192,10 @@ impl<R: Runtime> Connection<R> {
                 return self.end(worker, Cause::ClientReset);
             }
             self.entry.permit.make_room();
-            match connect.poll(
-                cx,
-                runtime,
-                worker,
-                self.entry.settings().pool_of(connect.destination),
-                &mut self.timer,
-            ) {
+            match connect.poll(cx, runtime, worker, &self.entry, &mut self.timer) {
                 Poll::Pending => return Turn::Waiting,
-                Poll::Ready(None) => return self.end(worker, Cause::ConnectFailed),
-                Poll::Ready(Some(connected)) => self.begin_relaying(worker, connected),
+                Poll::Ready(Err(no_server)) => return self.end_unserved(worker, no_server),
+                Poll::Ready(Ok(connected)) => self.begin_relaying(worker, connected),
             }
             // Its server may have been removed meanwhile.
             if self.is_cut() {
@@ -266,10 +264,10 @@ impl<R: Runtime> Connection<R> {
         {
             self.last_byte_at = worker.now;
             let record = &self.entry.record;
-            record.on_connected(connected.server, worker.now);
+            record.on_connected(connected.taken.server().clone(), worker.now);
             let settings = self.entry.settings();
             self.clocks = Clocks::start(&settings.times, record, worker.now);
-            let pool = settings.pool_of(connect.destination);
+            let (pool, way) = (connect.pool(settings), connect.way());
             pool.upstream()
                 .cells
                 .of(worker.slot())
@@ -302,8 +300,9 @@ impl<R: Runtime> Connection<R> {
             }
             client.assume_ready(Interest::Write);
             let is_tried = pool.early().is_some();
-            let trial = is_tried.then(|| Trial::begin(connect.destination, worker.now));
+            let trial = is_tried.then(|| Trial::begin(way, connected.place, worker.now));
             self.phase = Phase::Relaying(Relaying {
+                taken: connected.taken,
                 client,
                 server: connected.socket,
                 attempts: connected.attempts,
@@ -377,8 +376,8 @@ impl<R: Runtime> Connection<R> {
         }
         if let Some(trial) = relaying.trial {
             let settings = self.entry.settings();
-            let (relay, attempts) = (&relaying.relay, &relaying.attempts);
-            if trial.on_turn(relay, &progress.state, attempts, settings, worker.now) {
+            let relay = &relaying.relay;
+            if trial.on_turn(relay, &progress.state, settings, worker.now) {
                 relaying.trial = None;
             }
         }

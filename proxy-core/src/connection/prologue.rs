@@ -149,7 +149,8 @@ impl<R: Runtime> Connection<R> {
         }
     }
 
-    fn reject(&mut self, worker: &mut Worker, rejection: Rejection) -> Turn {
+    /// Refuses it, for a reason that is counted.
+    pub(super) fn reject(&mut self, worker: &mut Worker, rejection: Rejection) -> Turn {
         let settings = self.entry.settings();
         let cells = settings.listener.cells.of(worker.slot());
         cells.rejected[rejection as usize].increment();

@@ -3,7 +3,6 @@
 
 use std::time::Instant;
 
-use crate::connection::attempts::Attempts;
 use crate::listener::settings::ListenerSettings;
 use crate::relay::{Failure, Relay, Side, State};
 use crate::route::Destination;
@@ -12,6 +11,10 @@ use crate::route::Destination;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Trial {
     destination: Destination,
+    /// How often another upstream stood in.
+    fallbacks: u16,
+    /// Its place in the pool.
+    place: u32,
     /// When it took the connection.
     since: Instant,
 }
@@ -29,9 +32,15 @@ enum Finding {
 
 impl Trial {
     /// That of a server that took a connection just now.
-    pub(crate) fn begin(destination: Destination, now: Instant) -> Self {
+    pub(crate) fn begin(
+        (destination, fallbacks): (Destination, u16),
+        place: usize,
+        now: Instant,
+    ) -> Self {
         Self {
             destination,
+            fallbacks,
+            place: place as u32,
             since: now,
         }
     }
@@ -41,14 +50,14 @@ impl Trial {
         self,
         relay: &Relay,
         state: &State,
-        attempts: &Attempts,
         settings: &ListenerSettings,
         now: Instant,
     ) -> bool {
-        let pool = settings.pool_of(self.destination);
-        let Some((early, place)) = pool.early().zip(attempts.last_server()) else {
+        let pool = settings.pool_after(self.destination, self.fallbacks);
+        let Some(early) = pool.early() else {
             return true;
         };
+        let place = self.place as usize;
         let lasted = now.saturating_duration_since(self.since);
         let lost = match state {
             State::Failed(Failure { side, .. }) => Some(*side),

@@ -89,6 +89,16 @@ impl ListenerSettings {
         pool.unwrap_or(&self.pool)
     }
 
+    /// The same after so many others stood in, each for the one before.
+    pub(crate) fn pool_after(&self, destination: Destination, fallbacks: u16) -> &Arc<Pool> {
+        let mut pool = self.pool_of(destination);
+        for _ in 0..fallbacks {
+            // There are as many as it has come through.
+            pool = pool.fallback().unwrap_or(pool);
+        }
+        pool
+    }
+
     /// Counts a connection that was admitted and could not be taken on: the scheduler's source of readiness is
     /// full. The caller drops its permit and closes it.
     pub fn give_up(&self, slot: Slot, origin: Origin, now: Instant) {

@@ -155,11 +155,15 @@ pub enum Rejection {
     Route,
     /// No route took it, and there is no other upstream.
     NoRoute,
+    /// The servers that could serve it have as many connections as they may.
+    ServersFull,
+    /// No server that could serve it is up, and those that are down are not tried.
+    ServersDown,
 }
 
 impl Rejection {
     /// Every reason, in the order of its counters.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::MaxConnections,
         Self::ProcessConnections,
         Self::Denied,
@@ -169,6 +173,8 @@ impl Rejection {
         Self::Descriptors,
         Self::Route,
         Self::NoRoute,
+        Self::ServersFull,
+        Self::ServersDown,
     ];
 
     /// The label's value.
@@ -183,6 +189,8 @@ impl Rejection {
             Self::Descriptors => "descriptors",
             Self::Route => "route",
             Self::NoRoute => "no_route",
+            Self::ServersFull => "servers_full",
+            Self::ServersDown => "servers_down",
         }
     }
 }

@@ -57,8 +57,6 @@ const CONNECT_BOUNDS: &[Duration] = &[
 pub struct ServerCells {
     /// Connections begun, connects under way included.
     pub opened: Counter,
-    /// Connections that ended, failed connects included.
-    pub closed: Counter,
     /// Connects that failed, by [`ConnectFailure`].
     pub failures: [Counter; ConnectFailure::ALL.len()],
     /// Bytes from clients that it took.

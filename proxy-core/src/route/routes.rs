@@ -245,7 +245,7 @@ impl RouteSettings {
     fn hears(&self) -> bool {
         let tells = |pool: &Pool| {
             let tlvs = pool.settings().send_proxy.map(|send| send.tlvs);
-            tlvs.is_some_and(|tlvs| tlvs.authority || tlvs.alpn)
+            tlvs.is_some_and(|tlvs| tlvs.authority || tlvs.alpn) || pool.goes_by_names()
         };
         !self.names.is_empty()
             || !self.alpn.is_empty()

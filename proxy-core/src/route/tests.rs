@@ -10,7 +10,7 @@ use super::*;
 use crate::connection::origin::{ClientAddress, Origin};
 use crate::prologue::tls::Alpn;
 use crate::upstream::Upstream;
-use crate::upstream::balance::Balance;
+use crate::upstream::policy::Balance;
 use crate::upstream::pool::{Pool, PoolSettings};
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ fn pool(name: &str) -> Arc<Pool> {
         balance: Balance::RoundRobin,
         connect_timeout: Duration::from_secs(1),
         checked: false,
-        send_proxy: None,
+        ..PoolSettings::default()
     };
     Arc::new(Pool::new(
         Arc::new(Upstream::new(name.to_owned())),

@@ -65,7 +65,8 @@ impl Object for Listener {
 
 impl Object for Upstream {
     fn is_idle(&self) -> bool {
-        self.queue() == 0
+        // What its servers have together is counted here.
+        self.queue() == 0 && self.connections() == 0
     }
 }
 
@@ -104,6 +105,7 @@ impl Inventory {
     pub fn settle(&self, table: &Table, now: Instant) {
         let mut names = self.lock();
         let names = &mut *names;
+        names.note_comers(table);
         settle(&mut names.listeners, |listener| {
             table.settings_of(listener).is_some()
         });
@@ -169,6 +171,23 @@ impl Inventory {
 }
 
 impl Names {
+    /// Has servers begin slowly that a table adds to an upstream which was there before.
+    fn note_comers(&self, table: &Table) {
+        for pool in &table.pools {
+            let known = self.upstreams.get(&pool.upstream().name);
+            if known.is_none_or(|known| known.state != State::Used) {
+                continue;
+            }
+            for server in pool.servers() {
+                let key = (server.upstream.clone(), server.label.clone());
+                let known = self.servers.get(&key);
+                if known.is_none_or(|known| known.state != State::Used) {
+                    server.on_come();
+                }
+            }
+        }
+    }
+
     fn forget(&mut self, now: Instant) {
         for listener in forget(&mut self.listeners, now) {
             let cores = listener.cells.cores();
@@ -251,8 +270,9 @@ mod tests {
     use super::*;
     use crate::listener::settings::ListenerSettings;
     use crate::metrics::Slots;
-    use crate::upstream::balance::Balance;
+    use crate::upstream::policy::Balance;
     use crate::upstream::pool::{Member, Pool, PoolSettings};
+    use crate::upstream::warmth::WHOLE;
 
     #[expect(clippy::disallowed_methods, reason = "any moment will do")]
     fn origin() -> Instant {
@@ -262,18 +282,16 @@ mod tests {
     /// A table with one upstream of these servers, and these listeners before it.
     fn table(inventory: &Inventory, listeners: &[&str], servers: &[&str]) -> Table {
         let upstream = inventory.upstream("u");
-        let members = servers.iter().map(|label| Member {
-            server: inventory.server(&upstream, label, || {
-                Server::named(&upstream, (*label).to_owned())
-            }),
-            weight: 1,
+        let members = servers.iter().map(|label| {
+            let make = || Server::named(&upstream, (*label).to_owned());
+            Member::new(inventory.server(&upstream, label, make), 1)
         });
         let members = members.collect();
         let settings = PoolSettings {
             balance: Balance::RoundRobin,
             connect_timeout: Duration::from_secs(1),
             checked: false,
-            send_proxy: None,
+            ..PoolSettings::default()
         };
         let pool = Arc::new(Pool::new(upstream, members, settings));
         let listeners = listeners.iter().map(|name| {
@@ -371,6 +389,29 @@ mod tests {
         assert_eq!(names(&inventory.view(&third, now)), all, "not settled yet");
         inventory.settle(&third, now);
         assert_eq!(names(&inventory.view(&third, now)), all);
+    }
+
+    #[test]
+    fn servers_begin_slowly_that_an_upstream_gets_later() {
+        let (inventory, now) = (Inventory::default(), origin());
+        let slow_start = Some(Duration::from_secs(256));
+        let part = |table: &Table, place: usize| {
+            let server = table.pools[0].server(place);
+            server.warmth.part(slow_start, now)
+        };
+        let first = table(&inventory, &["a"], &["x:1", "y:1"]);
+        inventory.settle(&first, now);
+        assert_eq!((part(&first, 0), part(&first, 1)), (WHOLE, WHOLE));
+        let second = table(&inventory, &["a"], &["x:1", "z:1"]);
+        inventory.settle(&second, now);
+        assert_eq!((part(&second, 0), part(&second, 1)), (WHOLE, 1));
+        let third = table(&inventory, &["a"], &["x:1", "y:1"]);
+        inventory.settle(&third, now);
+        assert_eq!(
+            (part(&third, 0), part(&third, 1)),
+            (WHOLE, 1),
+            "it comes back"
+        );
     }
 
     #[test]

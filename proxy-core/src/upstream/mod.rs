@@ -5,20 +5,28 @@
 
 pub(crate) mod address;
 pub(crate) mod addresses;
-pub(crate) mod balance;
+pub(crate) mod board;
 pub(crate) mod ejection;
 pub(crate) mod health;
+pub(crate) mod load;
 pub(crate) mod outage;
+pub(crate) mod policy;
 pub(crate) mod pool;
 pub(crate) mod rest;
 pub(crate) mod send_proxy;
 pub(crate) mod server;
 pub(crate) mod state;
+pub(crate) mod taken;
+pub(crate) mod warmth;
+
+use std::sync::Arc;
 
 use crate::id::Id;
 use crate::metrics::{PerWorker, UpstreamCells};
-use crate::upstream::balance::Turns;
+use crate::upstream::board::Board;
 use crate::upstream::ejection::jury::Jury;
+use crate::upstream::load::Load;
+use crate::upstream::policy::turns::Turns;
 
 /// A set of servers that are as good as each other, as long as it is known.
 #[derive(Debug)]
@@ -32,6 +40,16 @@ pub struct Upstream {
     pub(crate) turns: Turns,
     /// What is decided of its servers together.
     pub(crate) jury: Jury,
+    pub(crate) backup_turns: Turns,
+    pub(crate) common: Arc<Common>,
+}
+
+/// What an upstream's servers share.
+#[derive(Debug, Default)]
+pub(crate) struct Common {
+    /// Connections to all of them.
+    pub(crate) load: Load,
+    pub(crate) board: Board,
 }
 
 impl Upstream {
@@ -43,7 +61,14 @@ impl Upstream {
             cells: PerWorker::default(),
             turns: Turns::default(),
             jury: Jury::default(),
+            backup_turns: Turns::default(),
+            common: Arc::default(),
         }
+    }
+
+    /// Connections to its servers, over all workers, connects under way included.
+    pub fn connections(&self) -> u64 {
+        self.common.load.get()
     }
 
     /// Connections that wait for a server, over all workers.

@@ -1,26 +1,38 @@
 //! What is configured of an upstream: its servers with their weights, and how one is chosen.
 
+mod view;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::id::Id;
 use crate::socket_options::ConnectOptions;
 use crate::upstream::Upstream;
-use crate::upstream::balance::{Balance, Load, Picker, Try};
+use crate::upstream::board::{Asked, Ranked};
 use crate::upstream::ejection::EjectionSettings;
 use crate::upstream::outage::Fault;
+use crate::upstream::policy::group::{Candidate, Group};
+use crate::upstream::policy::{Balance, HashOn, Places, Try};
+pub(crate) use crate::upstream::pool::view::Ask;
+use crate::upstream::pool::view::View;
 use crate::upstream::send_proxy::SendProxy;
 use crate::upstream::server::Server;
 use crate::upstream::state::{Hold, ServerState};
+use crate::upstream::taken::Taken;
 
 /// The servers of an upstream that connections go to, as one reading of the configuration has it. It never changes.
 #[derive(Debug)]
 pub struct Pool {
+    /// Later ones are newer.
+    id: Id,
     upstream: Arc<Upstream>,
     members: Box<[Member]>,
-    picker: Picker,
+    primaries: Group,
+    backups: Group,
     settings: PoolSettings,
     connect_options: Option<ConnectOptions>,
     ejection: Option<EjectionSettings>,
+    fallback: Option<Arc<Pool>>,
 }
 
 /// A server among those of its pool.
@@ -28,8 +40,12 @@ pub struct Pool {
 pub struct Member {
     /// The server.
     pub server: Arc<Server>,
-    /// Its share of connections, relative to the other servers.
+    /// Its share of connections, relative to the other servers; zero: it gets no new ones.
     pub weight: u16,
+    /// It gets connections only while no other server can have them.
+    pub backup: bool,
+    /// Connections that it has at a time, connects under way included; none: as many as come.
+    pub max_connections: Option<u64>,
 }
 
 /// What is configured of a pool, besides its members.
@@ -37,25 +53,97 @@ pub struct Member {
 pub struct PoolSettings {
     /// How a server is chosen.
     pub balance: Balance,
+    /// What the same server is chosen for, where it is chosen by a hash.
+    pub hash_on: HashOn,
     /// How long one connect may take, a server's address each.
     pub connect_timeout: Duration,
     /// Whether there are health checks, which are then what says whether a server is up.
     pub checked: bool,
     /// The headers of the PROXY protocol that servers get; none: they get none.
     pub send_proxy: Option<SendProxy>,
+    /// Connections that its servers have at a time, all together; none: as many as come.
+    pub max_connections: Option<u64>,
+    /// How long a server that came has less than its weight; none: it has all of it at once.
+    pub slow_start: Option<Duration>,
+    /// What becomes of connections while all servers are down.
+    pub when_all_down: WhenAllDown,
+}
+
+/// What becomes of connections while all servers are down.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WhenAllDown {
+    /// Servers are tried all the same: the checks may be wrong, as when it is this machine's network that fails.
+    #[default]
+    Try,
+    /// They are refused.
+    Refuse,
+}
+
+/// Why a pool has no server for a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unserved {
+    /// Those that could serve have as many connections as they may: one may end soon.
+    Full,
+    /// None is up that was not tried.
+    Down,
+}
+
+impl Default for PoolSettings {
+    /// Turns, by servers that are not checked, without limits, and a second for each connect.
+    fn default() -> Self {
+        Self {
+            balance: Balance::default(),
+            hash_on: HashOn::default(),
+            connect_timeout: Duration::from_secs(1),
+            checked: false,
+            send_proxy: None,
+            max_connections: None,
+            slow_start: None,
+            when_all_down: WhenAllDown::default(),
+        }
+    }
+}
+
+impl Member {
+    /// A server that gets as many connections as come.
+    pub fn new(server: Arc<Server>, weight: u16) -> Self {
+        Self {
+            server,
+            weight,
+            backup: false,
+            max_connections: None,
+        }
+    }
+
+    /// Whether it has as many connections as it may.
+    pub fn is_full(&self) -> bool {
+        self.server.is_full(self.max_connections)
+    }
 }
 
 impl Pool {
     /// A pool of at least one server.
     pub fn new(upstream: Arc<Upstream>, members: Vec<Member>, settings: PoolSettings) -> Self {
-        let weights: Vec<_> = members.iter().map(|member| member.weight).collect();
+        let group = |backup: bool| {
+            let members = (0..).zip(&members);
+            let of = members.filter(|(_, member)| member.backup == backup);
+            let of = of.map(|(place, member)| Candidate {
+                place,
+                name: &member.server.label,
+                weight: member.weight,
+            });
+            Group::new(settings.balance, of)
+        };
         Self {
+            id: Id::next(),
             upstream,
-            picker: Picker::new(settings.balance, &weights),
+            primaries: group(false),
+            backups: group(true),
             members: members.into(),
             settings,
             connect_options: None,
             ejection: None,
+            fallback: None,
         }
     }
 
@@ -80,9 +168,30 @@ impl Pool {
         self.ejection.as_ref()
     }
 
+    /// The same, with another pool that serves while this one can't.
+    #[must_use]
+    pub fn with_fallback(self, fallback: Arc<Pool>) -> Self {
+        Self {
+            fallback: Some(fallback),
+            ..self
+        }
+    }
+
     /// Options of sockets to its servers; none: the system's.
     pub fn connect_options(&self) -> Option<&ConnectOptions> {
         self.connect_options.as_ref()
+    }
+
+    /// The pool that serves while this one can't.
+    pub fn fallback(&self) -> Option<&Arc<Pool>> {
+        self.fallback.as_ref()
+    }
+
+    /// Whether it matters which server name a client says, here or at a pool that stands in.
+    pub(crate) fn goes_by_names(&self) -> bool {
+        let is_hashed = self.settings.balance == Balance::SourceHash;
+        (is_hashed && self.settings.hash_on == HashOn::Sni)
+            || (self.fallback.as_ref()).is_some_and(|fallback| fallback.goes_by_names())
     }
 
     /// Whose servers they are.
@@ -107,7 +216,8 @@ impl Pool {
 
     /// The state of a server, as people are shown it.
     pub fn state(&self, place: usize, now: Instant) -> ServerState {
-        ServerState::of(self.holds(place, now), self.settings.checked, false)
+        let is_full = self.members[place].is_full();
+        ServerState::of(self.holds(place, now), self.settings.checked, is_full)
     }
 
     /// What else is configured of it.
@@ -130,234 +240,140 @@ impl Pool {
             (Ok(_), true) => {}
             (Ok(_), false) => server.outage.on_success(),
         }
-        self.on_connect(place, outcome.is_ok(), now);
+        if !self.settings.checked {
+            server.on_connect(outcome.is_ok(), now);
+        }
         self.judge_connect(place, outcome, now);
     }
 
-    fn on_connect(&self, place: usize, worked: bool, now: Instant) {
-        if self.settings.checked {
-            return;
-        }
-        let server = self.server(place);
-        server.set_up(worked);
-        if worked {
-            server.rest.on_success();
-        } else {
-            server.rest.on_failure(now);
-        }
+    /// Whether a connection would find a server now, here or at a pool that stands in.
+    pub(crate) fn can_serve(&self, now: Instant) -> bool {
+        self.has_able(now)
+            || (self.fallback.as_ref()).is_some_and(|fallback| fallback.can_serve(now))
     }
 
-    /// The place of the server to try next, or none when all are in `tried`. Those that checks say are down come last; without
-    /// checks, those that failed a moment ago do.
-    pub(crate) fn pick(&self, tried: &[usize], now: Instant) -> Option<usize> {
-        // Each time that another connection takes a server's try first, one more rests.
-        for _ in 0..self.members.len() {
-            let picked = self.pick_in_turn(tried, now)?;
-            if self.settings.checked || self.server(picked).rest.claim(now) {
-                return Some(picked);
+    fn has_able(&self, now: Instant) -> bool {
+        let view = self.view(&[], Ask::Able, now);
+        let is_full = self
+            .upstream
+            .common
+            .load
+            .is_full(self.settings.max_connections);
+        !is_full && (0..self.members.len()).any(|place| view.can_serve(place))
+    }
+
+    /// Takes a place for a connection at a server that is not in `tried`, where `hash` is that of what the pool goes by.
+    ///
+    /// Without a check that says more, a server that failed a moment ago counts as down.
+    pub(crate) fn take(
+        &self,
+        tried: &[usize],
+        ask: Ask,
+        hash: u64,
+        now: Instant,
+    ) -> Result<(usize, Taken), Unserved> {
+        let common = &self.upstream.common;
+        if !common.load.take(self.settings.max_connections) {
+            return Err(Unserved::Full);
+        }
+        match self.take_server(tried, ask, hash, now) {
+            Some(place) => Ok((place, Taken::of(self.server(place).clone()))),
+            None => {
+                common.load.release();
+                Err(self.why_not(tried, ask, now))
             }
         }
-        self.pick_in_turn(tried, now)
     }
 
-    fn pick_in_turn(&self, tried: &[usize], now: Instant) -> Option<usize> {
-        // Those that are to get no connection are as good as tried.
-        let is_closed = |place: usize| self.server(place).holds().is_closed();
-        let is_down = |place: usize| {
-            let holds = self.holds(place, now);
-            let fails = if self.settings.checked {
-                holds.has(Hold::Down)
-            } else {
-                self.server(place).rest.is_resting(now)
-            };
-            fails || self.is_passed_over(holds, now)
+    fn take_server(&self, tried: &[usize], ask: Ask, hash: u64, now: Instant) -> Option<usize> {
+        let board = &self.upstream.common.board;
+        let is_ranked = matches!(
+            self.settings.balance,
+            Balance::LeastConnections | Balance::First
+        );
+        if !is_ranked {
+            board.leave(self.id);
+        } else if tried.is_empty() && ask == Ask::Able {
+            match board.take(self, now) {
+                Asked::Taken(place) => return Some(place),
+                Asked::NoneLeft => return None,
+                Asked::Newer => {}
+            }
+        }
+        let view = self.view(tried, ask, now);
+        let upstream = &self.upstream;
+        let groups = [
+            (&self.primaries, &upstream.turns),
+            (&self.backups, &upstream.backup_turns),
+        ];
+        let try_number = match ask {
+            Ask::Able if tried.is_empty() => Try::First,
+            // Turns were passed over already.
+            Ask::Able | Ask::Any => Try::Another,
         };
-        let load = |place: usize| Load {
-            connections: self.server(place).connections(),
-            weight: self.members[place].weight,
-        };
-        let try_number = if tried.is_empty() {
-            Try::First
+        // Each time that others take the last place of a server, or its try, one more can't serve.
+        for _ in 0..=self.members.len() {
+            let mut picks = groups
+                .iter()
+                .map(|(group, turns)| group.pick(&view, turns, hash, try_number));
+            let place = picks.find_map(|picked| picked)?;
+            let is_taken = Ranked::take(self, place, now);
+            // One that was given back at once may have been seen, too.
+            self.server(place).on_taken();
+            if is_taken {
+                return Some(place);
+            }
+        }
+        None
+    }
+
+    fn why_not(&self, tried: &[usize], ask: Ask, now: Instant) -> Unserved {
+        let view = self.view(tried, ask, now);
+        let mut places = 0..self.members.len();
+        let is_full = places.any(|place| view.is_wanted(place) && self.members[place].is_full());
+        if is_full {
+            Unserved::Full
         } else {
-            Try::Another
+            Unserved::Down
+        }
+    }
+
+    fn view<'a>(&'a self, tried: &'a [usize], ask: Ask, now: Instant) -> View<'a> {
+        View {
+            pool: self,
+            tried,
+            ask,
+            now,
+        }
+    }
+
+    fn is_down(&self, place: usize, now: Instant) -> bool {
+        let server = self.server(place);
+        let holds = self.holds(place, now);
+        let fails = if self.settings.checked {
+            holds.has(Hold::Down)
+        } else {
+            server.rest.is_resting(now)
         };
-        let tried = |place| tried.contains(&place) || is_closed(place);
-        self.picker
-            .pick(&self.upstream.turns, load, tried, is_down, try_number)
+        fails || self.is_passed_over(holds, now)
+    }
+
+    /// Whether a server is to get no new connection, whatever becomes of the others.
+    fn is_closed(&self, place: usize) -> bool {
+        self.members[place].weight == 0 || self.server(place).holds().is_closed()
+    }
+
+    /// In 256ths.
+    fn weight(&self, place: usize, now: Instant) -> u64 {
+        let member = &self.members[place];
+        let warmth = &member.server.warmth;
+        if self.settings.slow_start.is_none() {
+            warmth.skip();
+        }
+        let part = warmth.part(self.settings.slow_start, now);
+        u64::from(member.weight) * u64::from(part)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::net::SocketAddr;
-
-    use super::*;
-    use crate::upstream::address::ServerAddress;
-    use crate::upstream::rest::REST;
-
-    fn server(port: u16) -> Arc<Server> {
-        let address = SocketAddr::from(([192, 0, 2, 1], port));
-        let upstream = Upstream::new("u".to_owned());
-        Arc::new(Server::fixed(
-            &upstream,
-            address.to_string(),
-            ServerAddress::Tcp(address),
-        ))
-    }
-
-    fn settings(balance: Balance, checked: bool) -> PoolSettings {
-        PoolSettings {
-            balance,
-            connect_timeout: Duration::from_secs(1),
-            checked,
-            send_proxy: None,
-        }
-    }
-
-    fn pool_of(servers: [Arc<Server>; 2], settings: PoolSettings) -> Pool {
-        let members = servers.map(|server| Member { server, weight: 1 });
-        Pool::new(
-            Arc::new(Upstream::new("u".to_owned())),
-            members.into(),
-            settings,
-        )
-    }
-
-    fn pool() -> Pool {
-        pool_of([server(1), server(2)], settings(Balance::RoundRobin, false))
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "any moment will do")]
-    fn origin() -> Instant {
-        Instant::now()
-    }
-
-    #[test]
-    fn without_checks_the_last_connect_says_whether_a_server_is_up() {
-        let (pool, now) = (pool(), origin());
-        pool.on_connect(0, false, now);
-        assert!(!pool.server(0).is_up());
-        pool.on_connect(0, true, now);
-        assert!(pool.server(0).is_up());
-    }
-
-    #[test]
-    fn without_checks_one_that_failed_gets_one_try_after_each_rest() {
-        let (pool, now) = (pool(), origin());
-        pool.on_connect(0, false, now);
-        let tries = |now| {
-            let picks = (0..20).map(|_| pool.pick(&[], now));
-            picks.filter(|&picked| picked == Some(0)).count()
-        };
-        assert_eq!(tries(now), 0);
-        assert_eq!(tries(now + REST), 1);
-        // What came of it is not known yet.
-        assert_eq!(tries(now + REST), 0);
-        pool.on_connect(0, false, now + REST);
-        assert_eq!(tries(now + REST), 0);
-        assert_eq!(pool.pick(&[1], now + REST), Some(0), "nothing else is left");
-        pool.on_connect(0, true, now + REST);
-        assert_eq!(tries(now + REST), 10);
-    }
-
-    #[test]
-    fn without_checks_all_that_failed_are_tried_in_turn() {
-        let (pool, now) = (pool(), origin());
-        for server in [0, 1] {
-            pool.on_connect(server, false, now);
-        }
-        let picks: [_; 4] = std::array::from_fn(|_| pool.pick(&[], now));
-        assert_eq!(picks, [Some(0), Some(1), Some(0), Some(1)]);
-    }
-
-    #[test]
-    fn a_retry_leaves_the_turns_alone() {
-        for balance in [Balance::RoundRobin, Balance::LeastConnections] {
-            let pool = pool_of([server(1), server(2)], settings(balance, false));
-            let now = origin();
-            let first: [_; 6] = std::array::from_fn(|_| {
-                let first = pool.pick(&[], now);
-                let failed = first.expect("there is one");
-                assert_eq!(pool.pick(&[failed], now), Some(1 - failed));
-                assert_eq!(pool.pick(&[0, 1], now), None);
-                failed
-            });
-            assert_eq!(first, [0, 1, 0, 1, 0, 1]);
-        }
-    }
-
-    #[test]
-    fn new_addresses_end_the_rest_of_a_name() {
-        let named = Arc::new(Server::named(
-            &Upstream::new("u".to_owned()),
-            "a:1".to_owned(),
-        ));
-        let pool = pool_of([named, server(2)], settings(Balance::RoundRobin, false));
-        let now = origin();
-        pool.on_connect(0, false, now);
-        let later = now + Duration::from_millis(1);
-        let picks = || [pool.pick(&[], later), pool.pick(&[], later)];
-        assert_eq!(picks(), [Some(1), Some(1)]);
-        let addresses = [([192, 0, 2, 1], 1).into()];
-        pool.server(0).set_addresses(&addresses);
-        assert!(picks().contains(&Some(0)));
-        assert_eq!(picks(), [Some(1), Some(1)], "one try, as after any rest");
-        pool.server(0).set_addresses(&addresses);
-        assert_eq!(picks(), [Some(1), Some(1)], "nothing is new");
-    }
-
-    #[test]
-    fn with_checks_they_alone_say_it_and_who_is_down_is_passed_over() {
-        let pool = pool_of([server(1), server(2)], settings(Balance::RoundRobin, true));
-        let now = origin();
-        pool.on_connect(0, false, now);
-        assert!(pool.server(0).is_up());
-        pool.server(0).set_up(false);
-        pool.on_connect(0, true, now);
-        assert!(!pool.server(0).is_up());
-        let picks = [pool.pick(&[], now), pool.pick(&[], now)];
-        assert_eq!(picks, [Some(1), Some(1)]);
-        assert_eq!(pool.pick(&[1], now), Some(0));
-    }
-
-    #[test]
-    fn one_that_drains_gets_none_whatever_becomes_of_the_others() {
-        for balance in [Balance::RoundRobin, Balance::LeastConnections] {
-            for checked in [false, true] {
-                let pool = pool_of([server(1), server(2)], settings(balance, checked));
-                let now = origin();
-                for hold in [Hold::Draining, Hold::Maintenance] {
-                    pool.server(0).set_hold(hold, true, now);
-                    let picks: [_; 4] = std::array::from_fn(|_| pool.pick(&[], now));
-                    assert_eq!(picks, [Some(1); 4]);
-                    assert_eq!(pool.pick(&[1], now), None);
-                    pool.server(1).set_up(false);
-                    assert_eq!(pool.pick(&[], now), Some(1), "down, and not closed");
-                    pool.server(1).set_up(true);
-                    pool.server(0).set_hold(hold, false, now);
-                }
-                assert!((0..4).any(|_| pool.pick(&[], now) == Some(0)));
-            }
-        }
-    }
-
-    #[test]
-    fn turns_and_rests_outlive_a_change_of_the_settings() {
-        let (first, now) = (pool(), origin());
-        assert_eq!(first.pick(&[], now), Some(0));
-        let members = [0, 1].map(|place| Member {
-            server: first.server(place).clone(),
-            weight: 1,
-        });
-        let upstream = first.upstream().clone();
-        let second = Pool::new(
-            upstream,
-            members.into(),
-            settings(Balance::RoundRobin, false),
-        );
-        assert_eq!(second.pick(&[], now), Some(1), "the next turn");
-        first.on_connect(1, false, now);
-        let picks: [_; 4] = std::array::from_fn(|_| second.pick(&[], now));
-        assert_eq!(picks, [Some(0); 4], "it rests in both");
-    }
-}
+mod tests;

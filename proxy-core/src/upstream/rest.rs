@@ -25,12 +25,14 @@ impl Rest {
         self.until.store(self.epoch.note(now) + rest(), Relaxed);
     }
 
-    /// A connect worked.
-    pub(crate) fn on_success(&self) {
+    /// A connect worked. Whether that changes anything.
+    pub(crate) fn on_success(&self) -> bool {
         // A write only on change keeps the cache line shared.
-        if self.until.load(Relaxed) != 0 {
+        let changes = self.until.load(Relaxed) != 0;
+        if changes {
             self.until.store(0, Relaxed);
         }
+        changes
     }
 
     /// Something has changed: it may be tried now.
@@ -44,6 +46,13 @@ impl Rest {
     pub(crate) fn is_resting(&self, now: Instant) -> bool {
         let until = self.until.load(Relaxed);
         until != 0 && self.epoch.until(now) < until
+    }
+
+    /// Until when it is passed over, if it is.
+    pub(crate) fn ends_at(&self, now: Instant) -> Option<Instant> {
+        let until = self.until.load(Relaxed);
+        let is_resting = until != 0 && self.epoch.until(now) < until;
+        is_resting.then(|| self.epoch.moment(until)).flatten()
     }
 
     /// Takes the one try that there is after a rest. False when another connection has taken it.

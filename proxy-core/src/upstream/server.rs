@@ -1,19 +1,22 @@
 //! A server of an upstream: what survives every change of settings.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
 use crate::id::Id;
 use crate::metrics::{CheckCells, PerWorker, ServerCells};
-use crate::upstream::Upstream;
 use crate::upstream::address::ServerAddress;
 use crate::upstream::addresses::{Addresses, Walk};
 use crate::upstream::ejection::EjectionCause;
 use crate::upstream::ejection::conduct::Conduct;
+use crate::upstream::load::Load;
 use crate::upstream::outage::Outage;
 use crate::upstream::rest::Rest;
 use crate::upstream::state::{Hold, Holds, Standing};
+use crate::upstream::warmth::Warmth;
+use crate::upstream::{Common, Upstream};
 
 /// A server, as long as it is known: its name, its counters, and what is known of its state.
 #[derive(Debug)]
@@ -39,6 +42,14 @@ pub struct Server {
     pub(crate) rest: Rest,
     /// What it may be ejected for.
     pub(crate) conduct: Conduct,
+    /// Connections to it, over all workers.
+    pub(crate) load: Load,
+    pub(crate) warmth: Warmth,
+    /// Its place in the order of its upstream, and when it was picked there last: both under that one's lock.
+    pub(crate) seat: AtomicU64,
+    pub(crate) picked: AtomicU64,
+    /// What its upstream's servers share.
+    common: Arc<Common>,
 }
 
 #[derive(Debug)]
@@ -71,16 +82,29 @@ impl Server {
             is_cut: AtomicBool::new(false),
             rest: Rest::default(),
             conduct: Conduct::default(),
+            load: Load::default(),
+            warmth: Warmth::default(),
+            seat: AtomicU64::default(),
+            picked: AtomicU64::default(),
+            common: upstream.common.clone(),
         }
     }
 
-    /// Connections to it, over all workers.
+    /// Connections to it, over all workers, connects under way included.
     pub fn connections(&self) -> u64 {
-        // Opened on one worker and closed on another is possible, so only the sum means something. A close is
-        // read before its open, so that a connection that ends meanwhile doesn't make the difference negative.
-        let closed = self.cells.sum(|cells| cells.closed.get());
-        let opened = self.cells.sum(|cells| cells.opened.get());
-        opened.saturating_sub(closed)
+        self.load.get()
+    }
+
+    /// Whether it has as many connections as it may.
+    pub fn is_full(&self, max: Option<u64>) -> bool {
+        self.load.is_full(max)
+    }
+
+    /// Counts a connection to it, whatever its limits.
+    pub(crate) fn take(&self) {
+        self.load.take(None);
+        self.common.load.take(None);
+        self.on_taken();
     }
 
     /// What a name resolves to now; connections that exist are left alone. Nothing for a fixed server.
@@ -89,6 +113,7 @@ impl Server {
             && named.set(addresses)
         {
             self.rest.end();
+            self.on_change();
         }
     }
 
@@ -99,7 +124,18 @@ impl Server {
 
     /// Sets a hold, or lifts it. Returns whether that is a change. For [`Hold::Down`] it is [`Server::set_up`].
     pub fn set_hold(&self, hold: Hold, holds: bool, now: Instant) -> bool {
-        self.standing.set(hold, holds, now)
+        let is_change = self.standing.set(hold, holds, now);
+        if is_change {
+            self.on_hold(hold, holds);
+        }
+        is_change
+    }
+
+    fn on_hold(&self, hold: Hold, holds: bool) {
+        if !holds && matches!(hold, Hold::Down | Hold::Ejected) {
+            self.warmth.on_come();
+        }
+        self.on_change();
     }
 
     /// Since when a hold holds; none: it doesn't.
@@ -119,7 +155,46 @@ impl Server {
 
     /// Says whether it is up: for who checks it.
     pub fn set_up(&self, up: bool) {
-        self.standing.change(Hold::Down, !up);
+        if self.standing.change(Hold::Down, !up) {
+            self.on_hold(Hold::Down, !up);
+        }
+    }
+
+    /// It serves from now on, and did not before.
+    pub(crate) fn on_come(&self) {
+        self.warmth.on_come();
+        self.on_change();
+    }
+
+    /// A connect failed at all of its addresses, or worked: without checks, that is what its state is.
+    pub(crate) fn on_connect(&self, worked: bool, now: Instant) {
+        self.set_up(worked);
+        let changes = if worked {
+            self.rest.on_success()
+        } else {
+            self.rest.on_failure(now);
+            true
+        };
+        if changes {
+            self.on_change();
+        }
+    }
+
+    /// Something has changed besides its connections that says whether it gets some.
+    pub(crate) fn on_change(&self) {
+        self.common.board.on_change();
+    }
+
+    /// A connection to it is counted that its upstream's order has not heard of.
+    pub(crate) fn on_taken(&self) {
+        self.common.board.on_load(self);
+    }
+
+    /// One of its connections is over.
+    pub(crate) fn release(&self) {
+        self.load.release();
+        self.common.load.release();
+        self.common.board.on_load(self);
     }
 
     /// A check passed: an ejection ends.
@@ -136,7 +211,7 @@ impl Server {
 
     /// Ends an ejection. Returns whether there was one.
     pub(crate) fn end_ejection(&self, now: Instant) -> bool {
-        let has_ended = self.standing.set(Hold::Ejected, false, now);
+        let has_ended = self.set_hold(Hold::Ejected, false, now);
         if has_ended {
             self.conduct.on_ended(now);
         }

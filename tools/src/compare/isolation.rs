@@ -71,7 +71,7 @@ mod tests {
             .collect();
         let wanted = ["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:1", "127.0.0.1:2"];
         assert_eq!(addresses, wanted);
-        assert_eq!(servers[1].weight.get(), 2);
+        assert_eq!(servers[1].weight, 2);
         assert_eq!(isolated.upstreams[0].health, None);
         assert!(config.access_log.is_some());
         assert_eq!(isolated.access_log, None);

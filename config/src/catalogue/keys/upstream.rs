@@ -10,8 +10,10 @@ use super::socket::{
     USER_TIMEOUT, USER_TIMEOUT_ABOUT,
 };
 use super::values::HOUR;
+use crate::raw::read::INTEGER_MAX;
+use crate::sections::balance::{Balance, FALLBACKS_MAX, HashOn, WhenAllDown};
 use crate::sections::proxy_protocol::{ProxyTlv, ProxyVersion};
-use crate::sections::upstream::{Balance, OnRemoved, SERVERS_MAX};
+use crate::sections::upstream::{OnRemoved, SERVERS_MAX};
 
 pub(crate) static UPSTREAM: Table = Table {
     path: "upstreams.NAME",
@@ -25,7 +27,7 @@ pub(crate) static UPSTREAM: Table = Table {
                 max: SERVERS_MAX,
             },
             "write where connections go, as in servers = [\"127.0.0.1:6379\"]",
-            "`\"10.0.0.1:80\"`, `\"host:80\"`, `\"unix:/path\"`, `\"builtin:echo\"`, or `{ address = …, weight = … }`. A host's \
+            "`\"10.0.0.1:80\"`, `\"host:80\"`, `\"unix:/path\"`, `\"builtin:echo\"`, or a table of the keys below. A host's \
              name is one server: connections start with its addresses in turn, and each tries them all. Names are \
              resolved every 30 s",
         ),
@@ -33,8 +35,60 @@ pub(crate) static UPSTREAM: Table = Table {
             "balance",
             Kind::Choice(Balance::NAMES),
             "\"round-robin\"",
-            "how a connection's server is chosen: each in turn, or the one with the fewest open connections; both by weight",
+            "how a connection's server is chosen: each in turn by weight; the one with the fewest open connections for its weight, \
+             counted over all workers; the better one of two that are drawn by weight; the same one for the same client (a Maglev \
+             table, see [Inside](inside.md#which-server)); or the first one that is not full, in the order of `servers`",
         ),
+        Key {
+            absent: Absent::Means("`\"source\"`"),
+            ..Key::new(
+                "hash_on",
+                Kind::Choice(HashOn::NAMES),
+                "",
+                "what a server is chosen for by `\"source-hash\"`: the client's address, the announced one where there is one; the \
+                 address of who has connected; or the server name of TLS, for which ClientHellos are heard. A client without a \
+                 name is known by its address, and clients of unix sockets are spread",
+            )
+        },
+        Key::optional(
+            "max_connections",
+            COUNT,
+            "no limit",
+            "connections to all servers together at a time, over all workers, connects under way included. A client that finds the \
+             upstream or all its servers full is refused (`corelane_listener_rejected_total`, \"servers_full\")",
+        ),
+        Key::optional(
+            "slow_start",
+            Kind::Duration {
+                min: Duration::from_millis(1),
+                max: HOUR,
+            },
+            "none",
+            "how long the weight of a server grows, from 1/256 of it to all of it, that a reload adds or that is up again. Not where \
+             it is chosen by a hash or as the first one, and not for those of the start",
+        ),
+        Key::optional(
+            "fallback",
+            Kind::Text(Syntax {
+                what: "name of another upstream",
+                accepted: &[],
+                refused: &["nowhere"],
+                pattern: "^[A-Za-z0-9_.-]+$",
+            }),
+            "none",
+            FALLBACK_ABOUT,
+        ),
+        Key {
+            absent: Absent::Means("`\"try\"`"),
+            ..Key::new(
+                "when_all_down",
+                Kind::Choice(WhenAllDown::NAMES),
+                "",
+                "what becomes of connections while no server is up, here or at the `fallback`: servers that are down are tried all the \
+                 same, as it may be the checks that are wrong; or clients are refused (`corelane_listener_rejected_total`, \
+                 \"servers_down\")",
+            )
+        },
         Key::new(
             "connect_timeout",
             Kind::Duration {
@@ -115,6 +169,16 @@ pub(crate) static UPSTREAM: Table = Table {
     ],
 };
 
+const COUNT: Kind = Kind::Integer {
+    min: 1,
+    max: INTEGER_MAX,
+};
+
+const FALLBACK_ABOUT: &str = "the upstream that serves while no server of this one can: they are down, full or of weight 0, or were \
+    tried in vain. Its connections are counted there. Fallbacks must not lead in a circle, and there are at most 8 in a row";
+
+const _: () = assert!(FALLBACKS_MAX == 8, "the text says so");
+
 const SERVER_ADDRESS: Syntax = Syntax {
     what: "address",
     accepted: &[
@@ -150,9 +214,22 @@ pub(crate) static SERVER: Table = Table {
         ),
         Key::new(
             "weight",
-            Kind::Integer { min: 1, max: 256 },
+            Kind::Integer { min: 0, max: 256 },
             "1",
-            "how many connections it gets for each of a server of weight 1",
+            "how many connections it gets for each of a server of weight 1. With 0 it gets no new ones, and those that it has go on",
+        ),
+        Key::new(
+            "backup",
+            Kind::Boolean,
+            "false",
+            "it gets connections only while none of the others can have one: they are down, full or of weight 0",
+        ),
+        Key::optional(
+            "max_connections",
+            COUNT,
+            "no limit",
+            "its connections at a time, over all workers, connects under way included. While it has so many, it is passed over as one \
+             that is down",
         ),
     ],
 };

@@ -12,8 +12,8 @@ use super::slow::CONNECTS_COMPARED_MIN;
 use super::{EjectionCause, EjectionSettings};
 use crate::metrics::ConnectFailure;
 use crate::upstream::Upstream;
-use crate::upstream::balance::Balance;
 use crate::upstream::outage::Fault;
+use crate::upstream::policy::Balance;
 use crate::upstream::pool::{Member, Pool, PoolSettings};
 use crate::upstream::server::Server;
 use crate::upstream::state::{Hold, ServerState};
@@ -41,16 +41,16 @@ fn count(count: u32) -> NonZeroU32 {
 /// So many servers that checks say are up.
 fn pool(servers: usize, settings: EjectionSettings) -> Pool {
     let upstream = Arc::new(Upstream::new("u".to_owned()));
-    let members = (0..servers).map(|place| Member {
-        server: Arc::new(Server::named(&upstream, format!("s{place}:1"))),
-        weight: 1,
+    let members = (0..servers).map(|place| {
+        let server = Server::named(&upstream, format!("s{place}:1"));
+        Member::new(Arc::new(server), 1)
     });
     let members = members.collect();
     let pool_settings = PoolSettings {
         balance: Balance::RoundRobin,
         connect_timeout: SECOND,
         checked: true,
-        send_proxy: None,
+        ..PoolSettings::default()
     };
     Pool::new(upstream, members, pool_settings).with_ejection(Some(settings))
 }
