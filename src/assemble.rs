@@ -19,8 +19,8 @@ use proxy_core::{
     SendTlvs, Server, ServerAddress, Source, Table, TcpOptions, Times, Upstream, WhenAllDown,
 };
 
+use crate::discovery::Name;
 use crate::lists::Accesses;
-use crate::resolver::Name;
 
 /// A number that makes this process's ids of connections unlike those of others: when it began, in nanoseconds.
 static INSTANCE: LazyLock<u64> = LazyLock::new(instance);

@@ -1,14 +1,16 @@
-//! What ticks beside the workers, with one owner: health checks, and the addresses of names.
+//! What ticks beside the workers, with one owner: health checks, the addresses of names, and sources of servers.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
+use proxy_admin::Discoveries;
 use proxy_config::Config;
 use proxy_core::Table;
 
 use crate::assemble;
+use crate::discovery::{FIRST_ANSWERS_WAIT, Lookup, Names, Sources, Thread};
 use crate::health::Checks;
-use crate::resolver::{FIRST_ANSWERS_WAIT, Resolver};
 use crate::start_error::{Explain, cannot_start};
 
 /// How often a reload looks whether new names were tried.
@@ -17,23 +19,74 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 /// The threads that watch servers. They end when this is dropped.
 pub(crate) struct Control {
     checks: Checks,
-    names: Resolver,
+    names: Names,
+    sources: Sources,
+    /// Where names and sources are asked for.
+    thread: Thread,
 }
 
 impl Control {
+    /// Watches nothing yet. What sources say is noted in `shown`.
+    pub(crate) fn new(shown: Arc<Discoveries>) -> Self {
+        Self {
+            checks: Checks::default(),
+            names: Names::new(Lookup::of_system()),
+            sources: Sources::new(shown),
+            thread: Thread::default(),
+        }
+    }
+
+    /// Begins with the sources of a configuration. Returns it with the servers that they name, when each was heard, or after a
+    /// few seconds.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub(crate) fn discover(&mut self, config: &Config) -> anyhow::Result<Config> {
+        self.ask(config)?;
+        self.sources.wait(FIRST_ANSWERS_WAIT);
+        Ok(self.sources.complete(config))
+    }
+
+    /// The same for another configuration, while others have their turn.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub(crate) async fn discover_meanwhile(&mut self, config: &Config) -> anyhow::Result<Config> {
+        self.ask(config)?;
+        // Those that are late change the servers when they are heard.
+        let _ = tokio::time::timeout(FIRST_ANSWERS_WAIT, self.sources.heard()).await;
+        Ok(self.sources.complete(config))
+    }
+
+    fn ask(&mut self, config: &Config) -> anyhow::Result<()> {
+        if self.sources.are_new(config) {
+            let thread = self.thread.handle();
+            let on = thread.explain(|error| cannot_start("the thread for names", error))?;
+            self.sources.prepare(config, &on);
+        }
+        Ok(())
+    }
+
+    /// The configuration with the servers that its sources name now, of which a table is made.
+    pub(crate) fn complete(&mut self, config: &Config) -> Config {
+        self.sources.see();
+        self.sources.complete(config)
+    }
+
+    /// Waits until a source says something else than [`Control::complete`] has found, for who makes tables of it.
+    pub(crate) async fn changed(&self) {
+        self.sources.changed().await;
+    }
+
     /// Begins with a configuration and its table. Returns when each name was tried, or after a few seconds.
     ///
     /// # Errors
     /// When no thread can be started.
-    pub(crate) fn start(config: &Config, table: &Table) -> anyhow::Result<Self> {
-        let mut control = Self {
-            checks: Checks::default(),
-            names: Resolver::new(),
-        };
-        control.begin(config, table)?;
-        control.names.wait(FIRST_ANSWERS_WAIT);
-        control.commit(config, table);
-        Ok(control)
+    pub(crate) fn start(&mut self, config: &Config, table: &Table) -> anyhow::Result<()> {
+        self.begin(config, table)?;
+        self.names.wait(FIRST_ANSWERS_WAIT);
+        self.commit(config, table);
+        Ok(())
     }
 
     /// Gets ready for another configuration and its table: all that can fail. Names that are new are tried, within a few
@@ -56,8 +109,13 @@ impl Control {
     fn begin(&mut self, config: &Config, table: &Table) -> anyhow::Result<()> {
         let checks: io::Result<()> = self.checks.prepare(config);
         checks.explain(|error| cannot_start("the health checks' thread", error))?;
-        let names = self.names.add(assemble::names(config, table));
-        names.explain(|error| cannot_start("the resolver's thread", error))
+        let names = assemble::names(config, table);
+        if !names.is_empty() {
+            let thread = self.thread.handle();
+            let on = thread.explain(|error| cannot_start("the thread for names", error))?;
+            self.names.add(names, &on);
+        }
+        Ok(())
     }
 
     /// Goes on with what was prepared, and with nothing else. After a prepared configuration that is not to be, with the one
@@ -66,5 +124,6 @@ impl Control {
         self.checks.commit(config, table);
         let servers = table.pools.iter().flat_map(|pool| pool.servers());
         self.names.keep(&servers.map(|server| server.id).collect());
+        self.sources.commit(config);
     }
 }

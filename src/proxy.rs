@@ -5,7 +5,7 @@ use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use proxy_admin::{Admin, Observed, Running};
+use proxy_admin::{Admin, Discoveries, Observed, Running};
 use proxy_config::Config;
 use proxy_core::backend::{Backend, Listening, Plan};
 use proxy_core::lifeline::Deaths;
@@ -75,7 +75,10 @@ pub(crate) fn start(
         accesses: Arc::new(lists.accesses(config)),
     };
     let inventory = Arc::new(Inventory::default());
-    let tables = Tables::new(assemble::table(config, &inventory, &around));
+    let discoveries = Arc::new(Discoveries::default());
+    let mut control = Control::new(discoveries.clone());
+    let complete = control.discover(config)?;
+    let tables = Tables::new(assemble::table(&complete, &inventory, &around));
     let table = tables.current();
     inventory.settle(&table, now());
     let generation = Generation::new(
@@ -97,7 +100,7 @@ pub(crate) fn start(
     let profile = running.profile();
     table.apply_shares(profile.queues);
     table.apply_bandwidth();
-    let control = Control::start(config, &table)?;
+    control.start(config, &table)?;
     let taken = Taken::reserve(
         config,
         profile.sockets.count(workers),
@@ -111,12 +114,13 @@ pub(crate) fn start(
     let lent = taken.listeners.iter().map(lend);
     let lent = lent.collect::<anyhow::Result<Vec<_>>>()?;
     let sockets = Arc::new(Sockets::default());
-    let observed = Observed::new(
+    let mut observed = Observed::new(
         observe(&*running, generation.clone()),
         STEALING,
         inventory,
         utc_now(),
     );
+    observed.discoveries = discoveries;
     let observed = observed.with_surroundings(Arc::new(Counts {
         sockets: sockets.clone(),
         access_logs: access_logs.clone(),

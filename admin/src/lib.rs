@@ -38,6 +38,7 @@ use self::http::paths::Paths;
 use self::http::server;
 pub use self::observed::Observed;
 pub use self::observed::client_lists::{ClientList, ClientLists};
+pub use self::observed::discoveries::{Discoveries, DiscoveryView};
 pub use self::observed::reloads::{Refusal, Reloads};
 pub use self::observed::running::Running;
 pub use self::observed::surroundings::{Lines, Surroundings};

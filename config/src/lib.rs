@@ -37,6 +37,9 @@ pub use crate::sections::admission::{
     ACCESS_ENTRIES_MAX, Admission, BANDWIDTH_MAX, BANDWIDTH_MIN, OverLimit, RATE_MAX,
 };
 pub use crate::sections::balance::{Balance, Balancing, FALLBACKS_MAX, HashOn, WhenAllDown};
+pub use crate::sections::discovery::{
+    Discovery, DiscoverySource, DnsName, HttpUrl, NAMESERVERS_MAX,
+};
 pub use crate::sections::ejection::Ejection;
 pub use crate::sections::health::Health;
 pub use crate::sections::listener::{BINDS_MAX, Listener};
@@ -59,7 +62,9 @@ pub use crate::sections::upstream::{OnRemoved, SERVERS_MAX, Server, Upstream};
 pub use crate::values::access::{
     AccessEntry, Clients, LIST_BYTES_MAX, LIST_ENTRIES_MAX, ListProblem, parse_list,
 };
-pub use crate::values::address::{BindAddress, ListenAddress, ServerAddress, UNIX_PATH_BYTES_MAX};
+pub use crate::values::address::{
+    BindAddress, ListenAddress, ServerAddress, UNIX_PATH_BYTES_MAX, discovered_address,
+};
 pub use crate::values::cores::{CORES_MAX, Cores};
 pub use crate::values::dscp::Dscp;
 pub use crate::values::duration::DURATION_MAX;

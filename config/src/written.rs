@@ -10,6 +10,7 @@ use crate::sections::access_log::{AccessLog, Format};
 use crate::sections::admin::Admin;
 use crate::sections::admission::Admission;
 use crate::sections::balance::{Balance, Balancing};
+use crate::sections::discovery::{Discovery, DiscoverySource};
 use crate::sections::ejection::Ejection;
 use crate::sections::health::Health;
 use crate::sections::listener::Listener;
@@ -376,10 +377,11 @@ fn write_upstream(text: &mut String, upstream: &Upstream, fallback: Option<&str>
         })
         .collect();
     let name = quoted(&upstream.name);
-    let mut values = vec![
-        ("servers", format!("[{}]", servers.join(", "))),
-        ("connect_timeout", duration(upstream.connect_timeout)),
-    ];
+    let mut values = Vec::new();
+    if !servers.is_empty() {
+        values.push(("servers", format!("[{}]", servers.join(", "))));
+    }
+    values.push(("connect_timeout", duration(upstream.connect_timeout)));
     values.extend(balancing(&upstream.balancing, fallback));
     values.extend(upstream.send_proxy.iter().flat_map(send_proxy));
     let options = &upstream.options;
@@ -397,6 +399,22 @@ fn write_upstream(text: &mut String, upstream: &Upstream, fallback: Option<&str>
     if let Some(ejection) = &upstream.ejection {
         write_ejection(text, &name, ejection);
     }
+    if let Some(discovery) = &upstream.discovery {
+        write_discovery(text, &name, discovery);
+    }
+}
+
+fn write_discovery(text: &mut String, upstream: &str, discovery: &Discovery) {
+    let mut values = vec![match &discovery.source {
+        DiscoverySource::Dns(name) => ("dns", quoted(name)),
+        DiscoverySource::File(path) => ("file", quoted(path.display())),
+        DiscoverySource::Http(url) => ("http", quoted(url)),
+    }];
+    if !discovery.nameservers.is_empty() {
+        values.push(("nameservers", list(&discovery.nameservers)));
+    }
+    values.push(("interval", duration(discovery.interval)));
+    table(text, &format!("[upstreams.{upstream}.discovery]"), &values);
 }
 
 fn balancing(balancing: &Balancing, fallback: Option<&str>) -> Vec<(&'static str, String)> {

@@ -49,6 +49,13 @@ fn balance() {
 }
 
 #[test]
+fn discovery() {
+    let config = example("discovery.toml");
+    assert_eq!(routes(&config), ["127.0.0.1:7008 -> builtin:echo"]);
+    assert!(config.upstreams[0].discovery.is_some());
+}
+
+#[test]
 fn limits() {
     let config = example("limits.toml");
     assert_eq!(routes(&config), ["127.0.0.1:7002 -> builtin:echo"]);
@@ -166,6 +173,7 @@ fn every_file_is_tested_above() {
         [
             "access-log.toml",
             "balance.toml",
+            "discovery.toml",
             "echo.toml",
             "ejection.toml",
             "limits.toml",

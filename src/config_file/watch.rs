@@ -50,6 +50,8 @@ pub(crate) enum Watched {
     Configuration,
     /// Files that list clients.
     Lists,
+    /// A file that lists servers.
+    Servers,
 }
 
 impl Watched {
@@ -57,6 +59,7 @@ impl Watched {
         match self {
             Self::Configuration => "the files of the configuration",
             Self::Lists => "the files that list clients",
+            Self::Servers => "the file that lists servers",
         }
     }
 
@@ -64,6 +67,7 @@ impl Watched {
         match self {
             Self::Configuration => "corelane-watch",
             Self::Lists => "corelane-lists",
+            Self::Servers => "corelane-files",
         }
     }
 }

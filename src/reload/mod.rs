@@ -6,6 +6,7 @@
 mod around;
 mod change;
 mod client_lists;
+mod discovered;
 mod listeners;
 mod removed;
 mod waiting;
@@ -72,6 +73,10 @@ pub(crate) async fn at_each(
                 () = list_watch.replaced() => {
                     client_lists::read_again(config, proxy).await;
                     list_watch.restart(proxy.lists.sources());
+                    continue;
+                }
+                () = proxy.control.changed() => {
+                    discovered::apply(config, proxy);
                     continue;
                 }
                 () = sleep(COUNT_INTERVAL), if !proxy.retiring.is_empty() => {
@@ -265,7 +270,9 @@ async fn apply(
     if let Some(log) = &prepared.access_log {
         around.ends = log.as_ref().map(AccessLog::ends);
     }
-    let table = assemble::table(&new, &observed.inventory, &around);
+    let complete = proxy.control.discover_meanwhile(&new).await;
+    let complete = complete.map_err(|error| format!("{error:#}"))?;
+    let table = assemble::table(&complete, &observed.inventory, &around);
     let control = proxy.control.prepare(&new, &table).await;
     let ready = control.and_then(|()| prepared.own(&new.admin, &running.admin, commands));
     if let Err(error) = ready {

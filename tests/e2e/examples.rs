@@ -22,6 +22,7 @@ each_scheduler!(
     balance,
     echo,
     ejection,
+    discovery,
     limits,
     redis,
     postgres,
@@ -112,6 +113,19 @@ fn ejection(scheduler: Scheduler) {
         let read = proxy.connect("api").read_to_string(&mut text);
         assert!(read.is_ok() && !text.is_empty());
     }
+}
+
+fn discovery(scheduler: Scheduler) {
+    let replacements = [
+        ("127.0.0.1:7008", "127.0.0.1:0"),
+        ("/tmp/corelane-servers.json", "/nonexistent/servers.json"),
+    ];
+    let proxy = start(scheduler, "discovery.toml", &replacements);
+    let mut client = proxy.connect("web");
+    client.write_all(b"hello").expect("send");
+    let mut answer = [0; 5];
+    client.read_exact(&mut answer).expect("receive");
+    assert_eq!(&answer, b"hello");
 }
 
 fn limits(scheduler: Scheduler) {

@@ -27,6 +27,7 @@ mod cpu;
 mod death;
 mod demo;
 mod descriptors;
+mod discovery;
 mod drain;
 mod duplex;
 mod ejection;

@@ -4,6 +4,7 @@ mod access_log;
 mod advice;
 mod client_lists;
 mod cores;
+mod discoveries;
 mod family;
 mod listeners;
 mod process;
@@ -53,6 +54,7 @@ impl Exposition {
         let view = self.observed.view();
         runtime::collect(&mut families, &self.observed);
         client_lists::collect(&mut families, &self.observed);
+        discoveries::collect(&mut families, &self.observed);
         switches::collect(&mut families, &self.observed);
         self.process.collect(&mut families);
         {

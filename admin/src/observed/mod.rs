@@ -1,6 +1,7 @@
 //! What the admin server reads of a proxy.
 
 pub(crate) mod client_lists;
+pub(crate) mod discoveries;
 pub(crate) mod reloads;
 pub(crate) mod running;
 pub(crate) mod surroundings;
@@ -15,6 +16,7 @@ use proxy_core::metrics::{CoreCells, PerWorker};
 use proxy_core::{Activity, Inventory, Tables, View};
 
 use self::client_lists::ClientLists;
+use self::discoveries::Discoveries;
 use self::reloads::Reloads;
 use self::running::{Running, Runs};
 use self::surroundings::Surroundings;
@@ -40,6 +42,8 @@ pub struct Observed {
     pub reloads: Reloads,
     /// Files that list clients.
     pub client_lists: ClientLists,
+    /// Sources that say which servers there are.
+    pub discoveries: Arc<Discoveries>,
     /// Who knows the queues and the logs.
     pub surroundings: Arc<dyn Surroundings>,
     /// The text of a file that means what runs, and its hash; empty unless told.
@@ -66,6 +70,7 @@ impl Observed {
             switches: Switches::default(),
             reloads: Reloads::new(configured_at),
             client_lists: ClientLists::default(),
+            discoveries: Arc::default(),
             surroundings: Arc::new(()),
             configuration: Mutex::default(),
             draining: AtomicBool::new(false),

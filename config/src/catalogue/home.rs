@@ -84,7 +84,7 @@ mod tests {
                 "interval",
                 "upstreams.\"a.b\"",
                 "upstreams.\"a.b\"",
-                "[upstreams.\"a.b\".keepalive] or [upstreams.\"a.b\".health] or [upstreams.\"a.b\".ejection]",
+                "[upstreams.\"a.b\".keepalive] or [upstreams.\"a.b\".health] or [upstreams.\"a.b\".ejection] or [upstreams.\"a.b\".discovery]",
             ),
             (
                 "weight",

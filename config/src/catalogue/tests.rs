@@ -36,6 +36,9 @@ fn file(path: &str, value: &str) -> String {
         "upstreams.u.hash_on" => {
             lines.insert("upstreams.u.balance", "\"source-hash\"");
         }
+        "upstreams.u.discovery.nameservers" | "upstreams.u.discovery.interval" => {
+            lines.insert("upstreams.u.discovery.dns", "\"a:1\"");
+        }
         path if path.starts_with("access_log.") => {
             lines.insert("access_log.path", "\"stdout\"");
         }

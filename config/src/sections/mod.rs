@@ -4,6 +4,7 @@ pub(crate) mod access_log;
 pub(crate) mod admin;
 pub(crate) mod admission;
 pub(crate) mod balance;
+pub(crate) mod discovery;
 pub(crate) mod ejection;
 pub(crate) mod health;
 pub(crate) mod listener;

@@ -10,6 +10,7 @@ use crate::raw::choice::choices;
 use crate::raw::node::{Node, Place};
 use crate::raw::section::Section;
 use crate::sections::balance::{self, Balancing, Fallback};
+use crate::sections::discovery::{self, Discovery};
 use crate::sections::ejection::{self, Ejection};
 use crate::sections::health::{self, Health};
 use crate::sections::names::Names;
@@ -26,7 +27,8 @@ pub struct Upstream {
     /// NAME: unique among upstreams, of 1 to [`NAME_BYTES_MAX`](crate::NAME_BYTES_MAX) of the
     /// characters `A-Z a-z 0-9 _ . -`; a label of metrics.
     pub name: String,
-    /// `servers`: from 1 to [`SERVERS_MAX`] servers, no address twice, in the order of the file.
+    /// `servers`: up to [`SERVERS_MAX`] servers, no address twice, in the order of the file. At least one, unless others are
+    /// discovered.
     pub servers: Vec<Server>,
     /// Which server a connection gets.
     pub balancing: Balancing,
@@ -39,6 +41,8 @@ pub struct Upstream {
     pub options: UpstreamOptions,
     /// `on_removed`: what happens to connections of a server that a reload removes.
     pub on_removed: OnRemoved,
+    /// `[upstreams.NAME.discovery]`: who says which servers there are besides; absent if nobody does.
+    pub discovery: Option<Discovery>,
     /// `[upstreams.NAME.health]`: health checks; absent if there are none.
     pub health: Option<Health>,
     /// `[upstreams.NAME.ejection]`: when servers are ejected; absent if nobody is.
@@ -88,6 +92,7 @@ pub(crate) fn read(
         name: name.to_owned(),
         servers: read_servers(section, index, routes),
         balancing: balance::read(section, index, names, fallbacks),
+        discovery: discovery::read(section),
         connect_timeout: section.value("connect_timeout"),
         send_proxy: proxy_protocol::read_send(section),
         options: socket::read_upstream(section),
@@ -102,6 +107,9 @@ fn read_servers(
     upstream: usize,
     routes: &mut Vec<Route>,
 ) -> Vec<Server> {
+    if section.node("servers").is_none() && section.node("discovery").is_none() {
+        section.miss("servers");
+    }
     let nodes = section.elements("servers");
     let mut seen = HashSet::with_capacity(nodes.len());
     let mut servers = Vec::with_capacity(nodes.len());

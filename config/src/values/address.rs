@@ -177,6 +177,19 @@ pub(crate) fn server_address(value: &DeValue<'_>) -> Result<ServerAddress, Refus
     parse_server(text).map_err(|error| Refusal::new(SERVER, value).advise(error.to_string()))
 }
 
+/// The address of a server that some other file or answer than the configuration names: an IP address and a port, which a
+/// server can have.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn discovered_address(text: &str) -> Result<SocketAddr, String> {
+    match parse_server(text) {
+        Ok(ServerAddress::Socket(address)) => Ok(address),
+        Ok(_) => Err("it is no IP address and port".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 /// What is wrong with an address, or what to write instead.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum AddressError {
@@ -283,7 +296,7 @@ fn parse_port(text: &str) -> Option<u16> {
     text.parse().ok().filter(|_| digits)
 }
 
-fn parse_server(text: &str) -> Result<ServerAddress, AddressError> {
+pub(crate) fn parse_server(text: &str) -> Result<ServerAddress, AddressError> {
     if text == BUILTIN_ECHO {
         return Ok(ServerAddress::BuiltinEcho);
     }

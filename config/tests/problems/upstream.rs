@@ -9,6 +9,22 @@ fn keys() {
         render,
         &[
             (
+                "discovery = {}",
+                "6:13: missing key `dns` in [upstreams.u.discovery]; write who says which servers there are, as in dns = \
+                 \"_redis._tcp.example.com\"",
+            ),
+            (
+                "discovery = { dns = \"a:1\", file = \"/a\" }",
+                "6:35: `upstreams.u.discovery.file` is one source too many beside `dns`; write `dns` or `file`, or an upstream for \
+                 each",
+            ),
+            (
+                "discovery = { http = \"https://a/b\" }",
+                "6:22: `upstreams.u.discovery.http` must be a URL such as \
+                 \"http://127.0.0.1:8500/v1/health/service/web?passing\", not \"https://a/b\"; there is no TLS to sources; \
+                 have one on this machine, such as an agent or a sidecar, speak it",
+            ),
+            (
                 "balanse = \"round-robin\"",
                 "6:1: unknown key `balanse` in [upstreams.u]; did you mean `balance`?",
             ),
@@ -80,7 +96,7 @@ fn keys() {
                  the keys are servers, balance, hash_on, max_connections, slow_start, fallback, when_all_down, \
                  connect_timeout, send_proxy_protocol, proxy_tlvs, \
                  keepalive, user_timeout, notsent_lowat, receive_buffer, send_buffer, congestion, mark, dscp, \
-                 interface, source_address, on_removed, health, ejection",
+                 interface, source_address, on_removed, health, ejection, discovery",
             ),
             (
                 "health = \"2s\"",

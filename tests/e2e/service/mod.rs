@@ -1,6 +1,8 @@
 //! The real services. Each test starts its own, as a child process on a free port, so that tests run in
 //! parallel, in one process or in many, and leave nothing behind.
 
+#[allow(dead_code, reason = "the tests of the resolver say more with it")]
+pub(crate) mod dns;
 pub(crate) mod haproxy;
 pub(crate) mod iperf;
 pub(crate) mod nginx;

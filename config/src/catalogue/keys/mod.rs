@@ -1,6 +1,7 @@
 //! The keys.
 
 mod admin;
+mod discovery;
 mod ejection;
 mod listener;
 mod route;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::super::key::{Absent, Key, Kind, Syntax, Table};
+use super::discovery::DISCOVERY;
 use super::ejection::EJECTION;
 use super::socket::{
     BUFFER, CONGESTION, CONGESTION_ABOUT, DSCP_ABOUT, INTERFACE, KEEPALIVE_ABOUT, MARK, MARK_ABOUT,
@@ -19,18 +20,19 @@ pub(crate) static UPSTREAM: Table = Table {
     path: "upstreams.NAME",
     about: "Servers that can stand in for each other.",
     keys: &[
-        Key::required(
+        Key::optional(
             "servers",
             Kind::TextsOrTables {
                 of: SERVER_ADDRESS,
                 table: &SERVER,
                 max: SERVERS_MAX,
             },
-            "write where connections go, as in servers = [\"127.0.0.1:6379\"]",
+            "required, unless there is `discovery`",
             "`\"10.0.0.1:80\"`, `\"host:80\"`, `\"unix:/path\"`, `\"builtin:echo\"`, or a table of the keys below. A host's \
-             name is one server: connections start with its addresses in turn, and each tries them all. Names are \
-             resolved every 30 s",
-        ),
+             name is one server: connections start with its addresses in turn, and each tries them all. A name is \
+             resolved again when its TTL is over, after 1 s to 5 min",
+        )
+        .advising("write where connections go, as in servers = [\"127.0.0.1:6379\"]"),
         Key::new(
             "balance",
             Kind::Choice(Balance::NAMES),
@@ -165,6 +167,10 @@ pub(crate) static UPSTREAM: Table = Table {
         Key {
             absent: Absent::Means("nobody is ejected"),
             ..Key::table("ejection", &EJECTION)
+        },
+        Key {
+            absent: Absent::Means("no other servers than those of `servers`"),
+            ..Key::table("discovery", &DISCOVERY)
         },
     ],
 };

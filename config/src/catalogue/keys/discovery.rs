@@ -1,0 +1,93 @@
+//! `[upstreams.NAME.discovery]`.
+
+use std::time::Duration;
+
+use super::super::key::{Key, Kind, Syntax, Table};
+use super::values::HOUR;
+use crate::sections::discovery::NAMESERVERS_MAX;
+
+pub(crate) static DISCOVERY: Table = Table {
+    path: "upstreams.NAME.discovery",
+    about: "Who says which servers there are, beside those of `servers`: one of `dns`, `file` and `http`. A source that fails, or \
+        names no server, or one that there can't be, keeps the servers that it named last. See [Discovery](discovery.md).",
+    keys: &[
+        Key::optional(
+            "dns",
+            Kind::Text(Syntax {
+                what: "name",
+                accepted: &["_redis._tcp.example.com", "redis.default.svc:6379"],
+                refused: &[
+                    "example.com",
+                    "_redis.example.com",
+                    "10.0.0.1:80",
+                    "unix:/run/redis.sock",
+                    "",
+                ],
+                pattern: "^(_.+|.+:[0-9]+)$",
+            }),
+            "another source",
+            "`\"_service._proto.domain\"`: the servers of its SRV records, by their weights, those of the most preferred priority; \
+             `\"host:port\"`: each address of the host is a server. Asked again when the TTL is over, after 1 s to 5 min",
+        )
+        .advising("write who says which servers there are, as in dns = \"_redis._tcp.example.com\""),
+        Key::optional(
+            "file",
+            Kind::Text(Syntax {
+                what: "absolute path",
+                accepted: &["/etc/corelane/servers.json", "/run/servers.toml"],
+                refused: &["servers.json", "/etc/corelane/", ""],
+                pattern: "^/.*[^/]$",
+            }),
+            "another source",
+            "a file that lists servers, in TOML if it is named `.toml`, else in JSON. It is read again when it is replaced or \
+             written",
+        ),
+        Key::optional(
+            "http",
+            Kind::Text(Syntax {
+                what: "URL",
+                accepted: &[
+                    "http://127.0.0.1:8500/v1/health/service/web?passing",
+                    "http://[::1]:8080/servers",
+                    "http://registry.example",
+                ],
+                refused: &[
+                    "https://registry.example/servers",
+                    "registry.example:80",
+                    "http://",
+                    "http://a b/",
+                    "http://10.0.0.1:0/",
+                    "",
+                ],
+                pattern: "^http://[^\\s]+$",
+            }),
+            "another source",
+            "a page that lists servers in JSON, asked for with the ETag of the last one. What is below \
+             `/v1/health/service/` is Consul's health API, which is asked by blocking queries",
+        ),
+        Key::optional(
+            "nameservers",
+            Kind::Texts {
+                of: Syntax {
+                    what: "addresses",
+                    accepted: &["127.0.0.1:8600", "[::1]:53"],
+                    refused: &["127.0.0.1", "ns.example:53", "127.0.0.1:0", ""],
+                    pattern: "^.+:[0-9]+$",
+                },
+                max: NAMESERVERS_MAX,
+            },
+            "those of `/etc/resolv.conf`, after `/etc/hosts`",
+            "who is asked for names, with whole names",
+        )
+        .advising("write name servers, as in nameservers = [\"127.0.0.1:8600\"]"),
+        Key::new(
+            "interval",
+            Kind::Duration {
+                min: Duration::from_millis(100),
+                max: HOUR,
+            },
+            "\"10s\"",
+            "how often a page is asked for",
+        ),
+    ],
+};

@@ -1,0 +1,24 @@
+//! Where servers are: the addresses of names, and the sources that say which servers there are.
+
+mod calm;
+mod dns;
+mod failure;
+mod fetch;
+mod file;
+mod format;
+mod found;
+mod http;
+mod lookup;
+mod names;
+mod report;
+mod sources;
+mod thread;
+
+#[cfg(test)]
+#[path = "../../tests/e2e/service/dns.rs"]
+mod scripted;
+
+pub(crate) use self::lookup::Lookup;
+pub(crate) use self::names::{FIRST_ANSWERS_WAIT, Name, Names};
+pub(crate) use self::sources::Sources;
+pub(crate) use self::thread::Thread;
