@@ -14,7 +14,7 @@ use tokio::time::sleep;
 use crate::aside::Stopper;
 use crate::proxy::{Proxy, observe};
 use crate::start_error::{Explain, cannot_start};
-use crate::workers::{Leaving, Left, STOP_PATIENCE, Workers};
+use crate::workers::{Leaving, Left, STOP_PATIENCE, Workers, now};
 use crate::{cpus, scheduler};
 
 /// How often it is looked whether connections are left, at first and at last.
@@ -107,14 +107,15 @@ pub(crate) fn go_over(proxy: &mut Proxy, begun: Begun, runtime: &Runtime) -> Swi
         );
     }
     let moves = runtime.on_switch == OnSwitch::Move;
-    proxy.workers.replace(backend, generation, moves);
+    let patience = runtime.drain_timeout;
+    proxy.workers.replace(backend, generation, moves, patience);
     Switching {
         from: from.name,
         to: to.name,
         stopper,
         at,
-        patience: runtime.drain_timeout,
-        until: now() + runtime.drain_timeout,
+        patience,
+        until: now() + patience,
         next_look: LOOK_INTERVALS.0,
     }
 }
@@ -197,7 +198,7 @@ async fn listen(
         return Ok((backend, generation, stopper));
     };
     let to = proxy.workers.running.adopter();
-    let leaving = Leaving::begin(backend, generation, Some(to));
+    let leaving = Leaving::begin(backend, generation, Some(to), patience);
     leaving.wait(patience).await;
     leaving.end(stopper).await;
     Err(error)
@@ -215,9 +216,4 @@ fn lend(proxy: &Proxy, table: &Table, count: usize) -> anyhow::Result<Vec<Listen
         })
     };
     table.listeners.iter().map(lend).collect()
-}
-
-#[expect(clippy::disallowed_methods, reason = "a switch, not a worker")]
-fn now() -> Instant {
-    Instant::now()
 }

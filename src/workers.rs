@@ -1,10 +1,10 @@
 //! The scheduler that runs, and the one before it for as long as that has connections.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use proxy_core::Generation;
-use proxy_core::backend::{Adopter, Backend, Evacuation};
+use proxy_core::backend::{Adopter, Backend, Evacuation, Pace};
 use proxy_core::lifeline::Deaths;
 use tokio::time::{sleep, timeout};
 
@@ -58,18 +58,19 @@ impl Workers {
     }
 
     /// Another scheduler runs, which accepts already. The one before stops accepting, and its connections go to the new one
-    /// if they are to `move`; else they finish.
+    /// if they are to `move`, within `patience`; else they finish.
     pub(crate) fn replace(
         &mut self,
         backend: Box<dyn Backend>,
         generation: Arc<Generation>,
         moves: bool,
+        patience: Duration,
     ) {
         let to = moves.then(|| backend.adopter());
         let old = std::mem::replace(&mut self.running, backend);
         let old_generation = std::mem::replace(&mut self.generation, generation);
         old_generation.succeed();
-        self.leaving = Some(Leaving::begin(old, old_generation, to));
+        self.leaving = Some(Leaving::begin(old, old_generation, to, patience));
     }
 
     /// Whether the scheduler that was replaced may still have connections.
@@ -123,22 +124,27 @@ impl Workers {
 }
 
 impl Leaving {
-    /// It stops accepting, and its connections go to another scheduler, or finish.
+    /// It stops accepting, and its connections go to another scheduler, within `patience`, or finish.
     pub(crate) fn begin(
         backend: Box<dyn Backend>,
         generation: Arc<Generation>,
         to: Option<Arc<dyn Adopter>>,
+        patience: Duration,
     ) -> Self {
         backend.drain();
-        let evacuation = to.map(Evacuation::new);
-        if let Some(evacuation) = &evacuation {
-            backend.evacuate(evacuation.clone());
-        }
-        Self {
+        let mut leaving = Self {
             backend,
             generation,
-            evacuation,
+            evacuation: None,
+        };
+        if let Some(to) = to {
+            let workers = leaving.generation.workers();
+            let pace = Pace::new(now(), leaving.connections(), workers, patience);
+            let evacuation = Evacuation::new(to, pace);
+            leaving.backend.evacuate(evacuation.clone());
+            leaving.evacuation = Some(evacuation);
         }
+        leaving
     }
 
     /// Waits until nothing is left, at most for `patience`.
@@ -178,4 +184,10 @@ impl Leaving {
                 .as_ref()
                 .is_some_and(|evacuation| !evacuation.is_still())
     }
+}
+
+/// What time it is, for a switch.
+#[expect(clippy::disallowed_methods, reason = "a switch, not a worker")]
+pub(crate) fn now() -> Instant {
+    Instant::now()
 }

@@ -8,13 +8,13 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use backend_glommio::{Glommio, Readiness};
 use backend_tokio::{PerCore, WorkStealing};
 use conformance::{Real, Scheduler, resources};
 use proxy_core::backend::{
-    Adopter, Backend, Evacuation, Listening, OwnMetrics, Plan, Profile, WorkerThread,
+    Adopter, Backend, Evacuation, Listening, OwnMetrics, Pace, Plan, Profile, WorkerThread,
 };
 use proxy_core::{Descriptor, Generation, Listener, ListenerSettings};
 
@@ -127,7 +127,10 @@ impl State {
         let adopter = new.adopter();
         let old = self.running.replace(new).expect("one runs");
         old.drain();
-        let evacuation = Evacuation::new(adopter);
+        let evacuation = Evacuation::new(
+            adopter,
+            Pace::new(Instant::now(), 1, workers, Duration::ZERO),
+        );
         old.evacuate(evacuation.clone());
         let is_left = |generation: &Generation| {
             let workers = 0..generation.workers();

@@ -13,7 +13,7 @@ use crate::clock;
 use crate::socket::Tokio;
 
 /// Connections that are woken before the reactor, and those that are ready, have their turn.
-const WAKES_AT_A_TIME: usize = 32;
+const WAKES_AT_A_TIME: usize = 8;
 
 /// How long an evacuation waits for room.
 const ROOM_RETRY: Duration = Duration::from_millis(1);
@@ -100,7 +100,7 @@ impl Tasks {
         let evacuation = self.evacuation.0.get();
         let mut from = 0;
         loop {
-            if evacuation.is_some_and(|evacuation| !evacuation.has_room()) {
+            if evacuation.is_some_and(|evacuation| !evacuation.has_room(clock::now())) {
                 let (mut timer, until) = (Tokio.timer(), clock::now() + ROOM_RETRY);
                 poll_fn(|cx| timer.poll_until(cx, clock::now(), until)).await;
                 continue;

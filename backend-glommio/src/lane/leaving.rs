@@ -1,17 +1,19 @@
 //! A lane's connections on their way to another scheduler.
 
+use std::time::Instant;
+
 use super::{Lane, Task};
 use crate::poller::Poller;
 
 impl<P: Poller> Lane<P> {
-    /// Sends connections to another scheduler, where all are to go there, as far as there is room.
-    pub(super) fn evacuate(&mut self) {
+    /// Sends connections to another scheduler, where all are to go there, as far as there is room now.
+    pub(super) fn evacuate(&mut self, now: Instant) {
         let driver = self.core.0.clone();
         let Some(evacuation) = driver.evacuation.get() else {
             return;
         };
         while self.to_evacuate < self.tasks.len() {
-            if !evacuation.has_room() {
+            if !evacuation.has_room(now) {
                 return driver.waits_for_room.set(true);
             }
             let index = self.to_evacuate as u32;

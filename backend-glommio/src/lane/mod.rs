@@ -139,7 +139,7 @@ impl<P: Poller> Lane<P> {
             self.handle(worker, order);
         }
         let quantum = driver.quantum(worker);
-        self.evacuate();
+        self.evacuate(worker.now);
         let mut pass = driver.ready.borrow().pass(self.index);
         for turn in 1.. {
             let next = driver.ready.borrow_mut().next(&mut pass);

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 
 use crate::connection::detached::Detached;
 use crate::listener::Listener;
@@ -11,6 +12,20 @@ use crate::transport::Descriptor;
 /// Connections that may be on their way at a time, about: those that wait on one scheduler go on there, and those on their
 /// way are held up.
 pub const MOVING_MAX: usize = 128;
+
+/// Connections that a worker sends away in a millisecond, about, where there is time for it: a move takes 20 to 40 µs of CPU, and
+/// a core that does nothing else keeps the messages of all connections waiting.
+pub const LEAVING_PER_MS: u64 = 8;
+
+/// How soon all must be able to leave: in this part of the time that they have.
+const LEAVING_SHARE: u32 = 4;
+
+/// How fast connections leave that wait.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    since: Instant,
+    per_ms: u64,
+}
 
 /// Takes connections of other schedulers, on any thread.
 pub trait Adopter: fmt::Debug + Send + Sync {
@@ -22,6 +37,8 @@ pub trait Adopter: fmt::Debug + Send + Sync {
 #[derive(Debug)]
 pub struct Evacuation {
     to: Arc<dyn Adopter>,
+    pace: Pace,
+    sent: AtomicU64,
     moving: AtomicUsize,
     moved: AtomicU64,
 }
@@ -34,23 +51,47 @@ pub struct Moving {
     evacuation: Arc<Evacuation>,
 }
 
+impl Pace {
+    /// For so many connections of so many workers, which all have to be gone after a time from now on.
+    pub fn new(now: Instant, connections: u64, workers: usize, within: Duration) -> Self {
+        let calm = LEAVING_PER_MS * workers as u64;
+        let milliseconds = (within / LEAVING_SHARE).as_millis().max(1);
+        let needed = connections.div_ceil(u64::try_from(milliseconds).unwrap_or(u64::MAX));
+        Self {
+            since: now,
+            per_ms: calm.max(needed),
+        }
+    }
+
+    /// How many may have left by then.
+    fn until(self, now: Instant) -> u64 {
+        let milliseconds = now.saturating_duration_since(self.since).as_millis() + 1;
+        self.per_ms
+            .saturating_mul(u64::try_from(milliseconds).unwrap_or(u64::MAX))
+    }
+}
+
 impl Evacuation {
     /// To the workers of another scheduler.
-    pub fn new(to: Arc<dyn Adopter>) -> Arc<Self> {
+    pub fn new(to: Arc<dyn Adopter>, pace: Pace) -> Arc<Self> {
         Arc::new(Self {
             to,
+            pace,
+            sent: AtomicU64::new(0),
             moving: AtomicUsize::new(0),
             moved: AtomicU64::new(0),
         })
     }
 
-    /// Whether more may leave now: fewer than [`MOVING_MAX`] are on their way.
-    pub fn has_room(&self) -> bool {
-        self.moving.load(Relaxed) < MOVING_MAX
+    /// Whether more may leave now that wait: fewer than [`MOVING_MAX`] are on their way, and it is not ahead of its pace. One that
+    /// has something to do goes all the same.
+    pub fn has_room(&self, now: Instant) -> bool {
+        self.moving.load(Relaxed) < MOVING_MAX && self.sent.load(Relaxed) < self.pace.until(now)
     }
 
     /// Sends a connection.
     pub fn send(self: &Arc<Self>, detached: Detached<Descriptor>) {
+        self.sent.fetch_add(1, Relaxed);
         self.moving.fetch_add(1, Relaxed);
         self.to.adopt(Moving {
             detached: Some(detached),
@@ -89,5 +130,29 @@ impl Moving {
 impl Drop for Moving {
     fn drop(&mut self) {
         self.evacuation.moving.fetch_sub(1, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_few_connections_take_their_time() {
+        let now = Instant::now();
+        let pace = Pace::new(now, 8000, 2, 30 * SECOND);
+        assert_eq!(pace.until(now), 16);
+        assert_eq!(pace.until(now + SECOND / 2), 501 * 16);
+    }
+
+    #[test]
+    fn many_leave_in_a_part_of_the_time_that_they_have() {
+        let now = Instant::now();
+        let pace = Pace::new(now, 1_000_000, 2, 4 * SECOND);
+        assert!(pace.until(now + SECOND) >= 1_000_000);
+        let pace = Pace::new(now, 1_000_000, 2, Duration::ZERO);
+        assert!(pace.until(now) >= 1_000_000);
     }
 }

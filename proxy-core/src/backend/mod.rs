@@ -6,7 +6,7 @@ mod open;
 mod own;
 mod profile;
 
-pub use self::evacuation::{Adopter, Evacuation, MOVING_MAX, Moving};
+pub use self::evacuation::{Adopter, Evacuation, LEAVING_PER_MS, MOVING_MAX, Moving, Pace};
 pub use self::open::{OpenSocket, OpenSockets};
 pub use self::own::{OwnFamily, OwnKind, OwnMetrics, OwnSample};
 pub use self::profile::{BindSockets, Evening, Profile, Stealing};
