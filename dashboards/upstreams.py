@@ -225,6 +225,34 @@ def failures(board):
             stack=True,
         )
     )
+    board.with_panel(
+        graph(
+            "Ejections by server",
+            "Times a second that a server was ejected, by cause, or spared as largest_share allows no more. connect_failures: see "
+            "Failures by server; early_ends: it accepts and drops, so look at its log; slow_connects: it is overloaded. Spared "
+            "all the time: many servers of it are in trouble.",
+            "cps",
+            query(
+                f"sum by (upstream, server, cause) (rate(corelane_upstream_ejections_total{{@, {OF}}}[@]))",
+                SERVER + " {{cause}}",
+            ),
+            query(
+                f"sum by (upstream, server) (rate(corelane_upstream_ejections_spared_total{{@, {OF}}}[@]))",
+                SERVER + " spared",
+            ),
+            steps=NONE_WANTED,
+        )
+    )
+    board.with_panel(
+        graph(
+            "Upstreams in panic",
+            "Instances that ignore ejections of an upstream, since less than panic_threshold of its servers would be left. Above 0: "
+            "what is wrong is wrong with most of them, or with the way to them.",
+            "short",
+            query(f"sum by (upstream) (corelane_upstream_panic{{@, {OF}}})", "{{upstream}}"),
+            steps=NONE_WANTED,
+        )
+    )
 
 
 def checks(board):
