@@ -194,9 +194,8 @@ mod tests {
         let observed = Arc::new(fixture::proxy());
         let watch = Watch::new(observed.clone());
         let [first, second] = [0, 1].map(|place| fixture::server(&observed, place));
-        let slot = observed.running().generation.slot(0);
-        first.cells.of(slot).opened.add(3);
-        second.cells.of(slot).opened.add(1);
+        let _of_first = [(); 3].map(|()| proxy_core::Taken::beside(&first));
+        let _of_second = proxy_core::Taken::beside(&second);
         let servers = || {
             let servers = state(&observed, &watch, None).servers;
             let told = servers.into_iter().map(|server| {

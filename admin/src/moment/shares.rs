@@ -27,11 +27,13 @@ impl Shares {
         let state = |place| view.pool.as_ref().map(|pool| pool.state(place, now));
         let is_up =
             |place: usize| matches!(state(place), Some(ServerState::Up | ServerState::Full));
-        // Where none is up, all are tried.
+        // Backups serve while no other server is up; where none is, all are tried.
         let any_up = (0..members.len()).any(is_up);
+        let of_first_rank = |place: usize| !members[place].backup && members[place].weight > 0;
+        let any_first = (0..members.len()).any(|place| is_up(place) && of_first_rank(place));
         let share = |(place, member): (usize, &Member)| Share {
             weight: f64::from(member.weight),
-            takes: is_up(place) || !any_up,
+            takes: (is_up(place) || !any_up) && (!any_first || of_first_rank(place)),
             connections: member.server.connections(),
         };
         let members: Vec<_> = members.iter().enumerate().map(share).collect();
