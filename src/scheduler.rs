@@ -11,6 +11,7 @@ use proxy_core::backend::{Backend, Plan, Stealing};
 use proxy_tools::Candidate;
 
 pub(crate) use self::candidates::{CANDIDATES, moves_every};
+use crate::cpus;
 use crate::start_error::{Explain, cannot_start, with_advice};
 
 /// The names of all schedulers.
@@ -57,9 +58,9 @@ pub(crate) fn name(runtime: &Runtime) -> &'static str {
     }
 }
 
-/// Whether workers of the one configuration are others than those of the other one: another scheduler, other cores, or other
-/// settings of the scheduler.
-pub(crate) fn differs(new: &Runtime, old: &Runtime) -> bool {
+/// Whether workers of the one configuration are others than those of the other one, by which the scheduler with the name `runs`
+/// was started: another scheduler, other cores, or other settings of the scheduler. Other words for the same are no difference.
+pub(crate) fn differs(new: &Runtime, old: &Runtime, runs: &str) -> bool {
     // Each key is named here, so that none comes to end connections without being asked about.
     let Runtime {
         scheduler,
@@ -73,14 +74,27 @@ pub(crate) fn differs(new: &Runtime, old: &Runtime) -> bool {
         max_connections: _,
         watch: _,
     } = new;
-    let is_same = (*scheduler, cores, *pin) == (old.scheduler, &old.cores, old.pin);
+    // Glommio is what "auto" tries first. Where it had to fall back, it would again, unless Glommio's settings are others.
+    let wanted = |scheduler| match scheduler {
+        Scheduler::Auto if runs == NAMES[0] => Scheduler::Glommio,
+        scheduler => scheduler,
+    };
+    let scheduler = wanted(*scheduler);
+    let has_fallen_back = old.scheduler == Scheduler::Auto && runs != NAMES[0];
+    let is_same =
+        scheduler == wanted(old.scheduler) || has_fallen_back && scheduler == Scheduler::Tokio;
     // What the scheduler of both doesn't read makes no difference.
     let is_read = match scheduler {
         Scheduler::Tokio => *tokio == old.tokio,
         Scheduler::Glommio => *glommio == old.glommio,
         Scheduler::Auto => *tokio == old.tokio && *glommio == old.glommio,
     };
-    !(is_same && is_read)
+    let are_cores = (cores, *pin) == (&old.cores, old.pin)
+        || match (cpus::assign(new), cpus::assign(old)) {
+            (Ok(new), Ok(old)) => new == old,
+            _ => false,
+        };
+    !(is_same && is_read && are_cores)
 }
 
 /// Why the scheduler that is asked for can't run so many workers here; none: it can, or another one would in its place.
@@ -148,5 +162,69 @@ fn options(configured: &GlommioOptions) -> Options {
             max_moves: rebalance.max_moves.get() as usize,
         },
         readiness: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn runtime(text: &str) -> Runtime {
+        let text = format!(
+            "[runtime]\n{text}\n[listeners.l]\nbind = \"127.0.0.1:0\"\nupstream = \"u\"\n\
+             [upstreams.u]\nservers = [\"10.0.0.1:80\"]\n"
+        );
+        let parsed = proxy_config::parse(&text, "test");
+        parsed
+            .unwrap_or_else(|error| panic!("{error}"))
+            .config
+            .runtime
+    }
+
+    fn is_switch(from: &str, runs: &str, to: &str) -> bool {
+        differs(&runtime(to), &runtime(from), runs)
+    }
+
+    const AUTO: &str = "scheduler = \"auto\"";
+    const GLOMMIO: &str = "scheduler = \"glommio\"";
+    const TOKIO: &str = "scheduler = \"tokio\"";
+
+    #[test]
+    fn other_words_for_the_scheduler_that_runs_are_no_switch() {
+        let [glommio, stealing, _] = NAMES;
+        assert!(!is_switch(AUTO, glommio, GLOMMIO));
+        assert!(!is_switch(GLOMMIO, glommio, AUTO));
+        assert!(!is_switch(AUTO, stealing, TOKIO));
+        assert!(!is_switch(AUTO, stealing, AUTO));
+        assert!(is_switch(AUTO, stealing, GLOMMIO));
+        assert!(is_switch(AUTO, glommio, TOKIO));
+        // It may be Glommio that comes of it.
+        assert!(is_switch(TOKIO, stealing, AUTO));
+        let per_core = format!("{TOKIO}\ntokio.mode = \"per-core\"");
+        assert!(is_switch(AUTO, stealing, &per_core));
+        assert!(!is_switch(
+            AUTO,
+            glommio,
+            &format!("{AUTO}\ntokio.mode = \"per-core\"")
+        ));
+    }
+
+    #[test]
+    fn other_words_for_the_cores_that_run_are_no_switch() {
+        let [_, stealing, _] = NAMES;
+        let with = |cores: &str| format!("{TOKIO}\ncores = {cores}");
+        let all = cpus::assign(&runtime(&with("\"all\"")))
+            .expect("there are CPUs")
+            .len();
+        assert!(!is_switch(
+            &with("\"all\""),
+            stealing,
+            &with(&all.to_string())
+        ));
+        assert!(is_switch(
+            &with("\"all\""),
+            stealing,
+            &with(&(all + 1).to_string())
+        ));
     }
 }

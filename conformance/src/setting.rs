@@ -27,6 +27,7 @@ pub(crate) fn settings(
         ..PoolSettings::default()
     };
     let listener = Arc::new(Listener::new("clients".into()));
+    listener.bandwidth.set(setup.bandwidth);
     let routes = routes(setup, &listener, |name, server| {
         let upstream = Arc::new(Upstream::new(name.to_owned()));
         Arc::new(Pool::new(upstream, vec![members[server].clone()], settings))
@@ -37,6 +38,7 @@ pub(crate) fn settings(
         routes,
         idle_timeout: setup.idle_timeout,
         times: setup.times,
+        bandwidth: setup.bandwidth,
         max_connections: setup.max_connections,
         ends: setup.ends.clone(),
         prologue: setup.prologue.clone().map(Arc::new),

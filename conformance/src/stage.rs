@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use proxy_core::prologue::PrologueSettings;
 use proxy_core::{
-    ClientAddress, EjectionSettings, Ends, Generation, Listener, ListenerSettings, Pool, SendProxy,
-    Times,
+    BandwidthSettings, ClientAddress, EjectionSettings, Ends, Generation, Listener,
+    ListenerSettings, Pool, SendProxy, Times,
 };
 
 /// What is behind the proxy, and how it is configured.
@@ -23,6 +23,8 @@ pub struct Setup {
     pub idle_timeout: Option<Duration>,
     /// The listener's other times.
     pub times: Times,
+    /// How fast the listener's connections may be.
+    pub bandwidth: BandwidthSettings,
     /// The upstream's `connect_timeout`.
     pub connect_timeout: Duration,
     /// The listener's `max_connections`.
@@ -50,6 +52,7 @@ impl Default for Setup {
             workers: 2,
             idle_timeout: None,
             times: Times::default(),
+            bandwidth: BandwidthSettings::default(),
             connect_timeout: Duration::from_secs(30),
             max_connections: None,
             ends: None,

@@ -103,6 +103,8 @@ macro_rules! suite {
 macro_rules! real_suite {
     ($name:ident, $stage:ty) => {
         $crate::cases_on! { $name, $stage:
+            bandwidth_of_the_listener
+            bandwidth_of_a_connection
             drain_serves_the_backlog
             drain_lets_connections_finish
             restart_on_the_same_port

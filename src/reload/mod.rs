@@ -168,7 +168,7 @@ async fn check(
         Err(error) => Err(error),
     };
     tried.map_err(|error| format!("{error:#}"))?;
-    if scheduler::differs(&new.runtime, &config.runtime)
+    if is_switch(&new, config, proxy)
         && let Ok(cpus) = cpus::assign(&new.runtime)
         && let Some(reason) = scheduler::cannot_run(cpus.len(), &new.runtime)
     {
@@ -279,7 +279,7 @@ async fn apply(
         proxy.control.commit(running, &observed.tables.current());
         return Err(format!("{error:#}"));
     }
-    let begun = if scheduler::differs(&new.runtime, &running.runtime) {
+    let begun = if is_switch(&new, running, proxy) {
         match switch::begin(proxy, &new).await {
             Ok(begun) => Some(begun),
             Err(error) => {
@@ -316,9 +316,15 @@ async fn apply(
     Ok((change, begun))
 }
 
+/// Whether a new configuration asks for other workers than those that run.
+fn is_switch(new: &Config, old: &Config, proxy: &Proxy) -> bool {
+    let runs = proxy.workers.running.profile().name;
+    scheduler::differs(&new.runtime, &old.runtime, runs)
+}
+
 /// How many sockets the scheduler of a new configuration needs at each address.
 fn sockets_count(new: &Config, old: &Config, proxy: &Proxy) -> usize {
-    if scheduler::differs(&new.runtime, &old.runtime) {
+    if is_switch(new, old, proxy) {
         // One that needs no more than one accepts from more, too.
         // Cores that there are not are refused, and counted, where the switch begins.
         return cpus::assign(&new.runtime).map_or(1, |cpus| cpus.len());

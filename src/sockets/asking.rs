@@ -51,8 +51,9 @@ impl Sockets {
         let all = self.lock();
         let mut places = BTreeMap::new();
         let mut taken = HashSet::new();
-        // Its own first: ports that the kernel chose have the same address.
-        for own in [true, false] {
+        // Those of the same interface first: another listener may have the address for another one. Then its own: ports that
+        // the kernel chose have the same address.
+        for (same_interface, own) in [(true, true), (true, false), (false, true), (false, false)] {
             for (asker, asking) in asking.iter().enumerate() {
                 for (place, bind) in asking.binds.iter().enumerate() {
                     if places.contains_key(&(asker, place)) {
@@ -66,7 +67,10 @@ impl Sockets {
                             binds.map(move |(place, bind)| (owner, place, bind))
                         })
                         .find(|(owner, place, owned)| {
-                            owned.is_at(bind) && !taken.contains(&(*owner, *place))
+                            let is_same = owned.has_interface_of(&asking.options);
+                            owned.is_at(bind)
+                                && is_same == same_interface
+                                && !taken.contains(&(*owner, *place))
                         });
                     if let Some((owner, owned_place, _)) = found {
                         taken.insert((owner, owned_place));

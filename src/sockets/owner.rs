@@ -323,6 +323,11 @@ impl Bind {
         is_same && is_found
     }
 
+    /// Whether its clients come by the interface that these options say, or by any as these do.
+    pub(super) fn has_interface_of(&self, options: &ListenOptions) -> bool {
+        self.file.is_some() || self.options.tcp.interface == options.tcp.interface
+    }
+
     /// Has clients find its file, in place of one of this process's.
     pub(super) fn settle(&mut self) {
         if let Some(file) = &mut self.file

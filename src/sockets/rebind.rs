@@ -8,8 +8,8 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use proxy_config::{self as config, Config};
-use proxy_core::ListenOptions;
 use proxy_core::listen::{self, BindAddress, Bound, Reserved};
+use proxy_core::{ListenOptions, RETIRED_MAX};
 
 use super::asking::{Asking, Places, missing};
 use super::owner::{Bind, Lent, Owned, Sockets};
@@ -265,6 +265,7 @@ impl Sockets {
             owned.binds = having;
             listening.extend(lent.map(|lent| (name, lent)));
         }
+        forget(&mut all);
         let mut removed: Vec<_> = old.into_values().flatten().flatten().collect();
         for bind in &mut removed {
             bind.stop_taking();
@@ -276,6 +277,17 @@ impl Sockets {
             removed: Removed(removed),
         }
     }
+}
+
+/// Forgets names that have no sockets any more, as far as there are more of them than are shown.
+fn forget(all: &mut BTreeMap<String, Owned>) {
+    let without = all.values().filter(|owned| owned.binds.is_empty());
+    let mut too_many = without.count().saturating_sub(RETIRED_MAX);
+    all.retain(|_, owned| {
+        let forgets = too_many > 0 && owned.binds.is_empty();
+        too_many -= usize::from(forgets);
+        !forgets
+    });
 }
 
 #[cfg(test)]
@@ -341,6 +353,20 @@ mod tests {
         drop((gone, more));
         TcpStream::connect(at).expect_err("nobody listens there");
         TcpStream::connect(address(&sockets, "a")).expect("it stayed");
+    }
+
+    #[test]
+    fn names_that_come_and_go_are_forgotten() {
+        let sockets = Sockets::default();
+        for name in 0..RETIRED_MAX + 20 {
+            drop(rebind(
+                &sockets,
+                &[(&format!("l{name}"), ANY), ("web", ANY)],
+            ));
+        }
+        // One of them has a socket.
+        assert_eq!(sockets.lock().len(), RETIRED_MAX + 2);
+        assert!(sockets.lock().contains_key("web"));
     }
 
     #[test]

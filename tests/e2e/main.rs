@@ -45,6 +45,7 @@ mod last_words;
 mod leak;
 mod limit;
 mod memory;
+mod network_options;
 mod nginx;
 mod nodelay;
 mod order;

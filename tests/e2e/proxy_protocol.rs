@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -24,6 +25,8 @@ each_scheduler!(
     refusals,
     untrusted_peers,
     optional,
+    the_server_is_told_the_name_and_the_protocol,
+    unix_sockets_have_headers_and_are_announced,
     header_for_servers_of_plain_clients,
     health_checks,
     keys_change_by_a_reload,
@@ -304,6 +307,97 @@ fn untrusted_peers(scheduler: Scheduler) {
         trusted.read_exact(&mut answer).expect("receive");
         assert_eq!(&answer, b"hello", "{listener}");
     }
+}
+
+/// A ClientHello for this name, which offers one protocol.
+fn hello(name: &str, protocol: &str) -> Vec<u8> {
+    let vector = |bytes: &[u8]| [&(bytes.len() as u16).to_be_bytes()[..], bytes].concat();
+    let entry = [&[0][..], &vector(name.as_bytes())].concat();
+    let sni = [&[0, 0][..], &vector(&vector(&entry))].concat();
+    let protocol = [&[protocol.len() as u8][..], protocol.as_bytes()].concat();
+    let alpn = [&[0, 16][..], &vector(&vector(&protocol))].concat();
+    let extensions = vector(&[sni, alpn].concat());
+    let suites = [0, 2, 0x13, 1, 1, 0];
+    let body = [&[3, 3][..], &[7; 32], &[0], &suites, &extensions].concat();
+    let length = (body.len() as u32).to_be_bytes();
+    let message = [&[1][..], &length[1..], &body].concat();
+    [&[22, 3, 1][..], &vector(&message)].concat()
+}
+
+fn receive(mut from: impl Read, count: usize) -> Vec<u8> {
+    let mut bytes = vec![0; count];
+    from.read_exact(&mut bytes).expect("receive");
+    bytes
+}
+
+/// A header of version 2, and the bytes behind its addresses.
+fn receive_v2(from: &TcpStream, addresses: usize) -> (Vec<u8>, Vec<u8>) {
+    let mut header = receive(from, 16);
+    let length = usize::from(u16::from_be_bytes([header[14], header[15]]));
+    header.extend(receive(from, addresses));
+    (header, receive(from, length - addresses))
+}
+
+/// By TLVs, and then it gets the ClientHello as it was.
+fn the_server_is_told_the_name_and_the_protocol(scheduler: Scheduler) {
+    let server = Server::bind();
+    let listener = "[[listeners.main.routes]]\nsni = \"*.example\"\nupstream = \"main\"\n";
+    let sends = "send_proxy_protocol = \"v2\"\nproxy_tlvs = [\"authority\", \"alpn\"]";
+    let routes = forward_with(&[&server.address().to_string()], listener, sends);
+    let proxy = Proxy::start(scheduler, &routes);
+    let said = hello("a.example", "h2");
+    let mut client = proxy.connect("main");
+    client.write_all(&said).expect("send");
+    let upstream = server.accept();
+    let (header, tlvs) = receive_v2(&upstream, 12);
+    assert_eq!(header[..14], *b"\r\n\r\n\0\r\nQUIT\n\x21\x11");
+    assert_eq!(tlvs, b"\x02\0\x09a.example\x01\0\x02h2");
+    assert_eq!(receive(&upstream, said.len()), said);
+}
+
+/// A balancer comes by a unix socket, and one announces a client that came by one.
+fn unix_sockets_have_headers_and_are_announced(scheduler: Scheduler) {
+    let directory = tempfile::tempdir().expect("directory");
+    let path = directory.path().join("socket");
+    let server = Server::bind();
+    let listener = "accept_proxy_protocol = true\ntrusted = [\"192.0.2.0/24\"]";
+    let sends = "send_proxy_protocol = \"v2\"";
+    let bind = format!("unix:{}", path.display());
+    let address = server.address().to_string();
+    let routes = route("main", &bind, &[&address], listener, sends);
+    let proxy = Proxy::start(scheduler, &routes);
+    let connect = || UnixStream::connect(&path).expect("it listens");
+    let mut announces = connect();
+    announces
+        .write_all(&[HEADER, b"hello"].concat())
+        .expect("send");
+    let upstream = server.accept();
+    let (header, _) = receive_v2(&upstream, 12);
+    assert_eq!(header[16..20], [192, 0, 2, 7]);
+    assert_eq!(receive(&upstream, 5), b"hello");
+    let row = &list(&proxy)[0];
+    assert_eq!(
+        (&row["client"], &row["peer"]),
+        (&ANNOUNCED.into(), &"unix".into())
+    );
+    drop((announces, upstream));
+    let mut paths = [0; 216];
+    paths[..7].copy_from_slice(b"/run/in");
+    paths[108..116].copy_from_slice(b"/run/out");
+    let mut announced = connect();
+    announced
+        .write_all(&[&b"\r\n\r\n\0\r\nQUIT\n\x21\x31\0\xd8"[..], &paths, b"hello"].concat())
+        .expect("send");
+    let upstream = server.accept();
+    let (header, tlvs) = receive_v2(&upstream, 216);
+    assert_eq!(
+        (header[13], &header[16..], &tlvs[..]),
+        (0x31, &paths[..], &b""[..])
+    );
+    assert_eq!(receive(&upstream, 5), b"hello");
+    wait::until("who it is is shown", || {
+        list(&proxy).iter().any(|row| row["client"] == "unix")
+    });
 }
 
 /// Protocols in which the client speaks first, and in which the server does.

@@ -363,6 +363,9 @@ const IMAP: &[[&str; 2]] = &[
     ["corelane OK go\r\n", ""],
 ];
 
+/// For a busy machine.
+const PATIENT: &str = "prologue_timeout = \"1m\"\n";
+
 /// A server of mail that has another one speak TLS.
 fn mail_server(script: &'static [[&'static str; 2]], behind: SocketAddr) -> Service {
     peer::Server::bind().serve(move |client| {
@@ -407,11 +410,11 @@ fn mail_by_name(scheduler: Scheduler) {
     for (protocol, script) in [("smtp", SMTP), ("imap", IMAP)] {
         let mail = mail_server(script, tls.address);
         let listener = format!(
-            "starttls = \"{protocol}\"\n[[listeners.main.routes]]\nsni = \"mail.example\"\nupstream = \"mail\"\n"
+            "starttls = \"{protocol}\"\n{PATIENT}[[listeners.main.routes]]\nsni = \"mail.example\"\nupstream = \"mail\"\n"
         );
         let proxy = Proxy::start(
             scheduler,
-            &configuration(&listener, &[("mail", mail.address())]),
+            &(configuration(&listener, &[("mail", mail.address())]) + "connect_timeout = \"1m\"\n"),
         );
         let ask = |name: &str| ask(proxy.address("main"), name, &["-starttls", protocol]);
         let answer = ask("mail.example");
@@ -424,8 +427,11 @@ fn mail_by_name(scheduler: Scheduler) {
 /// As clients of PostgreSQL 17 do with `sslnegotiation=direct`.
 fn postgres_by_direct_tls(scheduler: Scheduler) {
     let tls = TlsServer::start("db");
-    let listener = "starttls = \"postgres\"\n[[listeners.main.routes]]\nsni = \"db.example\"\nalpn = \"postgresql\"\nupstream = \"db\"\n";
-    let proxy = Proxy::start(scheduler, &configuration(listener, &[("db", tls.address)]));
+    let listener = format!(
+        "starttls = \"postgres\"\n{PATIENT}[[listeners.main.routes]]\nsni = \"db.example\"\nalpn = \"postgresql\"\n\
+         upstream = \"db\"\n"
+    );
+    let proxy = Proxy::start(scheduler, &configuration(&listener, &[("db", tls.address)]));
     let direct = ["-alpn", "postgresql"];
     let answer = ask(proxy.address("main"), "db.example", &direct);
     assert!(answer.contains("200 ok"), "{answer}");

@@ -8,9 +8,13 @@ use std::net::IpAddr;
 
 use crate::values::address::BindAddress;
 
-/// The addresses that were given away so far, each with the path of the key that has it.
+/// The addresses that were given away so far: those of each interface, and those of all.
 #[derive(Default)]
-pub(crate) struct Claims {
+pub(crate) struct Claims(HashMap<Option<String>, Scope>);
+
+/// Those of one interface, or of all, each with the path of the key that has it.
+#[derive(Default)]
+struct Scope {
     owners: HashMap<BindAddress, String>,
     /// The first address of each port and family, for those that ask for all of them.
     first: HashMap<(u16, Family), BindAddress>,
@@ -23,18 +27,37 @@ enum Family {
 }
 
 impl Claims {
-    /// Gives `address` to the key at `path`. Port 0 belongs to everybody, as the kernel chooses a free
-    /// one.
+    /// Gives `address` to the key at `path`, for clients that come by `interface` if there is one: others may have it for those
+    /// of another interface. Port 0 belongs to everybody, as the kernel chooses a free one.
     ///
     /// # Errors
     ///
     /// The second half of the sentence "`key` is …, which …; …", if somebody has the address or a
     /// part of it.
-    pub(crate) fn claim(&mut self, address: &BindAddress, path: &str) -> Result<(), String> {
+    pub(crate) fn claim(
+        &mut self,
+        address: &BindAddress,
+        interface: Option<&str>,
+        path: &str,
+    ) -> Result<(), String> {
         if address.is_chosen_by_kernel() {
             return Ok(());
         }
         let address = &address.plain();
+        // The path of a unix socket is nobody's interface's.
+        let is_tcp = !matches!(address, BindAddress::Unix(_));
+        let interface = interface.filter(|_| is_tcp).map(str::to_owned);
+        let is_apart =
+            |other: &Option<String>| other.is_some() && interface.is_some() && *other != interface;
+        let mut others = self.0.iter().filter(|(other, _)| !is_apart(other));
+        others.try_for_each(|(_, scope)| scope.check(address))?;
+        self.0.entry(interface).or_default().add(address, path);
+        Ok(())
+    }
+}
+
+impl Scope {
+    fn check(&self, address: &BindAddress) -> Result<(), String> {
         if let Some(owner) = self.owners.get(address) {
             return Err(format!("`{owner}` has already; choose another address"));
         }
@@ -50,13 +73,16 @@ impl Claims {
                  choose another port"
             ));
         }
+        Ok(())
+    }
+
+    fn add(&mut self, address: &BindAddress, path: &str) {
         for (port, family) in families(address) {
             self.first
                 .entry((port, family))
                 .or_insert_with(|| address.clone());
         }
         self.owners.insert(address.clone(), path.to_owned());
-        Ok(())
     }
 
     /// One that `address` is a part of.
@@ -123,8 +149,8 @@ mod tests {
     fn beside(left: &str, right: &str) -> bool {
         let both = [(left, right), (right, left)].map(|(first, second)| {
             let mut claims = Claims::default();
-            claims.claim(&bind(first), "first").unwrap();
-            claims.claim(&bind(second), "second").is_ok()
+            claims.claim(&bind(first), None, "first").unwrap();
+            claims.claim(&bind(second), None, "second").is_ok()
         });
         assert_eq!(both[0], both[1], "{left} {right}");
         both[0]
@@ -168,12 +194,34 @@ mod tests {
     }
 
     #[test]
+    fn an_address_is_shared_by_interfaces() {
+        let beside = |left: (&str, Option<&str>), right: (&str, Option<&str>)| {
+            let both = [(left, right), (right, left)].map(|(first, second)| {
+                let mut claims = Claims::default();
+                claims.claim(&bind(first.0), first.1, "first").unwrap();
+                claims.claim(&bind(second.0), second.1, "second").is_ok()
+            });
+            assert_eq!(both[0], both[1], "{left:?} {right:?}");
+            both[0]
+        };
+        assert!(beside(("*:1", Some("eth0")), ("*:1", Some("eth1"))));
+        assert!(beside(("*:1", Some("eth0")), ("10.0.0.1:1", Some("eth1"))));
+        assert!(!beside(("*:1", Some("eth0")), ("10.0.0.1:1", Some("eth0"))));
+        assert!(!beside(("*:1", Some("eth0")), ("*:1", None)));
+        let unix = |interface| ("unix:/a", Some(interface));
+        assert!(!beside(unix("eth0"), unix("eth1")));
+    }
+
+    #[test]
     fn the_owner_is_found_among_many() {
         let mut claims = Claims::default();
         for (address, path) in [("*:1", "a"), ("0.0.0.0:2", "b"), ("[::1]:2", "c")] {
-            claims.claim(&bind(address), path).unwrap();
+            claims.claim(&bind(address), None, path).unwrap();
         }
-        let refused = |claims: &mut Claims, address| claims.claim(&bind(address), "d").unwrap_err();
+        let refused = |claims: &mut Claims, address| {
+            let claimed = claims.claim(&bind(address), None, "d");
+            claimed.unwrap_err()
+        };
         assert!(refused(&mut claims, "10.0.0.1:1").contains("\"*:1\", which `a`"));
         assert!(refused(&mut claims, "10.0.0.1:2").contains("\"0.0.0.0:2\", which `b`"));
         assert!(refused(&mut claims, "[::]:2").contains("\"[::1]:2\", which `c`"));

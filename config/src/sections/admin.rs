@@ -71,12 +71,12 @@ const NO_GROUP: u32 = u32::MAX;
 pub(crate) fn read(section: &mut Section<'_>, claims: &mut Claims) -> Admin {
     let listen: ListenAddress = section.value("listen");
     // It is the first that asks.
-    let _ = claims.claim(&listen.into(), "admin.listen");
+    let _ = claims.claim(&listen.into(), None, "admin.listen");
     let hosts = section.elements("hosts");
     let hosts = hosts.iter().filter_map(|node| node.read(host)).collect();
     let socket = read_socket(section);
     if let Some(AdminSocket { path, .. }) = &socket {
-        let _ = claims.claim(&BindAddress::Unix(path.clone()), "admin.socket");
+        let _ = claims.claim(&BindAddress::Unix(path.clone()), None, "admin.socket");
     }
     Admin {
         listen,

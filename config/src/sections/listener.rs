@@ -92,10 +92,12 @@ pub(crate) fn read(
     upstreams: &Names<'_>,
     claims: &mut Claims,
 ) -> Option<Listener> {
+    let options = socket::read_listener(section);
+    let interface = options.socket.interface.as_deref();
     let nodes = section.elements("bind");
     let mut binds = Vec::new();
     for node in &nodes {
-        read_bind(node, claims, &mut binds);
+        read_bind(node, interface, claims, &mut binds);
     }
     let routes = route::read(section, upstreams);
     let written = section.node("upstream");
@@ -132,7 +134,6 @@ pub(crate) fn read(
     let backlog = section.value("backlog");
     let splice = section.value("splice");
     let admission = admission::read(section);
-    let options = socket::read_listener(section);
     Some(Listener {
         name: name.to_owned(),
         binds,
@@ -156,7 +157,12 @@ pub(crate) fn read(
     })
 }
 
-fn read_bind(node: &Node<'_>, claims: &mut Claims, binds: &mut Vec<BindAddress>) {
+fn read_bind(
+    node: &Node<'_>,
+    interface: Option<&str>,
+    claims: &mut Claims,
+    binds: &mut Vec<BindAddress>,
+) {
     let Some(addresses) = node.read(bind_addresses) else {
         return;
     };
@@ -168,7 +174,7 @@ fn read_bind(node: &Node<'_>, claims: &mut Claims, binds: &mut Vec<BindAddress>)
             ));
             return;
         }
-        match claims.claim(&address, path) {
+        match claims.claim(&address, interface, path) {
             Ok(()) => binds.push(address),
             Err(reason) => {
                 node.report(format!("`{path}` is \"{address}\", which {reason}"));

@@ -1,5 +1,6 @@
 //! The cases. Each plays clients and servers of one proxy, and ends with none of its connections left.
 
+mod bandwidth;
 mod bytes;
 mod connect;
 mod counters;
@@ -16,6 +17,7 @@ mod routes;
 mod sockets;
 mod times;
 
+pub use bandwidth::*;
 pub use bytes::*;
 pub use connect::*;
 pub(crate) use counters::{ACKNOWLEDGEMENT, Counts, expect_end, expect_reset};

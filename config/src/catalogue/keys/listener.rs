@@ -53,7 +53,8 @@ pub(crate) static LISTENER: Table = Table {
             "write where to listen, as in bind = \"127.0.0.1:7000\"",
             "where to listen. `\"0.0.0.0:80\"` is every IPv4 address; `\"[::]:80\"` every IPv6 one and no IPv4 one, whatever \
              `net.ipv6.bindv6only` says; `\"*:80\"` both on one socket, with IPv4 clients shown as IPv4; `\"unix:/path\"` a \
-             unix socket. Port 0 lets the kernel choose; `\"[::]:8000-8010\"` is each port of a range. No two may overlap",
+             unix socket. Port 0 lets the kernel choose; `\"[::]:8000-8010\"` is each port of a range. No two may overlap, \
+             unless their listeners have different `interface`s",
         ),
         Key {
             absent: Absent::Means("required without routes; with routes, who takes none is refused"),
