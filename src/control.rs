@@ -2,7 +2,8 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use proxy_admin::Discoveries;
 use proxy_config::Config;
@@ -15,6 +16,9 @@ use crate::start_error::{Explain, cannot_start};
 
 /// How often a reload looks whether new names were tried.
 const LOOK_INTERVAL: Duration = Duration::from_millis(5);
+
+/// How long a start and a reload wait for the first checks of servers that get no connection before.
+const FIRST_CHECKS_WAIT: Duration = Duration::from_secs(3);
 
 /// The threads that watch servers. They end when this is dropped.
 pub(crate) struct Control {
@@ -78,7 +82,8 @@ impl Control {
         self.sources.changed().await;
     }
 
-    /// Begins with a configuration and its table. Returns when each name was tried, or after a few seconds.
+    /// Begins with a configuration and its table. Returns when each name was tried, and each server that gets no connection
+    /// before was checked, or after a few seconds.
     ///
     /// # Errors
     /// When no thread can be started.
@@ -86,6 +91,10 @@ impl Control {
         self.begin(config, table)?;
         self.names.wait(FIRST_ANSWERS_WAIT);
         self.commit(config, table);
+        let begun_at = now();
+        while !self.checks.have_first_results() && begun_at.elapsed() < FIRST_CHECKS_WAIT {
+            thread::park_timeout(LOOK_INTERVAL);
+        }
         Ok(())
     }
 
@@ -103,12 +112,20 @@ impl Control {
         };
         // Those that are late are tried by connections as they come.
         let _ = tokio::time::timeout(FIRST_ANSWERS_WAIT, tried).await;
+        self.checks.begin(config, table);
+        let checked = async {
+            // Once the checker has begun with them, and before.
+            while !self.checks.have_first_results() {
+                tokio::time::sleep(LOOK_INTERVAL).await;
+            }
+        };
+        let _ = tokio::time::timeout(FIRST_CHECKS_WAIT, checked).await;
         Ok(())
     }
 
     fn begin(&mut self, config: &Config, table: &Table) -> anyhow::Result<()> {
         let checks: io::Result<()> = self.checks.prepare(config);
-        checks.explain(|error| cannot_start("the health checks' thread", error))?;
+        checks.explain(|error| cannot_start("the health checks", error))?;
         let names = assemble::names(config, table);
         if !names.is_empty() {
             let thread = self.thread.handle();
@@ -121,9 +138,14 @@ impl Control {
     /// Goes on with what was prepared, and with nothing else. After a prepared configuration that is not to be, with the one
     /// of before.
     pub(crate) fn commit(&mut self, config: &Config, table: &Table) {
-        self.checks.commit(config, table);
+        self.checks.commit(config, table, now());
         let servers = table.pools.iter().flat_map(|pool| pool.servers());
         self.names.keep(&servers.map(|server| server.id).collect());
         self.sources.commit(config);
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "once a start")]
+fn now() -> Instant {
+    Instant::now()
 }

@@ -41,7 +41,10 @@ pub use crate::sections::discovery::{
     Discovery, DiscoverySource, DnsName, HttpUrl, NAMESERVERS_MAX,
 };
 pub use crate::sections::ejection::Ejection;
-pub use crate::sections::health::Health;
+pub use crate::sections::health::{
+    Check, CheckType, EXPECT_STEPS_MAX, ExpectStep, Expected as ExpectedAnswer, HEADERS_MAX,
+    Health, HttpCheck, STATUSES_MAX, TlsCheck,
+};
 pub use crate::sections::listener::{BINDS_MAX, Listener};
 pub use crate::sections::names::UpstreamIndex;
 pub use crate::sections::proxy_protocol::{
@@ -68,6 +71,7 @@ pub use crate::values::address::{
 pub use crate::values::cores::{CORES_MAX, Cores};
 pub use crate::values::dscp::Dscp;
 pub use crate::values::duration::DURATION_MAX;
+pub use crate::values::expected::REGEX_MEMORY_MAX;
 pub use crate::values::percent::Percent;
 pub use crate::values::seconds::Seconds;
 pub use crate::values::size::Size;

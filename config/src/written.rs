@@ -1,5 +1,7 @@
 //! A configuration, written as one file.
 
+mod health;
+
 use std::fmt::{Display, Write as _};
 use std::time::Duration;
 
@@ -12,7 +14,6 @@ use crate::sections::admission::Admission;
 use crate::sections::balance::{Balance, Balancing};
 use crate::sections::discovery::{Discovery, DiscoverySource};
 use crate::sections::ejection::Ejection;
-use crate::sections::health::Health;
 use crate::sections::listener::Listener;
 use crate::sections::names::UpstreamIndex;
 use crate::sections::proxy_protocol::{AcceptProxy, SendProxy};
@@ -369,7 +370,12 @@ fn write_upstream(text: &mut String, upstream: &Upstream, fallback: Option<&str>
             let backup = server.backup.then(|| ", backup = true".to_owned());
             let max = server.max_connections;
             let max = max.map(|max| format!(", max_connections = {max}"));
-            let rest: String = [weight, backup, max].into_iter().flatten().collect();
+            let check_port = server.check_port;
+            let check_port = check_port.map(|port| format!(", check_port = {port}"));
+            let rest: String = [weight, backup, max, check_port]
+                .into_iter()
+                .flatten()
+                .collect();
             match &rest[..] {
                 "" => address,
                 rest => format!("{{ address = {address}{rest} }}"),
@@ -394,7 +400,7 @@ fn write_upstream(text: &mut String, upstream: &Upstream, fallback: Option<&str>
     values.push(("on_removed", quoted(upstream.on_removed)));
     table(text, &format!("[upstreams.{name}]"), &values);
     if let Some(health) = &upstream.health {
-        write_health(text, &name, health);
+        health::write(text, &name, health);
     }
     if let Some(ejection) = &upstream.ejection {
         write_ejection(text, &name, ejection);
@@ -432,19 +438,6 @@ fn balancing(balancing: &Balancing, fallback: Option<&str>) -> Vec<(&'static str
     values.extend(fallback.map(|name| ("fallback", quoted(name))));
     values.push(("when_all_down", quoted(balancing.when_all_down)));
     values
-}
-
-fn write_health(text: &mut String, upstream: &str, health: &Health) {
-    table(
-        text,
-        &format!("[upstreams.{upstream}.health]"),
-        &[
-            ("interval", duration(health.interval)),
-            ("timeout", duration(health.timeout)),
-            ("rise", health.rise.to_string()),
-            ("fall", health.fall.to_string()),
-        ],
-    );
 }
 
 fn write_ejection(text: &mut String, upstream: &str, ejection: &Ejection) {
@@ -588,6 +581,20 @@ mod tests {
             fall = 1
             [upstreams.other]
             servers = ["builtin:echo"]
+            type = "http"
+            fast_interval = "500ms"
+            jitter = "0%"
+            port = 8008
+            http = { path = "/primary", status = [200, "300-302"], host = "a", headers = ["A: b"], body_regex = "\\\\d" }
+            [upstreams.second]
+            servers = [{ address = "h:1", check_port = 8 }]
+            health = { type = "expect", expect = [{ send = "a\r\n" }, { expect_hex = "00ff" }, { expect_regex = "^a" }] }
+            [upstreams.third]
+            servers = ["h:1"]
+            health = { type = "tls", tls = { verify = true, ca = "/ca.pem", server_name = "a.b" } }
+            [upstreams.fourth]
+            servers = ["h:1"]
+            health = { type = "mysql", user = "me" }
         "#;
         let config = |text: &str| parse(text, "test").expect("valid").config;
         let given = config(text);
@@ -597,7 +604,7 @@ mod tests {
             written.contains("\nconnect_timeout = \"61s\"\n"),
             "{written}"
         );
-        let health = "health]\ninterval = \"1500ms\"\ntimeout = \"1s\"\nrise = 2\nfall = 1\n";
+        let health = "jitter = \"0%\"\ntimeout = \"1s\"\nrise = 2\nfall = 1\n";
         assert!(written.contains(health), "{written}");
     }
 

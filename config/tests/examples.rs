@@ -75,6 +75,20 @@ fn proxy_protocol() {
 }
 
 #[test]
+fn recipes_of_replication_know_roles() {
+    for (name, upstreams) in [("patroni.toml", 2), ("redis-replication.toml", 1)] {
+        let config = example(name);
+        assert_eq!(config.upstreams.len(), upstreams);
+        for upstream in &config.upstreams {
+            let health = upstream.health.as_ref().expect("it has checks");
+            assert!(health.check.knows_role(), "{name}");
+            let refused = upstream.balancing.when_all_down;
+            assert_eq!(refused, proxy_config::WhenAllDown::Refuse, "{name}");
+        }
+    }
+}
+
+#[test]
 fn echo() {
     assert_eq!(
         routes(&example("echo.toml")),
@@ -177,9 +191,11 @@ fn every_file_is_tested_above() {
             "echo.toml",
             "ejection.toml",
             "limits.toml",
+            "patroni.toml",
             "postgres-tls.toml",
             "postgres.toml",
             "proxy-protocol.toml",
+            "redis-replication.toml",
             "redis.toml",
             "sockets.toml",
             "tls.toml",

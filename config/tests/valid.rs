@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use proxy_config::{
-    AccessEntry, AccessLog, Admin, AdminSocket, Admission, Balance, Balancing, BindAddress, Config,
-    Cores, Destination, FILE_BYTES_MAX, Field, Files, Format, GlommioOptions, Group, HashOn,
-    Health, ListenAddress, Loaded, Machine, OnRemoved, OnSwitch, OverLimit, Piece, Placement,
-    Problems, Rebalance, Runtime, Scheduler, Server, ServerAddress, Template, TokioMode,
+    AccessEntry, AccessLog, Admin, AdminSocket, Admission, Balance, Balancing, BindAddress, Check,
+    Config, Cores, Destination, FILE_BYTES_MAX, Field, Files, Format, GlommioOptions, Group,
+    HashOn, Health, ListenAddress, Loaded, Machine, OnRemoved, OnSwitch, OverLimit, Piece,
+    Placement, Problems, Rebalance, Runtime, Scheduler, Server, ServerAddress, Template, TokioMode,
     TokioOptions, WhenAllDown, parse,
 };
 
@@ -93,6 +93,7 @@ fn what_is_absent_has_its_documented_default() {
         weight: 1,
         backup: false,
         max_connections: None,
+        check_port: None,
     };
     assert_eq!(upstream.servers, [server]);
     let balancing = Balancing {
@@ -114,13 +115,14 @@ fn a_table_of_health_is_enough_for_checks() {
     let health = config(&format!("{SMALLEST}[upstreams.b.health]\n")).upstreams[0]
         .health
         .clone();
-    let defaults = Health {
-        interval: Duration::from_secs(2),
-        timeout: Duration::from_secs(1),
-        rise: NonZeroU32::new(2).unwrap(),
-        fall: NonZeroU32::new(3).unwrap(),
-    };
-    assert_eq!(health, Some(defaults));
+    let health = health.expect("the section is there");
+    assert_eq!(health.check, Check::Tcp);
+    assert_eq!(health.interval, Duration::from_secs(2));
+    assert_eq!(health.fast_interval, health.interval);
+    assert_eq!(health.jitter.get(), 10);
+    assert_eq!(health.timeout, Duration::from_secs(1));
+    assert_eq!((health.rise.get(), health.fall.get()), (2, 3));
+    assert_eq!(health.port, None);
 }
 
 #[test]
@@ -287,9 +289,11 @@ fn every_key_can_be_set() {
     assert_eq!(upstream.on_removed, OnRemoved::Reset);
     let health = Health {
         interval: Duration::from_millis(100),
+        fast_interval: Duration::from_millis(100),
         timeout: Duration::from_secs(10),
         rise: NonZeroU32::new(100).unwrap(),
         fall: NonZeroU32::MIN,
+        ..Health::default()
     };
     assert_eq!(upstream.health, Some(health));
 }

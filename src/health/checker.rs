@@ -9,13 +9,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use proxy_core::metrics::ConnectFailure;
-use proxy_core::{Descriptor, Fault, ROOM_RETRY_MAX, ServerAddress, Transport, Walk};
+use proxy_core::{Descriptor, Fault, ROOM_RETRY_MAX, ServerAddress, Walk};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use super::inbox::{Inbox, Order};
 use super::schedule::Schedule;
-use super::target::Target;
+use super::target::{Failed, Target};
+use super::under_way::{Outcome, RECEIVE_BYTES, UnderWay};
 
 /// Checks that are under way at a time, over all upstreams: each has a descriptor. Others wait, those that are overdue
 /// the longest come first.
@@ -32,16 +33,9 @@ pub(super) struct Checker {
     full: Vec<Full>,
     /// [`CHECKS_MAX`].
     under_way_max: usize,
+    /// What answers are read into.
+    buffer: Box<[u8]>,
     inbox: Arc<Inbox>,
-}
-
-/// A connect that nobody has answered yet.
-struct UnderWay {
-    target: usize,
-    socket: Descriptor,
-    /// The server's addresses, of which the last one is tried now.
-    walk: Walk,
-    deadline: Instant,
 }
 
 /// A unix socket that has no room for another connect now.
@@ -62,6 +56,7 @@ impl Checker {
             under_way: Vec::new(),
             full: Vec::new(),
             under_way_max: CHECKS_MAX,
+            buffer: vec![0; RECEIVE_BYTES].into(),
             inbox,
         }
     }
@@ -78,9 +73,29 @@ impl Checker {
         match self.inbox.take() {
             None => {}
             Some(Order::Stop) => return false,
-            Some(Order::Check(targets)) => self.replace(targets, now()),
+            Some(Order::Check(targets)) => {
+                let now = now();
+                self.replace(targets, now);
+                let targets = self.targets.iter_mut();
+                targets.for_each(|target| target.put_in_force(now));
+            }
+            Some(Order::Add(targets)) => self.add(targets, now()),
         }
         true
+    }
+
+    /// Checks these, too, of servers that it does not check yet.
+    fn add(&mut self, targets: Vec<Target>, now: Instant) {
+        let mut all = self.targets.clone();
+        let is_new = |new: &Target| {
+            let mut old = self.targets.iter();
+            !old.any(|old| old.server().id == new.server().id)
+        };
+        let new = targets.into_iter().filter(is_new).collect::<Vec<_>>();
+        // Before their first check, those that nobody uses yet.
+        new.iter().for_each(|target| target.hold(now));
+        all.extend(new);
+        self.replace(all, now);
     }
 
     /// Checks others from now on. Those that stay as they were go on from where they are.
@@ -106,9 +121,15 @@ impl Checker {
             let mut all = under_way.chain(self.full.iter().map(|check| check.target));
             all.any(|target| Some(target) == new)
         };
-        let intervals = targets.iter().map(|target| target.interval());
+        for (target, place) in targets.iter_mut().zip(&places) {
+            let mut before = self.targets.iter();
+            if place.is_none() && !before.any(|old| old.asks_as(target)) {
+                target.on_begin();
+            }
+        }
+        let paces = targets.iter().map(Target::pace);
         let place_before = |new: usize| places[new];
-        let schedule = Schedule::resume(intervals, &self.schedule, place_before, is_under_way, now);
+        let schedule = Schedule::resume(paces, &self.schedule, place_before, is_under_way, now);
         self.schedule = schedule;
         for (target, place) in targets.iter_mut().zip(&places) {
             if let Some(place) = *place {
@@ -129,7 +150,7 @@ impl Checker {
             self.attempt(target, walk, ConnectFailure::Resolve.into(), begun_at);
         }
         let ready = self.wait(begun_at);
-        self.end_decided(&ready, now());
+        self.advance(&ready, now());
     }
 
     fn is_full(&self) -> bool {
@@ -145,11 +166,16 @@ impl Checker {
                 Ok(()) => return,
                 Err((left, error)) => (walk, fault) = (left, Fault::of(&error)),
             }
-            if fault.reason != ConnectFailure::Local {
+            if fault.reason != ConnectFailure::Local && self.tells_of_addresses(target) {
                 walk.on_failure(now);
             }
         }
-        self.end(target, Err(fault), now);
+        self.end(target, Err(fault.into()), now);
+    }
+
+    /// Whether a connect of a check says something of an address that connections go to.
+    fn tells_of_addresses(&self, target: usize) -> bool {
+        self.targets[target].is_checked_where_it_serves()
     }
 
     /// Begins a connect, or the wait for room in the queue of a unix socket.
@@ -164,6 +190,7 @@ impl Checker {
         deadline: Instant,
         now: Instant,
     ) -> Result<(), (Walk, io::Error)> {
+        let address = self.targets[target].address(address);
         match Descriptor::connect(&address, self.targets[target].dial()) {
             Ok(socket) => {
                 if address.is_met_by(&socket) {
@@ -174,6 +201,7 @@ impl Checker {
                     socket,
                     walk,
                     deadline,
+                    dialogue: None,
                 });
             }
             Err(error) if address.is_full(&error) => self.full.push(Full {
@@ -222,9 +250,9 @@ impl Checker {
             // An hour is the longest that there can be.
             Timespec::try_from(left).unwrap_or_default()
         });
-        let sockets = self.under_way.iter().map(|check| &check.socket);
-        let mut polled: Vec<_> = sockets
-            .map(|socket| PollFd::new(socket, PollFlags::OUT))
+        let checks = self.under_way.iter();
+        let mut polled: Vec<_> = checks
+            .map(|check| PollFd::new(&check.socket, check.interest()))
             .collect();
         polled.push(PollFd::new(&self.inbox.wake, PollFlags::IN));
         match poll(&mut polled, timeout.as_ref()) {
@@ -242,46 +270,40 @@ impl Checker {
         }
     }
 
-    /// Ends the checks that are decided, and those that took too long.
-    fn end_decided(&mut self, ready: &[bool], now: Instant) {
+    /// Goes on with the checks that are ready, and ends those that took too long.
+    fn advance(&mut self, ready: &[bool], now: Instant) {
         // From the end, since each that is over is replaced by the last.
         for index in (0..ready.len()).rev() {
-            let check = &self.under_way[index];
-            let decided = if ready[index] {
-                check.socket.take_error()
+            let check = &mut self.under_way[index];
+            let outcome = if ready[index] {
+                check.advance(&self.targets[check.target], &mut self.buffer, now)
             } else if check.deadline <= now {
-                Err(io::ErrorKind::TimedOut.into())
+                check.on_late()
             } else {
-                continue;
+                Outcome::More
             };
+            if matches!(outcome, Outcome::More) {
+                continue;
+            }
             // Its socket is closed with it, orderly.
             let check = self.under_way.swap_remove(index);
-            match decided {
-                Ok(()) => {
-                    check.walk.on_success();
-                    self.greet(check.target, &check.socket);
-                    self.end(check.target, Ok(()), now);
-                }
-                Err(error) => {
-                    check.walk.on_failure(now);
+            match outcome {
+                Outcome::More => {}
+                Outcome::Over(result) => self.end(check.target, result, now),
+                Outcome::Unconnected(error) => {
+                    if self.tells_of_addresses(check.target) {
+                        check.walk.on_failure(now);
+                    }
                     self.attempt(check.target, check.walk, Fault::of(&error), now);
                 }
             }
         }
     }
 
-    /// Tells a server that nobody is announced: without a header it would take the check for a broken client. A socket that was
-    /// connected just now has room for it, and a server that is gone already has taken the connect all the same.
-    fn greet(&self, target: usize, socket: &Descriptor) {
-        let greeting = self.targets[target].greeting();
-        if !greeting.is_empty() {
-            let _ = socket.send(greeting);
-        }
-    }
-
-    fn end(&mut self, target: usize, checked: Result<(), Fault>, now: Instant) {
-        self.targets[target].on_check(checked, now);
-        self.schedule.on_over(target, now);
+    fn end(&mut self, target: usize, checked: Result<(), Failed>, now: Instant) {
+        let checked_target = &mut self.targets[target];
+        checked_target.on_check(checked, now);
+        self.schedule.on_over(target, checked_target.soon(), now);
     }
 }
 

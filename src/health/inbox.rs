@@ -12,6 +12,8 @@ use super::target::Target;
 pub(super) enum Order {
     /// Check these servers, and no others.
     Check(Vec<Target>),
+    /// Check these, too.
+    Add(Vec<Target>),
     /// End.
     Stop,
 }

@@ -1,28 +1,38 @@
-//! Health checks: whether the servers of an upstream take connections, asked from time to time.
+//! Health checks: whether the servers of an upstream work, asked from time to time.
 //!
-//! A check is a connect that is closed as soon as it works. One thread beside the workers makes those of all upstreams,
+//! A check is a connect, and what is said then (`proxy-checks`). One thread beside the workers makes those of all upstreams,
 //! many at a time: a server that doesn't answer holds up neither a worker nor the checks of others, even if hundreds
 //! don't. The result is a flag of the server, which workers read when they choose one, and counters.
 
 mod checker;
 mod inbox;
 mod schedule;
+mod script;
 mod target;
+mod under_way;
 
 use std::io;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+use std::time::Instant;
 
-use proxy_config::Config;
-use proxy_core::Table;
+use proxy_config::{Check, Config, WhenAllDown};
+use proxy_core::{Hold, Table};
 
 use self::checker::Checker;
 use self::inbox::{Inbox, Order};
+use self::script::Saying;
 use self::target::Target;
 
 /// The checks that are made. They end when this is dropped. As long as there were never any, there is no thread.
 #[derive(Default)]
-pub(crate) struct Checks(Option<Running>);
+pub(crate) struct Checks {
+    running: Option<Running>,
+    /// Held by each server of which the first check is to tell what it is.
+    first: Arc<()>,
+    /// What the checks of this and of the prepared configuration say, the newest last.
+    sayings: Vec<(Check, Arc<Saying>)>,
+}
 
 struct Running {
     inbox: Arc<Inbox>,
@@ -33,10 +43,23 @@ impl Checks {
     /// Gets ready for the checks that `config` asks for.
     ///
     /// # Errors
-    /// When no thread can be started.
+    /// When no thread can be started, or what checks say can't be made.
     pub(crate) fn prepare(&mut self, config: &Config) -> io::Result<()> {
+        for health in config
+            .upstreams
+            .iter()
+            .filter_map(|one| one.health.as_ref())
+        {
+            let new = Saying::new(&health.check)?;
+            if self
+                .saying(&health.check)
+                .is_none_or(|old| !old.is_as(&new))
+            {
+                self.sayings.push((health.check.clone(), Arc::new(new)));
+            }
+        }
         let wanted = config.upstreams.iter().any(|one| one.health.is_some());
-        if !wanted || self.0.is_some() {
+        if !wanted || self.running.is_some() {
             return Ok(());
         }
         let inbox = Arc::new(Inbox::new()?);
@@ -44,31 +67,89 @@ impl Checks {
         let thread = thread::Builder::new()
             .name("corelane-health".into())
             .spawn(move || Checker::new(its).run())?;
-        self.0 = Some(Running {
+        self.running = Some(Running {
             inbox,
             thread: Some(thread),
         });
         Ok(())
     }
 
+    /// Checks servers that were not checked before, before they are in force. It was prepared.
+    pub(crate) fn begin(&self, config: &Config, table: &Table) {
+        if let Some(running) = &self.running {
+            running.inbox.put(Order::Add(self.targets(config, table)));
+        }
+    }
+
+    /// Whether each server whose checks tell what it is was checked once.
+    pub(crate) fn have_first_results(&self) -> bool {
+        Arc::strong_count(&self.first) == 1
+    }
+
     /// Makes the checks that `config` asks for, of the servers in the table that was made of it. It was prepared.
-    pub(crate) fn commit(&self, config: &Config, table: &Table) {
-        let Some(running) = &self.0 else {
-            return;
-        };
+    pub(crate) fn commit(&mut self, config: &Config, table: &Table, now: Instant) {
+        // What checks held against servers that are not asked any more what they are.
+        for (configured, pool) in config.upstreams.iter().zip(&table.pools) {
+            if !holds(configured) {
+                pool.servers()
+                    .for_each(|server| drop(server.set_hold(Hold::Unfit, false, now)));
+            }
+        }
+        if let Some(running) = &self.running {
+            running.inbox.put(Order::Check(self.targets(config, table)));
+        }
+        let mut left = Vec::new();
+        for health in config
+            .upstreams
+            .iter()
+            .filter_map(|one| one.health.as_ref())
+        {
+            let newest = self.saying(&health.check).cloned();
+            left.extend(newest.map(|newest| (health.check.clone(), newest)));
+        }
+        self.sayings = left;
+    }
+
+    /// What was prepared last for such a check.
+    fn saying(&self, check: &Check) -> Option<&Arc<Saying>> {
+        let mut newest = self.sayings.iter().rev();
+        newest.find(|(of, _)| of == check).map(|(_, saying)| saying)
+    }
+
+    fn targets(&self, config: &Config, table: &Table) -> Vec<Target> {
         let checked = config.upstreams.iter().zip(&table.pools);
         let targets = checked.flat_map(|(configured, pool)| {
-            let health = configured.health.as_ref();
-            let send_proxy = pool.settings().send_proxy;
-            let target = |health| {
-                let servers = pool.servers().cloned();
-                let options = pool.connect_options();
-                servers.map(move |server| Target::new(server, health, send_proxy, options.cloned()))
+            let target = |health: &proxy_config::Health| {
+                let saying = self.saying(&health.check)?;
+                let upstream = target::Upstream {
+                    health,
+                    saying,
+                    holds: holds(configured),
+                    send_proxy: pool.settings().send_proxy,
+                    connect_options: pool.connect_options(),
+                    first: &self.first,
+                };
+                let servers = configured.servers.iter().zip(pool.servers());
+                let targets = servers.map(|(configured, server)| {
+                    let check_port = configured.check_port.map(Into::into);
+                    let port = check_port.or(health.port.map(Into::into));
+                    let said = saying.to(&configured.address, port);
+                    Target::new(server.clone(), check_port, said, &upstream)
+                });
+                Some(targets.collect::<Vec<_>>())
             };
-            health.map(target).into_iter().flatten()
+            let health = configured.health.as_ref();
+            health.and_then(target).into_iter().flatten()
         });
-        running.inbox.put(Order::Check(targets.collect()));
+        targets.collect()
     }
+}
+
+/// Whether servers of an upstream that fail its checks get no connection, even where no other is up.
+fn holds(upstream: &proxy_config::Upstream) -> bool {
+    let mut health = upstream.health.iter();
+    upstream.balancing.when_all_down == WhenAllDown::Refuse
+        && health.any(|health| health.check.knows_role())
 }
 
 impl Drop for Running {

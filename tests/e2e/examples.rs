@@ -34,7 +34,7 @@ each_scheduler!(
 );
 
 /// Starts the proxy with the example `name` after these replacements, each of which must find its text.
-fn start(scheduler: Scheduler, name: &str, replacements: &[(&str, &str)]) -> Proxy {
+pub(crate) fn start(scheduler: Scheduler, name: &str, replacements: &[(&str, &str)]) -> Proxy {
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/examples");
     let mut text = fs::read_to_string(examples.join(name)).expect("the example");
     let mut replace = |from: &str, to: &str| {

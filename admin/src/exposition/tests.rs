@@ -73,6 +73,7 @@ const NAMES: &[&str] = &[
     "corelane_upstream_ejections_total",
     "corelane_upstream_ejections_spared_total",
     "corelane_upstream_panic",
+    "corelane_upstream_certificate_expiry_timestamp_seconds",
     "corelane_access_log_lines_total",
     "corelane_access_log_dropped_total",
     "corelane_log_lines_dropped_total",
@@ -132,6 +133,7 @@ fn work(observed: &Observed) {
     first.cells.of(slots[0]).bytes_in.add(1);
     second.cells.of(slots[1]).bytes_out.add(7);
     first.checks.of(CheckResult::Passed).add(8);
+    first.checks.set_certificate_expiry(Some(978_307_200));
     second
         .checks
         .of(CheckResult::Failed(ConnectFailure::Refused))

@@ -84,7 +84,7 @@ pub(super) fn collect(families: &mut Families, upstreams: &[UpstreamView], now: 
         "Connects that failed, by reason.",
     );
     for server in servers() {
-        for reason in ConnectFailure::ALL {
+        for reason in ConnectFailure::of_connects() {
             let [upstream, label] = labels(server);
             let read = |cells: &ServerCells| cells.failures[reason as usize].get();
             let labels = [upstream, label, ("reason", reason.label())];
@@ -101,12 +101,24 @@ fn collect_checks(families: &mut Families, upstreams: &[UpstreamView]) {
         "corelane_upstream_health_checks_total",
         "Health checks, by what they came to: \"passed\", or why they failed.",
     );
-    let checked = upstreams.iter().filter(|view| view.is_checked());
-    for server in checked.flat_map(|view| &view.servers) {
+    let checked = || {
+        let checked = upstreams.iter().filter(|view| view.is_checked());
+        checked.flat_map(|view| &view.servers)
+    };
+    for server in checked() {
         for result in CheckResult::all() {
             let [upstream, label] = labels(server);
             let labels = [upstream, label, ("result", result.label())];
             checks.add_count(&labels, server.checks.of(result).get());
+        }
+    }
+    let mut expiry = families.gauge(
+        "corelane_upstream_certificate_expiry_timestamp_seconds",
+        "When the certificate expires that the server showed to its last check of TLS, in seconds since 1970.",
+    );
+    for server in checked() {
+        if let Some(seconds) = server.checks.certificate_expiry() {
+            expiry.add_count(&labels(server), seconds);
         }
     }
 }

@@ -128,9 +128,16 @@ pub(crate) enum Kind {
     Ports {
         max: usize,
     },
+    /// Statuses of HTTP and ranges of them, in an array.
+    Statuses {
+        max: usize,
+    },
     /// An array of tables.
     Tables {
         table: &'static Table,
+        /// One that is valid, for tests.
+        #[cfg_attr(not(test), expect(dead_code, reason = "it is data for tests"))]
+        example: &'static str,
         max: usize,
     },
     /// Names of upstreams, each with a weight.

@@ -100,6 +100,9 @@ fn kind(kind: &Kind) -> String {
         Kind::Ports { max } => {
             format!("port, range such as `\"8000-8010\"`, or array of 1 to {max}")
         }
+        Kind::Statuses { max } => {
+            format!("array of 1 to {max}, each a status or a range such as `\"200-299\"`")
+        }
         Kind::Tables { max, .. } => format!("array of 1 to {max} tables"),
         Kind::Weights { highest, max } => {
             format!("table of 1 to {max} names, each with an integer from 0 to {highest}")

@@ -122,7 +122,14 @@ fn kind(kind: &Kind) -> Map<String, Value> {
             let one = json!({ "anyOf": [number, range, variable()] });
             json!({ "anyOf": [one, array(one.clone(), *max)] })
         }
-        Kind::Tables { table: inner, max } => array(Value::Object(table(inner)), *max),
+        Kind::Statuses { max } => {
+            let number = json!({ "type": "integer", "minimum": 100, "maximum": 599 });
+            let range = json!({ "type": "string", "pattern": "^[0-9]+-[0-9]+$" });
+            array(json!({ "anyOf": [number, range, variable()] }), *max)
+        }
+        Kind::Tables {
+            table: inner, max, ..
+        } => array(Value::Object(table(inner)), *max),
         Kind::Weights { highest, max } => json!({
             "type": "object",
             "additionalProperties": { "type": "integer", "minimum": 0, "maximum": highest },

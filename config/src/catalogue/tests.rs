@@ -39,6 +39,21 @@ fn file(path: &str, value: &str) -> String {
         "upstreams.u.discovery.nameservers" | "upstreams.u.discovery.interval" => {
             lines.insert("upstreams.u.discovery.dns", "\"a:1\"");
         }
+        "upstreams.u.health.type" if value == "\"expect\"" => {
+            lines.insert("upstreams.u.health.expect", "[{ send = \"a\" }]");
+        }
+        "upstreams.u.health.user" => {
+            lines.insert("upstreams.u.health.type", "\"mysql\"");
+        }
+        path if path.starts_with("upstreams.u.health.http") => {
+            lines.insert("upstreams.u.health.type", "\"http\"");
+        }
+        path if path.starts_with("upstreams.u.health.tls") => {
+            lines.insert("upstreams.u.health.type", "\"tls\"");
+        }
+        path if path.starts_with("upstreams.u.health.expect") => {
+            lines.insert("upstreams.u.health.type", "\"expect\"");
+        }
         path if path.starts_with("access_log.") => {
             lines.insert("access_log.path", "\"stdout\"");
         }
@@ -57,12 +72,15 @@ fn file(path: &str, value: &str) -> String {
         Some(key) => format!("[{{ upstream = \"u\", {key} = {value} }}]"),
         None => String::new(),
     };
+    let in_step = path.strip_prefix("upstreams.u.health.expect[0].");
+    let step = in_step.map(|key| format!("[{{ {key} = {value} }}]"));
     // What stands below it.
     lines.retain(|line, _| !line.starts_with(&format!("{path}.")));
-    match (in_server, in_route) {
-        (Some(_), _) => lines.insert("upstreams.u.servers", &server),
-        (None, Some(_)) => lines.insert("listeners.l.routes", &route),
-        (None, None) => lines.insert(path, value),
+    match (in_server, in_route, &step) {
+        (Some(_), ..) => lines.insert("upstreams.u.servers", &server),
+        (_, Some(_), _) => lines.insert("listeners.l.routes", &route),
+        (.., Some(step)) => lines.insert("upstreams.u.health.expect", step),
+        (None, None, None) => lines.insert(path, value),
     };
     let lines = lines
         .iter()
@@ -166,9 +184,8 @@ fn accepted(kind: &Kind) -> Vec<String> {
             quoted("8000-8010"),
             "[80, \"81-81\"]".to_owned(),
         ],
-        Kind::Tables { .. } => {
-            vec!["[{ upstream = \"u\" }, { sni = \"a\", reject = true }]".to_owned()]
-        }
+        Kind::Statuses { .. } => vec![format!("[100, 599, {}]", quoted("200-299"))],
+        Kind::Tables { example, .. } => vec![format!("[{example}, {example}]")],
         Kind::Weights { highest, .. } => {
             vec!["{ u = 1 }".to_owned(), format!("{{ u = {highest} }}")]
         }
@@ -248,6 +265,12 @@ fn refused(kind: &Kind) -> Vec<String> {
             let numbers = numbers.map(str::to_owned).into_iter();
             numbers.chain(ranges.map(quoted)).collect()
         }
+        Kind::Statuses { .. } => {
+            let numbers = ["[99]", "[600]", "[1.5]", "[]", "200"].map(str::to_owned);
+            let ranges = ["200", "299-200", "99-200", "200-600", "a-b"];
+            let ranges = ranges.map(|range| format!("[{}]", quoted(range)));
+            numbers.into_iter().chain(ranges).collect()
+        }
         Kind::Tables { .. } => vec![quoted("nonsense"), "[]".to_owned(), "[1]".to_owned()],
         Kind::Weights { highest, .. } => {
             let weights = ["-1".to_owned(), "1.5".to_owned(), (highest + 1).to_string()];
@@ -312,8 +335,10 @@ fn a_default_is_what_an_absent_key_means() {
             let of = ["upstreams.u.health", "upstreams.u.ejection"];
             let of = of.iter().find(|of| path.starts_with(&format!("{of}.")));
             let without = match of {
-                Some(of) => format!("{without}{of} = {{}}\n"),
-                None => without,
+                Some(of) if !without.contains(&format!("{of}.")) => {
+                    format!("{without}{of} = {{}}\n")
+                }
+                _ => without,
             };
             assert_eq!(config(&with), config(&without), "{path} = {value}");
         }
@@ -372,7 +397,9 @@ fn the_schema_leaves_variables_of_the_environment_alone() {
             | Kind::Cores
             | Kind::Text(_)
             | Kind::TextOrTexts { .. } => file(path, "\"${NAME}\""),
-            Kind::Texts { .. } | Kind::TextsOrTables { .. } => file(path, "[\"${NAME}\"]"),
+            Kind::Texts { .. } | Kind::TextsOrTables { .. } | Kind::Statuses { .. } => {
+                file(path, "[\"${NAME}\"]")
+            }
             _ => return,
         };
         let value: Value = toml::from_str(&text).expect("it is TOML");

@@ -30,6 +30,12 @@ impl Read for bool {
     }
 }
 
+impl Read for String {
+    fn read(value: &DeValue<'_>, _: &Kind) -> Result<Self, Refusal> {
+        string(value, "a string").map(str::to_owned)
+    }
+}
+
 impl Read for f64 {
     fn read(value: &DeValue<'_>, kind: &Kind) -> Result<Self, Refusal> {
         match *kind {

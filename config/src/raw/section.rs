@@ -118,6 +118,11 @@ impl<'d> Section<'d> {
         self.node(name)?.read(|value| T::read(value, kind))
     }
 
+    /// The string that a key has where it is not written.
+    pub(crate) fn text_default(&self, name: &str) -> String {
+        default(self.known.key(name))
+    }
+
     /// What is written in the array of a key: none if that is absent, and one where it may stand without an array.
     pub(crate) fn elements(&mut self, name: &'static str) -> Vec<Node<'d>> {
         let key = self.known.key(name);
@@ -132,6 +137,7 @@ impl<'d> Section<'d> {
             }
             Kind::TextOrTexts { max, .. }
             | Kind::Ports { max }
+            | Kind::Statuses { max }
             | Kind::Tables { max, .. }
             | Kind::Texts { max, .. }
             | Kind::TextsOrTables { max, .. } => node.elements(max, key.advice),

@@ -81,6 +81,7 @@ pub(crate) fn read(
     upstream: usize,
     names: &Names<'_>,
     fallbacks: &mut Vec<Fallback>,
+    checks_know_roles: bool,
 ) -> Balancing {
     let balance = section.value("balance");
     let hash_on = section.optional("hash_on");
@@ -109,7 +110,10 @@ pub(crate) fn read(
         fallback,
         when_all_down: section
             .optional("when_all_down")
-            .unwrap_or(WhenAllDown::Try),
+            .unwrap_or(match checks_know_roles {
+                true => WhenAllDown::Refuse,
+                false => WhenAllDown::Try,
+            }),
     }
 }
 

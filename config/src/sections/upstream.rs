@@ -1,7 +1,7 @@
 //! `[upstreams.NAME]`: the servers that connections are spread over.
 
 use std::collections::HashSet;
-use std::num::NonZeroU64;
+use std::num::{NonZeroU16, NonZeroU64};
 use std::time::Duration;
 
 use toml::de::DeValue;
@@ -60,6 +60,8 @@ pub struct Server {
     pub backup: bool,
     /// `max_connections`: how many it has at a time. Absent: no limit.
     pub max_connections: Option<NonZeroU64>,
+    /// `check_port`: the port of its health checks, if it is another one than that of its connections.
+    pub check_port: Option<NonZeroU16>,
 }
 
 choices! {
@@ -88,16 +90,20 @@ pub(crate) fn read(
     routes: &mut Vec<Route>,
     fallbacks: &mut Vec<Fallback>,
 ) -> Upstream {
+    let health = health::read(section);
+    let checks_know_roles = health
+        .as_ref()
+        .is_some_and(|health| health.check.knows_role());
     Upstream {
         name: name.to_owned(),
         servers: read_servers(section, index, routes),
-        balancing: balance::read(section, index, names, fallbacks),
+        balancing: balance::read(section, index, names, fallbacks, checks_know_roles),
         discovery: discovery::read(section),
         connect_timeout: section.value("connect_timeout"),
         send_proxy: proxy_protocol::read_send(section),
         options: socket::read_upstream(section),
         on_removed: section.value("on_removed"),
-        health: health::read(section),
+        health,
         ejection: ejection::read(section),
     }
 }
@@ -135,18 +141,26 @@ fn read_server(node: Node<'_>, seen: &mut HashSet<ServerAddress>) -> Option<Serv
             let weight = section.value("weight");
             let backup = section.value("backup");
             let max_connections = section.optional("max_connections");
-            Some(Server {
+            let check_port = section.node("check_port");
+            let server = Server {
                 address: read_address(&address?, seen)?,
                 weight,
                 backup,
                 max_connections,
-            })
+                check_port: section.optional("check_port"),
+            };
+            if let Some(node) = check_port.filter(|_| !server.address.has_port()) {
+                let (path, address) = (node.path(), &server.address);
+                node.report(format!("`{path}` is of \"{address}\", which has no ports"));
+            }
+            Some(server)
         }),
         _ => Some(Server {
             address: read_address(&node, seen)?,
             weight: node.default("weight"),
             backup: node.default("backup"),
             max_connections: None,
+            check_port: None,
         }),
     }
 }

@@ -141,6 +141,11 @@ impl ServerAddress {
             address => address.clone(),
         }
     }
+
+    /// Whether it is a host at which other ports may be connected to.
+    pub(crate) fn has_port(&self) -> bool {
+        matches!(self, Self::Socket(_) | Self::Name { .. })
+    }
 }
 
 impl fmt::Display for ServerAddress {

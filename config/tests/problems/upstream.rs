@@ -121,7 +121,7 @@ fn health() {
             (
                 "zzz = 1",
                 "7:1: unknown key `zzz` in [upstreams.u.health]; \
-                 the keys are interval, timeout, rise, fall",
+                 the keys are type, interval, fast_interval, jitter, timeout, rise, fall, port, user, http, expect, tls",
             ),
             (
                 "interval = 2",
@@ -134,6 +134,42 @@ fn health() {
             (
                 "rise = 0",
                 "7:8: `upstreams.u.health.rise` must be an integer from 1 to 100, not 0",
+            ),
+            (
+                "type = \"https\"",
+                "7:8: `upstreams.u.health.type` must be \"tcp\" or \"http\" or \"tls\" or \"expect\" or \"postgres\" or \
+                 \"mysql\" or \"redis\", not \"https\"; did you mean \"http\"?",
+            ),
+            (
+                "http = {}",
+                "7:8: `upstreams.u.health.http` needs type = \"http\", and this is \"tcp\"",
+            ),
+            (
+                "type = \"redis\"\nuser = \"a\"",
+                "8:8: `upstreams.u.health.user` needs type = \"postgres\" or \"mysql\", and this is \"redis\"",
+            ),
+            (
+                "type = \"expect\"",
+                "6:1: missing key `expect` in [upstreams.u.health]; write steps, as in expect = [{ send = \"PING\\r\\n\" }, \
+                 { expect = \"+PONG\" }]",
+            ),
+            (
+                "type = \"expect\"\nexpect = [{ send = \"a\", expect = \"b\" }]",
+                "8:11: `upstreams.u.health.expect[0]` must say one thing: send, send_hex, expect, expect_hex or expect_regex",
+            ),
+            (
+                "type = \"expect\"\nexpect = [{ expect_regex = \"a(\" }]",
+                "8:28: `upstreams.u.health.expect[0].expect_regex` must be a regular expression of 1 to 1024 bytes, not \"a(\"; \
+                 unclosed group",
+            ),
+            (
+                "type = \"http\"\nhttp.status = [200, \"400-299\"]",
+                "8:21: `upstreams.u.health.http.status[1]` must be a status from 100 to 599, or a range of them such as \
+                 \"200-299\", not \"400-299\"",
+            ),
+            (
+                "type = \"http\"\nhttp = { body = \"a\", body_regex = \"a\" }",
+                "8:17: `upstreams.u.health.http.body` and `body_regex` say the same: write one of them",
             ),
             (
                 "fall = 101",

@@ -1,5 +1,7 @@
 //! What is counted of the health checks of one server.
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
 use super::{ConnectFailure, Counter};
 
 /// Counters of the health checks of one server. Their one writer is the thread that checks.
@@ -7,18 +9,38 @@ use super::{ConnectFailure, Counter};
 pub struct CheckCells {
     passed: Counter,
     failed: [Counter; ConnectFailure::ALL.len()],
+    /// In seconds since 1970; zero: not known.
+    certificate_expiry: AtomicU64,
 }
 
 /// What a health check came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CheckResult {
-    /// The server took the connection.
+    /// The server did what is expected.
     Passed,
-    /// It could not be connected to.
+    /// It could not be connected to, or did something else.
     Failed(ConnectFailure),
 }
 
 impl CheckCells {
+    /// Whether any check has said something of the server: what this machine lacks does not.
+    pub fn say_anything(&self) -> bool {
+        let mut results = CheckResult::all();
+        results.any(|result| {
+            result != CheckResult::Failed(ConnectFailure::Local) && self.of(result).get() > 0
+        })
+    }
+
+    /// When the certificate expires that the server showed last, in seconds since 1970; none: it has shown none.
+    pub fn certificate_expiry(&self) -> Option<u64> {
+        Some(self.certificate_expiry.load(Relaxed)).filter(|seconds| *seconds > 0)
+    }
+
+    /// Says when the server's certificate expires.
+    pub fn set_certificate_expiry(&self, seconds: Option<u64>) {
+        self.certificate_expiry.store(seconds.unwrap_or(0), Relaxed);
+    }
+
     /// The counter of a result.
     pub fn of(&self, result: CheckResult) -> &Counter {
         match result {
@@ -43,7 +65,7 @@ impl CheckResult {
         }
     }
 
-    /// Whether the server took the connection.
+    /// Whether the server did what is expected.
     pub const fn passed(self) -> bool {
         matches!(self, Self::Passed)
     }

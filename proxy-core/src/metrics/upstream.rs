@@ -82,11 +82,13 @@ pub enum ConnectFailure {
     Local,
     /// Something else; the log has it.
     Other,
+    /// It answered a health check otherwise than it should, or not at all before it closed. Connects never fail so.
+    Answer,
 }
 
 impl ConnectFailure {
     /// Every reason, in the order of its counters.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Refused,
         Self::Timeout,
         Self::Reset,
@@ -94,7 +96,14 @@ impl ConnectFailure {
         Self::Resolve,
         Self::Local,
         Self::Other,
+        Self::Answer,
     ];
+
+    /// Reasons of connects: all but what only health checks hear.
+    pub fn of_connects() -> impl Iterator<Item = Self> {
+        let all = Self::ALL.into_iter();
+        all.filter(|reason| *reason != Self::Answer)
+    }
 
     /// The label's value.
     pub const fn label(self) -> &'static str {
@@ -106,6 +115,7 @@ impl ConnectFailure {
             Self::Resolve => "resolve",
             Self::Local => "local",
             Self::Other => "other",
+            Self::Answer => "answer",
         }
     }
 

@@ -45,6 +45,17 @@ impl Health {
         true
     }
 
+    /// Takes a result that decides by itself. Returns whether it changed the verdict.
+    pub fn settle(&mut self, passed: bool) -> bool {
+        self.against = 0;
+        std::mem::replace(&mut self.up, passed) != passed
+    }
+
+    /// Whether the last check said something else than the verdict.
+    pub fn is_in_doubt(&self) -> bool {
+        self.against > 0
+    }
+
     /// The verdict.
     pub fn is_up(&self) -> bool {
         self.up
@@ -82,6 +93,17 @@ mod tests {
     fn the_first_check_counts() {
         assert_eq!(after(&mut health(1, 1), "-+-"), "dud");
         assert_eq!(after(&mut health(5, 2), "--"), "ud");
+    }
+
+    #[test]
+    fn a_result_that_decides_needs_no_other() {
+        let mut health = health(3, 3);
+        assert!(health.settle(false));
+        assert!(!health.is_up() && !health.is_in_doubt());
+        assert!(!health.on_check(true));
+        assert!(health.is_in_doubt());
+        assert!(!health.settle(false));
+        assert!(!health.is_in_doubt());
     }
 
     #[test]

@@ -16,11 +16,19 @@ pub enum Hold {
     Draining,
     /// It is taken out of service.
     Maintenance,
+    /// Its checks know what a server is, and it is not what it should be: a standby where the primary is meant.
+    Unfit,
 }
 
 impl Hold {
     /// Every hold, in the order of their bits.
-    pub const ALL: [Self; 4] = [Self::Down, Self::Ejected, Self::Draining, Self::Maintenance];
+    pub const ALL: [Self; 5] = [
+        Self::Down,
+        Self::Ejected,
+        Self::Draining,
+        Self::Maintenance,
+        Self::Unfit,
+    ];
 
     const fn bit(self) -> u32 {
         1 << self as u32
@@ -44,7 +52,7 @@ impl Holds {
 
     /// Whether it gets no new connection, whatever becomes of the others.
     pub const fn is_closed(self) -> bool {
-        self.has(Hold::Draining) || self.has(Hold::Maintenance)
+        self.has(Hold::Draining) || self.has(Hold::Maintenance) || self.has(Hold::Unfit)
     }
 
     /// Whether there are none.
@@ -110,7 +118,7 @@ pub enum ServerState {
     Maintenance,
     /// [`Hold::Draining`].
     Draining,
-    /// [`Hold::Down`], by checks.
+    /// [`Hold::Down`], by checks, and [`Hold::Unfit`].
     Down,
     /// [`Hold::Ejected`].
     Ejected,

@@ -3,12 +3,14 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::num::NonZeroU32;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use proxy_core::metrics::CheckResult;
 use proxy_core::{Server, ServerAddress, Upstream};
 use socket2::{Domain, SockAddr, Socket, Type};
 
+use super::super::script::Saying;
+use super::super::target;
 use super::*;
 
 /// Longer than anything that works takes.
@@ -70,9 +72,11 @@ fn full(path: &Path) -> (Socket, UnixStream) {
 fn health(timeout: Duration) -> proxy_config::Health {
     proxy_config::Health {
         interval: INTERVAL,
+        fast_interval: INTERVAL,
         timeout,
         rise: NonZeroU32::new(2).expect("not zero"),
         fall: NonZeroU32::new(3).expect("not zero"),
+        ..proxy_config::Health::default()
     }
 }
 
@@ -86,7 +90,19 @@ fn checker(servers: Vec<Server>, timeout: Duration) -> (Checker, Vec<Arc<Server>
 
 fn order(checker: &mut Checker, servers: &[Arc<Server>], health: &proxy_config::Health) {
     let targets = servers.iter().cloned();
-    let targets = targets.map(|server| Target::new(server, health, None, None));
+    // One for all, as each configuration has one.
+    static SAYING: LazyLock<Arc<Saying>> = LazyLock::new(|| Arc::new(Saying::Nothing));
+    let saying = &*SAYING;
+    let upstream = target::Upstream {
+        health,
+        saying,
+        holds: false,
+        send_proxy: None,
+        connect_options: None,
+        first: &Arc::default(),
+    };
+    let any = proxy_config::ServerAddress::BuiltinEcho;
+    let targets = targets.map(|server| Target::new(server, None, saying.to(&any, None), &upstream));
     checker.inbox.put(Order::Check(targets.collect()));
     assert!(checker.follow_orders());
 }

@@ -5,6 +5,7 @@
 pub(crate) mod dns;
 pub(crate) mod haproxy;
 pub(crate) mod iperf;
+pub(crate) mod mariadb;
 pub(crate) mod nginx;
 pub(crate) mod postgres;
 pub(crate) mod prometheus;

@@ -49,6 +49,27 @@ impl Postgres {
         ]);
         child::run(user.run(initdb.current_dir(directory.path())));
 
+        Self::serve(directory, with_tls)
+    }
+
+    /// A standby that follows a server.
+    pub(crate) fn start_standby_of(primary: &Self) -> Self {
+        let directory = tempfile::tempdir().expect("directory");
+        let user = User::for_server();
+        user.own(directory.path());
+        let mut backup = client("pg_basebackup", primary.address);
+        backup
+            .current_dir(directory.path())
+            .args(["-R", "-X", "stream", "-c", "fast", "--no-sync", "-D"])
+            .arg(directory.path().join("data"));
+        child::run(user.run(&mut backup));
+        Self::serve(directory, false)
+    }
+
+    /// Starts a server of the cluster in `data` of a directory.
+    fn serve(directory: TempDir, with_tls: bool) -> Self {
+        let data = directory.path().join("data");
+        let user = User::for_server();
         let port = port::free();
         let mut server = Command::new(program::path("postgres"));
         server
@@ -83,7 +104,7 @@ impl Postgres {
         // SIGQUIT ends the server's other processes too, and frees its shared memory.
         let child = Child::spawn(user.run(&mut server), Signal::QUIT);
         wait::until("PostgreSQL is ready", || {
-            child.log().contains("ready to accept connections")
+            child.log().contains("ready to accept")
         });
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         Self {
@@ -141,6 +162,20 @@ pub(crate) fn client(program: &str, address: SocketAddr) -> Command {
         .env("PGSSLMODE", "disable")
         .env("PGCONNECT_TIMEOUT", "30");
     command
+}
+
+/// The same as [`query`], and what the client says where that fails.
+pub(crate) fn try_query(address: SocketAddr, sql: &str) -> Result<String, String> {
+    let mut psql = client("psql", address);
+    let output = psql
+        .args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-c", sql])
+        .output();
+    let output = output.expect("psql");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+    match output.status.success() {
+        true => Ok(text(&output.stdout)),
+        false => Err(text(&output.stderr)),
+    }
 }
 
 pub(crate) fn query(address: SocketAddr, sql: &str) -> String {

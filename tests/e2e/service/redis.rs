@@ -8,6 +8,7 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::harness::child::Child;
+use crate::harness::peer;
 use crate::harness::port;
 use crate::harness::program;
 use crate::harness::proxy::Proxy;
@@ -27,12 +28,32 @@ impl Redis {
 
     /// On the port of one that is gone.
     pub(crate) fn start_on(port: u16) -> Self {
+        Self::start_with(port, &[])
+    }
+
+    /// A replica of a server.
+    pub(crate) fn start_replica_of(master: &Self) -> Self {
+        let port = master.address.port().to_string();
+        Self::start_with(
+            port::free(),
+            &[
+                "--replicaof",
+                "127.0.0.1",
+                &port,
+                "--repl-diskless-sync-delay",
+                "0",
+            ],
+        )
+    }
+
+    fn start_with(port: u16, options: &[&str]) -> Self {
         let directory = tempfile::tempdir().expect("directory");
         let mut command = Command::new(program::path("redis-server"));
         command.args(["--port", &port.to_string(), "--bind", "127.0.0.1"]);
         command
             .args(["--save", "", "--appendonly", "no", "--dir"])
-            .arg(directory.path());
+            .arg(directory.path())
+            .args(options);
         let child = Child::spawn(&mut command, Signal::KILL);
         wait::until("redis-server is ready", || {
             child.log().contains("Ready to accept connections")
@@ -51,7 +72,22 @@ pub(crate) struct Client(BufReader<TcpStream>);
 
 impl Client {
     pub(crate) fn connect(proxy: &Proxy, listener: &str) -> Self {
-        Self(BufReader::new(proxy.connect(listener)))
+        Self::to(proxy.address(listener))
+    }
+
+    pub(crate) fn to(address: SocketAddr) -> Self {
+        Self(BufReader::new(peer::connect(address)))
+    }
+
+    /// The answer's line to one request; none if there is no connection to a server any more.
+    pub(crate) fn ask(&mut self, words: &str) -> Option<String> {
+        let asked = write!(self.0.get_mut(), "{words}\r\n");
+        let mut line = String::new();
+        asked
+            .and_then(|()| self.0.read_line(&mut line))
+            .ok()
+            .filter(|count| *count > 0)?;
+        Some(line.trim_end().to_owned())
     }
 
     pub(crate) fn request(&mut self, words: &[&[u8]]) {

@@ -14,14 +14,21 @@ use crate::harness::{port, program, wait};
 /// `openssl s_server`, which serves the file `who` with its name in it. It has one client at a time.
 pub(crate) struct TlsServer {
     pub(crate) address: SocketAddr,
+    certificate: PathBuf,
     _child: Child,
     _directory: TempDir,
 }
 
 impl TlsServer {
     pub(crate) fn start(name: &str) -> Self {
+        Self::start_for(name, "2")
+    }
+
+    /// With a certificate that is valid for so many days.
+    pub(crate) fn start_for(name: &str, days: &str) -> Self {
         let directory = tempfile::tempdir().expect("directory");
         let (certificate, key) = certify(directory.path());
+        sign_for(&certificate, &key, days);
         fs::write(directory.path().join("who"), name).expect("write");
         let port = port::free();
         let mut command = Command::new(program::path("openssl"));
@@ -42,9 +49,15 @@ impl TlsServer {
         wait::until("openssl accepts", || child.log().contains("ACCEPT"));
         Self {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+            certificate,
             _child: child,
             _directory: directory,
         }
+    }
+
+    /// The file of its certificate, which is of the name `test`.
+    pub(crate) fn certificate(&self) -> &Path {
+        &self.certificate
     }
 }
 
@@ -54,6 +67,7 @@ pub(crate) fn certify(directory: &Path) -> (PathBuf, PathBuf) {
     let mut openssl = Command::new(program::path("openssl"));
     openssl
         .args(["req", "-x509", "-nodes", "-days", "2", "-subj", "/CN=test"])
+        .args(["-addext", "subjectAltName=DNS:test"])
         .args(["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"])
         .arg("-keyout")
         .arg(&key)
@@ -61,6 +75,18 @@ pub(crate) fn certify(directory: &Path) -> (PathBuf, PathBuf) {
         .arg(&certificate);
     child::run(&mut openssl);
     (certificate, key)
+}
+
+/// Has a certificate be valid for so many days from now on.
+fn sign_for(certificate: &Path, key: &Path, days: &str) {
+    let mut openssl = Command::new(program::path("openssl"));
+    openssl.args(["x509", "-days", days]);
+    openssl
+        .arg("-in")
+        .arg(certificate)
+        .arg("-out")
+        .arg(certificate);
+    child::run(openssl.arg("-signkey").arg(key));
 }
 
 /// What the server says that `curl` reaches by this name at this address: the name of the server.

@@ -68,6 +68,7 @@ pub(crate) static LISTENER: Table = Table {
         Key::optional(
             "routes",
             Kind::Tables {
+                example: "{ sni = \"a\", reject = true }",
                 table: &ROUTE,
                 max: ROUTES_MAX,
             },

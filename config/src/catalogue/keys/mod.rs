@@ -3,6 +3,7 @@
 mod admin;
 mod discovery;
 mod ejection;
+mod health;
 mod listener;
 mod route;
 mod runtime;
@@ -12,9 +13,9 @@ mod values;
 
 pub(crate) use self::admin::ACCESS_LOG;
 use self::admin::ADMIN;
+pub(crate) use self::health::HEALTH;
 pub(crate) use self::listener::LISTENER;
 pub(crate) use self::runtime::RUNTIME;
-pub(crate) use self::upstream::HEALTH;
 use self::upstream::UPSTREAM;
 use super::key::{Absent, Key, Kind, Syntax, Table};
 use crate::config::{LISTENERS_MAX, UPSTREAMS_MAX};

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::super::key::{Absent, Key, Kind, Syntax, Table};
 use super::discovery::DISCOVERY;
 use super::ejection::EJECTION;
+use super::health::HEALTH;
 use super::socket::{
     BUFFER, CONGESTION, CONGESTION_ABOUT, DSCP_ABOUT, INTERFACE, KEEPALIVE_ABOUT, MARK, MARK_ABOUT,
     NOTSENT_LOWAT_ABOUT, RECEIVE_BUFFER_ABOUT, SEND_BUFFER_ABOUT, SYSTEM, UPSTREAM_KEEPALIVE_KIND,
@@ -81,7 +82,7 @@ pub(crate) static UPSTREAM: Table = Table {
             FALLBACK_ABOUT,
         ),
         Key {
-            absent: Absent::Means("`\"try\"`"),
+            absent: Absent::Means("`\"refuse\"` where checks know what a server is, else `\"try\"`"),
             ..Key::new(
                 "when_all_down",
                 Kind::Choice(WhenAllDown::NAMES),
@@ -237,45 +238,11 @@ pub(crate) static SERVER: Table = Table {
             "its connections at a time, over all workers, connects under way included. While it has so many, it is passed over as one \
              that is down",
         ),
-    ],
-};
-
-pub(crate) static HEALTH: Table = Table {
-    path: "upstreams.NAME.health",
-    about: "Checks: a connect to each server, closed as soon as it works. Without the section there are none, and a server that \
-        can't be connected to is left alone for 3 s while others work; then one connection tries it. A server that is down \
-        gets connections only when all others are, or have failed to take the one at hand.",
-    keys: &[
-        Key::new(
-            "interval",
-            Kind::Duration {
-                min: Duration::from_millis(100),
-                max: HOUR,
-            },
-            "\"2s\"",
-            "how often each server is checked",
-        ),
-        Key::new(
-            "timeout",
-            // Servers that don't answer take up the checks that may be under way, of all upstreams: not for long.
-            Kind::Duration {
-                min: Duration::from_millis(1),
-                max: Duration::from_secs(10),
-            },
-            "\"1s\"",
-            "how long a check may take. One that takes longer than the interval is followed by the next one at its next turn",
-        ),
-        Key::new(
-            "rise",
-            Kind::Integer { min: 1, max: 100 },
-            "2",
-            "checks in a row that must pass until a server that is down is up",
-        ),
-        Key::new(
-            "fall",
-            Kind::Integer { min: 1, max: 100 },
-            "3",
-            "checks in a row that must fail until a server that is up is down",
+        Key::optional(
+            "check_port",
+            super::health::PORT,
+            "`port` of `[upstreams.NAME.health]`",
+            "the port at which its health checks are made, if it is another one than that of its connections",
         ),
     ],
 };
