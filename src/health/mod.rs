@@ -92,7 +92,7 @@ impl Checks {
         for (configured, pool) in config.upstreams.iter().zip(&table.pools) {
             if !holds(configured) {
                 pool.servers()
-                    .for_each(|server| drop(server.set_hold(Hold::Unfit, false, now)));
+                    .for_each(|server| _ = server.set_hold(Hold::Unfit, false, now));
             }
         }
         if let Some(running) = &self.running {
