@@ -60,6 +60,7 @@ pub(super) fn merge(configured: &[Server], found: &[Found]) -> Vec<Server> {
                 weight: found.weight.get(),
                 backup: false,
                 max_connections: None,
+                check_port: None,
                 address,
             });
         }
@@ -141,6 +142,7 @@ mod tests {
                     weight,
                     backup: false,
                     max_connections: None,
+                check_port: None,
                 })
                 .collect();
             let found: Vec<_> = found

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-use proxy_config::{Check, Config, WhenAllDown};
+use proxy_config::{Check, Config, ServerAddress, WhenAllDown};
 use proxy_core::{Hold, Table};
 
 use self::checker::Checker;
@@ -129,11 +129,16 @@ impl Checks {
                     connect_options: pool.connect_options(),
                     first: &self.first,
                 };
-                let servers = configured.servers.iter().zip(pool.servers());
-                let targets = servers.map(|(configured, server)| {
-                    let check_port = configured.check_port.map(Into::into);
+                let targets = pool.servers().enumerate().map(|(place, server)| {
+                    // Those that a source names come after those that are configured.
+                    let written = configured.servers.get(place);
+                    let check_port = written.and_then(|written| written.check_port);
+                    let check_port = check_port.map(Into::into);
                     let port = check_port.or(health.port.map(Into::into));
-                    let said = saying.to(&configured.address, port);
+                    let said = match written {
+                        Some(written) => saying.to(&written.address, port),
+                        None => saying.to(&found(&server.label), port),
+                    };
                     Target::new(server.clone(), check_port, said, &upstream)
                 });
                 Some(targets.collect::<Vec<_>>())
@@ -143,6 +148,12 @@ impl Checks {
         });
         targets.collect()
     }
+}
+
+/// The address of a server that a source names.
+fn found(label: &str) -> ServerAddress {
+    let address = label.parse().map(ServerAddress::Socket);
+    address.unwrap_or(ServerAddress::BuiltinEcho)
 }
 
 /// Whether servers of an upstream that fail its checks get no connection, even where no other is up.
