@@ -579,8 +579,6 @@ mod tests {
             [upstreams."main.pool".health]
             interval = "1500ms"
             fall = 1
-            [upstreams.other]
-            servers = ["builtin:echo"]
             type = "http"
             fast_interval = "500ms"
             jitter = "0%"
@@ -595,6 +593,8 @@ mod tests {
             [upstreams.fourth]
             servers = ["h:1"]
             health = { type = "mysql", user = "me" }
+            [upstreams.other]
+            servers = ["builtin:echo"]
         "#;
         let config = |text: &str| parse(text, "test").expect("valid").config;
         let given = config(text);
