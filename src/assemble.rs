@@ -365,9 +365,12 @@ fn pool(configured: &config::Upstream, inventory: &Inventory, echo: Option<Socke
         checked: configured.health.is_some(),
         send_proxy: configured.send_proxy.as_ref().map(send_proxy),
     };
+    let tries_all = settings.when_all_down == WhenAllDown::Try;
+    // Where nobody is tried who is down, ejections would leave less than there is.
+    let ejecting = configured.ejection.as_ref().filter(|_| tries_all);
     Pool::new(upstream, members, settings)
         .with_connect_options(connect_options(configured))
-        .with_ejection(configured.ejection.as_ref().map(ejection))
+        .with_ejection(ejecting.map(ejection))
 }
 
 fn ejection(configured: &config::Ejection) -> EjectionSettings {

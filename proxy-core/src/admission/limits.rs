@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::admission::rate::{Meter, Rate};
 use crate::admission::source::{Source, SourceConnections};
 use crate::admission::source_rates::SourceRates;
-use crate::admission::waiting::Waiters;
+use crate::admission::waiting::{Wait, Waiters};
 use crate::connection::origin::ClientAddress;
 use crate::epoch::Epoch;
 use crate::metrics::Rejection;
@@ -97,34 +97,12 @@ impl Refused {
     }
 }
 
-/// How long a client waits for its place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wait {
-    /// Only others have to end.
-    Never,
-    /// Until a connection of its listener ends.
-    ForListener,
-    /// Until any connection ends.
-    ForProcess,
-    /// Until this moment at least.
-    Until(Instant),
-    /// Until another scheduler leaves it clients.
-    ForLeft,
-}
-
-impl Wait {
-    /// Whether both wait for the same.
-    pub(crate) fn lacks_what(self, other: Self) -> bool {
-        std::mem::discriminant(&self) == std::mem::discriminant(&other)
-    }
-}
-
 /// Connections of all listeners of a process.
 #[derive(Debug, Default)]
 pub(crate) struct Total {
     taken: AtomicU64,
     /// Those who wait until they are fewer, or those of a listener are.
-    pub(crate) waiters: Waiters,
+    pub(crate) waiters: Arc<Waiters>,
 }
 
 impl Total {

@@ -14,8 +14,9 @@ pub(crate) mod waiting;
 
 use std::time::Instant;
 
-use crate::admission::limits::{Refused, Wait};
+use crate::admission::limits::Refused;
 use crate::admission::source::Source;
+use crate::admission::waiting::Wait;
 use crate::connection::origin::{ClientAddress, Origin};
 use crate::listener::settings::ListenerSettings;
 use crate::metrics::Rejection;

@@ -7,9 +7,31 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
+use std::time::Instant;
 
-use crate::admission::limits::{Total, Wait};
 use crate::id::Id;
+
+/// How long a client waits for its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// Only others have to end.
+    Never,
+    /// Until a connection of its listener ends.
+    ForListener,
+    /// Until any connection ends.
+    ForProcess,
+    /// Until this moment at least.
+    Until(Instant),
+    /// Until another scheduler leaves it clients.
+    ForLeft,
+}
+
+impl Wait {
+    /// Whether both wait for the same.
+    pub(crate) fn lacks_what(self, other: Self) -> bool {
+        std::mem::discriminant(&self) == std::mem::discriminant(&other)
+    }
+}
 
 /// Those who wait, of all listeners of a process: one at most for each socket that is accepted from, and one more for each
 /// while another scheduler takes over.
@@ -38,7 +60,7 @@ struct Waiter {
 /// it.
 #[derive(Debug)]
 pub(crate) struct Ticket {
-    total: Arc<Total>,
+    waiters: Arc<Waiters>,
     listener: Id,
     number: u64,
     passes_on: bool,
@@ -101,13 +123,13 @@ impl Queue {
 
 impl Ticket {
     /// The last place of the order, for a client of this listener.
-    pub(crate) fn new(total: Arc<Total>, listener: Id) -> Self {
-        let mut queue = total.waiters.lock();
+    pub(crate) fn new(waiters: Arc<Waiters>, listener: Id) -> Self {
+        let mut queue = waiters.lock();
         let number = queue.next;
         queue.next += 1;
         drop(queue);
         Self {
-            total,
+            waiters,
             listener,
             number,
             passes_on: true,
@@ -117,7 +139,7 @@ impl Ticket {
     /// Waits for that, or until the configuration changes. Returns whether it did so already: else it is to be tried once more,
     /// as what is waited for may have come just before.
     pub(crate) fn wait(&self, wait: Wait, waker: &Waker) -> bool {
-        let waiters = &self.total.waiters;
+        let waiters = &self.waiters;
         let mut queue = waiters.lock();
         let waiter = Waiter {
             listener: self.listener,
@@ -137,7 +159,7 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        let waiters = &self.total.waiters;
+        let waiters = &self.waiters;
         let mut queue = waiters.lock();
         queue.waiting.remove(&self.number);
         waiters.publish(&queue);
@@ -153,7 +175,7 @@ mod tests {
     use proptest::prelude::*;
     use std::sync::atomic::AtomicUsize;
     use std::task::Wake;
-    use std::time::{Duration, Instant};
+    use std::time::Duration;
 
     use super::*;
 
@@ -172,9 +194,9 @@ mod tests {
     }
 
     impl One {
-        fn new(total: &Arc<Total>, listener: Id, wait: Wait) -> Self {
+        fn new(waiters: &Arc<Waiters>, listener: Id, wait: Wait) -> Self {
             let one = Self {
-                ticket: Ticket::new(total.clone(), listener),
+                ticket: Ticket::new(waiters.clone(), listener),
                 woken: Arc::default(),
             };
             assert!(!one.wait(wait), "it is tried once more");
@@ -193,33 +215,33 @@ mod tests {
 
     #[test]
     fn an_end_wakes_the_first_who_waits_for_it_and_nobody_else() {
-        let (total, [own, other]) = (Arc::<Total>::default(), [Id::next(), Id::next()]);
+        let (waiters, [own, other]) = (Arc::<Waiters>::default(), [Id::next(), Id::next()]);
         let all = [
-            One::new(&total, other, Wait::ForListener),
-            One::new(&total, own, Wait::ForListener),
-            One::new(&total, own, Wait::ForListener),
-            One::new(&total, other, Wait::ForProcess),
-            One::new(&total, own, Wait::ForLeft),
+            One::new(&waiters, other, Wait::ForListener),
+            One::new(&waiters, own, Wait::ForListener),
+            One::new(&waiters, own, Wait::ForListener),
+            One::new(&waiters, other, Wait::ForProcess),
+            One::new(&waiters, own, Wait::ForLeft),
         ];
         let wakes = || all.each_ref().map(One::wakes);
-        total.waiters.on_end(own);
+        waiters.on_end(own);
         assert_eq!(wakes(), [0, 1, 0, 1, 0]);
         // Who was woken and has no place keeps its turn.
         assert!(!all[1].wait(Wait::ForListener));
-        total.waiters.on_end(own);
+        waiters.on_end(own);
         assert_eq!(wakes(), [0, 2, 0, 1, 0]);
-        total.waiters.on_end(own);
+        waiters.on_end(own);
         assert_eq!(wakes(), [0, 2, 1, 1, 0]);
-        total.waiters.on_left(own);
+        waiters.on_left(own);
         assert_eq!(wakes(), [0, 2, 1, 1, 1]);
     }
 
     #[test]
     fn who_leaves_without_a_place_wakes_the_next_one() {
-        let (total, listener) = (Arc::<Total>::default(), Id::next());
+        let (waiters, listener) = (Arc::<Waiters>::default(), Id::next());
         let [first, second, third] =
-            [(); 3].map(|()| One::new(&total, listener, Wait::ForListener));
-        total.waiters.on_end(listener);
+            [(); 3].map(|()| One::new(&waiters, listener, Wait::ForListener));
+        waiters.on_end(listener);
         assert_eq!((first.wakes(), second.wakes()), (1, 0));
         drop(first.ticket);
         assert_eq!((second.wakes(), third.wakes()), (1, 0));
@@ -230,13 +252,13 @@ mod tests {
     #[expect(clippy::disallowed_methods, reason = "any moment will do")]
     #[test]
     fn a_change_wakes_everybody_who_waits_for_a_time_included() {
-        let (total, now) = (Arc::<Total>::default(), Instant::now());
+        let (waiters, now) = (Arc::<Waiters>::default(), Instant::now());
         let at = |seconds| Wait::Until(now + Duration::from_secs(seconds));
-        let one = One::new(&total, Id::next(), at(1));
+        let one = One::new(&waiters, Id::next(), at(1));
         assert!(one.wait(at(2)), "another time is the same lack");
-        total.waiters.on_change();
+        waiters.on_change();
         assert_eq!(one.wakes(), 1);
-        total.waiters.on_change();
+        waiters.on_change();
         assert_eq!(one.wakes(), 1, "it was told");
     }
 
@@ -272,7 +294,7 @@ mod tests {
             events in prop::collection::vec(event(), 1..200),
         ) {
             struct Acceptor { one: Option<One>, seen: usize }
-            let total = Arc::<Total>::default();
+            let waiters = Arc::<Waiters>::default();
             let ids = [Id::next(), Id::next()];
             let mut open = [0_u64; 2];
             let mut acceptors: Vec<_> = (0..6).map(|_| Acceptor { one: None, seen: 0 }).collect();
@@ -317,14 +339,14 @@ mod tests {
                         match lack(&open, listener) {
                             None => open[listener] += 1,
                             Some(wait) => {
-                                let one = One::new(&total, ids[listener], wait);
+                                let one = One::new(&waiters, ids[listener], wait);
                                 acceptors[which] = Acceptor { one: Some(one), seen: 0 };
                             }
                         }
                     }
                     Event::End(listener) if open[listener] > 0 => {
                         open[listener] -= 1;
-                        total.waiters.on_end(ids[listener]);
+                        waiters.on_end(ids[listener]);
                     }
                     Event::Run(which) => run(&mut acceptors[which], &mut open, which % 2),
                     Event::Go(which) => drop(acceptors[which].one.take()),

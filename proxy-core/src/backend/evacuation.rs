@@ -139,9 +139,14 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
+    #[expect(clippy::disallowed_methods, reason = "any moment will do")]
+    fn origin() -> Instant {
+        Instant::now()
+    }
+
     #[test]
     fn a_few_connections_take_their_time() {
-        let now = Instant::now();
+        let now = origin();
         let pace = Pace::new(now, 8000, 2, 30 * SECOND);
         assert_eq!(pace.until(now), 16);
         assert_eq!(pace.until(now + SECOND / 2), 501 * 16);
@@ -149,7 +154,7 @@ mod tests {
 
     #[test]
     fn many_leave_in_a_part_of_the_time_that_they_have() {
-        let now = Instant::now();
+        let now = origin();
         let pace = Pace::new(now, 1_000_000, 2, 4 * SECOND);
         assert!(pace.until(now + SECOND) >= 1_000_000);
         let pace = Pace::new(now, 1_000_000, 2, Duration::ZERO);

@@ -10,8 +10,8 @@ use rustix::io::Errno;
 use rustix::net::{SocketAddr, SocketFlags};
 
 use crate::admission;
-use crate::admission::limits::{Limits, OverLimit, Wait};
-use crate::admission::waiting::Ticket;
+use crate::admission::limits::{Limits, OverLimit};
+use crate::admission::waiting::{Ticket, Wait};
 use crate::connection::origin::{ClientAddress, Origin};
 use crate::descriptors::{self, ACCEPT_BATCH_MAX, Postponed, Spare};
 use crate::listener::Accepting;
@@ -472,7 +472,7 @@ where
 /// The last turn of those who wait.
 fn ticket(settings: &ListenerSettings) -> Ticket {
     let listener = &settings.listener;
-    Ticket::new(listener.counted.total.clone(), listener.id)
+    Ticket::new(listener.counted.total.waiters.clone(), listener.id)
 }
 
 /// The next client's socket, or none where it was gone.
