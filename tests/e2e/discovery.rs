@@ -107,6 +107,7 @@ fn records_of_dns_are_followed(scheduler: Scheduler) {
     shows_servers(&proxy, 1);
     say(&one);
     drop(until(&proxy, 1));
+    drop(client);
     proxy.stop();
 }
 
@@ -145,6 +146,7 @@ fn a_file_is_followed_however_it_is_replaced(scheduler: Scheduler) {
     shows_servers(&proxy, 1);
     replace(&list(one.address()));
     drop(until(&proxy, 1));
+    drop(client);
     proxy.stop();
 }
 
@@ -276,6 +278,7 @@ fn a_page_is_followed(scheduler: Scheduler) {
     page.write(&list(&one));
     page.shared.hangs.store(false, SeqCst);
     drop(until(&proxy, 1));
+    drop(client);
     proxy.stop();
 }
 
@@ -304,6 +307,7 @@ fn consul_is_followed_without_polling(scheduler: Scheduler) {
     page.write(&service(&two, "critical"));
     until_failed(&proxy, "empty");
     assert_eq!(ask(&proxy).1, Some(2), "the last good set stays");
+    drop(client);
     proxy.stop();
 }
 
@@ -363,5 +367,6 @@ fn a_source_changes_by_a_reload_and_over_a_switch(scheduler: Scheduler) {
     });
     drop(until(&proxy, 2));
     goes_on(&client);
+    drop(client);
     proxy.stop();
 }
