@@ -45,7 +45,7 @@ const SYSTEM_FILE_BYTES_MAX: u64 = 4 << 20;
 
 /// Who is asked.
 pub(crate) struct Lookup {
-    whom: NameServers,
+    servers: NameServers,
     lookups: Semaphore,
     built: Mutex<Option<Built>>,
 }
@@ -89,7 +89,7 @@ pub(crate) struct Service {
 }
 
 impl Lookup {
-    /// Asks whom the system asks.
+    /// Asks the servers that the system asks.
     pub(crate) fn of_system() -> Self {
         Self::of_files("/etc/resolv.conf".into(), "/etc/hosts".into())
     }
@@ -103,9 +103,9 @@ impl Lookup {
         Self::of(NameServers::These(servers))
     }
 
-    fn of(whom: NameServers) -> Self {
+    fn of(servers: NameServers) -> Self {
         Self {
-            whom,
+            servers,
             lookups: Semaphore::new(LOOKUPS_MAX),
             built: Mutex::default(),
         }
@@ -188,7 +188,7 @@ impl Lookup {
     }
 
     fn asked(&self) -> Result<Asked, Failure> {
-        let files = match &self.whom {
+        let files = match &self.servers {
             NameServers::System { resolv_conf, hosts } => [resolv_conf, hosts].map(content),
             NameServers::These(_) => [None, None],
         };
@@ -207,7 +207,7 @@ impl Lookup {
     }
 
     fn build(&self, [resolv_conf, hosts]: &[Option<Vec<u8>>; 2]) -> Result<Asked, Failure> {
-        let (config, mut options) = match &self.whom {
+        let (config, mut options) = match &self.servers {
             NameServers::These(servers) => {
                 let servers = servers.iter().copied().map(name_server);
                 let config = ResolverConfig::from_parts(None, Vec::new(), servers.collect());

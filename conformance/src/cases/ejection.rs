@@ -58,7 +58,7 @@ fn expect_the_other_one<S: Stage>(stage: &S) {
 }
 
 /// A server that takes connections and ends them, by a reset or orderly, is ejected after so many in a row; one byte of it
-/// begins anew.
+/// begins again.
 pub fn server_that_ends_early_is_ejected<S: Stage>() {
     for by_reset in [false, true] {
         let stage = start::<S>(ServerKind::Listening, 3);

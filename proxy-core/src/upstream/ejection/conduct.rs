@@ -31,7 +31,7 @@ pub(crate) struct Conduct {
 }
 
 impl Conduct {
-    /// A connection went wrong. True where that makes `most` in a row, which then are counted anew.
+    /// A connection went wrong. True where that makes `most` in a row, which then are counted again.
     pub(crate) fn on_failure(&self, cause: EjectionCause, most: NonZeroU32) -> bool {
         let Some(run) = self.run(cause) else {
             return false;
@@ -115,7 +115,7 @@ impl Conduct {
         self.epoch.until(now) >= self.ends_at.load(Relaxed)
     }
 
-    /// Its ejection has ended, now or when its time was over. It begins anew.
+    /// Its ejection has ended, now or when its time was over. It begins again.
     pub(crate) fn on_ended(&self, now: Instant) {
         self.ends_at.fetch_min(self.epoch.until(now), Relaxed);
         for cause in EjectionCause::ALL {

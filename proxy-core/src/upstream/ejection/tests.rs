@@ -85,7 +85,7 @@ fn five_failures_in_a_row_eject_for_thirty_seconds_and_the_second_time_for_sixty
     fail(&pool, 0, 4, now);
     pool.note_attempt(0, Ok(SECOND), now);
     fail(&pool, 0, 4, now);
-    assert!(!is_ejected(&pool, 0, now), "one that worked begins anew");
+    assert!(!is_ejected(&pool, 0, now), "one that worked begins again");
     fail(&pool, 0, 1, now);
     assert!(is_ejected(&pool, 0, now));
     assert!((0..8).all(|_| pool.pick(&[], now) != Some(0)));
@@ -96,7 +96,7 @@ fn five_failures_in_a_row_eject_for_thirty_seconds_and_the_second_time_for_sixty
     assert!(!is_ejected(&pool, 0, over));
     assert!((0..4).any(|_| pool.pick(&[], over) == Some(0)));
     fail(&pool, 0, 4, over);
-    assert!(!is_ejected(&pool, 0, over), "it began anew");
+    assert!(!is_ejected(&pool, 0, over), "it began again");
     fail(&pool, 0, 1, over);
     assert!(is_ejected(
         &pool,
@@ -134,7 +134,7 @@ fn a_passing_check_ends_an_ejection() {
     fail(&pool, 0, 5, now);
     pool.server(0).on_check_passed(now + SECOND);
     assert_eq!(pool.state(0, now + SECOND), ServerState::Up);
-    // The others begin anew, too.
+    // The others begin again, too.
     fail(&pool, 0, 4, now + SECOND);
     assert!(!is_ejected(&pool, 0, now + SECOND));
     fail(&pool, 0, 1, now + SECOND);
