@@ -92,7 +92,10 @@ pub(super) fn proxy_with(evening: Evening) -> Observed {
     let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_100);
     observed.discoveries.on_success("web", 3, at);
     observed.discoveries.on_failure("web", "timeout");
+    let checked = pool.server(0).clone();
     configure(&observed, listeners, vec![pool]);
+    // As if it had shown a certificate to a check.
+    checked.checks.set_certificate_expiry(Some(978_307_200));
     observed
 }
 

@@ -133,7 +133,6 @@ fn work(observed: &Observed) {
     first.cells.of(slots[0]).bytes_in.add(1);
     second.cells.of(slots[1]).bytes_out.add(7);
     first.checks.of(CheckResult::Passed).add(8);
-    first.checks.set_certificate_expiry(Some(978_307_200));
     second
         .checks
         .of(CheckResult::Failed(ConnectFailure::Refused))
