@@ -90,6 +90,8 @@ impl Server {
         match self.listener.as_ref()?.accept() {
             Ok((socket, _)) => Some(RealPeer::new(socket)),
             Err(error) if error.kind() == ErrorKind::WouldBlock => None,
+            // It refuses: it doesn't listen.
+            Err(error) if error.kind() == ErrorKind::InvalidInput => None,
             Err(error) => panic!("accepting: {error}"),
         }
     }

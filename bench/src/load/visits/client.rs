@@ -78,7 +78,12 @@ impl Client {
     /// Reads the answer, says that there is nothing more, and waits for the end.
     pub(super) fn await_answer(&mut self) -> anyhow::Result<Heard> {
         let mut answer = [0; ANSWER_BYTES];
-        let (_, bytes) = recv(&self.socket, &mut answer, RecvFlags::empty())?;
+        let bytes = match recv(&self.socket, &mut answer, RecvFlags::empty()) {
+            Ok((_, bytes)) => bytes,
+            // The event was of what has been read.
+            Err(Errno::AGAIN) => return Ok(Heard::Some),
+            Err(error) => return Err(error.into()),
+        };
         if bytes == 0 {
             ensure!(
                 self.received == ANSWER_BYTES,
@@ -104,6 +109,7 @@ impl Client {
         match recv(&self.socket, &mut [0; ANSWER_BYTES], RecvFlags::empty()) {
             Ok((_, 0)) | Err(Errno::CONNRESET) => Ok(self.end()),
             Ok(_) => bail!("{} was let in", self.source),
+            Err(Errno::AGAIN) => Ok(Heard::Some),
             Err(error) => Err(error.into()),
         }
     }
