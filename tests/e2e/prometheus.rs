@@ -116,8 +116,10 @@ fn every_query_has_an_answer() {
     let directory = tempfile::tempdir().expect("directory");
     let list = directory.path().join("deny.txt");
     fs::write(&list, "192.0.2.0/24\n").expect("write");
-    let list = list.to_str().expect("UTF-8");
-    let routes = routes(&echo.address().to_string(), &dead.to_string(), list);
+    let found = directory.path().join("servers.json");
+    fs::write(&found, format!("[\"{}\"]", echo.address())).expect("write");
+    let files = [&list, &found].map(|path| path.to_str().expect("UTF-8"));
+    let routes = routes(&echo.address().to_string(), &dead.to_string(), files);
     let proxies = schedulers.map(|scheduler| Proxy::start(scheduler, &routes));
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -142,8 +144,8 @@ fn every_query_has_an_answer() {
 }
 
 /// One server of the first upstream is dead, so that connects fail and are tried again; the second listener has room for
-/// one client, so that others are rejected, and a route and a list that nobody falls under; the third upstream is checked.
-fn routes(echo: &str, dead: &str, list: &str) -> String {
+/// one client, so that others are rejected, and a route and a list that nobody falls under; the third upstream is checked, and a file has the servers of the last.
+fn routes(echo: &str, dead: &str, [list, found]: [&str; 2]) -> String {
     let any = "127.0.0.1:0";
     let limited = format!(
         "max_connections = 1\ndeny = \"file:{list}\"\n[[listeners.limited.routes]]\nsource = \"198.51.100.0/24\"\nreject = true"
@@ -158,6 +160,9 @@ fn routes(echo: &str, dead: &str, list: &str) -> String {
         )
         + &route("limited", any, &["builtin:echo"], &limited, "")
         + &route("bulk", any, &[echo], "", HEALTH)
+        + &format!(
+            "[upstreams.found.discovery]\nfile = \"{found}\"\n[listeners.found]\nbind = \"{any}\"\nupstream = \"found\"\n"
+        )
 }
 
 fn panels(prometheus: &Prometheus, pages: &[Metrics]) {
