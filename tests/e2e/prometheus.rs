@@ -144,7 +144,7 @@ fn every_query_has_an_answer() {
 }
 
 /// One server of the first upstream is dead, so that connects fail and are tried again; the second listener has room for
-/// one client, so that others are rejected, and a route and a list that nobody falls under; the third upstream is checked, and a file has the servers of the last.
+/// one client, so that others are rejected, and a route and a list that nobody falls under; the third upstream is checked, and a file has its servers, too.
 fn routes(echo: &str, dead: &str, [list, found]: [&str; 2]) -> String {
     let any = "127.0.0.1:0";
     let limited = format!(
@@ -160,9 +160,7 @@ fn routes(echo: &str, dead: &str, [list, found]: [&str; 2]) -> String {
         )
         + &route("limited", any, &["builtin:echo"], &limited, "")
         + &route("bulk", any, &[echo], "", HEALTH)
-        + &format!(
-            "[upstreams.found.discovery]\nfile = \"{found}\"\n[listeners.found]\nbind = \"{any}\"\nupstream = \"found\"\n"
-        )
+        + &format!("[upstreams.bulk.discovery]\nfile = \"{found}\"\n")
 }
 
 fn panels(prometheus: &Prometheus, pages: &[Metrics]) {
