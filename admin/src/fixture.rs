@@ -88,7 +88,7 @@ pub(super) fn proxy_with(evening: Evening) -> Observed {
         entries: 3,
         problem: None,
     }]);
-    observed.discoveries.on_configured("web", 2);
+    observed.discoveries.on_configured("web", 2, ["timeout"]);
     let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_100);
     observed.discoveries.on_success("web", 3, at);
     observed.discoveries.on_failure("web", "timeout");

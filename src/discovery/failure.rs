@@ -33,6 +33,18 @@ pub(crate) enum Reason {
 }
 
 impl Reason {
+    /// Every reason.
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Timeout,
+        Self::Unreachable,
+        Self::NotFound,
+        Self::Refused,
+        Self::Format,
+        Self::Empty,
+        Self::TooMany,
+        Self::Address,
+    ];
+
     /// As metrics write it.
     pub(crate) fn label(self) -> &'static str {
         match self {

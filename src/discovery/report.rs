@@ -8,7 +8,7 @@ use proxy_admin::Discoveries;
 use tokio::sync::Notify;
 
 use super::calm::Calm;
-use super::failure::Failure;
+use super::failure::{Failure, Reason};
 use super::found::Found;
 
 /// Where all sources of a proxy report.
@@ -111,7 +111,8 @@ impl Said {
         let mut state = self.lock();
         state.in_force = true;
         let shown = &self.board.shown;
-        shown.on_configured(&self.upstream, state.found.len());
+        let reasons = Reason::ALL.map(Reason::label);
+        shown.on_configured(&self.upstream, state.found.len(), reasons);
         if state.is_heard && !state.has_failed {
             shown.on_success(&self.upstream, state.found.len(), utc_now());
         }

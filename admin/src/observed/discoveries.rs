@@ -25,12 +25,21 @@ pub struct DiscoveryView {
 pub struct Discoveries(Mutex<BTreeMap<String, DiscoveryView>>);
 
 impl Discoveries {
-    /// The upstream has a source from now on, of which so many servers are known.
-    pub fn on_configured(&self, upstream: &str, servers: usize) {
+    /// The upstream has a source from now on, of which so many servers are known. It may fail for these reasons, each of which
+    /// is counted from zero on: Prometheus sees no increase in a series that begins with one.
+    pub fn on_configured(
+        &self,
+        upstream: &str,
+        servers: usize,
+        reasons: impl IntoIterator<Item = &'static str>,
+    ) {
         let mut all = self.lock();
         let view = all.entry(upstream.to_owned()).or_default();
         view.is_configured = true;
         view.servers = servers;
+        for reason in reasons {
+            view.failures.entry(reason).or_default();
+        }
     }
 
     /// A source has named so many servers.
