@@ -1,6 +1,6 @@
 //! The health checks of an upstream, as they are written.
 
-use super::{duration, quoted, table};
+use super::text::{duration, quoted, table};
 use crate::sections::health::{Check, ExpectStep, Expected, Health, HttpCheck, TlsCheck};
 
 /// Writes `[upstreams.NAME.health]`; the name is quoted.

@@ -1,0 +1,39 @@
+//! Tables and values of TOML, as they are written.
+
+use std::fmt::{Display, Write as _};
+use std::time::Duration;
+
+/// An array of strings.
+pub(super) fn list(values: &[impl Display]) -> String {
+    let values: Vec<_> = values.iter().map(quoted).collect();
+    format!("[{}]", values.join(", "))
+}
+
+pub(super) fn table(text: &mut String, heading: &str, values: &[(&str, String)]) {
+    let _ = writeln!(text, "{heading}");
+    for (key, value) in values {
+        let _ = writeln!(text, "{key} = {value}");
+    }
+    text.push('\n');
+}
+
+/// A string of JSON is one of TOML.
+pub(super) fn quoted(value: impl Display) -> String {
+    serde_json::Value::from(value.to_string()).to_string()
+}
+
+/// In the largest unit that needs no fraction.
+pub(super) fn duration(duration: Duration) -> String {
+    const UNITS: [(&str, u128); 4] = [
+        ("s", 1_000_000_000),
+        ("ms", 1_000_000),
+        ("us", 1000),
+        ("ns", 1),
+    ];
+    let nanoseconds = duration.as_nanos();
+    let whole = UNITS
+        .iter()
+        .find(|(_, unit)| nanoseconds.is_multiple_of(*unit));
+    let (name, unit) = whole.unwrap_or(&UNITS[3]);
+    quoted(format!("{}{name}", nanoseconds / unit))
+}
