@@ -28,3 +28,10 @@ impl Epoch {
 fn nanoseconds(epoch: Instant, now: Instant) -> u64 {
     now.saturating_duration_since(epoch).as_nanos() as u64
 }
+
+/// Any moment will do: for tests, whose time is virtual from there on.
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "any moment will do")]
+pub(crate) fn origin() -> Instant {
+    Instant::now()
+}

@@ -176,12 +176,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::epoch::origin;
     use crate::metrics::Slots;
-
-    #[expect(clippy::disallowed_methods, reason = "any moment will do")]
-    fn origin() -> Instant {
-        Instant::now()
-    }
 
     #[test]
     fn nothing_is_limited_until_it_is_set() {

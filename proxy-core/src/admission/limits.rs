@@ -190,11 +190,7 @@ impl Counted {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[expect(clippy::disallowed_methods, reason = "any moment will do")]
-    fn origin() -> Instant {
-        Instant::now()
-    }
+    use crate::epoch::origin;
 
     #[test]
     fn a_rate_that_stays_goes_on_and_another_one_begins_full() {

@@ -147,11 +147,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-
-    #[expect(clippy::disallowed_methods, reason = "any moment will do")]
-    fn origin() -> Instant {
-        Instant::now()
-    }
+    use crate::epoch::origin;
 
     #[test]
     fn a_burst_comes_at_once_and_then_one_by_one() {

@@ -117,15 +117,11 @@ mod tests {
     use super::*;
     use crate::admission::rate::Meter;
     use crate::connection::origin::ClientAddress;
+    use crate::epoch::origin;
 
     fn source(bits: u32) -> Source {
         let address = SocketAddr::new(Ipv4Addr::from(bits).into(), 7);
         Source::of(ClientAddress::Tcp(address), 64).expect("it has an address")
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "any moment will do")]
-    fn origin() -> Instant {
-        Instant::now()
     }
 
     #[test]

@@ -136,13 +136,9 @@ impl Drop for Moving {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::epoch::origin;
 
     const SECOND: Duration = Duration::from_secs(1);
-
-    #[expect(clippy::disallowed_methods, reason = "any moment will do")]
-    fn origin() -> Instant {
-        Instant::now()
-    }
 
     #[test]
     fn a_few_connections_take_their_time() {

@@ -190,12 +190,8 @@ mod tests {
 
     use super::*;
     use crate::admission::bandwidth::BandwidthSettings;
+    use crate::epoch::origin;
     use crate::metrics::Slots;
-
-    #[expect(clippy::disallowed_methods, reason = "any moment will do")]
-    fn origin() -> Instant {
-        Instant::now()
-    }
 
     fn pace(listener: Option<u64>, connection: Option<u64>, now: Instant) -> (Bandwidth, Pace) {
         let bandwidth = Bandwidth::default();

@@ -268,16 +268,12 @@ fn members(table: &Table) -> HashSet<Id> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::epoch::origin;
     use crate::listener::settings::ListenerSettings;
     use crate::metrics::Slots;
     use crate::upstream::policy::Balance;
     use crate::upstream::pool::{Member, Pool, PoolSettings};
     use crate::upstream::warmth::WHOLE;
-
-    #[expect(clippy::disallowed_methods, reason = "any moment will do")]
-    fn origin() -> Instant {
-        Instant::now()
-    }
 
     /// A table with one upstream of these servers, and these listeners before it.
     fn table(inventory: &Inventory, listeners: &[&str], servers: &[&str]) -> Table {

@@ -169,6 +169,7 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
+    use crate::epoch::origin;
     use crate::upstream::rest::REST;
 
     fn address(last: u8) -> SocketAddr {
@@ -180,11 +181,6 @@ mod tests {
         let addresses = Addresses::default();
         addresses.set(&all);
         addresses
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "any moment will do")]
-    fn origin() -> Instant {
-        Instant::now()
     }
 
     /// The last parts of all addresses that a walk has left.

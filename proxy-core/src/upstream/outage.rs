@@ -106,11 +106,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-
-    #[expect(clippy::disallowed_methods, reason = "any moment will do")]
-    fn origin() -> Instant {
-        Instant::now()
-    }
+    use crate::epoch::origin;
 
     #[test]
     fn it_lasts_from_the_first_failure_to_a_success_with_the_last_reason() {

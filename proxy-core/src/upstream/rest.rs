@@ -77,11 +77,7 @@ fn rest() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[expect(clippy::disallowed_methods, reason = "any moment will do")]
-    fn origin() -> Instant {
-        Instant::now()
-    }
+    use crate::epoch::origin;
 
     #[test]
     fn one_try_comes_after_each_rest() {

@@ -183,11 +183,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    #[expect(clippy::disallowed_methods, reason = "any moment will do")]
-    fn origin() -> Instant {
-        Instant::now()
-    }
+    use crate::epoch::origin;
 
     #[test]
     fn each_hold_stands_by_itself_with_its_moment() {

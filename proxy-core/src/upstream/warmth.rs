@@ -73,11 +73,7 @@ impl Warmth {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[expect(clippy::disallowed_methods, reason = "any moment will do")]
-    fn origin() -> Instant {
-        Instant::now()
-    }
+    use crate::epoch::origin;
 
     #[test]
     fn it_grows_from_a_256th_to_the_whole_over_its_time() {

@@ -10,6 +10,7 @@ use proptest::prelude::*;
 use super::jury::PANIC_COUNT_INTERVAL;
 use super::slow::CONNECTS_COMPARED_MIN;
 use super::{EjectionCause, EjectionSettings};
+use crate::epoch::origin;
 use crate::metrics::ConnectFailure;
 use crate::upstream::Upstream;
 use crate::upstream::outage::Fault;
@@ -53,11 +54,6 @@ fn pool(servers: usize, settings: EjectionSettings) -> Pool {
         ..PoolSettings::default()
     };
     Pool::new(upstream, members, pool_settings).with_ejection(Some(settings))
-}
-
-#[expect(clippy::disallowed_methods, reason = "any moment will do")]
-fn origin() -> Instant {
-    Instant::now()
 }
 
 fn refused() -> Result<Duration, Fault> {

@@ -8,6 +8,7 @@ mod passed_over;
 use std::net::SocketAddr;
 
 use super::*;
+use crate::epoch::origin;
 use crate::upstream::address::ServerAddress;
 use crate::upstream::policy::hash::mix;
 use crate::upstream::rest::REST;
@@ -70,11 +71,6 @@ fn with(pool: &Pool, change: impl Fn(usize, &mut Member)) -> Pool {
         change(place, member);
     }
     Pool::new(pool.upstream().clone(), members, *pool.settings())
-}
-
-#[expect(clippy::disallowed_methods, reason = "any moment will do")]
-fn origin() -> Instant {
-    Instant::now()
 }
 
 impl Pool {
