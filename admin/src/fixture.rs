@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use proxy_core::backend::{
     BindSockets, Evening, OwnFamily, OwnMetrics, Profile, Stealing, WorkerThread,
 };
-use proxy_core::metrics::Slots;
+use proxy_core::metrics::{CheckResult, Slots};
 use proxy_core::{
     Balance, EjectionSettings, Generation, Inventory, Listener, ListenerSettings, Member, Pool,
     PoolSettings, Server, Table, Tables,
@@ -94,8 +94,9 @@ pub(super) fn proxy_with(evening: Evening) -> Observed {
     observed.discoveries.on_failure("web", "timeout");
     let checked = pool.server(0).clone();
     configure(&observed, listeners, vec![pool]);
-    // As if it had shown a certificate to a check.
+    // As if it had shown a certificate to a check, and an agent had answered.
     checked.checks.set_certificate_expiry(Some(978_307_200));
+    checked.agent_checks().of(CheckResult::Passed).increment();
     observed
 }
 

@@ -5,18 +5,53 @@
 /// The most bytes of an agent's line. What is beyond them is not read.
 pub const LINE_BYTES_MAX: usize = 1024;
 
-/// The highest share of the configured weight, in percent.
-pub const WEIGHT_PERCENT_MAX: u16 = 256;
+/// The most characters of a line that people are shown.
+pub const SHOWN_CHARS_MAX: usize = 120;
+
+/// The highest share of the configured weight, in percent: it makes the highest weight of the lowest one.
+pub const WEIGHT_PERCENT_MAX: u16 = 25_600;
 
 /// What an agent says of its server. What it doesn't say stays as it is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
     /// `75%`: the share of the configured weight, up to [`WEIGHT_PERCENT_MAX`].
     pub weight_percent: Option<u16>,
-    /// `up`, or `down`, `failed`, `stopped`.
+    /// `maxconn:30`: connections at a time; 0: as many as come.
+    pub max_connections: Option<u64>,
+    /// `up`, or `down`, `fail`, `failed`, `stopped`.
     pub is_up: Option<bool>,
-    /// `drain` and `maint`, or `ready`.
-    pub takes_new: Option<bool>,
+    /// `ready`, `drain`, `maint`.
+    pub admission: Option<Admission>,
+    /// The line, for people: printable, and at most [`SHOWN_CHARS_MAX`] characters of it.
+    pub line: String,
+}
+
+/// Whether a server is to get new connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// `ready`: it is.
+    Ready,
+    /// `drain`: it isn't, and those that it has may finish.
+    Drain,
+    /// `maint`: it is taken out of service.
+    Maintenance,
+}
+
+impl Report {
+    /// Whether it says nothing that is understood.
+    pub fn is_empty(&self) -> bool {
+        let Self {
+            weight_percent,
+            max_connections,
+            is_up,
+            admission,
+            line: _,
+        } = self;
+        weight_percent.is_none()
+            && max_connections.is_none()
+            && is_up.is_none()
+            && admission.is_none()
+    }
 }
 
 /// Reads an agent's line; none if its end has not come yet.
@@ -33,31 +68,53 @@ pub fn report(bytes: &[u8], has_ended: bool) -> Option<Report> {
     };
     // A remark for people begins with a hash.
     let words = line.split(|&byte| byte == b'#').next().unwrap_or_default();
-    let mut report = Report::default();
+    let mut report = Report {
+        line: shown(line),
+        ..Report::default()
+    };
     for word in words.split(|&byte| matches!(byte, b' ' | b'\t' | b',')) {
         let word = word.to_ascii_lowercase();
         match &word[..] {
             b"up" => report.is_up = Some(true),
-            b"down" | b"failed" | b"stopped" => report.is_up = Some(false),
-            b"ready" => report.takes_new = Some(true),
-            b"drain" | b"maint" => report.takes_new = Some(false),
+            b"down" | b"fail" | b"failed" | b"stopped" => report.is_up = Some(false),
+            b"ready" => report.admission = Some(Admission::Ready),
+            b"drain" => report.admission = Some(Admission::Drain),
+            b"maint" => report.admission = Some(Admission::Maintenance),
             [digits @ .., b'%'] => {
-                report.weight_percent = percent(digits).or(report.weight_percent)
+                let percent = number(digits).map(|percent| percent.min(WEIGHT_PERCENT_MAX.into()));
+                let percent = percent.and_then(|percent| u16::try_from(percent).ok());
+                report.weight_percent = percent.or(report.weight_percent);
             }
-            // `maxconn:N`, and what later versions say.
-            _ => {}
+            word => {
+                // What later versions say is left alone.
+                let max = word.strip_prefix(b"maxconn:").and_then(number);
+                report.max_connections = max.or(report.max_connections);
+            }
         }
     }
     Some(report)
 }
 
-fn percent(digits: &[u8]) -> Option<u16> {
-    let digits = std::str::from_utf8(digits).ok()?;
-    if !digits.bytes().all(|digit| digit.is_ascii_digit()) {
+/// A number in decimal digits, and nothing else; the highest that there is where it is higher.
+fn number(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    let percent: u32 = digits.parse().ok()?;
-    Some(percent.min(WEIGHT_PERCENT_MAX.into()) as u16)
+    let add = |number: u64, digit: &u8| {
+        number
+            .saturating_mul(10)
+            .saturating_add(u64::from(digit - b'0'))
+    };
+    Some(digits.iter().fold(0, add))
+}
+
+fn shown(line: &[u8]) -> String {
+    let text = String::from_utf8_lossy(line);
+    let printable = text.trim().chars().map(|char| match char {
+        char if char.is_control() => ' ',
+        char => char,
+    });
+    printable.take(SHOWN_CHARS_MAX).collect()
 }
 
 #[cfg(test)]
@@ -66,93 +123,88 @@ mod tests {
 
     use super::*;
 
-    const NOTHING: Report = Report {
-        weight_percent: None,
-        is_up: None,
-        takes_new: None,
-    };
+    fn state(is_up: bool) -> Report {
+        Report {
+            is_up: Some(is_up),
+            ..Report::default()
+        }
+    }
+
+    fn weight(percent: u16) -> Report {
+        Report {
+            weight_percent: Some(percent),
+            ..Report::default()
+        }
+    }
+
+    fn max(connections: u64) -> Report {
+        Report {
+            max_connections: Some(connections),
+            ..Report::default()
+        }
+    }
+
+    fn admission(admission: Admission) -> Report {
+        Report {
+            admission: Some(admission),
+            ..Report::default()
+        }
+    }
 
     #[test]
     fn each_word_says_one_thing_and_the_last_one_counts() {
         for (line, expected) in [
-            (
-                "up\n",
-                Report {
-                    is_up: Some(true),
-                    ..NOTHING
-                },
-            ),
-            (
-                "down # no disk\n",
-                Report {
-                    is_up: Some(false),
-                    ..NOTHING
-                },
-            ),
-            (
-                "Stopped\r\n",
-                Report {
-                    is_up: Some(false),
-                    ..NOTHING
-                },
-            ),
+            ("up\n", state(true)),
+            ("down # no disk\n", state(false)),
+            ("fail\n", state(false)),
+            ("Stopped\r\n", state(false)),
             (
                 "failed,50%\n",
                 Report {
-                    is_up: Some(false),
                     weight_percent: Some(50),
-                    ..NOTHING
+                    ..state(false)
                 },
             ),
             (
-                "ready\tup 100%\n",
+                "ready\tup 100% maxconn:30\n",
                 Report {
                     is_up: Some(true),
                     weight_percent: Some(100),
-                    takes_new: Some(true),
+                    max_connections: Some(30),
+                    admission: Some(Admission::Ready),
+                    line: String::new(),
                 },
             ),
-            (
-                "drain\n",
-                Report {
-                    takes_new: Some(false),
-                    ..NOTHING
-                },
-            ),
-            (
-                "maint\n",
-                Report {
-                    takes_new: Some(false),
-                    ..NOTHING
-                },
-            ),
-            (
-                "up down\n",
-                Report {
-                    is_up: Some(false),
-                    ..NOTHING
-                },
-            ),
-            (
-                "0%\n",
-                Report {
-                    weight_percent: Some(0),
-                    ..NOTHING
-                },
-            ),
-            (
-                "9999999999% 300%\n",
-                Report {
-                    weight_percent: Some(256),
-                    ..NOTHING
-                },
-            ),
-            ("maxconn:30 -1% % 5.5% upward # drain\n", NOTHING),
-            ("\nup\n", NOTHING),
-            ("", NOTHING),
+            ("drain\n", admission(Admission::Drain)),
+            ("maint\n", admission(Admission::Maintenance)),
+            ("drain ready\n", admission(Admission::Ready)),
+            ("up down\n", state(false)),
+            ("0%\n", weight(0)),
+            ("300%\n", weight(300)),
+            ("99999999999999999999999% \n", weight(WEIGHT_PERCENT_MAX)),
+            ("maxconn:0", max(0)),
+            ("MAXCONN:7,maxconn:", max(7)),
+            ("maxconn:99999999999999999999999", max(u64::MAX)),
+            ("maxconn: 3 -1% % 5.5% upward # drain\n", Report::default()),
+            ("\nup\n", Report::default()),
+            ("", Report::default()),
         ] {
-            assert_eq!(report(line.as_bytes(), true), Some(expected), "{line}");
+            let mut said = report(line.as_bytes(), true).expect("the line is over");
+            assert_eq!(said.is_empty(), expected.is_empty(), "{line}");
+            said.line.clear();
+            assert_eq!(said, expected, "{line}");
         }
+    }
+
+    #[test]
+    fn people_are_shown_what_can_be_shown_of_the_line() {
+        let said = |line: &[u8]| report(line, true).map(|report| report.line);
+        assert_eq!(
+            said(b" down # no\x1b[31m disk\xff\nup\n").as_deref(),
+            Some("down # no [31m disk\u{fffd}")
+        );
+        let long = said(&[b'a'; 2000]).expect("a line");
+        assert_eq!(long.len(), SHOWN_CHARS_MAX);
     }
 
     #[test]

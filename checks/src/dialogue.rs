@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::agent::{self, Report};
 use crate::expect::{Expect, ExpectStep};
 use crate::http::{Http, HttpScript};
 use crate::mysql::Mysql;
@@ -34,6 +35,8 @@ pub enum Script {
     Redis,
     /// A handshake of TLS.
     Tls(TlsScript),
+    /// What an agent says of its server, once it was told this; it may be nothing.
+    Agent(Arc<[u8]>),
 }
 
 /// A check that is under way.
@@ -52,6 +55,8 @@ enum Speaker {
     Mysql(Mysql),
     Redis(Redis),
     Tls(Box<Tls>),
+    /// None before its line has come.
+    Agent(Option<Report>),
     /// It can't even begin.
     Broken(String),
 }
@@ -67,6 +72,10 @@ impl Dialogue {
             Script::Postgres { user } => Speaker::Postgres(Postgres::begin(user, &mut output)),
             Script::Mysql { user } => Speaker::Mysql(Mysql::new(user.clone())),
             Script::Redis => Speaker::Redis(Redis::begin(&mut output)),
+            Script::Agent(send) => {
+                output.extend_from_slice(send);
+                Speaker::Agent(None)
+            }
             Script::Tls(script) => match Tls::begin(script) {
                 Ok(tls) => Speaker::Tls(tls.into()),
                 Err(why) => Speaker::Broken(why),
@@ -79,6 +88,14 @@ impl Dialogue {
         };
         let progress = dialogue.step(false);
         (dialogue, progress)
+    }
+
+    /// What an agent has said, once it has passed.
+    pub fn report(&self) -> Option<&Report> {
+        match &self.speaker {
+            Speaker::Agent(report) => report.as_ref(),
+            _ => None,
+        }
     }
 
     /// What is to be sent now; may be empty.
@@ -130,7 +147,25 @@ impl Dialogue {
             Speaker::Mysql(mysql) => mysql.step(heard, output),
             Speaker::Redis(redis) => redis.step(heard),
             Speaker::Tls(tls) => tls.step(heard, output),
+            Speaker::Agent(report) => listen(heard, report),
             Speaker::Broken(why) => Progress::Failed(why.clone()),
+        }
+    }
+}
+
+/// Waits for an agent's line, of which one word at least must be understood.
+fn listen(heard: Heard<'_>, report: &mut Option<Report>) -> Progress {
+    if heard.bytes.is_empty() {
+        return Progress::More;
+    }
+    match agent::report(heard.bytes, heard.has_ended) {
+        None => Progress::More,
+        Some(said) if said.is_empty() => {
+            Progress::Failed(format!("an agent doesn't say {:?}", said.line))
+        }
+        Some(said) => {
+            *report = Some(said);
+            Progress::Passed
         }
     }
 }
@@ -211,11 +246,26 @@ pub(crate) mod tests {
         assert!(matches!(progress, Progress::Failed(_)), "{progress:?}");
     }
 
+    #[test]
+    fn an_agent_is_heard_however_its_line_comes() {
+        let script = Script::Agent((*b"web\n").into());
+        passes_however_it_comes(&script, b"up 50%\r\nmore", 1);
+        assert_eq!(run(&script, b"drain", &[2]).1, b"web\n");
+        assert!(failure(&script, b"").contains("without an answer"));
+        assert!(failure(&script, b"HTTP/1.1 400 Bad Request\r\n").contains("HTTP/1.1"));
+        let (mut dialogue, _) = Dialogue::begin(&script, b"");
+        assert_eq!(dialogue.report(), None);
+        assert_eq!(dialogue.on_receive(b"7% maint\n"), Progress::Passed);
+        let percent = dialogue.report().and_then(|report| report.weight_percent);
+        assert_eq!(percent, Some(7));
+    }
+
     proptest::proptest! {
         #[test]
         fn no_answer_panics(answer: Vec<u8>, user in "[a-z]{1,5}") {
             let scripts = [
                 Script::Redis,
+                Script::Agent((*b"").into()),
                 Script::Postgres { user: user.as_str().into() },
                 Script::Mysql { user: user.as_str().into() },
                 Script::Http(crate::http::tests::script(None).into()),

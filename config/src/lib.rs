@@ -36,6 +36,7 @@ pub use crate::sections::admin::{ADMIN_HOSTS_MAX, Admin, AdminSocket, GROUP_BYTE
 pub use crate::sections::admission::{
     ACCESS_ENTRIES_MAX, Admission, BANDWIDTH_MAX, BANDWIDTH_MIN, OverLimit, RATE_MAX,
 };
+pub use crate::sections::agent::Agent;
 pub use crate::sections::balance::{Balance, Balancing, FALLBACKS_MAX, HashOn, WhenAllDown};
 pub use crate::sections::discovery::{
     Discovery, DiscoverySource, DnsName, HttpUrl, NAMESERVERS_MAX,

@@ -8,14 +8,16 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use proxy_checks::Dialogue;
 use proxy_core::metrics::ConnectFailure;
 use proxy_core::{Descriptor, Fault, ROOM_RETRY_MAX, ServerAddress, Walk};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
+use super::asked::Asked;
 use super::inbox::{Inbox, Order};
 use super::schedule::Schedule;
-use super::target::{Failed, Target};
+use super::target::Failed;
 use super::under_way::{Outcome, RECEIVE_BYTES, UnderWay};
 
 /// Checks that are under way at a time, over all upstreams: each has a descriptor. Others wait, those that are overdue
@@ -25,9 +27,9 @@ const CHECKS_MAX: usize = 512;
 /// How long it rests when the kernel can't even say which connects are decided.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
-/// All servers that are checked, and the checks that are under way.
+/// All that are asked, servers and agents, and the checks that are under way.
 pub(super) struct Checker {
-    targets: Vec<Target>,
+    targets: Vec<Asked>,
     schedule: Schedule,
     under_way: Vec<UnderWay>,
     full: Vec<Full>,
@@ -73,9 +75,11 @@ impl Checker {
         match self.inbox.take() {
             None => {}
             Some(Order::Stop) => return false,
-            Some(Order::Check(targets)) => {
+            Some(Order::Check(targets, agentless)) => {
                 let now = now();
                 self.replace(targets, now);
+                // From here on no answer of theirs comes any more.
+                agentless.iter().for_each(|server| server.forget_agent(now));
                 let targets = self.targets.iter_mut();
                 targets.for_each(|target| target.put_in_force(now));
             }
@@ -85,11 +89,11 @@ impl Checker {
     }
 
     /// Checks these, too, of servers that it does not check yet.
-    fn add(&mut self, targets: Vec<Target>, now: Instant) {
+    fn add(&mut self, targets: Vec<Asked>, now: Instant) {
         let mut all = self.targets.clone();
-        let is_new = |new: &Target| {
+        let is_new = |new: &Asked| {
             let mut old = self.targets.iter();
-            !old.any(|old| old.server().id == new.server().id)
+            !old.any(|old| old.is_same(new))
         };
         let new = targets.into_iter().filter(is_new).collect::<Vec<_>>();
         // Before their first check, those that nobody uses yet.
@@ -99,7 +103,7 @@ impl Checker {
     }
 
     /// Checks others from now on. Those that stay as they were go on from where they are.
-    fn replace(&mut self, mut targets: Vec<Target>, now: Instant) {
+    fn replace(&mut self, mut targets: Vec<Asked>, now: Instant) {
         let places: Vec<_> = targets
             .iter()
             .map(|new| self.targets.iter().position(|old| old.is_as(new)))
@@ -127,7 +131,7 @@ impl Checker {
                 target.on_begin();
             }
         }
-        let paces = targets.iter().map(Target::pace);
+        let paces = targets.iter().map(Asked::pace);
         let place_before = |new: usize| places[new];
         let schedule = Schedule::resume(paces, &self.schedule, place_before, is_under_way, now);
         self.schedule = schedule;
@@ -170,7 +174,7 @@ impl Checker {
                 walk.on_failure(now);
             }
         }
-        self.end(target, Err(fault.into()), now);
+        self.end(target, Err(fault.into()), None, now);
     }
 
     /// Whether a connect of a check says something of an address that connections go to.
@@ -289,7 +293,9 @@ impl Checker {
             let check = self.under_way.swap_remove(index);
             match outcome {
                 Outcome::More => {}
-                Outcome::Over(result) => self.end(check.target, result, now),
+                Outcome::Over(result) => {
+                    self.end(check.target, result, check.dialogue.as_ref(), now);
+                }
                 Outcome::Unconnected(error) => {
                     if self.tells_of_addresses(check.target) {
                         check.walk.on_failure(now);
@@ -300,10 +306,16 @@ impl Checker {
         }
     }
 
-    fn end(&mut self, target: usize, checked: Result<(), Failed>, now: Instant) {
-        let checked_target = &mut self.targets[target];
-        checked_target.on_check(checked, now);
-        self.schedule.on_over(target, checked_target.soon(), now);
+    fn end(
+        &mut self,
+        target: usize,
+        result: Result<(), Failed>,
+        said: Option<&Dialogue>,
+        now: Instant,
+    ) {
+        let asked = &mut self.targets[target];
+        asked.on_over(result, said, now);
+        self.schedule.on_over(target, asked.soon(), now);
     }
 }
 

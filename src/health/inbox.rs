@@ -2,18 +2,19 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use proxy_core::Server;
 use rustix::event::EventfdFlags;
 
-use super::target::Target;
+use super::asked::Asked;
 
 /// What is to be done from now on.
 pub(super) enum Order {
-    /// Check these servers, and no others.
-    Check(Vec<Target>),
-    /// Check these, too.
-    Add(Vec<Target>),
+    /// Ask these, and no others; what agents said of those servers holds no longer.
+    Check(Vec<Asked>, Vec<Arc<Server>>),
+    /// Ask these, too.
+    Add(Vec<Asked>),
     /// End.
     Stop,
 }

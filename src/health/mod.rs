@@ -1,9 +1,11 @@
 //! Health checks: whether the servers of an upstream work, asked from time to time.
 //!
-//! A check is a connect, and what is said then (`proxy-checks`). One thread beside the workers makes those of all upstreams,
+//! A check is a connect, and what is said then (`proxy-checks`); agents beside servers are asked in the same way. One thread beside the workers makes those of all upstreams,
 //! many at a time: a server that doesn't answer holds up neither a worker nor the checks of others, even if hundreds
 //! don't. The result is a flag of the server, which workers read when they choose one, and counters.
 
+mod agent;
+mod asked;
 mod checker;
 mod inbox;
 mod schedule;
@@ -19,6 +21,8 @@ use std::time::Instant;
 use proxy_config::{Check, Config, ServerAddress, WhenAllDown};
 use proxy_core::{Hold, Table};
 
+use self::agent::Agent;
+use self::asked::Asked;
 use self::checker::Checker;
 use self::inbox::{Inbox, Order};
 use self::script::Saying;
@@ -58,7 +62,8 @@ impl Checks {
                 self.sayings.push((health.check.clone(), Arc::new(new)));
             }
         }
-        let wanted = config.upstreams.iter().any(|one| one.health.is_some());
+        let mut upstreams = config.upstreams.iter();
+        let wanted = upstreams.any(|one| one.health.is_some() || one.agent.is_some());
         if !wanted || self.running.is_some() {
             return Ok(());
         }
@@ -96,7 +101,12 @@ impl Checks {
             }
         }
         if let Some(running) = &self.running {
-            running.inbox.put(Order::Check(self.targets(config, table)));
+            let upstreams = config.upstreams.iter().zip(&table.pools);
+            let agentless = upstreams.filter(|(configured, _)| configured.agent.is_none());
+            let agentless = agentless.flat_map(|(_, pool)| pool.servers());
+            let heeding = agentless.filter(|server| server.heeds_agent());
+            let order = Order::Check(self.targets(config, table), heeding.cloned().collect());
+            running.inbox.put(order);
         }
         let mut left = Vec::new();
         for health in config
@@ -116,7 +126,7 @@ impl Checks {
         newest.find(|(of, _)| of == check).map(|(_, saying)| saying)
     }
 
-    fn targets(&self, config: &Config, table: &Table) -> Vec<Target> {
+    fn targets(&self, config: &Config, table: &Table) -> Vec<Asked> {
         let checked = config.upstreams.iter().zip(&table.pools);
         let targets = checked.flat_map(|(configured, pool)| {
             let target = |health: &proxy_config::Health| {
@@ -139,15 +149,28 @@ impl Checks {
                         Some(written) => saying.to(&written.address, port),
                         None => saying.to(&found(&server.label), port),
                     };
-                    Target::new(server.clone(), check_port, said, &upstream)
+                    Asked::Check(Target::new(server.clone(), check_port, said, &upstream).into())
                 });
                 Some(targets.collect::<Vec<_>>())
             };
             let health = configured.health.as_ref();
             health.and_then(target).into_iter().flatten()
         });
-        targets.collect()
+        targets.chain(agents(config, table)).collect()
     }
+}
+
+/// The agents beside the servers.
+fn agents(config: &Config, table: &Table) -> impl Iterator<Item = Asked> {
+    let upstreams = config.upstreams.iter().zip(&table.pools);
+    upstreams.flat_map(|(configured, pool)| {
+        let agents = configured.agent.iter();
+        agents.flat_map(|agent| {
+            let options = pool.connect_options();
+            pool.servers()
+                .map(move |server| Asked::Agent(Agent::new(server.clone(), agent, options).into()))
+        })
+    })
 }
 
 /// The address of a server that a source names.

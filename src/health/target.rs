@@ -110,7 +110,7 @@ impl Target {
         // One that is new gets no connection before its first check, from the first moment on.
         let is_new = is_unknown && server.cells.sum(|cells| cells.opened.get()) == 0;
         Self {
-            health: Health::resume(health.rise, health.fall, server.is_up()),
+            health: Health::resume(health.rise, health.fall, !server.holds().has(Hold::Down)),
             first: is_unknown.then(|| upstream.first.clone()),
             is_in_force: is_new,
             said,

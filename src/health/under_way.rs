@@ -9,7 +9,8 @@ use proxy_core::runtime::Attempt;
 use proxy_core::{Descriptor, Fault, Transport, Walk};
 use rustix::event::PollFlags;
 
-use super::target::{Failed, Target};
+use super::asked::Asked;
+use super::target::Failed;
 
 /// How often a server is read at a turn: others have theirs then.
 const RECEIVES_MAX: usize = 8;
@@ -49,7 +50,7 @@ impl UnderWay {
     }
 
     /// Goes on, as what it waits for may have come.
-    pub(super) fn advance(&mut self, target: &Target, buffer: &mut [u8], now: Instant) -> Outcome {
+    pub(super) fn advance(&mut self, target: &Asked, buffer: &mut [u8], now: Instant) -> Outcome {
         if self.dialogue.is_none() {
             match self.socket.take_error() {
                 Err(error) => return Outcome::Unconnected(error),

@@ -209,9 +209,13 @@ pub struct Server {
     /// How often it was ejected, since the start.
     #[serde(skip_serializing_if = "is_none")]
     pub ejections: u64,
-    /// Its weight among the servers of its upstream; none where it was removed.
+    /// Its weight among the servers of its upstream that is in force, by its agent and by how new it is, too; none where it
+    /// was removed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weight: Option<f64>,
+    /// The weight that is configured, where it is another one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub configured_weight: Option<f64>,
     /// The part of its upstream's connections that it is to have by the weights of those that are up, 0 to 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wanted: Option<f64>,

@@ -13,6 +13,7 @@ mod address;
 mod admin;
 mod admission;
 mod adviser;
+mod agent;
 mod back_pressure;
 mod bad_start;
 mod balance;

@@ -1,8 +1,9 @@
 //! What each upstream and its servers do.
 
-use proxy_core::metrics::{CheckResult, ConnectFailure, ServerCells};
+use std::sync::Arc;
 use std::time::Instant;
 
+use proxy_core::metrics::{CheckResult, ConnectFailure, ServerCells};
 use proxy_core::{EjectionCause, Server, ServerState, UpstreamView};
 
 use super::family::Families;
@@ -33,6 +34,21 @@ pub(super) fn collect(families: &mut Families, upstreams: &[UpstreamView], now: 
                 let labels = [upstream, label, ("state", one.label())];
                 state.add(&labels, f64::from(u8::from(one == state_now)));
             }
+        }
+    }
+    let mut weight = families.gauge(
+        "corelane_upstream_server_weight",
+        "The weight of the server that is in force, by its agent and by slow start, too.",
+    );
+    for view in upstreams {
+        let pool = view.pool.iter();
+        let places =
+            pool.flat_map(|pool| (0..pool.members().len()).map(move |place| (pool, place)));
+        for (pool, place) in places {
+            weight.add(
+                &labels(pool.server(place)),
+                pool.weight_in_force(place, now),
+            );
         }
     }
     let mut connections = families.gauge(
@@ -110,6 +126,22 @@ fn collect_checks(families: &mut Families, upstreams: &[UpstreamView]) {
             let [upstream, label] = labels(server);
             let labels = [upstream, label, ("result", result.label())];
             checks.add_count(&labels, server.checks.of(result).get());
+        }
+    }
+    let mut agents = families.counter(
+        "corelane_upstream_agent_checks_total",
+        "Times that the server's agent was asked, by what that came to: \"passed\" where it answered, or why not.",
+    );
+    // Most upstreams have none.
+    let asked = |server: &&Arc<Server>| {
+        CheckResult::all().any(|result| server.agent_checks().of(result).get() > 0)
+    };
+    let servers = upstreams.iter().flat_map(|view| &view.servers);
+    for server in servers.filter(asked) {
+        for result in CheckResult::all() {
+            let [upstream, label] = labels(server);
+            let labels = [upstream, label, ("result", result.label())];
+            agents.add_count(&labels, server.agent_checks().of(result).get());
         }
     }
     let mut expiry = families.gauge(

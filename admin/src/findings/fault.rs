@@ -55,6 +55,11 @@ pub(crate) fn words(server: &Server, fault: Fault) -> String {
     told.to_owned()
 }
 
+/// What the agent of a server says of it.
+pub(crate) fn by_agent(server: &Server) -> String {
+    format!("its agent says: {}", server.agent_line())
+}
+
 /// What helps against it.
 pub(super) fn remedy(server: &Server, fault: Fault) -> String {
     match path(server) {

@@ -1,9 +1,9 @@
 //! Which servers are down, and which upstreams serve nobody.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
-use proxy_core::{Server, UpstreamView};
+use proxy_core::{Hold, Server, UpstreamView};
 
 use super::fault;
 use super::found::{Found, Subject, unix_seconds};
@@ -156,8 +156,12 @@ fn why(scene: &Scene<'_>, troubled: &[Troubled<'_>], tense: Tense) -> String {
         let label = &server.label;
         let name = one.name();
         let fault = server.outage.fault();
-        let reason = fault.map_or_else(|| "it fails".to_owned(), |one| fault::words(server, one));
-        let since = server.outage.since().map_or_else(String::new, |since| {
+        let reason = if server.holds().has(Hold::AgentDown) {
+            fault::by_agent(server)
+        } else {
+            fault.map_or_else(|| "it fails".to_owned(), |one| fault::words(server, one))
+        };
+        let since = down_since(server).map_or_else(String::new, |since| {
             format!(" since {}", scene.clock(scene.origin.utc_of(since)))
         });
         format!("{label} of {name}: {reason}{since}")
@@ -205,9 +209,13 @@ fn consequences(troubled: &[Troubled<'_>]) -> Vec<String> {
         (!names.is_empty())
             .then(|| listed(names.into_iter(), UPSTREAMS_TOLD_MAX, "upstreams", ", "))
     };
-    let is_checked = |one: &Troubled<'_>| one.upstream.is_checked();
+    // Who is closed is not tried.
+    let is_tried = |one: &Troubled<'_>| {
+        let mut servers = one.upstream.members().iter();
+        one.upstream.is_checked() && servers.any(|server| !server.holds().is_closed())
+    };
     let none_left = names(&|one| one.has_none_left());
-    let checked = names(&|one| one.has_none_left() && is_checked(one));
+    let checked = names(&|one| one.has_none_left() && is_tried(one));
     let others = names(&|one| !one.serves_nobody());
     let mut told = Vec::new();
     if let Some(names) = none_left {
@@ -231,17 +239,31 @@ fn remedy(troubled: &[Troubled<'_>]) -> String {
         .filter(|one| one.unserved.is_some())
         .flat_map(|one| one.upstream.members().iter().map(Arc::as_ref));
     let mut servers = down.chain(unserved);
-    let remedy = servers.find_map(|server| Some(fault::remedy(server, server.outage.fault()?)));
+    let remedy = servers.find_map(|server| {
+        if server.holds().has(Hold::AgentDown) {
+            let label = &server.label;
+            return Some(format!(
+                "see why the agent of {label} says so: only its `up` takes that back"
+            ));
+        }
+        Some(fault::remedy(server, server.outage.fault()?))
+    });
     remedy.unwrap_or_default()
 }
 
 /// When the first of them began to fail.
 fn since(scene: &Scene<'_>, troubled: &[Troubled<'_>]) -> Option<SystemTime> {
     let down = troubled.iter().flat_map(|one| &one.down);
-    let down = down.filter_map(|server| Some(scene.origin.utc_of(server.outage.since()?)));
+    let down = down.filter_map(|server| Some(scene.origin.utc_of(down_since(server)?)));
     let unserved = troubled.iter().filter_map(|one| one.unserved);
     let unserved = unserved.map(|episode| scene.utc(episode.since));
     down.chain(unserved).min()
+}
+
+/// Since when a server is down, by its agent or else by its checks.
+fn down_since(server: &Server) -> Option<Instant> {
+    let by_agent = server.since(Hold::AgentDown);
+    by_agent.or_else(|| server.outage.since())
 }
 
 /// The first `max`, and how many more there are.

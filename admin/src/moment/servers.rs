@@ -68,6 +68,7 @@ pub(super) fn of(view: &View, rates: &Rates, origin: Origin, now: Instant) -> (V
             why: state.map_or_else(String::new, |state| why(server, state, now)),
             since: state.and_then(|state| since(server, state, origin)),
             weight: shares.weight(of.index),
+            configured_weight: shares.configured(of.index),
             wanted: shares.wanted(of.index),
             had: shares.had(of.index),
             ejections: EjectionCause::ALL
@@ -97,6 +98,11 @@ struct Place {
 
 /// Why it is in a state.
 fn why(server: &proxy_core::Server, state: ServerState, now: Instant) -> String {
+    if let Some(hold) = agent_s(state)
+        && server.holds().has(hold)
+    {
+        return fault::by_agent(server);
+    }
     match state {
         ServerState::Down | ServerState::Failing => {
             let fault = server.outage.fault();
@@ -117,14 +123,26 @@ fn why(server: &proxy_core::Server, state: ServerState, now: Instant) -> String 
     }
 }
 
+/// What an agent may say that leads to a state.
+fn agent_s(state: ServerState) -> Option<Hold> {
+    match state {
+        ServerState::Maintenance => Some(Hold::AgentMaintenance),
+        ServerState::Draining => Some(Hold::AgentDraining),
+        ServerState::Down => Some(Hold::AgentDown),
+        _ => None,
+    }
+}
+
 /// Since when it is, as a finding says it.
 fn since(server: &proxy_core::Server, state: ServerState, origin: Origin) -> Option<f64> {
     let hold = match state {
-        ServerState::Maintenance => Hold::Maintenance,
-        ServerState::Draining => Hold::Draining,
-        ServerState::Down | ServerState::Failing => Hold::Down,
-        ServerState::Ejected => Hold::Ejected,
-        ServerState::Full | ServerState::Up => return None,
+        ServerState::Maintenance => Some(Hold::Maintenance),
+        ServerState::Draining => Some(Hold::Draining),
+        ServerState::Down | ServerState::Failing => Some(Hold::Down),
+        ServerState::Ejected => Some(Hold::Ejected),
+        ServerState::Full | ServerState::Up => None,
     };
-    Some(unix_seconds(origin.utc_of(server.since(hold)?)))
+    let holds = hold.into_iter().chain(agent_s(state));
+    let since = holds.filter_map(|hold| server.since(hold)).min()?;
+    Some(unix_seconds(origin.utc_of(since)))
 }

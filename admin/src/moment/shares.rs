@@ -14,7 +14,9 @@ pub(super) struct Shares {
 }
 
 struct Share {
+    /// The one in force.
     weight: f64,
+    configured: f64,
     /// Whether new connections are to go there.
     takes: bool,
     connections: u64,
@@ -25,15 +27,22 @@ impl Shares {
     pub(super) fn of(view: &UpstreamView, now: Instant) -> Self {
         let members = view.pool.as_ref().map_or(&[][..], |pool| pool.members());
         let state = |place| view.pool.as_ref().map(|pool| pool.state(place, now));
+        let weight = |place| {
+            let pool = view.pool.as_ref();
+            pool.map_or(0.0, |pool| pool.weight_in_force(place, now))
+        };
         let is_up =
             |place: usize| matches!(state(place), Some(ServerState::Up | ServerState::Full));
+        let is_closed = |member: &Member| member.server.holds().is_closed();
         // Backups serve while no other server is up; where none is, all are tried.
         let any_up = (0..members.len()).any(is_up);
-        let of_first_rank = |place: usize| !members[place].backup && members[place].weight > 0;
+        let of_first_rank = |place: usize| !members[place].backup && weight(place) > 0.0;
         let any_first = (0..members.len()).any(|place| is_up(place) && of_first_rank(place));
         let share = |(place, member): (usize, &Member)| Share {
-            weight: f64::from(member.weight),
-            takes: (is_up(place) || !any_up) && (!any_first || of_first_rank(place)),
+            weight: weight(place),
+            configured: f64::from(member.weight),
+            takes: (is_up(place) || !any_up && !is_closed(member))
+                && (!any_first || of_first_rank(place)),
             connections: member.server.connections(),
         };
         let members: Vec<_> = members.iter().enumerate().map(share).collect();
@@ -45,9 +54,17 @@ impl Shares {
         }
     }
 
-    /// The weight of a member.
+    /// The weight of a member that is in force.
     pub(super) fn weight(&self, place: usize) -> Option<f64> {
-        self.members.get(place).map(|member| member.weight)
+        self.members
+            .get(place)
+            .map(|member| thousandths(member.weight))
+    }
+
+    /// The one that is configured, where it is another one.
+    pub(super) fn configured(&self, place: usize) -> Option<f64> {
+        let member = self.members.get(place)?;
+        (member.configured != member.weight).then_some(member.configured)
     }
 
     /// The part that a member is to have.

@@ -378,7 +378,7 @@ const servers = new Table($("servers"), [
   { title: "new/s", of: (row) => row.connects, show: rate },
   { title: "rate", of: (row) => row.bytes_in + row.bytes_out, show: perSecond },
   { title: "failed/s", of: (row) => row.failures, show: rate, level: (row) => (row.failures > 0 ? "alarm" : "") },
-  { title: "weight", optional: true, of: (row) => row.weight ?? "" },
+  { title: "weight", optional: true, of: (row) => row.weight ?? "", show: (weight, row) => (row.configured_weight === undefined ? weight : `${weight.toFixed(1)} of ${row.configured_weight}`) },
   { title: "share", optional: true, of: (row) => row.had ?? "", show: share },
   { title: "by weight", optional: true, of: (row) => row.wanted ?? "", show: share },
   { title: "since", optional: true, of: (row) => row.since ?? "", show: (since) => (since === "" ? "" : `for ${span(Math.max(0, state.unix_seconds - since))}`) },

@@ -84,7 +84,7 @@ mod tests {
                 "interval",
                 "upstreams.\"a.b\"",
                 "upstreams.\"a.b\"",
-                "[upstreams.\"a.b\".keepalive] or [upstreams.\"a.b\".health] or [upstreams.\"a.b\".ejection] or [upstreams.\"a.b\".discovery]",
+                "[upstreams.\"a.b\".keepalive] or [upstreams.\"a.b\".health] or [upstreams.\"a.b\".agent] or [upstreams.\"a.b\".ejection] or [upstreams.\"a.b\".discovery]",
             ),
             (
                 "weight",

@@ -45,6 +45,9 @@ fn file(path: &str, value: &str) -> String {
         "upstreams.u.health.user" => {
             lines.insert("upstreams.u.health.type", "\"mysql\"");
         }
+        path if path.starts_with("upstreams.u.agent.") => {
+            lines.insert("upstreams.u.agent.port", "1");
+        }
         path if path.starts_with("upstreams.u.health.http") => {
             lines.insert("upstreams.u.health.type", "\"http\"");
         }

@@ -3,6 +3,7 @@
 pub(crate) mod access_log;
 pub(crate) mod admin;
 pub(crate) mod admission;
+pub(crate) mod agent;
 pub(crate) mod balance;
 pub(crate) mod discovery;
 pub(crate) mod ejection;

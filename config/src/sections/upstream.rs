@@ -9,6 +9,7 @@ use toml::de::DeValue;
 use crate::raw::choice::choices;
 use crate::raw::node::{Node, Place};
 use crate::raw::section::Section;
+use crate::sections::agent::{self, Agent};
 use crate::sections::balance::{self, Balancing, Fallback};
 use crate::sections::discovery::{self, Discovery};
 use crate::sections::ejection::{self, Ejection};
@@ -45,6 +46,8 @@ pub struct Upstream {
     pub discovery: Option<Discovery>,
     /// `[upstreams.NAME.health]`: health checks; absent if there are none.
     pub health: Option<Health>,
+    /// `[upstreams.NAME.agent]`: agents beside the servers; absent if there are none.
+    pub agent: Option<Agent>,
     /// `[upstreams.NAME.ejection]`: when servers are ejected; absent if nobody is.
     pub ejection: Option<Ejection>,
 }
@@ -94,9 +97,11 @@ pub(crate) fn read(
     let checks_know_roles = health
         .as_ref()
         .is_some_and(|health| health.check.knows_role());
+    let servers = read_servers(section, index, routes);
     Upstream {
         name: name.to_owned(),
-        servers: read_servers(section, index, routes),
+        agent: agent::read(section, &servers),
+        servers,
         balancing: balance::read(section, index, names, fallbacks, checks_know_roles),
         discovery: discovery::read(section),
         connect_timeout: section.value("connect_timeout"),

@@ -100,6 +100,7 @@ fn what_is_written_means_the_same() {
         health = { type = "tls", tls = { verify = true, ca = "/ca.pem", server_name = "a.b" } }
         [upstreams.fourth]
         servers = ["h:1"]
+        agent = { port = 9, interval = "1s", timeout = "20ms", send = "a\n\"b" }
         health = { type = "mysql", user = "me" }
         [upstreams.other]
         servers = ["builtin:echo"]

@@ -3,6 +3,7 @@
 use super::health;
 use super::socket::socket_options;
 use super::text::{duration, list, quoted, table};
+use crate::sections::agent::Agent;
 use crate::sections::balance::{Balance, Balancing};
 use crate::sections::discovery::{Discovery, DiscoverySource};
 use crate::sections::ejection::Ejection;
@@ -51,12 +52,29 @@ pub(super) fn write(text: &mut String, upstream: &Upstream, fallback: Option<&st
     if let Some(health) = &upstream.health {
         health::write(text, &name, health);
     }
+    if let Some(agent) = &upstream.agent {
+        write_agent(text, &name, agent);
+    }
     if let Some(ejection) = &upstream.ejection {
         write_ejection(text, &name, ejection);
     }
     if let Some(discovery) = &upstream.discovery {
         write_discovery(text, &name, discovery);
     }
+}
+
+fn write_agent(text: &mut String, upstream: &str, agent: &Agent) {
+    let mut values = vec![
+        ("port", agent.port.to_string()),
+        ("interval", duration(agent.interval)),
+        ("timeout", duration(agent.timeout)),
+    ];
+    if !agent.send.is_empty() {
+        // It was read as a string.
+        let send = String::from_utf8_lossy(&agent.send);
+        values.push(("send", quoted(send)));
+    }
+    table(text, &format!("[upstreams.{upstream}.agent]"), &values);
 }
 
 fn write_discovery(text: &mut String, upstream: &str, discovery: &Discovery) {

@@ -187,8 +187,8 @@ fn keys() {
             ),
             (
                 "timeout = \"1h\"",
-                "4:1: unknown key `timeout` in [listeners.l]; it belongs in [upstreams.NAME.health], \
-                 or did you mean `idle_timeout`?",
+                "4:1: unknown key `timeout` in [listeners.l]; it belongs in [upstreams.NAME.health] or \
+                 [upstreams.NAME.agent], or did you mean `idle_timeout`?",
             ),
             (
                 "listen = \"127.0.0.1:1\"",

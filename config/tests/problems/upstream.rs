@@ -91,12 +91,16 @@ fn keys() {
                  \"crc32\"; did you mean \"crc32c\"?",
             ),
             (
+                "agent = { interval = \"1s\" }",
+                "6:9: missing key `port` in [upstreams.u.agent]; write the port at which agents listen, as in port = 9777",
+            ),
+            (
                 "zzz = 1",
                 "6:1: unknown key `zzz` in [upstreams.u]; \
                  the keys are servers, balance, hash_on, max_connections, slow_start, fallback, when_all_down, \
                  connect_timeout, send_proxy_protocol, proxy_tlvs, \
                  keepalive, user_timeout, notsent_lowat, receive_buffer, send_buffer, congestion, mark, dscp, \
-                 interface, source_address, on_removed, health, ejection, discovery",
+                 interface, source_address, on_removed, health, agent, ejection, discovery",
             ),
             (
                 "health = \"2s\"",

@@ -5,6 +5,7 @@
 
 pub(crate) mod address;
 pub(crate) mod addresses;
+pub(crate) mod agent;
 pub(crate) mod board;
 pub(crate) mod ejection;
 pub(crate) mod health;
@@ -20,6 +21,7 @@ pub(crate) mod taken;
 pub(crate) mod warmth;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
 use crate::id::Id;
 use crate::metrics::{PerWorker, UpstreamCells};
@@ -50,6 +52,8 @@ pub(crate) struct Common {
     /// Connections to all of them.
     pub(crate) load: Load,
     pub(crate) board: Board,
+    /// How often an agent gave one of them another share of its weight.
+    pub(crate) share_changes: AtomicU32,
 }
 
 impl Upstream {

@@ -3,11 +3,13 @@
 mod view;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Acquire;
 use std::time::{Duration, Instant};
 
 use crate::id::Id;
 use crate::socket_options::ConnectOptions;
 use crate::upstream::Upstream;
+use crate::upstream::agent::{CONFIGURED, Highest};
 use crate::upstream::board::{Asked, Ranked};
 use crate::upstream::ejection::EjectionSettings;
 use crate::upstream::outage::Fault;
@@ -19,6 +21,10 @@ use crate::upstream::send_proxy::SendProxy;
 use crate::upstream::server::Server;
 use crate::upstream::state::{Hold, ServerState};
 use crate::upstream::taken::Taken;
+use crate::upstream::warmth::WHOLE;
+
+/// The highest weight of a server, configured or by what its agent makes of it.
+pub const WEIGHT_MAX: u32 = 256;
 
 /// The servers of an upstream that connections go to, as one reading of the configuration has it. It never changes.
 #[derive(Debug)]
@@ -32,6 +38,8 @@ pub struct Pool {
     settings: PoolSettings,
     connect_options: Option<ConnectOptions>,
     ejection: Option<EjectionSettings>,
+    /// By what agents said.
+    highest_share: Highest,
     fallback: Option<Arc<Pool>>,
 }
 
@@ -117,7 +125,28 @@ impl Member {
 
     /// Whether it has as many connections as it may.
     pub fn is_full(&self) -> bool {
-        self.server.is_full(self.max_connections)
+        self.server.is_full(self.most_connections())
+    }
+
+    /// Connections that it has at a time: those that its agent allows, or else those that are configured.
+    pub fn most_connections(&self) -> Option<u64> {
+        self.server.agent.max_connections(self.max_connections)
+    }
+
+    /// The share of its weight that its agent gives it, in percent, so that it stays within [`WEIGHT_MAX`].
+    fn percent(&self) -> u32 {
+        let most = WEIGHT_MAX * CONFIGURED / u32::from(self.weight).max(1);
+        self.server.agent.percent().min(most)
+    }
+
+    /// Its weight with what its agent makes of it, in 256ths; zero only where it gets no new connections.
+    fn whole_weight(&self) -> u64 {
+        let (percent, configured) = (u64::from(self.percent()), u64::from(CONFIGURED));
+        if percent == configured {
+            return u64::from(self.weight) * u64::from(WHOLE);
+        }
+        let weight = u64::from(self.weight) * u64::from(WHOLE) * percent;
+        ((weight + configured / 2) / configured).max(u64::from(weight > 0))
     }
 }
 
@@ -143,6 +172,7 @@ impl Pool {
             settings,
             connect_options: None,
             ejection: None,
+            highest_share: Highest::default(),
             fallback: None,
         }
     }
@@ -360,7 +390,22 @@ impl Pool {
 
     /// Whether a server is to get no new connection, whatever becomes of the others.
     fn is_closed(&self, place: usize) -> bool {
-        self.members[place].weight == 0 || self.server(place).holds().is_closed()
+        let Member { server, weight, .. } = &self.members[place];
+        *weight == 0 || server.agent.percent() == 0 || server.holds().is_closed()
+    }
+
+    /// The part of its turns that a server takes, in 256ths, where those with the largest share take all of theirs.
+    fn part_of_turns(&self, place: usize) -> u32 {
+        let changes = self.upstream.common.share_changes.load(Acquire);
+        let highest = self.highest_share.get(changes, || {
+            let members = self.members.iter().filter(|member| member.weight > 0);
+            members.map(Member::percent).max().unwrap_or(CONFIGURED)
+        });
+        let percent = self.members[place].percent().min(highest);
+        if percent == highest {
+            return WHOLE;
+        }
+        (percent * WHOLE / highest).max(1)
     }
 
     /// In 256ths.
@@ -371,8 +416,23 @@ impl Pool {
             warmth.skip();
         }
         let part = warmth.part(self.settings.slow_start, now);
-        u64::from(member.weight) * u64::from(part)
+        warmed(member.whole_weight(), part)
     }
+
+    /// The weight that a server has now, by what is configured, by its agent, and by how new it is.
+    pub fn weight_in_force(&self, place: usize, now: Instant) -> f64 {
+        let member = &self.members[place];
+        let part = member.server.warmth.look(self.settings.slow_start, now);
+        // What counts is this in 256ths, at least one.
+        let weight = f64::from(member.weight) * f64::from(member.percent());
+        weight / f64::from(CONFIGURED) * f64::from(part) / f64::from(WHOLE)
+    }
+}
+
+/// A weight of which so many 256ths count; zero only where all of it is.
+fn warmed(weight: u64, part: u32) -> u64 {
+    let warmed = weight * u64::from(part) / u64::from(WHOLE);
+    warmed.max(u64::from(weight > 0))
 }
 
 #[cfg(test)]

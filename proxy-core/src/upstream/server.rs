@@ -2,13 +2,14 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::Release};
 use std::time::Instant;
 
 use crate::id::Id;
 use crate::metrics::{CheckCells, PerWorker, ServerCells};
 use crate::upstream::address::ServerAddress;
 use crate::upstream::addresses::{Addresses, Walk};
+use crate::upstream::agent::{Admission, Agent, AgentReport, CONFIGURED};
 use crate::upstream::ejection::EjectionCause;
 use crate::upstream::ejection::conduct::Conduct;
 use crate::upstream::load::Load;
@@ -45,6 +46,8 @@ pub struct Server {
     /// Connections to it, over all workers.
     pub(crate) load: Load,
     pub(crate) warmth: Warmth,
+    /// What its agent has said.
+    pub(crate) agent: Agent,
     /// Its place in the order of its upstream, and when it was picked there last: both under that one's lock.
     pub(crate) seat: AtomicU64,
     pub(crate) picked: AtomicU64,
@@ -84,6 +87,7 @@ impl Server {
             conduct: Conduct::default(),
             load: Load::default(),
             warmth: Warmth::default(),
+            agent: Agent::default(),
             seat: AtomicU64::default(),
             picked: AtomicU64::default(),
             common: upstream.common.clone(),
@@ -132,7 +136,7 @@ impl Server {
     }
 
     fn on_hold(&self, hold: Hold, holds: bool) {
-        if !holds && matches!(hold, Hold::Down | Hold::Ejected) {
+        if !holds && matches!(hold, Hold::Down | Hold::Ejected | Hold::AgentDown) {
             self.warmth.on_come();
         }
         self.on_change();
@@ -142,15 +146,87 @@ impl Server {
     pub fn since(&self, hold: Hold) -> Option<Instant> {
         match hold {
             // That of the first failure, which is before the hold.
-            Hold::Down => self.outage.since().filter(|_| !self.is_up()),
+            Hold::Down => (self.outage.since()).filter(|_| self.holds().has(Hold::Down)),
             _ => self.standing.since(hold),
         }
     }
 
     /// Whether its health checks say that it is up; without checks, whether the last connect to it worked. True before the
-    /// first.
+    /// first. False, too, where its agent says that it is down.
     pub fn is_up(&self) -> bool {
-        !self.holds().has(Hold::Down)
+        self.holds().is_up()
+    }
+
+    /// Does what its agent says. Returns whether that changes anything.
+    pub fn on_agent(&self, said: &AgentReport, now: Instant) -> bool {
+        if said.is_up.is_some() || said.admission.is_some() {
+            self.agent.set_line(&said.line);
+        }
+        let mut is_change = false;
+        if let Some(is_up) = said.is_up {
+            is_change |= self.set_hold(Hold::AgentDown, !is_up, now);
+        }
+        if let Some(admission) = said.admission {
+            for (hold, of) in [
+                (Hold::AgentDraining, Admission::Drain),
+                (Hold::AgentMaintenance, Admission::Maintenance),
+            ] {
+                is_change |= self.set_hold(hold, admission == of, now);
+            }
+        }
+        let mut is_other = false;
+        if let Some(percent) = said.percent {
+            is_other |= self.set_percent(percent.into());
+        }
+        if said.max_connections.is_some() {
+            is_other |= self.agent.set_max_connections(said.max_connections);
+        }
+        if is_other {
+            self.on_change();
+        }
+        is_change || is_other
+    }
+
+    /// Whether something that an agent said of it is in force.
+    pub fn heeds_agent(&self) -> bool {
+        let holds = [Hold::AgentDown, Hold::AgentDraining, Hold::AgentMaintenance];
+        holds.into_iter().any(|hold| self.holds().has(hold))
+            || self.agent.percent() != CONFIGURED
+            || self.agent.max_connections(Some(0)) != Some(0)
+    }
+
+    /// There is no agent any more: what it said holds no longer.
+    pub fn forget_agent(&self, now: Instant) {
+        let forgotten = AgentReport {
+            percent: Some(CONFIGURED as u16),
+            max_connections: None,
+            is_up: Some(true),
+            admission: Some(Admission::Ready),
+            line: String::new(),
+        };
+        let is_other = self.agent.set_max_connections(None);
+        if !self.on_agent(&forgotten, now) && is_other {
+            self.on_change();
+        }
+    }
+
+    fn set_percent(&self, percent: u32) -> bool {
+        let is_other = self.agent.set_percent(percent);
+        if is_other {
+            // Who sees the number finds the share.
+            self.common.share_changes.fetch_add(1, Release);
+        }
+        is_other
+    }
+
+    /// What its agent said last of its state, in words; may be empty.
+    pub fn agent_line(&self) -> Arc<str> {
+        self.agent.line()
+    }
+
+    /// What is counted of asking its agent.
+    pub fn agent_checks(&self) -> &CheckCells {
+        &self.agent.checks
     }
 
     /// Says whether it is up: for who checks it.

@@ -18,16 +18,25 @@ pub enum Hold {
     Maintenance,
     /// Its checks know what a server is, and it is not what it should be: a standby where the primary is meant.
     Unfit,
+    /// Its agent says that it is down.
+    AgentDown,
+    /// Its agent wants no new connections for it, and those that it has may finish.
+    AgentDraining,
+    /// Its agent takes it out of service.
+    AgentMaintenance,
 }
 
 impl Hold {
     /// Every hold, in the order of their bits.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 8] = [
         Self::Down,
         Self::Ejected,
         Self::Draining,
         Self::Maintenance,
         Self::Unfit,
+        Self::AgentDown,
+        Self::AgentDraining,
+        Self::AgentMaintenance,
     ];
 
     const fn bit(self) -> u32 {
@@ -52,7 +61,18 @@ impl Holds {
 
     /// Whether it gets no new connection, whatever becomes of the others.
     pub const fn is_closed(self) -> bool {
-        self.has(Hold::Draining) || self.has(Hold::Maintenance) || self.has(Hold::Unfit)
+        const CLOSED: u32 = Hold::Draining.bit()
+            | Hold::Maintenance.bit()
+            | Hold::Unfit.bit()
+            | Hold::AgentDown.bit()
+            | Hold::AgentDraining.bit()
+            | Hold::AgentMaintenance.bit();
+        self.0 & CLOSED != 0
+    }
+
+    /// Whether neither checks nor an agent say that it is down.
+    pub const fn is_up(self) -> bool {
+        !self.has(Hold::Down) && !self.has(Hold::AgentDown)
     }
 
     /// Whether there are none.
@@ -114,11 +134,11 @@ impl Standing {
 /// The state of a server, as people are shown it: the weightiest of what is held against it. The variants are in that order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServerState {
-    /// [`Hold::Maintenance`].
+    /// [`Hold::Maintenance`] and [`Hold::AgentMaintenance`].
     Maintenance,
-    /// [`Hold::Draining`].
+    /// [`Hold::Draining`] and [`Hold::AgentDraining`].
     Draining,
-    /// [`Hold::Down`], by checks, and [`Hold::Unfit`].
+    /// [`Hold::Down`], by checks, [`Hold::Unfit`] and [`Hold::AgentDown`].
     Down,
     /// [`Hold::Ejected`].
     Ejected,
@@ -145,11 +165,11 @@ impl ServerState {
     /// That of a server with these holds; `is_checked` says whether checks say whether it is down.
     pub const fn of(holds: Holds, is_checked: bool, is_full: bool) -> Self {
         let is_down = holds.has(Hold::Down);
-        if holds.has(Hold::Maintenance) {
+        if holds.has(Hold::Maintenance) || holds.has(Hold::AgentMaintenance) {
             Self::Maintenance
-        } else if holds.has(Hold::Draining) {
+        } else if holds.has(Hold::Draining) || holds.has(Hold::AgentDraining) {
             Self::Draining
-        } else if is_down && is_checked {
+        } else if is_down && is_checked || holds.has(Hold::AgentDown) {
             Self::Down
         } else if holds.has(Hold::Ejected) {
             Self::Ejected
@@ -205,16 +225,18 @@ mod tests {
     proptest! {
         /// Whatever is held against a server, the weightiest is what is shown, and only that.
         #[test]
-        fn the_weightiest_is_shown(held in prop::collection::vec(any::<bool>(), 4), is_checked: bool, is_full: bool) {
+        fn the_weightiest_is_shown(held in prop::collection::vec(any::<bool>(), 8), is_checked: bool, is_full: bool) {
             let standing = Standing::default();
             for (hold, &holds) in Hold::ALL.into_iter().zip(&held) {
                 standing.change(hold, holds);
             }
-            let [down, ejected, draining, maintenance] = held[..] else { unreachable!() };
+            let [down, ejected, draining, maintenance, _, agent_down, agent_draining, agent_maintenance] = held[..] else {
+                unreachable!()
+            };
             let holds = |state| match state {
-                ServerState::Maintenance => maintenance,
-                ServerState::Draining => draining,
-                ServerState::Down => down && is_checked,
+                ServerState::Maintenance => maintenance || agent_maintenance,
+                ServerState::Draining => draining || agent_draining,
+                ServerState::Down => down && is_checked || agent_down,
                 ServerState::Ejected => ejected,
                 ServerState::Failing => down && !is_checked,
                 ServerState::Full => is_full,

@@ -63,6 +63,14 @@ impl Warmth {
         (parts as u32).max(1)
     }
 
+    /// The same for who only looks: its time doesn't begin with that.
+    pub(crate) fn look(&self, slow_start: Option<Duration>, now: Instant) -> u32 {
+        match self.since.load(Relaxed) {
+            JUST_CAME if slow_start.is_some() => 1,
+            _ => self.part(slow_start, now),
+        }
+    }
+
     /// Whether it takes its turn: so many of 256 of them, evenly.
     pub(crate) fn takes_turn(&self, part: u32) -> bool {
         // 2^32 is a multiple of the whole, so nothing is lost where it wraps.
@@ -82,6 +90,8 @@ mod tests {
         let part = |seconds| warmth.part(Some(time), now + Duration::from_secs(seconds));
         assert_eq!(part(0), WHOLE, "it was there from the beginning");
         warmth.on_come();
+        assert_eq!(warmth.look(Some(time), now), 1, "and not yet");
+        assert_eq!(warmth.look(None, now), WHOLE);
         assert_eq!(part(10), 1, "time begins when it is looked at");
         assert_eq!((part(10), part(11), part(74)), (1, 1, 64));
         assert_eq!((part(265), part(266), part(267)), (255, WHOLE, WHOLE));

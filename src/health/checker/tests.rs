@@ -10,7 +10,7 @@ use proxy_core::{Server, ServerAddress, Upstream};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::super::script::Saying;
-use super::super::target;
+use super::super::target::{self, Target};
 use super::*;
 
 /// Longer than anything that works takes.
@@ -102,8 +102,13 @@ fn order(checker: &mut Checker, servers: &[Arc<Server>], health: &proxy_config::
         first: &Arc::default(),
     };
     let any = proxy_config::ServerAddress::BuiltinEcho;
-    let targets = targets.map(|server| Target::new(server, None, saying.to(&any, None), &upstream));
-    checker.inbox.put(Order::Check(targets.collect()));
+    let targets = targets.map(|server| {
+        let said = saying.to(&any, None);
+        Asked::Check(Target::new(server, None, said, &upstream).into())
+    });
+    checker
+        .inbox
+        .put(Order::Check(targets.collect(), Vec::new()));
     assert!(checker.follow_orders());
 }
 
@@ -164,7 +169,7 @@ fn what_this_machine_lacks_takes_no_server_down() {
     let (mut checker, servers) = checker(vec![tcp(address)], DEADLINE);
     let local = CheckResult::Failed(ConnectFailure::Local);
     for _ in 0..10 {
-        checker.targets[0].on_check(Err(ConnectFailure::Local.into()), now());
+        checker.targets[0].on_over(Err(ConnectFailure::Local.into()), None, now());
     }
     assert!(servers[0].is_up());
     assert_eq!(servers[0].outage.since(), None);

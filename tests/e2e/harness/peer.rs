@@ -76,14 +76,19 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn bind() -> Self {
+        Self::bind_at(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
+    }
+
+    /// At this address.
+    pub(crate) fn bind_at(address: SocketAddr) -> Self {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("socket");
         // Bounds `accept` on Linux.
         socket
             .set_read_timeout(Some(DEADLINE))
             .expect("accept timeout");
-        socket
-            .bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())
-            .expect("bind");
+        // Another one may have been here a moment ago.
+        socket.set_reuse_address(true).expect("SO_REUSEADDR");
+        socket.bind(&address.into()).expect("bind");
         socket.listen(1024).expect("listen");
         Self {
             listener: socket.into(),

@@ -1,6 +1,7 @@
 //! The keys.
 
 mod admin;
+mod agent;
 mod discovery;
 mod ejection;
 mod health;

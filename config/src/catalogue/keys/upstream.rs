@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::super::key::{Absent, Key, Kind, Syntax, Table};
+use super::agent::AGENT;
 use super::discovery::DISCOVERY;
 use super::ejection::EJECTION;
 use super::health::HEALTH;
@@ -164,6 +165,10 @@ pub(crate) static UPSTREAM: Table = Table {
         Key {
             absent: Absent::Means("no checks"),
             ..Key::table("health", &HEALTH)
+        },
+        Key {
+            absent: Absent::Means("no agents"),
+            ..Key::table("agent", &AGENT)
         },
         Key {
             absent: Absent::Means("nobody is ejected"),

@@ -78,9 +78,13 @@ impl Group {
             Kind::InTurn(_) => self.deal(places, &turns.another),
             Kind::Random(lots) => self.better_of_two(places, lots, turns),
             Kind::Hashed(maglev) => {
-                let mut probes =
-                    (0..PROBES_MAX).map(|probe| self.place(maglev.server(hash, probe)));
-                let probed = probes.find(|&place| places.can_serve(place));
+                let probe = |probe: u32| {
+                    let place = self.place(maglev.server(hash, probe));
+                    // Each probe of a client has a hash of its own, so that who keeps less has its part of all.
+                    let of_probe = hash ^ mix(u64::from(probe) + u64::from(PROBES_MAX));
+                    (places.can_serve(place) && places.keeps(place, of_probe)).then_some(place)
+                };
+                let probed = (0..PROBES_MAX).find_map(probe);
                 probed.or_else(|| self.nth(places, hash))
             }
             Kind::Least => self.least(places, &turns.another),

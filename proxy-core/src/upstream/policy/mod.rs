@@ -43,8 +43,10 @@ pub(crate) trait Places {
     fn weight(&self, place: usize) -> u64;
     /// The same without regard to how new it is.
     fn whole_weight(&self, place: usize) -> u64;
-    /// Whether it takes the turn that it has: not each while it is new.
+    /// Whether it takes the turn that it has: not each while it is new, or where its agent gives it less than its weight.
     fn takes_turn(&self, place: usize) -> bool;
+    /// Whether it keeps what falls to it by this hash: not all where its agent gives it less than its weight.
+    fn keeps(&self, place: usize, hash: u64) -> bool;
     /// Its connections now.
     fn connections(&self, place: usize) -> u64;
 }

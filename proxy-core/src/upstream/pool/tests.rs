@@ -1,5 +1,6 @@
 //! What a pool makes of what is known of its servers.
 
+mod agent;
 mod changes;
 mod limits;
 mod parts;

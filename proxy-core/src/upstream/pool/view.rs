@@ -5,8 +5,9 @@ use std::time::Instant;
 use crate::id::Id;
 use crate::upstream::board::{Class, Ranked, Seat};
 use crate::upstream::ejection::jury::PANIC_COUNT_INTERVAL;
+use crate::upstream::policy::hash::mix;
 use crate::upstream::policy::{Balance, Places};
-use crate::upstream::pool::{Member, Pool};
+use crate::upstream::pool::Pool;
 use crate::upstream::server::Server;
 use crate::upstream::state::Hold;
 use crate::upstream::warmth::WHOLE;
@@ -47,7 +48,7 @@ impl Places for View<'_> {
     }
 
     fn whole_weight(&self, place: usize) -> u64 {
-        u64::from(self.pool.members[place].weight) * u64::from(WHOLE)
+        self.pool.members[place].whole_weight()
     }
 
     fn takes_turn(&self, place: usize) -> bool {
@@ -58,7 +59,13 @@ impl Places for View<'_> {
         if slow_start.is_none() {
             warmth.skip();
         }
-        warmth.takes_turn(warmth.part(slow_start, self.now))
+        let part = warmth.part(slow_start, self.now) * self.pool.part_of_turns(place);
+        warmth.takes_turn((part / WHOLE).max(1))
+    }
+
+    fn keeps(&self, place: usize, hash: u64) -> bool {
+        let part = self.pool.part_of_turns(place);
+        part >= WHOLE || mix(hash) % u64::from(WHOLE) < u64::from(part)
     }
 
     fn connections(&self, place: usize) -> u64 {
@@ -92,7 +99,7 @@ impl Ranked for Pool {
         let ends_at = member.server.conduct.ends_at().filter(|_| is_ejected);
         let ends_at = ends_at.map(|at| at.min(now + PANIC_COUNT_INTERVAL));
         let weight = self.weight(place, now);
-        let is_warming = weight < u64::from(member.weight) * u64::from(WHOLE);
+        let is_warming = weight < member.whole_weight();
         let warmer_at = self.settings.slow_start.filter(|_| is_warming);
         let warmer_at = warmer_at.map(|slow_start| now + slow_start / WHOLE);
         Seat {
@@ -102,19 +109,16 @@ impl Ranked for Pool {
                 (false, true) => Class::Backup,
                 (false, false) => Class::Primary,
             },
-            max: member.max_connections,
+            max: member.most_connections(),
             weight: (self.settings.balance == Balance::LeastConnections).then_some(weight),
             until: rested_at.into_iter().chain(warmer_at).chain(ends_at).min(),
         }
     }
 
     fn take(&self, place: usize, now: Instant) -> bool {
-        let Member {
-            server,
-            max_connections,
-            ..
-        } = &self.members[place];
-        if !server.load.take(*max_connections) {
+        let member = &self.members[place];
+        let server = &member.server;
+        if !server.load.take(member.most_connections()) {
             return false;
         }
         // After a rest one connection tries it, and others wait for what comes of that.

@@ -31,9 +31,10 @@ pub(super) fn of(view: &View) -> Sheet {
         (None, Some(wanted)) => format!("–/{}", percent(wanted)),
         _ => String::new(),
     };
-    let weight = |row: &&Server| {
-        row.weight
-            .map_or_else(String::new, |weight| weight.to_string())
+    let weight = |row: &&Server| match (row.weight, row.configured_weight) {
+        (Some(weight), Some(configured)) => format!("{weight:.1} of {configured}"),
+        (Some(weight), None) => weight.to_string(),
+        (None, _) => String::new(),
     };
     let mut columns = vec![
         Column::words("upstream", each().map(|row| row.upstream.clone())).optional(5),
