@@ -117,6 +117,7 @@ pub(super) fn pool(
         balance: Balance::LeastConnections,
         connect_timeout: Duration::from_secs(1),
         checked,
+        retry_budget: Some(20),
         ..PoolSettings::default()
     };
     Arc::new(Pool::new(upstream, members, settings).with_ejection(Some(EJECTION)))

@@ -24,6 +24,7 @@ pub(crate) fn settings(
         connect_timeout: setup.connect_timeout,
         checked: false,
         send_proxy: setup.send_proxy,
+        retry_budget: setup.retry_budget,
         ..PoolSettings::default()
     };
     let listener = Arc::new(Listener::new("clients".into()));

@@ -55,6 +55,16 @@ macro_rules! suite {
             server_that_ends_early_is_ejected
             server_that_refuses_is_ejected
             server_whose_clients_leave_first_is_not_ejected
+            half_connected_server_is_passed_over
+            half_connected_server_without_a_budget_is_the_end
+            server_that_got_a_byte_is_not_left
+            server_that_speaks_and_ends_is_not_left
+            server_whose_client_ended_first_is_not_left
+            server_that_kept_a_connection_is_not_left
+            half_connected_servers_each_get_a_header
+            retries_stay_within_the_budget
+            refusing_server_is_tried_again
+            client_gone_between_tries
             client_gone_while_connecting
             client_that_leaves_while_connecting
             idle_connection_ends

@@ -36,6 +36,7 @@ pub use admission::limits::{Limits, OverLimit, SOURCE_BITS};
 pub use admission::prefixes::Prefixes;
 pub use admission::rate::{Meter, Rate};
 pub use admission::source_rates::{SOURCES_MAX, SourceRates};
+pub use connection::connect::retries::{RETRY_PAUSE, RETRY_PAUSE_MAX};
 pub use connection::connect::{
     CLIENT_CHECK_INTERVAL, ROOM_RETRY_MAX, ROOM_RETRY_MIN, SERVERS_TRIED_MAX,
 };
@@ -44,6 +45,7 @@ pub use connection::end::{End, Stage, Termination};
 pub use connection::ends::Ends;
 pub use connection::live::{Live, SAMPLED_MAX};
 pub use connection::origin::{ClientAddress, Origin};
+pub use connection::probation::HALF_CONNECTED_FOR;
 pub use connection::record::LiveConnection;
 pub use connection::times::{LIFETIME_GRACE, QUIET_BEFORE_END};
 pub use connection::{
@@ -88,6 +90,7 @@ pub use upstream::outage::{Fault, Outage};
 pub use upstream::policy::{Balance, HashOn};
 pub use upstream::pool::{Member, Pool, PoolSettings, WEIGHT_MAX, WhenAllDown};
 pub use upstream::rest::REST;
+pub use upstream::retry_budget::{RETRIES_AT_ONCE_MIN, RETRIES_EARNED_FOR, RETRIES_PER_SECOND_MIN};
 pub use upstream::send_proxy::{SendProxy, SendTlvs};
 pub use upstream::server::Server;
 pub use upstream::state::{Hold, Holds, ServerState};

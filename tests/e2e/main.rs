@@ -69,6 +69,7 @@ mod reload_effects;
 mod reload_listeners;
 mod reload_settings;
 mod reset;
+mod retries;
 mod ring;
 mod routes;
 mod self_connect;

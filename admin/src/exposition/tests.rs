@@ -68,6 +68,7 @@ const NAMES: &[&str] = &[
     "corelane_upstream_queue",
     "corelane_upstream_bytes_total",
     "corelane_upstream_retries_total",
+    "corelane_upstream_retries_refused_total",
     "corelane_upstream_connect_seconds",
     "corelane_upstream_connect_failures_total",
     "corelane_upstream_health_checks_total",
@@ -122,6 +123,7 @@ fn work(observed: &Observed) {
     let upstream = observed.view().upstreams[0].upstream.clone();
     let cells = upstream.cells.of(slots[1]);
     cells.retries.add(1);
+    cells.retries_refused.add(6);
     cells.connect.observe(ms(1));
     // It is over on another worker than it began on.
     cells.waits_begun.add(5);
@@ -196,6 +198,8 @@ fn cells_are_shown() {
         "corelane_upstream_bytes_total{upstream=\"pool\",server=\"10.0.0.1:1\",direction=\"in\"} 101",
         "corelane_upstream_bytes_total{upstream=\"pool\",server=\"10.0.0.1:2\",direction=\"out\"} 7",
         "corelane_upstream_retries_total{upstream=\"pool\"} 1",
+        "corelane_upstream_retries_refused_total{upstream=\"pool\"} 6",
+        "corelane_upstream_connect_failures_total{upstream=\"pool\",server=\"10.0.0.1:2\",reason=\"closed\"} 0",
         "corelane_upstream_health_checks_total{upstream=\"pool\",server=\"10.0.0.1:1\",result=\"passed\"} 8",
         "corelane_upstream_health_checks_total{upstream=\"pool\",server=\"10.0.0.1:2\",result=\"refused\"} 2",
         "corelane_upstream_health_checks_total{upstream=\"pool\",server=\"10.0.0.1:2\",result=\"resolve\"} 0",

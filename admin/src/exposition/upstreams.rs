@@ -87,6 +87,14 @@ pub(super) fn collect(families: &mut Families, upstreams: &[UpstreamView], now: 
         let count = upstream.cells.sum(|cells| cells.retries.get());
         retries.add_count(&[("upstream", &upstream.name)], count);
     }
+    let mut refused = families.counter(
+        "corelane_upstream_retries_refused_total",
+        "Connects to another server or address that were not made, as the budget for them was spent.",
+    );
+    for view in upstreams.iter().filter(|view| has_budget(view)) {
+        let count = view.upstream.cells.sum(|cells| cells.retries_refused.get());
+        refused.add_count(&[("upstream", &view.upstream.name)], count);
+    }
     let mut connect = families.histogram(
         "corelane_upstream_connect_seconds",
         "How long connects took that worked, in seconds.",
@@ -99,8 +107,14 @@ pub(super) fn collect(families: &mut Families, upstreams: &[UpstreamView], now: 
         "corelane_upstream_connect_failures_total",
         "Connects that failed, by reason.",
     );
-    for server in servers() {
+    let with_view = upstreams
+        .iter()
+        .flat_map(|view| view.servers.iter().map(move |server| (view, server)));
+    for (view, server) in with_view {
         for reason in ConnectFailure::of_connects() {
+            if reason == ConnectFailure::Closed && !has_budget(view) {
+                continue;
+            }
             let [upstream, label] = labels(server);
             let read = |cells: &ServerCells| cells.failures[reason as usize].get();
             let labels = [upstream, label, ("reason", reason.label())];
@@ -191,6 +205,12 @@ fn collect_ejections(families: &mut Families, upstreams: &[UpstreamView], now: I
         let labels = [("upstream", view.upstream.name.as_str())];
         panic.add(&labels, f64::from(u8::from(pool.is_panic(now))));
     }
+}
+
+/// Whether there is a budget for retries: only there some things are counted.
+fn has_budget(view: &UpstreamView) -> bool {
+    let mut pools = view.pool.iter();
+    pools.any(|pool| pool.settings().retry_budget.is_some())
 }
 
 fn labels(server: &Server) -> [(&str, &str); 2] {

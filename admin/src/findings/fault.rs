@@ -50,6 +50,7 @@ pub(crate) fn words(server: &Server, fault: Fault) -> String {
         // "Network dropped connection on reset (os error 102)"
         (ConnectFailure::Other, Some(errno)) => return io::Error::from(errno).to_string(),
         (ConnectFailure::Other, None) => "another error",
+        (ConnectFailure::Closed, _) => "it accepts connections and ends them at once (closed)",
         (ConnectFailure::Answer, _) => "it answers health checks otherwise than it should (answer)",
     };
     told.to_owned()
@@ -149,6 +150,9 @@ fn of_any(label: &str, fault: Fault) -> String {
         (ConnectFailure::Local, _) => {
             "this machine lacks descriptors or memory: raise `ulimit -n`, or see what uses the memory up".to_owned()
         }
+        (ConnectFailure::Closed, _) => format!(
+            "see the log of {label}: it, or a balancer before it, accepts connections and drops them"
+        ),
         (ConnectFailure::Answer, _) => format!(
             "see what {label} answered in the log; if it should be up, correct what [upstreams.NAME.health] says and expects"
         ),

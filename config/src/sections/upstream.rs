@@ -18,6 +18,7 @@ use crate::sections::names::Names;
 use crate::sections::proxy_protocol::{self, SendProxy};
 use crate::sections::socket::{self, UpstreamOptions};
 use crate::values::address::{ServerAddress, server_address};
+use crate::values::percent::Percent;
 
 /// The most servers of one upstream; each is a value of a label of metrics.
 pub const SERVERS_MAX: usize = 1024;
@@ -36,6 +37,9 @@ pub struct Upstream {
     /// `connect_timeout`: how long a server may take to accept a connection before the attempt has
     /// failed.
     pub connect_timeout: Duration,
+    /// `retry_budget`: how many connects there may be beyond the first one of each connection; absent: as many as there are
+    /// addresses.
+    pub retry_budget: Option<Percent>,
     /// `send_proxy_protocol`: the headers that servers get; absent if they get none.
     pub send_proxy: Option<SendProxy>,
     /// Options of sockets to its servers, unix sockets aside.
@@ -105,6 +109,7 @@ pub(crate) fn read(
         balancing: balance::read(section, index, names, fallbacks, checks_know_roles),
         discovery: discovery::read(section),
         connect_timeout: section.value("connect_timeout"),
+        retry_budget: section.optional("retry_budget"),
         send_proxy: proxy_protocol::read_send(section),
         options: socket::read_upstream(section),
         on_removed: section.value("on_removed"),

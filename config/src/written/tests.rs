@@ -68,6 +68,7 @@ fn what_is_written_means_the_same() {
         fallback = "other"
         when_all_down = "refuse"
         connect_timeout = "1m1s"
+        retry_budget = "25%"
         on_removed = "reset"
         keepalive = "off"
         dscp = 0

@@ -38,6 +38,11 @@ pub(super) fn write(text: &mut String, upstream: &Upstream, fallback: Option<&st
         values.push(("servers", format!("[{}]", servers.join(", "))));
     }
     values.push(("connect_timeout", duration(upstream.connect_timeout)));
+    values.extend(
+        upstream
+            .retry_budget
+            .map(|part| ("retry_budget", quoted(part))),
+    );
     values.extend(balancing(&upstream.balancing, fallback));
     values.extend(upstream.send_proxy.iter().flat_map(send_proxy));
     let options = &upstream.options;

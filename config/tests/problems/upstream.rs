@@ -59,6 +59,7 @@ fn keys() {
                 "connect_timeout = \"2h\"",
                 "6:19: `upstreams.u.connect_timeout` must be a duration from 1ms to 1h, not \"2h\"",
             ),
+            ("retry_budget = \"101%\"", "?"),
             (
                 "on_removed = \"close\"",
                 "6:14: `upstreams.u.on_removed` must be \"keep\" or \"reset\", not \"close\"",
@@ -98,7 +99,7 @@ fn keys() {
                 "zzz = 1",
                 "6:1: unknown key `zzz` in [upstreams.u]; \
                  the keys are servers, balance, hash_on, max_connections, slow_start, fallback, when_all_down, \
-                 connect_timeout, send_proxy_protocol, proxy_tlvs, \
+                 connect_timeout, retry_budget, send_proxy_protocol, proxy_tlvs, \
                  keepalive, user_timeout, notsent_lowat, receive_buffer, send_buffer, congestion, mark, dscp, \
                  interface, source_address, on_removed, health, agent, ejection, discovery",
             ),

@@ -35,6 +35,11 @@ impl<S: Stage> Counts<'_, S> {
         cells.sum(|cells| cells.retries.get())
     }
 
+    pub(crate) fn retries_refused(&self) -> u64 {
+        let cells = &self.0.pool().upstream().cells;
+        cells.sum(|cells| cells.retries_refused.get())
+    }
+
     /// Bytes from clients, and bytes to them.
     pub(crate) fn bytes(&self) -> (u64, u64) {
         let cells = &self.0.listener().cells;

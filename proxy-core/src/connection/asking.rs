@@ -37,6 +37,11 @@ impl Asking {
         }
     }
 
+    /// Whether the server has said anything.
+    pub(super) fn has_heard(&self) -> bool {
+        !self.answer.is_empty()
+    }
+
     /// Ready once the server takes TLS, or doesn't.
     pub(super) fn poll<S: Socket>(
         &mut self,

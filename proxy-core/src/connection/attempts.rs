@@ -31,6 +31,8 @@ impl Attempts {
     /// It failed.
     pub(crate) fn on_failure(&mut self, failure: ConnectFailure) {
         self.last_failure = Some(failure);
+        // It may have worked before it came to nothing.
+        self.worked = false;
     }
 
     /// It worked.

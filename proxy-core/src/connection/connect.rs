@@ -1,5 +1,7 @@
 //! Finding a server that answers.
 
+pub(crate) mod retries;
+
 use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -9,6 +11,7 @@ use rustix::io::Errno;
 
 use crate::connection::affinity;
 use crate::connection::attempts::Attempts;
+use crate::connection::connect::retries::Retries;
 use crate::connection::entry::Entry;
 use crate::connection::first::First;
 use crate::connection::origin::ClientAddress;
@@ -40,7 +43,7 @@ pub const ROOM_RETRY_MAX: Duration = Duration::from_millis(50);
 /// How often a client is looked at whose server has not answered yet, to notice that it went away.
 pub const CLIENT_CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
-/// The connect phase of a connection: at most one attempt at a time, each server at most once.
+/// The connect phase of a connection: at most one attempt at a time, each server at most once where nothing else is configured.
 pub(crate) struct Connect<R: Runtime> {
     accepted_at: Instant,
     /// Who it is for, as servers may be connected to from the client's address.
@@ -62,6 +65,8 @@ pub(crate) struct Connect<R: Runtime> {
     client_check_at: Instant,
     /// The client was reset, and what it had said before is still to be delivered.
     client_lost: Option<io::Error>,
+    /// None before the first retry, and where there is no budget for retries.
+    retries: Option<Box<Retries>>,
 }
 
 struct Attempting<R: Runtime> {
@@ -93,6 +98,8 @@ pub(crate) struct Connected<S> {
     pub(crate) taken: Taken,
     /// Its place in the pool.
     pub(crate) place: usize,
+    /// Its other addresses.
+    pub(crate) walk: Walk,
     pub(crate) socket: S,
     pub(crate) attempts: Attempts,
     pub(crate) lost: Option<Failure>,
@@ -146,6 +153,7 @@ impl<R: Runtime> Connect<R> {
             last: None,
             client_check_at: now + CLIENT_CHECK_INTERVAL,
             client_lost: None,
+            retries: None,
         }
     }
 
@@ -211,7 +219,18 @@ impl<R: Runtime> Connect<R> {
         let slot = worker.slot();
         loop {
             let Some(attempt) = &mut self.attempt else {
-                if let Err(no_server) = self.begin(runtime, worker, entry) {
+                if self.retries.is_some() {
+                    if self.poll_pause(cx, worker, timer).is_pending() {
+                        return Poll::Pending;
+                    }
+                    self.pass_over(runtime, worker, entry);
+                    if self.attempt.is_some() {
+                        continue;
+                    }
+                }
+                if let Err(no_server) = self.begin(runtime, worker, entry)
+                    && !self.begin_again(no_server, worker, entry)
+                {
                     return Poll::Ready(Err(no_server));
                 }
                 continue;
@@ -249,7 +268,7 @@ impl<R: Runtime> Connect<R> {
 
     /// Starts on the next server, or says why there is none left.
     fn begin(&mut self, runtime: &R, worker: &Worker, entry: &Entry) -> Result<(), NoServer> {
-        while self.failed < SERVERS_TRIED_MAX {
+        while self.failed < SERVERS_TRIED_MAX && !self.is_refused() {
             let pool = self.pool(entry.settings());
             let hash = affinity::hash(pool.settings(), &entry.record);
             let (server, taken) = match self.choose(pool, hash, worker.now) {
@@ -263,9 +282,8 @@ impl<R: Runtime> Connect<R> {
                 Choice::None(Unserved::Down) if self.failed == 0 => return Err(NoServer::Down),
                 Choice::None(_) => return Err(NoServer::Failed),
             };
-            if self.failed > 0 {
-                let upstream = pool.upstream();
-                upstream.cells.of(worker.slot()).retries.increment();
+            if !self.may_connect(pool, worker, self.is_first()) {
+                break;
             }
             let walk = pool.server(server).walk();
             if self.attempt(runtime, worker, pool, (server, taken), walk, None) {
@@ -324,9 +342,8 @@ impl<R: Runtime> Connect<R> {
             client: Some(self.client),
         };
         while let Some(address) = walk.next(worker.now) {
-            if failure.is_some() {
-                let upstream = pool.upstream();
-                upstream.cells.of(worker.slot()).retries.increment();
+            if failure.is_some() && !self.may_connect(pool, worker, false) {
+                break;
             }
             self.attempts.on_begin(self.accepted_at, worker.now);
             match open(runtime, worker, address, dial, worker.now) {
@@ -338,7 +355,7 @@ impl<R: Runtime> Connect<R> {
                         server,
                         walk,
                         begun_at: worker.now,
-                        deadline: worker.now + pool.settings().connect_timeout,
+                        deadline: self.deadline(pool, worker.now),
                         is_new: true,
                     });
                     return true;
@@ -357,7 +374,8 @@ impl<R: Runtime> Connect<R> {
                 is_ours: false,
             }
         });
-        if !failure.is_ours {
+        // Where nothing more may be tried, another address may still work.
+        if !failure.is_ours && (walk.is_over() || !self.is_refused()) {
             pool.note_attempt(server, Err(failure.fault), worker.now);
         }
         self.tried.push(server);
@@ -383,6 +401,7 @@ impl<R: Runtime> Connect<R> {
         Some(Connected {
             taken: attempt.taken,
             place: attempt.server,
+            walk: attempt.walk,
             socket,
             attempts: self.attempts,
             lost: match (self.client_lost.take(), server_lost) {

@@ -6,6 +6,7 @@ use std::time::Instant;
 use crate::connection::attempts::Attempts;
 use crate::connection::end::Termination;
 use crate::connection::entry::Entry;
+use crate::connection::probation::Probation;
 use crate::connection::times::Clocks;
 use crate::connection::trial::Trial;
 use crate::listener::Listener;
@@ -31,6 +32,7 @@ pub(crate) struct Parts<T> {
     pub(crate) attempts: Attempts,
     pub(crate) relay: Relay,
     pub(crate) trial: Option<Trial>,
+    pub(crate) probation: Option<Box<Probation>>,
     pub(crate) last_byte_at: Instant,
     pub(crate) stall_check_at: Option<Instant>,
     pub(crate) clocks: Option<Box<Clocks>>,

@@ -42,7 +42,16 @@ impl Entry {
 
     /// More is known of it. It must have no server yet.
     pub(crate) fn set_facts(&mut self, facts: Facts) {
-        let record = Arc::new(self.record.with(Arc::new(facts)));
+        self.replace(self.record.with(Arc::new(facts)));
+    }
+
+    /// The server that it had took nothing of it: it is to have another one.
+    pub(crate) fn forget_server(&mut self) {
+        self.replace(self.record.without_server());
+    }
+
+    fn replace(&mut self, record: Record) {
+        let record = Arc::new(record);
         if let Some(place) = self.place {
             let live = &self.settings().listener.live;
             live.replace(place, record.clone());

@@ -10,7 +10,7 @@ use crate::relay::buffer::Held;
 use crate::upstream::send_proxy::{About, SendProxy};
 
 /// What was received of a client in its prologue. It is kept until a server is connected to.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct First {
     received: Vec<u8>,
     /// Bytes of the header of the PROXY protocol, which comes first.

@@ -17,6 +17,7 @@ mod first;
 mod hand_over;
 pub(crate) mod live;
 pub(crate) mod origin;
+pub(crate) mod probation;
 mod prologue;
 pub(crate) mod record;
 mod silence;
@@ -33,6 +34,7 @@ use crate::connection::connect::{Client, Connect, Connected};
 use crate::connection::entry::Entry;
 use crate::connection::first::{First, Opening};
 use crate::connection::origin::Origin;
+use crate::connection::probation::{Course, Probation};
 use crate::connection::prologue::Undecided;
 use crate::connection::times::Clocks;
 use crate::connection::trial::Trial;
@@ -104,6 +106,8 @@ struct Relaying<S> {
     relay: Relay,
     /// Whether its server does anything with it; none: that is known, or nobody wants to know.
     trial: Option<Trial>,
+    /// Another server may take the place of this one as long as it has nothing of the client's.
+    probation: Option<Box<Probation>>,
     /// The server is asked for TLS before anything is forwarded.
     asking: Option<Box<Asking>>,
 }
@@ -259,8 +263,10 @@ impl<R: Runtime> Connection<R> {
     }
 
     fn begin_relaying(&mut self, worker: &mut Worker, connected: Connected<R::Socket>) {
-        if let Phase::Connecting { client, connect } =
-            std::mem::replace(&mut self.phase, Phase::Over)
+        if let Phase::Connecting {
+            client,
+            mut connect,
+        } = std::mem::replace(&mut self.phase, Phase::Over)
         {
             self.last_byte_at = worker.now;
             let record = &self.entry.record;
@@ -277,9 +283,16 @@ impl<R: Runtime> Connection<R> {
             let mut relay = Relay::new(settings.splice);
             let mut asking = None;
             let send_proxy = pool.settings().send_proxy;
-            if connect.first.is_some() || send_proxy.is_some() {
+            let first = connect.first.take();
+            let mut search = None;
+            // Who has said something already has served it.
+            if connected.lost.is_none() {
+                let at = (connected.place, connected.walk);
+                search = connect.into_search(pool, first.as_deref(), at);
+            }
+            if first.is_some() || send_proxy.is_some() {
                 let local = || client.transport().local_address().ok().flatten();
-                let opening = Opening::new(connect.first, send_proxy, record, local);
+                let opening = Opening::new(first, send_proxy, record, local);
                 if let Some(opening) = opening {
                     if let Some(held) = opening.held {
                         relay.open_with(held, opening.own);
@@ -290,6 +303,10 @@ impl<R: Runtime> Connection<R> {
                     });
                 }
             }
+            let probation = search.map(|search| {
+                relay.hold_end();
+                Box::new(Probation::new(search, relay.opening(), pool, worker.now))
+            });
             if let Some(failure) = connected.lost {
                 relay.on_lost(&mut worker.buffers, failure);
             }
@@ -308,6 +325,7 @@ impl<R: Runtime> Connection<R> {
                 attempts: connected.attempts,
                 relay,
                 trial,
+                probation,
                 asking,
             });
         }
@@ -326,6 +344,9 @@ impl<R: Runtime> Connection<R> {
     }
 
     fn relay(&mut self, cx: &mut Context<'_>, worker: &mut Worker) -> Turn {
+        if self.is_on_probation() && self.check_server(worker) == Course::Connects {
+            return Turn::Again;
+        }
         let Phase::Relaying(relaying) = &mut self.phase else {
             return Turn::Waiting;
         };
@@ -337,6 +358,9 @@ impl<R: Runtime> Connection<R> {
                     self.last_byte_at = worker.now;
                 }
                 Poll::Ready(Err(error)) => {
+                    if self.judge_asked(worker, &error) == Course::Connects {
+                        return Turn::Again;
+                    }
                     let side = Side::Server;
                     return self.fail(worker, Failure { side, error });
                 }
@@ -374,6 +398,14 @@ impl<R: Runtime> Connection<R> {
         if let Some(clocks) = &mut self.clocks {
             clocks.on_turn(&progress, &relaying.relay, worker.now);
         }
+        let mut course = Course::Relays;
+        if relaying.probation.is_some() {
+            course = self.judge_server(worker, &progress.state);
+        }
+        let Phase::Relaying(relaying) = &mut self.phase else {
+            // It looks for another server.
+            return Turn::Again;
+        };
         if let Some(trial) = relaying.trial {
             let settings = self.entry.settings();
             let relay = &relaying.relay;
@@ -382,6 +414,7 @@ impl<R: Runtime> Connection<R> {
             }
         }
         match progress.state {
+            State::Waiting if course == Course::EndsNext => Turn::Again,
             State::Waiting => Turn::Waiting,
             State::Again => Turn::Again,
             State::Finished => self.end(worker, Cause::Finished),

@@ -81,6 +81,16 @@ impl Record {
         Self::of(self.id, Whence::Facts(facts), self.accepted_at, core, false)
     }
 
+    /// The same connection without the server that it had, from and to which nothing has gone.
+    pub(crate) fn without_server(&self) -> Self {
+        let whence = match &self.whence {
+            Whence::Peer(peer) => Whence::Peer(*peer),
+            Whence::Facts(facts) => Whence::Facts(facts.clone()),
+        };
+        let core = self.core.load(Relaxed) as usize;
+        Self::of(self.id, whence, self.accepted_at, core, false)
+    }
+
     fn of(id: u64, whence: Whence, accepted_at: Instant, core: usize, in_prologue: bool) -> Self {
         Self {
             id,

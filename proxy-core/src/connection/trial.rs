@@ -21,7 +21,7 @@ pub(crate) struct Trial {
 
 /// What comes of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Finding {
+pub(super) enum Finding {
     /// It sends something, or it kept the connection for long enough.
     Serves,
     /// It ended the connection early, and first.
@@ -80,7 +80,7 @@ impl Trial {
 }
 
 impl Finding {
-    fn of(
+    pub(super) fn of(
         has_spoken: bool,
         client_ended: bool,
         server_ended: bool,

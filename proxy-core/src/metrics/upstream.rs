@@ -10,6 +10,10 @@ use super::{Counter, Histogram};
 pub struct UpstreamCells {
     /// Attempts beyond a connection's first.
     pub retries: Counter,
+    /// Attempts that its budget for them did not allow.
+    pub retries_refused: Counter,
+    /// Connections that connected for the first time, where there is such a budget.
+    pub connections: Counter,
     /// How long connects took that worked.
     pub connect: Histogram,
     /// Connections that began to wait for a server.
@@ -24,6 +28,8 @@ impl Default for UpstreamCells {
     fn default() -> Self {
         Self {
             retries: Counter::default(),
+            retries_refused: Counter::default(),
+            connections: Counter::default(),
             connect: Histogram::new(CONNECT_BOUNDS),
             waits_begun: Counter::default(),
             waits_over: Counter::default(),
@@ -82,13 +88,15 @@ pub enum ConnectFailure {
     Local,
     /// Something else; the log has it.
     Other,
+    /// It accepted the connection and ended it before anything was sent to it. Where there is a budget for retries only.
+    Closed,
     /// It answered a health check otherwise than it should, or not at all before it closed. Connects never fail so.
     Answer,
 }
 
 impl ConnectFailure {
     /// Every reason, in the order of its counters.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Refused,
         Self::Timeout,
         Self::Reset,
@@ -96,6 +104,7 @@ impl ConnectFailure {
         Self::Resolve,
         Self::Local,
         Self::Other,
+        Self::Closed,
         Self::Answer,
     ];
 
@@ -115,6 +124,7 @@ impl ConnectFailure {
             Self::Resolve => "resolve",
             Self::Local => "local",
             Self::Other => "other",
+            Self::Closed => "closed",
             Self::Answer => "answer",
         }
     }

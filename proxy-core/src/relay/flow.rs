@@ -31,6 +31,10 @@ pub(crate) struct Flow {
     own: u32,
     /// None but these are held, and nothing was done yet.
     opens: bool,
+    /// The end of the source's stream is not passed on for now.
+    holds_end: bool,
+    /// Bytes were received that the destination did not take and that are gone.
+    has_lost: bool,
     spliced: u64,
 }
 
@@ -112,6 +116,8 @@ impl Flow {
             copies_next: false,
             own: 0,
             opens: false,
+            holds_end: false,
+            has_lost: false,
             spliced: 0,
         }
     }
@@ -157,6 +163,22 @@ impl Flow {
     /// Whether the source's end was read.
     pub(crate) const fn source_has_ended(&self) -> bool {
         self.state.source_has_ended()
+    }
+
+    /// Passes on no end of the source's stream until [`Flow::release_end`].
+    pub(crate) const fn hold_end(&mut self) {
+        self.holds_end = true;
+    }
+
+    /// Whether an end was held, which the next turn passes on.
+    pub(crate) const fn release_end(&mut self) -> bool {
+        self.holds_end = false;
+        matches!(self.state.step(), Step::ShutDown)
+    }
+
+    /// Whether the destination has no byte of the source's, and none was received besides the first `bytes` that it was opened with.
+    pub(crate) const fn is_untouched(&self, bytes: u64) -> bool {
+        self.forwarded() == 0 && self.received() <= bytes && !self.has_lost
     }
 
     /// Has the next receive copy.
@@ -207,6 +229,7 @@ impl Flow {
                 }
                 Step::Send if std::mem::take(&mut self.opens) => self.open(way, terms),
                 Step::Send => self.send_held(way),
+                Step::ShutDown if self.holds_end => return Ok(Turn::Waiting),
                 Step::ShutDown if terms.on_end == OnEnd::LeaveToClose => {
                     self.state.on_shut_down();
                     Poll::Ready(Ok(()))
@@ -341,7 +364,10 @@ impl Flow {
                     sent += count;
                     self.state.on_sent(count);
                 }
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(End::Destination(error))),
+                Poll::Ready(Err(error)) => {
+                    self.has_lost = true;
+                    return Poll::Ready(Err(End::Destination(error)));
+                }
                 Poll::Pending => {
                     self.store = Store::Buffer(buffers.hold(sent..received));
                     return Poll::Pending;

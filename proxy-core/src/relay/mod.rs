@@ -272,6 +272,26 @@ impl Relay {
         }
     }
 
+    /// Bytes that the server is opened with.
+    pub(crate) fn opening(&self) -> u64 {
+        self.up.received()
+    }
+
+    /// Keeps the end of the server's stream from the client until [`Relay::release_end`].
+    pub(crate) fn hold_end(&mut self) {
+        self.down.hold_end();
+    }
+
+    /// Whether the end of the server's stream was kept from the client, which the next turn passes on.
+    pub(crate) fn release_end(&mut self) -> bool {
+        self.down.release_end()
+    }
+
+    /// Whether the server has nothing of the client's but what it was opened with, of so many bytes, and not even that.
+    pub(crate) fn is_untouched(&self, opening: u64) -> bool {
+        self.up.is_untouched(opening)
+    }
+
     /// Whether a byte of the server's was received.
     pub(crate) fn server_has_spoken(&self) -> bool {
         self.down.received() > 0

@@ -121,6 +121,14 @@ impl Walk {
         }
     }
 
+    /// Whether all were tried.
+    pub(crate) fn is_over(&self) -> bool {
+        match &self.0 {
+            Way::Fixed(address) => address.is_none(),
+            Way::Named { places, tried, .. } => tried.count_ones() as usize >= places.len(),
+        }
+    }
+
     /// The connect to the last address failed.
     pub fn on_failure(&self, now: Instant) {
         if let Some(place) = self.place() {

@@ -14,6 +14,7 @@ pub(crate) mod outage;
 pub(crate) mod policy;
 pub(crate) mod pool;
 pub(crate) mod rest;
+pub(crate) mod retry_budget;
 pub(crate) mod send_proxy;
 pub(crate) mod server;
 pub(crate) mod state;
@@ -29,6 +30,7 @@ use crate::upstream::board::Board;
 use crate::upstream::ejection::jury::Jury;
 use crate::upstream::load::Load;
 use crate::upstream::policy::turns::Turns;
+use crate::upstream::retry_budget::RetryBudget;
 
 /// A set of servers that are as good as each other, as long as it is known.
 #[derive(Debug)]
@@ -43,6 +45,8 @@ pub struct Upstream {
     /// What is decided of its servers together.
     pub(crate) jury: Jury,
     pub(crate) backup_turns: Turns,
+    /// Of which nothing is asked where none is configured.
+    pub(crate) retry_budget: RetryBudget,
     pub(crate) common: Arc<Common>,
 }
 
@@ -66,6 +70,7 @@ impl Upstream {
             turns: Turns::default(),
             jury: Jury::default(),
             backup_turns: Turns::default(),
+            retry_budget: RetryBudget::default(),
             common: Arc::default(),
         }
     }

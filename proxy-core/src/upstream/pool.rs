@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering::Acquire;
 use std::time::{Duration, Instant};
 
 use crate::id::Id;
+use crate::metrics::Slot;
 use crate::socket_options::ConnectOptions;
 use crate::upstream::Upstream;
 use crate::upstream::agent::{CONFIGURED, Highest};
@@ -65,6 +66,8 @@ pub struct PoolSettings {
     pub hash_on: HashOn,
     /// How long one connect may take, a server's address each.
     pub connect_timeout: Duration,
+    /// How many percent of the connections there may be connects beyond the first one; none: as many as there are servers.
+    pub retry_budget: Option<u8>,
     /// Whether there are health checks, which are then what says whether a server is up.
     pub checked: bool,
     /// The headers of the PROXY protocol that servers get; none: they get none.
@@ -103,6 +106,7 @@ impl Default for PoolSettings {
             balance: Balance::default(),
             hash_on: HashOn::default(),
             connect_timeout: Duration::from_secs(1),
+            retry_budget: None,
             checked: false,
             send_proxy: None,
             max_connections: None,
@@ -274,6 +278,24 @@ impl Pool {
             server.on_connect(outcome.is_ok(), now);
         }
         self.judge_connect(place, outcome, now);
+    }
+
+    /// Takes a retry from the budget of its upstream. False, and counted, if there is none left.
+    pub(crate) fn take_retry(&self, slot: Slot, now: Instant) -> bool {
+        let Some(percent) = self.settings.retry_budget else {
+            return true;
+        };
+        let Upstream {
+            cells,
+            retry_budget,
+            ..
+        } = &*self.upstream;
+        let connections = || cells.sum(|cells| cells.connections.get());
+        let is_taken = retry_budget.take(percent, connections, now);
+        if !is_taken {
+            cells.of(slot).retries_refused.increment();
+        }
+        is_taken
     }
 
     /// Whether a connection would find a server now, here or at a pool that stands in.

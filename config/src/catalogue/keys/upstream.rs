@@ -103,6 +103,12 @@ pub(crate) static UPSTREAM: Table = Table {
             "how long an attempt to connect may take; then the next address or server is tried",
         ),
         Key::optional(
+            "retry_budget",
+            Kind::Percent { max: 100 },
+            "each address of each server is tried once",
+            RETRY_BUDGET_ABOUT,
+        ),
+        Key::optional(
             "send_proxy_protocol",
             Kind::Choice(ProxyVersion::NAMES),
             "no header",
@@ -185,6 +191,11 @@ const COUNT: Kind = Kind::Integer {
     min: 1,
     max: INTEGER_MAX,
 };
+
+const RETRY_BUDGET_ABOUT: &str = "how many connects there may be beyond the first one of each connection: this part of the connections \
+    of the last ten seconds, and ten a second, over all workers. With it a server that takes a connection and ends it at once, before a \
+    byte went either way, has failed, and another one takes its place; and servers that have all failed are tried again until \
+    `connect_timeout` is over. When it is spent, the connection ends. See [Inside](inside.md#retries)";
 
 const FALLBACK_ABOUT: &str = "the upstream that serves while no server of this one can: they are down, full or of weight 0, or were \
     tried in vain. Its connections are counted there. Fallbacks must not lead in a circle, and there are at most 8 in a row";

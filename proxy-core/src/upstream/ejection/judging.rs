@@ -84,6 +84,11 @@ impl Pool {
             Err(fault) if fault.reason == ConnectFailure::Reset && settings.early.is_some() => {
                 self.on_failure(place, EjectionCause::EarlyEnds, settings, now);
             }
+            Err(fault) if fault.reason == ConnectFailure::Closed => {
+                if settings.early.is_some() {
+                    self.on_failure(place, EjectionCause::EarlyEnds, settings, now);
+                }
+            }
             Err(_) => self.on_failure(place, EjectionCause::ConnectFailures, settings, now),
         }
     }
