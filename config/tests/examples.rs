@@ -46,6 +46,7 @@ fn balance() {
         .map(|index| &config.upstream(index).name[..]);
     assert_eq!(fallback, Some("sorry"));
     assert!(api.servers[3].backup && api.servers[2].weight == 0);
+    assert!(api.retry_budget.is_some());
 }
 
 #[test]
