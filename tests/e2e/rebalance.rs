@@ -20,9 +20,9 @@ const FLOW_BYTES: u64 = 48 * MIB;
 
 const CANDIDATES_MAX: usize = 64;
 
-/// Rounds of flows until one moves. On a machine with little time to spare a round may be over before a core was hot for
-/// two looks in a row.
-const ROUNDS_MAX: u64 = 10;
+/// Rounds of flows until one moves, which is nearly always the first. On a machine with little time to spare a round may
+/// be over before a core was seen hot twice in a row; a minute or two of them may not.
+const ROUNDS_MAX: u64 = 200;
 
 /// What a proxy has gone through.
 struct Outcome {
