@@ -13,10 +13,11 @@ use proxy_core::prologue::{
     AcceptProxy, Expected, HelloSettings, NotTls, PrologueSettings, Untrusted,
 };
 use proxy_core::{
-    Balance, BandwidthSettings, ConnectOptions, EjectionSettings, Ends, HashOn, Inventory,
-    Keepalive, KeepaliveTimes, Lifetime, Limits, ListenOptions, Listener, ListenerSettings, Member,
-    NamePattern, OverLimit, Pool, PoolSettings, Rate, Rest, RouteSettings, Routes, SendProxy,
-    SendTlvs, Server, ServerAddress, Source, Table, TcpOptions, Times, Upstream, WhenAllDown,
+    Balance, BandwidthSettings, CompareBy, ConnectOptions, EjectionSettings, Ends, HashOn,
+    Inventory, Keepalive, KeepaliveTimes, Lifetime, Limits, ListenOptions, Listener,
+    ListenerSettings, Member, NamePattern, OverLimit, Pool, PoolSettings, Rate, Rest,
+    RouteSettings, Routes, SendProxy, SendTlvs, Server, ServerAddress, Source, Table, TcpOptions,
+    Times, Upstream, WhenAllDown,
 };
 
 use crate::discovery::Name;
@@ -349,6 +350,10 @@ fn pool(configured: &config::Upstream, inventory: &Inventory, echo: Option<Socke
             config::Balance::RandomTwo => Balance::RandomTwo,
             config::Balance::SourceHash => Balance::SourceHash,
             config::Balance::First => Balance::First,
+        },
+        compare_by: match balancing.compare_by {
+            config::CompareBy::Connections => CompareBy::Connections,
+            config::CompareBy::ConnectTime => CompareBy::ConnectTime,
         },
         hash_on: match balancing.hash_on {
             config::HashOn::Source => HashOn::Source,

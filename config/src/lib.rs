@@ -37,7 +37,9 @@ pub use crate::sections::admission::{
     ACCESS_ENTRIES_MAX, Admission, BANDWIDTH_MAX, BANDWIDTH_MIN, OverLimit, RATE_MAX,
 };
 pub use crate::sections::agent::Agent;
-pub use crate::sections::balance::{Balance, Balancing, FALLBACKS_MAX, HashOn, WhenAllDown};
+pub use crate::sections::balance::{
+    Balance, Balancing, CompareBy, FALLBACKS_MAX, HashOn, WhenAllDown,
+};
 pub use crate::sections::discovery::{
     Discovery, DiscoverySource, DnsName, HttpUrl, NAMESERVERS_MAX,
 };

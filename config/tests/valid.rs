@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use proxy_config::{
     AccessEntry, AccessLog, Admin, AdminSocket, Admission, Balance, Balancing, BindAddress, Check,
-    Config, Cores, Destination, FILE_BYTES_MAX, Field, Files, Format, GlommioOptions, Group,
-    HashOn, Health, ListenAddress, Loaded, Machine, OnRemoved, OnSwitch, OverLimit, Piece,
+    CompareBy, Config, Cores, Destination, FILE_BYTES_MAX, Field, Files, Format, GlommioOptions,
+    Group, HashOn, Health, ListenAddress, Loaded, Machine, OnRemoved, OnSwitch, OverLimit, Piece,
     Placement, Problems, Rebalance, Runtime, Scheduler, Server, ServerAddress, Template, TokioMode,
     TokioOptions, WhenAllDown, parse,
 };
@@ -99,6 +99,7 @@ fn what_is_absent_has_its_documented_default() {
     let balancing = Balancing {
         balance: Balance::RoundRobin,
         hash_on: HashOn::Source,
+        compare_by: CompareBy::Connections,
         max_connections: None,
         slow_start: None,
         fallback: None,

@@ -87,7 +87,7 @@ pub use upstream::agent::{Admission, AgentReport};
 pub use upstream::ejection::{EjectionCause, EjectionSettings};
 pub use upstream::health::Health;
 pub use upstream::outage::{Fault, Outage};
-pub use upstream::policy::{Balance, HashOn};
+pub use upstream::policy::{Balance, CompareBy, HashOn};
 pub use upstream::pool::{Member, Pool, PoolSettings, WEIGHT_MAX, WhenAllDown};
 pub use upstream::rest::REST;
 pub use upstream::retry_budget::{RETRIES_AT_ONCE_MIN, RETRIES_EARNED_FOR, RETRIES_PER_SECOND_MIN};

@@ -36,6 +36,9 @@ fn file(path: &str, value: &str) -> String {
         "upstreams.u.hash_on" => {
             lines.insert("upstreams.u.balance", "\"source-hash\"");
         }
+        "upstreams.u.compare_by" => {
+            lines.insert("upstreams.u.balance", "\"random-two\"");
+        }
         "upstreams.u.discovery.nameservers" | "upstreams.u.discovery.interval" => {
             lines.insert("upstreams.u.discovery.dns", "\"a:1\"");
         }

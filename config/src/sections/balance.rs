@@ -19,6 +19,8 @@ pub struct Balancing {
     pub balance: Balance,
     /// `hash_on`: what the same server is chosen for.
     pub hash_on: HashOn,
+    /// `compare_by`: what tells the better one of two.
+    pub compare_by: CompareBy,
     /// `max_connections`: connections to all servers together. Absent: no limit.
     pub max_connections: Option<NonZeroU64>,
     /// `slow_start`: how long a server that came has less than its weight. Absent: it has all of it at once.
@@ -37,7 +39,7 @@ choices! {
         RoundRobin = "round-robin",
         /// The one with the fewest open connections for its weight.
         LeastConnections = "least-connections",
-        /// Of two that are drawn by weight, the one with fewer open connections for its weight.
+        /// Of two that are drawn by weight, the better one.
         RandomTwo = "random-two",
         /// By a table from hashes to servers.
         SourceHash = "source-hash",
@@ -55,6 +57,16 @@ choices! {
         Peer = "peer",
         /// The server name of TLS.
         Sni = "sni",
+    }
+}
+
+choices! {
+    /// What tells the better one of two that are drawn; displayed as it is written.
+    pub enum CompareBy {
+        /// Its open connections, for its weight.
+        Connections = "connections",
+        /// What connects to it take lately, times its connections for its weight.
+        ConnectTime = "connect-time",
     }
 }
 
@@ -85,13 +97,19 @@ pub(crate) fn read(
 ) -> Balancing {
     let balance = section.value("balance");
     let hash_on = section.optional("hash_on");
-    if balance != Balance::SourceHash
-        && let Some(node) = section.node("hash_on")
-    {
-        let path = node.path();
-        node.report(format!(
-            "`{path}` is for balance = \"source-hash\", and this is \"{balance}\"; write that, or remove this"
-        ));
+    let compare_by = section.optional("compare_by");
+    for (key, of) in [
+        ("hash_on", Balance::SourceHash),
+        ("compare_by", Balance::RandomTwo),
+    ] {
+        if balance != of
+            && let Some(node) = section.node(key)
+        {
+            let path = node.path();
+            node.report(format!(
+                "`{path}` is for balance = \"{of}\", and this is \"{balance}\"; write that, or remove this"
+            ));
+        }
     }
     let fallback = section.node("fallback").and_then(|node| {
         let to = node.read(|value| upstream_index(value, names))?;
@@ -105,6 +123,7 @@ pub(crate) fn read(
     Balancing {
         balance,
         hash_on: hash_on.unwrap_or(HashOn::Source),
+        compare_by: compare_by.unwrap_or(CompareBy::Connections),
         max_connections: section.optional("max_connections"),
         slow_start: section.optional("slow_start"),
         fallback,

@@ -105,6 +105,8 @@ fn what_is_written_means_the_same() {
         health = { type = "mysql", user = "me" }
         [upstreams.other]
         servers = ["builtin:echo"]
+        balance = "random-two"
+        compare_by = "connect-time"
     "#;
     let config = |text: &str| parse(text, "test").expect("valid").config;
     let given = config(text);

@@ -100,6 +100,9 @@ fn balancing(balancing: &Balancing, fallback: Option<&str>) -> Vec<(&'static str
     if balancing.balance == Balance::SourceHash {
         values.push(("hash_on", quoted(balancing.hash_on)));
     }
+    if balancing.balance == Balance::RandomTwo {
+        values.push(("compare_by", quoted(balancing.compare_by)));
+    }
     let max = balancing.max_connections;
     values.extend(max.map(|max| ("max_connections", max.to_string())));
     values.extend(

@@ -39,6 +39,11 @@ fn keys() {
                  this",
             ),
             (
+                "balance = \"source-hash\"\ncompare_by = \"connections\"",
+                "7:14: `upstreams.u.compare_by` is for balance = \"random-two\", and this is \"source-hash\"; write that, or remove \
+                 this",
+            ),
+            (
                 "fallback = \"v\"",
                 "6:12: `upstreams.u.fallback` must be the name of an upstream, not \"v\"; add a table [upstreams.NAME] of that \
                  name",
@@ -98,7 +103,7 @@ fn keys() {
             (
                 "zzz = 1",
                 "6:1: unknown key `zzz` in [upstreams.u]; \
-                 the keys are servers, balance, hash_on, max_connections, slow_start, fallback, when_all_down, \
+                 the keys are servers, balance, hash_on, compare_by, max_connections, slow_start, fallback, when_all_down, \
                  connect_timeout, retry_budget, send_proxy_protocol, proxy_tlvs, \
                  keepalive, user_timeout, notsent_lowat, receive_buffer, send_buffer, congestion, mark, dscp, \
                  interface, source_address, on_removed, health, agent, ejection, discovery",

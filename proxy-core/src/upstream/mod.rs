@@ -7,6 +7,7 @@ pub(crate) mod address;
 pub(crate) mod addresses;
 pub(crate) mod agent;
 pub(crate) mod board;
+mod connect_time;
 pub(crate) mod ejection;
 pub(crate) mod health;
 pub(crate) mod load;

@@ -15,7 +15,7 @@ use crate::upstream::board::{Asked, Ranked};
 use crate::upstream::ejection::EjectionSettings;
 use crate::upstream::outage::Fault;
 use crate::upstream::policy::group::{Candidate, Group};
-use crate::upstream::policy::{Balance, HashOn, Places, Try};
+use crate::upstream::policy::{Balance, CompareBy, HashOn, Places, Try};
 pub(crate) use crate::upstream::pool::view::Ask;
 use crate::upstream::pool::view::View;
 use crate::upstream::send_proxy::SendProxy;
@@ -64,6 +64,8 @@ pub struct PoolSettings {
     pub balance: Balance,
     /// What the same server is chosen for, where it is chosen by a hash.
     pub hash_on: HashOn,
+    /// What tells the better one of two, where two are drawn.
+    pub compare_by: CompareBy,
     /// How long one connect may take, a server's address each.
     pub connect_timeout: Duration,
     /// How many percent of the connections there may be connects beyond the first one; none: as many as there are servers.
@@ -105,6 +107,7 @@ impl Default for PoolSettings {
         Self {
             balance: Balance::default(),
             hash_on: HashOn::default(),
+            compare_by: CompareBy::default(),
             connect_timeout: Duration::from_secs(1),
             retry_budget: None,
             checked: false,
@@ -165,7 +168,7 @@ impl Pool {
                 name: &member.server.label,
                 weight: member.weight,
             });
-            Group::new(settings.balance, of)
+            Group::new(settings.balance, settings.compare_by, of)
         };
         Self {
             id: Id::next(),
@@ -276,6 +279,9 @@ impl Pool {
         }
         if !self.settings.checked {
             server.on_connect(outcome.is_ok(), now);
+        }
+        if let (Ok(took), CompareBy::ConnectTime) = (outcome, self.settings.compare_by) {
+            server.connect_time.note(took, now);
         }
         self.judge_connect(place, outcome, now);
     }

@@ -10,6 +10,7 @@ use crate::metrics::{CheckCells, PerWorker, ServerCells};
 use crate::upstream::address::ServerAddress;
 use crate::upstream::addresses::{Addresses, Walk};
 use crate::upstream::agent::{Admission, Agent, AgentReport, CONFIGURED};
+use crate::upstream::connect_time::ConnectTime;
 use crate::upstream::ejection::EjectionCause;
 use crate::upstream::ejection::conduct::Conduct;
 use crate::upstream::load::Load;
@@ -48,6 +49,7 @@ pub struct Server {
     pub(crate) warmth: Warmth,
     /// What its agent has said.
     pub(crate) agent: Agent,
+    pub(crate) connect_time: ConnectTime,
     /// Its place in the order of its upstream, and when it was picked there last: both under that one's lock.
     pub(crate) seat: AtomicU64,
     pub(crate) picked: AtomicU64,
@@ -88,6 +90,7 @@ impl Server {
             load: Load::default(),
             warmth: Warmth::default(),
             agent: Agent::default(),
+            connect_time: ConnectTime::default(),
             seat: AtomicU64::default(),
             picked: AtomicU64::default(),
             common: upstream.common.clone(),

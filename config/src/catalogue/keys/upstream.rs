@@ -14,7 +14,7 @@ use super::socket::{
 };
 use super::values::HOUR;
 use crate::raw::read::INTEGER_MAX;
-use crate::sections::balance::{Balance, FALLBACKS_MAX, HashOn, WhenAllDown};
+use crate::sections::balance::{Balance, CompareBy, FALLBACKS_MAX, HashOn, WhenAllDown};
 use crate::sections::proxy_protocol::{ProxyTlv, ProxyVersion};
 use crate::sections::upstream::{OnRemoved, SERVERS_MAX};
 
@@ -52,6 +52,17 @@ pub(crate) static UPSTREAM: Table = Table {
                 "what a server is chosen for by `\"source-hash\"`: the client's address, the announced one where there is one; the \
                  address of who has connected; or the server name of TLS, for which ClientHellos are heard. A client without a \
                  name is known by its address, and clients of unix sockets are spread",
+            )
+        },
+        Key {
+            absent: Absent::Means("`\"connections\"`"),
+            ..Key::new(
+                "compare_by",
+                Kind::Choice(CompareBy::NAMES),
+                "",
+                "which of two servers is the better one for `\"random-two\"`: the one with fewer open connections for its weight, \
+                 over all workers; or the one whose connects take less time lately, times its connections for its weight. Times are \
+                 a mean that rises at once and falls by 1/e in 10 s; a server without one is compared by connections",
             )
         },
         Key::optional(

@@ -4,7 +4,7 @@ use crate::upstream::policy::hash::mix;
 use crate::upstream::policy::maglev::{Maglev, PROBES_MAX};
 use crate::upstream::policy::random::Lots;
 use crate::upstream::policy::turns::{Turn, Turns, smooth_order};
-use crate::upstream::policy::{Balance, Places, Try, pressure};
+use crate::upstream::policy::{Balance, CompareBy, Places, Try, pressure};
 
 /// Turns that a pick passes over before it deals by weight among those that are available: each is a write that all
 /// workers share.
@@ -24,7 +24,7 @@ pub(crate) struct Group {
 enum Kind {
     /// The order in which servers take turns.
     InTurn(Box<[u16]>),
-    Random(Lots),
+    Random(Lots, CompareBy),
     Hashed(Maglev),
     Least,
     First,
@@ -40,7 +40,11 @@ pub(crate) struct Candidate<'a> {
 
 impl Group {
     /// Of these servers; those of weight zero are left out.
-    pub(crate) fn new<'a>(balance: Balance, of: impl Iterator<Item = Candidate<'a>>) -> Self {
+    pub(crate) fn new<'a>(
+        balance: Balance,
+        compare_by: CompareBy,
+        of: impl Iterator<Item = Candidate<'a>>,
+    ) -> Self {
         let of: Vec<_> = of.filter(|one| one.weight > 0).collect();
         let weights: Vec<_> = of.iter().map(|one| one.weight).collect();
         let names = || of.iter().map(|one| (one.name, one.weight));
@@ -49,7 +53,7 @@ impl Group {
             kind: match balance {
                 Balance::RoundRobin => Kind::InTurn(smooth_order(&weights)),
                 Balance::LeastConnections => Kind::Least,
-                Balance::RandomTwo => Kind::Random(Lots::new(&weights)),
+                Balance::RandomTwo => Kind::Random(Lots::new(&weights), compare_by),
                 Balance::SourceHash => Kind::Hashed(Maglev::new(&names().collect::<Vec<_>>())),
                 Balance::First => Kind::First,
             },
@@ -76,7 +80,7 @@ impl Group {
                 in_time.or_else(|| self.deal(places, &turns.another))
             }
             Kind::InTurn(_) => self.deal(places, &turns.another),
-            Kind::Random(lots) => self.better_of_two(places, lots, turns),
+            Kind::Random(lots, by) => self.better_of_two(places, lots, *by, turns),
             Kind::Hashed(maglev) => {
                 let probe = |probe: u32| {
                     let place = self.place(maglev.server(hash, probe));
@@ -127,7 +131,13 @@ impl Group {
         self.able(places).nth(nth as usize)
     }
 
-    fn better_of_two(&self, places: &impl Places, lots: &Lots, turns: &Turns) -> Option<usize> {
+    fn better_of_two(
+        &self,
+        places: &impl Places,
+        lots: &Lots,
+        by: CompareBy,
+        turns: &Turns,
+    ) -> Option<usize> {
         let number = mix(turns.seed ^ turns.random.next() as u64);
         let mut drawn: Option<usize> = None;
         for draw in 0..DRAWS_MAX {
@@ -141,7 +151,15 @@ impl Group {
             };
             // One that is new has fewer draws, and is as good as the others when it is drawn.
             let pressure = |place| pressure(places.connections(place), places.whole_weight(place));
-            let is_better = pressure(place) < pressure(first);
+            let times = match by {
+                CompareBy::Connections => None,
+                CompareBy::ConnectTime => {
+                    places.connect_time(place).zip(places.connect_time(first))
+                }
+            };
+            let (time, time_of_first) = times.unwrap_or((1, 1));
+            let cost = |place, time| u128::from(pressure(place)) * u128::from(time);
+            let is_better = cost(place, time) < cost(first, time_of_first);
             return Some(if is_better { place } else { first });
         }
         drawn.or_else(|| self.deal(places, &turns.another))

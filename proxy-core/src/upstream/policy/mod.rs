@@ -15,7 +15,7 @@ pub enum Balance {
     RoundRobin,
     /// The server with the fewest connections for its weight; equals take turns.
     LeastConnections,
-    /// Of two that are drawn by weight, the one with fewer connections for its weight.
+    /// Of two that are drawn by weight, the one that is better by [`CompareBy`].
     RandomTwo,
     /// The same one for the same client, as a table says.
     SourceHash,
@@ -35,6 +35,16 @@ pub enum HashOn {
     Sni,
 }
 
+/// What tells the better one of two, under [`Balance::RandomTwo`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CompareBy {
+    /// Its connections, for its weight.
+    #[default]
+    Connections,
+    /// How long connects to it take lately, times its connections for its weight.
+    ConnectTime,
+}
+
 /// What policies ask of a pool's places.
 pub(crate) trait Places {
     /// Whether a server may be picked now.
@@ -49,6 +59,8 @@ pub(crate) trait Places {
     fn keeps(&self, place: usize, hash: u64) -> bool;
     /// Its connections now.
     fn connections(&self, place: usize) -> u64;
+    /// What a connect to it takes lately, in nanoseconds; none: none was measured.
+    fn connect_time(&self, place: usize) -> Option<u64>;
 }
 
 /// Which of a connection's tries a server is picked for.

@@ -104,6 +104,33 @@ fn shares(pool: &Pool, count: usize, now: Instant) -> (Vec<usize>, Vec<Taken>) {
     (shares, holds)
 }
 
+/// The same, asked for by so many workers at once.
+fn shares_over(
+    workers: usize,
+    pool: &Pool,
+    count: usize,
+    now: Instant,
+) -> (Vec<usize>, Vec<Taken>) {
+    let each = count / workers;
+    let all: Vec<_> = std::thread::scope(|scope| {
+        let worker = |number: usize| {
+            move || {
+                let keys = (number * each..(number + 1) * each).map(|key| mix(key as u64));
+                let held = keys.map(|key| pool.hold(&[], key, now).expect("one is up"));
+                held.collect::<Vec<_>>()
+            }
+        };
+        let workers: Vec<_> = (0..workers)
+            .map(|number| scope.spawn(worker(number)))
+            .collect();
+        let held = workers.into_iter().map(|worker| worker.join());
+        held.flat_map(|held| held.expect("it picks")).collect()
+    });
+    let mut shares = vec![0; pool.members().len()];
+    all.iter().for_each(|(place, _)| shares[*place] += 1);
+    (shares, all.into_iter().map(|(_, hold)| hold).collect())
+}
+
 fn chi_square(counts: &[usize], parts: &[f64]) -> f64 {
     let (all, whole): (usize, f64) = (counts.iter().sum(), parts.iter().sum());
     let counts = counts.iter().zip(parts);

@@ -71,6 +71,10 @@ impl Places for View<'_> {
     fn connections(&self, place: usize) -> u64 {
         self.pool.server(place).connections()
     }
+
+    fn connect_time(&self, place: usize) -> Option<u64> {
+        self.pool.server(place).connect_time.get(self.now)
+    }
 }
 
 impl Ranked for Pool {

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn parts_are_as_the_weights_for_each_policy() {
+fn parts_are_as_the_weights_for_each_policy_over_one_two_and_eight_workers() {
     let weights = [1, 2, 4, 256, 0, 57];
     let parts = weights.map(f64::from);
     let without_zero = |of: &[usize]| [&of[..4], &of[5..]].concat();
@@ -17,14 +17,21 @@ fn parts_are_as_the_weights_for_each_policy() {
         // The table's parts are not quite the weights.
         (Balance::SourceHash, 30, 25.0),
     ] {
-        let pool = weighed(&weights, settings(balance));
-        let (shares, holds) = shares(&pool, rounds * 320, origin());
-        assert_eq!(shares[4], 0, "{balance:?}");
-        let square = chi_square(&without_zero(&shares), &parts);
-        assert!(square <= most, "{balance:?}: {square} {shares:?}");
-        assert_eq!(pool.upstream().connections(), rounds as u64 * 320);
-        drop(holds);
-        assert_eq!(pool.upstream().connections(), 0);
+        for workers in [1, 2, 8] {
+            let pool = weighed(&weights, settings(balance));
+            let (shares, holds) = shares_over(workers, &pool, rounds * 320, origin());
+            assert_eq!(shares[4], 0, "{balance:?}");
+            let square = chi_square(&without_zero(&shares), &parts);
+            // Whoever is asked for beside others draws other numbers: rarer than once in a million.
+            let most = if workers > 1 { most * 2.0 } else { most };
+            assert!(
+                square <= most,
+                "{balance:?}, {workers}: {square} {shares:?}"
+            );
+            assert_eq!(pool.upstream().connections(), rounds as u64 * 320);
+            drop(holds);
+            assert_eq!(pool.upstream().connections(), 0);
+        }
     }
 }
 
@@ -46,6 +53,39 @@ fn random_two_takes_the_better_one_as_often_as_two_are_drawn() {
     let square = chi_square(&counts[..9], &parts);
     // Eight degrees of freedom: 26.1 is exceeded once in a thousand; thrice as much never.
     assert!(square < 3.0 * 26.1, "{square}: {counts:?}");
+}
+
+#[test]
+fn random_two_goes_by_connect_times_where_that_is_asked_for() {
+    let settings = PoolSettings {
+        compare_by: CompareBy::ConnectTime,
+        ..settings(Balance::RandomTwo)
+    };
+    let (pool, now) = (weighed(&[1; 10], settings), origin());
+    let counts = || {
+        let mut counts = [0_usize; 10];
+        picks(&pool, 9_000, now)
+            .into_iter()
+            .for_each(|place| counts[place] += 1);
+        counts
+    };
+    // Nothing was measured: they are equals.
+    let equal = chi_square(&counts(), &[1.0; 10]);
+    // Nine degrees of freedom: 27.9 is exceeded once in a thousand; thrice as much never.
+    assert!(equal < 3.0 * 27.9, "{equal}");
+    for place in 0..10 {
+        pool.note_attempt(place, Ok(Duration::from_millis(1 + place as u64)), now);
+    }
+    // Of the 90 pairs, 2 * 9 have the quickest one, and the slowest one never wins.
+    let by_time = counts();
+    let parts: Vec<_> = (0..9).map(|place| f64::from(9 - place)).collect();
+    assert_eq!(by_time[9], 0);
+    let square = chi_square(&by_time[..9], &parts);
+    assert!(square < 3.0 * 26.1, "{square}: {by_time:?}");
+    // Connections count as well: the quickest has 30 more than the others.
+    let _held: Vec<_> = (0..30).map(|_| Taken::beside(pool.server(0))).collect();
+    let loaded = counts();
+    assert!(loaded[0] < by_time[0] / 4, "{loaded:?}");
 }
 
 #[test]
