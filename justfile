@@ -36,3 +36,7 @@ debian13:
 # What connections notice of a reload or a switch, beside HAProxy and nginx (`just change --help`).
 change *arguments:
     cargo run -p bench --release --locked -- change --out docs {{arguments}}
+
+# How long PostgreSQL and Redis that replicate take to recover behind corelane and behind HAProxy, with the same checks.
+recovery:
+    cargo test --release --locked --test e2e recovery -- --ignored --nocapture

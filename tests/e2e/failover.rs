@@ -23,7 +23,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// What stands for Patroni beside a server: a script that asks the server itself whether it is the primary, and answers as
 /// Patroni's REST does. It is no Patroni: nobody elects anybody here.
-fn scripted_patroni(server: SocketAddr) -> Service {
+pub(crate) fn scripted_patroni(server: SocketAddr) -> Service {
     Server::bind().serve(move |mut stream| {
         let mut request = String::new();
         let mut lines = BufReader::new(&stream);
