@@ -158,7 +158,7 @@ fn a_server_that_restarts_is_met_between_two_tries() {
         while stage.step() {}
         assert_eq!(stage.pool().upstream().queue(), 1);
         assert_eq!(stage.pool().server(0).connections(), 0);
-        stage.make_room(0);
+        stage.turn_into(0, ServerKind::Listening);
         let server = wait_within(&stage, RETRY_PAUSE_MAX, "a try", || stage.accept(0));
         pump(
             &stage,
@@ -253,6 +253,142 @@ fn liars_cost_no_more_than_the_budget() {
         let all = [0, 1].map(|server| failures(&stage, server, ConnectFailure::Closed));
         assert_eq!(all.iter().sum::<u64>(), dropped);
     });
+}
+
+/// A server that hangs when it is tried again costs no more time than one that always did.
+#[test]
+fn later_tries_end_with_the_time_of_a_connect_too() {
+    const TIMEOUT: Duration = Duration::from_secs(3);
+    run::<Scripted>(|| {
+        let stage = Scripted::start(Setup {
+            servers: vec![ServerKind::Refusing],
+            connect_timeout: TIMEOUT,
+            retry_budget: Some(100),
+            ..Setup::default()
+        });
+        let begun_at = stage.now();
+        let client = stage.connect();
+        wait(&stage, "it fails", || {
+            (failures(&stage, 0, ConnectFailure::Refused) > 0).then_some(())
+        });
+        stage.turn_into(0, ServerKind::Silent);
+        wait_within(&stage, TIMEOUT, "the end", || {
+            (ended(&stage, Cause::ConnectFailed) == 1).then_some(())
+        });
+        assert_eq!(stage.now() - begun_at, TIMEOUT);
+        assert_eq!(failures(&stage, 0, ConnectFailure::Timeout), 1);
+        drop(client);
+        settle(&stage);
+    });
+}
+
+/// An end that comes after the last look is not passed on either.
+#[test]
+fn an_end_that_a_turn_receives_is_kept_from_the_client() {
+    run::<Scripted>(|| {
+        let (ends, told) = Ends::new(64);
+        let stage = Scripted::start(Setup {
+            servers: vec![ServerKind::Listening; 2],
+            retry_budget: Some(100),
+            ends: Some(Arc::new(ends)),
+            ..Setup::default()
+        });
+        let client = stage.connect();
+        let (liar, server) = wait(&stage, "a server", || {
+            (0..2).find_map(|server| Some((server, stage.accept(server)?)))
+        });
+        stage.end_at_receive(&server);
+        let other = wait(&stage, "the other one", || stage.accept(1 - liar));
+        pump(
+            &stage,
+            &mut [
+                Flow::new(&client, &other, 1, 10_000).with_end(),
+                Flow::new(&other, &client, 2, 10_000).with_end(),
+            ],
+        );
+        drop((client, server, other));
+        settle(&stage);
+        assert_eq!(failures(&stage, liar, ConnectFailure::Closed), 1);
+        let end = told.try_recv().ok().flatten().expect("an end was told");
+        assert_eq!((end.retries, end.cause), (1, Cause::Finished));
+        let server = end.server.expect("it had one");
+        assert_eq!(server.id, stage.pool().server(1 - liar).id);
+        assert_eq!((end.bytes_in, end.bytes_out), (10_000, 10_000));
+    });
+}
+
+/// Bytes of the client's that were received and that the server did not take any more are gone: no other server may go on.
+#[test]
+fn bytes_that_were_lost_are_the_end() {
+    run::<Scripted>(|| {
+        let stage = Scripted::start(Setup {
+            servers: vec![ServerKind::Listening; 2],
+            retry_budget: Some(100),
+            ..Setup::default()
+        });
+        let client = stage.connect();
+        let (place, server) = wait(&stage, "a server", || {
+            (0..2).find_map(|server| Some((server, stage.accept(server)?)))
+        });
+        while stage.step() {}
+        stage.cut_at_send(&server);
+        client.send(&[7; 100]).expect("there is room");
+        let last = wait_within(&stage, Duration::from_secs(5), "a reset", || {
+            match client.receive(&mut [0; 16]) {
+                Received::Nothing => None,
+                last => Some(last),
+            }
+        });
+        assert_eq!(last, Received::Reset);
+        assert!(stage.accept(1 - place).is_none());
+        assert_eq!(retries(&stage), 0);
+        drop((client, server));
+        settle(&stage);
+    });
+}
+
+/// A connection that looks for another server is listed without one, and then with the one that it has.
+#[test]
+fn what_others_see_of_it_is_the_server_that_it_has() {
+    run::<Scripted>(|| {
+        let stage = Scripted::start(Setup {
+            servers: vec![ServerKind::Listening; 2],
+            connect_timeout: Duration::from_secs(60),
+            retry_budget: Some(100),
+            ..Setup::default()
+        });
+        let seen = || {
+            let mut seen = None;
+            let live = &stage.listener().live;
+            live.each(|one| seen = Some((one.id, one.server.map(|server| server.id))));
+            seen.expect("it is listed")
+        };
+        let id = |place: usize| stage.pool().server(place).id;
+        let client = stage.connect();
+        let (liar, server) = wait(&stage, "a server", || {
+            (0..2).find_map(|server| Some((server, stage.accept(server)?)))
+        });
+        while stage.step() {}
+        let (number, first) = seen();
+        assert_eq!(first, Some(id(liar)));
+        stage.turn_into(1 - liar, ServerKind::Refusing);
+        drop(server);
+        while stage.step() {}
+        assert_eq!(seen(), (number, None));
+        assert_eq!(stage.pool().upstream().queue(), 1);
+        assert_eq!(stage.pool().server(liar).connections(), 0);
+        let patience = Duration::from_secs(60);
+        let server = wait_within(&stage, patience, "it again", || stage.accept(liar));
+        while stage.step() {}
+        assert_eq!(seen(), (number, Some(id(liar))));
+        drop((client, server));
+        settle(&stage);
+    });
+}
+
+#[test]
+fn half_connected_server_is_asked_for_tls_again() {
+    run::<Scripted>(conformance::cases::half_connected_server_is_asked_for_tls_again::<Scripted>);
 }
 
 /// What a client said before a server was looked for: its data, a header before it, or a header alone.

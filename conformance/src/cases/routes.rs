@@ -242,6 +242,60 @@ pub fn postgres_without_tls<S: Stage>() {
     }
 }
 
+/// A server that ends the connection when it is asked for TLS, before a word of its own, is followed by another one, which is
+/// asked as well and gets the hello. One that has said something is not.
+pub fn half_connected_server_is_asked_for_tls_again<S: Stage>() {
+    for word in [&b""[..], b"220 "] {
+        let stage = S::start(Setup {
+            servers: vec![ServerKind::Listening; 2],
+            routes: vec![("a.example", 0), ("b.example", 1)],
+            connect_timeout: TIMEOUT,
+            retry_budget: Some(100),
+            prologue: Some(PrologueSettings {
+                timeout: TIMEOUT,
+                accept_proxy: None,
+                hello: Some(HelloSettings {
+                    starttls: Some(Protocol::Smtp),
+                    not_tls: NotTls::Route,
+                }),
+            }),
+            ..Setup::default()
+        });
+        let client = stage.connect();
+        let expect = |peer: &S::Peer, expected: &[u8]| {
+            assert_eq!(hear(&stage, peer, expected.len()), expected);
+        };
+        expect(&client, b"220 corelane ESMTP\r\n");
+        say(&client, b"EHLO client\r\n");
+        expect(&client, b"250-corelane\r\n250 STARTTLS\r\n");
+        say(&client, b"STARTTLS\r\n");
+        expect(&client, b"220 Ready to start TLS\r\n");
+        let hello = hello("b.example", 0, 16_384);
+        say(&client, &hello);
+        let server = accepted(&stage, 1);
+        if !word.is_empty() {
+            say(&server, word);
+            elapse(&stage, Duration::from_millis(5));
+            drop(server);
+            expect_reset(&stage, &client);
+            assert!(stage.accept(1).is_none());
+            drop(client);
+            settle(&stage);
+            continue;
+        }
+        drop(server);
+        let server = wait_within(&stage, TIMEOUT, "another try", || stage.accept(1));
+        say(&server, b"220 mail ESMTP\r\n");
+        expect(&server, b"EHLO corelane.invalid\r\n");
+        say(&server, b"250-mail\r\n250 STARTTLS\r\n");
+        expect(&server, b"STARTTLS\r\n");
+        say(&server, b"220 go\r\n");
+        expect(&server, &hello);
+        exchange(&stage, &client, &server);
+        settle(&stage);
+    }
+}
+
 /// SMTP: the proxy greets, and speaks with the server what it has spoken with the client.
 pub fn smtp_by_name<S: Stage>() {
     let stage = stage::<S>(Some(Protocol::Smtp), NotTls::Route, TIMEOUT);

@@ -43,6 +43,10 @@ pub(super) struct End {
     pub(super) is_drain: bool,
     /// The proxy's connect has worked.
     pub(super) connected: bool,
+    /// Its end arrives just before the next receive, behind all looks at it.
+    pub(super) ends_at_receive: bool,
+    /// It is reset just before the next send, behind all looks at it.
+    pub(super) cut_at_send: bool,
     /// For the proxy's ends.
     pub(super) watch: Option<Watch>,
 }
@@ -66,6 +70,8 @@ impl End {
             fountain: None,
             is_drain: false,
             connected: false,
+            ends_at_receive: false,
+            cut_at_send: false,
             watch,
         }
     }

@@ -114,9 +114,9 @@ impl Kernel {
         Ok(near)
     }
 
-    /// A server whose queue was full has room from now on.
-    pub(super) fn make_room(&mut self, server: usize) {
-        self.servers[server].0 = ServerKind::Listening;
+    /// A server is another one from now on.
+    pub(super) fn turn_into(&mut self, server: usize, kind: ServerKind) {
+        self.servers[server].0 = kind;
     }
 
     /// The next connection to a server that it has not accepted.
@@ -125,6 +125,9 @@ impl Kernel {
     }
 
     pub(super) fn send(&mut self, id: EndId, bytes: &[u8]) -> Result<Attempt<usize>, Errno> {
+        if std::mem::take(&mut self.ends[id].cut_at_send) {
+            self.cut(id);
+        }
         if let Some(errno) = self.ends[id].error.take() {
             return Err(errno);
         }
@@ -183,6 +186,7 @@ impl Kernel {
             return Ok(Attempt::Done(self.count_received(count)));
         }
         let end = &mut self.ends[id];
+        end.ended |= std::mem::take(&mut end.ends_at_receive);
         if end.inbox.is_empty() {
             // An end that has arrived comes before a reset that followed it.
             return if end.ended {
@@ -231,7 +235,10 @@ impl Kernel {
     /// What a receive would find.
     pub(super) fn peek(&mut self, id: EndId) -> Result<Attempt<usize>, Errno> {
         if self.ends[id].inbox.is_empty() {
-            return self.receive(id, &mut [0; 1]);
+            let ends_later = std::mem::take(&mut self.ends[id].ends_at_receive);
+            let found = self.receive(id, &mut [0; 1]);
+            self.ends[id].ends_at_receive = ends_later;
+            return found;
         }
         Ok(Attempt::Done(1))
     }
@@ -365,7 +372,11 @@ impl Kernel {
         let end = &self.ends[id];
         let other = &self.ends[end.other];
         let event = Event {
-            readable: !end.inbox.is_empty() || end.ended || end.cut || end.fountain.is_some(),
+            readable: !end.inbox.is_empty()
+                || end.ended
+                || end.cut
+                || end.fountain.is_some()
+                || end.ends_at_receive,
             writable: end.cut || other.is_drain || other.inbox.len() < other.room,
             ended: end.ended || end.cut,
             marked: end.mark.is_some(),
@@ -379,6 +390,13 @@ impl Kernel {
     pub(super) fn flood(&mut self, source: EndId, sink: EndId, bytes: usize) {
         self.ends[sink].is_drain = true;
         self.pour(source, bytes);
+    }
+
+    /// Has the end of this stream arrive when the proxy receives from it next.
+    pub(super) fn end_at_receive(&mut self, source: EndId) {
+        let near = self.ends[source].other;
+        self.ends[near].ends_at_receive = true;
+        self.note(near, Event::READABLE);
     }
 
     /// Makes an end a source, of so many bytes at a time.

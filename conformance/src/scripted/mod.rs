@@ -176,7 +176,24 @@ impl Scripted {
 
     /// A server whose queue was full has room from now on.
     pub fn make_room(&self, server: usize) {
-        self.handle.0.borrow_mut().make_room(server);
+        self.turn_into(server, ServerKind::Listening);
+    }
+
+    /// A server answers connects in another way from now on.
+    pub fn turn_into(&self, server: usize, kind: ServerKind) {
+        self.handle.0.borrow_mut().turn_into(server, kind);
+    }
+
+    /// The end of a server's stream arrives just before the proxy receives from it next, behind all its looks.
+    pub fn end_at_receive(&self, server: &ScriptedPeer) {
+        self.handle.0.borrow_mut().end_at_receive(server.end);
+    }
+
+    /// A server resets just before the proxy sends to it next, behind all looks at it.
+    pub fn cut_at_send(&self, server: &ScriptedPeer) {
+        let kernel = &mut *self.handle.0.borrow_mut();
+        let near = kernel.end(server.end).other;
+        kernel.end(near).cut_at_send = true;
     }
 
     /// Has `source` always have `bytes` for each receive, and `sink` take everything.

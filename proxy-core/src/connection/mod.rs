@@ -355,6 +355,8 @@ impl<R: Runtime> Connection<R> {
                 Poll::Pending => return Turn::Waiting,
                 Poll::Ready(Ok(())) => {
                     relaying.asking = None;
+                    // It has answered.
+                    relaying.end_probation();
                     self.last_byte_at = worker.now;
                 }
                 Poll::Ready(Err(error)) => {

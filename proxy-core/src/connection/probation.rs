@@ -91,7 +91,9 @@ impl<R: Runtime> Connection<R> {
             let next = socket.transport().peek();
             matches!(next, Ok(Attempt::Drained(0)) | Err(_))
         };
+        let asking = relaying.asking.as_ref();
         if probation.ends_at <= worker.now
+            || asking.is_some_and(|asking| asking.has_heard())
             || !is_over(&relaying.server)
             || is_over(&relaying.client)
         {
@@ -167,7 +169,8 @@ impl<R: Runtime> Connection<R> {
 }
 
 impl<S> Relaying<S> {
-    fn end_probation(&mut self) -> Course {
+    /// What it says from now on is forwarded, and how it ends.
+    pub(super) fn end_probation(&mut self) -> Course {
         self.probation = None;
         if self.relay.release_end() {
             Course::EndsNext
