@@ -195,9 +195,13 @@ def connects(board):
         graph(
             "Retries",
             "Connects to another server or address after one had failed. Each costs a client up to connect_timeout: "
-            "lower that, or mend the server that fails.",
+            "lower that, or mend the server that fails. Refused: retry_budget was spent, and the client was closed.",
             "cps",
             query(f"sum by (upstream) (rate(corelane_upstream_retries_total{{@, {OF}}}[@]))", "{{upstream}}"),
+            query(
+                f"sum by (upstream) (rate(corelane_upstream_retries_refused_total{{@, {OF}}}[@]))",
+                "{{upstream}}, refused",
+            ),
             steps=NONE_WANTED,
         )
     )
@@ -209,7 +213,8 @@ def failures(board):
         graph(
             "Failures by reason",
             "refused: its process is down. timeout: its host, or the way to it. reset: it dies while accepting. "
-            "unreachable: routing. resolve: DNS. local: this machine is out of ports, descriptors or memory.",
+            "unreachable: routing. resolve: DNS. local: this machine is out of ports, descriptors or memory. "
+            "closed: it accepts and drops (with retry_budget only).",
             "cps",
             query(f"sum by (upstream, reason) (rate({FAILURES}[@]))", "{{upstream}} {{reason}}"),
             stack=True,

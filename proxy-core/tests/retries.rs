@@ -86,6 +86,62 @@ fn each_budget_allows_its_share_and_the_minimum() {
     }
 }
 
+/// Another address of a name is another connect.
+#[test]
+fn addresses_of_a_name_are_paid_for() {
+    run::<Scripted>(|| {
+        let stage = Scripted::start(Setup {
+            servers: vec![ServerKind::Refusing; 2],
+            one_name: true,
+            connect_timeout: Duration::from_nanos(1),
+            retry_budget: Some(10),
+            ..Setup::default()
+        });
+        for _ in 0..50 {
+            expect_end(&stage, &stage.connect());
+        }
+        let wanted = 5 + RETRIES_AT_ONCE_MIN;
+        assert_eq!((retries(&stage), refused(&stage)), (wanted, 50 - wanted));
+        assert_eq!(
+            failures(&stage, 0, ConnectFailure::Refused),
+            50 + wanted,
+            "each connection tries one address, and another one where that is paid for"
+        );
+        settle(&stage);
+    });
+}
+
+/// A connect that worked and came to nothing is none that worked.
+#[test]
+fn who_is_left_by_its_only_server_was_never_connected() {
+    run::<Scripted>(|| {
+        let (ends, told) = Ends::new(64);
+        let stage = Scripted::start(Setup {
+            connect_timeout: Duration::from_millis(200),
+            retry_budget: Some(100),
+            ends: Some(Arc::new(ends)),
+            ..Setup::default()
+        });
+        let client = stage.connect();
+        let server = wait(&stage, "its server", || stage.accept(0));
+        while stage.step() {}
+        stage.turn_into(0, ServerKind::Refusing);
+        drop(server);
+        wait_within(&stage, Duration::from_millis(200), "the end", || {
+            (ended(&stage, Cause::ConnectFailed) == 1).then_some(())
+        });
+        drop(client);
+        settle(&stage);
+        let end = told.try_recv().ok().flatten().expect("an end was told");
+        assert_eq!(end.connect, None);
+        assert_eq!(
+            end.server.map(|server| server.id),
+            Some(stage.pool().server(0).id)
+        );
+        assert_eq!(failures(&stage, 0, ConnectFailure::Closed), 1);
+    });
+}
+
 /// Without a budget each server is tried once, and that at once.
 #[test]
 fn without_a_budget_nobody_is_tried_again() {

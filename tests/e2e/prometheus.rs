@@ -35,7 +35,7 @@ const VARIABLES: &[(&str, &str)] = &[
 const UNSTABLE: &[(&str, &str)] = &[("Steals (tokio)", "corelane_tokio_steal_total")];
 
 /// So often that every window has checks.
-const HEALTH: &str = "[upstreams.bulk.health]\ninterval = \"500ms\"\n[upstreams.bulk.ejection]\n";
+const HEALTH: &str = "retry_budget = \"20%\"\n[upstreams.bulk.health]\ninterval = \"500ms\"\n[upstreams.bulk.ejection]\n";
 
 /// Between two reloads. The dashboards mark a reload only if it is not of the start.
 const RELOAD_PAUSE: Duration = Duration::from_secs(1);
