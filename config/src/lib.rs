@@ -23,7 +23,7 @@ mod sections;
 mod values;
 mod written;
 
-pub use crate::addresses::loops::Machine;
+pub use crate::addresses::loops::{Loops, Machine};
 pub use crate::catalogue::{reference, schema};
 pub use crate::config::{Config, LISTENERS_MAX, UPSTREAMS_MAX};
 pub use crate::files::include::{INCLUDE_DEPTH_MAX, INCLUDES_MAX, Include};
@@ -41,7 +41,7 @@ pub use crate::sections::balance::{
     Balance, Balancing, CompareBy, FALLBACKS_MAX, HashOn, WhenAllDown,
 };
 pub use crate::sections::discovery::{
-    Discovery, DiscoverySource, DnsName, HttpUrl, NAMESERVERS_MAX,
+    Discovery, DiscoverySource, DnsName, HttpUrl, Kubernetes, NAMESERVERS_MAX,
 };
 pub use crate::sections::ejection::Ejection;
 pub use crate::sections::health::{

@@ -23,6 +23,7 @@ pub(crate) use self::error::LoadError;
 use self::error::READ_PATIENCE;
 pub(crate) use self::lists::{ReadLists, read_lists, read_lists_meanwhile};
 use self::reading::Reading;
+pub(crate) use self::reading::on_this_machine;
 pub(crate) use self::servers::{ServersFile, read_servers_meanwhile};
 pub(crate) use self::sources::Sources;
 use self::stdin::STDIN;

@@ -104,15 +104,7 @@ impl Reading {
     pub(super) fn loaded(self, result: io::Result<Gathered>) -> Result<Loaded, LoadError> {
         let path = self.path.clone();
         match result {
-            Ok(Gathered::Files(files)) => {
-                let host_name = rustix::system::uname();
-                let host_name = host_name.nodename().to_string_lossy();
-                let machine = Machine {
-                    host_name: &host_name,
-                    is_local: &is_local,
-                };
-                Ok(files.parse(machine)?)
-            }
+            Ok(Gathered::Files(files)) => Ok(on_this_machine(|machine| files.parse(machine))?),
             Ok(Gathered::EmptyPipe) => Err(LoadError::EmptyPipe { path }),
             Ok(Gathered::Other(kind)) => Err(LoadError::NoFile { path, kind }),
             Err(source) => Err(LoadError::Io { path, source }),
@@ -143,6 +135,16 @@ fn shown(path: &Path) -> PathBuf {
         Path::new(STDIN_NAME)
     } else {
         path
+    })
+}
+
+/// What this machine is asked for.
+pub(crate) fn on_this_machine<T>(ask: impl FnOnce(Machine<'_>) -> T) -> T {
+    let host_name = rustix::system::uname();
+    let host_name = host_name.nodename().to_string_lossy();
+    ask(Machine {
+        host_name: &host_name,
+        is_local: &is_local,
     })
 }
 

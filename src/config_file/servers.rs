@@ -20,11 +20,15 @@ pub(crate) struct ServersFile {
     pub(crate) sources: Sources,
 }
 
-/// Reads the file at `path`, which has `max` bytes at most, while this thread has something else to do.
-pub(crate) async fn read_servers_meanwhile(path: &Path, max: usize) -> ServersFile {
+/// Reads the file of `what` at `path`, which has `max` bytes at most, while this thread has something else to do.
+pub(crate) async fn read_servers_meanwhile(
+    what: &'static str,
+    path: &Path,
+    max: usize,
+) -> ServersFile {
     let (sender, answer) = oneshot::channel();
     let its = path.to_owned();
-    let read = move |progress: &Progress| read(&its, max, progress);
+    let read = move |progress: &Progress| read(what, &its, max, progress);
     let late = |why: &dyn std::fmt::Display| {
         let mut sources = Sources::default();
         sources.add_file(path, None);
@@ -42,14 +46,14 @@ pub(crate) async fn read_servers_meanwhile(path: &Path, max: usize) -> ServersFi
     }
 }
 
-fn read(path: &Path, max: usize, progress: &Progress) -> ServersFile {
+fn read(what: &'static str, path: &Path, max: usize, progress: &Progress) -> ServersFile {
     let mut sources = Sources::default();
     sources.add_file(path, None);
     let shown = path.display();
     let bytes = match content::read(path, max, progress) {
         Err(error) => {
             let is_absent = error.kind() == ErrorKind::NotFound;
-            let words = cannot_read("the list of servers", path, &error);
+            let words = cannot_read(what, path, &error);
             Err((is_absent, format!("{words}: {error}")))
         }
         Ok(Content::Other(kind)) => Err((false, format!("{shown} is {kind}; name a regular file"))),

@@ -30,11 +30,13 @@ pub(crate) enum Reason {
     TooMany,
     /// It names an address that no server has.
     Address,
+    /// It names the proxy itself, so that connections would come back.
+    Loop,
 }
 
 impl Reason {
     /// Every reason.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Timeout,
         Self::Unreachable,
         Self::NotFound,
@@ -43,6 +45,7 @@ impl Reason {
         Self::Empty,
         Self::TooMany,
         Self::Address,
+        Self::Loop,
     ];
 
     /// As metrics write it.
@@ -56,6 +59,7 @@ impl Reason {
             Self::Empty => "empty",
             Self::TooMany => "too_many",
             Self::Address => "address",
+            Self::Loop => "loop",
         }
     }
 }

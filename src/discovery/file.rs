@@ -12,11 +12,11 @@ use crate::config_file::{ServersFile, Watch, Watched, read_servers_meanwhile};
 const INTERVAL_AFTER_FAILURE: Duration = Duration::from_secs(5);
 
 /// Reads it for as long as it runs.
-pub(super) async fn ask(path: &Path, said: &Said) {
+pub(super) async fn ask(path: &Path, interval: Duration, said: &Said) {
     let mut watch = Watch::new(Watched::Servers);
     loop {
         let ServersFile { bytes, sources } =
-            read_servers_meanwhile(path, format::LIST_BYTES_MAX).await;
+            read_servers_meanwhile("the list of servers", path, format::LIST_BYTES_MAX).await;
         // What comes from here on is noticed.
         watch.restart(Some(&sources));
         let is_toml = path
@@ -38,7 +38,9 @@ pub(super) async fn ask(path: &Path, said: &Said) {
             }
             Err(failure) => {
                 said.on_failure(&failure);
-                let _ = tokio::time::timeout(INTERVAL_AFTER_FAILURE, watch.replaced()).await;
+                let _ =
+                    tokio::time::timeout(interval.min(INTERVAL_AFTER_FAILURE), watch.replaced())
+                        .await;
             }
         }
     }

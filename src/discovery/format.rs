@@ -2,7 +2,7 @@
 //!
 //! Both are read by serde within the bound of who read the bytes; nothing that they say panics.
 
-use std::num::NonZeroU16;
+use std::num::{NonZeroU16, NonZeroU64};
 
 use proxy_config::discovered_address;
 use serde::Deserialize;
@@ -42,6 +42,9 @@ struct Server {
     address: String,
     #[serde(default = "one")]
     weight: NonZeroU16,
+    #[serde(default)]
+    backup: bool,
+    max_connections: Option<NonZeroU64>,
 }
 
 fn one() -> NonZeroU16 {
@@ -68,16 +71,26 @@ fn not_understood(error: &dyn std::fmt::Display) -> Failure {
 
 fn listed(servers: Vec<Entry>) -> Result<Vec<Found>, Failure> {
     let found = servers.into_iter().map(|entry| {
-        let (address, weight) = match entry {
-            Entry::Address(address) => (address, one()),
-            Entry::Server(Server { address, weight }) => (address, weight),
+        let server = match entry {
+            Entry::Address(address) => return Ok(Found::at(self::address(&address)?)),
+            Entry::Server(server) => server,
         };
+        let Server {
+            address,
+            weight,
+            backup,
+            max_connections,
+        } = server;
         if weight.get() > WEIGHT_MAX {
             let detail = format!("{address} has the weight {weight}; the highest is {WEIGHT_MAX}");
             return Err(Failure::new(Reason::Format, detail));
         }
-        let address = self::address(&address)?;
-        Ok(Found { address, weight })
+        Ok(Found {
+            address: self::address(&address)?,
+            backup,
+            weight,
+            max_connections,
+        })
     });
     checked(found.collect::<Result<_, _>>()?)
 }
@@ -158,12 +171,12 @@ pub(super) fn consul(bytes: &[u8]) -> Result<Vec<Found>, Failure> {
             Err(_) => format!("{ip}:{}", service.port),
         };
         found.push(Found {
-            address: address(&text)?,
             weight: weight(if has("warning") {
                 weights.warning
             } else {
                 weights.passing
             }),
+            ..Found::at(address(&text)?)
         });
     }
     checked(found)
@@ -199,6 +212,10 @@ mod tests {
             shown(toml(text.as_bytes())),
             Ok("[2001:db8::1]:80*1".to_owned())
         );
+        let text = r#"[{"address": "10.0.0.1:80", "backup": true, "max_connections": 7}]"#;
+        let found = json(text.as_bytes()).expect("a list");
+        let max = found[0].max_connections.map(NonZeroU64::get);
+        assert_eq!((found[0].backup, max), (true, Some(7)));
         let text = "[[servers]]\naddress = \"10.0.0.1:80\"\nweight = 256";
         assert_eq!(
             shown(toml(text.as_bytes())),
@@ -220,6 +237,10 @@ mod tests {
             ),
             (
                 r#"[{"address": "10.0.0.1:80", "weight": 257}]"#,
+                Reason::Format,
+            ),
+            (
+                r#"[{"address": "10.0.0.1:80", "max_connections": 0}]"#,
                 Reason::Format,
             ),
             (r#"["db.example:80"]"#, Reason::Address),

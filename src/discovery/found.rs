@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
-use std::num::NonZeroU16;
+use std::num::{NonZeroU16, NonZeroU64};
 
 use proxy_config::{SERVERS_MAX, Server, ServerAddress, discovered_address};
 
@@ -15,7 +15,22 @@ pub(super) const WEIGHT_MAX: u16 = 256;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Found {
     pub(crate) address: SocketAddr,
+    /// It serves only while no other server can. Of two that say otherwise, the one that is none counts.
+    pub(crate) backup: bool,
     pub(crate) weight: NonZeroU16,
+    pub(crate) max_connections: Option<NonZeroU64>,
+}
+
+impl Found {
+    /// A server like any other.
+    pub(crate) fn at(address: SocketAddr) -> Self {
+        Self {
+            address,
+            backup: false,
+            weight: NonZeroU16::MIN,
+            max_connections: None,
+        }
+    }
 }
 
 /// The servers that a source may name: from 1 to [`SERVERS_MAX`], each once, in the order of their addresses, so that answers
@@ -58,8 +73,8 @@ pub(super) fn merge(configured: &[Server], found: &[Found]) -> Vec<Server> {
         if servers.len() < SERVERS_MAX && known.insert(address.clone()) {
             servers.push(Server {
                 weight: found.weight.get(),
-                backup: false,
-                max_connections: None,
+                backup: found.backup,
+                max_connections: found.max_connections,
                 check_port: None,
                 address,
             });
@@ -81,10 +96,7 @@ mod tests {
     use super::*;
 
     fn found(address: &str) -> Found {
-        Found {
-            address: address.parse().expect("an address"),
-            weight: weight(1),
-        }
+        Found::at(address.parse().expect("an address"))
     }
 
     fn reason(addresses: &[&str]) -> Result<usize, Reason> {
@@ -112,12 +124,7 @@ mod tests {
         let many = |count: u32| -> Vec<Found> {
             let address =
                 |n: u32| SocketAddr::from((std::net::Ipv4Addr::from(0x0a00_0001 + n), 80));
-            (0..count)
-                .map(|n| Found {
-                    address: address(n),
-                    weight: weight(1),
-                })
-                .collect()
+            (0..count).map(|n| Found::at(address(n))).collect()
         };
         assert!(checked(many(SERVERS_MAX as u32)).is_ok());
         let refused = checked(many(100_000)).map_err(|error| error.reason);
@@ -147,7 +154,7 @@ mod tests {
                 .collect();
             let found: Vec<_> = found
                 .iter()
-                .map(|&(last, port)| Found { address: at(last, port), weight: super::weight(port.into()) })
+                .map(|&(last, port)| Found { weight: super::weight(port.into()), ..Found::at(at(last, port)) })
                 .collect();
             let merged = merge(&configured, &found);
             prop_assert_eq!(&merged[..configured.len()], &configured[..]);
@@ -167,7 +174,7 @@ mod tests {
         ) {
             let found: Vec<_> = addresses
                 .into_iter()
-                .map(|(last, port)| Found { address: ([10, 0, 0, last], port).into(), weight: weight(1) })
+                .map(|(last, port)| Found::at(([10, 0, 0, last], port).into()))
                 .collect();
             let reversed = found.iter().rev().cloned().collect();
             prop_assert_eq!(checked(found), checked(reversed));

@@ -68,6 +68,8 @@ async fn page(
         url,
         path: &url.path,
         etag: known.etag.as_deref(),
+        token: None,
+        tls: None,
         patience: PATIENCE,
     };
     let answer = fetch::get(request, lookup).await?;
@@ -100,6 +102,8 @@ async fn consul(
         url,
         path: waits.as_deref().unwrap_or(&url.path),
         etag: None,
+        token: None,
+        tls: None,
         patience,
     };
     let answer = fetch::get(request, lookup).await?;

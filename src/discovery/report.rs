@@ -5,16 +5,20 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use proxy_admin::Discoveries;
+use proxy_config::{Config, Loops};
 use tokio::sync::Notify;
 
 use super::calm::Calm;
 use super::failure::{Failure, Reason};
 use super::found::Found;
+use crate::config_file::on_this_machine;
 
 /// Where all sources of a proxy report.
 #[derive(Default)]
 pub(super) struct Board {
     pub(super) shown: Arc<Discoveries>,
+    /// The ways on which connections would come back, by the last configuration; none: there was none yet.
+    loops: Mutex<Option<Arc<Loops>>>,
     /// How often a source in force has said something else.
     changes: AtomicU64,
     changed: Notify,
@@ -44,6 +48,32 @@ impl Board {
             }
             changed.await;
         }
+    }
+
+    /// Servers by which connections would come back are refused from now on.
+    pub(super) fn watch(&self, config: &Config) {
+        let loops =
+            on_this_machine(|machine| Loops::of(&config.listeners, &config.upstreams, machine));
+        let mut last = self.loops.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = Some(Arc::new(loops));
+    }
+
+    /// Why servers of an upstream are refused, if they are.
+    fn refusal(&self, upstream: &str, found: &[Found]) -> Option<Failure> {
+        let loops = self.loops.lock().unwrap_or_else(PoisonError::into_inner);
+        let loops = loops.clone()?;
+        let through = |found: &Found| {
+            let address = found.address;
+            let through = on_this_machine(|machine| {
+                loops.through(upstream, address, machine).map(str::to_owned)
+            });
+            Some((address, through?))
+        };
+        let (address, listener) = found.iter().find_map(through)?;
+        let detail = format!(
+            "{address} is [listeners.{listener}] of this proxy, from which connections would come back to it"
+        );
+        Some(Failure::new(Reason::Loop, detail))
     }
 
     /// Returns when `is_done`, or after `patience`.
@@ -120,6 +150,10 @@ impl Said {
 
     /// It names these. Returns how long it is to be left alone at least.
     pub(super) fn on_found(&self, found: Vec<Found>) -> Duration {
+        if let Some(failure) = self.board.refusal(&self.upstream, &found) {
+            self.on_failure(&failure);
+            return Duration::ZERO;
+        }
         let mut state = self.lock();
         if std::mem::take(&mut state.has_failed) {
             tracing::info!(

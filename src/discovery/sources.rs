@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proxy_admin::Discoveries;
-use proxy_config::{Config, Discovery, DiscoverySource};
+use proxy_config::{Config, Discovery, DiscoverySource, Loops, ServerAddress};
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
 use super::found::merge;
 use super::lookup::Lookup;
 use super::report::{Board, Said};
-use super::{dns, file, http};
+use super::{dns, file, http, kubernetes};
+use crate::config_file::on_this_machine;
 
 /// How often a reload looks whether new sources were heard.
 const LOOK_INTERVAL: Duration = Duration::from_millis(5);
@@ -58,6 +59,7 @@ impl Sources {
 
     /// Asks the sources of `config`, too. Those that are as they were go on.
     pub(crate) fn prepare(&mut self, config: &Config, on: &Handle) {
+        self.board.watch(config);
         self.prepared.clear();
         for (name, source) in configured(config) {
             if self.of(name, source).is_some() {
@@ -106,6 +108,9 @@ impl Sources {
             }
         }
         self.prepared.clear();
+        if !in_force.is_empty() {
+            self.board.watch(config);
+        }
         self.in_force = in_force;
         let names = self.in_force.keys().map(String::as_str);
         self.board.shown.keep(&names.collect());
@@ -121,6 +126,7 @@ impl Sources {
                 upstream.servers = merge(&upstream.servers, &source.said.found());
             }
         }
+        leave_out_loops(&mut config);
         config
     }
 
@@ -141,6 +147,37 @@ impl Sources {
     }
 }
 
+/// Leaves servers out that were found, and by which connections would come back: a listener may be where one of them was before.
+fn leave_out_loops(config: &mut Config) {
+    if config.upstreams.iter().all(|one| one.discovery.is_none()) {
+        return;
+    }
+    on_this_machine(|machine| {
+        let loops = Loops::of(&config.listeners, &config.upstreams, machine);
+        for upstream in &mut config.upstreams {
+            if upstream.discovery.is_none() {
+                continue;
+            }
+            let name = &upstream.name;
+            upstream.servers.retain(|server| {
+                let ServerAddress::Socket(address) = server.address else {
+                    return true;
+                };
+                let through = loops.through(name, address, machine);
+                if let Some(listener) = through {
+                    tracing::warn!(
+                        upstream = name,
+                        server = %address,
+                        listener,
+                        "the server is left out: connections would come back by this listener"
+                    );
+                }
+                through.is_none()
+            });
+        }
+    });
+}
+
 fn configured(config: &Config) -> impl Iterator<Item = (&str, &Discovery)> {
     let upstreams = config.upstreams.iter();
     upstreams.filter_map(|upstream| Some((&upstream.name[..], upstream.discovery.as_ref()?)))
@@ -152,9 +189,13 @@ async fn ask(discovery: Discovery, said: Arc<Said>) {
         [] => Lookup::of_system(),
         servers => Lookup::of_servers(servers.to_vec()),
     };
+    let interval = discovery.interval;
     match &discovery.source {
-        DiscoverySource::Dns(name) => dns::ask(name, &lookup, &said).await,
-        DiscoverySource::File(path) => file::ask(path, &said).await,
-        DiscoverySource::Http(url) => http::ask(url, discovery.interval, &lookup, &said).await,
+        DiscoverySource::Dns(name) => dns::ask(name, interval, &lookup, &said).await,
+        DiscoverySource::File(path) => file::ask(path, interval, &said).await,
+        DiscoverySource::Http(url) => http::ask(url, interval, &lookup, &said).await,
+        DiscoverySource::Kubernetes(source) => {
+            kubernetes::ask(source, interval, &lookup, &said).await;
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use proxy_config::Config;
-use proxy_core::Table;
+use proxy_core::{Id, Member, Pool, Table};
 
 use super::{now, removed};
 use crate::assemble;
@@ -27,15 +27,9 @@ pub(super) fn apply(config: &Config, proxy: &mut Proxy) {
     note(&before, &table);
 }
 
-/// The upstream, the label and the weight of each.
-fn servers(table: &Table) -> Vec<(&str, &str, u16)> {
-    let members = table.pools.iter().flat_map(|pool| pool.members());
-    members
-        .map(|member| {
-            let server = &member.server;
-            (&server.upstream[..], &server.label[..], member.weight)
-        })
-        .collect()
+/// All that tables differ by where only the servers do.
+fn servers(table: &Table) -> Vec<Vec<Told>> {
+    table.pools.iter().map(|pool| servers_of(pool)).collect()
 }
 
 /// Tells the log what has changed of each upstream.
@@ -72,9 +66,19 @@ fn note(before: &Table, table: &Table) {
     }
 }
 
-fn servers_of(pool: &proxy_core::Pool) -> Vec<(&str, u16)> {
-    let members = pool.members().iter();
-    members
-        .map(|member| (&member.server.label[..], member.weight))
-        .collect()
+/// Who a server is, its weight, whether it is a backup, and its limit.
+type Told = (Id, u16, bool, Option<u64>);
+
+fn servers_of(pool: &Pool) -> Vec<Told> {
+    let told = |member: &Member| {
+        // Whatever else a member has one day counts, too.
+        let Member {
+            server,
+            weight,
+            backup,
+            max_connections,
+        } = member;
+        (server.id, *weight, *backup, *max_connections)
+    };
+    pool.members().iter().map(told).collect()
 }

@@ -79,6 +79,7 @@ mod sequences;
 mod series;
 mod service;
 mod socket_options;
+mod sources;
 mod start;
 mod start_order;
 mod switch;

@@ -3,12 +3,12 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use crate::problems::findings::Findings;
 use crate::sections::listener::Listener;
-use crate::sections::upstream::Route;
+use crate::sections::upstream::{Route, Upstream};
 use crate::values::address::{BindAddress, ServerAddress, plain_path};
 
 /// The machine that a configuration is for, as far as it says which servers are on it.
@@ -32,6 +32,55 @@ impl Machine<'static> {
         host_name: "",
         is_local: &|_| false,
     };
+}
+
+/// On which ways connections would come back to a listener, for servers that are found later.
+#[derive(Debug)]
+pub struct Loops {
+    listeners: Vec<Listener>,
+    /// By the name of an upstream, the listeners whose connections go there.
+    users: HashMap<String, Vec<usize>>,
+    /// Where each listener's connections may go next.
+    next: Vec<BTreeSet<usize>>,
+}
+
+impl Loops {
+    /// Those of the listeners and upstreams of a configuration.
+    pub fn of(listeners: &[Listener], upstreams: &[Upstream], machine: Machine<'_>) -> Self {
+        let servers = upstreams.iter().enumerate();
+        let servers = servers.flat_map(|(index, upstream)| {
+            let servers = upstream.servers.iter();
+            servers.map(move |server| (index, &server.address))
+        });
+        let hops = hops(listeners, servers, machine);
+        let mut users: HashMap<String, Vec<usize>> = HashMap::new();
+        for (index, listener) in listeners.iter().enumerate() {
+            for upstream in listener.upstreams() {
+                let name = &upstreams[upstream.get()].name;
+                users.entry(name.clone()).or_default().push(index);
+            }
+        }
+        Self {
+            next: next(listeners.len(), &hops),
+            listeners: listeners.to_vec(),
+            users,
+        }
+    }
+
+    /// The name of the listener by which connections that go to this address would come back, if they probably would.
+    pub fn through(
+        &self,
+        upstream: &str,
+        address: SocketAddr,
+        machine: Machine<'_>,
+    ) -> Option<&str> {
+        let users = self.users.get(upstream)?;
+        let server = ServerAddress::Socket(address);
+        let met = Binds::new(&self.listeners).that_accept(&server, machine);
+        let mut met = met.into_iter().map(|(to, _)| to);
+        let to = met.find(|&to| users.iter().any(|&from| leads_to(to, from, &self.next)))?;
+        Some(&self.listeners[to].name)
+    }
 }
 
 /// How sure it is that a connect to a server is accepted by a listener.
@@ -59,7 +108,8 @@ pub(crate) fn report(
     errors: &Findings,
     warnings: &Findings,
 ) {
-    let hops = hops(listeners, routes, machine);
+    let servers = routes.iter().map(|route| (route.upstream, &route.address));
+    let hops = hops(listeners, servers, machine);
     let lost = lost(listeners, routes, &hops);
     let mut reported = BTreeSet::new();
     for certainty in [Certainty::Certain, Certainty::Likely] {
@@ -131,7 +181,12 @@ fn message(hop: &Hop, is_certain: bool, listeners: &[Listener], route: &Route) -
     )
 }
 
-fn hops(listeners: &[Listener], routes: &[Route], machine: Machine<'_>) -> Vec<Hop> {
+/// The ways by servers, each with its upstream.
+fn hops<'s>(
+    listeners: &[Listener],
+    servers: impl Iterator<Item = (usize, &'s ServerAddress)>,
+    machine: Machine<'_>,
+) -> Vec<Hop> {
     let binds = Binds::new(listeners);
     let mut users: HashMap<usize, Vec<usize>> = HashMap::new();
     for (index, listener) in listeners.iter().enumerate() {
@@ -140,11 +195,11 @@ fn hops(listeners: &[Listener], routes: &[Route], machine: Machine<'_>) -> Vec<H
         }
     }
     let mut hops = Vec::new();
-    for (index, route) in routes.iter().enumerate() {
-        let Some(users) = users.get(&route.upstream) else {
+    for (index, (upstream, address)) in servers.enumerate() {
+        let Some(users) = users.get(&upstream) else {
             continue;
         };
-        for (to, certainty) in binds.that_accept(&route.address, machine) {
+        for (to, certainty) in binds.that_accept(address, machine) {
             hops.extend(users.iter().map(|&from| Hop {
                 from,
                 to,
@@ -166,13 +221,23 @@ fn next(listeners: usize, hops: &[Hop]) -> Vec<BTreeSet<usize>> {
 }
 
 fn comes_back(hop: &Hop, next: &[BTreeSet<usize>]) -> bool {
-    let mut seen = BTreeSet::from([hop.to]);
-    let mut left = vec![hop.to];
+    leads_to(hop.to, hop.from, next)
+}
+
+/// Whether a listener's connections may come to another one, or it is that one.
+fn leads_to(from: usize, to: usize, next: &[BTreeSet<usize>]) -> bool {
+    let mut seen = BTreeSet::from([from]);
+    let mut left = vec![from];
     while let Some(listener) = left.pop() {
-        if listener == hop.from {
+        if listener == to {
             return true;
         }
-        left.extend(next[listener].iter().copied().filter(|&to| seen.insert(to)));
+        left.extend(
+            next[listener]
+                .iter()
+                .copied()
+                .filter(|&next| seen.insert(next)),
+        );
     }
     false
 }

@@ -39,6 +39,9 @@ fn file(path: &str, value: &str) -> String {
         "upstreams.u.compare_by" => {
             lines.insert("upstreams.u.balance", "\"random-two\"");
         }
+        path if path.starts_with("upstreams.u.discovery.kubernetes.") => {
+            lines.insert("upstreams.u.discovery.kubernetes.service", "\"a\"");
+        }
         "upstreams.u.discovery.nameservers" | "upstreams.u.discovery.interval" => {
             lines.insert("upstreams.u.discovery.dns", "\"a:1\"");
         }

@@ -4,7 +4,7 @@ use std::num::NonZeroU16;
 use std::time::Duration;
 
 use crate::raw::section::Section;
-use crate::sections::upstream::Server;
+use crate::values::address::ServerAddress;
 use crate::values::expected;
 
 /// How the agents of an upstream's servers are asked.
@@ -20,12 +20,15 @@ pub struct Agent {
     pub send: Vec<u8>,
 }
 
-/// Reads the section of an upstream of these servers, if it is written.
-pub(crate) fn read(upstream: &mut Section<'_>, servers: &[Server]) -> Option<Agent> {
+/// Reads the section of an upstream with servers at these addresses, if it is written.
+pub(crate) fn read<'s>(
+    upstream: &mut Section<'_>,
+    mut addresses: impl Iterator<Item = &'s ServerAddress>,
+) -> Option<Agent> {
     if let Some(node) = upstream.node("agent")
-        && let Some(server) = servers.iter().find(|server| !server.address.has_port())
+        && let Some(address) = addresses.find(|address| !address.has_port())
     {
-        let (path, address) = (node.path().to_owned(), &server.address);
+        let path = node.path().to_owned();
         node.report(format!(
             "`{path}` asks at a port of each server, and \"{address}\" has no ports; move it to an upstream of its own"
         ));

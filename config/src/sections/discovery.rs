@@ -39,6 +39,25 @@ pub enum DiscoverySource {
     File(PathBuf),
     /// `http`: a page that lists servers.
     Http(HttpUrl),
+    /// `kubernetes`: a service of Kubernetes.
+    Kubernetes(Kubernetes),
+}
+
+/// A service of Kubernetes, and who is asked for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kubernetes {
+    /// `service`: its name.
+    pub service: String,
+    /// `namespace`: absent: the pod's.
+    pub namespace: Option<String>,
+    /// `port`: the port of its pods, by name or in digits; absent: the only one.
+    pub port: Option<String>,
+    /// `api`: the API server; absent: the one that a pod is told of.
+    pub api: Option<HttpUrl>,
+    /// `token_file`: an absolute path; absent: the pod's.
+    pub token_file: Option<PathBuf>,
+    /// `ca_file`: an absolute path; absent: the pod's.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// What name servers are asked for; displayed as it is written.
@@ -58,9 +77,11 @@ pub enum DnsName {
 /// `http://host:port/path?query`; displayed as it is written, with a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpUrl {
+    /// Whether it is `https://`.
+    pub secure: bool,
     /// A name, or an IP address without brackets.
     pub host: String,
-    /// The port, 80 if it isn't written.
+    /// The port, 80 or 443 if it isn't written.
     pub port: u16,
     /// Path and query, which begin with a slash.
     pub path: String,
@@ -79,17 +100,22 @@ impl HttpUrl {
     /// Host and port, as the header `Host` has them.
     pub fn authority(&self) -> String {
         let Self { host, port, .. } = self;
-        match (host.contains(':'), port) {
-            (true, port) => format!("[{host}]:{port}"),
-            (false, 80) => host.clone(),
-            (false, port) => format!("{host}:{port}"),
+        match host.contains(':') {
+            true => format!("[{host}]:{port}"),
+            false if *port == usual_port(self.secure) => host.clone(),
+            false => format!("{host}:{port}"),
         }
     }
 }
 
+fn usual_port(secure: bool) -> u16 {
+    if secure { 443 } else { 80 }
+}
+
 impl fmt::Display for HttpUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}{}", self.authority(), self.path)
+        let scheme = if self.secure { "https" } else { "http" };
+        write!(f, "{scheme}://{}{}", self.authority(), self.path)
     }
 }
 
@@ -135,7 +161,10 @@ impl Read for HttpUrl {
 }
 
 fn parse_url(text: &str) -> Option<HttpUrl> {
-    let rest = text.strip_prefix("http://")?;
+    let (secure, rest) = match text.strip_prefix("https://") {
+        Some(rest) => (true, rest),
+        None => (false, text.strip_prefix("http://")?),
+    };
     let is_plain = rest
         .bytes()
         .all(|byte| byte.is_ascii_graphic() && !b"\"<>\\^`{|}#".contains(&byte));
@@ -151,17 +180,23 @@ fn parse_url(text: &str) -> Option<HttpUrl> {
     };
     if let Ok(address) = authority.parse::<SocketAddr>() {
         let (host, port) = (address.ip().to_string(), address.port());
-        return (port != 0).then_some(HttpUrl { host, port, path });
+        return (port != 0).then_some(HttpUrl {
+            secure,
+            host,
+            port,
+            path,
+        });
     }
     let (host, port) = match authority.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => {
             (host, port.parse().ok().filter(|port| *port != 0)?)
         }
         Some(_) => return None,
-        None => (authority, 80),
+        None => (authority, usual_port(secure)),
     };
     let is_valid = is_host(host) || host.parse::<std::net::Ipv4Addr>().is_ok();
     is_valid.then(|| HttpUrl {
+        secure,
         host: host.to_owned(),
         port,
         path,
@@ -177,13 +212,16 @@ pub(crate) fn read(upstream: &mut Section<'_>) -> Option<Discovery> {
 
 /// Nothing where the source is not known; a problem was found then.
 pub(crate) fn read_section(section: &mut Section<'_>) -> Option<Discovery> {
-    let written = ["dns", "file", "http"].map(|key| section.node(key).map(|node| (key, node)));
+    let written = ["dns", "file", "http", "kubernetes"];
+    let written = written.map(|key| section.node(key).map(|node| (key, node)));
     let dns = section.optional::<DnsName>("dns").map(DiscoverySource::Dns);
     let file = section.optional::<AbsoluteFile>("file");
     let file = file.map(|AbsoluteFile(path)| DiscoverySource::File(path));
     let http = section
         .optional::<HttpUrl>("http")
         .map(DiscoverySource::Http);
+    let kubernetes = section.optional_section("kubernetes", read_kubernetes);
+    let kubernetes = kubernetes.flatten().map(DiscoverySource::Kubernetes);
     let mut nameservers = Vec::new();
     for node in section.elements("nameservers") {
         nameservers.extend(node.read(name_server));
@@ -199,13 +237,78 @@ pub(crate) fn read_section(section: &mut Section<'_>) -> Option<Discovery> {
         _ => {}
     }
     Some(Discovery {
-        source: dns.or(file).or(http)?,
+        source: dns.or(file).or(http).or(kubernetes)?,
         nameservers,
         interval,
     })
 }
 
-/// The path of a file that lists servers.
+/// Nothing where the service is not known; a problem was found then.
+fn read_kubernetes(section: &mut Section<'_>) -> Option<Kubernetes> {
+    let mut name = |key| {
+        section
+            .node(key)
+            .and_then(|node| node.read(kubernetes_name))
+    };
+    let [service, namespace] = ["service", "namespace"].map(&mut name);
+    let port = section.node("port");
+    let port = port.and_then(|node| node.read(kubernetes_port));
+    let api = section.node("api").and_then(|node| node.read(api));
+    let mut file = |key| {
+        section
+            .optional::<AbsoluteFile>(key)
+            .map(|AbsoluteFile(path)| path)
+    };
+    let [token_file, ca_file] = ["token_file", "ca_file"].map(&mut file);
+    Some(Kubernetes {
+        service: service?,
+        namespace,
+        port,
+        api,
+        token_file,
+        ca_file,
+    })
+}
+
+fn kubernetes_name(value: &DeValue<'_>) -> Result<String, Refusal> {
+    const EXPECTED: &str = "a name of 1 to 63 of the characters a-z 0-9 -";
+    let text = string(value, EXPECTED)?;
+    let is_name = is_kubernetes_name(text);
+    is_name
+        .then(|| text.to_owned())
+        .ok_or_else(|| Refusal::new(EXPECTED, value))
+}
+
+fn kubernetes_port(value: &DeValue<'_>) -> Result<String, Refusal> {
+    const EXPECTED: &str = "the name of a port, as in \"http\", or its number, as in \"8080\"";
+    let text = string(value, EXPECTED)?;
+    let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+    let is_port = if is_number {
+        text.parse::<u16>().is_ok_and(|port| port != 0)
+    } else {
+        is_kubernetes_name(text)
+    };
+    is_port
+        .then(|| text.to_owned())
+        .ok_or_else(|| Refusal::new(EXPECTED, value))
+}
+
+fn is_kubernetes_name(text: &str) -> bool {
+    let is_of = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=63).contains(&text.len())
+        && text.bytes().all(is_of)
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+}
+
+fn api(value: &DeValue<'_>) -> Result<HttpUrl, Refusal> {
+    const EXPECTED: &str = "a URL such as \"https://10.0.0.1:6443\"";
+    let text = string(value, EXPECTED)?;
+    let url = parse_url(text).filter(|url| !url.path.contains('?'));
+    url.ok_or_else(|| Refusal::new(EXPECTED, value))
+}
+
+/// The path of a file.
 struct AbsoluteFile(PathBuf);
 
 impl Read for AbsoluteFile {

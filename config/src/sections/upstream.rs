@@ -104,7 +104,7 @@ pub(crate) fn read(
     let servers = read_servers(section, index, routes);
     Upstream {
         name: name.to_owned(),
-        agent: agent::read(section, &servers),
+        agent: agent::read(section, servers.iter().map(|server| &server.address)),
         servers,
         balancing: balance::read(section, index, names, fallbacks, checks_know_roles),
         discovery: discovery::read(section),

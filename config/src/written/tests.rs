@@ -103,6 +103,10 @@ fn what_is_written_means_the_same() {
         servers = ["h:1"]
         agent = { port = 9, interval = "1s", timeout = "20ms", send = "a\n\"b" }
         health = { type = "mysql", user = "me" }
+        [upstreams.fifth]
+        discovery.kubernetes = { service = "web", namespace = "shop", port = "http", api = "https://[::1]:6443/k8s", token_file = "/t", ca_file = "/c" }
+        [upstreams.sixth]
+        discovery.kubernetes = { service = "web", port = "80" }
         [upstreams.other]
         servers = ["builtin:echo"]
         balance = "random-two"

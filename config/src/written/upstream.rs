@@ -1,11 +1,13 @@
 //! An upstream, as it is written.
 
+use std::path::PathBuf;
+
 use super::health;
 use super::socket::socket_options;
 use super::text::{duration, list, quoted, table};
 use crate::sections::agent::Agent;
 use crate::sections::balance::{Balance, Balancing};
-use crate::sections::discovery::{Discovery, DiscoverySource};
+use crate::sections::discovery::{Discovery, DiscoverySource, Kubernetes};
 use crate::sections::ejection::Ejection;
 use crate::sections::proxy_protocol::SendProxy;
 use crate::sections::upstream::Upstream;
@@ -87,12 +89,27 @@ fn write_discovery(text: &mut String, upstream: &str, discovery: &Discovery) {
         DiscoverySource::Dns(name) => ("dns", quoted(name)),
         DiscoverySource::File(path) => ("file", quoted(path.display())),
         DiscoverySource::Http(url) => ("http", quoted(url)),
+        DiscoverySource::Kubernetes(service) => ("kubernetes", kubernetes(service)),
     }];
     if !discovery.nameservers.is_empty() {
         values.push(("nameservers", list(&discovery.nameservers)));
     }
     values.push(("interval", duration(discovery.interval)));
     table(text, &format!("[upstreams.{upstream}.discovery]"), &values);
+}
+
+fn kubernetes(source: &Kubernetes) -> String {
+    let mut values = vec![format!("service = {}", quoted(&source.service))];
+    let mut add = |key: &str, value: Option<String>| {
+        values.extend(value.map(|value| format!("{key} = {value}")));
+    };
+    add("namespace", source.namespace.as_ref().map(quoted));
+    add("port", source.port.as_ref().map(quoted));
+    add("api", source.api.as_ref().map(quoted));
+    let path = |path: &Option<PathBuf>| path.as_ref().map(|path| quoted(path.display()));
+    add("token_file", path(&source.token_file));
+    add("ca_file", path(&source.ca_file));
+    format!("{{ {} }}", values.join(", "))
 }
 
 fn balancing(balancing: &Balancing, fallback: Option<&str>) -> Vec<(&'static str, String)> {

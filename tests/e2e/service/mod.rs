@@ -5,6 +5,8 @@
 pub(crate) mod dns;
 pub(crate) mod haproxy;
 pub(crate) mod iperf;
+#[allow(dead_code, reason = "the tests of the source say more with it")]
+pub(crate) mod kubernetes;
 pub(crate) mod mariadb;
 pub(crate) mod nginx;
 pub(crate) mod postgres;

@@ -2,13 +2,82 @@
 
 use std::time::Duration;
 
-use super::super::key::{Key, Kind, Syntax, Table};
+use super::super::key::{Absent, Key, Kind, Syntax, Table};
 use super::values::HOUR;
 use crate::sections::discovery::NAMESERVERS_MAX;
 
+/// The name of a namespace or a service (RFC 1035, and 1123).
+const NAME: Syntax = Syntax {
+    what: "name of 1 to 63 of `a-z 0-9 -`",
+    accepted: &["web", "redis-0"],
+    refused: &["", "Web", "a.b", "a/b", "-a"],
+    pattern: "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$",
+};
+
+const FILE: Syntax = Syntax {
+    what: "absolute path",
+    accepted: &["/run/secrets/token"],
+    refused: &["token", "/run/secrets/", ""],
+    pattern: "^/.*[^/]$",
+};
+
+static KUBERNETES: Table = Table {
+    path: "upstreams.NAME.discovery.kubernetes",
+    about: "A service of Kubernetes, whose EndpointSlices are listed and watched. The account must be allowed to `list` and `watch` \
+        `endpointslices` of the group `discovery.k8s.io` there.",
+    keys: &[
+        Key::required(
+            "service",
+            Kind::Text(NAME),
+            "write the service, as in service = \"web\"",
+            "the name of the service",
+        ),
+        Key::optional(
+            "namespace",
+            Kind::Text(NAME),
+            "the pod's",
+            "the namespace of the service",
+        ),
+        Key::optional(
+            "port",
+            Kind::Text(Syntax {
+                what: "name or number",
+                accepted: &["http", "8080"],
+                refused: &["", "0", "65536", "Http", "a_b"],
+                pattern: "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$",
+            }),
+            "the only one",
+            "the port of the pods, by its name in the service, or by its number",
+        ),
+        Key::optional(
+            "api",
+            Kind::Text(Syntax {
+                what: "URL",
+                accepted: &["https://10.0.0.1:6443", "http://127.0.0.1:8001"],
+                refused: &["10.0.0.1:6443", "https://", "ftp://a/", ""],
+                pattern: "^https?://[^\\s]+$",
+            }),
+            "the API server that a pod is told of",
+            "the API server: by TLS, or in the clear, as from `kubectl proxy`",
+        ),
+        Key::optional(
+            "token_file",
+            Kind::Text(FILE),
+            "the pod's, if it has one and asks by TLS",
+            "the file of the account's token, which is read again each minute",
+        ),
+        Key::optional(
+            "ca_file",
+            Kind::Text(FILE),
+            "the pod's",
+            "the file of the authorities that sign the API server's certificate, in PEM",
+        ),
+    ],
+};
+
 pub(crate) static DISCOVERY: Table = Table {
     path: "upstreams.NAME.discovery",
-    about: "Who says which servers there are, beside those of `servers`: one of `dns`, `file` and `http`. A source that fails, or \
+    about: "Who says which servers there are, beside those of `servers`: one of `dns`, `file`, `http` and `kubernetes`. A source that fails, or \
         names no server, or one that there can't be, keeps the servers that it named last. See [Discovery](discovery.md).",
     keys: &[
         Key::optional(
@@ -65,6 +134,10 @@ pub(crate) static DISCOVERY: Table = Table {
             "a page that lists servers in JSON, asked for with the ETag of the last one. What is below \
              `/v1/health/service/` is Consul's health API, which is asked by blocking queries",
         ),
+        Key {
+            absent: Absent::Means("another source"),
+            ..Key::table("kubernetes", &KUBERNETES)
+        },
         Key::optional(
             "nameservers",
             Kind::Texts {
@@ -87,7 +160,7 @@ pub(crate) static DISCOVERY: Table = Table {
                 max: HOUR,
             },
             "\"10s\"",
-            "how often a page is asked for",
+            "how often a page is asked for, and how soon a source of either kind is asked again after a failure, within 5 s",
         ),
     ],
 };

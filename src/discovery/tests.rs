@@ -1,0 +1,518 @@
+//! What becomes of what sources say, whichever they are.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use proxy_admin::Discoveries;
+use proxy_config::{Config, parse};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::PrivateKeyDer;
+
+use super::scripted::{A, AAAA, NXDOMAIN, Reply, SERVFAIL, SRV, ScriptedDns};
+use super::scripted_kubernetes::{Instead, ScriptedKubernetes};
+use super::sources::Sources;
+use super::thread::Thread;
+
+/// Longer than anything takes that works.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+fn wait_for(what: &str, condition: impl Fn() -> bool) {
+    for _ in 0..DEADLINE.as_millis() / 5 {
+        if condition() {
+            return;
+        }
+        thread::park_timeout(Duration::from_millis(5));
+    }
+    panic!("still waiting: {what}");
+}
+
+fn config(discovery: &str) -> Config {
+    let text = format!(
+        "[listeners.l]\nbind = \"127.0.0.1:18199\"\nupstream = \"u\"\n[upstreams.u.discovery]\ninterval = \"100ms\"\n{discovery}\n"
+    );
+    parse(&text, "f")
+        .unwrap_or_else(|problems| panic!("{problems}"))
+        .config
+}
+
+/// A source that is asked.
+struct Asked {
+    sources: Sources,
+    config: Config,
+    shown: Arc<Discoveries>,
+    _thread: Thread,
+}
+
+impl Asked {
+    fn new(discovery: &str) -> Self {
+        let (config, shown) = (config(discovery), Arc::<Discoveries>::default());
+        let mut thread = Thread::default();
+        let mut sources = Sources::new(shown.clone());
+        sources.prepare(&config, &thread.handle().expect("a thread"));
+        sources.commit(&config);
+        Self {
+            sources,
+            config,
+            shown,
+            _thread: thread,
+        }
+    }
+
+    fn servers(&self) -> Vec<String> {
+        let complete = self.sources.complete(&self.config);
+        let servers = complete.upstreams[0].servers.iter();
+        servers.map(|server| server.address.to_string()).collect()
+    }
+
+    fn comes_to(&self, server: &str) {
+        wait_for(server, || self.servers() == [server]);
+    }
+
+    fn failures(&self, reason: &str) -> u64 {
+        let shown = self.shown.look();
+        let view = shown.iter().find(|(upstream, _)| upstream == "u");
+        view.map_or(0, |(_, view)| view.failures[reason])
+    }
+}
+
+/// Each lie or failure of a source is counted by its reason, and changes nothing; after it, what the source says counts again.
+fn keeps_the_last_good_set(
+    kind: &str,
+    discovery: &str,
+    good: &dyn Fn(&str),
+    bad: &[(&str, &dyn Fn())],
+) {
+    let (first, second) = ("10.0.0.1:8080", "10.0.0.2:8080");
+    good("10.0.0.1");
+    let asked = Asked::new(discovery);
+    asked.comes_to(first);
+    for (reason, fail) in bad {
+        let before = asked.failures(reason);
+        fail();
+        wait_for(&format!("{kind} fails: {reason}"), || {
+            asked.failures(reason) > before
+        });
+        assert_eq!(asked.servers(), [first], "{kind}: {reason}");
+    }
+    good("10.0.0.2");
+    asked.comes_to(second);
+    let shown = asked.shown.look();
+    assert_eq!(shown[0].1.servers, 1, "{kind}");
+}
+
+/// The lists of JSON that nobody can mean, with the reasons.
+fn lies() -> Vec<(&'static str, String)> {
+    let many: Vec<_> = (0..100_000_u32)
+        .map(|n| format!("\"{}:80\"", std::net::Ipv4Addr::from(0x0a00_0001 + n)))
+        .collect();
+    vec![
+        ("empty", "[]".to_owned()),
+        ("too_many", format!("[{}]", many.join(","))),
+        ("address", "[\"10.0.0.9:0\"]".to_owned()),
+        ("address", "[\"10.0.0.9:80\", \"224.0.0.1:80\"]".to_owned()),
+        ("loop", "[\"10.0.0.9:80\", \"127.0.0.1:18199\"]".to_owned()),
+        ("format", "[\"10.0.0.9:80\"".to_owned()),
+    ]
+}
+
+#[test]
+fn a_file_that_fails_or_lies_keeps_the_last_good_set() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("servers.json");
+    let write = |text: &str| {
+        let next = directory.path().join("next");
+        fs::write(&next, text).expect("write");
+        fs::rename(next, &path).expect("rename");
+    };
+    let lies = lies();
+    let lies: Vec<_> = lies
+        .iter()
+        .map(|(reason, text)| (*reason, || write(text)))
+        .collect();
+    let mut bad: Vec<(&str, &dyn Fn())> = Vec::new();
+    bad.extend(lies.iter().map(|(reason, lie)| (*reason, lie as &dyn Fn())));
+    let absent = || fs::remove_file(&path).expect("remove");
+    bad.push(("not_found", &absent));
+    // Nobody writes to it, and nobody will.
+    let hang = || {
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, mode).expect("a pipe");
+    };
+    bad.push(("unreachable", &hang));
+    keeps_the_last_good_set(
+        "file",
+        &format!("file = \"{}\"", path.display()),
+        &|ip| write(&format!("[\"{ip}:8080\"]")),
+        &bad,
+    );
+}
+
+/// A page of a test.
+struct Page {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Shared {
+    /// The status, and the text.
+    says: Mutex<(u16, String)>,
+    hangs: AtomicBool,
+    stopped: AtomicBool,
+}
+
+impl Page {
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let shared = Arc::new(Shared::default());
+        let its = shared.clone();
+        let thread = thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                if its.stopped.load(SeqCst) {
+                    return;
+                }
+                let its = its.clone();
+                thread::spawn(move || its.answer(stream));
+            }
+        });
+        Self {
+            address,
+            shared,
+            thread: Some(thread),
+        }
+    }
+
+    fn say(&self, status: u16, text: &str) {
+        *self.shared.says.lock().expect("no panic") = (status, text.to_owned());
+        self.shared.hangs.store(false, SeqCst);
+    }
+
+    fn hang(&self) {
+        self.shared.hangs.store(true, SeqCst);
+    }
+}
+
+impl Shared {
+    fn answer(&self, stream: TcpStream) {
+        let mut reader = BufReader::new(stream);
+        let mut line = String::new();
+        while line != "\r\n" {
+            line.clear();
+            if !matches!(reader.read_line(&mut line), Ok(1..)) {
+                return;
+            }
+        }
+        while self.hangs.load(SeqCst) && !self.stopped.load(SeqCst) {
+            thread::park_timeout(Duration::from_millis(20));
+        }
+        let (status, text) = self.says.lock().expect("no panic").clone();
+        let mut stream = reader.into_inner();
+        let length = text.len();
+        // An index that goes back has the next query not wait.
+        let head = format!(
+            "HTTP/1.1 {status} So\r\nx-consul-index: 0\r\ncontent-length: {length}\r\n\r\n{text}"
+        );
+        let _ = stream.write_all(head.as_bytes());
+    }
+}
+
+impl Drop for Page {
+    fn drop(&mut self) {
+        self.shared.stopped.store(true, SeqCst);
+        let _ = TcpStream::connect(self.address);
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+#[test]
+fn a_page_that_fails_lies_or_hangs_keeps_the_last_good_set() {
+    let page = Page::start();
+    let lies = lies();
+    let lies: Vec<_> = lies
+        .iter()
+        .map(|(reason, text)| (*reason, || page.say(200, text)))
+        .collect();
+    let mut bad: Vec<(&str, &dyn Fn())> = Vec::new();
+    bad.extend(lies.iter().map(|(reason, lie)| (*reason, lie as &dyn Fn())));
+    let (refuse, absent) = (|| page.say(500, ""), || page.say(404, "[]"));
+    let hang = || page.hang();
+    bad.extend::<[(&str, &dyn Fn()); 3]>([
+        ("refused", &refuse),
+        ("not_found", &absent),
+        ("timeout", &hang),
+    ]);
+    keeps_the_last_good_set(
+        "http",
+        &format!("http = \"http://{}/servers\"", page.address),
+        &|ip| page.say(200, &format!("[\"{ip}:8080\"]")),
+        &bad,
+    );
+}
+
+#[test]
+fn consul_that_fails_lies_or_hangs_keeps_the_last_good_set() {
+    let page = Page::start();
+    let service = |ip: &str, port: u32| {
+        format!(
+            "{{\"Node\": {{\"Address\": \"{ip}\"}}, \"Service\": {{\"Address\": \"\", \"Port\": {port}}}}}"
+        )
+    };
+    let say = |services: &[String]| page.say(200, &format!("[{}]", services.join(",")));
+    let (empty, poisoned) = (|| say(&[]), || say(&[service("10.0.0.9", 0)]));
+    let many = || {
+        let ip = |n: u32| std::net::Ipv4Addr::from(0x0a00_0001 + n).to_string();
+        say(&(0..50_000).map(|n| service(&ip(n), 80)).collect::<Vec<_>>());
+    };
+    let (own, half) = (
+        || say(&[service("127.0.0.1", 18199)]),
+        || page.say(200, "[{\"Node\""),
+    );
+    let (refuse, hang) = (|| page.say(500, ""), || page.hang());
+    keeps_the_last_good_set(
+        "consul",
+        &format!("http = \"http://{}/v1/health/service/web\"", page.address),
+        &|ip| say(&[service(ip, 8080)]),
+        &[
+            ("empty", &empty),
+            ("address", &poisoned),
+            ("too_many", &many),
+            ("loop", &own),
+            ("format", &half),
+            ("refused", &refuse),
+            ("timeout", &hang),
+        ],
+    );
+}
+
+#[test]
+fn name_servers_that_fail_lie_or_hang_keep_the_last_good_set() {
+    let dns = ScriptedDns::start();
+    let discovery = |name: &str| format!("dns = \"{name}\"\nnameservers = [\"{}\"]", dns.address());
+    let a = |reply: Reply| dns.say("web.test", A, reply);
+    let many: Vec<_> = (0..2000_u16)
+        .map(|n| [10, 1, (n >> 8) as u8, n as u8].to_vec())
+        .collect();
+    let many = || a(Reply::Truncated(1, many.clone()));
+    let poisoned = || a(Reply::addresses(&["0.0.0.0"], 1));
+    let (absent, refuse) = (
+        || a(Reply::Code(NXDOMAIN)),
+        || {
+            a(Reply::Code(SERVFAIL));
+            dns.say("web.test", AAAA, Reply::Code(SERVFAIL));
+        },
+    );
+    let hang = || {
+        a(Reply::Silence);
+        dns.say("web.test", AAAA, Reply::Silence);
+    };
+    keeps_the_last_good_set(
+        "addresses",
+        &discovery("web.test:8080"),
+        &|ip| {
+            dns.say("web.test", AAAA, Reply::Code(0));
+            a(Reply::addresses(&[ip], 1));
+        },
+        &[
+            ("too_many", &many),
+            ("address", &poisoned),
+            ("not_found", &absent),
+            ("refused", &refuse),
+            ("timeout", &hang),
+        ],
+    );
+    const NAME: &str = "_web._tcp.test";
+    let srv = |port, target| dns.say(NAME, SRV, Reply::services(&[(0, 0, port, target)], 1));
+    dns.say("loop.test", A, Reply::addresses(&["127.0.0.1"], 1));
+    let (poisoned, own) = (|| srv(0, "own.test"), || srv(18199, "loop.test"));
+    let empty = || dns.say(NAME, SRV, Reply::Code(0));
+    let many = || {
+        let records: Vec<_> = (1..=1025).map(|port| (0, 0, port, "own.test")).collect();
+        // Too long for UDP.
+        if let Reply::Records(ttl, records) = Reply::services(&records, 1) {
+            dns.say(NAME, SRV, Reply::Truncated(ttl, records));
+        }
+    };
+    keeps_the_last_good_set(
+        "services",
+        &discovery(NAME),
+        &|ip| {
+            dns.say("own.test", A, Reply::addresses(&[ip], 1));
+            srv(8080, "own.test");
+        },
+        &[
+            ("address", &poisoned),
+            ("loop", &own),
+            ("empty", &empty),
+            ("too_many", &many),
+        ],
+    );
+}
+
+#[test]
+fn an_api_server_that_fails_lies_or_hangs_keeps_the_last_good_set() {
+    let api = ScriptedKubernetes::start();
+    let empty = || api.say("web-a", &[], 8080);
+    let poisoned = || api.say("web-a", &["10.0.0.9"], 0);
+    let own = || api.say("web-a", &["127.0.0.1"], 18199);
+    let many = || {
+        for slice in 0..11 {
+            let ips: Vec<_> = (0..100).map(|n| format!("10.1.{slice}.{n}")).collect();
+            let ips: Vec<_> = ips.iter().map(String::as_str).collect();
+            api.say(&format!("web-{slice:02}"), &ips, 8080);
+        }
+    };
+    let instead = |instead: Instead| api.say_instead(Some(instead));
+    let format = || instead(Instead::Text("<html>".to_owned()));
+    let refuse = || instead(Instead::Status(500));
+    let absent = || instead(Instead::Status(404));
+    let hang = || instead(Instead::Nothing);
+    keeps_the_last_good_set(
+        "kubernetes",
+        &of_kubernetes(&api, ""),
+        &|ip| {
+            api.say_instead(None);
+            for slice in 0..11 {
+                api.say(&format!("web-{slice:02}"), &[], 8080);
+            }
+            api.say("web-a", &[ip], 8080);
+        },
+        &[
+            ("empty", &empty),
+            ("address", &poisoned),
+            ("loop", &own),
+            ("too_many", &many),
+            ("format", &format),
+            ("refused", &refuse),
+            ("not_found", &absent),
+            ("timeout", &hang),
+        ],
+    );
+}
+
+fn of_kubernetes(api: &ScriptedKubernetes, more: &str) -> String {
+    format!(
+        "kubernetes = {{ service = \"web\", namespace = \"shop\", port = \"http\", api = \"http://{}\"{more} }}",
+        api.address()
+    )
+}
+
+fn token_in(path: &Path) -> String {
+    format!(", token_file = \"{}\"", path.display())
+}
+
+#[test]
+fn kubernetes_is_watched_from_the_list_on_and_listed_again_only_when_that_is_too_old() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let token = directory.path().join("token");
+    fs::write(&token, "first\n").expect("write");
+    let api = ScriptedKubernetes::start();
+    api.expect_token("first");
+    api.say("web-a", &["10.0.0.1"], 8080);
+    let asked = Asked::new(&of_kubernetes(&api, &token_in(&token)));
+    asked.comes_to("10.0.0.1:8080");
+    wait_for("it watches", || api.watches() == 1);
+    api.say("web-b", &["10.0.0.2"], 8081);
+    let both = ["10.0.0.1:8080", "10.0.0.2:8081"];
+    wait_for("both slices", || asked.servers() == both);
+    // Two changes at once.
+    api.remove("web-a");
+    api.say_of(
+        "web-b",
+        &[
+            ("10.0.0.3", ""),
+            (
+                "10.0.0.2",
+                "\"ready\": false, \"serving\": true, \"terminating\": true",
+            ),
+        ],
+        8081,
+    );
+    asked.comes_to("10.0.0.3:8081");
+    // Who asked before has another token now.
+    fs::write(&token, "second").expect("write");
+    api.expect_token("second");
+    api.end_watches();
+    wait_for("it watches again", || api.watches() == 2);
+    api.say("web-b", &["10.0.0.4"], 8081);
+    asked.comes_to("10.0.0.4:8081");
+    assert_eq!(api.lists(), 1, "it goes on from where it was");
+    assert_eq!(asked.failures("refused"), 0);
+    // Unseen, and forgotten.
+    api.end_watches();
+    api.compact();
+    api.say("web-b", &["10.0.0.5"], 8081);
+    asked.comes_to("10.0.0.5:8081");
+    api.expect_token("third");
+    api.end_watches();
+    wait_for("it is refused", || asked.failures("refused") > 0);
+    assert_eq!(asked.servers(), ["10.0.0.5:8081"]);
+}
+
+/// Speaks TLS for the API server, with a certificate of nobody's but this one, which is returned in PEM.
+fn secured(api: SocketAddr, on: &tokio::runtime::Handle) -> (SocketAddr, String) {
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
+    let pem = made.cert.pem();
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("a key");
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .and_then(|builder| {
+            let builder = builder.with_no_client_auth();
+            builder.with_single_cert(vec![made.cert.der().clone()], key)
+        });
+    let acceptor = TlsAcceptor::from(Arc::new(config.expect("a server")));
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    listener.set_nonblocking(true).expect("non-blocking");
+    on.spawn(async move {
+        let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
+        while let Ok((stream, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                let (Ok(mut client), Ok(mut server)) = (
+                    acceptor.accept(stream).await,
+                    tokio::net::TcpStream::connect(api).await,
+                ) else {
+                    return;
+                };
+                let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+            });
+        }
+    });
+    (address, pem)
+}
+
+#[test]
+fn kubernetes_is_asked_by_tls_of_who_its_authorities_vouch_for() {
+    let api = ScriptedKubernetes::start();
+    api.say("web-a", &["10.0.0.1"], 8080);
+    let mut thread = Thread::default();
+    let on = thread.handle().expect("a thread");
+    let (address, pem) = secured(api.address(), &on);
+    let (_, other) = secured(api.address(), &on);
+    let directory = tempfile::tempdir().expect("a directory");
+    let ca = directory.path().join("ca.crt");
+    fs::write(&ca, other).expect("write");
+    let asked = Asked::new(&format!(
+        "kubernetes = {{ service = \"web\", namespace = \"shop\", api = \"https://{address}\", ca_file = \"{}\" }}",
+        ca.display()
+    ));
+    wait_for("it is refused", || asked.failures("refused") > 0);
+    assert_eq!(api.lists(), 0);
+    // It is read again.
+    fs::write(&ca, pem).expect("write");
+    asked.comes_to("10.0.0.1:8080");
+    wait_for("it watches", || api.watches() > 0);
+    api.say("web-a", &["10.0.0.2"], 8080);
+    asked.comes_to("10.0.0.2:8080");
+}
