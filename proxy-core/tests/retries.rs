@@ -4,12 +4,16 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
+use conformance::cases::{SSL_REQUEST, hello};
 use conformance::{
     Flow, Peer, Received, Scripted, ScriptedPeer, ServerKind, Setup, Stage, elapse, pump, run,
     settle, wait, wait_within,
 };
 use proxy_core::metrics::{Cause, ConnectFailure, UpstreamCells};
-use proxy_core::prologue::{AcceptProxy, Expected, PrologueSettings, Untrusted};
+use proxy_core::prologue::starttls::Protocol;
+use proxy_core::prologue::{
+    AcceptProxy, Expected, HelloSettings, NotTls, PrologueSettings, Untrusted,
+};
 use proxy_core::{
     CLIENT_CHECK_INTERVAL, Ends, RETRIES_AT_ONCE_MIN, RETRIES_PER_SECOND_MIN, RETRY_PAUSE,
     RETRY_PAUSE_MAX, SERVERS_TRIED_MAX,
@@ -445,6 +449,48 @@ fn what_others_see_of_it_is_the_server_that_it_has() {
 #[test]
 fn half_connected_server_is_asked_for_tls_again() {
     run::<Scripted>(conformance::cases::half_connected_server_is_asked_for_tls_again::<Scripted>);
+}
+
+/// So is one whose end comes behind the last look.
+#[test]
+fn an_end_that_is_received_while_asking_for_tls_is_followed_by_another_server() {
+    run::<Scripted>(|| {
+        let stage = Scripted::start(Setup {
+            servers: vec![ServerKind::Listening; 2],
+            retry_budget: Some(100),
+            prologue: Some(PrologueSettings {
+                timeout: Duration::from_secs(1),
+                hello: Some(HelloSettings {
+                    starttls: Some(Protocol::Postgres),
+                    not_tls: NotTls::Route,
+                }),
+                accept_proxy: None,
+            }),
+            ..Setup::default()
+        });
+        let client = stage.connect();
+        let said = [SSL_REQUEST, &hello("a.example", 0, 16_384)].concat();
+        client.send(&said).expect("there is room");
+        let (liar, server) = wait(&stage, "a server", || {
+            (0..2).find_map(|server| Some((server, stage.accept(server)?)))
+        });
+        stage.end_at_receive(&server);
+        let other = wait(&stage, "the other one", || stage.accept(1 - liar));
+        other.send(b"S").expect("there is room");
+        while stage.step() {}
+        let mut heard = vec![0; said.len() + 1];
+        let mut count = 0;
+        while let Received::Bytes(more) = other.receive(&mut heard[count..]) {
+            count += more;
+            while stage.step() {}
+        }
+        assert!(heard[..count] == said, "other bytes");
+        assert_eq!(failures(&stage, liar, ConnectFailure::Closed), 1);
+        client.reset();
+        elapse(&stage, Duration::from_secs(120));
+        drop((server, other));
+        settle(&stage);
+    });
 }
 
 /// What a client said before a server was looked for: its data, a header before it, or a header alone.

@@ -18,7 +18,8 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 /// For cases that wait for it.
 const SHORT: Duration = Duration::from_millis(300);
 
-const SSL_REQUEST: &[u8] = &[0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
+/// How a client of PostgreSQL asks for TLS.
+pub const SSL_REQUEST: &[u8] = &[0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
 
 /// Two servers, the second one behind the name "b.example".
 fn stage<S: Stage>(starttls: Option<Protocol>, not_tls: NotTls, timeout: Duration) -> S {
@@ -36,7 +37,7 @@ fn stage<S: Stage>(starttls: Option<Protocol>, not_tls: NotTls, timeout: Duratio
 }
 
 /// A ClientHello with this name, in records of this size, and with so many bytes of padding.
-fn hello(name: &str, padding: usize, record: usize) -> Vec<u8> {
+pub fn hello(name: &str, padding: usize, record: usize) -> Vec<u8> {
     let vector = |bytes: &[u8]| [&(bytes.len() as u16).to_be_bytes()[..], bytes].concat();
     let entry = [&[0][..], &vector(name.as_bytes())].concat();
     let sni = [&[0, 0][..], &vector(&vector(&entry))].concat();
