@@ -42,6 +42,41 @@ fn idle_timer_is_set_lazily() {
     });
 }
 
+/// A name's address that says nothing takes a part of the time for a connect, and the last one that is left all of it.
+#[test]
+fn silent_address_leaves_time_to_the_others() {
+    run::<Scripted>(|| {
+        const TIMEOUT: Duration = Duration::from_secs(10);
+        let setup = |last| Setup {
+            servers: vec![ServerKind::Silent, last],
+            one_name: true,
+            connect_timeout: TIMEOUT,
+            ..Setup::default()
+        };
+        let stage = Scripted::start(setup(ServerKind::Listening));
+        let begun_at = stage.now();
+        let client = stage.connect();
+        let server = wait_within(&stage, TIMEOUT, "the other address", || stage.accept(1));
+        let took = stage.now() - begun_at;
+        assert!(took >= TIMEOUT / 2 && took < TIMEOUT * 6 / 10, "{took:?}");
+        drop((client, server));
+        settle(&stage);
+        let stage = Scripted::start(setup(ServerKind::Silent));
+        let begun_at = stage.now();
+        let client = stage.connect();
+        let end = wait_within(&stage, 2 * TIMEOUT, "the client is closed", || match client
+            .receive(&mut [0; 16])
+        {
+            Received::Nothing => None,
+            last => Some(last),
+        });
+        assert_eq!(end, Received::End);
+        let took = stage.now() - begun_at;
+        assert!(took >= TIMEOUT * 3 / 2, "{took:?}");
+        settle(&stage);
+    });
+}
+
 /// A stalled connection is looked at once an interval, however often its other direction runs.
 #[test]
 fn stalled_connection_is_looked_at_now_and_then() {

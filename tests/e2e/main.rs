@@ -95,4 +95,5 @@ mod unanswered;
 mod unnoticed;
 mod upstream_failure;
 mod urgent;
+mod verdicts;
 mod watch;

@@ -40,6 +40,10 @@ pub const ROOM_RETRY_MIN: Duration = Duration::from_millis(2);
 /// The same: at most this long.
 pub const ROOM_RETRY_MAX: Duration = Duration::from_millis(50);
 
+/// An address of a name has this part of `connect_timeout`, as long as another one is worth a try: a half, so that a lost SYN can
+/// be sent again within the usual 3 s.
+pub(crate) const ADDRESS_TIME_PART: u32 = 2;
+
 /// How often a client is looked at whose server has not answered yet, to notice that it went away.
 pub const CLIENT_CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -349,13 +353,19 @@ impl<R: Runtime> Connect<R> {
             match open(runtime, worker, address, dial, worker.now) {
                 Ok(waits_for) => {
                     cells.opened.increment();
+                    let mut deadline = self.deadline(pool, worker.now);
+                    if walk.has_more(worker.now) {
+                        // One that is silent leaves time to the others.
+                        let part = pool.settings().connect_timeout / ADDRESS_TIME_PART;
+                        deadline = deadline.min(worker.now + part);
+                    }
                     self.attempt = Some(Attempting {
                         taken,
                         waits_for,
                         server,
                         walk,
                         begun_at: worker.now,
-                        deadline: self.deadline(pool, worker.now),
+                        deadline,
                         is_new: true,
                     });
                     return true;

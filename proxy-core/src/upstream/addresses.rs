@@ -113,7 +113,8 @@ impl Walk {
                 tried,
                 current,
             } => {
-                let place = choose(places, *turn, *tried, now)?;
+                let last = (*tried != 0).then(|| places[*current].address.is_ipv4());
+                let place = choose(places, *turn, *tried, last, now)?;
                 *current = place;
                 *tried |= 1 << place;
                 Some(ServerAddress::Tcp(places[place].address))
@@ -126,6 +127,17 @@ impl Walk {
         match &self.0 {
             Way::Fixed(address) => address.is_none(),
             Way::Named { places, tried, .. } => tried.count_ones() as usize >= places.len(),
+        }
+    }
+
+    /// Whether there is another address that is worth a try.
+    pub fn has_more(&self, now: Instant) -> bool {
+        match &self.0 {
+            Way::Fixed(_) => false,
+            Way::Named { places, tried, .. } => {
+                let mut left = (0..places.len()).filter(|place| tried & (1 << place) == 0);
+                left.any(|place| !places[place].rest.is_resting(now))
+            }
         }
     }
 
@@ -153,12 +165,25 @@ impl Walk {
     }
 }
 
-/// The place whose turn it is of those that are not `tried`: one that rests only when all of them do.
-fn choose(places: &[Arc<Place>], turn: usize, tried: u64, now: Instant) -> Option<usize> {
-    let left = || (0..places.len()).filter(|&place| tried & (1 << place) == 0);
+/// The place whose turn it is of those that are not `tried`: one that rests only when all of them do. After one of a family, one of
+/// the other comes if there is any (RFC 8305, section 4): where a network carries only one of them, each connection finds it soon.
+fn choose(
+    places: &[Arc<Place>],
+    turn: usize,
+    tried: u64,
+    last_is_ipv4: Option<bool>,
+    now: Instant,
+) -> Option<usize> {
+    let is_left = |place: &usize| tried & (1 << place) == 0;
+    let is_of_other =
+        |place: &usize| last_is_ipv4.is_some_and(|last| places[*place].address.is_ipv4() != last);
+    let is_rested = |place: &usize| !places[*place].rest.is_resting(now);
+    let all = || (0..places.len()).filter(is_left);
+    let has_other = all().any(|place| is_of_other(&place) && is_rested(&place));
+    let left = || all().filter(|place| !has_other || is_of_other(place));
     // Another connection may take a place's try in between; it rests then.
     for _ in 0..ADDRESSES_MAX {
-        let rested = || left().filter(|&place| !places[place].rest.is_resting(now));
+        let rested = || left().filter(is_rested);
         let Some(nth) = turn.checked_rem(rested().count()) else {
             break;
         };
@@ -168,8 +193,8 @@ fn choose(places: &[Arc<Place>], turn: usize, tried: u64, now: Instant) -> Optio
             return Some(place);
         }
     }
-    let nth = turn.checked_rem(left().count())?;
-    left().nth(nth)
+    let nth = turn.checked_rem(all().count())?;
+    all().nth(nth)
 }
 
 #[cfg(test)]
@@ -280,6 +305,52 @@ mod tests {
         }
         addresses.set(&[]);
         assert_eq!(rest_of(&mut addresses.walk(), now), []);
+    }
+
+    #[test]
+    fn families_take_turns() {
+        let now = origin();
+        let six = |last| SocketAddr::from(([0x2001, 0xdb8, 0, 0, 0, 0, 0, last], 80));
+        let addresses = Addresses::default();
+        addresses.set(&[address(1), address(2), address(3), six(1), six(2)]);
+        for _ in 0..5 {
+            let mut walk = addresses.walk();
+            let mut families = Vec::new();
+            while let Some(ServerAddress::Tcp(next)) = walk.next(now) {
+                families.push(next.is_ipv4());
+            }
+            assert_eq!(families.len(), 5);
+            // As long as there are both.
+            let alternates = families.windows(2).take(2).all(|pair| pair[0] != pair[1]);
+            assert!(alternates, "{families:?}");
+        }
+        // One that rests is not preferred for its family.
+        let mut walk = addresses.walk();
+        while let Some(ServerAddress::Tcp(next)) = walk.next(now) {
+            if next.is_ipv6() {
+                walk.on_failure(now);
+            }
+        }
+        let mut walk = addresses.walk();
+        let order: Vec<_> = std::iter::from_fn(|| walk.next(now)).collect();
+        let is_four = |address: &ServerAddress| matches!(address, ServerAddress::Tcp(address) if address.is_ipv4());
+        assert!(
+            order[..3].iter().all(is_four) && order.len() == 5,
+            "{order:?}"
+        );
+    }
+
+    #[test]
+    fn another_address_is_worth_a_try_unless_it_rests() {
+        let (addresses, now) = (addresses(2), origin());
+        let (mut one, mut other) = (addresses.walk(), addresses.walk());
+        one.next(now);
+        assert!(one.has_more(now));
+        other.next(now);
+        other.on_failure(now);
+        assert!(!one.has_more(now) && one.has_more(now + REST));
+        one.next(now);
+        assert!(!one.has_more(now + REST));
     }
 
     #[test]
