@@ -15,9 +15,9 @@ use proxy_core::prologue::{
 use proxy_core::{
     Balance, BandwidthSettings, CompareBy, ConnectOptions, EjectionSettings, Ends, HashOn,
     Inventory, Keepalive, KeepaliveTimes, Lifetime, Limits, ListenOptions, Listener,
-    ListenerSettings, Member, NamePattern, OverLimit, Pool, PoolSettings, Rate, Rest,
-    RouteSettings, Routes, SendProxy, SendTlvs, Server, ServerAddress, Source, Table, TcpOptions,
-    Times, Upstream, WhenAllDown,
+    ListenerSettings, Member, NamePattern, OverLimit, Pool, PoolSettings, QUEUE_MAX, QueueSettings,
+    Rate, Rest, RouteSettings, Routes, SendProxy, SendTlvs, Server, ServerAddress, Source, Table,
+    TcpOptions, Times, Upstream, WhenAllDown,
 };
 
 use crate::discovery::Name;
@@ -361,6 +361,10 @@ fn pool(configured: &config::Upstream, inventory: &Inventory, echo: Option<Socke
             config::HashOn::Sni => HashOn::Sni,
         },
         max_connections: balancing.max_connections.map(Into::into),
+        queue: balancing.queue.map(|queue| QueueSettings {
+            max: queue.max.get().min(QUEUE_MAX),
+            timeout: queue.timeout,
+        }),
         slow_start: balancing.slow_start,
         when_all_down: match balancing.when_all_down {
             config::WhenAllDown::Try => WhenAllDown::Try,

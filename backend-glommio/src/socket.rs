@@ -2,7 +2,7 @@
 
 use std::io;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use proxy_core::runtime::{Attempt, Interest, Runtime, Socket, Timer};
@@ -40,6 +40,11 @@ impl<P: Poller> Runtime for Core<P> {
             driver: self.0.clone(),
             armed: None,
         }
+    }
+
+    fn waker(&self, _cx: &Context<'_>) -> Waker {
+        let task = self.0.current.get();
+        self.0.neighbours.borrow().waker(task)
     }
 }
 

@@ -35,6 +35,10 @@ impl Runtime for Tokio {
     fn timer(&self) -> TokioTimer {
         TokioTimer(None)
     }
+
+    fn waker(&self, cx: &Context<'_>) -> Waker {
+        cx.waker().clone()
+    }
 }
 
 #[derive(Debug)]

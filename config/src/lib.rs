@@ -38,7 +38,7 @@ pub use crate::sections::admission::{
 };
 pub use crate::sections::agent::Agent;
 pub use crate::sections::balance::{
-    Balance, Balancing, CompareBy, FALLBACKS_MAX, HashOn, WhenAllDown,
+    Balance, Balancing, CompareBy, FALLBACKS_MAX, HashOn, QUEUE_MAX, Queue, WhenAllDown,
 };
 pub use crate::sections::discovery::{
     Discovery, DiscoverySource, DnsName, HttpUrl, Kubernetes, NAMESERVERS_MAX,

@@ -97,6 +97,7 @@ fn what_is_absent_has_its_documented_default() {
     };
     assert_eq!(upstream.servers, [server]);
     let balancing = Balancing {
+        queue: None,
         balance: Balance::RoundRobin,
         hash_on: HashOn::Source,
         compare_by: CompareBy::Connections,

@@ -17,7 +17,10 @@ pub(crate) fn settings(
 ) -> Arc<ListenerSettings> {
     let upstream = Arc::new(Upstream::new("servers".into()));
     let members = members(&upstream).into_iter();
-    let members = members.map(|server| Member::new(Arc::new(server), 1));
+    let members = members.map(|server| Member {
+        max_connections: setup.server_connections,
+        ..Member::new(Arc::new(server), 1)
+    });
     let members: Vec<Member> = members.collect();
     let settings = PoolSettings {
         balance: Balance::RoundRobin,
@@ -25,6 +28,7 @@ pub(crate) fn settings(
         checked: false,
         send_proxy: setup.send_proxy,
         retry_budget: setup.retry_budget,
+        queue: setup.queue,
         ..PoolSettings::default()
     };
     let listener = Arc::new(Listener::new("clients".into()));

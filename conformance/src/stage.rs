@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use proxy_core::prologue::PrologueSettings;
 use proxy_core::{
     BandwidthSettings, ClientAddress, EjectionSettings, Ends, Generation, Listener,
-    ListenerSettings, Pool, SendProxy, Times,
+    ListenerSettings, Pool, QueueSettings, SendProxy, Times,
 };
 
 /// What is behind the proxy, and how it is configured.
@@ -39,6 +39,10 @@ pub struct Setup {
     pub routes: Vec<(&'static str, usize)>,
     /// The headers that servers get.
     pub send_proxy: Option<SendProxy>,
+    /// Connections that each server has at a time.
+    pub server_connections: Option<u64>,
+    /// How many connections wait for places there, and how long.
+    pub queue: Option<QueueSettings>,
     /// When the upstream ejects servers.
     pub ejection: Option<EjectionSettings>,
     /// Where clients come from. On the scripted kernel only.
@@ -62,6 +66,8 @@ impl Default for Setup {
             prologue: None,
             routes: Vec::new(),
             send_proxy: None,
+            server_connections: None,
+            queue: None,
             ejection: None,
             client: ClientAddress::Unix,
         }

@@ -81,6 +81,13 @@ macro_rules! suite {
             back_pressure_from_client
             fairness
             max_connections
+            full_servers_are_waited_for_in_order
+            place_that_is_not_free_in_time
+            queue_that_is_full
+            client_gone_while_it_waits_for_a_place
+            client_that_has_spoken_keeps_its_turn
+            next_server_is_waited_for_after_a_refusal
+            stop_cuts_those_who_wait
             header_in_one_piece
             header_byte_by_byte
             header_data_and_end_at_once

@@ -5,7 +5,7 @@
 //! it where it spawns, and the compiler infers it from the scheduler's own types.
 
 use std::io;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use crate::socket_options::Dial;
@@ -39,6 +39,10 @@ pub trait Runtime {
 
     /// A timer that is not armed.
     fn timer(&self) -> Self::Timer;
+
+    /// Has the connection that runs now, with this context, run again: from any thread, and for nothing if it is over or has moved
+    /// meanwhile.
+    fn waker(&self, cx: &Context<'_>) -> Waker;
 }
 
 /// What a scheduler's sockets make their system calls on.

@@ -65,6 +65,21 @@ pub(super) fn collect(families: &mut Families, upstreams: &[UpstreamView], now: 
     for UpstreamView { upstream, .. } in upstreams {
         queue.add_count(&[("upstream", &upstream.name)], upstream.queue());
     }
+    let mut slot_queue = families.gauge(
+        "corelane_upstream_slot_queue",
+        "Connections that wait for a place now, as all servers are full.",
+    );
+    for UpstreamView { upstream, .. } in upstreams {
+        slot_queue.add_count(&[("upstream", &upstream.name)], upstream.slot_queue());
+    }
+    let mut slot_waits = families.histogram(
+        "corelane_upstream_slot_queue_seconds",
+        "How long connections waited for a place, as all servers were full, in seconds, however that ended.",
+    );
+    for UpstreamView { upstream, .. } in upstreams {
+        let labels = [("upstream", upstream.name.as_str())];
+        slot_waits.add_histogram(&labels, &upstream.cells, |cells| &cells.slot_waits);
+    }
     let mut bytes = families.counter(
         "corelane_upstream_bytes_total",
         "Bytes forwarded, counted while connections run; direction \"in\" is from clients to the server, \"out\" from it.",

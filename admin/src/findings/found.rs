@@ -20,6 +20,7 @@ pub(super) enum Subject {
     SourceRate,
     ServersFull,
     ServersDown,
+    QueueTimeout,
     Descriptors,
     Header,
     Unheard,

@@ -31,6 +31,7 @@ fn of_reason(scene: &Scene<'_>, reason: Rejection) -> Option<Found> {
         Rejection::MaxConnections => Subject::Limit,
         Rejection::ServersFull => Subject::ServersFull,
         Rejection::ServersDown => Subject::ServersDown,
+        Rejection::QueueTimeout => Subject::QueueTimeout,
         Rejection::ProcessConnections => Subject::ProcessLimit,
         Rejection::SourceConnections => Subject::SourceLimit,
         Rejection::Rate => Subject::Rate,
@@ -46,7 +47,8 @@ fn of_reason(scene: &Scene<'_>, reason: Rejection) -> Option<Found> {
             | Rejection::Rate
             | Rejection::SourceRate
             | Rejection::ServersFull
-            | Rejection::ServersDown => beyond(scene, worst, episode, tense, reason),
+            | Rejection::ServersDown
+            | Rejection::QueueTimeout => beyond(scene, worst, episode, tense, reason),
             Rejection::Denied | Rejection::Route | Rejection::NoRoute => Finding::default(),
             Rejection::Descriptors => descriptors(scene, worst, episode, tense),
         };
@@ -134,7 +136,18 @@ fn beyond(
         Rejection::ServersFull => (
             Level::Alarm,
             format!("its servers {} their max_connections", tense.choose("have", "had")),
-            "raise max_connections of the upstream or of its servers, add servers, or name a `fallback`".to_owned(),
+            "raise max_connections of the upstream or of its servers, add servers, name a `fallback`, or have clients wait (`queue`)"
+                .to_owned(),
+        ),
+        Rejection::QueueTimeout => (
+            Level::Alarm,
+            format!(
+                "they {} for a place at its servers for longer than queue_timeout",
+                tense.choose("wait", "waited")
+            ),
+            "raise max_connections of the upstream or of its servers, add servers, or name a `fallback`; a longer queue_timeout \
+             only has them wait longer"
+                .to_owned(),
         ),
         Rejection::ServersDown => (
             Level::Alarm,

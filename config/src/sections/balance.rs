@@ -12,6 +12,12 @@ use crate::sections::names::{Names, UpstreamIndex, upstream_index};
 /// Upstreams that can stand in for one, each for the one before.
 pub const FALLBACKS_MAX: usize = 8;
 
+/// Connections that may be allowed to wait for a place.
+pub const QUEUE_MAX: u64 = 1_000_000;
+
+/// How long they wait, unless it is written.
+pub(crate) const QUEUE_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// The keys of an upstream that say which server a connection gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Balancing {
@@ -23,6 +29,8 @@ pub struct Balancing {
     pub compare_by: CompareBy,
     /// `max_connections`: connections to all servers together. Absent: no limit.
     pub max_connections: Option<NonZeroU64>,
+    /// `queue`, `queue_timeout`: connections that wait while all servers are full. Absent: they are refused.
+    pub queue: Option<Queue>,
     /// `slow_start`: how long a server that came has less than its weight. Absent: it has all of it at once.
     pub slow_start: Option<Duration>,
     /// `fallback`: the upstream that serves while this one can't. They never lead in a circle, and there are at most
@@ -30,6 +38,15 @@ pub struct Balancing {
     pub fallback: Option<UpstreamIndex>,
     /// `when_all_down`: what becomes of connections while all servers are down.
     pub when_all_down: WhenAllDown,
+}
+
+/// Connections that wait for a place at a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Queue {
+    /// `queue`: how many at a time, no more than [`QUEUE_MAX`].
+    pub max: NonZeroU64,
+    /// `queue_timeout`: how long.
+    pub timeout: Duration,
 }
 
 choices! {
@@ -125,6 +142,7 @@ pub(crate) fn read(
         hash_on: hash_on.unwrap_or(HashOn::Source),
         compare_by: compare_by.unwrap_or(CompareBy::Connections),
         max_connections: section.optional("max_connections"),
+        queue: queue(section),
         slow_start: section.optional("slow_start"),
         fallback,
         when_all_down: section
@@ -134,6 +152,24 @@ pub(crate) fn read(
                 false => WhenAllDown::Try,
             }),
     }
+}
+
+fn queue(section: &mut Section<'_>) -> Option<Queue> {
+    let max = section.optional("queue");
+    let timeout = section.optional("queue_timeout");
+    if max.is_none()
+        && timeout.is_some()
+        && let Some(node) = section.node("queue_timeout")
+    {
+        let path = node.path();
+        node.report(format!(
+            "`{path}` says how long connections wait, and none may; write `queue`, too, as in queue = 1000, or remove this"
+        ));
+    }
+    max.map(|max| Queue {
+        max,
+        timeout: timeout.unwrap_or(QUEUE_TIMEOUT),
+    })
 }
 
 /// Reports fallbacks that lead in a circle, or through too many upstreams.

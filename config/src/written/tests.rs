@@ -64,6 +64,8 @@ fn what_is_written_means_the_same() {
         balance = "source-hash"
         hash_on = "sni"
         max_connections = 9
+        queue = 7
+        queue_timeout = "2s"
         slow_start = "2500ms"
         fallback = "other"
         when_all_down = "refuse"

@@ -122,6 +122,10 @@ fn balancing(balancing: &Balancing, fallback: Option<&str>) -> Vec<(&'static str
     }
     let max = balancing.max_connections;
     values.extend(max.map(|max| ("max_connections", max.to_string())));
+    if let Some(queue) = balancing.queue {
+        values.push(("queue", queue.max.to_string()));
+        values.push(("queue_timeout", duration(queue.timeout)));
+    }
     values.extend(
         balancing
             .slow_start

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use proxy_core::runtime::{Attempt, Interest, Runtime, Socket, Timer};
@@ -59,6 +59,10 @@ impl Runtime for Handle {
             id: self.0.borrow_mut().tasks.add_timer(),
             kernel: self.0.clone(),
         }
+    }
+
+    fn waker(&self, _: &Context<'_>) -> Waker {
+        self.0.borrow().tasks.waker()
     }
 }
 

@@ -1,6 +1,8 @@
 //! Which connections are to be run, and when.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Wake, Waker};
 use std::time::Instant;
 
 /// A connection's number.
@@ -16,6 +18,25 @@ pub(super) struct Tasks {
     pub(super) arms: u64,
     /// The connection that runs now.
     pub(super) current: TaskId,
+    woken: Arc<Woken>,
+}
+
+/// Connections that were woken by wakers of theirs, which may be used on any thread.
+#[derive(Debug, Default)]
+struct Woken(Mutex<Vec<TaskId>>);
+
+#[derive(Debug)]
+struct TaskWaker {
+    task: TaskId,
+    woken: Arc<Woken>,
+}
+
+impl Wake for TaskWaker {
+    fn wake(self: Arc<Self>) {
+        let woken = &self.woken.0;
+        let mut woken = woken.lock().unwrap_or_else(PoisonError::into_inner);
+        woken.push(self.task);
+    }
 }
 
 impl Tasks {
@@ -25,12 +46,27 @@ impl Tasks {
         }
     }
 
-    pub(super) fn is_idle(&self) -> bool {
+    /// Has the current connection run, from any thread.
+    pub(super) fn waker(&self) -> Waker {
+        let (task, woken) = (self.current, self.woken.clone());
+        Arc::new(TaskWaker { task, woken }).into()
+    }
+
+    /// Has those run that were woken.
+    fn take_woken(&mut self) {
+        let woken = &self.woken.0;
+        let woken = std::mem::take(&mut *woken.lock().unwrap_or_else(PoisonError::into_inner));
+        woken.into_iter().for_each(|task| self.wake(task));
+    }
+
+    pub(super) fn is_idle(&mut self) -> bool {
+        self.take_woken();
         self.ready.is_empty()
     }
 
     /// The connection that has waited longest.
     pub(super) fn pop(&mut self) -> Option<TaskId> {
+        self.take_woken();
         let task = self.ready.pop_front()?;
         self.current = task;
         Some(task)

@@ -1,7 +1,11 @@
 //! Finding a server that answers.
 
+mod choice;
+mod client;
+mod queued;
 pub(crate) mod retries;
 
+use std::borrow::Cow;
 use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -11,12 +15,15 @@ use rustix::io::Errno;
 
 use crate::connection::affinity;
 use crate::connection::attempts::Attempts;
+use crate::connection::connect::choice::Choice;
+pub(crate) use crate::connection::connect::client::Client;
+use crate::connection::connect::queued::{Queued, WaitTurn, Waited};
 use crate::connection::connect::retries::Retries;
 use crate::connection::entry::Entry;
 use crate::connection::first::First;
 use crate::connection::origin::ClientAddress;
 use crate::listener::settings::ListenerSettings;
-use crate::metrics::{ConnectFailure, Slot};
+use crate::metrics::ConnectFailure;
 use crate::relay::{Failure, Side};
 use crate::route::Destination;
 use crate::runtime::{Attempt, Interest, Runtime, Socket, Timer};
@@ -25,7 +32,8 @@ use crate::transport::Transport;
 use crate::upstream::address::ServerAddress;
 use crate::upstream::addresses::Walk;
 use crate::upstream::outage::Fault;
-use crate::upstream::pool::{Ask, Pool, Unserved, WhenAllDown};
+use crate::upstream::pool::{Pool, Unserved};
+use crate::upstream::queue::Grant;
 use crate::upstream::server::Server;
 use crate::upstream::taken::Taken;
 use crate::worker::Worker;
@@ -60,6 +68,12 @@ pub(crate) struct Connect<R: Runtime> {
     pub(crate) first: Option<Box<First>>,
     pub(crate) attempts: Attempts,
     attempt: Option<Attempting<R>>,
+    /// Its place among those who wait for one.
+    queued: Option<Queued>,
+    /// That of its last wait.
+    turn: Option<WaitTurn>,
+    /// The pool that its server is of, where that is newer than its settings: it has waited meanwhile.
+    newer: Option<Arc<Pool>>,
     /// Places of servers of its upstream that failed. It allocates at the first failure only.
     tried: Vec<usize>,
     /// Servers of all upstreams that failed.
@@ -109,15 +123,6 @@ pub(crate) struct Connected<S> {
     pub(crate) lost: Option<Failure>,
 }
 
-/// What comes next for a connection.
-enum Choice {
-    /// A server, with a place there.
-    Server(usize, Taken),
-    /// Another upstream.
-    Fallback,
-    None(Unserved),
-}
-
 /// Why a connection has no server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NoServer {
@@ -127,13 +132,8 @@ pub(crate) enum NoServer {
     Full,
     /// None was tried: none is up.
     Down,
-}
-
-/// What became of the client while its server has not answered.
-pub(crate) enum Client {
-    Waits,
-    /// It is gone, and nothing is left to be done for it.
-    Gone,
+    /// It has waited for a place for as long as it may.
+    Late,
 }
 
 impl<R: Runtime> Connect<R> {
@@ -151,6 +151,9 @@ impl<R: Runtime> Connect<R> {
             first,
             attempts: Attempts::default(),
             attempt: None,
+            queued: None,
+            turn: None,
+            newer: None,
             fallbacks: 0,
             tried: Vec::new(),
             failed: 0,
@@ -166,43 +169,33 @@ impl<R: Runtime> Connect<R> {
         self.first.as_ref().is_some_and(|first| first.has_bytes())
     }
 
-    /// Looks at the client if that is due.
-    ///
-    /// A client that was reset is gone, unless it had said something: that is delivered. One that ended its stream without
-    /// a byte is gone, too: it has nothing to ask, and in all likelihood it has closed.
-    pub(crate) fn check_client<T: Transport>(&mut self, client: &T, now: Instant) -> Client {
-        if now < self.client_check_at || self.client_lost.is_some() {
-            return Client::Waits;
-        }
-        self.client_check_at = now + CLIENT_CHECK_INTERVAL;
-        let reset = client.take_error().err();
-        let has_spoken = self.has_spoken();
-        match client.peek() {
-            Ok(Attempt::Done(_)) => {
-                self.client_lost = reset;
-                Client::Waits
-            }
-            Ok(_) if has_spoken => {
-                self.client_lost = reset;
-                Client::Waits
-            }
-            Err(error) if has_spoken => {
-                self.client_lost = Some(error);
-                Client::Waits
-            }
-            Ok(Attempt::Blocked) if reset.is_none() => Client::Waits,
-            Ok(Attempt::Blocked | Attempt::Drained(_)) | Err(_) => Client::Gone,
-        }
-    }
-
     /// The pool that it has come to.
-    pub(crate) fn pool<'a>(&self, settings: &'a ListenerSettings) -> &'a Arc<Pool> {
-        settings.pool_after(self.destination, self.fallbacks)
+    pub(crate) fn pool<'a>(&self, settings: &'a ListenerSettings) -> Cow<'a, Arc<Pool>> {
+        match &self.newer {
+            Some(newer) => Cow::Owned(newer.clone()),
+            None => Cow::Borrowed(settings.pool_after(self.destination, self.fallbacks)),
+        }
     }
 
-    /// How it has come there.
-    pub(crate) fn way(&self) -> (Destination, u16) {
-        (self.destination, self.fallbacks)
+    /// How it has come there; none: the pool is a newer one than its settings have.
+    pub(crate) fn way(&self) -> Option<(Destination, u16)> {
+        let is_own = self.newer.is_none();
+        is_own.then_some((self.destination, self.fallbacks))
+    }
+
+    /// Whether it waits for a place.
+    pub(crate) fn is_queued(&self) -> bool {
+        self.queued.is_some()
+    }
+
+    /// It waits for a place no more: how long that took is counted.
+    pub(crate) fn end_wait(&mut self, worker: &Worker, settings: &ListenerSettings) {
+        if let Some(queued) = self.queued.take() {
+            self.turn = Some(queued.turn());
+            let pool = self.pool(settings);
+            let cells = pool.upstream().cells.of(worker.slot());
+            cells.slot_waits.observe(queued.waited(worker.now));
+        }
     }
 
     /// The last server that was tried, or is.
@@ -217,11 +210,24 @@ impl<R: Runtime> Connect<R> {
         cx: &mut Context<'_>,
         runtime: &R,
         worker: &Worker,
-        entry: &Entry,
+        entry: &mut Entry,
         timer: &mut R::Timer,
     ) -> Poll<Result<Connected<R::Socket>, NoServer>> {
         let slot = worker.slot();
         loop {
+            if let Some(queued) = &self.queued {
+                let waited = match queued.poll(cx, runtime, worker, timer) {
+                    Poll::Ready(waited) => waited,
+                    Poll::Pending => return Poll::Pending,
+                };
+                self.end_wait(worker, entry.settings());
+                match waited {
+                    Waited::Granted(grant) => self.accept(runtime, worker, entry, grant),
+                    // Perhaps another upstream stands in, or those that are down are tried.
+                    Waited::NoneUp => {}
+                    Waited::Late => return Poll::Ready(Err(NoServer::Late)),
+                }
+            }
             let Some(attempt) = &mut self.attempt else {
                 if self.retries.is_some() {
                     if self.poll_pause(cx, worker, timer).is_pending() {
@@ -249,7 +255,7 @@ impl<R: Runtime> Connect<R> {
                     let took = worker.now.saturating_duration_since(attempt.begun_at);
                     let pool = self.pool(entry.settings());
                     pool.upstream().cells.of(slot).connect.observe(took);
-                    let connected = self.finish(worker, pool, lost);
+                    let connected = self.finish(worker, &pool, lost);
                     return Poll::Ready(connected.ok_or(NoServer::Failed));
                 }
                 Poll::Ready(Err(error)) => error,
@@ -264,69 +270,69 @@ impl<R: Runtime> Connect<R> {
                 continue;
             };
             let pool = self.pool(entry.settings());
-            let failure = self.note_failure(worker, pool, server, &walk, &failure);
+            let failure = self.note_failure(worker, &pool, server, &walk, &failure);
             // Another address of the same server comes before another server.
-            self.attempt(runtime, worker, pool, (server, taken), walk, Some(failure));
+            self.attempt(runtime, worker, &pool, (server, taken), walk, Some(failure));
         }
     }
 
-    /// Starts on the next server, or says why there is none left.
-    fn begin(&mut self, runtime: &R, worker: &Worker, entry: &Entry) -> Result<(), NoServer> {
+    /// Starts on the next server, or on the wait for one, or says why there is none left.
+    fn begin(&mut self, runtime: &R, worker: &Worker, entry: &mut Entry) -> Result<(), NoServer> {
         while self.failed < SERVERS_TRIED_MAX && !self.is_refused() {
             let pool = self.pool(entry.settings());
             let hash = affinity::hash(pool.settings(), &entry.record);
-            let (server, taken) = match self.choose(pool, hash, worker.now) {
+            let (server, taken) = match self.choose(&pool, hash, worker.now) {
                 Choice::Server(server, taken) => (server, taken),
+                Choice::Wait(queued) => {
+                    self.queued = Some(queued);
+                    return Ok(());
+                }
                 Choice::Fallback => {
-                    self.fall_back(pool, worker.slot());
+                    self.fall_back(&pool, worker.slot());
                     continue;
                 }
-                // Here a client could wait for a place: it is told to come again.
                 Choice::None(Unserved::Full) if self.failed == 0 => return Err(NoServer::Full),
                 Choice::None(Unserved::Down) if self.failed == 0 => return Err(NoServer::Down),
                 Choice::None(_) => return Err(NoServer::Failed),
             };
-            if !self.may_connect(pool, worker, self.is_first()) {
-                break;
-            }
-            let walk = pool.server(server).walk();
-            if self.attempt(runtime, worker, pool, (server, taken), walk, None) {
+            if self.start(runtime, worker, entry, (server, taken)) {
                 return Ok(());
             }
         }
         Err(NoServer::Failed)
     }
 
-    /// Servers that are up come first, then those of the upstream that stands in if it has such, then those that are down.
-    fn choose(&self, pool: &Pool, hash: u64, now: Instant) -> Choice {
-        let take = |ask| pool.take(&self.tried, ask, hash, now);
-        let unserved = match take(Ask::Able) {
-            Ok((server, taken)) => return Choice::Server(server, taken),
-            Err(unserved) => unserved,
-        };
-        let fallback = pool.fallback();
-        if fallback.is_some_and(|fallback| fallback.can_serve(now)) {
-            return Choice::Fallback;
+    /// Takes the server that it has waited for.
+    fn accept(&mut self, runtime: &R, worker: &Worker, entry: &mut Entry, grant: Grant) {
+        let Grant {
+            pool,
+            server,
+            taken,
+            tried,
+        } = grant;
+        if !Arc::ptr_eq(&self.pool(entry.settings()), &pool) {
+            self.newer = Some(pool);
         }
-        if pool.settings().when_all_down == WhenAllDown::Try
-            && let Ok((server, taken)) = take(Ask::Any)
-        {
-            return Choice::Server(server, taken);
-        }
-        match fallback {
-            Some(_) => Choice::Fallback,
-            None => Choice::None(unserved),
-        }
+        self.tried = tried;
+        self.start(runtime, worker, entry, (server, taken));
     }
 
-    /// Another upstream stands in, where the connection is counted from now on.
-    fn fall_back(&mut self, pool: &Pool, slot: Slot) {
-        if let Some(fallback) = pool.fallback() {
-            pool.upstream().cells.of(slot).waits_over.increment();
-            fallback.upstream().cells.of(slot).waits_begun.increment();
-            self.fallbacks += 1;
-            self.tried.clear();
+    /// Starts on a server. False when it may not be tried; or, with it among those that were tried, when none of its addresses
+    /// can be started on.
+    fn start(
+        &mut self,
+        runtime: &R,
+        worker: &Worker,
+        entry: &mut Entry,
+        (server, taken): (usize, Taken),
+    ) -> bool {
+        entry.permit.make_room();
+        let pool = self.pool(entry.settings());
+        if !self.may_connect(&pool, worker, self.is_first()) {
+            return false;
         }
+        let walk = pool.server(server).walk();
+        self.attempt(runtime, worker, &pool, (server, taken), walk, None)
     }
 
     /// Starts on a server's next address that can be started on; `failure` is what came of the one before. False, with the

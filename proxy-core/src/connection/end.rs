@@ -50,7 +50,7 @@ pub struct End {
 /// What a connection was at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// It waited for the core that was to begin it.
+    /// It waited for the core that was to begin it, or for a place at a server.
     Queue,
     /// Its client was heard, and no server was looked for yet.
     Prologue,
@@ -94,6 +94,11 @@ impl Termination {
         Self(['s', stage.letter()])
     }
 
+    /// That of a connection that has waited for a place at a server for as long as it may.
+    pub(crate) fn late() -> Self {
+        Self(['s', Stage::Queue.letter()])
+    }
+
     /// That of a connection for which this machine lacked a resource.
     pub(crate) fn exhausted(stage: Stage) -> Self {
         Self(['R', stage.letter()])
@@ -129,6 +134,7 @@ mod tests {
         use Stage::{Connect, Data, Last, Prologue, Queue};
         for (cause, stage, failure, letters) in [
             (Cause::Finished, Last, None, "--"),
+            (Cause::ClientReset, Queue, None, "CQ"),
             (Cause::ClientReset, Connect, None, "CC"),
             (Cause::ClientReset, Data, None, "CD"),
             (Cause::ClientReset, Last, None, "CL"),
@@ -165,6 +171,7 @@ mod tests {
             assert_eq!(termination.to_string(), letters, "{failure:?}");
         }
         assert_eq!(Termination::server_stalled(Data).to_string(), "sD");
+        assert_eq!(Termination::late().to_string(), "sQ");
         assert_eq!(Termination::exhausted(Queue).to_string(), "RQ");
     }
 }

@@ -56,6 +56,7 @@ impl<R: Runtime> Connection<R> {
     pub(super) fn end(&mut self, worker: &mut Worker, cause: Cause) -> Turn {
         let (stage, failure) = match &self.phase {
             Phase::Relaying(relaying) => (relaying.relay.stage(), None),
+            Phase::Connecting { connect, .. } if connect.is_queued() => (Stage::Queue, None),
             Phase::Connecting { connect, .. } => (Stage::Connect, connect.attempts.last_failure()),
             Phase::Prologue { .. } => (Stage::Prologue, None),
             Phase::Over => (Stage::Connect, None),
@@ -69,6 +70,10 @@ impl<R: Runtime> Connection<R> {
             NoServer::Failed => self.end(worker, Cause::ConnectFailed),
             NoServer::Full => self.reject(worker, Rejection::ServersFull),
             NoServer::Down => self.reject(worker, Rejection::ServersDown),
+            NoServer::Late => {
+                let termination = Termination::late();
+                self.reject_as(worker, Rejection::QueueTimeout, termination)
+            }
         }
     }
 
@@ -95,7 +100,11 @@ impl<R: Runtime> Connection<R> {
         );
         worker.cells().ended.increment();
         match std::mem::replace(&mut self.phase, Phase::Over) {
-            Phase::Connecting { connect, client } => {
+            Phase::Connecting {
+                mut connect,
+                client,
+            } => {
+                connect.end_wait(worker, self.entry.settings());
                 let pool = connect.pool(self.entry.settings());
                 let cells = pool.upstream().cells.of(worker.slot());
                 cells.waits_over.increment();

@@ -195,9 +195,14 @@ impl<R: Runtime> Connection<R> {
                 client.transport().reset_on_close();
                 return self.end(worker, Cause::ClientReset);
             }
-            self.entry.permit.make_room();
-            match connect.poll(cx, runtime, worker, &self.entry, &mut self.timer) {
-                Poll::Pending => return Turn::Waiting,
+            match connect.poll(cx, runtime, worker, &mut self.entry, &mut self.timer) {
+                Poll::Pending => {
+                    if let Client::Gone = connect.watch_client(cx, client) {
+                        client.transport().reset_on_close();
+                        return self.end(worker, Cause::ClientReset);
+                    }
+                    return Turn::Waiting;
+                }
                 Poll::Ready(Err(no_server)) => return self.end_unserved(worker, no_server),
                 Poll::Ready(Ok(connected)) => self.begin_relaying(worker, connected),
             }
@@ -285,10 +290,10 @@ impl<R: Runtime> Connection<R> {
             let send_proxy = pool.settings().send_proxy;
             let first = connect.first.take();
             let mut search = None;
-            // Who has said something already has served it.
-            if connected.lost.is_none() {
+            // Who has said something already has served it. And another search would begin with the settings that it has.
+            if connected.lost.is_none() && way.is_some() {
                 let at = (connected.place, connected.walk);
-                search = connect.into_search(pool, first.as_deref(), at);
+                search = connect.into_search(&pool, first.as_deref(), at);
             }
             if first.is_some() || send_proxy.is_some() {
                 let local = || client.transport().local_address().ok().flatten();
@@ -305,7 +310,7 @@ impl<R: Runtime> Connection<R> {
             }
             let probation = search.map(|search| {
                 relay.hold_end();
-                Box::new(Probation::new(search, relay.opening(), pool, worker.now))
+                Box::new(Probation::new(search, relay.opening(), &pool, worker.now))
             });
             if let Some(failure) = connected.lost {
                 relay.on_lost(&mut worker.buffers, failure);
@@ -317,7 +322,8 @@ impl<R: Runtime> Connection<R> {
             }
             client.assume_ready(Interest::Write);
             let is_tried = pool.early().is_some();
-            let trial = is_tried.then(|| Trial::begin(way, connected.place, worker.now));
+            let way = way.filter(|_| is_tried);
+            let trial = way.map(|way| Trial::begin(way, connected.place, worker.now));
             self.phase = Phase::Relaying(Relaying {
                 taken: connected.taken,
                 client,

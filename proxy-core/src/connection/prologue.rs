@@ -151,13 +151,28 @@ impl<R: Runtime> Connection<R> {
 
     /// Refuses it, for a reason that is counted.
     pub(super) fn reject(&mut self, worker: &mut Worker, rejection: Rejection) -> Turn {
+        self.count_rejection(worker, rejection);
+        self.end(worker, Cause::Refused)
+    }
+
+    /// The same, told of in other letters.
+    pub(super) fn reject_as(
+        &mut self,
+        worker: &mut Worker,
+        rejection: Rejection,
+        termination: Termination,
+    ) -> Turn {
+        self.count_rejection(worker, rejection);
+        self.end_as(worker, Cause::Refused, termination)
+    }
+
+    fn count_rejection(&self, worker: &Worker, rejection: Rejection) {
         let settings = self.entry.settings();
         let cells = settings.listener.cells.of(worker.slot());
         cells.rejected[rejection as usize].increment();
         if settings.limits.over == OverLimit::Reset {
             self.reset_both();
         }
-        self.end(worker, Cause::Refused)
     }
 
     fn refuse(&mut self, worker: &mut Worker, result: PrologueResult) -> Turn {

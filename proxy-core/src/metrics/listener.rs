@@ -159,11 +159,13 @@ pub enum Rejection {
     ServersFull,
     /// No server that could serve it is up, and those that are down are not tried.
     ServersDown,
+    /// It waited for a place at a server for as long as it may.
+    QueueTimeout,
 }
 
 impl Rejection {
     /// Every reason, in the order of its counters.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::MaxConnections,
         Self::ProcessConnections,
         Self::Denied,
@@ -175,6 +177,7 @@ impl Rejection {
         Self::NoRoute,
         Self::ServersFull,
         Self::ServersDown,
+        Self::QueueTimeout,
     ];
 
     /// The label's value.
@@ -191,6 +194,7 @@ impl Rejection {
             Self::NoRoute => "no_route",
             Self::ServersFull => "servers_full",
             Self::ServersDown => "servers_down",
+            Self::QueueTimeout => "queue_timeout",
         }
     }
 }

@@ -20,6 +20,8 @@ pub struct UpstreamCells {
     pub waits_begun: Counter,
     /// Connections that wait no more: a server took them, or they ended.
     pub waits_over: Counter,
+    /// How long connections waited for a place, as all servers were full, however that ended.
+    pub slot_waits: Histogram,
     /// Connections for which none of its servers could be connected to.
     pub unserved: Counter,
 }
@@ -33,6 +35,7 @@ impl Default for UpstreamCells {
             connect: Histogram::new(CONNECT_BOUNDS),
             waits_begun: Counter::default(),
             waits_over: Counter::default(),
+            slot_waits: Histogram::new(SLOT_WAIT_BOUNDS),
             unserved: Counter::default(),
         }
     }
@@ -56,6 +59,22 @@ const CONNECT_BOUNDS: &[Duration] = &[
     Duration::from_millis(2500),
     Duration::from_secs(5),
     Duration::from_secs(10),
+];
+
+/// From a place that was handed on at once to a wait that nobody should have.
+const SLOT_WAIT_BOUNDS: &[Duration] = &[
+    Duration::from_millis(1),
+    Duration::from_millis(5),
+    Duration::from_millis(10),
+    Duration::from_millis(50),
+    Duration::from_millis(100),
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_millis(2500),
+    Duration::from_secs(5),
+    Duration::from_secs(10),
+    Duration::from_secs(30),
+    Duration::from_secs(60),
 ];
 
 /// Counters of one server on one worker.

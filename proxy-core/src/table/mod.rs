@@ -55,6 +55,11 @@ impl Table {
         self.latency
     }
 
+    /// Has those who wait for a place at a server be served by what is configured here.
+    fn serve_waiting(&self) {
+        self.pools.iter().for_each(Pool::serve_waiting);
+    }
+
     /// Has everybody whose client waits for a place look again.
     pub(crate) fn wake_waiting(&self) {
         for settings in &self.listeners {
@@ -116,6 +121,7 @@ impl Tables {
         drop(current);
         before.wake_waiting();
         table.wake_waiting();
+        table.serve_waiting();
         table
     }
 

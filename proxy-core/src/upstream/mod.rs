@@ -14,6 +14,7 @@ pub(crate) mod load;
 pub(crate) mod outage;
 pub(crate) mod policy;
 pub(crate) mod pool;
+pub(crate) mod queue;
 pub(crate) mod rest;
 pub(crate) mod retry_budget;
 pub(crate) mod send_proxy;
@@ -31,6 +32,7 @@ use crate::upstream::board::Board;
 use crate::upstream::ejection::jury::Jury;
 use crate::upstream::load::Load;
 use crate::upstream::policy::turns::Turns;
+use crate::upstream::queue::Queue;
 use crate::upstream::retry_budget::RetryBudget;
 
 /// A set of servers that are as good as each other, as long as it is known.
@@ -59,6 +61,8 @@ pub(crate) struct Common {
     pub(crate) board: Board,
     /// How often an agent gave one of them another share of its weight.
     pub(crate) share_changes: AtomicU32,
+    /// Connections that wait for places.
+    pub(crate) queue: Queue,
 }
 
 impl Upstream {
@@ -79,6 +83,12 @@ impl Upstream {
     /// Connections to its servers, over all workers, connects under way included.
     pub fn connections(&self) -> u64 {
         self.common.load.get()
+    }
+
+    /// Connections that wait for a place, as all servers are full, over all workers. They are among those of
+    /// [`Upstream::queue`].
+    pub fn slot_queue(&self) -> u64 {
+        self.common.queue.len() as u64
     }
 
     /// Connections that wait for a server, over all workers.

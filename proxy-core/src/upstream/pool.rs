@@ -1,6 +1,7 @@
 //! What is configured of an upstream: its servers with their weights, and how one is chosen.
 
 mod view;
+mod waiting;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Acquire;
@@ -18,6 +19,7 @@ use crate::upstream::policy::group::{Candidate, Group};
 use crate::upstream::policy::{Balance, CompareBy, HashOn, Places, Try};
 pub(crate) use crate::upstream::pool::view::Ask;
 use crate::upstream::pool::view::View;
+use crate::upstream::queue::QueueSettings;
 use crate::upstream::send_proxy::SendProxy;
 use crate::upstream::server::Server;
 use crate::upstream::state::{Hold, ServerState};
@@ -80,6 +82,8 @@ pub struct PoolSettings {
     pub slow_start: Option<Duration>,
     /// What becomes of connections while all servers are down.
     pub when_all_down: WhenAllDown,
+    /// How many connections wait while all servers are full, and how long; none: they are refused.
+    pub queue: Option<QueueSettings>,
 }
 
 /// What becomes of connections while all servers are down.
@@ -115,6 +119,7 @@ impl Default for PoolSettings {
             max_connections: None,
             slow_start: None,
             when_all_down: WhenAllDown::default(),
+            queue: None,
         }
     }
 }
@@ -317,13 +322,30 @@ impl Pool {
             .common
             .load
             .is_full(self.settings.max_connections);
-        !is_full && (0..self.members.len()).any(|place| view.can_serve(place))
+        !is_full
+            && !self.has_waiting()
+            && (0..self.members.len()).any(|place| view.can_serve(place))
     }
 
     /// Takes a place for a connection at a server that is not in `tried`, where `hash` is that of what the pool goes by.
     ///
     /// Without a check that says more, a server that failed a moment ago counts as down.
     pub(crate) fn take(
+        &self,
+        tried: &[usize],
+        ask: Ask,
+        hash: u64,
+        now: Instant,
+    ) -> Result<(usize, Taken), Unserved> {
+        let taken = self.try_take(tried, ask, hash, now);
+        if taken.is_err() {
+            // Somebody else may have found it full meanwhile.
+            self.upstream.common.queue.on_free();
+        }
+        taken
+    }
+
+    fn try_take(
         &self,
         tried: &[usize],
         ask: Ask,
@@ -385,11 +407,10 @@ impl Pool {
         None
     }
 
+    /// Why none could be taken. One that is up was full, though it may have room by now.
     fn why_not(&self, tried: &[usize], ask: Ask, now: Instant) -> Unserved {
         let view = self.view(tried, ask, now);
-        let mut places = 0..self.members.len();
-        let is_full = places.any(|place| view.is_wanted(place) && self.members[place].is_full());
-        if is_full {
+        if (0..self.members.len()).any(|place| view.is_wanted(place)) {
             Unserved::Full
         } else {
             Unserved::Down

@@ -262,6 +262,7 @@ impl Server {
     /// Something has changed besides its connections that says whether it gets some.
     pub(crate) fn on_change(&self) {
         self.common.board.on_change();
+        self.common.queue.on_change();
     }
 
     /// A connection to it is counted that its upstream's order has not heard of.
@@ -274,6 +275,8 @@ impl Server {
         self.load.release();
         self.common.load.release();
         self.common.board.on_load(self);
+        // Last: whoever waits finds all of it.
+        self.common.queue.on_free();
     }
 
     /// A check passed: an ejection ends.

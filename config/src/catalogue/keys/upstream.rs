@@ -14,7 +14,7 @@ use super::socket::{
 };
 use super::values::HOUR;
 use crate::raw::read::INTEGER_MAX;
-use crate::sections::balance::{Balance, CompareBy, FALLBACKS_MAX, HashOn, WhenAllDown};
+use crate::sections::balance::{Balance, CompareBy, FALLBACKS_MAX, HashOn, QUEUE_MAX, WhenAllDown};
 use crate::sections::proxy_protocol::{ProxyTlv, ProxyVersion};
 use crate::sections::upstream::{OnRemoved, SERVERS_MAX};
 
@@ -70,8 +70,32 @@ pub(crate) static UPSTREAM: Table = Table {
             COUNT,
             "no limit",
             "connections to all servers together at a time, over all workers, connects under way included. A client that finds the \
-             upstream or all its servers full is refused (`corelane_listener_rejected_total`, \"servers_full\")",
+             upstream or all its servers full waits (`queue`) or is refused (`corelane_listener_rejected_total`, \"servers_full\")",
         ),
+        Key::optional(
+            "queue",
+            Kind::Integer {
+                min: 1,
+                max: QUEUE_MAX,
+            },
+            "none waits",
+            "clients that wait where the upstream or all servers that are up are full, at a time and over all workers. They are served \
+             in the order in which they came, each by the first server that has a place; those beyond are refused \
+             (\"servers_full\"). Backups and the `fallback` come before the wait. Over a reload those who wait go by the new \
+             servers and limits",
+        ),
+        Key {
+            absent: Absent::Means("`\"5s\"`"),
+            ..Key::new(
+                "queue_timeout",
+                Kind::Duration {
+                    min: Duration::from_millis(1),
+                    max: HOUR,
+                },
+                "",
+                "how long a client waits for its place; then it is refused (\"queue_timeout\")",
+            )
+        },
         Key::optional(
             "slow_start",
             Kind::Duration {

@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use crate::connection::attempts::Attempts;
+use crate::connection::connect::queued::WaitTurn;
 use crate::connection::connect::{Connect, NoServer, Refusal, SERVERS_TRIED_MAX};
 use crate::connection::entry::Entry;
 use crate::connection::first::First;
@@ -61,6 +62,7 @@ pub(crate) struct Search {
     tried: Vec<usize>,
     failed: usize,
     retries: Option<Box<Retries>>,
+    turn: Option<WaitTurn>,
     /// The place of the server that was found, and its other addresses.
     place: usize,
     walk: Walk,
@@ -136,7 +138,7 @@ impl<R: Runtime> Connect<R> {
         }
         let rounds = self.retries.as_ref().map_or(0, |retries| retries.rounds);
         let until = worker.now + pause(rounds, entry.record.id());
-        if until >= self.gives_up_at(pool.settings().connect_timeout) || !self.pay(pool, worker) {
+        if until >= self.gives_up_at(pool.settings().connect_timeout) || !self.pay(&pool, worker) {
             return false;
         }
         let retries = self.retries.get_or_insert_default();
@@ -188,7 +190,7 @@ impl<R: Runtime> Connect<R> {
                 is_ours: false,
             };
             let server = (ended.place, ended.taken);
-            self.attempt(runtime, worker, pool, server, ended.walk, Some(refusal));
+            self.attempt(runtime, worker, &pool, server, ended.walk, Some(refusal));
         }
     }
 
@@ -209,6 +211,7 @@ impl<R: Runtime> Connect<R> {
             tried: self.tried,
             failed: self.failed,
             retries: self.retries,
+            turn: self.turn,
             place,
             walk,
         })
@@ -268,6 +271,7 @@ impl Search {
             tried: self.tried,
             failed: self.failed,
             retries: Some(retries),
+            turn: self.turn,
             ..Connect::new(
                 self.accepted_at,
                 self.client,
