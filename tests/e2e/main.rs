@@ -60,6 +60,7 @@ mod policies;
 mod postgres;
 mod prometheus;
 mod proxy_protocol;
+mod queue;
 mod quiet;
 mod rebalance;
 mod recovery;

@@ -63,6 +63,9 @@ fn file(path: &str, value: &str) -> String {
         path if path.starts_with("upstreams.u.health.expect") => {
             lines.insert("upstreams.u.health.type", "\"expect\"");
         }
+        "upstreams.u.queue_timeout" => {
+            lines.insert("upstreams.u.queue", "1");
+        }
         path if path.starts_with("access_log.") => {
             lines.insert("access_log.path", "\"stdout\"");
         }
