@@ -15,8 +15,8 @@ use proxy_core::prologue::{
     AcceptProxy, Expected, HelloSettings, NotTls, PrologueSettings, Untrusted,
 };
 use proxy_core::{
-    CLIENT_CHECK_INTERVAL, Ends, RETRIES_AT_ONCE_MIN, RETRIES_PER_SECOND_MIN, RETRY_PAUSE,
-    RETRY_PAUSE_MAX, SERVERS_TRIED_MAX,
+    CLIENT_CHECK_INTERVAL, Ends, QueueSettings, RETRIES_AT_ONCE_MIN, RETRIES_PER_SECOND_MIN,
+    RETRY_PAUSE, RETRY_PAUSE_MAX, SERVERS_TRIED_MAX,
 };
 
 fn sum(stage: &Scripted, read: fn(&UpstreamCells) -> u64) -> u64 {
@@ -442,6 +442,56 @@ fn what_others_see_of_it_is_the_server_that_it_has() {
         while stage.step() {}
         assert_eq!(seen(), (number, Some(id(liar))));
         drop((client, server));
+        settle(&stage);
+    });
+}
+
+/// Who is left by its server while the other one is full waits for a place there, for longer than a connect may take.
+#[test]
+fn who_is_left_by_its_server_waits_for_a_place_at_another_one() {
+    run::<Scripted>(|| {
+        let stage = Scripted::start(Setup {
+            servers: vec![ServerKind::Listening; 2],
+            server_connections: Some(1),
+            queue: Some(QueueSettings {
+                max: 10,
+                timeout: Duration::from_secs(600),
+            }),
+            connect_timeout: Duration::from_secs(1),
+            retry_budget: Some(100),
+            ..Setup::default()
+        });
+        let served = |client: &ScriptedPeer, server: &ScriptedPeer, seed| {
+            pump(
+                &stage,
+                &mut [
+                    Flow::new(client, server, seed, 10_000),
+                    Flow::new(server, client, !seed, 10_000),
+                ],
+            );
+        };
+        let accept = || {
+            wait(&stage, "a server", || {
+                (0..2).find_map(|server| Some((server, stage.accept(server)?)))
+            })
+        };
+        let talker = stage.connect();
+        let (other, its_server) = accept();
+        served(&talker, &its_server, 1);
+        let left = stage.connect();
+        let (liar, server) = accept();
+        assert_ne!(liar, other);
+        drop(server);
+        while stage.step() {}
+        assert_eq!(failures(&stage, liar, ConnectFailure::Closed), 1);
+        elapse(&stage, Duration::from_secs(60));
+        assert_eq!(stage.pool().upstream().queue(), 1);
+        drop((talker, its_server));
+        let (place, server) = accept();
+        assert_eq!(place, other);
+        served(&left, &server, 2);
+        assert_eq!(retries(&stage), 1);
+        drop((left, server));
         settle(&stage);
     });
 }

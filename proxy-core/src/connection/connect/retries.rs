@@ -115,7 +115,10 @@ impl<R: Runtime> Connect<R> {
     pub(super) fn deadline(&self, pool: &Pool, now: Instant) -> Instant {
         let timeout = pool.settings().connect_timeout;
         match &self.retries {
-            Some(retries) if retries.rounds > 0 => self.gives_up_at(timeout).max(now),
+            // Where that is over, it has waited for a place meanwhile: the server is not to blame.
+            Some(retries) if retries.rounds > 0 && now < self.gives_up_at(timeout) => {
+                self.gives_up_at(timeout)
+            }
             _ => now + timeout,
         }
     }
