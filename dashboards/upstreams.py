@@ -130,6 +130,31 @@ def servers(board):
     )
     board.with_panel(
         graph(
+            "Clients in the queue",
+            "They wait for a place, as all servers have max_connections (queue). They are among those that wait for a server. A "
+            "plateau: the servers are too few or too slow for what comes, and raising their limits helps only if they have room.",
+            "short",
+            query(f"sum by (upstream) (corelane_upstream_slot_queue{{@, {OF}}})", "{{upstream}}"),
+        )
+    )
+    board.with_panel(
+        graph(
+            "Time in the queue",
+            "How long clients waited for a place until they had it, timed out (queue_timeout) or left: the half and the 99 of "
+            "100 that waited least. Nothing: nobody waited.",
+            "s",
+            *(
+                query(
+                    f"histogram_quantile({part}, sum by (upstream, le) "
+                    f"(rate(corelane_upstream_slot_queue_seconds_bucket{{@, {OF}}}[@]))) >= 0",
+                    "{{upstream}} " + words,
+                )
+                for part, words in [("0.5", "half"), ("0.99", "99 %")]
+            ),
+        )
+    )
+    board.with_panel(
+        graph(
             "Bytes by server",
             "Bytes a second to (in) and from (out) each server, counted while connections run. Uneven though connections "
             "are even: a few heavy clients; no way of balancing connections evens that out.",

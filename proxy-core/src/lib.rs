@@ -89,7 +89,7 @@ pub use upstream::health::Health;
 pub use upstream::outage::{Fault, Outage};
 pub use upstream::policy::{Balance, CompareBy, HashOn};
 pub use upstream::pool::{Member, Pool, PoolSettings, WEIGHT_MAX, WhenAllDown};
-pub use upstream::queue::{QUEUE_MAX, QueueSettings};
+pub use upstream::queue::settings::{QUEUE_MAX, QueueSettings};
 pub use upstream::rest::REST;
 pub use upstream::retry_budget::{RETRIES_AT_ONCE_MIN, RETRIES_EARNED_FOR, RETRIES_PER_SECOND_MIN};
 pub use upstream::send_proxy::{SendProxy, SendTlvs};

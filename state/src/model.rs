@@ -222,6 +222,9 @@ pub struct Server {
     /// The part of its upstream's connections that it has; none where there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub had: Option<f64>,
+    /// Clients that wait for a place at any server of its upstream; none where no client may wait.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue: Option<u64>,
     /// Live ones.
     pub connections: u64,
     /// Connects begun.

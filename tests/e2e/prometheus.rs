@@ -159,6 +159,7 @@ fn routes(echo: &str, dead: &str, [list, found]: [&str; 2]) -> String {
             "",
         )
         + &route("limited", any, &["builtin:echo"], &limited, "")
+        + &route("queued", any, &[echo], "", "max_connections = 1\nqueue = 9")
         + &route("bulk", any, &[echo], "", HEALTH)
         + &format!("[upstreams.bulk.discovery]\nfile = \"{found}\"\n")
 }
@@ -330,6 +331,13 @@ fn short(proxy: &Proxy, over: &AtomicBool) {
             .map(|client| try_exchange(client).is_ok());
         assert!(served != [true; 2], "both are served");
         exchange(&mut proxy.connect("main"));
+        let mut first = proxy.connect("queued");
+        exchange(&mut first);
+        let mut second = proxy.connect("queued");
+        // It waits for the first one's place.
+        thread::sleep(PAUSE);
+        drop(first);
+        exchange(&mut second);
         let mut announced = proxy.connect("announced");
         announced
             .write_all(b"PROXY UNKNOWN\r\n")

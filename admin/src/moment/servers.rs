@@ -71,6 +71,9 @@ pub(super) fn of(view: &View, rates: &Rates, origin: Origin, now: Instant) -> (V
             configured_weight: shares.configured(of.index),
             wanted: shares.wanted(of.index),
             had: shares.had(of.index),
+            queue: pool
+                .filter(|pool| pool.settings().queue.is_some())
+                .map(|pool| pool.upstream().slot_queue()),
             ejections: EjectionCause::ALL
                 .into_iter()
                 .map(|cause| server.ejections(cause))

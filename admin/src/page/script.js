@@ -381,6 +381,7 @@ const servers = new Table($("servers"), [
   { title: "weight", optional: true, of: (row) => row.weight ?? "", show: (weight, row) => (row.configured_weight === undefined ? weight : `${weight.toFixed(1)} of ${row.configured_weight}`) },
   { title: "share", optional: true, of: (row) => row.had ?? "", show: share },
   { title: "by weight", optional: true, of: (row) => row.wanted ?? "", show: share },
+  { title: "queue", optional: true, of: (row) => row.queue ?? "", show: (count) => (count === "" ? "" : whole(count)), level: (row) => (row.queue > 0 ? "warning" : "") },
   { title: "since", optional: true, of: (row) => row.since ?? "", show: (since) => (since === "" ? "" : `for ${span(Math.max(0, state.unix_seconds - since))}`) },
   { title: "ejected", optional: true, of: (row) => row.ejections ?? "", show: (count) => (count === "" ? "" : `${whole(count)} times`) },
   { title: "why", text: true, optional: true, of: (row) => row.why ?? "" },

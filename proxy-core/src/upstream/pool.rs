@@ -19,7 +19,7 @@ use crate::upstream::policy::group::{Candidate, Group};
 use crate::upstream::policy::{Balance, CompareBy, HashOn, Places, Try};
 pub(crate) use crate::upstream::pool::view::Ask;
 use crate::upstream::pool::view::View;
-use crate::upstream::queue::QueueSettings;
+use crate::upstream::queue::settings::QueueSettings;
 use crate::upstream::send_proxy::SendProxy;
 use crate::upstream::server::Server;
 use crate::upstream::state::{Hold, ServerState};

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use crate::upstream::board::Ranked;
 use crate::upstream::pool::{Pool, Unserved};
-use crate::upstream::queue::Polled;
 use crate::upstream::taken::Taken;
 
 /// Connections that have tried servers in vain, and are passed over as what is free is none of the others: of more, only those
@@ -24,6 +23,15 @@ pub(crate) struct Wish {
     pub(crate) hash: u64,
     /// Places of servers, in its pool, that it doesn't want.
     pub(crate) tried: Vec<usize>,
+}
+
+/// What a connection that waits is told when it runs.
+#[derive(Debug)]
+pub(crate) enum Polled {
+    /// It waits no more.
+    Answered(Answer),
+    /// It waits on, and is to run again at this moment, if there is one.
+    Waits(Option<Instant>),
 }
 
 /// What a connection is told that has waited.

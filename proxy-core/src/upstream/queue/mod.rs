@@ -7,31 +7,19 @@
 
 mod line;
 mod place;
+pub(crate) mod settings;
 #[cfg(test)]
 mod tests;
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::task::Waker;
-use std::time::Duration;
 
 use crate::upstream::pool::Pool;
 use crate::upstream::queue::line::Line;
 
-pub(crate) use self::line::{Answer, Grant, Wish};
-pub(crate) use self::place::{Place, Polled};
-
-/// Connections that can be allowed to wait for an upstream. Each is a descriptor, and about a KiB.
-pub const QUEUE_MAX: u64 = 1_000_000;
-
-/// How many connections wait for places, and how long.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct QueueSettings {
-    /// Connections that wait at a time, over all workers: those beyond are refused at once. No more than [`QUEUE_MAX`].
-    pub max: u64,
-    /// How long one waits before it is refused.
-    pub timeout: Duration,
-}
+pub(crate) use self::line::{Answer, Grant, Polled, Wish};
+pub(crate) use self::place::Place;
 
 /// A change after which any number of connections may have places.
 const ANY: u64 = 1 << 32;

@@ -6,16 +6,7 @@ use std::time::Instant;
 
 use crate::upstream::Common;
 use crate::upstream::pool::Pool;
-use crate::upstream::queue::line::{Answer, Wish};
-
-/// What a connection that waits is told when it runs.
-#[derive(Debug)]
-pub(crate) enum Polled {
-    /// It waits no more.
-    Answered(Answer),
-    /// It waits on, and is to run again at this moment, if there is one.
-    Waits(Option<Instant>),
-}
+use crate::upstream::queue::line::{Polled, Wish};
 
 /// The place of a connection among those who wait for an upstream, left when this is dropped: then what it was handed meanwhile
 /// goes to the next one.

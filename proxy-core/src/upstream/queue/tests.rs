@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
+use super::settings::QueueSettings;
 use super::*;
 use crate::epoch::origin;
 use crate::upstream::Upstream;

@@ -48,6 +48,14 @@ pub(super) fn of(view: &View) -> Sheet {
         ),
         Column::figures("fail/s", each().map(|row| rate(row.failures))),
     ];
+    // Clients that wait for a place at any server of the upstream.
+    if each().any(|row| row.queue.is_some()) {
+        let queue = |row: &&Server| {
+            row.queue
+                .map_or_else(String::new, |queue| queue.to_string())
+        };
+        columns.push(Column::figures("queue", each().map(queue)).optional(3));
+    }
     if each().any(|row| row.since.is_some()) {
         columns.push(Column::figures("for", each().map(since)).optional(3));
         columns.push(Column::words("why", each().map(|row| row.why.clone())).optional(0));
