@@ -64,7 +64,10 @@ fn keys() {
                 "connect_timeout = \"2h\"",
                 "6:19: `upstreams.u.connect_timeout` must be a duration from 1ms to 1h, not \"2h\"",
             ),
-            ("retry_budget = \"101%\"", "?"),
+            (
+                "retry_budget = \"101%\"",
+                "6:16: `upstreams.u.retry_budget` must be a percentage from \"0%\" to \"100%\", not \"101%\"",
+            ),
             (
                 "on_removed = \"close\"",
                 "6:14: `upstreams.u.on_removed` must be \"keep\" or \"reset\", not \"close\"",
@@ -103,7 +106,7 @@ fn keys() {
             (
                 "zzz = 1",
                 "6:1: unknown key `zzz` in [upstreams.u]; \
-                 the keys are servers, balance, hash_on, compare_by, max_connections, slow_start, fallback, when_all_down, \
+                 the keys are servers, balance, hash_on, compare_by, max_connections, queue, queue_timeout, slow_start, fallback, when_all_down, \
                  connect_timeout, retry_budget, send_proxy_protocol, proxy_tlvs, \
                  keepalive, user_timeout, notsent_lowat, receive_buffer, send_buffer, congestion, mark, dscp, \
                  interface, source_address, on_removed, health, agent, ejection, discovery",
@@ -316,4 +319,19 @@ fn fallbacks_lead_on() {
             ),
         ],
     );
+}
+
+#[test]
+fn an_agent_is_at_a_port_of_each_server() {
+    let render = |server: &str| {
+        format!("{LISTENER}[upstreams.u]\nservers = [\"a:1\", \"{server}\"]\nagent.port = 9\n")
+    };
+    let problem = |server: &str| {
+        format!(
+            "6:1: `upstreams.u.agent` asks at a port of each server, and \"{server}\" has no ports; move it to an upstream of its own"
+        )
+    };
+    for server in ["unix:/run/a", "builtin:echo"] {
+        assert_problems(render, &[(server, &problem(server))]);
+    }
 }
