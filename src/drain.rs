@@ -1,11 +1,13 @@
 //! The end of a proxy: connections finish, within bounds.
 
 use std::pin::pin;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use proxy_config::Runtime;
 use proxy_core::{ListenerView, descriptors};
 use tokio::time::{sleep, timeout};
 
+use crate::closings;
 use crate::handover::Offer;
 use crate::proxy::Proxy;
 use crate::signals::Ending;
@@ -27,12 +29,13 @@ struct Left {
     listeners: usize,
 }
 
-/// Stops accepting, and waits until every backlog is empty and the last connection has ended, until `patience` has
+/// Stops accepting, and waits until every backlog is empty and the last connection has ended, until `drain_timeout` has
 /// passed, or until the next signal.
 ///
 /// A successor can start at once: the listeners' addresses are free as soon as their backlogs are empty, and the admin
 /// server's as soon as the successor asks for it.
-pub(crate) async fn drain(proxy: &mut Proxy, patience: Duration, ending: &mut Ending) {
+pub(crate) async fn drain(proxy: &mut Proxy, runtime: &Runtime, ending: &mut Ending) {
+    let patience = runtime.drain_timeout;
     // While the sockets are there: nobody has taken the paths over.
     proxy.sockets.remove_files();
     let proxy = &*proxy;
@@ -41,6 +44,9 @@ pub(crate) async fn drain(proxy: &mut Proxy, patience: Duration, ending: &mut En
     proxy.sockets.stop_taking();
     observed.start_draining();
     proxy.workers.drain();
+    if let Some(closing) = closings::before_the_end(now(), patience, runtime) {
+        proxy.workers.close(closing);
+    }
     let left = Left::of(proxy);
     tracing::info!(
         connections = left.connections,
@@ -54,6 +60,10 @@ pub(crate) async fn drain(proxy: &mut Proxy, patience: Duration, ending: &mut En
             sleep(interval).await;
             if Left::of(proxy).is_nothing() {
                 break;
+            }
+            // Servers go down, as ever.
+            if proxy.downs.look(now()) {
+                proxy.workers.run_all();
             }
             interval = COUNT_INTERVAL.min(2 * interval);
         }
@@ -134,4 +144,9 @@ async fn hand_over(proxy: &Proxy) {
     proxy.sockets.release_admin();
     admin.release();
     std::future::pending().await
+}
+
+#[expect(clippy::disallowed_methods, reason = "a drain, not a worker")]
+fn now() -> Instant {
+    Instant::now()
 }

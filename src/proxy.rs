@@ -16,6 +16,7 @@ use proxy_core::{Generation, Inventory, Tables};
 use crate::access_log::AccessLogs;
 use crate::assemble::{self, Around};
 use crate::control::Control;
+use crate::downs::Downs;
 use crate::lists::Lists;
 use crate::retiring::Retiring;
 use crate::scheduler::{self, STEALING};
@@ -41,6 +42,7 @@ pub(crate) struct Proxy {
     pub(crate) control: Control,
     pub(crate) lists: Lists,
     pub(crate) retiring: Retiring,
+    pub(crate) downs: Downs,
 }
 
 /// Starts a proxy, with an admin server where one is `asked` for. Workers that die are reported to `deaths`.
@@ -171,6 +173,8 @@ pub(crate) fn start(
         let serves = lent.and_then(|lent| admin.serve(lent.into_iter().flatten().collect()));
         serves.explain(|error| cannot_start("the admin server", error))?;
     }
+    let mut downs = Downs::default();
+    downs.watch(config, &table);
     Ok(Proxy {
         workers: Workers::new(running, generation, deaths),
         observed,
@@ -182,6 +186,7 @@ pub(crate) fn start(
         control,
         lists,
         retiring: Retiring::default(),
+        downs,
     })
 }
 

@@ -85,9 +85,8 @@ pub(crate) fn run(file: &Path) -> anyhow::Result<()> {
         }
         // A successor may have its own.
         drop(commands);
-        let timeout = config.runtime.drain_timeout;
         tokio::select! {
-            () = drain::drain(&mut proxy, timeout, &mut ending) => None,
+            () = drain::drain(&mut proxy, &config.runtime, &mut ending) => None,
             death = died.next() => Some(death),
         }
     });

@@ -70,6 +70,7 @@ pub(crate) fn differs(new: &Runtime, old: &Runtime, runs: &str) -> bool {
         tokio,
         // What no worker starts with.
         drain_timeout: _,
+        close_over: _,
         on_switch: _,
         max_connections: _,
         watch: _,

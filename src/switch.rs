@@ -15,7 +15,7 @@ use crate::aside::Stopper;
 use crate::proxy::{Proxy, observe};
 use crate::start_error::{Explain, cannot_start};
 use crate::workers::{Leaving, Left, STOP_PATIENCE, Workers, now};
-use crate::{cpus, scheduler};
+use crate::{closings, cpus, scheduler};
 
 /// How often it is looked whether connections are left, at first and at last.
 const LOOK_INTERVALS: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(20));
@@ -73,6 +73,8 @@ pub(crate) struct Switching {
     patience: Duration,
     /// When they are cut.
     until: Instant,
+    /// When those see that they end before which have not moved; none: there are none, or they have seen it.
+    closes_at: Option<Instant>,
     /// When it is looked next whether they are gone.
     next_look: Duration,
 }
@@ -108,14 +110,22 @@ pub(crate) fn go_over(proxy: &mut Proxy, begun: Begun, runtime: &Runtime) -> Swi
     }
     let moves = runtime.on_switch == OnSwitch::Move;
     let patience = runtime.drain_timeout;
-    proxy.workers.replace(backend, generation, moves, patience);
+    // Those that move have gone well before.
+    let last = if moves { patience / 2 } else { patience };
+    let until = now() + patience;
+    let closing = closings::before_the_end(until - last, last, runtime);
+    let closes_at = closing.map(|closing| closing.begins_at);
+    let workers = &mut proxy.workers;
+    workers.replace(backend, generation, moves, patience, closing);
     Switching {
         from: from.name,
         to: to.name,
         stopper,
         at,
         patience,
-        until: now() + patience,
+        until,
+        // Those that move would all go at once, instead of at their pace.
+        closes_at: closes_at.filter(|_| moves),
         next_look: LOOK_INTERVALS.0,
     }
 }
@@ -124,6 +134,10 @@ impl Switching {
     /// Waits until the old scheduler has no connections, or they have had their time. It may be broken off, and begun again.
     pub(crate) async fn is_over(&mut self, workers: &Workers) {
         while workers.is_left() && now() < self.until {
+            if self.closes_at.is_some_and(|at| at <= now()) {
+                self.closes_at = None;
+                workers.close_left();
+            }
             let left = self.until.saturating_duration_since(now());
             sleep(self.next_look.min(left)).await;
             self.next_look = LOOK_INTERVALS.1.min(2 * self.next_look);

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use proxy_core::Generation;
 use proxy_core::backend::{Adopter, Backend, Evacuation, Pace};
 use proxy_core::lifeline::Deaths;
+use proxy_core::{Closing, Generation};
 use tokio::time::{sleep, timeout};
 
 use crate::aside::Stopper;
@@ -58,18 +58,22 @@ impl Workers {
     }
 
     /// Another scheduler runs, which accepts already. The one before stops accepting, and its connections go to the new one
-    /// if they are to `move`, within `patience`; else they finish.
+    /// if they are to `move`, within `patience`; else they finish. Those that do neither end as `closing` says.
     pub(crate) fn replace(
         &mut self,
         backend: Box<dyn Backend>,
         generation: Arc<Generation>,
         moves: bool,
         patience: Duration,
+        closing: Option<Closing>,
     ) {
         let to = moves.then(|| backend.adopter());
         let old = std::mem::replace(&mut self.running, backend);
         let old_generation = std::mem::replace(&mut self.generation, generation);
         old_generation.succeed();
+        if old_generation.closing.set(closing) && !moves {
+            old.run_all();
+        }
         self.leaving = Some(Leaving::begin(old, old_generation, to, patience));
     }
 
@@ -103,6 +107,22 @@ impl Workers {
         self.running.drain();
         if let Some(leaving) = &self.leaving {
             leaving.backend.drain();
+        }
+    }
+
+    /// All connections end so.
+    pub(crate) fn close(&self, closing: Closing) {
+        self.generation.closing.set(Some(closing));
+        if let Some(leaving) = &self.leaving {
+            leaving.generation.closing.set(Some(closing));
+        }
+        self.run_all();
+    }
+
+    /// Every connection that has not moved sees what is to become of it.
+    pub(crate) fn close_left(&self) {
+        if let Some(leaving) = &self.leaving {
+            leaving.backend.run_all();
         }
     }
 

@@ -202,6 +202,7 @@ impl Backend for PerCore {
     }
 
     fn run_all(&self) {
+        self.tasks.note_change();
         for (worker, (_, handle)) in self.workers.iter().enumerate() {
             drop(handle.spawn(self.tasks.clone().wake(worker)));
         }

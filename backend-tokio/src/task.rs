@@ -25,6 +25,10 @@ pub(crate) struct ConnectionTask {
     connection: Connection<Tokio>,
     /// None before its first turn as a task.
     place: Option<Place>,
+    /// The changes that it has seen.
+    changes: u32,
+    /// It is to go to another scheduler.
+    is_leaving: bool,
 }
 
 impl ConnectionTask {
@@ -32,11 +36,25 @@ impl ConnectionTask {
         Self {
             connection,
             place: None,
+            changes: 0,
+            is_leaving: false,
         }
+    }
+
+    /// Sees what has changed since its last turn.
+    #[cold]
+    fn on_change(&mut self, changes: u32) {
+        self.changes = changes;
+        worker::with(|worker| self.connection.on_change(worker));
+        let place = self.place.as_ref();
+        self.is_leaving = place.is_some_and(|place| place.evacuation().is_some());
     }
 
     /// Sends it away if it is to go. One that is being connected stays until it is, and so does one that has a turn now.
     fn leaves(&mut self) -> bool {
+        if !self.is_leaving {
+            return false;
+        }
         let evacuation = self.place.as_ref().and_then(Place::evacuation);
         evacuation.is_some_and(|evacuation| {
             let detached = self.connection.detach();
@@ -53,6 +71,10 @@ impl Future for ConnectionTask {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         if self.place.is_none() {
             self.place = tasks::enter(cx.waker());
+        }
+        let changes = self.place.as_ref().map_or(0, Place::changes);
+        if changes != self.changes {
+            self.on_change(changes);
         }
         if self.leaves() {
             return Poll::Ready(());

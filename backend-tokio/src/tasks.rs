@@ -2,6 +2,8 @@
 
 use std::cell::OnceCell;
 use std::future::poll_fn;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::{Acquire, Release};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
@@ -40,11 +42,13 @@ pub(crate) fn enter(waker: &Waker) -> Option<Place> {
 /// The connections of a runtime's workers.
 #[derive(Debug)]
 pub(crate) struct Tasks {
-    evacuation: Padded<OnceLock<Arc<Evacuation>>>,
+    /// How often all of them were to see a change.
+    changes: Padded<AtomicU32>,
+    evacuation: OnceLock<Arc<Evacuation>>,
     shards: Box<[Mutex<Shard>]>,
 }
 
-/// On cache lines of its own: it is looked at whenever a connection runs, and written once.
+/// On cache lines of its own: it is looked at whenever a connection runs, and hardly ever written.
 #[derive(Debug)]
 #[repr(align(128))]
 struct Padded<T>(T);
@@ -67,7 +71,8 @@ pub(crate) struct Place {
 impl Tasks {
     pub(crate) fn new(workers: usize) -> Arc<Self> {
         Arc::new(Self {
-            evacuation: Padded(OnceLock::new()),
+            changes: Padded(AtomicU32::new(0)),
+            evacuation: OnceLock::new(),
             shards: (0..workers).map(|_| Mutex::default()).collect(),
         })
     }
@@ -88,16 +93,21 @@ impl Tasks {
         }
     }
 
-    /// Has every task send its connection away. Which tasks there are is asked afterwards: one that comes meanwhile sees it by
-    /// itself.
+    /// Has every task send its connection away when it sees the next change.
     pub(crate) fn begin(&self, evacuation: Arc<Evacuation>) {
         // It is called once.
-        let _ = self.evacuation.0.set(evacuation);
+        let _ = self.evacuation.set(evacuation);
+    }
+
+    /// Something has changed that every task is to see, when it runs next. Which ones are woken for that is asked afterwards: one
+    /// that comes meanwhile sees it by itself.
+    pub(crate) fn note_change(&self) {
+        self.changes.0.fetch_add(1, Release);
     }
 
     /// Wakes the tasks that a worker entered, a few at a time: after [`Tasks::begin`] as there is room where they go.
     pub(crate) async fn wake(self: Arc<Self>, worker: usize) {
-        let evacuation = self.evacuation.0.get();
+        let evacuation = self.evacuation.get();
         let mut from = 0;
         loop {
             if evacuation.is_some_and(|evacuation| !evacuation.has_room(clock::now())) {
@@ -126,9 +136,14 @@ impl Tasks {
 }
 
 impl Place {
+    /// How often all tasks were to see a change.
+    pub(crate) fn changes(&self) -> u32 {
+        self.tasks.changes.0.load(Acquire)
+    }
+
     /// Where the connection is to go.
     pub(crate) fn evacuation(&self) -> Option<&Arc<Evacuation>> {
-        self.tasks.evacuation.0.get()
+        self.tasks.evacuation.get()
     }
 }
 

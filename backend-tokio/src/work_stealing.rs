@@ -181,6 +181,7 @@ impl Backend for WorkStealing {
     }
 
     fn run_all(&self) {
+        self.tasks.note_change();
         for worker in 0..self.threads.len() {
             drop(self.runtime.spawn(self.tasks.clone().wake(worker)));
         }

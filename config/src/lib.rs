@@ -64,7 +64,7 @@ pub use crate::sections::socket::{
     Keepalive, ListenerOptions, SocketOptions, SourceAddress, UpstreamOptions,
 };
 pub use crate::sections::times::Times;
-pub use crate::sections::upstream::{OnRemoved, SERVERS_MAX, Server, Upstream};
+pub use crate::sections::upstream::{ConnectionFate, SERVERS_MAX, Server, Upstream};
 pub use crate::values::access::{
     AccessEntry, Clients, LIST_BYTES_MAX, LIST_ENTRIES_MAX, ListProblem, parse_list,
 };

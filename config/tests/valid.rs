@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use proxy_config::{
     AccessEntry, AccessLog, Admin, AdminSocket, Admission, Balance, Balancing, BindAddress, Check,
-    CompareBy, Config, Cores, Destination, FILE_BYTES_MAX, Field, Files, Format, GlommioOptions,
-    Group, HashOn, Health, ListenAddress, Loaded, Machine, OnRemoved, OnSwitch, OverLimit, Piece,
-    Placement, Problems, Rebalance, Runtime, Scheduler, Server, ServerAddress, Template, TokioMode,
-    TokioOptions, WhenAllDown, parse,
+    CompareBy, Config, ConnectionFate, Cores, Destination, FILE_BYTES_MAX, Field, Files, Format,
+    GlommioOptions, Group, HashOn, Health, ListenAddress, Loaded, Machine, OnSwitch, OverLimit,
+    Piece, Placement, Problems, Rebalance, Runtime, Scheduler, Server, ServerAddress, Template,
+    TokioMode, TokioOptions, WhenAllDown, parse,
 };
 
 fn config(text: &str) -> Config {
@@ -36,6 +36,7 @@ fn what_is_absent_has_its_documented_default() {
         cores: Cores::All,
         pin: true,
         drain_timeout: Duration::from_secs(30),
+        close_over: None,
         on_switch: OnSwitch::Move,
         watch: false,
         max_connections: None,
@@ -108,7 +109,9 @@ fn what_is_absent_has_its_documented_default() {
     };
     assert_eq!(upstream.balancing, balancing);
     assert_eq!(upstream.connect_timeout, Duration::from_secs(3));
-    assert_eq!(upstream.on_removed, OnRemoved::Keep);
+    assert_eq!(upstream.on_removed, ConnectionFate::Keep);
+    assert_eq!(upstream.on_down, ConnectionFate::Keep);
+    assert_eq!(upstream.close_over, None);
     assert_eq!(upstream.health, None);
 }
 
@@ -156,6 +159,8 @@ fn every_key_can_be_set() {
         upstreams.u.balance = "least-connections"
         upstreams.u.connect_timeout = "1m30s"
         upstreams.u.on_removed = "reset"
+        upstreams.u.on_down = "close"
+        upstreams.u.close_over = "30s"
         upstreams.u.health = { interval = "100ms", timeout = "10s", rise = 100, fall = 1 }
 
         [runtime]
@@ -163,6 +168,7 @@ fn every_key_can_be_set() {
         cores = "0-2,8"
         pin = false
         drain_timeout = "0s"
+        close_over = "10s"
         on_switch = "drain"
         max_connections = 5
         watch = true
@@ -203,6 +209,7 @@ fn every_key_can_be_set() {
         cores: Cores::List(vec![0, 1, 2, 8]),
         pin: false,
         drain_timeout: Duration::ZERO,
+        close_over: Some(Duration::from_secs(10)),
         on_switch: OnSwitch::Drain,
         max_connections: NonZeroU64::new(5),
         watch: true,
@@ -288,7 +295,9 @@ fn every_key_can_be_set() {
     assert_eq!(weights, [1, 256, 1, 1]);
     assert_eq!(upstream.balancing.balance, Balance::LeastConnections);
     assert_eq!(upstream.connect_timeout, Duration::from_secs(90));
-    assert_eq!(upstream.on_removed, OnRemoved::Reset);
+    assert_eq!(upstream.on_removed, ConnectionFate::Reset);
+    assert_eq!(upstream.on_down, ConnectionFate::Close);
+    assert_eq!(upstream.close_over, Some(Duration::from_secs(30)));
     let health = Health {
         interval: Duration::from_millis(100),
         fast_interval: Duration::from_millis(100),
@@ -475,4 +484,28 @@ fn a_source_address_is_of_the_servers_family() {
         .to_string();
     assert!(problems.contains("`upstreams.u.source_address` is \"127.0.0.1\", from which [::1]:1"));
     parse(&text.replace("\"127.0.0.1\"\n", "\"::1\"\n"), "f").expect("it can");
+}
+
+#[test]
+fn what_ends_no_connection_is_a_warning() {
+    let warnings = |keys: &str| -> Vec<_> {
+        let text = format!(
+            "[listeners.l]\nbind = \"127.0.0.1:0\"\nupstream = \"u\"\n\
+             [upstreams.u]\nservers = [\"a:1\"]\n{keys}\n"
+        );
+        let loaded = parse(&text, "proxy.toml").expect("it is in order");
+        let warnings = loaded.warnings.into_iter();
+        warnings
+            .map(|warning| warning.key.unwrap_or_default())
+            .collect()
+    };
+    assert_eq!(warnings("on_down = \"reset\""), ["upstreams.u.on_down"]);
+    assert_eq!(warnings("close_over = \"1s\""), ["upstreams.u.close_over"]);
+    for keys in [
+        "on_removed = \"close\"\nclose_over = \"1s\"",
+        "on_down = \"close\"\nclose_over = \"1s\"\nhealth.interval = \"1s\"",
+        "close_over = \"off\"",
+    ] {
+        assert_eq!(warnings(keys), [""; 0], "{keys}");
+    }
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Release};
 
 use crate::activity::Activity;
+use crate::closing::ClosingCell;
 use crate::metrics::{CoreCells, NoSlots, PerWorker, Row, Slot, Slots};
 use crate::table::Tables;
 
@@ -22,6 +23,8 @@ pub struct Generation {
     is_succeeded: AtomicBool,
     /// The one before may still leave such clients.
     is_inheriting: AtomicBool,
+    /// What is to become of the connections that its workers have.
+    pub closing: ClosingCell,
 }
 
 impl Generation {
@@ -43,6 +46,7 @@ impl Generation {
             tables,
             is_succeeded: AtomicBool::new(false),
             is_inheriting: AtomicBool::new(false),
+            closing: ClosingCell::default(),
         })
     }
 
@@ -58,6 +62,7 @@ impl Generation {
             tables: self.tables.clone(),
             is_succeeded: AtomicBool::new(false),
             is_inheriting: AtomicBool::new(true),
+            closing: ClosingCell::default(),
         })
     }
 

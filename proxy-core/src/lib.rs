@@ -10,6 +10,7 @@ mod activity;
 mod admission;
 mod attempt;
 pub mod backend;
+mod closing;
 mod connection;
 pub mod descriptors;
 mod epoch;
@@ -36,6 +37,7 @@ pub use admission::limits::{Limits, OverLimit, SOURCE_BITS};
 pub use admission::prefixes::Prefixes;
 pub use admission::rate::{Meter, Rate};
 pub use admission::source_rates::{SOURCES_MAX, SourceRates};
+pub use closing::{Closing, ClosingCell, Manner};
 pub use connection::connect::retries::{RETRY_PAUSE, RETRY_PAUSE_MAX};
 pub use connection::connect::{
     CLIENT_CHECK_INTERVAL, ROOM_RETRY_MAX, ROOM_RETRY_MIN, SERVERS_TRIED_MAX,

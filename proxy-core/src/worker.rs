@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::activity::Activity;
+use crate::closing::ClosingCell;
 use crate::generation::Generation;
 use crate::metrics::{CoreCells, PerWorker, Slot};
 use crate::relay::buffer::Buffers;
@@ -50,6 +51,11 @@ impl Worker {
     /// This worker's own counters.
     pub fn cells(&self) -> &CoreCells {
         self.cores.of(self.slot)
+    }
+
+    /// What is to become of its connections.
+    pub(crate) fn closing(&self) -> &ClosingCell {
+        &self.generation.closing
     }
 
     /// Whether the workers of another generation accept in place of this one's.

@@ -9,7 +9,7 @@ use conformance::{
     run, settle, wait,
 };
 use proxy_core::metrics::{Cause, Counter, ServerCells};
-use proxy_core::{ClientAddress, End, Ends, LiveConnection, SAMPLED_MAX};
+use proxy_core::{ClientAddress, Closing, End, Ends, LiveConnection, SAMPLED_MAX};
 
 fn live(stage: &Scripted) -> Vec<LiveConnection> {
     let mut live = Vec::new();
@@ -348,7 +348,9 @@ fn connections_of_what_is_cut_are_reset() {
         elapse(&stage, Duration::from_secs(5));
         let listed = live(&stage);
         assert_eq!(listed.len(), 2);
-        stage.pool().server(0).set_cut(true);
+        let cut = |cause| Some(Closing::cut(cause, stage.now()));
+        let removed = &stage.pool().server(0).on_removed;
+        removed.set(cut(Cause::ServerRemoved));
         stage.run_all();
         wait(&stage, "the server's end is reset", || {
             servers[0].is_reset().then_some(())
@@ -359,13 +361,13 @@ fn connections_of_what_is_cut_are_reset() {
         let end = only(&told);
         assert_eq!(
             (end.cause, end.termination.to_string()),
-            (Cause::Drain, "KD".to_owned())
+            (Cause::ServerRemoved, "KD".to_owned())
         );
         assert_eq!(
             end.server.expect("it had one").id,
             stage.pool().server(0).id
         );
-        stage.listener().set_cut(true);
+        stage.listener().closing.set(cut(Cause::Drain));
         stage.run_all();
         wait(&stage, "the other one is reset, too", || {
             servers[1].is_reset().then_some(())

@@ -21,7 +21,8 @@ pub(super) fn apply(config: &Config, proxy: &mut Proxy) {
     let table = observed.tables.publish(table);
     observed.inventory.settle(&table, now());
     proxy.control.commit(config, &table);
-    if removed::cut(config, &before, config, &table) {
+    let spares_some = proxy.downs.watch(config, &table);
+    if removed::end(config, &before, config, &table, now()) || spares_some {
         proxy.workers.run_all();
     }
     note(&before, &table);

@@ -31,7 +31,7 @@ use crate::signals::Hangup;
 use crate::start_error::{Explain, cannot_start};
 use crate::switch::{self, Begun, Switching};
 use crate::workers::Workers;
-use crate::{assemble, command_socket, cpus, echo, scheduler, socket_options};
+use crate::{assemble, closings, command_socket, cpus, downs, echo, scheduler, socket_options};
 
 /// Lines of differences that the log has of one reload; of more, the number is told.
 const LINES_MAX: usize = 200;
@@ -80,7 +80,15 @@ pub(crate) async fn at_each(
                     continue;
                 }
                 () = sleep(COUNT_INTERVAL), if !proxy.retiring.is_empty() => {
-                    proxy.retiring.tick(&*proxy.workers.running, now());
+                    if proxy.retiring.tick(&*proxy.workers.running, now()) {
+                        proxy.workers.run_all();
+                    }
+                    continue;
+                }
+                () = sleep(downs::LOOK_INTERVAL), if !proxy.downs.is_empty() => {
+                    if proxy.downs.look(now()) {
+                        proxy.workers.run_all();
+                    }
                     continue;
                 }
             },
@@ -298,10 +306,14 @@ async fn apply(
     observed.inventory.settle(&table, now());
     prepared.settle();
     listeners::commit(proxy, rebinding, &before, &table, begun.as_ref()).await;
-    let cut_at = now() + new.runtime.drain_timeout;
-    proxy.retiring.on_table(&before, &table, cut_at);
+    let patience = new.runtime.drain_timeout;
+    let closing = closings::before_the_end(now(), patience, &new.runtime);
+    let cut_at = now() + patience;
+    let mut is_news = proxy.retiring.on_table(&before, &table, cut_at, closing);
     proxy.control.commit(&new, &table);
-    if removed::cut(running, &before, &new, &table) || is_paced_otherwise {
+    is_news |= removed::end(running, &before, &new, &table, now());
+    is_news |= proxy.downs.watch(&new, &table);
+    if is_news || is_paced_otherwise {
         proxy.workers.run_all();
         if let Some(begun) = &begun {
             begun.backend().run_all();

@@ -1,29 +1,37 @@
 //! What happens to the connections of servers that a reload removes.
 
 use std::collections::HashSet;
+use std::time::Instant;
 
-use proxy_config::{Config, OnRemoved};
+use proxy_config::Config;
 use proxy_core::Table;
 
-/// Has the connections of servers be cut that the new table lacks, where their upstream says so: as it is now, or as it was
-/// if there is none any more. Those that are there again are left alone. Whether there are any to be cut.
-pub(super) fn cut(old: &Config, old_table: &Table, new: &Config, new_table: &Table) -> bool {
+use crate::closings;
+
+/// Ends the connections of servers that the new table lacks, where their upstream says so: as it is now, or as it was if there is
+/// none any more. Those that are there again are left alone. Returns whether connections are to see a change.
+pub(super) fn end(
+    old: &Config,
+    old_table: &Table,
+    new: &Config,
+    new_table: &Table,
+    now: Instant,
+) -> bool {
+    let mut has_changed = false;
     let mut members = HashSet::new();
     for server in new_table.pools.iter().flat_map(|pool| pool.servers()) {
-        server.set_cut(false);
+        has_changed |= server.on_removed.set(None);
         members.insert(server.id);
     }
-    let mut any = false;
     for (configured, pool) in old.upstreams.iter().zip(&old_table.pools) {
-        let mut now = new.upstreams.iter();
-        let now = now.find(|upstream| upstream.name == configured.name);
-        if now.unwrap_or(configured).on_removed != OnRemoved::Reset {
-            continue;
-        }
+        let mut upstreams = new.upstreams.iter();
+        let configured = upstreams
+            .find(|upstream| upstream.name == configured.name)
+            .unwrap_or(configured);
+        let closing = closings::on_removed(configured, now);
         for server in pool.servers().filter(|one| !members.contains(&one.id)) {
-            server.set_cut(true);
-            any = true;
+            has_changed |= server.on_removed.set(closing);
         }
     }
-    any
+    has_changed
 }

@@ -35,6 +35,7 @@ mod duplex;
 mod ejection;
 mod examples;
 mod failover;
+mod fate;
 mod findings;
 mod half_close;
 mod harness;

@@ -124,7 +124,7 @@ fn connections_of_a_removed_server_are_reset_if_that_is_asked_for(scheduler: Sch
     }
     exchange(&clients[1]);
     exchange(&clients[3]);
-    let cause = [("cause", "drain")];
+    let cause = [("cause", "server_removed")];
     wait::until("both ends are counted", || {
         proxy.metric("corelane_listener_ended_total", &cause) == 2.0
     });

@@ -50,8 +50,9 @@ impl<P: Poller> Lane<P> {
             },
             Order::RunAll => {
                 let mut ready = self.core.0.ready.borrow_mut();
-                for (index, task) in (0..).zip(&self.tasks) {
-                    if let Task::Connection(_) = task {
+                for (index, task) in (0..).zip(&mut self.tasks) {
+                    if let Task::Connection(connection) = task {
+                        connection.on_change(worker);
                         let lane = self.index;
                         ready.push(TaskKey { lane, index });
                     }

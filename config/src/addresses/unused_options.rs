@@ -1,4 +1,4 @@
-//! Options of sockets that the addresses beside them have no use for.
+//! Options that what stands beside them has no use for.
 
 use std::net::IpAddr;
 
@@ -6,7 +6,7 @@ use crate::problems::findings::Findings;
 use crate::raw::node::Place;
 use crate::sections::listener::Listener;
 use crate::sections::socket::SourceAddress;
-use crate::sections::upstream::Upstream;
+use crate::sections::upstream::{ConnectionFate, Upstream};
 use crate::values::address::{BindAddress, ServerAddress};
 
 /// Warns of options of TCP where there are unix sockets only.
@@ -17,7 +17,7 @@ pub(crate) fn of_listener(listener: &Listener, place: &Place, warnings: &Finding
     }
 }
 
-/// The same of servers; and reports a source address from which a server can't be connected to.
+/// The same of servers, and of what ends no connection; and reports a source address from which a server can't be connected to.
 pub(crate) fn of_upstream(
     upstream: &Upstream,
     place: &Place,
@@ -29,6 +29,7 @@ pub(crate) fn of_upstream(
     if !upstream.servers.is_empty() && servers.clone().all(is_unix) {
         warn(upstream.options.keys(), place, warnings);
     }
+    warn_of_fate(upstream, place, warnings);
     let Some(SourceAddress::Address(source)) = upstream.options.source_address else {
         return;
     };
@@ -45,6 +46,27 @@ pub(crate) fn of_upstream(
              put the servers of each family into an upstream of their own"
         );
         errors.add(place.at, Some(path), message);
+    }
+}
+
+fn warn_of_fate(upstream: &Upstream, place: &Place, warnings: &Findings) {
+    let ends_removed = upstream.on_removed != ConnectionFate::Keep;
+    let ends_down = upstream.on_down != ConnectionFate::Keep;
+    let warn = |key, why: &str| {
+        let path = format!("{}.{key}", place.path);
+        let message = format!("`{path}` does nothing: {why}");
+        warnings.add(place.at, Some(path), message);
+    };
+    if ends_down && upstream.health.is_none() && upstream.agent.is_none() {
+        let why = format!(
+            "it is for servers whose health checks fail, and there are none; add a table [upstreams.{}.health], or remove it",
+            upstream.name
+        );
+        warn("on_down", &why);
+    }
+    if upstream.close_over.is_some() && !ends_removed && !ends_down {
+        let why = "no connection is ended; set `on_down` or `on_removed` beside it, or remove it";
+        warn("close_over", why);
     }
 }
 

@@ -18,6 +18,8 @@ pub struct Runtime {
     pub pin: bool,
     /// `drain_timeout`: how long connections may go on after a stop was asked for; those that are left then are cut.
     pub drain_timeout: Duration,
+    /// `close_over`: the last part of that, over which those that are left are closed; absent: they are not.
+    pub close_over: Option<Duration>,
     /// `on_switch`: what happens to connections when another scheduler takes over.
     pub on_switch: OnSwitch,
     /// `max_connections`: connections of all listeners at a time. Absent: as many as there are descriptors for.
@@ -115,6 +117,7 @@ pub(crate) fn read(section: &mut Section<'_>) -> Runtime {
         cores: section.value("cores"),
         pin: section.value("pin"),
         drain_timeout: section.value("drain_timeout"),
+        close_over: section.value("close_over"),
         on_switch: section.value("on_switch"),
         max_connections: section.optional("max_connections"),
         watch: section.value("watch"),

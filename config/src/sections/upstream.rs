@@ -45,7 +45,11 @@ pub struct Upstream {
     /// Options of sockets to its servers, unix sockets aside.
     pub options: UpstreamOptions,
     /// `on_removed`: what happens to connections of a server that a reload removes.
-    pub on_removed: OnRemoved,
+    pub on_removed: ConnectionFate,
+    /// `on_down`: what happens to connections of a server whose checks say that it is down.
+    pub on_down: ConnectionFate,
+    /// `close_over`: over which time both are spread; absent: they end at once.
+    pub close_over: Option<Duration>,
     /// `[upstreams.NAME.discovery]`: who says which servers there are besides; absent if nobody does.
     pub discovery: Option<Discovery>,
     /// `[upstreams.NAME.health]`: health checks; absent if there are none.
@@ -72,12 +76,14 @@ pub struct Server {
 }
 
 choices! {
-    /// What happens to the connections of a server that is removed; displayed as it is written.
-    pub enum OnRemoved {
+    /// What happens to the connections of a server that is down or removed; displayed as it is written.
+    pub enum ConnectionFate {
         /// They go on.
         Keep = "keep",
         /// They are reset.
         Reset = "reset",
+        /// Both sides are closed in an orderly manner, as soon as they are quiet.
+        Close = "close",
     }
 }
 
@@ -113,6 +119,8 @@ pub(crate) fn read(
         send_proxy: proxy_protocol::read_send(section),
         options: socket::read_upstream(section),
         on_removed: section.value("on_removed"),
+        on_down: section.value("on_down"),
+        close_over: section.value("close_over"),
         health,
         ejection: ejection::read(section),
     }

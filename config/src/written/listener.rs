@@ -1,9 +1,7 @@
 //! A listener, as it is written.
 
-use std::time::Duration;
-
 use super::socket::socket_options;
-use super::text::{duration, list, quoted, table};
+use super::text::{duration, list, or_off, quoted, table};
 use crate::sections::admission::Admission;
 use crate::sections::listener::Listener;
 use crate::sections::proxy_protocol::AcceptProxy;
@@ -111,7 +109,6 @@ fn listener_options(options: &ListenerOptions) -> Vec<(&'static str, String)> {
 }
 
 fn times(times: &Times) -> [(&'static str, String); 6] {
-    let or_off = |time: Option<Duration>| time.map_or_else(|| quoted("off"), duration);
     [
         ("idle_timeout", or_off(times.idle)),
         ("client_idle_timeout", or_off(times.client_idle)),

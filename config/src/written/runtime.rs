@@ -1,6 +1,6 @@
 //! `[runtime]`, as it is written.
 
-use super::text::{duration, quoted, table};
+use super::text::{duration, or_off, quoted, table};
 use crate::sections::runtime::Runtime;
 use crate::values::cores::Cores;
 
@@ -18,6 +18,7 @@ pub(super) fn write(text: &mut String, runtime: &Runtime) {
         ("cores", cores),
         ("pin", runtime.pin.to_string()),
         ("drain_timeout", duration(runtime.drain_timeout)),
+        ("close_over", or_off(runtime.close_over)),
         ("on_switch", quoted(runtime.on_switch)),
         ("watch", runtime.watch.to_string()),
     ];

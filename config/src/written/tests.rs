@@ -9,6 +9,7 @@ fn what_is_written_means_the_same() {
         scheduler = "glommio"
         cores = "0-2,7"
         drain_timeout = "0s"
+        close_over = "4s"
         on_switch = "drain"
         watch = true
         glommio.placement = "least-loaded"
@@ -72,6 +73,8 @@ fn what_is_written_means_the_same() {
         connect_timeout = "1m1s"
         retry_budget = "25%"
         on_removed = "reset"
+        on_down = "close"
+        close_over = "20s"
         keepalive = "off"
         dscp = 0
         source_address = "client"

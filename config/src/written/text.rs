@@ -22,6 +22,11 @@ pub(super) fn quoted(value: impl Display) -> String {
     serde_json::Value::from(value.to_string()).to_string()
 }
 
+/// A duration, or none.
+pub(super) fn or_off(time: Option<Duration>) -> String {
+    time.map_or_else(|| quoted("off"), duration)
+}
+
 /// In the largest unit that needs no fraction.
 pub(super) fn duration(duration: Duration) -> String {
     const UNITS: [(&str, u128); 4] = [

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::health;
 use super::socket::socket_options;
-use super::text::{duration, list, quoted, table};
+use super::text::{duration, list, or_off, quoted, table};
 use crate::sections::agent::Agent;
 use crate::sections::balance::{Balance, Balancing};
 use crate::sections::discovery::{Discovery, DiscoverySource, Kubernetes};
@@ -55,6 +55,8 @@ pub(super) fn write(text: &mut String, upstream: &Upstream, fallback: Option<&st
             .map(|source| ("source_address", quoted(source))),
     );
     values.push(("on_removed", quoted(upstream.on_removed)));
+    values.push(("on_down", quoted(upstream.on_down)));
+    values.push(("close_over", or_off(upstream.close_over)));
     table(text, &format!("[upstreams.{name}]"), &values);
     if let Some(health) = &upstream.health {
         health::write(text, &name, health);
@@ -137,7 +139,6 @@ fn balancing(balancing: &Balancing, fallback: Option<&str>) -> Vec<(&'static str
 }
 
 fn write_ejection(text: &mut String, upstream: &str, ejection: &Ejection) {
-    let early = ejection.early;
     table(
         text,
         &format!("[upstreams.{upstream}.ejection]"),
@@ -146,7 +147,7 @@ fn write_ejection(text: &mut String, upstream: &str, ejection: &Ejection) {
                 "consecutive_failures",
                 ejection.consecutive_failures.to_string(),
             ),
-            ("early", early.map_or_else(|| quoted("off"), duration)),
+            ("early", or_off(ejection.early)),
             ("slow_factor", ejection.slow_factor.to_string()),
             ("interval", duration(ejection.interval)),
             ("base", duration(ejection.base)),

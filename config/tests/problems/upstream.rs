@@ -69,8 +69,8 @@ fn keys() {
                 "6:16: `upstreams.u.retry_budget` must be a percentage from \"0%\" to \"100%\", not \"101%\"",
             ),
             (
-                "on_removed = \"close\"",
-                "6:14: `upstreams.u.on_removed` must be \"keep\" or \"reset\", not \"close\"",
+                "on_removed = \"drop\"",
+                "6:14: `upstreams.u.on_removed` must be \"keep\" or \"reset\" or \"close\", not \"drop\"",
             ),
             (
                 "rise = 2",
@@ -109,7 +109,7 @@ fn keys() {
                  the keys are servers, balance, hash_on, compare_by, max_connections, queue, queue_timeout, slow_start, fallback, when_all_down, \
                  connect_timeout, retry_budget, send_proxy_protocol, proxy_tlvs, \
                  keepalive, user_timeout, notsent_lowat, receive_buffer, send_buffer, congestion, mark, dscp, \
-                 interface, source_address, on_removed, health, agent, ejection, discovery",
+                 interface, source_address, on_removed, on_down, close_over, health, agent, ejection, discovery",
             ),
             (
                 "health = \"2s\"",

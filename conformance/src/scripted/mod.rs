@@ -164,9 +164,16 @@ impl Scripted {
 
     /// Runs every connection once, as a backend does where something has changed that each is to see.
     pub fn run_all(&self) {
-        let count = self.connections.borrow().len();
-        let tasks = &mut self.handle.0.borrow_mut().tasks;
-        (0..count).for_each(|task| tasks.wake(task));
+        let kernel = &mut self.handle.0.borrow_mut();
+        for (task, connection) in self.connections.borrow_mut().iter_mut().enumerate() {
+            if let Some(connection) = connection {
+                let worker = kernel.dice.index(self.workers.borrow().len());
+                let worker = &mut self.workers.borrow_mut()[worker];
+                worker.now = kernel.now;
+                connection.on_change(worker);
+                kernel.tasks.wake(task);
+            }
+        }
     }
 
     /// Connects so far that found a queue full.

@@ -107,7 +107,8 @@ pub trait Backend: Send {
     /// A listener has no connection any more, and will not be listened for: what is kept for it can go.
     fn forget(&self, listener: &Arc<Listener>);
 
-    /// Has every connection run once, soon: something has changed that each is to see, such as [`Listener::set_cut`].
+    /// Has every connection see, soon, that something has changed, such as a [`ClosingCell`](crate::ClosingCell)
+    /// ([`Connection::on_change`](crate::Connection::on_change)), and run once then.
     fn run_all(&self);
 
     /// Sends all connections away, as soon as each has a server. It returns at once, and is called once.

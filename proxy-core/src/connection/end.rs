@@ -83,7 +83,8 @@ impl Termination {
             | Cause::HalfClosedTimeout
             | Cause::PrologueTimeout => 'c',
             Cause::ServerIdleTimeout => 's',
-            Cause::MaxLifetime | Cause::Drain => 'K',
+            Cause::MaxLifetime | Cause::Drain | Cause::ServerRemoved => 'K',
+            Cause::ServerDown => 'D',
             Cause::Refused => 'P',
         };
         Self([who, stage.letter()])
@@ -157,6 +158,10 @@ mod tests {
             (Cause::Drain, Connect, None, "KC"),
             (Cause::Drain, Data, None, "KD"),
             (Cause::Drain, Last, None, "KL"),
+            (Cause::ServerRemoved, Data, None, "KD"),
+            (Cause::ServerRemoved, Last, None, "KL"),
+            (Cause::ServerDown, Data, None, "DD"),
+            (Cause::ServerDown, Last, None, "DL"),
         ] {
             let termination = Termination::of(cause, stage, failure);
             assert_eq!(termination.to_string(), letters, "{cause:?} at {stage:?}");

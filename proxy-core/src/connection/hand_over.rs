@@ -55,7 +55,7 @@ impl<R: Runtime> Connection<R> {
                 return None;
             }
         };
-        Some(Self {
+        let mut connection = Self {
             entry: parts.entry,
             phase: Phase::Relaying(Relaying {
                 taken: parts.taken,
@@ -75,7 +75,10 @@ impl<R: Runtime> Connection<R> {
             ran_by: parts.ran_by,
             moves: parts.moves.saturating_add(1),
             was_long: false,
-        })
+        };
+        // What is set where it comes from is nothing to it any more.
+        connection.on_change(worker);
+        Some(connection)
     }
 }
 

@@ -7,6 +7,7 @@
 mod affinity;
 mod asking;
 mod attempts;
+mod closing;
 pub(crate) mod connect;
 pub(crate) mod detached;
 pub(crate) mod end;
@@ -44,7 +45,7 @@ use crate::relay::buffer::BUFFER_BYTES;
 use crate::relay::pace::Budget;
 use crate::relay::{Failure, Progress, Relay, Side, Sides, State};
 use crate::route::Destination;
-use crate::runtime::{Interest, Runtime, Socket};
+use crate::runtime::{Interest, Runtime, Socket, Timer};
 use crate::transport::Transport;
 use crate::upstream::taken::Taken;
 use crate::worker::Worker;
@@ -182,35 +183,11 @@ impl<R: Runtime> Connection<R> {
     }
 
     fn run(&mut self, cx: &mut Context<'_>, runtime: &R, worker: &mut Worker) -> Turn {
-        if self.is_cut() {
-            self.abort(worker);
-            return Turn::Ended(Cause::Drain);
-        }
         self.settle(worker);
-        if let Some(turn) = self.begin(cx, worker) {
+        if !matches!(self.phase, Phase::Relaying(_))
+            && let Some(turn) = self.find_server(cx, runtime, worker)
+        {
             return turn;
-        }
-        if let Phase::Connecting { client, connect } = &mut self.phase {
-            if let Client::Gone = connect.check_client(client.transport(), worker.now) {
-                client.transport().reset_on_close();
-                return self.end(worker, Cause::ClientReset);
-            }
-            match connect.poll(cx, runtime, worker, &mut self.entry, &mut self.timer) {
-                Poll::Pending => {
-                    if let Client::Gone = connect.watch_client(cx, client) {
-                        client.transport().reset_on_close();
-                        return self.end(worker, Cause::ClientReset);
-                    }
-                    return Turn::Waiting;
-                }
-                Poll::Ready(Err(no_server)) => return self.end_unserved(worker, no_server),
-                Poll::Ready(Ok(connected)) => self.begin_relaying(worker, connected),
-            }
-            // Its server may have been removed meanwhile.
-            if self.is_cut() {
-                self.abort(worker);
-                return Turn::Ended(Cause::Drain);
-            }
         }
         let mut turn = self.relay(cx, worker);
         if turn == Turn::Waiting
@@ -236,10 +213,57 @@ impl<R: Runtime> Connection<R> {
         }
     }
 
-    /// Whether its listener or its server was removed, with all of their connections.
-    fn is_cut(&self) -> bool {
-        let server = self.entry.record.server();
-        self.entry.settings().listener.is_cut() || server.is_some_and(|server| server.is_cut())
+    /// What comes before it has a server. None once it has one.
+    fn find_server(
+        &mut self,
+        cx: &mut Context<'_>,
+        runtime: &R,
+        worker: &mut Worker,
+    ) -> Option<Turn> {
+        let begun_at = self.entry.record.accepted_at();
+        let ending = self.ending(worker, begun_at);
+        if let Some(ending) = ending.filter(|ending| ending.at <= worker.now) {
+            // There is nothing to be closed in an orderly manner.
+            self.reset_both();
+            return Some(self.end(worker, ending.cause));
+        }
+        let turn = self.find_server_by(cx, runtime, worker);
+        if let (Some(Turn::Waiting), Some(ending)) = (turn, ending) {
+            // Its moment is ahead, so this only arms.
+            let _ = self.timer.poll_until(cx, worker.now, ending.at);
+        }
+        turn
+    }
+
+    fn find_server_by(
+        &mut self,
+        cx: &mut Context<'_>,
+        runtime: &R,
+        worker: &mut Worker,
+    ) -> Option<Turn> {
+        if let Some(turn) = self.begin(cx, worker) {
+            return Some(turn);
+        }
+        if let Phase::Connecting { client, connect } = &mut self.phase {
+            if let Client::Gone = connect.check_client(client.transport(), worker.now) {
+                client.transport().reset_on_close();
+                return Some(self.end(worker, Cause::ClientReset));
+            }
+            match connect.poll(cx, runtime, worker, &mut self.entry, &mut self.timer) {
+                Poll::Pending => {
+                    if let Client::Gone = connect.watch_client(cx, client) {
+                        client.transport().reset_on_close();
+                        return Some(self.end(worker, Cause::ClientReset));
+                    }
+                    return Some(Turn::Waiting);
+                }
+                Poll::Ready(Err(no_server)) => return Some(self.end_unserved(worker, no_server)),
+                Poll::Ready(Ok(connected)) => self.begin_relaying(worker, connected),
+            }
+            // Its server may have been removed meanwhile.
+            self.on_change(worker);
+        }
+        None
     }
 
     /// How often it was attached to another worker.

@@ -35,12 +35,16 @@ impl<R: Runtime> Connection<R> {
         let idle = |timeout| Expiry {
             at: silent_since + timeout,
             cause: Cause::IdleTimeout,
-            quiet_after: Duration::ZERO,
+            quiet_after: Some(Duration::ZERO),
         };
         let timeout = settings.idle_timeout;
         if relay.check_after().is_some() {
             let patience = timeout.map_or(LAST_WORDS_PATIENCE, |at| at.min(LAST_WORDS_PATIENCE));
-            return Some(idle(patience));
+            let mut expiry = idle(patience);
+            if let Some(ending) = self.clocks.as_ref().and_then(|clocks| clocks.ending) {
+                expiry.at = expiry.at.min(ending.latest());
+            }
+            return Some(expiry);
         }
         let clocks = self.clocks.as_ref();
         let clocks = clocks.and_then(|clocks| clocks.expiry(&settings.times, relay, silent_since));

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::closing::Ending;
 use crate::connection::end::{Stage, Termination};
 use crate::connection::record::Record;
 use crate::listener::times::Times;
@@ -12,10 +13,11 @@ use crate::relay::{Progress, Relay};
 /// are reset: neither is to take a part for the whole.
 pub const QUIET_BEFORE_END: Duration = Duration::from_secs(1);
 
-/// How much longer than its lifetime a connection goes on while it isn't quiet.
+/// How much longer than its lifetime, or than it may stay otherwise, a connection goes on while it isn't quiet.
 pub const LIFETIME_GRACE: Duration = Duration::from_secs(5);
 
-/// Since when what the listener's [`Times`] are about. Only connections that have such times have it.
+/// Since when what the listener's [`Times`] are about, and when it may not stay any longer. Only connections that have such times,
+/// or that may not stay, have it.
 #[derive(Debug)]
 pub(crate) struct Clocks {
     client_spoke_at: Instant,
@@ -23,6 +25,8 @@ pub(crate) struct Clocks {
     half_closed_at: Option<Instant>,
     /// The end of its lifetime.
     dies_at: Option<Instant>,
+    /// None: it may stay.
+    pub(crate) ending: Option<Ending>,
 }
 
 /// The end of a connection by a time.
@@ -30,8 +34,8 @@ pub(crate) struct Clocks {
 pub(crate) struct Expiry {
     pub(crate) at: Instant,
     pub(crate) cause: Cause,
-    /// How long it must have been silent then for an orderly end.
-    pub(crate) quiet_after: Duration,
+    /// How long it must have been silent then for an orderly end; none: that can't be.
+    pub(crate) quiet_after: Option<Duration>,
 }
 
 impl Clocks {
@@ -46,7 +50,19 @@ impl Clocks {
                 dies_at: times
                     .lifetime
                     .map(|lifetime| accepted_at + lifetime.of(record.id())),
+                ending: None,
             })
+        })
+    }
+
+    /// Those of a connection whose listener has no times, and that may not stay.
+    pub(crate) fn of_ending(ending: Ending, now: Instant) -> Box<Self> {
+        Box::new(Self {
+            client_spoke_at: now,
+            server_spoke_at: now,
+            half_closed_at: None,
+            dies_at: None,
+            ending: Some(ending),
         })
     }
 
@@ -75,20 +91,16 @@ impl Clocks {
             Some(Expiry {
                 at: since + timeout,
                 cause,
-                quiet_after: timeout.min(QUIET_BEFORE_END),
+                quiet_after: Some(timeout.min(QUIET_BEFORE_END)),
             })
         };
         // Who isn't read from says nothing that anybody could hear.
         let client = relay.reads_client().then_some(self.client_spoke_at);
         let server = relay.reads_server().then_some(self.server_spoke_at);
-        let lifetime = self.dies_at.map(|dies_at| Expiry {
-            at: match relay.holds_bytes() {
-                true => dies_at + LIFETIME_GRACE,
-                false => (silent_since + QUIET_BEFORE_END).clamp(dies_at, dies_at + LIFETIME_GRACE),
-            },
-            cause: Cause::MaxLifetime,
-            quiet_after: QUIET_BEFORE_END,
-        });
+        let lifetime = self
+            .dies_at
+            .map(|dies_at| Expiry::once_quiet(dies_at, Cause::MaxLifetime, relay, silent_since));
+        let ending = self.ending.as_ref();
         let ends = [
             after(client, times.client_idle, Cause::ClientIdleTimeout),
             after(server, times.server_idle, Cause::ServerIdleTimeout),
@@ -98,15 +110,44 @@ impl Clocks {
                 Cause::HalfClosedTimeout,
             ),
             lifetime,
+            ending.map(|ending| ending.expiry(relay, silent_since)),
         ];
         ends.into_iter().flatten().min_by_key(|expiry| expiry.at)
     }
 }
 
 impl Expiry {
+    /// From `at` on, as soon as the connection is quiet, and [`LIFETIME_GRACE`] later at the latest.
+    pub(crate) fn once_quiet(
+        at: Instant,
+        cause: Cause,
+        relay: &Relay,
+        silent_since: Instant,
+    ) -> Self {
+        let latest = at + LIFETIME_GRACE;
+        Self {
+            at: match relay.holds_bytes() {
+                true => latest,
+                false => (silent_since + QUIET_BEFORE_END).clamp(at, latest),
+            },
+            cause,
+            quiet_after: Some(QUIET_BEFORE_END),
+        }
+    }
+
+    /// At `at`, whatever is under way.
+    pub(crate) fn reset(at: Instant, cause: Cause) -> Self {
+        Self {
+            at,
+            cause,
+            quiet_after: None,
+        }
+    }
+
     /// Whether both sides can be closed without one of them taking a part for the whole.
     pub(crate) fn is_orderly(&self, relay: &Relay, silent_since: Instant, now: Instant) -> bool {
-        !relay.holds_bytes() && now >= silent_since + self.quiet_after
+        let quiet_after = self.quiet_after;
+        !relay.holds_bytes() && quiet_after.is_some_and(|after| now >= silent_since + after)
     }
 
     /// Why and when, in two letters: who was waited for.

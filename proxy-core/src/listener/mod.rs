@@ -12,11 +12,12 @@ pub(crate) mod times;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::time::Duration;
 
 use crate::admission::bandwidth::Bandwidth;
 use crate::admission::limits::{Counted, Total};
+use crate::closing::ClosingCell;
 use crate::connection::live::Live;
 use crate::id::Id;
 use crate::listener::left::Left;
@@ -50,7 +51,8 @@ pub struct Listener {
     left: Left,
     /// Its sockets that are accepted from.
     accepting: Arc<AtomicUsize>,
-    is_cut: AtomicBool,
+    /// What is to become of its connections once it was removed.
+    pub closing: ClosingCell,
 }
 
 impl Listener {
@@ -73,7 +75,7 @@ impl Listener {
             routes: RouteNames::default(),
             left: Left::default(),
             accepting: Arc::default(),
-            is_cut: AtomicBool::new(false),
+            closing: ClosingCell::default(),
         }
     }
 
@@ -92,15 +94,6 @@ impl Listener {
         self.cells
             .sum(|cells| cells.accepted.get())
             .saturating_sub(ended)
-    }
-
-    /// Whether its connections are to be reset, each when it runs next.
-    pub fn set_cut(&self, is_cut: bool) {
-        self.is_cut.store(is_cut, Relaxed);
-    }
-
-    pub(crate) fn is_cut(&self) -> bool {
-        self.is_cut.load(Relaxed)
     }
 
     /// Counts a connection that a worker ended.

@@ -86,17 +86,21 @@ pub enum Cause {
     HalfClosedTimeout,
     /// It had lasted for the listener's `max_lifetime`.
     MaxLifetime,
-    /// The proxy stopped before the connection ended.
+    /// The proxy stopped before the connection ended, or its listener was removed.
     Drain,
     /// What the client said before a server was looked for was refused, or who it is.
     Refused,
     /// The client did not say within `prologue_timeout` what the listener must hear first.
     PrologueTimeout,
+    /// Its server went down, and its upstream doesn't keep connections then.
+    ServerDown,
+    /// Its server was removed, and its upstream doesn't keep connections then.
+    ServerRemoved,
 }
 
 impl Cause {
     /// Every cause, in the order of its counters.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::Finished,
         Self::ClientReset,
         Self::ServerReset,
@@ -111,6 +115,8 @@ impl Cause {
         Self::Drain,
         Self::Refused,
         Self::PrologueTimeout,
+        Self::ServerDown,
+        Self::ServerRemoved,
     ];
 
     /// The label's value.
@@ -130,6 +136,8 @@ impl Cause {
             Self::Drain => "drain",
             Self::Refused => "refused",
             Self::PrologueTimeout => "prologue_timeout",
+            Self::ServerDown => "server_down",
+            Self::ServerRemoved => "server_removed",
         }
     }
 }

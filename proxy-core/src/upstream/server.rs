@@ -2,9 +2,10 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::Release};
+use std::sync::atomic::{AtomicU64, Ordering::Release};
 use std::time::Instant;
 
+use crate::closing::ClosingCell;
 use crate::id::Id;
 use crate::metrics::{CheckCells, PerWorker, ServerCells};
 use crate::upstream::address::ServerAddress;
@@ -39,7 +40,10 @@ pub struct Server {
     /// What is held against it. [`Hold::Down`] is written by the thread that checks; without checks, by any worker at the end
     /// of a connect.
     standing: Standing,
-    is_cut: AtomicBool,
+    /// What is to become of its connections once it was removed.
+    pub on_removed: ClosingCell,
+    /// What is to become of them while it is down.
+    pub on_down: ClosingCell,
     /// Without checks: until when it is passed over.
     pub(crate) rest: Rest,
     /// What it may be ejected for.
@@ -84,7 +88,8 @@ impl Server {
             outage: Outage::default(),
             location,
             standing: Standing::default(),
-            is_cut: AtomicBool::new(false),
+            on_removed: ClosingCell::default(),
+            on_down: ClosingCell::default(),
             rest: Rest::default(),
             conduct: Conduct::default(),
             load: Load::default(),
@@ -313,15 +318,6 @@ impl Server {
     /// How often it would have been, and as many were as the largest share allows.
     pub fn spared_ejections(&self, cause: EjectionCause) -> u64 {
         self.conduct.spared(cause)
-    }
-
-    /// Whether its connections are to be reset, each when it runs next.
-    pub fn set_cut(&self, is_cut: bool) {
-        self.is_cut.store(is_cut, Relaxed);
-    }
-
-    pub(crate) fn is_cut(&self) -> bool {
-        self.is_cut.load(Relaxed)
     }
 
     /// A connection's way over its addresses, which begins with another one than the last connection's.

@@ -37,6 +37,18 @@ pub(crate) static RUNTIME: Table = Table {
              reset, and the log says how many; `\"0s\"` resets all at once",
         ),
         Key::new(
+            "close_over",
+            Kind::DurationOrOff {
+                min: Duration::from_millis(1),
+                max: DURATION_MAX,
+            },
+            "\"off\"",
+            "the last part of `drain_timeout`, over which the connections that are left are closed, spread evenly, so that their \
+             clients don't come back at the same moment. So it is after SIGTERM, after a listener's removal, and with \
+             `on_switch = \"drain\"`. They are closed as with `on_removed = \"close\"`. `\"off\"`: those that are left are reset \
+             when the time is over",
+        ),
+        Key::new(
             "on_switch",
             Kind::Choice(OnSwitch::NAMES),
             "\"move\"",

@@ -16,7 +16,7 @@ use super::values::HOUR;
 use crate::raw::read::INTEGER_MAX;
 use crate::sections::balance::{Balance, CompareBy, FALLBACKS_MAX, HashOn, QUEUE_MAX, WhenAllDown};
 use crate::sections::proxy_protocol::{ProxyTlv, ProxyVersion};
-use crate::sections::upstream::{OnRemoved, SERVERS_MAX};
+use crate::sections::upstream::{ConnectionFate, SERVERS_MAX};
 
 pub(crate) static UPSTREAM: Table = Table {
     path: "upstreams.NAME",
@@ -199,9 +199,29 @@ pub(crate) static UPSTREAM: Table = Table {
         ),
         Key::new(
             "on_removed",
-            Kind::Choice(OnRemoved::NAMES),
+            Kind::Choice(ConnectionFate::NAMES),
             "\"keep\"",
-            "what happens to the connections of a server that a reload removes: they go on, or are reset",
+            "what happens to the connections of a server that a reload or a source of servers removes: they go on; or are reset; \
+             or are closed, both sides in an orderly manner, as soon as nothing is held for a side and none has said anything for \
+             a second, and are reset where that doesn't come within five seconds. \
+             See [Inside](inside.md#the-fate-of-connections)",
+        ),
+        Key::new(
+            "on_down",
+            Kind::Choice(ConnectionFate::NAMES),
+            "\"keep\"",
+            "the same of a server when its health checks (`health`) or its agent (`agent`) say that it is down. Those whose moment has not come when it \
+             is up again go on, and so do those that come after the verdict",
+        ),
+        Key::new(
+            "close_over",
+            Kind::DurationOrOff {
+                min: Duration::from_millis(1),
+                max: HOUR,
+            },
+            "\"off\"",
+            "over which time connections that `on_removed` or `on_down` ends are spread, evenly, so that their clients don't come \
+             back at the same moment; `\"off\"`: they end at once",
         ),
         Key {
             absent: Absent::Means("no checks"),
