@@ -19,11 +19,13 @@ fuzz_target!(|input: &[u8]| {
     };
     if choice & 0x80 == 0 {
         let side = ClientSide::new(protocol);
-        let parse = |side: &mut ClientSide, bytes: &[u8], said: &mut Vec<u8>| side.parse(bytes, said);
+        let parse =
+            |side: &mut ClientSide, bytes: &[u8], said: &mut Vec<u8>| side.parse(bytes, said);
         check(&side, side.banner(), received, CLIENT_BYTES_MAX, parse);
     } else {
         let side = ServerSide::new(protocol);
-        let parse = |side: &mut ServerSide, bytes: &[u8], said: &mut Vec<u8>| side.parse(bytes, said);
+        let parse =
+            |side: &mut ServerSide, bytes: &[u8], said: &mut Vec<u8>| side.parse(bytes, said);
         check(&side, side.opening(), received, SERVER_BYTES_MAX, parse);
     }
 });

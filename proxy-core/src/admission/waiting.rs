@@ -3,6 +3,7 @@
 //! An acceptor whose next client has no place draws a [`Ticket`], and the end of a connection wakes the first one that lacked
 //! what it frees. While nobody waits, an end pays for one load of a word that is written only when somebody does.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -64,6 +65,8 @@ pub(crate) struct Ticket {
     listener: Id,
     number: u64,
     passes_on: bool,
+    /// What it waited for last.
+    lacked: Cell<Option<Wait>>,
 }
 
 impl Waiters {
@@ -74,9 +77,8 @@ impl Waiters {
             return;
         }
         let mut queue = self.lock();
-        let own = |waiter: &Waiter| waiter.wait == Wait::ForListener && waiter.listener == listener;
-        let first = queue.take(own);
-        let second = queue.take(|waiter| waiter.wait == Wait::ForProcess);
+        let first = queue.take(|waiter| waiter.is_woken_by(Wait::ForListener, listener));
+        let second = queue.take(|waiter| waiter.is_woken_by(Wait::ForProcess, listener));
         self.publish(&queue);
         drop(queue);
         first.into_iter().chain(second).for_each(Waker::wake);
@@ -110,6 +112,17 @@ impl Waiters {
     }
 }
 
+impl Waiter {
+    /// Whether it waits for what a connection of this listener frees: a place there, or one in the process.
+    fn is_woken_by(&self, freed: Wait, listener: Id) -> bool {
+        match freed {
+            Wait::ForListener => self.wait == freed && self.listener == listener,
+            Wait::ForProcess => self.wait == freed,
+            Wait::Never | Wait::Until(_) | Wait::ForLeft => false,
+        }
+    }
+}
+
 impl Queue {
     /// Removes the first one of these.
     fn take(&mut self, which: impl Fn(&Waiter) -> bool) -> Option<Waker> {
@@ -133,6 +146,7 @@ impl Ticket {
             listener,
             number,
             passes_on: true,
+            lacked: Cell::new(None),
         }
     }
 
@@ -147,7 +161,14 @@ impl Ticket {
             waker: waker.clone(),
         };
         let before = queue.waiting.insert(self.number, waiter);
+        let lacked = self.lacked.replace(Some(wait));
+        // Who was woken and lacks something else now leaves what it was woken for to the next one.
+        let left = lacked.filter(|lacked| before.is_none() && !lacked.lacks_what(wait));
+        let next =
+            left.and_then(|left| queue.take(|waiter| waiter.is_woken_by(left, self.listener)));
         waiters.publish(&queue);
+        drop(queue);
+        next.into_iter().for_each(Waker::wake);
         before.is_some_and(|before| before.wait.lacks_what(wait))
     }
 
@@ -282,6 +303,22 @@ mod tests {
             2 => Event::Run(which),
             _ => Event::Go(which),
         })
+    }
+
+    #[test]
+    fn who_is_woken_and_lacks_something_else_wakes_the_next() {
+        let (waiters, [own, other]) = (Arc::<Waiters>::default(), [Id::next(), Id::next()]);
+        let first = One::new(&waiters, own, Wait::ForProcess);
+        let second = One::new(&waiters, other, Wait::ForProcess);
+        waiters.on_end(other);
+        assert_eq!((first.wakes(), second.wakes()), (1, 0));
+        // Meanwhile its own listener is full.
+        assert!(!first.wait(Wait::ForListener));
+        assert_eq!((first.wakes(), second.wakes()), (1, 1));
+        // It keeps its place, and nobody was woken for it.
+        assert!(first.wait(Wait::ForListener));
+        waiters.on_end(own);
+        assert_eq!((first.wakes(), second.wakes()), (2, 1));
     }
 
     proptest! {
