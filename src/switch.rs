@@ -17,6 +17,10 @@ use crate::start_error::{Explain, cannot_start};
 use crate::workers::{Leaving, Left, STOP_PATIENCE, Workers, now};
 use crate::{closings, cpus, scheduler};
 
+/// How long connections have to move at least, whatever `drain_timeout` says: it is for those that are to end, and these are to
+/// stay. Clients without a server yet have as long.
+const MOVE_TIME_MIN: Duration = Duration::from_secs(10);
+
 /// How often it is looked whether connections are left, at first and at last.
 const LOOK_INTERVALS: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(20));
 
@@ -44,7 +48,8 @@ pub(crate) async fn begin(proxy: &Proxy, new: &Config) -> anyhow::Result<Begun> 
     let at = now();
     let from = proxy.workers.running.profile().name;
     let started = match start(proxy, new) {
-        Ok(started) => listen(proxy, started, new.runtime.drain_timeout).await,
+        // Those that it has accepted go back.
+        Ok(started) => listen(proxy, started, time_to_move(&new.runtime)).await,
         Err(error) => Err(error),
     };
     let (backend, generation, stopper) = started.inspect_err(|_| {
@@ -109,7 +114,10 @@ pub(crate) fn go_over(proxy: &mut Proxy, begun: Begun, runtime: &Runtime) -> Swi
         );
     }
     let moves = runtime.on_switch == OnSwitch::Move;
-    let patience = runtime.drain_timeout;
+    let patience = match moves {
+        true => time_to_move(runtime),
+        false => runtime.drain_timeout,
+    };
     // Those that move have gone well before.
     let last = if moves { patience / 2 } else { patience };
     let until = now() + patience;
@@ -128,6 +136,10 @@ pub(crate) fn go_over(proxy: &mut Proxy, begun: Begun, runtime: &Runtime) -> Swi
         closes_at: closes_at.filter(|_| moves),
         next_look: LOOK_INTERVALS.0,
     }
+}
+
+fn time_to_move(runtime: &Runtime) -> Duration {
+    runtime.drain_timeout.max(MOVE_TIME_MIN)
 }
 
 impl Switching {
@@ -158,7 +170,7 @@ impl Switching {
             tracing::warn!(
                 cut,
                 timeout = ?self.patience,
-                "connections of the scheduler before were not over within drain_timeout: they are reset"
+                "connections of the scheduler before were not over in time: they are reset"
             );
         }
         tracing::info!(to = self.to, moved, ?took, "the switch is over");
@@ -170,7 +182,7 @@ impl Switching {
         let connections = workers.leaving_connections();
         let left = self.until.saturating_duration_since(now()).as_secs();
         format!(
-            "a switch from {from} to {to} runs, which {connections} connections hold up, for {left} s at most (drain_timeout)"
+            "a switch from {from} to {to} runs, which {connections} connections hold up, for {left} s at most"
         )
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::addresses::claims::Claims;
 use crate::addresses::loops::{self, Machine};
-use crate::addresses::{unused_options, unused_servers};
+use crate::addresses::{announced, unused_options, unused_servers};
 use crate::problems::findings::Findings;
 use crate::raw::node::{Node, Place};
 use crate::raw::section::Section;
@@ -85,6 +85,7 @@ pub(crate) fn read(
         let listener =
             node.section(|section| listener::read(name, section, &names, &mut claims))?;
         unused_options::of_listener(&listener, &place, warnings);
+        announced::warn(&listener, &place, warnings);
         Some(listener)
     };
     let listeners: Vec<Listener> = listener_nodes.into_iter().filter_map(read).collect();

@@ -476,6 +476,46 @@ fn options_of_tcp_beside_unix_sockets_alone_are_doubted() {
 }
 
 #[test]
+fn who_may_announce_any_client_gets_around_what_goes_by_it() {
+    let warnings = |bind: &str, keys: &str| -> Vec<_> {
+        let text = format!(
+            "[listeners.l]\nbind = \"{bind}\"\nupstream = \"u\"\n{keys}\n[upstreams.u]\nservers = [\"a:1\"]\n"
+        );
+        let loaded = parse(&text, "f").unwrap_or_else(|problems| panic!("{problems}"));
+        let warnings = loaded.warnings.into_iter();
+        warnings
+            .map(|warning| warning.key.unwrap_or_default())
+            .collect()
+    };
+    let (tcp, accepts) = ("127.0.0.1:1", "accept_proxy_protocol = true");
+    for (rest, key) in [
+        ("allow = [\"10.0.0.0/8\"]", "allow"),
+        ("deny = [\"10.0.0.0/8\"]", "deny"),
+        (
+            "max_connections_per_source = 1",
+            "max_connections_per_source",
+        ),
+        ("max_rate_per_source = 1", "max_rate_per_source"),
+        (
+            "[[listeners.l.routes]]\nsource = [\"10.0.0.0/8\"]\nreject = true",
+            "routes",
+        ),
+    ] {
+        let key = format!("listeners.l.{key}");
+        assert_eq!(warnings(tcp, &format!("{accepts}\n{rest}")), [key]);
+        let trusted = format!("{accepts}\ntrusted = [\"10.0.0.0/8\"]\n{rest}");
+        assert_eq!(warnings(tcp, &trusted), [""; 0], "{rest}");
+        assert_eq!(warnings(tcp, rest), [""; 0], "{rest}");
+        assert_eq!(
+            warnings("unix:/a", &format!("{accepts}\n{rest}")),
+            [""; 0],
+            "{rest}"
+        );
+    }
+    assert_eq!(warnings(tcp, accepts), [""; 0]);
+}
+
+#[test]
 fn a_source_address_is_of_the_servers_family() {
     let text = "[listeners.l]\nbind = \"127.0.0.1:1\"\nupstream = \"u\"\n\
         [upstreams.u]\nservers = [\"a:1\", \"[::1]:1\"]\nsource_address = \"127.0.0.1\"\n";

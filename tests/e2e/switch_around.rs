@@ -33,6 +33,7 @@ each_scheduler!(
     a_file_that_is_included_and_watched_switches,
     the_last_of_several_changes_that_waited_is_in_force,
     connections_that_move_between_cores_follow,
+    connections_that_move_need_no_time_to_drain,
     connections_that_another_core_is_to_begin_are_not_lost,
     glommio_over_epoll_gives_and_takes,
 );
@@ -53,6 +54,44 @@ fn others(scheduler: Scheduler) -> impl Iterator<Item = Scheduler> {
 fn exchange(mut client: &TcpStream) {
     client.write_all(b"hello").expect("send");
     client.read_exact(&mut [0; 5]).expect("receive");
+}
+
+/// Connections that are to end have none, and those that move are not among them. Nor are those that are about to get a server.
+fn connections_that_move_need_no_time_to_drain(scheduler: Scheduler) {
+    const CLIENTS: usize = 200;
+    let text = |scheduler| {
+        let listener = "accept_proxy_protocol = true";
+        let routes =
+            echo("127.0.0.1:0") + &route("late", "127.0.0.1:0", &["builtin:echo"], listener, "");
+        change::text(scheduler, 2, "drain_timeout = \"0s\"\n", &routes)
+    };
+    let proxy = Proxy::start_file(&text(scheduler));
+    let clients: Vec<_> = (0..CLIENTS).map(|_| proxy.connect("main")).collect();
+    clients.iter().for_each(exchange);
+    let header = b"PROXY TCP4 192.0.2.7 192.0.2.1 56324 443\r\n";
+    for to in others(scheduler).chain([scheduler]) {
+        let mut late = proxy.connect("late");
+        late.write_all(&header[..9]).expect("send");
+        wait::until("it is heard", || {
+            proxy.metric("corelane_listener_connections", &[("listener", "late")]) == 1.0
+        });
+        let before = switched(&proxy.metrics());
+        change::reload(&proxy, &text(to));
+        wait::until("the others have moved", || {
+            let on_core =
+                ["0", "1"].map(|core| proxy.metric("corelane_core_connections", &[("core", core)]));
+            on_core.iter().sum::<f64>() >= CLIENTS as f64
+        });
+        late.write_all(&header[9..]).expect("send");
+        exchange(&late);
+        clients.iter().for_each(exchange);
+        drop(late);
+        wait::until("the switch is over", || switched(&proxy.metrics()) > before);
+        wait::until("it has left", || {
+            proxy.metric("corelane_listener_connections", &[("listener", "late")]) == 0.0
+        });
+    }
+    assert!(!proxy.log().contains("they are reset"), "{}", proxy.log());
 }
 
 /// Where a picture of the page after a switch is kept, if anywhere.
@@ -189,7 +228,7 @@ fn a_file_that_is_included_and_watched_switches(scheduler: Scheduler) {
     wait::until("it is refused", || {
         proxy.metric("corelane_config_last_reload_success", &[]) == 0.0
     });
-    assert!(proxy.log().contains("a.toml"), "{}", proxy.log());
+    wait::until("the log says which file", || proxy.log().contains("a.toml"));
     assert_eq!(shown(&proxy.metrics()), (scheduler, 1));
     exchange(&client);
     drop(client);

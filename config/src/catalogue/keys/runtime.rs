@@ -54,7 +54,8 @@ pub(crate) static RUNTIME: Table = Table {
             "\"move\"",
             "what happens to the established connections when a reload changes `scheduler`, `mode`, `cores` or `pin`: \
              `\"move\"` hands them to the new workers, `\"drain\"` lets them finish on the old ones, for `drain_timeout` \
-             at most",
+             at most. Under `\"move\"`, clients that have no server yet find one where they are and follow; they have \
+             `drain_timeout` for that, and 10 s at least",
         ),
         Key::optional(
             "max_connections",
