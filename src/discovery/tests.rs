@@ -4,9 +4,8 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -24,6 +23,12 @@ use super::thread::Thread;
 
 /// Longer than anything takes that works.
 const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A process reads one file at a time, and one that hangs keeps others from being read meanwhile: who reads any waits here.
+fn reader() -> MutexGuard<'static, ()> {
+    static READER: Mutex<()> = Mutex::new(());
+    READER.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 fn wait_for(what: &str, condition: impl Fn() -> bool) {
     for _ in 0..DEADLINE.as_millis() / 5 {
@@ -126,6 +131,7 @@ fn lies() -> Vec<(&'static str, String)> {
 
 #[test]
 fn a_file_that_fails_or_lies_keeps_the_last_good_set() {
+    let _reader = reader();
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("servers.json");
     let write = |text: &str| {
@@ -413,6 +419,7 @@ fn token_in(path: &Path) -> String {
 
 #[test]
 fn kubernetes_is_watched_from_the_list_on_and_listed_again_only_when_that_is_too_old() {
+    let _reader = reader();
     let directory = tempfile::tempdir().expect("a directory");
     let token = directory.path().join("token");
     fs::write(&token, "first\n").expect("write");
@@ -499,6 +506,7 @@ fn secured(api: SocketAddr, on: &tokio::runtime::Handle) -> (SocketAddr, String)
 
 #[test]
 fn kubernetes_is_asked_by_tls_of_who_its_authorities_vouch_for() {
+    let _reader = reader();
     let api = ScriptedKubernetes::start();
     api.say("web-a", &["10.0.0.1"], 8080);
     let mut thread = Thread::default();
