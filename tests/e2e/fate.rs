@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::harness::change;
 use crate::harness::config::{forward_with, route};
+use crate::harness::limit;
 use crate::harness::peer;
 use crate::harness::proxy::Proxy;
 use crate::harness::scheduler::{Scheduler, each_scheduler};
@@ -213,6 +214,7 @@ fn ends_go_on_over_a_reload_and_a_switch_until_the_server_is_up(scheduler: Sched
 fn a_thousand_connections_of_a_removed_server_end_over_a_time(scheduler: Scheduler) {
     const CLIENTS: usize = 1000;
     const OVER: Duration = Duration::from_secs(1);
+    let _alone = limit::alone();
     let other = peer::echo();
     let stays = other.address().to_string();
     let upstream = "on_removed = \"reset\"\nclose_over = \"1s\"";

@@ -92,6 +92,7 @@ fn server(number: usize) -> Ipv4Addr {
 /// Each has one connection more for each thousand, over one, two and eight workers, and switches between them; then one more for
 /// each of the 500 that a reload leaves.
 fn parts(scheduler: Scheduler, balance: &str) {
+    let _alone = limit::alone();
     if !limit::descriptors(DESCRIPTORS) {
         return;
     }

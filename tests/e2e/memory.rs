@@ -1,7 +1,6 @@
 //! What connections cost of the process's memory: an idle one less than 2 KiB, and one in its prologue what it has said.
 
 use std::io::Write;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::harness::config::{forward, forward_with};
 use crate::harness::limit;
@@ -26,14 +25,8 @@ const DESCRIPTORS_EACH: u64 = 2;
 /// Descriptors for everything else.
 const DESCRIPTORS_SPARE: u64 = 2_000;
 
-/// The clients of one test are as many descriptors as this process should have at a time.
-fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 fn idle_connections(scheduler: Scheduler) {
-    let _alone = alone();
+    let _alone = limit::alone();
     if !limit::descriptors(CONNECTIONS as u64 * DESCRIPTORS_EACH + DESCRIPTORS_SPARE) {
         return;
     }
@@ -67,7 +60,7 @@ fn connections_in_the_prologue(scheduler: Scheduler) {
     const HEARD: usize = 1_000;
     /// What the README says of a ClientHello, and what any connection costs.
     const BYTES_MAX: u64 = 64 * 1024 + 4 * 1024;
-    let _alone = alone();
+    let _alone = limit::alone();
     if !limit::descriptors(HEARD as u64 * DESCRIPTORS_EACH + DESCRIPTORS_SPARE) {
         return;
     }

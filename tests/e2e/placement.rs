@@ -1,7 +1,6 @@
 //! Which core gets a new connection under Glommio.
 
 use std::io::{Read, Write};
-use std::sync::{Mutex, PoisonError};
 
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
@@ -25,9 +24,7 @@ fn spread(placement: &str, connections: usize) -> Option<Vec<f64>> {
 
 /// The same by a client that prepares itself once the proxy runs.
 fn spread_by(placement: &str, connections: usize, prepare: impl Fn()) -> Option<Vec<f64>> {
-    // The clients of one test are as many descriptors as this process should have at a time.
-    static ALONE: Mutex<()> = Mutex::new(());
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = limit::alone();
     if !Scheduler::Glommio.usable() || !limit::descriptors(connections as u64 + DESCRIPTORS_SPARE) {
         return None;
     }

@@ -112,6 +112,7 @@ fn reload(proxy: &Proxy, scheduler: Scheduler, routes: &str) {
 const PATIENT: &str = "queue = 6000\nqueue_timeout = \"5m\"";
 
 fn thousands_are_served_in_the_order_in_which_they_came(scheduler: Scheduler) {
+    let _alone = limit::alone();
     if !limit::descriptors(3 * MANY as u64) {
         return;
     }
