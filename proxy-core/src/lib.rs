@@ -12,6 +12,8 @@ mod attempt;
 pub mod backend;
 mod closing;
 mod connection;
+#[cfg(test)]
+mod counted_wakes;
 pub mod descriptors;
 mod epoch;
 mod generation;

@@ -22,6 +22,10 @@ mod thread;
 mod scripted;
 
 #[cfg(test)]
+#[path = "../../tests/e2e/service/scripted_http.rs"]
+mod scripted_http;
+
+#[cfg(test)]
 #[path = "../../tests/e2e/service/kubernetes.rs"]
 #[allow(dead_code, reason = "the tests from end to end say more with it")]
 mod scripted_kubernetes;

@@ -1,23 +1,20 @@
 //! What becomes of what sources say, whichever they are.
 
+mod kubernetes;
+
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
+use std::io::Write;
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::Duration;
 
 use proxy_admin::Discoveries;
 use proxy_config::{Config, parse};
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
 use super::scripted::{A, AAAA, NXDOMAIN, Reply, SERVFAIL, SRV, ScriptedDns};
-use super::scripted_kubernetes::{Instead, ScriptedKubernetes};
+use super::scripted_http::ScriptedHttp;
 use super::sources::Sources;
 use super::thread::Thread;
 
@@ -164,9 +161,8 @@ fn a_file_that_fails_or_lies_keeps_the_last_good_set() {
 
 /// A page of a test.
 struct Page {
-    address: SocketAddr,
+    server: ScriptedHttp,
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
 }
 
 #[derive(Default)]
@@ -174,29 +170,14 @@ struct Shared {
     /// The status, and the text.
     says: Mutex<(u16, String)>,
     hangs: AtomicBool,
-    stopped: AtomicBool,
 }
 
 impl Page {
     fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let address = listener.local_addr().expect("an address");
         let shared = Arc::new(Shared::default());
         let its = shared.clone();
-        let thread = thread::spawn(move || {
-            for stream in listener.incoming().map_while(Result::ok) {
-                if its.stopped.load(SeqCst) {
-                    return;
-                }
-                let its = its.clone();
-                thread::spawn(move || its.answer(stream));
-            }
-        });
-        Self {
-            address,
-            shared,
-            thread: Some(thread),
-        }
+        let server = ScriptedHttp::start(move |_, stream, is_over| its.answer(stream, is_over));
+        Self { server, shared }
     }
 
     fn say(&self, status: u16, text: &str) {
@@ -210,34 +191,17 @@ impl Page {
 }
 
 impl Shared {
-    fn answer(&self, stream: TcpStream) {
-        let mut reader = BufReader::new(stream);
-        let mut line = String::new();
-        while line != "\r\n" {
-            line.clear();
-            if !matches!(reader.read_line(&mut line), Ok(1..)) {
-                return;
-            }
-        }
-        while self.hangs.load(SeqCst) && !self.stopped.load(SeqCst) {
+    fn answer(&self, mut stream: TcpStream, is_over: &AtomicBool) {
+        while self.hangs.load(SeqCst) && !is_over.load(SeqCst) {
             thread::park_timeout(Duration::from_millis(20));
         }
         let (status, text) = self.says.lock().expect("no panic").clone();
-        let mut stream = reader.into_inner();
         let length = text.len();
         // An index that goes back has the next query not wait.
         let head = format!(
             "HTTP/1.1 {status} So\r\nx-consul-index: 0\r\ncontent-length: {length}\r\n\r\n{text}"
         );
         let _ = stream.write_all(head.as_bytes());
-    }
-}
-
-impl Drop for Page {
-    fn drop(&mut self) {
-        self.shared.stopped.store(true, SeqCst);
-        let _ = TcpStream::connect(self.address);
-        let _ = self.thread.take().map(JoinHandle::join);
     }
 }
 
@@ -260,7 +224,7 @@ fn a_page_that_fails_lies_or_hangs_keeps_the_last_good_set() {
     ]);
     keeps_the_last_good_set(
         "http",
-        &format!("http = \"http://{}/servers\"", page.address),
+        &format!("http = \"http://{}/servers\"", page.server.address),
         &|ip| page.say(200, &format!("[\"{ip}:8080\"]")),
         &bad,
     );
@@ -287,7 +251,10 @@ fn consul_that_fails_lies_or_hangs_keeps_the_last_good_set() {
     let (refuse, hang) = (|| page.say(500, ""), || page.hang());
     keeps_the_last_good_set(
         "consul",
-        &format!("http = \"http://{}/v1/health/service/web\"", page.address),
+        &format!(
+            "http = \"http://{}/v1/health/service/web\"",
+            page.server.address
+        ),
         &|ip| say(&[service(ip, 8080)]),
         &[
             ("empty", &empty),
@@ -363,169 +330,4 @@ fn name_servers_that_fail_lie_or_hang_keep_the_last_good_set() {
             ("too_many", &many),
         ],
     );
-}
-
-#[test]
-fn an_api_server_that_fails_lies_or_hangs_keeps_the_last_good_set() {
-    let api = ScriptedKubernetes::start();
-    let empty = || api.say("web-a", &[], 8080);
-    let poisoned = || api.say("web-a", &["10.0.0.9"], 0);
-    let own = || api.say("web-a", &["127.0.0.1"], 18199);
-    let many = || {
-        for slice in 0..11 {
-            let ips: Vec<_> = (0..100).map(|n| format!("10.1.{slice}.{n}")).collect();
-            let ips: Vec<_> = ips.iter().map(String::as_str).collect();
-            api.say(&format!("web-{slice:02}"), &ips, 8080);
-        }
-    };
-    let instead = |instead: Instead| api.say_instead(Some(instead));
-    let format = || instead(Instead::Text("<html>".to_owned()));
-    let refuse = || instead(Instead::Status(500));
-    let absent = || instead(Instead::Status(404));
-    let hang = || instead(Instead::Nothing);
-    keeps_the_last_good_set(
-        "kubernetes",
-        &of_kubernetes(&api, ""),
-        &|ip| {
-            api.say_instead(None);
-            for slice in 0..11 {
-                api.say(&format!("web-{slice:02}"), &[], 8080);
-            }
-            api.say("web-a", &[ip], 8080);
-        },
-        &[
-            ("empty", &empty),
-            ("address", &poisoned),
-            ("loop", &own),
-            ("too_many", &many),
-            ("format", &format),
-            ("refused", &refuse),
-            ("not_found", &absent),
-            ("timeout", &hang),
-        ],
-    );
-}
-
-fn of_kubernetes(api: &ScriptedKubernetes, more: &str) -> String {
-    format!(
-        "kubernetes = {{ service = \"web\", namespace = \"shop\", port = \"http\", api = \"http://{}\"{more} }}",
-        api.address()
-    )
-}
-
-fn token_in(path: &Path) -> String {
-    format!(", token_file = \"{}\"", path.display())
-}
-
-#[test]
-fn kubernetes_is_watched_from_the_list_on_and_listed_again_only_when_that_is_too_old() {
-    let _reader = reader();
-    let directory = tempfile::tempdir().expect("a directory");
-    let token = directory.path().join("token");
-    fs::write(&token, "first\n").expect("write");
-    let api = ScriptedKubernetes::start();
-    api.expect_token("first");
-    api.say("web-a", &["10.0.0.1"], 8080);
-    let asked = Asked::new(&of_kubernetes(&api, &token_in(&token)));
-    asked.comes_to("10.0.0.1:8080");
-    wait_for("it watches", || api.watches() == 1);
-    api.say("web-b", &["10.0.0.2"], 8081);
-    let both = ["10.0.0.1:8080", "10.0.0.2:8081"];
-    wait_for("both slices", || asked.servers() == both);
-    // Two changes at once.
-    api.remove("web-a");
-    api.say_of(
-        "web-b",
-        &[
-            ("10.0.0.3", ""),
-            (
-                "10.0.0.2",
-                "\"ready\": false, \"serving\": true, \"terminating\": true",
-            ),
-        ],
-        8081,
-    );
-    asked.comes_to("10.0.0.3:8081");
-    // Who asked before has another token now.
-    fs::write(&token, "second").expect("write");
-    api.expect_token("second");
-    api.end_watches();
-    wait_for("it watches again", || api.watches() == 2);
-    api.say("web-b", &["10.0.0.4"], 8081);
-    asked.comes_to("10.0.0.4:8081");
-    // But where a busy machine let an answer take too long.
-    let relisted = api.lists() as u64 - 1;
-    assert!(
-        relisted <= asked.failures("timeout"),
-        "it goes on from where it was"
-    );
-    assert_eq!(asked.failures("refused"), 0);
-    // Unseen, and forgotten.
-    api.end_watches();
-    api.compact();
-    api.say("web-b", &["10.0.0.5"], 8081);
-    asked.comes_to("10.0.0.5:8081");
-    api.expect_token("third");
-    api.end_watches();
-    wait_for("it is refused", || asked.failures("refused") > 0);
-    assert_eq!(asked.servers(), ["10.0.0.5:8081"]);
-}
-
-/// Speaks TLS for the API server, with a certificate of nobody's but this one, which is returned in PEM.
-fn secured(api: SocketAddr, on: &tokio::runtime::Handle) -> (SocketAddr, String) {
-    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
-    let pem = made.cert.pem();
-    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("a key");
-    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .and_then(|builder| {
-            let builder = builder.with_no_client_auth();
-            builder.with_single_cert(vec![made.cert.der().clone()], key)
-        });
-    let acceptor = TlsAcceptor::from(Arc::new(config.expect("a server")));
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = listener.local_addr().expect("an address");
-    listener.set_nonblocking(true).expect("non-blocking");
-    on.spawn(async move {
-        let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
-        while let Ok((stream, _)) = listener.accept().await {
-            let acceptor = acceptor.clone();
-            tokio::spawn(async move {
-                let (Ok(mut client), Ok(mut server)) = (
-                    acceptor.accept(stream).await,
-                    tokio::net::TcpStream::connect(api).await,
-                ) else {
-                    return;
-                };
-                let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
-            });
-        }
-    });
-    (address, pem)
-}
-
-#[test]
-fn kubernetes_is_asked_by_tls_of_who_its_authorities_vouch_for() {
-    let _reader = reader();
-    let api = ScriptedKubernetes::start();
-    api.say("web-a", &["10.0.0.1"], 8080);
-    let mut thread = Thread::default();
-    let on = thread.handle().expect("a thread");
-    let (address, pem) = secured(api.address(), &on);
-    let (_, other) = secured(api.address(), &on);
-    let directory = tempfile::tempdir().expect("a directory");
-    let ca = directory.path().join("ca.crt");
-    fs::write(&ca, other).expect("write");
-    let asked = Asked::new(&format!(
-        "kubernetes = {{ service = \"web\", namespace = \"shop\", api = \"https://{address}\", ca_file = \"{}\" }}",
-        ca.display()
-    ));
-    wait_for("it is refused", || asked.failures("refused") > 0);
-    assert_eq!(api.lists(), 0);
-    // It is read again.
-    fs::write(&ca, pem).expect("write");
-    asked.comes_to("10.0.0.1:8080");
-    wait_for("it watches", || api.watches() > 0);
-    api.say("web-a", &["10.0.0.2"], 8080);
-    asked.comes_to("10.0.0.2:8080");
 }

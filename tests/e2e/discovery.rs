@@ -1,12 +1,12 @@
 //! Servers that a source names: traffic follows it, connections go on, and what it says wrongly changes nothing.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::symlink;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::Duration;
 
 use crate::harness::peer::{Server, Service};
@@ -14,6 +14,7 @@ use crate::harness::proxy::Proxy;
 use crate::harness::scheduler::{Scheduler, each_scheduler};
 use crate::harness::wait;
 use crate::service::dns::{A, Reply, SERVFAIL, SRV, ScriptedDns};
+use crate::service::scripted_http::ScriptedHttp;
 
 each_scheduler!(
     records_of_dns_are_followed,
@@ -24,7 +25,7 @@ each_scheduler!(
 );
 
 /// A server that says its name, and then sends back what it gets.
-fn named(name: u8) -> Service {
+pub(crate) fn named(name: u8) -> Service {
     Server::bind().serve(move |mut stream| {
         let _ = stream.write_all(&[name]);
         let mut byte = [0; 1];
@@ -42,7 +43,7 @@ fn routes(discovery: &str) -> String {
 }
 
 /// Connects, and returns which server answers.
-fn ask(proxy: &Proxy) -> (TcpStream, Option<u8>) {
+pub(crate) fn ask(proxy: &Proxy) -> (TcpStream, Option<u8>) {
     let mut client = proxy.connect("main");
     let mut name = [0; 1];
     let read = client.read(&mut name);
@@ -50,7 +51,7 @@ fn ask(proxy: &Proxy) -> (TcpStream, Option<u8>) {
 }
 
 /// Returns a connection to the server as soon as connections go there.
-fn until(proxy: &Proxy, name: u8) -> TcpStream {
+pub(crate) fn until(proxy: &Proxy, name: u8) -> TcpStream {
     let mut found = None;
     wait::until(&format!("server {name} is used"), || {
         let (client, answered) = ask(proxy);
@@ -60,7 +61,7 @@ fn until(proxy: &Proxy, name: u8) -> TcpStream {
     found.expect("a connection")
 }
 
-fn goes_on(mut client: &TcpStream) {
+pub(crate) fn goes_on(mut client: &TcpStream) {
     client.write_all(b"x").expect("it goes on");
     let mut byte = [0; 1];
     client.read_exact(&mut byte).expect("it goes on");
@@ -72,7 +73,7 @@ fn failures(proxy: &Proxy, reason: &str) -> f64 {
     proxy.metric(name, &[("upstream", "main"), ("reason", reason)])
 }
 
-fn until_failed(proxy: &Proxy, reason: &str) {
+pub(crate) fn until_failed(proxy: &Proxy, reason: &str) {
     wait::until(&format!("the failure {reason} is counted"), || {
         failures(proxy, reason) > 0.0
     });
@@ -152,9 +153,8 @@ fn a_file_is_followed_however_it_is_replaced(scheduler: Scheduler) {
 
 /// A page that a test writes.
 struct Page {
-    address: SocketAddr,
+    server: ScriptedHttp,
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
 }
 
 #[derive(Default)]
@@ -166,29 +166,15 @@ struct Shared {
     /// Queries that waited for a change.
     waited: AtomicUsize,
     hangs: AtomicBool,
-    stopped: AtomicBool,
 }
 
 impl Page {
     fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let address = listener.local_addr().expect("an address");
         let shared = Arc::new(Shared::default());
         let its = shared.clone();
-        let thread = thread::spawn(move || {
-            for stream in listener.incoming().map_while(Result::ok) {
-                if its.stopped.load(SeqCst) {
-                    return;
-                }
-                let its = its.clone();
-                thread::spawn(move || its.answer(stream));
-            }
-        });
-        Self {
-            address,
-            shared,
-            thread: Some(thread),
-        }
+        let server =
+            ScriptedHttp::start(move |head, stream, is_over| its.answer(head, stream, is_over));
+        Self { server, shared }
     }
 
     fn write(&self, text: &str) {
@@ -197,25 +183,9 @@ impl Page {
     }
 }
 
-impl Drop for Page {
-    fn drop(&mut self) {
-        self.shared.stopped.store(true, SeqCst);
-        let _ = TcpStream::connect(self.address);
-        let _ = self.thread.take().map(JoinHandle::join);
-    }
-}
-
 impl Shared {
-    fn answer(&self, stream: TcpStream) {
-        let mut reader = BufReader::new(stream);
-        let mut head = String::new();
-        while !head.ends_with("\r\n\r\n") {
-            if !matches!(reader.read_line(&mut head), Ok(1..)) {
-                return;
-            }
-        }
-        let mut stream = reader.into_inner();
-        while self.hangs.load(SeqCst) && !self.stopped.load(SeqCst) {
+    fn answer(&self, head: &str, mut stream: TcpStream, is_over: &AtomicBool) {
+        while self.hangs.load(SeqCst) && !is_over.load(SeqCst) {
             thread::park_timeout(Duration::from_millis(20));
         }
         let index = head
@@ -225,7 +195,7 @@ impl Shared {
         let index = index.and_then(|index| index.parse::<u64>().ok());
         if let Some(index) = index {
             self.waited.fetch_add(1, SeqCst);
-            while self.text.lock().expect("no panic").1 <= index && !self.stopped.load(SeqCst) {
+            while self.text.lock().expect("no panic").1 <= index && !is_over.load(SeqCst) {
                 thread::park_timeout(Duration::from_millis(20));
             }
         }
@@ -251,7 +221,7 @@ fn a_page_is_followed(scheduler: Scheduler) {
     page.write(&list(&one));
     let discovery = format!(
         "http = \"http://{}/servers\"\ninterval = \"100ms\"",
-        page.address
+        page.server.address
     );
     let proxy = Proxy::start(scheduler, &routes(&discovery));
     let client = until(&proxy, 1);
@@ -296,7 +266,7 @@ fn consul_is_followed_without_polling(scheduler: Scheduler) {
     // An interval that the test would not outlive.
     let discovery = format!(
         "http = \"http://{}/v1/health/service/web?passing\"\ninterval = \"1h\"",
-        page.address
+        page.server.address
     );
     let proxy = Proxy::start(scheduler, &routes(&discovery));
     let client = until(&proxy, 1);

@@ -1,12 +1,11 @@
 //! What becomes of servers that come and go by a source, and of one that names the proxy itself.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::path::Path;
 
+use crate::discovery::{ask, goes_on, named, until, until_failed};
 use crate::harness::change;
-use crate::harness::peer::{Server, Service};
+use crate::harness::peer::Service;
 use crate::harness::port;
 use crate::harness::proxy::Proxy;
 use crate::harness::scheduler::{Scheduler, each_scheduler};
@@ -22,55 +21,11 @@ each_scheduler!(
     the_proxy_itself_is_refused,
 );
 
-/// A server that says its name, and then sends back what it gets.
-fn named(name: u8) -> Service {
-    Server::bind().serve(move |mut stream| {
-        let _ = stream.write_all(&[name]);
-        let mut byte = [0; 1];
-        while let Ok(1) = stream.read(&mut byte) {
-            let _ = stream.write_all(&byte);
-        }
-    })
-}
-
 fn routes(bind: &str, upstream: &str, discovery: &str) -> String {
     format!(
         "[listeners.main]\nbind = \"{bind}\"\nupstream = \"main\"\n[upstreams.main]\n{upstream}\n\
          [upstreams.main.discovery]\n{discovery}\n"
     )
-}
-
-/// Connects, and returns which server answers.
-fn ask(proxy: &Proxy) -> (TcpStream, Option<u8>) {
-    let mut client = proxy.connect("main");
-    let mut name = [0; 1];
-    let read = client.read(&mut name);
-    (client, matches!(read, Ok(1)).then_some(name[0]))
-}
-
-/// Returns a connection to the server as soon as connections go there.
-fn until(proxy: &Proxy, name: u8) -> TcpStream {
-    let mut found = None;
-    wait::until(&format!("server {name} is used"), || {
-        let (client, answered) = ask(proxy);
-        found = Some(client);
-        answered == Some(name)
-    });
-    found.expect("a connection")
-}
-
-fn goes_on(mut client: &TcpStream) {
-    client.write_all(b"x").expect("it goes on");
-    let mut byte = [0; 1];
-    client.read_exact(&mut byte).expect("it goes on");
-    assert_eq!(&byte, b"x");
-}
-
-fn until_failed(proxy: &Proxy, reason: &str) {
-    let labels = [("upstream", "main"), ("reason", reason)];
-    wait::until(&format!("the failure {reason} is counted"), || {
-        proxy.metric("corelane_discovery_failures_total", &labels) > 0.0
-    });
 }
 
 /// Of so many connections, those that a server gets.

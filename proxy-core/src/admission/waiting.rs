@@ -194,31 +194,21 @@ impl Drop for Ticket {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use std::sync::atomic::AtomicUsize;
-    use std::task::Wake;
     use std::time::Duration;
 
     use super::*;
-
-    #[derive(Default)]
-    struct Count(AtomicUsize);
-
-    impl Wake for Count {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, SeqCst);
-        }
-    }
+    use crate::counted_wakes::CountedWakes;
 
     struct One {
         ticket: Ticket,
-        woken: Arc<Count>,
+        woken: CountedWakes,
     }
 
     impl One {
         fn new(waiters: &Arc<Waiters>, listener: Id, wait: Wait) -> Self {
             let one = Self {
                 ticket: Ticket::new(waiters.clone(), listener),
-                woken: Arc::default(),
+                woken: CountedWakes::default(),
             };
             assert!(!one.wait(wait), "it is tried once more");
             assert!(one.wait(wait));
@@ -226,11 +216,11 @@ mod tests {
         }
 
         fn wait(&self, wait: Wait) -> bool {
-            self.ticket.wait(wait, &self.woken.clone().into())
+            self.ticket.wait(wait, &self.woken.waker())
         }
 
         fn wakes(&self) -> usize {
-            self.woken.0.load(SeqCst)
+            self.woken.get()
         }
     }
 

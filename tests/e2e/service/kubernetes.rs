@@ -1,12 +1,14 @@
 //! An API server of Kubernetes with a script: EndpointSlices of a service, by lists and watches, as `discovery.k8s.io/v1` has them.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::Duration;
+
+use super::scripted_http::ScriptedHttp;
 
 /// What of a service is asked for.
 pub(crate) const SLICES: &str = "/apis/discovery.k8s.io/v1/namespaces/shop/endpointslices\
@@ -14,9 +16,8 @@ pub(crate) const SLICES: &str = "/apis/discovery.k8s.io/v1/namespaces/shop/endpo
 
 /// The server. It ends when this is dropped.
 pub(crate) struct ScriptedKubernetes {
-    address: SocketAddr,
+    server: ScriptedHttp,
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
 }
 
 #[derive(Default)]
@@ -25,7 +26,6 @@ struct Shared {
     /// Answers to lists and to watches.
     lists: AtomicUsize,
     watches: AtomicUsize,
-    stopped: AtomicBool,
 }
 
 #[derive(Default)]
@@ -55,28 +55,15 @@ pub(crate) enum Instead {
 
 impl ScriptedKubernetes {
     pub(crate) fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let address = listener.local_addr().expect("an address");
         let shared = Arc::new(Shared::default());
         let its = shared.clone();
-        let thread = thread::spawn(move || {
-            for stream in listener.incoming().map_while(Result::ok) {
-                if its.stopped.load(SeqCst) {
-                    return;
-                }
-                let its = its.clone();
-                thread::spawn(move || its.answer(stream));
-            }
-        });
-        Self {
-            address,
-            shared,
-            thread: Some(thread),
-        }
+        let server =
+            ScriptedHttp::start(move |head, stream, is_over| its.answer(head, stream, is_over));
+        Self { server, shared }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
-        self.address
+        self.server.address
     }
 
     /// A slice has these endpoints, which are ready, from now on.
@@ -165,24 +152,8 @@ impl Script {
     }
 }
 
-impl Drop for ScriptedKubernetes {
-    fn drop(&mut self) {
-        self.shared.stopped.store(true, SeqCst);
-        let _ = TcpStream::connect(self.address);
-        let _ = self.thread.take().map(JoinHandle::join);
-    }
-}
-
 impl Shared {
-    fn answer(&self, stream: TcpStream) {
-        let mut reader = BufReader::new(stream);
-        let mut head = String::new();
-        while !head.ends_with("\r\n\r\n") {
-            if !matches!(reader.read_line(&mut head), Ok(1..)) {
-                return;
-            }
-        }
-        let mut stream = reader.into_inner();
+    fn answer(&self, head: &str, mut stream: TcpStream, is_over: &AtomicBool) {
         let path = head.split(' ').nth(1).unwrap_or_default();
         let status = |stream: &mut TcpStream, status: u16| {
             let _ = write!(stream, "HTTP/1.1 {status} No\r\ncontent-length: 0\r\n\r\n");
@@ -202,14 +173,12 @@ impl Shared {
             Some(Instead::Status(other)) => status(&mut stream, other),
             Some(Instead::Nothing) => {
                 let is_silent = |script: &Script| matches!(script.instead, Some(Instead::Nothing));
-                while is_silent(&self.script.lock().expect("no panic"))
-                    && !self.stopped.load(SeqCst)
-                {
+                while is_silent(&self.script.lock().expect("no panic")) && !is_over.load(SeqCst) {
                     thread::park_timeout(Duration::from_millis(20));
                 }
             }
             Some(Instead::Text(text)) => page(&mut stream, &text),
-            None if is_watch => self.watch(stream, path),
+            None if is_watch => self.watch(stream, path, is_over),
             None => {
                 let script = self.script.lock().expect("no panic");
                 let items: Vec<_> = script.slices.values().map(String::as_str).collect();
@@ -226,7 +195,7 @@ impl Shared {
         }
     }
 
-    fn watch(&self, mut stream: TcpStream, path: &str) {
+    fn watch(&self, mut stream: TcpStream, path: &str, is_over: &AtomicBool) {
         let from = path.split("resourceVersion=").nth(1).unwrap_or_default();
         let from = from.split('&').next().unwrap_or_default();
         let mut seen: u64 = from.parse().expect("a version of a list");
@@ -257,13 +226,13 @@ impl Shared {
             let chunk = format!("{:x}\r\n{text}\r\n", text.len());
             stream.write_all(chunk.as_bytes()).is_ok()
         };
-        while !self.stopped.load(SeqCst) {
+        while !is_over.load(SeqCst) {
             let script = self.script.lock().expect("no panic");
-            let is_over = script.ended != ended;
+            let has_ended = script.ended != ended;
             let new = script.events.iter().filter(|(version, _)| *version > seen);
             let new: Vec<_> = new.cloned().collect();
             drop(script);
-            if is_over {
+            if has_ended {
                 let _ = stream.write_all(b"0\r\n\r\n");
                 return;
             }

@@ -12,4 +12,5 @@ pub(crate) mod nginx;
 pub(crate) mod postgres;
 pub(crate) mod prometheus;
 pub(crate) mod redis;
+pub(crate) mod scripted_http;
 pub(crate) mod tls;

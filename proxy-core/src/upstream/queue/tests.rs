@@ -1,16 +1,15 @@
 //! Those who wait, in front of real pools.
 
+mod order;
+mod threads;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::task::{Wake, Waker};
-use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
-
-use proptest::prelude::*;
 
 use super::settings::QueueSettings;
 use super::*;
+use crate::counted_wakes::CountedWakes;
 use crate::epoch::origin;
 use crate::upstream::Upstream;
 use crate::upstream::address::ServerAddress;
@@ -18,19 +17,10 @@ use crate::upstream::pool::{Ask, Member, Pool, PoolSettings};
 use crate::upstream::server::Server;
 use crate::upstream::taken::Taken;
 
-#[derive(Default)]
-struct Count(AtomicUsize);
-
-impl Wake for Count {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, SeqCst);
-    }
-}
-
 /// A connection that waits.
 struct One {
     place: Place,
-    woken: Arc<Count>,
+    woken: CountedWakes,
 }
 
 impl One {
@@ -43,7 +33,7 @@ impl One {
         let tried = tried.to_vec();
         let one = Self {
             place: Place::join(pool, Wish { hash: 7, tried }, None, now)?,
-            woken: Arc::default(),
+            woken: CountedWakes::default(),
         };
         Some(one)
     }
@@ -53,7 +43,7 @@ impl One {
     }
 
     fn poll_at(&self, now: Instant) -> Polled {
-        self.place.poll(now, || Waker::from(self.woken.clone()))
+        self.place.poll(now, || self.woken.waker())
     }
 
     fn waits(&self) -> bool {
@@ -68,7 +58,7 @@ impl One {
     }
 
     fn wakes(&self) -> usize {
-        self.woken.0.load(SeqCst)
+        self.woken.get()
     }
 }
 
@@ -318,191 +308,3 @@ fn an_ejection_that_ends_while_a_place_is_looked_for_holds_up_nobody() {
         assert!(all[1].waits());
     }
 }
-
-/// What happens to an upstream with a queue.
-#[derive(Clone, Copy, Debug)]
-enum Event {
-    /// A connection comes, which may have tried a server.
-    Come(Option<usize>),
-    /// One of those that are served ends.
-    End(usize),
-    /// One of those that wait runs.
-    Run(usize),
-    /// One of those that wait goes.
-    Go(usize),
-    /// A server is up, or down.
-    Up(usize, bool),
-    /// The configuration has other limits.
-    Limits([u64; 3]),
-}
-
-fn event() -> impl Strategy<Value = Event> {
-    prop_oneof![
-        6 => prop::option::weighted(0.2, 0..3_usize).prop_map(Event::Come),
-        6 => (0..20_usize).prop_map(Event::End),
-        4 => (0..20_usize).prop_map(Event::Run),
-        1 => (0..20_usize).prop_map(Event::Go),
-        1 => (0..3_usize, any::<bool>()).prop_map(|(server, up)| Event::Up(server, up)),
-        1 => prop::array::uniform3(1..4_u64).prop_map(Event::Limits),
-    ]
-}
-
-proptest! {
-    /// Whatever happens in whatever order: nobody that asks for the same is served before who came earlier, and nobody sleeps
-    /// beside a free place.
-    #[test]
-    fn nobody_is_overtaken_and_nobody_sleeps_beside_a_free_place(
-        limits in prop::array::uniform3(1..4_u64),
-        all in 1..8_u64,
-        events in prop::collection::vec(event(), 1..150),
-    ) {
-        struct Waiting { one: One, came: usize, fresh: bool, seen: usize }
-        let settings = PoolSettings { max_connections: Some(all), ..settings(1000) };
-        let mut pool = pool(&limits, settings);
-        let mut served = Vec::new();
-        let mut waiting: Vec<Waiting> = Vec::new();
-        let mut last_fresh = 0;
-        let mut events = events.into_iter();
-        let mut came = 0;
-        loop {
-            let event = match events.next() {
-                Some(event) => event,
-                // In the end all who were woken run.
-                None => match waiting.iter().position(|one| one.one.wakes() > one.seen) {
-                    Some(which) => Event::Run(which),
-                    None => break,
-                },
-            };
-            let len = waiting.len();
-            let mut run = None;
-            match event {
-                Event::Come(tried) => {
-                    came += 1;
-                    let tried: Vec<_> = tried.into_iter().collect();
-                    let taken = if pool.has_waiting() {
-                        None
-                    } else {
-                        pool.take(&tried, Ask::Able, 7, origin()).ok()
-                    };
-                    match taken {
-                        Some((_, taken)) => served.push(taken),
-                        None => {
-                            let one = One::join(&pool, &tried).expect("there is room");
-                            let fresh = tried.is_empty();
-                            waiting.push(Waiting { one, came, fresh, seen: 0 });
-                            run = Some(len);
-                        }
-                    }
-                }
-                Event::End(which) if !served.is_empty() => {
-                    drop(served.swap_remove(which % served.len()));
-                }
-                Event::Run(which) if len > 0 => run = Some(which % len),
-                Event::Go(which) if len > 0 => drop(waiting.swap_remove(which % len)),
-                Event::Up(server, up) => pool.server(server).set_up(up),
-                Event::Limits(limits) => {
-                    pool = reloaded(&pool, &limits);
-                    pool.serve_waiting();
-                }
-                Event::End(_) | Event::Run(_) | Event::Go(_) => {}
-            }
-            if let Some(which) = run {
-                waiting[which].seen = waiting[which].one.wakes();
-                match waiting[which].one.poll() {
-                    Polled::Waits(_) => {}
-                    Polled::Answered(answer) => {
-                        let one = waiting.swap_remove(which);
-                        if let Answer::Granted(grant) = answer {
-                            served.push(grant.taken);
-                            // Who was handed a place before may run later: what counts is who still waits.
-                            if one.fresh {
-                                last_fresh = last_fresh.max(one.came);
-                                let number = one.one.place.number();
-                                let queue = &pool.upstream().common.queue;
-                                let first = queue.with(|line, _| line.first_fresh());
-                                prop_assert!(first.is_none_or(|first| number < first));
-                            }
-                        }
-                    }
-                }
-            }
-        }
-        // None of those that wait could be served now.
-        let up = (0..3).any(|place| pool.server(place).is_up());
-        for one in &waiting {
-            prop_assert!(one.one.waits());
-            if one.fresh {
-                let is_full = pool.upstream().connections() >= all;
-                prop_assert!(up || is_full, "it waits for nobody");
-                let wish = Wish { hash: 7, tried: Vec::new() };
-                let free = pool.take_for(&wish, origin());
-                prop_assert!(free.is_err(), "there is a place");
-            }
-        }
-        drop(waiting);
-        drop(served);
-        prop_assert_eq!(pool.upstream().connections(), 0);
-        prop_assert_eq!(pool.upstream().slot_queue(), 0);
-    }
-}
-
-#[test]
-fn places_are_handed_on_whatever_threads_give_them_back() {
-    const WORKERS: usize = 8;
-    const EACH: usize = 500;
-    for balance in [crate::Balance::RoundRobin, crate::Balance::LeastConnections] {
-        let settings = PoolSettings {
-            balance,
-            max_connections: Some(5),
-            ..settings(1000)
-        };
-        let pool = pool(&[2, 2, 2], settings);
-        let most = AtomicUsize::new(0);
-        thread::scope(|scope| {
-            for _ in 0..WORKERS {
-                scope.spawn(|| {
-                    for _ in 0..EACH {
-                        let free = (!pool.has_waiting()).then(|| take(&pool)).flatten();
-                        let taken = free.unwrap_or_else(|| wait_for(&pool));
-                        let now = pool.upstream().connections() as usize;
-                        most.fetch_max(now, SeqCst);
-                        drop(taken);
-                    }
-                });
-            }
-        });
-        assert!(most.into_inner() <= 5);
-        assert_eq!(pool.upstream().connections(), 0);
-        assert!(!pool.has_waiting());
-    }
-}
-
-/// Sleeps until there is a place.
-fn wait_for(pool: &Arc<Pool>) -> Taken {
-    struct Unpark(Thread, AtomicUsize);
-    impl Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.1.fetch_add(1, SeqCst);
-            self.0.unpark();
-        }
-    }
-    let wish = Wish {
-        hash: 0,
-        tried: Vec::new(),
-    };
-    let place = Place::join(pool, wish, None, origin()).expect("there is room");
-    let unpark = Arc::new(Unpark(thread::current(), AtomicUsize::new(0)));
-    loop {
-        match place.poll(origin(), || Waker::from(unpark.clone())) {
-            Polled::Answered(Answer::Granted(grant)) => return grant.taken,
-            Polled::Answered(Answer::NoneUp) => panic!("all are up"),
-            Polled::Waits(_) => {
-                thread::park_timeout(PATIENCE);
-                assert_ne!(unpark.1.swap(0, SeqCst), 0, "it is not woken");
-            }
-        }
-    }
-}
-
-/// How long a wake may take on a machine that is busy.
-const PATIENCE: Duration = Duration::from_secs(60);
