@@ -296,16 +296,20 @@ pub(crate) fn wants_echo(config: &Config) -> bool {
 
 /// Where the admin server listens.
 pub(crate) fn listen_address(address: config::ListenAddress) -> BindAddress {
-    bind_address(&address.into())
+    match address {
+        config::ListenAddress::Tcp(address) => BindAddress::Tcp(address),
+        config::ListenAddress::Every(port) => BindAddress::Every(port),
+    }
 }
 
-/// Where a listener binds.
-pub(crate) fn bind_address(address: &config::BindAddress) -> BindAddress {
-    match address {
+/// Where a listener binds; none for a socket that is known by its name only.
+pub(crate) fn bind_address(address: &config::BindAddress) -> Option<BindAddress> {
+    Some(match address {
         config::BindAddress::Tcp(address) => BindAddress::Tcp(*address),
         config::BindAddress::Every(port) => BindAddress::Every(*port),
         config::BindAddress::Unix(path) => BindAddress::Unix(path.clone()),
-    }
+        config::BindAddress::Named(_) => return None,
+    })
 }
 
 /// The pools of all upstreams, in their order.

@@ -7,7 +7,7 @@ use proxy_config::Config;
 use proxy_core::listen::BindAddress;
 use proxy_tools::{Candidate, Host, NoStart, Proxy};
 
-use crate::sockets::{self, AdminAddress};
+use crate::sockets::{self, AdminAddress, Inherited};
 use crate::start_error::{Asker, Explain, cannot_start};
 use crate::{cpus, deaths, echo, proxy, scheduler};
 
@@ -23,7 +23,13 @@ impl Host for InProcess {
                 key: "--listen",
             },
         });
-        let started = proxy::start(config, admin, deaths::fatal(), &sockets::sleep);
+        let started = proxy::start(
+            config,
+            admin,
+            deaths::fatal(),
+            Inherited::default(),
+            &sockets::sleep,
+        );
         let proxy = started.map_err(|error| match scheduler::is_unavailable(&error) {
             true => NoStart::Unavailable(error),
             false => NoStart::Failed(error),

@@ -21,7 +21,7 @@ use crate::lists::Lists;
 use crate::retiring::Retiring;
 use crate::scheduler::{self, STEALING};
 use crate::socket_options;
-use crate::sockets::{self, Abandoned, AdminAddress, Pause, Sockets, Taken};
+use crate::sockets::{self, Abandoned, AdminAddress, Inherited, Pause, Sockets, Taken};
 use crate::start_error::{Explain, cannot_listen, cannot_start};
 use crate::surroundings::Counts;
 use crate::workers::Workers;
@@ -45,7 +45,8 @@ pub(crate) struct Proxy {
     pub(crate) downs: Downs,
 }
 
-/// Starts a proxy, with an admin server where one is `asked` for. Workers that die are reported to `deaths`.
+/// Starts a proxy, with an admin server where one is `asked` for. Workers that die are reported to `deaths`. Listeners take
+/// the sockets of theirs that were `inherited`.
 ///
 /// What can fail comes first: no client is accepted before all threads, rings and addresses are there. `pause` waits where
 /// an address is in use, and is asked once more just before the first client could come.
@@ -57,6 +58,7 @@ pub(crate) fn start(
     config: &Config,
     asked: Option<AdminAddress>,
     deaths: Deaths,
+    mut inherited: Inherited,
     pause: Pause<'_>,
 ) -> anyhow::Result<Proxy> {
     let cpus = cpus::assign(&config.runtime)?;
@@ -107,6 +109,7 @@ pub(crate) fn start(
         config,
         profile.sockets.count(workers),
         asked.as_ref(),
+        &mut inherited,
         pause,
     )?;
     let lend = |reserved: &Vec<_>| {
@@ -115,7 +118,8 @@ pub(crate) fn start(
     };
     let lent = taken.listeners.iter().map(lend);
     let lent = lent.collect::<anyhow::Result<Vec<_>>>()?;
-    let sockets = Arc::new(Sockets::default());
+    inherited.close_unclaimed();
+    let sockets = Arc::new(Sockets::new(inherited));
     let mut observed = Observed::new(
         observe(&*running, generation.clone()),
         STEALING,

@@ -11,7 +11,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::command_socket::Commands;
 use crate::proxy::Proxy;
 use crate::signals::{Ending, Hangup, Rotation};
-use crate::sockets::{Abandoned, AdminAddress};
+use crate::sockets::{Abandoned, AdminAddress, Inherited};
 use crate::start_error::{Asker, Explain, cannot_start};
 use crate::{assemble, config_file, cpus, deaths, drain, proxy, reload};
 use proxy_console::Announcement;
@@ -65,9 +65,10 @@ pub(crate) fn run(file: &Path) -> anyhow::Result<()> {
         let socket = commands.open(configured, |_| false)?;
         commands.put(Some(socket));
     }
+    let inherited = Inherited::of_environment();
     let asked = RefCell::new(&mut ending);
     let pause = |duration| runtime.block_on(asked.borrow_mut().within(duration));
-    let mut proxy = match proxy::start(&config, Some(admin), deaths, &pause) {
+    let mut proxy = match proxy::start(&config, Some(admin), deaths, inherited, &pause) {
         Err(error) if error.is::<Abandoned>() => {
             tracing::info!("{error}");
             return Ok(());

@@ -17,7 +17,7 @@ use crate::assemble;
 pub(crate) fn try_out(config: &Config) -> Result<(), Refused> {
     let listeners = config.listeners.iter().filter_map(|listener| {
         let options = assemble::listen_options(listener);
-        let addresses = listener.binds.iter().map(assemble::bind_address);
+        let addresses = listener.binds.iter().filter_map(assemble::bind_address);
         let refusal = of_listener(&options, addresses)?;
         Some(format!("[listeners.{}] {refusal}", listener.name))
     });

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, HashSet};
 
 use proxy_config::{self as config, Config};
 use proxy_core::ListenOptions;
-use proxy_core::listen::BindAddress;
 
 use super::owner::{ADMIN, Sockets};
 use crate::assemble;
@@ -89,7 +88,7 @@ impl Sockets {
 pub(super) fn missing<'a, 'b>(
     asking: &'b [Asking<'a>],
     places: &'b Places,
-) -> impl Iterator<Item = ((usize, usize), &'b Asking<'a>, BindAddress)> {
+) -> impl Iterator<Item = ((usize, usize), &'b Asking<'a>, &'b config::BindAddress)> {
     [false, true].into_iter().flat_map(move |unix| {
         let askers = asking.iter().enumerate();
         askers.flat_map(move |(asker, asking)| {
@@ -97,7 +96,7 @@ pub(super) fn missing<'a, 'b>(
             binds.filter_map(move |(place, bind)| {
                 let is_unix = matches!(bind, config::BindAddress::Unix(_));
                 let wanted = is_unix == unix && !places.contains_key(&(asker, place));
-                wanted.then(|| ((asker, place), asking, assemble::bind_address(bind)))
+                wanted.then_some(((asker, place), asking, bind))
             })
         })
     })

@@ -1,10 +1,12 @@
 //! Listening sockets: who takes their addresses at a start, and who owns them from then on.
 
 mod asking;
+mod inherited;
 mod owner;
 mod rebind;
 mod start;
 
+pub(crate) use self::inherited::Inherited;
 pub(crate) use self::owner::{ADMIN, Sockets};
 pub(crate) use self::rebind::{Rebinding, Rebound};
 pub(crate) use self::start::{Abandoned, AdminAddress, Pause, Taken, listen, sleep};

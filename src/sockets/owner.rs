@@ -15,6 +15,7 @@ use proxy_core::listen::{self, BindAddress, Bound, Reserved, SocketFile};
 use proxy_core::{Descriptor, ListenOptions};
 use proxy_sys::{accept_queue, listen_drops};
 
+use super::inherited::Inherited;
 use crate::assemble;
 
 /// The listening sockets, by the listener's name. The workers have descriptors of their own of the same sockets.
@@ -22,7 +23,11 @@ use crate::assemble;
 /// A listener's sockets must be closed here soon after the workers have closed theirs: until then new clients wait instead of
 /// being refused.
 #[derive(Debug, Default)]
-pub(crate) struct Sockets(Mutex<BTreeMap<String, Owned>>);
+pub(crate) struct Sockets {
+    owned: Mutex<BTreeMap<String, Owned>>,
+    /// Those that this process was started with and that no listener has taken.
+    inherited: Mutex<Inherited>,
+}
 
 /// What the admin server is called among the listeners, none of which can have such a name.
 pub(crate) const ADMIN: &str = "[admin]";
@@ -45,6 +50,10 @@ pub(super) struct Bind {
     /// What is set on its sockets.
     pub(super) options: ListenOptions,
     pub(super) sockets: Vec<Socket>,
+    /// Whether others can join them; else workers share what there is.
+    can_join: bool,
+    /// They are a socket unit's of systemd's: clients that come when this process has let go of them wait for the next one.
+    is_lent: bool,
     backlog: u16,
     /// That of a unix socket; it is removed when this is dropped, if the path still leads to it.
     pub(super) file: Option<SocketFile>,
@@ -65,6 +74,14 @@ pub(super) struct Socket {
 pub(crate) type Lent = Vec<Vec<Descriptor>>;
 
 impl Sockets {
+    /// None yet, and those that the process was started with and that no listener has taken.
+    pub(crate) fn new(inherited: Inherited) -> Self {
+        Self {
+            owned: Mutex::default(),
+            inherited: Mutex::new(inherited),
+        }
+    }
+
     /// Descriptors for workers of sockets that don't listen yet: what can fail comes before that.
     ///
     /// # Errors
@@ -261,7 +278,14 @@ impl Sockets {
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Owned>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.owned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sockets that this process was started with and that no listener has taken.
+    pub(super) fn inherited(&self) -> MutexGuard<'_, Inherited> {
+        self.inherited
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -287,17 +311,15 @@ impl Bind {
         options: ListenOptions,
         backlog: u16,
     ) -> Self {
-        let count = match bound.address {
-            // All its descriptors are one socket.
-            BindAddress::Unix(_) => 1,
-            BindAddress::Tcp(_) | BindAddress::Every(_) => bound.sockets.len(),
-        };
-        let sockets = bound.sockets.into_iter().take(count);
+        let can_join = bound.distinct == bound.sockets.len();
+        let sockets = bound.sockets.into_iter().take(bound.distinct);
         Self {
             configured,
             address: bound.address,
             options,
             sockets: sockets.map(Socket::new).collect(),
+            can_join,
+            is_lent: bound.is_lent,
             backlog,
             file: bound.file,
         }
@@ -319,7 +341,8 @@ impl Bind {
     /// Whether clients find it at an address of a configuration: nobody has removed its file.
     pub(super) fn is_at(&self, wanted: &config::BindAddress) -> bool {
         let is_found = self.file.as_ref().is_none_or(SocketFile::is_found);
-        let is_same = self.configured == *wanted || self.address == assemble::bind_address(wanted);
+        let is_same = self.configured == *wanted
+            || assemble::bind_address(wanted).is_some_and(|wanted| self.address == wanted);
         is_same && is_found
     }
 
@@ -354,6 +377,9 @@ impl Bind {
 
     /// Has its sockets take nobody any more. Who waits is kept.
     pub(super) fn stop_taking(&self) {
+        if self.is_lent {
+            return;
+        }
         for socket in &self.sockets {
             if let Err(error) = listen::stop_taking(&socket.descriptor) {
                 tracing::warn!(%error, "a socket takes new connections until its worker closes it");
@@ -362,9 +388,9 @@ impl Bind {
     }
 
     pub(super) fn lend(&mut self, count: usize) -> io::Result<Vec<Descriptor>> {
-        if let BindAddress::Unix(_) = self.address {
-            let socket = self.sockets.first().into_iter();
-            let copies = socket.flat_map(|socket| std::iter::repeat_n(socket, count));
+        if !self.can_join || matches!(self.address, BindAddress::Unix(_)) {
+            let sockets = self.sockets.iter().cycle();
+            let copies = sockets.take(count.max(self.sockets.len()));
             return copies.map(|socket| socket.descriptor.try_clone()).collect();
         }
         // What can fail comes first: once a socket listens there may be clients in its queue, and it has to stay.

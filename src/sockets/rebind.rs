@@ -7,13 +7,16 @@ use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
+use anyhow::Context;
 use proxy_config::{self as config, Config};
 use proxy_core::listen::{self, BindAddress, Bound, Reserved};
 use proxy_core::{ListenOptions, RETIRED_MAX};
 
 use super::asking::{Asking, Places, missing};
+use super::inherited::Request;
 use super::owner::{Bind, Lent, Owned, Sockets};
-use super::start::{listener_cannot_listen, shown};
+use super::start::{cannot_inherit, listener_cannot_listen, not_inherited, shown};
+use crate::assemble;
 use crate::start_error::{Explain, cannot_start};
 
 /// What listeners are to listen on: everything that can fail was done.
@@ -69,7 +72,21 @@ impl Sockets {
         let asking = self.asking(new, count);
         let places = self.places(&asking);
         let mut reserved: BTreeMap<(usize, usize), Reserved> = BTreeMap::new();
-        for (at, asking, address) in missing(&asking, &places) {
+        for (at, asking, bind) in missing(&asking, &places) {
+            let address = assemble::bind_address(bind);
+            let request = Request {
+                listener: asking.name,
+                bind,
+                address: address.as_ref(),
+                options: &asking.options,
+                count: asking.count,
+            };
+            if let Some(taken) = self.inherited().take(request) {
+                let taken = taken.with_context(|| cannot_inherit(asking.name, bind))?;
+                reserved.insert(at, taken);
+                continue;
+            }
+            let address = address.with_context(|| not_inherited(asking.name, bind))?;
             let taken = match listen::reserve_with(&address, asking.count, &asking.options) {
                 Err(error) if self.may_be_beside(&address, &error, is_own) => {
                     listen::reserve_beside(&address, asking.count, &asking.options)
@@ -127,7 +144,14 @@ impl Sockets {
     pub(crate) fn check(&self, new: &Config, is_own: IsOwn<'_>) -> anyhow::Result<()> {
         let asking = self.asking(new, 1);
         let places = self.places(&asking);
-        for (_, asking, address) in missing(&asking, &places) {
+        for (_, asking, bind) in missing(&asking, &places) {
+            if let config::BindAddress::Named(name) = bind
+                && self.inherited().has_named(name)
+            {
+                continue;
+            }
+            let address =
+                assemble::bind_address(bind).with_context(|| not_inherited(asking.name, bind))?;
             let free = match listen::check(&address, &asking.options) {
                 Err(error) if self.may_be_beside(&address, &error, is_own) => Ok(()),
                 checked => checked,

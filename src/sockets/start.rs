@@ -5,9 +5,12 @@ use std::io;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use proxy_config::Config;
+use anyhow::Context;
+use proxy_config::{self as config, Config};
+use proxy_core::ListenOptions;
 use proxy_core::listen::{self, BindAddress, Bound, Reserved};
 
+use super::inherited::{Inherited, Request};
 use super::owner::ADMIN;
 use crate::start_error::{Asker, Explain, cannot_listen};
 use crate::{assemble, handover};
@@ -43,7 +46,8 @@ pub(crate) struct Taken {
 }
 
 impl Taken {
-    /// Takes the listeners' addresses with `count` sockets each, and that of the admin server.
+    /// Takes the listeners' addresses with `count` sockets each, and that of the admin server: what was `inherited`, and for the
+    /// rest new sockets.
     ///
     /// # Errors
     /// When an address can't be listened on, with what to do. [`Abandoned`] when `pause` breaks off.
@@ -51,6 +55,7 @@ impl Taken {
         config: &Config,
         count: usize,
         admin: Option<&AdminAddress>,
+        inherited: &mut Inherited,
         pause: Pause<'_>,
     ) -> anyhow::Result<Self> {
         let mut patience = Patience { pause, until: None };
@@ -60,11 +65,25 @@ impl Taken {
         for unix in [false, true] {
             for (configured, taken) in config.listeners.iter().zip(&mut listeners) {
                 for (place, bind) in configured.binds.iter().enumerate() {
-                    let address = assemble::bind_address(bind);
-                    if matches!(address, BindAddress::Unix(_)) != unix {
+                    if matches!(bind, config::BindAddress::Unix(_)) != unix {
                         continue;
                     }
+                    let address = assemble::bind_address(bind);
                     let options = assemble::listen_options(configured);
+                    let wanted = Request {
+                        listener: &configured.name,
+                        bind,
+                        address: address.as_ref(),
+                        options: &options,
+                        count,
+                    };
+                    if let Some(reserved) = inherited.take(wanted) {
+                        let reserved =
+                            reserved.with_context(|| cannot_inherit(&configured.name, bind))?;
+                        taken.push((place, reserved));
+                        continue;
+                    }
+                    let address = address.with_context(|| not_inherited(&configured.name, bind))?;
                     let reserve = || listen::reserve_with(&address, count, &options);
                     let reserved = patience.retry(&address, reserve, || {})?.explain(|error| {
                         listener_cannot_listen(&configured.name, &address, error)
@@ -73,6 +92,18 @@ impl Taken {
                 }
             }
             if let Some(AdminAddress { listen, asker }) = admin.filter(|_| !unix) {
+                let wanted = Request {
+                    listener: ADMIN,
+                    bind: &config.admin.listen.into(),
+                    address: Some(listen),
+                    options: &ListenOptions::default(),
+                    count: 1,
+                };
+                if let Some(reserved) = inherited.take(wanted) {
+                    admin_socket =
+                        Some(reserved.with_context(|| cannot_inherit(ADMIN, wanted.bind))?);
+                    continue;
+                }
                 let socket = patience
                     .retry(
                         listen,
@@ -160,6 +191,25 @@ impl Patience<'_> {
             }
         }
     }
+}
+
+/// Why a listener can't have sockets that the process was started with.
+pub(super) fn cannot_inherit(name: &str, bind: &config::BindAddress) -> String {
+    format!(
+        "{} can't listen on \"{bind}\" by the socket that this process was started with",
+        shown(name)
+    )
+}
+
+/// Why a listener has no socket.
+pub(super) fn not_inherited(name: &str, bind: &config::BindAddress) -> String {
+    let socket = bind.to_string();
+    let socket = socket.strip_prefix("fd:").unwrap_or(&socket);
+    format!(
+        "{} can't listen on \"{bind}\": this process was started without a socket of that name; write \
+         FileDescriptorName={socket} into the socket unit, start that, and then the service",
+        shown(name)
+    )
 }
 
 /// Why a listener, or the admin server, can't listen.

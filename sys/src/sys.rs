@@ -2,7 +2,7 @@
 
 use std::io;
 use std::mem::{MaybeUninit, size_of};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -262,6 +262,36 @@ extern "C" fn look_at_streams() {
         let flags = unsafe { libc::fcntl(stream, libc::F_GETFD) };
         missing.store(flags == -1, Relaxed);
     }
+}
+
+/// The first descriptor that a service manager passes on (`SD_LISTEN_FDS_START` of its `sd-daemon.h`).
+const INHERITED_FIRST: RawFd = 3;
+
+/// The most descriptors that are taken from a service manager.
+const INHERITED_MAX: usize = 4096;
+
+/// The descriptors that a service manager has passed to this process, with their names: `LISTEN_FDS` and `LISTEN_FDNAMES`, if
+/// `LISTEN_PID` is this process (sd_listen_fds(3)). They are given away once: the second call returns none.
+pub fn inherited_descriptors() -> Vec<(String, OwnedFd)> {
+    static TAKEN: AtomicBool = AtomicBool::new(false);
+    let number = |name| std::env::var(name).ok()?.parse().ok();
+    let is_ours = number("LISTEN_PID") == Some(std::process::id() as usize);
+    let count = number("LISTEN_FDS").unwrap_or(0).min(INHERITED_MAX);
+    if !is_ours || TAKEN.swap(true, Relaxed) {
+        return Vec::new();
+    }
+    let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
+    let mut names = names.split(':');
+    let descriptors = INHERITED_FIRST..INHERITED_FIRST + count as RawFd;
+    let take = |descriptor| {
+        let name = names.next().unwrap_or_default().to_owned();
+        // SAFETY: it only sets a flag. A descriptor that isn't open is an error (EBADF).
+        let set = unsafe { libc::fcntl(descriptor, libc::F_SETFD, libc::FD_CLOEXEC) };
+        // SAFETY: it is open, and was so before this process began: what has opened others since has other numbers. Nobody
+        // else owns it, as it is taken once.
+        (set != -1).then(|| (name, unsafe { OwnedFd::from_raw_fd(descriptor) }))
+    };
+    descriptors.filter_map(take).collect()
 }
 
 /// `TCP_LISTEN` of the kernel's `tcp_states.h`.

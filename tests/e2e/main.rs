@@ -88,6 +88,7 @@ mod switch;
 mod switch_around;
 mod switch_connecting;
 mod switch_refused;
+mod systemd;
 mod takeover;
 mod times;
 mod top;

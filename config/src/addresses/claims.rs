@@ -44,8 +44,8 @@ impl Claims {
             return Ok(());
         }
         let address = &address.plain();
-        // The path of a unix socket is nobody's interface's.
-        let is_tcp = !matches!(address, BindAddress::Unix(_));
+        // The path of a unix socket, or the name of one of systemd's, is nobody's interface's.
+        let is_tcp = matches!(address, BindAddress::Tcp(_) | BindAddress::Every(_));
         let interface = interface.filter(|_| is_tcp).map(str::to_owned);
         let is_apart =
             |other: &Option<String>| other.is_some() && interface.is_some() && *other != interface;
@@ -124,7 +124,7 @@ fn families(address: &BindAddress) -> impl Iterator<Item = (u16, Family)> + use<
         BindAddress::Tcp(socket) if socket.is_ipv4() => (socket.port(), &[Family::V4][..]),
         BindAddress::Tcp(socket) => (socket.port(), &[Family::V6][..]),
         BindAddress::Every(port) => (*port, &[Family::V4, Family::V6][..]),
-        BindAddress::Unix(_) => (0, &[][..]),
+        BindAddress::Unix(_) | BindAddress::Named(_) => (0, &[][..]),
     };
     of.iter().map(move |family| (port, *family))
 }

@@ -264,6 +264,8 @@ impl<'c> Binds<'c> {
                         binds.unix.insert(plain_path(path), index);
                         continue;
                     }
+                    // Where that is, the file doesn't say.
+                    BindAddress::Named(_) => continue,
                 };
                 // Which one the kernel chooses instead of 0 is known only later.
                 if port != 0 {
@@ -334,7 +336,7 @@ fn accepts(bind: &BindAddress, ip: IpAddr, machine: Machine<'_>) -> Option<Certa
         // "[::]" leaves IPv4 alone.
         BindAddress::Tcp(bind) if bind.is_ipv4() != ip.is_ipv4() => return None,
         BindAddress::Tcp(_) | BindAddress::Every(_) => {}
-        BindAddress::Unix(_) => return None,
+        BindAddress::Unix(_) | BindAddress::Named(_) => return None,
     }
     if ip.is_loopback() {
         Some(Certainty::Certain)

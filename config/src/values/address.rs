@@ -15,6 +15,9 @@ use crate::values::ports::range as range_of;
 /// zero.
 pub const UNIX_PATH_BYTES_MAX: usize = 107;
 
+/// The longest name of a socket of systemd's (`FDNAME_MAX` of its `fd-util.h`).
+const FD_NAME_BYTES_MAX: usize = 255;
+
 /// The longest name of a host and the longest of its labels, in bytes (RFC 1035, 2.3.4).
 const HOST_BYTES_MAX: usize = 253;
 const LABEL_BYTES_MAX: usize = 63;
@@ -24,7 +27,7 @@ const BIND_PORTS_MAX: usize = 1024;
 
 const LISTEN: &str =
     "an IP address and port such as \"127.0.0.1:9600\", \"[::1]:9600\" or \"*:9600\"";
-const BIND: &str = "\"IP:PORT\", \"[IPV6]:PORT\", \"*:PORT\" or \"unix:/PATH\"";
+const BIND: &str = "\"IP:PORT\", \"[IPV6]:PORT\", \"*:PORT\", \"unix:/PATH\" or \"fd:NAME\"";
 const SERVER: &str =
     "\"HOST:PORT\", \"IP:PORT\", \"[IPV6]:PORT\", \"unix:/PATH\" or \"builtin:echo\"";
 const BUILTIN_ECHO: &str = "builtin:echo";
@@ -82,6 +85,9 @@ pub enum BindAddress {
     Every(u16),
     /// A Unix socket: an absolute path of at most [`UNIX_PATH_BYTES_MAX`] bytes.
     Unix(PathBuf),
+    /// Sockets that systemd has made, by the name that their unit gives them (`FileDescriptorName=`): where they listen is known
+    /// at the start only.
+    Named(String),
 }
 
 impl fmt::Display for BindAddress {
@@ -90,6 +96,7 @@ impl fmt::Display for BindAddress {
             Self::Tcp(address) => write!(f, "{address}"),
             Self::Every(port) => write!(f, "*:{port}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Named(name) => write!(f, "fd:{name}"),
         }
     }
 }
@@ -108,7 +115,7 @@ impl BindAddress {
         match self {
             Self::Tcp(address) => address.port() == 0,
             Self::Every(port) => *port == 0,
-            Self::Unix(_) => false,
+            Self::Unix(_) | Self::Named(_) => false,
         }
     }
 }
@@ -236,13 +243,17 @@ pub(crate) enum AddressError {
     NotAbsolute,
     #[error("the path of a socket has at most {UNIX_PATH_BYTES_MAX} bytes")]
     LongPath,
+    #[error(
+        "the name of a socket of systemd's has letters, digits, \".\", \"_\", \"@\" and \"-\", {FD_NAME_BYTES_MAX} at most"
+    )]
+    FdName,
 }
 
 /// The addresses of a listener: one, or as many as its ports.
 fn parse_binds(text: &str) -> Result<Vec<BindAddress>, AddressError> {
-    let range = text.rsplit_once(':').filter(|(host, ports)| {
-        *host != "unix" && !text.starts_with("unix:") && ports.contains('-')
-    });
+    let range = text
+        .rsplit_once(':')
+        .filter(|(host, ports)| *host != "fd" && !text.starts_with("unix:") && ports.contains('-'));
     let Some((host, ports)) = range else {
         return Ok(vec![parse_bind(text)?]);
     };
@@ -259,7 +270,18 @@ fn parse_bind(text: &str) -> Result<BindAddress, AddressError> {
     if let Some(path) = text.strip_prefix("unix:") {
         return unix_path(path).map(BindAddress::Unix);
     }
+    if let Some(name) = text.strip_prefix("fd:") {
+        return fd_name(name).map(BindAddress::Named);
+    }
     parse_listen(text).map(BindAddress::from)
+}
+
+fn fd_name(name: &str) -> Result<String, AddressError> {
+    let is_fine = |byte: u8| byte.is_ascii_alphanumeric() || b"._@-".contains(&byte);
+    match (1..=FD_NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(is_fine) {
+        true => Ok(name.to_owned()),
+        false => Err(AddressError::FdName),
+    }
 }
 
 fn parse_listen(text: &str) -> Result<ListenAddress, AddressError> {

@@ -211,7 +211,8 @@ fn keys() {
 #[test]
 fn bind() {
     let render = |bind: &str| LISTENER.replace("\"127.0.0.1:1\"", bind) + UPSTREAM;
-    let forms = "must be \"IP:PORT\", \"[IPV6]:PORT\", \"*:PORT\" or \"unix:/PATH\", not";
+    let forms =
+        "must be \"IP:PORT\", \"[IPV6]:PORT\", \"*:PORT\", \"unix:/PATH\" or \"fd:NAME\", not";
     let an_ip = "a listener has an IP address: \"0.0.0.0:PORT\" is every IPv4 one, \
         \"[::]:PORT\" every IPv6 one, \"*:PORT\" every one of both";
     assert_problems(

@@ -2,6 +2,7 @@
 
 mod address;
 mod file;
+mod inherited;
 mod reserved;
 mod steer;
 mod stop;
@@ -10,6 +11,7 @@ mod unix;
 
 pub use self::address::BindAddress;
 pub use self::file::SocketFile;
+pub use self::inherited::{address_of, inherit, interface_of};
 pub use self::reserved::{Bound, Reserved};
 pub use self::steer::steer;
 pub use self::stop::stop_taking;

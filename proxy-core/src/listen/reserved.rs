@@ -15,8 +15,12 @@ pub struct Bound {
     /// The address, with the port that the kernel chose. [`BindAddress::Every`] is 0.0.0.0 where the kernel has no
     /// IPv6.
     pub address: BindAddress,
-    /// As many as were asked for.
+    /// As many as were asked for; more where more were inherited.
     pub sockets: Vec<Descriptor>,
+    /// How many of them are sockets of their own; the others are descriptors of the same.
+    pub distinct: usize,
+    /// Another process goes on listening when this one has closed them.
+    pub is_lent: bool,
     /// The file of a unix socket.
     pub file: Option<SocketFile>,
 }
@@ -31,6 +35,12 @@ pub struct Reserved {
     pub(super) is_beside: bool,
     /// Keeps other starts from taking the file for one that is left behind, until it is listened on.
     pub(super) claim: Option<Socket>,
+    /// So many of the first listen already: they were inherited.
+    pub(super) listening: usize,
+    /// How many are sockets of their own.
+    pub(super) distinct: usize,
+    /// They are another process's, which goes on listening.
+    pub(super) is_lent: bool,
 }
 
 impl Reserved {
@@ -59,21 +69,21 @@ impl Reserved {
     /// # Errors
     /// What `listen(2)` returns: `AddrInUse` when somebody else was faster since [`reserve`](super::reserve).
     pub fn listen(self, backlog: u16) -> io::Result<Bound> {
-        let shares_port = self.file.is_none();
-        let mut listening = self.sockets.iter();
+        let shares_port = !matches!(self.address, BindAddress::Unix(_));
+        let mut listening = self.sockets.iter().take(self.distinct);
         if let Some(first) = listening.next() {
             // Alone, so that it is told when another process listens here, be it with SO_REUSEPORT; then the others
-            // may join.
-            if shares_port && !self.is_beside {
+            // may join. One that was inherited listens already.
+            let is_first = shares_port && self.listening == 0;
+            if is_first && !self.is_beside {
                 first.set_reuse_port(false)?;
             }
             first.listen(backlog.into())?;
-            if shares_port {
+            if is_first {
                 first.set_reuse_port(true)?;
             }
         }
-        // The descriptors of a unix socket are one socket, which listens already.
-        for socket in listening.filter(|_| shares_port) {
+        for socket in listening {
             socket.listen(backlog.into())?;
         }
         let descriptor = if shares_port {
@@ -87,6 +97,8 @@ impl Reserved {
         Ok(Bound {
             address: self.address,
             sockets: sockets.collect(),
+            distinct: self.distinct,
+            is_lent: self.is_lent,
             file: self.file,
         })
     }

@@ -86,10 +86,13 @@ pub(super) fn reserve_tcp(
             Families::Own => BindAddress::Tcp(address),
             Families::Both => BindAddress::Every(address.port()),
         },
+        distinct: sockets.len(),
         sockets,
         file: None,
         is_beside,
         claim: None,
+        listening: 0,
+        is_lent: false,
     })
 }
 

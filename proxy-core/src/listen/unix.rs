@@ -87,6 +87,9 @@ fn reserved(
         file: Some(file),
         is_beside: false,
         claim,
+        listening: 0,
+        is_lent: false,
+        distinct: 1,
     })
 }
 

@@ -23,4 +23,5 @@ pub(crate) mod restrict;
 pub(crate) mod scheduler;
 pub(crate) mod strace;
 pub(crate) mod terminal;
+pub(crate) mod unit;
 pub(crate) mod wait;

@@ -35,6 +35,7 @@ pub(crate) static LISTENER: Table = Table {
                         "*:7003",
                         "127.0.0.1:8000-8010",
                         "unix:/run/corelane/web.sock",
+                        "fd:web",
                     ],
                     refused: &[
                         "127.0.0.1:8010-8000",
@@ -45,15 +46,18 @@ pub(crate) static LISTENER: Table = Table {
                         "unix:web.sock",
                         "224.0.0.1:7000",
                         "255.255.255.255:7000",
+                        "fd:",
+                        "fd:we b",
                     ],
-                    pattern: "^(unix:/.*[^/]|.+:[0-9]+(-[0-9]+)?)$",
+                    pattern: "^(unix:/.*[^/]|fd:[A-Za-z0-9._@-]{1,255}|.+:[0-9]+(-[0-9]+)?)$",
                 },
                 max: BINDS_MAX,
             },
             "write where to listen, as in bind = \"127.0.0.1:7000\"",
             "where to listen. `\"0.0.0.0:80\"` is every IPv4 address; `\"[::]:80\"` every IPv6 one and no IPv4 one, whatever \
              `net.ipv6.bindv6only` says; `\"*:80\"` both on one socket, with IPv4 clients shown as IPv4; `\"unix:/path\"` a \
-             unix socket. Port 0 lets the kernel choose; `\"[::]:8000-8010\"` is each port of a range. No two may overlap, \
+             unix socket. Port 0 lets the kernel choose; `\"[::]:8000-8010\"` is each port of a range. `\"fd:web\"` is what systemd listens on \
+             for a socket unit with `FileDescriptorName=web`. No two may overlap, \
              unless their listeners have different `interface`s",
         ),
         Key {

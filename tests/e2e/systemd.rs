@@ -1,0 +1,58 @@
+//! What systemd passes on, and what it is told.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+
+use crate::harness::peer;
+use crate::harness::proxy::{Proxy, configuration};
+use crate::harness::scheduler::{Scheduler, each_scheduler};
+use crate::harness::unit;
+use crate::harness::wait;
+
+each_scheduler!(sockets_of_units_are_served_and_go_on_listening);
+
+/// Clients at each socket: enough for each worker to have some.
+const CLIENTS: usize = 8;
+
+fn echoes(client: &mut (impl Read + Write)) {
+    client.write_all(b"!").expect("write");
+    client.read_exact(&mut [0]).expect("the byte comes back");
+}
+
+/// Who came before the proxy, while it runs, and after it has ended: none is lost.
+fn sockets_of_units_are_served_and_go_on_listening(scheduler: Scheduler) {
+    let echo = peer::echo();
+    let directory = tempfile::tempdir().expect("directory");
+    let path = directory.path().join("socket");
+    let (tcp, unix) = (
+        TcpListener::bind("127.0.0.1:0").expect("bind"),
+        UnixListener::bind(&path).expect("bind"),
+    );
+    let address = tcp.local_addr().expect("address");
+    let sockets: [(&str, OwnedFd); 2] = [("web", tcp.into()), ("local", unix.into())];
+    let routes = format!(
+        "[listeners.main]\nbind = [\"fd:web\", \"fd:local\"]\nupstream = \"u\"\n[upstreams.u]\nservers = [\"{}\"]\n",
+        echo.address()
+    );
+    let configuration = configuration(scheduler, "", &routes);
+    let mut waiting: Vec<TcpStream> = (0..CLIENTS).map(|_| peer::connect(address)).collect();
+    for _ in 0..2 {
+        let proxy = Proxy::start_command(unit::command(&sockets), &configuration);
+        assert_eq!(proxy.address("main"), address);
+        waiting.iter_mut().for_each(echoes);
+        waiting = (0..CLIENTS).map(|_| peer::connect(address)).collect();
+        waiting.iter_mut().for_each(echoes);
+        let mut local = UnixStream::connect(&path).expect("connect");
+        local
+            .set_read_timeout(Some(wait::DEADLINE))
+            .expect("timeout");
+        echoes(&mut local);
+        waiting.clear();
+        drop(local);
+        proxy.stop();
+        assert!(path.exists(), "the file is the unit's");
+        waiting = (0..CLIENTS).map(|_| peer::connect(address)).collect();
+    }
+}
