@@ -8,11 +8,12 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use tracing::level_filters::LevelFilter;
 
+use crate::ctl::Ctl;
 use proxy_console::{errln, outln};
 use proxy_tools::compare::{self, BYTES_MAX, CONNECTIONS_MAX, HEAVY_MAX};
 
 /// Where a proxy takes commands, unless it is said.
-const DEFAULT_SOCKET: &str = "/run/corelane/admin.sock";
+pub(crate) const DEFAULT_SOCKET: &str = "/run/corelane/admin.sock";
 
 /// An L4 TCP proxy whose scheduler is a line of its configuration.
 #[derive(Debug, Parser)]
@@ -46,6 +47,8 @@ pub(crate) enum Command {
         #[arg(long, default_value = DEFAULT_SOCKET, env = "CORELANE_SOCKET")]
         socket: PathBuf,
     },
+    /// Ask a running proxy for what it does, and change it.
+    Ctl(Ctl),
     /// Print the JSON schema of the configuration, for editors.
     Schema,
     /// Run one load under each scheduler on this machine, and tell which one to choose.

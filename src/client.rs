@@ -8,6 +8,7 @@ use std::time::Duration;
 use proxy_admin::commands::Wish;
 use proxy_console::{errln, outln};
 use proxy_state::client;
+use proxy_tools::ctl::socket_advice;
 
 /// How long a command may take that waits for nothing.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -23,20 +24,20 @@ const CONFLICT: u16 = 409;
 ///
 /// # Errors
 /// When nobody answers there, with what to do.
-pub(crate) fn reload(socket: &Path, wish: Wish) -> anyhow::Result<ExitCode> {
+pub(crate) fn reload(socket: &Path, wish: &Wish) -> anyhow::Result<ExitCode> {
     let path = match wish {
-        Wish::Reload | Wish::ReloadAtOnce => "/api/v1/reload?nowait",
         Wish::Check => "/api/v1/reload?check",
+        _ => "/api/v1/reload?nowait",
     };
     let ask = |path: &str, patience| {
         client::post(socket, path, patience).map_err(|error| explain(socket, error))
     };
     let mut answer = ask(path, PATIENCE)?;
-    if answer.status == CONFLICT && wish == Wish::Reload {
-        errln!("{}", answer.body.trim_end());
+    if answer.status == CONFLICT && *wish == Wish::Reload {
+        errln!("{}", words(&answer.body));
         answer = ask("/api/v1/reload", WAITING_PATIENCE)?;
     }
-    let words = answer.body.trim_end();
+    let words = words(&answer.body);
     Ok(if answer.status == 200 {
         outln!("{words}");
         ExitCode::SUCCESS
@@ -46,28 +47,18 @@ pub(crate) fn reload(socket: &Path, wish: Wish) -> anyhow::Result<ExitCode> {
     })
 }
 
+/// What an answer says.
+fn words(body: &str) -> String {
+    let value: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
+    let of = |key| value[key].as_str().map(ToOwned::to_owned);
+    // Where somebody else answers, it is shown as it is.
+    let words = of("message").or_else(|| of("error"));
+    words.unwrap_or_else(|| body.trim_end().to_owned())
+}
+
 /// Why nobody can be asked at a path.
 fn explain(socket: &Path, error: io::Error) -> anyhow::Error {
-    let advice = match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-            "no proxy takes commands there; `socket` of [admin] in its configuration says where it does, \
-             and --socket takes that path"
-        }
-        io::ErrorKind::PermissionDenied => {
-            "root may, the user that the proxy runs as, and members of `socket_group` of [admin]"
-        }
-        io::ErrorKind::WouldBlock => "too many wait there already; try again in a few seconds",
-        io::ErrorKind::TimedOut => {
-            "it took the command and is still busy with it; its log says with what"
-        }
-        io::ErrorKind::ConnectionReset
-        | io::ErrorKind::BrokenPipe
-        | io::ErrorKind::UnexpectedEof
-        | io::ErrorKind::InvalidData => {
-            "it broke off, or no corelane listens there; see that a proxy runs there"
-        }
-        _ => "see that a proxy runs there",
-    };
+    let advice = socket_advice(&error);
     let text = format!("cannot ask the proxy at {}: {advice}", socket.display());
     anyhow::Error::new(error).context(text)
 }

@@ -6,9 +6,11 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::sync::Arc;
 
 use nix::unistd;
-use proxy_admin::commands::{Access, COMMANDS_WAITING_MAX, Command, Inbox, serve};
+use proxy_admin::Api;
+use proxy_admin::commands::{Access, COMMANDS_WAITING_MAX, Command, Inbox, Served, serve};
 use proxy_config::{AdminSocket, Group};
 use proxy_core::ListenOptions;
 use proxy_core::listen::{self, BindAddress, Reserved, SocketFile};
@@ -31,6 +33,8 @@ const ASKER: Asker<'static> = Asker {
 pub(crate) struct Commands {
     inbox: Inbox,
     sender: mpsc::Sender<Command>,
+    /// What is served, once the proxy runs.
+    served: Served,
     socket: Option<CommandSocket>,
 }
 
@@ -52,8 +56,20 @@ impl Commands {
         Self {
             inbox,
             sender,
+            served: Served::default(),
             socket: None,
         }
+    }
+
+    /// Where commands can be sent.
+    pub(crate) fn sender(&self) -> mpsc::Sender<Command> {
+        self.sender.clone()
+    }
+
+    /// Answers whoever asks, from now on.
+    pub(crate) fn serve(&self, api: Arc<Api>) {
+        // It is said once.
+        let _ = self.served.set(api);
     }
 
     /// Listens where the configuration says; commands come from there once it is [put](Self::put). `is_own` says whether another
@@ -78,7 +94,7 @@ impl Commands {
         let now = reserved.file().map(SocketFile::path_now);
         own(configured, now.unwrap_or(&configured.path), group)?;
         let access = Access::new(group);
-        CommandSocket::listen(reserved, access, self.sender.clone())
+        CommandSocket::listen(reserved, access, self.served.clone())
             .map_err(|error| explain(&address, error))
     }
 
@@ -130,11 +146,7 @@ impl Commands {
 }
 
 impl CommandSocket {
-    fn listen(
-        reserved: Reserved,
-        access: Access,
-        commands: mpsc::Sender<Command>,
-    ) -> io::Result<Self> {
+    fn listen(reserved: Reserved, access: Access, served: Served) -> io::Result<Self> {
         let mut bound = reserved.listen(BACKLOG)?;
         let (Some(socket), Some(file)) = (bound.sockets.pop(), bound.file) else {
             unreachable!("one socket was asked for, and a unix socket has a file");
@@ -143,7 +155,7 @@ impl CommandSocket {
         let listener = UnixListener::from(socket.try_clone()?);
         let listener = tokio::net::UnixListener::from_std(listener)?;
         let (closing, closes) = oneshot::channel();
-        let serving = serve(listener, access.clone(), commands, closes);
+        let serving = serve(listener, access.clone(), served, closes);
         Ok(Self {
             access,
             accepting: tokio::spawn(serving).abort_handle(),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use proxy_config::Config;
 use proxy_core::listen::BindAddress;
 use proxy_tools::{Candidate, Host, NoStart, Proxy};
+use tokio::sync::mpsc;
 
 use crate::sockets::{self, AdminAddress, Inherited};
 use crate::start_error::{Asker, Explain, cannot_start};
@@ -23,10 +24,13 @@ impl Host for InProcess {
                 key: "--listen",
             },
         });
+        // Nobody takes commands.
+        let (commands, _) = mpsc::channel(1);
         let started = proxy::start(
             config,
             admin,
             deaths::fatal(),
+            commands,
             Inherited::default(),
             &sockets::sleep,
         );

@@ -14,6 +14,7 @@ mod command_socket;
 mod config_file;
 mod control;
 mod cpus;
+mod ctl;
 mod deaths;
 mod descriptors;
 mod discovery;
@@ -68,11 +69,16 @@ fn run_command(cli: cli::Cli) -> ExitCode {
         cli::Command::Check { file } => return check::check(&file),
         cli::Command::Reload { check, socket } => {
             let wish = if check { Wish::Check } else { Wish::Reload };
-            match client::reload(&socket, wish) {
+            match client::reload(&socket, &wish) {
                 Ok(code) => return code,
                 Err(error) => Err(error),
             }
         }
+        cli::Command::Ctl(ctl) => match ctl.run() {
+            Ok(true) => return ExitCode::SUCCESS,
+            Ok(false) => return ExitCode::FAILURE,
+            Err(error) => Err(error),
+        },
         cli::Command::Schema => {
             outln!("{}", proxy_config::schema().trim_end());
             return ExitCode::SUCCESS;

@@ -5,13 +5,15 @@ use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use proxy_admin::{Admin, Discoveries, Observed, Running};
+use proxy_admin::commands::Command;
+use proxy_admin::{Admin, Api, Discoveries, Observed, Running};
 use proxy_config::Config;
 use proxy_core::backend::{Backend, Listening, Plan};
 use proxy_core::lifeline::Deaths;
 use proxy_core::listen::{BindAddress, Reserved};
 use proxy_core::metrics::Slots;
 use proxy_core::{Generation, Inventory, Tables};
+use tokio::sync::mpsc;
 
 use crate::access_log::AccessLogs;
 use crate::assemble::{self, Around};
@@ -36,6 +38,7 @@ pub(crate) struct Proxy {
     /// They are to be finished after the workers are.
     pub(crate) access_logs: Arc<AccessLogs>,
     pub(crate) admin: Option<Admin>,
+    pub(crate) api: Arc<Api>,
     /// What to connect to: the listener's name, and its address with the port that the kernel chose.
     pub(crate) addresses: Vec<(String, BindAddress)>,
     pub(crate) around: Around,
@@ -45,8 +48,8 @@ pub(crate) struct Proxy {
     pub(crate) downs: Downs,
 }
 
-/// Starts a proxy, with an admin server where one is `asked` for. Workers that die are reported to `deaths`. Listeners take
-/// the sockets of theirs that were `inherited`.
+/// Starts a proxy, with an admin server where one is `asked` for. Workers that die are reported to `deaths`, and what the API is
+/// asked for goes to `commands`. Listeners take the sockets of theirs that were `inherited`.
 ///
 /// What can fail comes first: no client is accepted before all threads, rings and addresses are there. `pause` waits where
 /// an address is in use, and is asked once more just before the first client could come.
@@ -58,6 +61,7 @@ pub(crate) fn start(
     config: &Config,
     asked: Option<AdminAddress>,
     deaths: Deaths,
+    commands: mpsc::Sender<Command>,
     mut inherited: Inherited,
     pause: Pause<'_>,
 ) -> anyhow::Result<Proxy> {
@@ -135,11 +139,13 @@ pub(crate) fn start(
     observed.set_configuration(config.to_toml(), config.hash());
     observed.client_lists.set(lists.shown());
     let observed = Arc::new(observed);
+    let api = Arc::new(Api::new(observed.clone(), commands));
     let mut admin = match &taken.admin {
         Some(reserved) => {
             let hosts = &config.admin.hosts;
-            let started = admin_address(reserved)
-                .and_then(|address| proxy_admin::start(address, observed.clone(), hosts));
+            let started = admin_address(reserved).and_then(|address| {
+                proxy_admin::start(address, observed.clone(), hosts, api.clone())
+            });
             Some(started.explain(|error| cannot_start("the admin server", error))?)
         }
         None => None,
@@ -184,6 +190,7 @@ pub(crate) fn start(
         observed,
         sockets,
         admin,
+        api,
         access_logs,
         addresses,
         around,

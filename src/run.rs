@@ -68,7 +68,9 @@ pub(crate) fn run(file: &Path) -> anyhow::Result<()> {
     let inherited = Inherited::of_environment();
     let asked = RefCell::new(&mut ending);
     let pause = |duration| runtime.block_on(asked.borrow_mut().within(duration));
-    let mut proxy = match proxy::start(&config, Some(admin), deaths, inherited, &pause) {
+    let sender = commands.sender();
+    let started = proxy::start(&config, Some(admin), deaths, sender, inherited, &pause);
+    let mut proxy = match started {
         Err(error) if error.is::<Abandoned>() => {
             tracing::info!("{error}");
             return Ok(());
@@ -77,6 +79,7 @@ pub(crate) fn run(file: &Path) -> anyhow::Result<()> {
     };
     let access_logs = proxy.access_logs.clone();
     drop(runtime.spawn(rotation.each(move || access_logs.reopen())));
+    commands.serve(proxy.api.clone());
     let announcement = announce(&proxy);
     let death = runtime.block_on(async {
         tokio::select! {

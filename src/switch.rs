@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use proxy_admin::EventKind;
 use proxy_config::{Config, OnSwitch, Runtime};
 use proxy_core::backend::{Backend, Listening, Plan};
 use proxy_core::{Generation, ListenerSettings, Table};
@@ -102,6 +103,10 @@ pub(crate) fn go_over(proxy: &mut Proxy, begun: Begun, runtime: &Runtime) -> Swi
         "another scheduler takes over"
     );
     let observed = &proxy.observed;
+    let words = format!("{} takes over from {}", to.name, from.name);
+    observed
+        .events
+        .note(EventKind::Scheduler, "the proxy", &words);
     observed.switch_to(observe(&*backend, generation.clone()));
     observed.tables.current().apply_shares(to.queues);
     let surplus = proxy.sockets.surplus(to.sockets.count(workers));
@@ -174,6 +179,13 @@ impl Switching {
             );
         }
         tracing::info!(to = self.to, moved, ?took, "the switch is over");
+        let words = format!(
+            "the switch from {} to {} is over: {moved} connections moved, {cut} were cut",
+            self.from, self.to
+        );
+        observed
+            .events
+            .note(EventKind::Scheduler, "the proxy", &words);
     }
 
     /// What who has to wait for it is told.

@@ -5,6 +5,7 @@
 //! for what needs two samples: utilization and imbalance. `/connections` copies the live connections' cells, a few at a time.
 
 mod advice;
+mod api;
 pub mod commands;
 mod exposition;
 mod findings;
@@ -31,6 +32,7 @@ use tokio::runtime::Builder;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 
+pub use self::api::Api;
 use self::exposition::Exposition;
 use self::http::events::Broadcast;
 use self::http::hosts::Hosts;
@@ -39,6 +41,7 @@ use self::http::server;
 pub use self::observed::Observed;
 pub use self::observed::client_lists::{ClientList, ClientLists};
 pub use self::observed::discoveries::{Discoveries, DiscoveryView};
+pub use self::observed::events::{EVENTS_MAX, Event, EventKind, Events};
 pub use self::observed::reloads::{Refusal, Reloads};
 pub use self::observed::running::Running;
 pub use self::observed::surroundings::{Lines, Surroundings};
@@ -107,12 +110,17 @@ fn address_of(socket: &Descriptor) -> io::Result<SocketAddr> {
 ///
 /// # Errors
 /// When there is no thread or reactor left for it.
-pub fn start(address: SocketAddr, observed: Arc<Observed>, hosts: &[String]) -> io::Result<Admin> {
+pub fn start(
+    address: SocketAddr,
+    observed: Arc<Observed>,
+    hosts: &[String],
+    api: Arc<Api>,
+) -> io::Result<Admin> {
     let sampler = Sampler::start(observed.clone())?;
     let exposition = Exposition::new(observed.clone(), sampler.watch.clone());
     let broadcast = Broadcast::new(observed.clone(), sampler.watch.clone());
     let hosts = Hosts::new(hosts, address.ip());
-    let paths = Arc::new(Paths::new(hosts, observed, exposition, broadcast));
+    let paths = Arc::new(Paths::new(hosts, observed, exposition, broadcast, api));
     let (orders, ordered) = unbounded_channel();
     let (tell, started) = mpsc::channel();
     let its = paths.clone();
@@ -242,10 +250,17 @@ mod tests {
         )
     }
 
+    /// One whose commands nobody takes.
+    fn api(observed: &Arc<Observed>) -> Arc<Api> {
+        let (commands, _) = tokio::sync::mpsc::channel(1);
+        Arc::new(Api::new(observed.clone(), commands))
+    }
+
     fn admin() -> (Admin, Arc<Observed>) {
         let observed = Arc::new(fixture::proxy());
         let (address, sockets) = listening();
-        let mut admin = start(address, observed.clone(), &[]).expect("threads");
+        let api = api(&observed);
+        let mut admin = start(address, observed.clone(), &[], api).expect("threads");
         admin.serve(sockets).expect("it is TCP");
         (admin, observed)
     }
@@ -428,7 +443,9 @@ mod tests {
     #[test]
     fn one_that_never_served_ends() {
         let address = ([127, 0, 0, 1], 1).into();
-        drop(start(address, Arc::new(fixture::proxy()), &[]).expect("threads"));
+        let observed = Arc::new(fixture::proxy());
+        let api = api(&observed);
+        drop(start(address, observed, &[], api).expect("threads"));
     }
 
     #[test]

@@ -16,6 +16,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use proxy_admin::commands::{Reply, Wish};
+use proxy_admin::{EventKind, Events};
 use proxy_config::{Config, Loaded};
 use tokio::time::sleep;
 
@@ -61,8 +62,8 @@ pub(crate) async fn at_each(
         let asked = match next {
             Some(asked) => asked,
             None => tokio::select! {
-                () = hangup.next() => Asked::Silently,
-                () = watch.replaced() => Asked::Silently,
+                () = hangup.next() => Asked::Silently("SIGHUP"),
+                () = watch.replaced() => Asked::Silently("a file that was replaced"),
                 command = commands.next() => Asked::By(command),
                 () = is_over(&mut switching, &proxy.workers) => {
                     if let Some(switching) = switching.take() {
@@ -97,19 +98,25 @@ pub(crate) async fn at_each(
             // What is only checked is still to be reloaded: the watch goes on from what was read before.
             (Wish::Check, _) => {
                 let result = check(file, config, proxy, commands).await;
-                asked.answer(answer(Wish::Check, result));
+                asked.answer(answer(&Wish::Check, result));
             }
+            (Wish::Difference, _) => asked.answer(match read(file, proxy).await {
+                Ok(new) => Reply::Lines(change::diff(config, &new).lines),
+                Err(reason) => Reply::Refused(format!("the files can't be taken: {reason}\n")),
+            }),
             (wish, None) => {
                 let (result, begun) = reload(file, config, proxy, commands).await;
+                note_event(&proxy.observed.events, asked.by(), &result);
                 watch.restart_configuration(config.runtime.watch);
                 list_watch.restart(proxy.lists.sources());
-                asked.answer(answer(wish, result));
+                asked.answer(answer(&wish, result));
                 switching = begun.map(|begun| switch::go_over(proxy, begun, &config.runtime));
             }
             (wish, Some(switching)) => match read(file, proxy).await {
                 Err(reason) => {
                     note(proxy, Some(&reason));
-                    asked.answer(answer(wish, Err(reason)));
+                    note_event(&proxy.observed.events, asked.by(), &Err(reason.clone()));
+                    asked.answer(answer(&wish, Err(reason)));
                 }
                 Ok(_) if wish == Wish::ReloadAtOnce => {
                     let words = switching.words(&proxy.workers);
@@ -133,9 +140,29 @@ async fn is_over(switching: &mut Option<Switching>, workers: &Workers) {
     }
 }
 
+/// Lines of differences that an event has of one reload.
+const EVENT_LINES_MAX: usize = 5;
+
+/// Notes what came of a reload among the events.
+fn note_event(events: &Events, by: &str, result: &Result<Change, String>) {
+    let words = match result {
+        Err(reason) => format!("not reloaded: {reason}"),
+        Ok(Change { lines, .. }) if lines.is_empty() => "reloaded; nothing has changed".to_owned(),
+        Ok(Change { lines, .. }) => {
+            let some = &lines[..lines.len().min(EVENT_LINES_MAX)];
+            let more = match lines.len() - some.len() {
+                0 => String::new(),
+                more => format!("; and {more} more differences"),
+            };
+            format!("reloaded: {}{more}", some.join("; "))
+        }
+    };
+    events.note(EventKind::Reload, by, &words);
+}
+
 /// The answer to a command.
-fn answer(wish: Wish, result: Result<Change, String>) -> Reply {
-    let checks = wish == Wish::Check;
+fn answer(wish: &Wish, result: Result<Change, String>) -> Reply {
+    let checks = *wish == Wish::Check;
     let change = match result {
         Ok(change) => change,
         Err(reason) if checks => {

@@ -9,8 +9,8 @@ const WAITING_MAX: usize = 8;
 
 /// Who asks.
 pub(super) enum Asked {
-    /// A signal, or a file that was replaced.
-    Silently,
+    /// A signal, or a file that was replaced, as events name it.
+    Silently(&'static str),
     /// Somebody who is told what came of it.
     By(Command),
 }
@@ -22,8 +22,16 @@ pub(super) struct Waiting(VecDeque<Asked>);
 impl Asked {
     pub(super) fn wish(&self) -> Wish {
         match self {
-            Self::Silently => Wish::Reload,
-            Self::By(command) => command.wish,
+            Self::Silently(_) => Wish::Reload,
+            Self::By(command) => command.wish.clone(),
+        }
+    }
+
+    /// Who it is, as events name them.
+    pub(super) fn by(&self) -> &str {
+        match self {
+            Self::Silently(who) => who,
+            Self::By(command) => &command.by,
         }
     }
 
@@ -36,7 +44,7 @@ impl Asked {
 
 impl Waiting {
     pub(super) fn add(&mut self, asked: Asked) {
-        let is_silent = |asked: &Asked| matches!(asked, Asked::Silently);
+        let is_silent = |asked: &Asked| matches!(asked, Asked::Silently(_));
         let silent = self.0.iter().filter(|asked| is_silent(asked)).count();
         if is_silent(&asked) {
             if silent == 0 {

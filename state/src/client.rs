@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use hyper::body::{Body, Bytes};
 use hyper::client::conn::http1;
-use hyper::header::{CONNECTION, HOST};
+use hyper::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST};
 use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -40,6 +40,41 @@ pub fn get(authority: &str, path: &str, patience: Duration) -> io::Result<Answer
     run(async {
         let stream = connect(authority, patience).await?;
         ask(stream, &Method::GET, authority, path, patience).await
+    })
+}
+
+/// What is asked for.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Question {
+    /// "GET", "POST", ….
+    pub method: String,
+    /// With the query.
+    pub path: String,
+    /// JSON; empty: there is none.
+    pub body: String,
+    /// Who asks, where that must be shown: the token of `Authorization: Bearer`.
+    pub token: Option<String>,
+}
+
+/// Asks the admin server at `authority`, as [`get`] does.
+///
+/// # Errors
+/// As there, and when the question is no request of HTTP.
+pub fn ask_tcp(authority: &str, question: &Question, patience: Duration) -> io::Result<Answer> {
+    run(async {
+        let stream = connect(authority, patience).await?;
+        put(stream, question, authority, patience).await
+    })
+}
+
+/// Asks over the unix socket at `socket`, as [`post`] does.
+///
+/// # Errors
+/// As there, and when the question is no request of HTTP.
+pub fn ask_unix(socket: &Path, question: &Question, patience: Duration) -> io::Result<Answer> {
+    run(async {
+        let stream = UnixStream::connect(socket).await?;
+        put(stream, question, "localhost", patience).await
     })
 }
 
@@ -75,7 +110,7 @@ async fn connect(authority: &str, patience: Duration) -> io::Result<TcpStream> {
     Err(refused)
 }
 
-/// Asks over a connection that ends by that.
+/// Asks without a body over a connection that ends by that.
 async fn ask<S>(
     stream: S,
     method: &Method,
@@ -86,13 +121,43 @@ async fn ask<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let request = Request::builder()
-        .method(method)
+    let question = Question {
+        method: method.to_string(),
+        path: path.to_owned(),
+        ..Question::default()
+    };
+    put(stream, &question, host, patience).await
+}
+
+/// Asks over a connection that ends by that.
+async fn put<S>(
+    stream: S,
+    question: &Question,
+    host: &str,
+    patience: Duration,
+) -> io::Result<Answer>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let Question {
+        method,
+        path,
+        body,
+        token,
+    } = question;
+    let mut request = Request::builder()
+        .method(&method[..])
         .uri(path)
         .header(HOST, host)
-        .header(CONNECTION, "close")
-        .body(String::new())
-        .map_err(|error| invalid(&error.to_string()))?;
+        .header(CONNECTION, "close");
+    if !body.is_empty() {
+        request = request.header(CONTENT_TYPE, "application/json");
+    }
+    if let Some(token) = token {
+        request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+    }
+    let request = request.body(body.clone());
+    let request = request.map_err(|error| invalid(&error.to_string()))?;
     let shaken = http1::handshake(TokioIo::new(stream)).await;
     let (mut sender, connection) = shaken.map_err(explained)?;
     // It ends with the connection, whose errors come to the reader of the answer.

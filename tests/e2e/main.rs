@@ -26,6 +26,7 @@ mod config_file;
 mod connections;
 mod console;
 mod cpu;
+mod ctl;
 mod death;
 mod demo;
 mod descriptors;

@@ -1,10 +1,12 @@
-//! The commands beside the proxy: `corelane top`, `corelane compare` and `corelane demo`.
+//! The commands beside the proxy: `corelane top`, `corelane ctl`, `corelane compare` and `corelane demo`.
 //!
 //! They know the configuration and what a proxy shows of itself. Proxies of their own they get from the [`Host`].
 
+mod authority;
 mod candidate;
 mod clocks;
 pub mod compare;
+pub mod ctl;
 pub mod demo;
 #[cfg(test)]
 mod fixture;
@@ -12,5 +14,6 @@ mod host;
 mod machine;
 pub mod top;
 
+pub use self::authority::Authority;
 pub use self::candidate::{Candidate, Evens};
 pub use self::host::{Host, NoStart, Proxy};

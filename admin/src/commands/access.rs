@@ -8,16 +8,11 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::geteuid;
 
+use crate::api::caller::Caller;
+
 /// Who may: root, the user that the proxy runs as, and members of one group, which a reload may change.
 #[derive(Clone, Debug)]
 pub struct Access(Arc<AtomicU32>);
-
-/// Who is at the other end of a socket, as the kernel says: as it was when that end connected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Caller {
-    pub(super) pid: i32,
-    pub(super) uid: u32,
-}
 
 impl Access {
     /// With the group of this number.
@@ -36,19 +31,15 @@ impl Access {
     /// `PermissionDenied` with what to do, or what `getsockopt(2)` returns.
     pub(super) fn check(&self, socket: impl AsFd) -> io::Result<Caller> {
         let peer = socket_peercred(&socket)?;
-        let caller = Caller {
-            pid: peer.pid.as_raw_nonzero().get(),
-            uid: peer.uid.as_raw(),
-        };
+        let (pid, uid) = (peer.pid.as_raw_nonzero().get(), peer.uid.as_raw());
         let group = self.0.load(Relaxed);
         let is_trusted = peer.uid.is_root() || peer.uid == geteuid();
         if is_trusted
             || peer.gid.as_raw() == group
             || proxy_sys::peer_groups(&socket)?.contains(&group)
         {
-            return Ok(caller);
+            return Ok(Caller::User { pid, uid });
         }
-        let uid = caller.uid;
         let own = geteuid().as_raw();
         Err(io::Error::new(
             io::ErrorKind::PermissionDenied,

@@ -1,7 +1,7 @@
 //! Commands: what changes the proxy, asked for over a unix socket.
 //!
-//! HTTP/1.1, as the admin server's: `POST /api/v1/reload` reads the configuration again, and with `?check` only says
-//! what would change. While a switch of the scheduler runs, a reload waits for its end; with `?nowait` it answers that instead.
+//! HTTP/1.1, and the paths are the [API](crate::api)'s: `POST /api/v1/reload` reads the configuration again, and with `?check` only
+//! says what would change. While a switch of the scheduler runs, a reload waits for its end; with `?nowait` it answers that instead.
 //! The kernel says which user asks (`SO_PEERCRED`, unix(7)), and that decides whether they may.
 
 mod access;
@@ -10,7 +10,7 @@ mod server;
 use tokio::sync::{mpsc, oneshot};
 
 pub use self::access::Access;
-pub use self::server::serve;
+pub use self::server::{Served, serve};
 
 /// Commands that wait for their turn; one more is refused for now.
 pub const COMMANDS_WAITING_MAX: usize = 16;
@@ -23,11 +23,13 @@ pub type Inbox = mpsc::Receiver<Command>;
 pub struct Command {
     /// What is to be done.
     pub wish: Wish,
+    /// Who asks for it, as the log and events name them.
+    pub by: String,
     reply: oneshot::Sender<Reply>,
 }
 
 /// What can be asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wish {
     /// Reads the configuration again and applies it.
     Reload,
@@ -35,6 +37,8 @@ pub enum Wish {
     ReloadAtOnce,
     /// Reads it, and says what a reload would change.
     Check,
+    /// The same, as lines.
+    Difference,
 }
 
 /// The answer to a command, in words: lines that each end in a newline.
@@ -42,6 +46,10 @@ pub enum Wish {
 pub enum Reply {
     /// It was done.
     Done(String),
+    /// What was asked for, a line each.
+    Lines(Vec<String>),
+    /// It was not, as it is about something that there is not.
+    Absent(String),
     /// It was not, and nothing has changed.
     Refused(String),
     /// It would have to wait; nothing has changed.
@@ -51,6 +59,12 @@ pub enum Reply {
 }
 
 impl Command {
+    /// A wish of somebody's, and where its answer comes.
+    pub(crate) fn new(wish: Wish, by: String) -> (Self, oneshot::Receiver<Reply>) {
+        let (reply, answer) = oneshot::channel();
+        (Self { wish, by, reply }, answer)
+    }
+
     /// Sends the answer, unless the client has gone meanwhile.
     pub fn answer(self, reply: Reply) {
         let _ = self.reply.send(reply);

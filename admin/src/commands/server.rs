@@ -8,22 +8,22 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, CONNECTION, HeaderValue};
+use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustix::net::{SocketFlags, accept_with};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SetOnce, oneshot};
 use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 
-use super::access::{Access, Caller};
-use super::{Command, Reply, Wish};
-use crate::http::answer::Answer;
+use super::access::Access;
+use crate::api::Api;
+use crate::api::caller::Caller;
+use crate::http::answer::{Answer, text};
 use crate::http::clients::{Client, Clients};
-use crate::http::paths::text;
 use crate::http::server::HEADER_BYTES_MAX;
 
 /// Connections at a time. For one more, one that has asked for nothing is closed; while all wait for answers, it waits.
@@ -38,17 +38,20 @@ const AGE_MAX: Duration = Duration::from_secs(300);
 /// How long accepting rests when the process has no descriptor left.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(200);
 
+/// What a socket serves, once it is there: the socket listens before the proxy runs, and who asks before then waits.
+pub type Served = Arc<SetOnce<Arc<Api>>>;
+
 /// Accepts from a socket and serves until `closing` has no other side any more, or this is dropped: then who waits at the socket
 /// is still taken. No timer runs while nobody is connected.
 pub async fn serve(
     listener: UnixListener,
     access: Access,
-    commands: mpsc::Sender<Command>,
+    api: Served,
     mut closing: oneshot::Receiver<()>,
 ) {
     let mut service = Service {
         access,
-        commands,
+        api,
         clients: Clients::new(CLIENTS_MAX),
         places: Arc::new(Semaphore::new(CLIENTS_MAX)),
     };
@@ -77,7 +80,7 @@ pub async fn serve(
 /// What is served at one socket.
 struct Service {
     access: Access,
-    commands: mpsc::Sender<Command>,
+    api: Served,
     clients: Clients,
     places: Arc<Semaphore>,
 }
@@ -97,7 +100,7 @@ impl Service {
         let conversation = Conversation {
             caller,
             client: client.clone(),
-            commands: self.commands.clone(),
+            api: self.api.clone(),
             is_waited_for: AtomicBool::new(false),
         };
         let task = tokio::spawn(async move {
@@ -126,7 +129,7 @@ struct Conversation {
     /// Who it is, or why it may ask for nothing.
     caller: io::Result<Caller>,
     client: Arc<Client>,
-    commands: mpsc::Sender<Command>,
+    api: Served,
     /// A command that it gave is not done yet.
     is_waited_for: AtomicBool,
 }
@@ -163,62 +166,11 @@ impl Conversation {
             Ok(caller) => {
                 self.client.on_request();
                 self.is_waited_for.store(true, Relaxed);
-                let response = respond(request, *caller, &self.commands).await;
+                let response = self.api.wait().await.respond(request, *caller).await;
                 self.is_waited_for.store(false, Relaxed);
                 response
             }
             Err(error) => text(StatusCode::FORBIDDEN, &format!("{error}\n")),
         }
     }
-}
-
-/// The answer to a request. Its body, if any, is ignored.
-async fn respond(
-    request: &Request<Incoming>,
-    caller: Caller,
-    commands: &mpsc::Sender<Command>,
-) -> Response<Answer> {
-    let wish = match (request.uri().path(), request.uri().query()) {
-        ("/api/v1/reload", None) => Wish::Reload,
-        ("/api/v1/reload", Some("check")) => Wish::Check,
-        ("/api/v1/reload", Some("nowait")) => Wish::ReloadAtOnce,
-        ("/api/v1/reload", Some(_)) => {
-            let known = "?check and ?nowait are all that can be asked\n";
-            return text(StatusCode::BAD_REQUEST, known);
-        }
-        _ => {
-            return text(
-                StatusCode::NOT_FOUND,
-                "POST /api/v1/reload is all there is\n",
-            );
-        }
-    };
-    if request.method() != Method::POST {
-        let mut refusal = text(StatusCode::METHOD_NOT_ALLOWED, "POST\n");
-        let headers = refusal.headers_mut();
-        headers.insert(ALLOW, HeaderValue::from_static("POST"));
-        return refusal;
-    }
-    tracing::info!(command = ?wish, pid = caller.pid, uid = caller.uid, "a command");
-    let (reply, answer) = oneshot::channel();
-    match commands.try_send(Command { wish, reply }) {
-        Ok(()) => {}
-        Err(mpsc::error::TrySendError::Full(_)) => {
-            let busy = "too many commands wait already; try again later\n";
-            return text(StatusCode::SERVICE_UNAVAILABLE, busy);
-        }
-        Err(mpsc::error::TrySendError::Closed(_)) => return ending(),
-    }
-    match answer.await {
-        Ok(Reply::Done(words)) => text(StatusCode::OK, &words),
-        Ok(Reply::Refused(words)) => text(StatusCode::UNPROCESSABLE_ENTITY, &words),
-        Ok(Reply::Later(words)) => text(StatusCode::CONFLICT, &words),
-        Ok(Reply::Busy(words)) => text(StatusCode::SERVICE_UNAVAILABLE, &words),
-        Err(_) => ending(),
-    }
-}
-
-fn ending() -> Response<Answer> {
-    let words = "the proxy is ending; nothing was changed\n";
-    text(StatusCode::SERVICE_UNAVAILABLE, words)
 }

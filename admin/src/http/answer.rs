@@ -5,8 +5,14 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use hyper::body::{Body, Bytes, Frame, SizeHint};
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use hyper::{Response, StatusCode};
 
 use super::events::Events;
+
+pub(crate) const CONTENT_TYPE_JSON: &str = "application/json";
+
+const CONTENT_TYPE_TEXT: &str = "text/plain; charset=utf-8";
 
 /// A body.
 pub(crate) enum Answer {
@@ -46,4 +52,26 @@ impl Body for Answer {
             Self::Events(_) => SizeHint::default(),
         }
     }
+}
+
+/// An answer in plain text.
+pub(crate) fn text(status: StatusCode, body: &str) -> Response<Answer> {
+    response(status, CONTENT_TYPE_TEXT, body.to_owned())
+}
+
+/// An answer.
+pub(crate) fn response(
+    status: StatusCode,
+    content_type: &'static str,
+    body: impl Into<Answer>,
+) -> Response<Answer> {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    // No page may take it for a script or a style of its own.
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    // What is shown is of this moment.
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }

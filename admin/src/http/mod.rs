@@ -2,7 +2,6 @@
 
 pub(crate) mod answer;
 pub(crate) mod clients;
-mod connections;
 pub(crate) mod events;
 pub(crate) mod hosts;
 pub(crate) mod paths;

@@ -1,22 +1,22 @@
 //! What each path answers.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use hyper::header::{ALLOW, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 
-use super::answer::Answer;
-use super::connections;
+use super::answer::{Answer, CONTENT_TYPE_JSON, response, text};
 use super::events::Broadcast;
 use super::hosts::{Hosts, Refusal};
 use super::ready;
+use crate::api::caller::Caller;
+use crate::api::query::BadRequest;
+use crate::api::rows::connections;
+use crate::api::{self, Api};
 use crate::exposition::{CONTENT_TYPE_METRICS, Exposition};
 use crate::observed::Observed;
 use crate::page;
-
-const CONTENT_TYPE_JSON: &str = "application/json";
-
-const CONTENT_TYPE_TEXT: &str = "text/plain; charset=utf-8";
 
 const CONTENT_TYPE_EVENTS: &str = "text/event-stream";
 
@@ -27,6 +27,7 @@ pub(crate) struct Paths {
     observed: Arc<Observed>,
     exposition: Exposition,
     broadcast: Broadcast,
+    api: Arc<Api>,
 }
 
 impl Paths {
@@ -36,12 +37,14 @@ impl Paths {
         observed: Arc<Observed>,
         exposition: Exposition,
         broadcast: Broadcast,
+        api: Arc<Api>,
     ) -> Self {
         Self {
             hosts: Mutex::new(Arc::new(hosts)),
             observed,
             exposition,
             broadcast,
+            api,
         }
     }
 
@@ -54,13 +57,20 @@ impl Paths {
         self.hosts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The answer to a request. Its body, if any, is ignored.
-    pub(crate) fn respond<B>(&self, request: &Request<B>) -> Response<Answer> {
+    /// The answer to a request of somebody at an address.
+    pub(crate) async fn respond<B>(
+        &self,
+        request: &Request<B>,
+        from: SocketAddr,
+    ) -> Response<Answer> {
         let hosts = self.lock_hosts().clone();
         match hosts.check(request) {
             Ok(()) => {}
             Err(Refusal::Malformed(why)) => return text(StatusCode::BAD_REQUEST, why),
             Err(Refusal::Forbidden(why)) => return text(StatusCode::FORBIDDEN, &why),
+        }
+        if api::is_its(request.uri().path()) {
+            return self.api.respond(request, Caller::Reader(from)).await;
         }
         let query = request.uri().query().unwrap_or_default();
         let page: fn(&Self, &str) -> Response<Answer> = match request.uri().path() {
@@ -117,10 +127,10 @@ impl Paths {
 
     fn connections(&self, query: &str) -> Response<Answer> {
         let listed = connections::Query::parse(query)
-            .and_then(|query| connections::list(&self.observed.view().listeners, query));
+            .and_then(|query| connections::list(&self.observed.view().listeners, &query));
         match listed {
             Ok(body) => response(StatusCode::OK, CONTENT_TYPE_JSON, body),
-            Err(error) => text(StatusCode::BAD_REQUEST, &error.to_string()),
+            Err(BadRequest(why)) => text(StatusCode::BAD_REQUEST, &format!("{why}\n")),
         }
     }
 
@@ -134,24 +144,4 @@ impl Paths {
             }
         }
     }
-}
-
-pub(crate) fn text(status: StatusCode, body: &str) -> Response<Answer> {
-    response(status, CONTENT_TYPE_TEXT, body.to_owned())
-}
-
-fn response(
-    status: StatusCode,
-    content_type: &'static str,
-    body: impl Into<Answer>,
-) -> Response<Answer> {
-    let mut response = Response::new(body.into());
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    // No page may take it for a script or a style of its own.
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    // What is shown is of this moment.
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
 }

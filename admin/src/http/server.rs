@@ -1,6 +1,7 @@
 //! HTTP/1.1 within bounds.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
@@ -104,8 +105,8 @@ impl Accept {
                 _ = self.closing.changed() => break,
             };
             match client {
-                Ok((stream, _)) => {
-                    self.serve(stream);
+                Ok((stream, from)) => {
+                    self.serve(stream, from);
                     accepted += 1;
                     // Clients that have asked get their answers before so many new ones come that they might be closed for
                     // them.
@@ -136,7 +137,12 @@ impl Accept {
         for _ in 0..BACKLOG_MAX {
             let waits = accept_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC);
             match waits.map(|stream| TcpStream::from_std(stream.into())) {
-                Ok(Ok(stream)) => self.serve(stream),
+                Ok(Ok(stream)) => {
+                    // One that is gone has no address, and asks for nothing.
+                    if let Ok(from) = stream.peer_addr() {
+                        self.serve(stream, from);
+                    }
+                }
                 // It was gone before it was accepted.
                 Ok(Err(_)) | Err(Errno::CONNABORTED) => {}
                 Err(_) => break,
@@ -144,10 +150,10 @@ impl Accept {
         }
     }
 
-    fn serve(&self, stream: TcpStream) {
+    fn serve(&self, stream: TcpStream, from: SocketAddr) {
         let mut clients = self.clients.lock();
         let client = clients.client();
-        let task = tokio::spawn(serve(stream, self.paths.clone(), client.clone()));
+        let task = tokio::spawn(serve(stream, from, self.paths.clone(), client.clone()));
         clients.add(client, task.abort_handle());
     }
 }
@@ -159,7 +165,7 @@ fn connections_max() -> usize {
     (kept as usize / 2).clamp(ADMIN_CONNECTIONS_MIN, ADMIN_CONNECTIONS_MAX)
 }
 
-async fn serve(stream: TcpStream, paths: Arc<Paths>, client: Arc<Client>) {
+async fn serve(stream: TcpStream, from: SocketAddr, paths: Arc<Paths>, client: Arc<Client>) {
     let unread_ms = UNREAD_TIMEOUT.as_millis() as u32;
     if let Err(error) = set_tcp_user_timeout(&stream, unread_ms) {
         // The connection's age bounds it all the same.
@@ -170,7 +176,8 @@ async fn serve(stream: TcpStream, paths: Arc<Paths>, client: Arc<Client>) {
         async move {
             // Requests that came at once are answered one a turn: others have theirs in between.
             yield_now().await;
-            let response = paths.respond(&request);
+            client.on_request();
+            let response = paths.respond(&request, from).await;
             Ok::<_, Infallible>(response.map(|answer| client.track(answer)))
         }
     });

@@ -3,7 +3,7 @@
 mod listeners;
 mod round;
 mod routes;
-mod servers;
+pub(crate) mod servers;
 mod shares;
 
 use proxy_core::View;

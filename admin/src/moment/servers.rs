@@ -100,7 +100,7 @@ struct Place {
 }
 
 /// Why it is in a state.
-fn why(server: &proxy_core::Server, state: ServerState, now: Instant) -> String {
+pub(crate) fn why(server: &proxy_core::Server, state: ServerState, now: Instant) -> String {
     if let Some(hold) = agent_s(state)
         && server.holds().has(hold)
     {
@@ -137,7 +137,11 @@ fn agent_s(state: ServerState) -> Option<Hold> {
 }
 
 /// Since when it is, as a finding says it.
-fn since(server: &proxy_core::Server, state: ServerState, origin: Origin) -> Option<f64> {
+pub(crate) fn since(
+    server: &proxy_core::Server,
+    state: ServerState,
+    origin: Origin,
+) -> Option<f64> {
     let hold = match state {
         ServerState::Maintenance => Some(Hold::Maintenance),
         ServerState::Draining => Some(Hold::Draining),

@@ -2,6 +2,7 @@
 
 pub(crate) mod client_lists;
 pub(crate) mod discoveries;
+pub(crate) mod events;
 pub(crate) mod reloads;
 pub(crate) mod running;
 pub(crate) mod surroundings;
@@ -17,6 +18,7 @@ use proxy_core::{Activity, Inventory, Tables, View};
 
 use self::client_lists::ClientLists;
 use self::discoveries::Discoveries;
+use self::events::Events;
 use self::reloads::Reloads;
 use self::running::{Running, Runs};
 use self::surroundings::Surroundings;
@@ -40,6 +42,8 @@ pub struct Observed {
     pub switches: Switches,
     /// How reading the configuration went, the last time.
     pub reloads: Reloads,
+    /// What has changed lately.
+    pub events: Arc<Events>,
     /// Files that list clients.
     pub client_lists: ClientLists,
     /// Sources that say which servers there are.
@@ -69,6 +73,7 @@ impl Observed {
             inventory,
             switches: Switches::default(),
             reloads: Reloads::new(configured_at),
+            events: Arc::default(),
             client_lists: ClientLists::default(),
             discoveries: Arc::default(),
             surroundings: Arc::new(()),
@@ -92,6 +97,11 @@ impl Observed {
     /// The schedulers that ran before have ended.
     pub fn retire(&self) {
         self.runs.retire();
+    }
+
+    /// Whether a scheduler that ran before has not ended.
+    pub fn is_switching(&self) -> bool {
+        self.runs.is_switching()
     }
 
     /// The most workers that there ever were.

@@ -75,6 +75,10 @@ impl Runs {
         (state.number, state.running.clone())
     }
 
+    pub(crate) fn is_switching(&self) -> bool {
+        !self.lock().leaving.is_empty()
+    }
+
     pub(crate) fn workers_ever(&self) -> usize {
         self.lock().workers
     }

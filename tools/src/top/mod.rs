@@ -18,8 +18,9 @@ use ratatui::crossterm::event::{self, Event, KeyEventKind};
 use self::keys::on_key;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use self::source::{Source, Target, Update};
+use self::source::{Source, Update};
 use self::view::View;
+use crate::authority::Authority;
 
 /// How long a key or an update may go unnoticed.
 const TICK: Duration = Duration::from_millis(100);
@@ -29,7 +30,7 @@ const TICK: Duration = Duration::from_millis(100);
 /// # Errors
 /// When the URL is not valid, or there is no terminal to draw on.
 pub fn run(url: &str) -> anyhow::Result<()> {
-    let target = Target::parse(url)?;
+    let target = Authority::parse(url)?;
     anyhow::ensure!(
         stdout().is_terminal(),
         "`corelane top` draws on a terminal, and stdout is not one; {}/state has the same as JSON",

@@ -8,8 +8,7 @@ use std::time::Duration;
 use proxy_state::client::{self, Answer};
 use proxy_state::{Connections, State};
 
-/// The port of an address that names none.
-const PORT_DEFAULT: u16 = 9600;
+use crate::authority::Authority;
 
 /// Time from an answer to the next question.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -19,58 +18,6 @@ const STEP_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Connections that are asked for; those beyond are only counted.
 const CONNECTIONS_MAX: usize = 500;
-
-/// An admin server.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct Target {
-    /// With the port.
-    authority: String,
-}
-
-impl Target {
-    /// Of `http://HOST:PORT`; scheme and port may be left out.
-    ///
-    /// # Errors
-    /// When it is another scheme, or no host.
-    pub(super) fn parse(url: &str) -> anyhow::Result<Self> {
-        let rest = url.strip_prefix("http://").unwrap_or(url);
-        anyhow::ensure!(
-            !rest.contains("://"),
-            "{url}: the admin server speaks plain http://; write http://HOST:PORT"
-        );
-        let authority = rest.split('/').next().unwrap_or_default();
-        // The port follows the last colon, unless that is one of an IPv6 address in brackets.
-        let port = authority.rsplit_once(':').map(|(_, port)| port);
-        let has_port = port.is_some_and(|port| port.parse::<u16>().is_ok());
-        let host = if has_port {
-            authority.rsplit_once(':').map_or("", |(host, _)| host)
-        } else {
-            authority
-        };
-        let bare = host.trim_start_matches('[').trim_end_matches(']');
-        let odd = |c: char| c.is_whitespace() || c.is_control() || c == '@';
-        anyhow::ensure!(
-            !bare.is_empty() && !bare.contains(odd) && (host != bare || !bare.contains(':')),
-            "{url}: no address of an admin server; write http://HOST:PORT, with an IPv6 address in brackets"
-        );
-        Ok(Self {
-            authority: if has_port {
-                authority.to_owned()
-            } else {
-                format!("{authority}:{PORT_DEFAULT}")
-            },
-        })
-    }
-
-    /// Written in full.
-    pub(super) fn url(&self) -> String {
-        format!("http://{}", self.authority)
-    }
-
-    fn get(&self, path: &str) -> io::Result<Answer> {
-        client::get(&self.authority, path, STEP_TIMEOUT)
-    }
-}
 
 /// What came of asking.
 #[derive(Debug)]
@@ -92,7 +39,7 @@ impl Source {
     ///
     /// # Errors
     /// When there is no thread for it.
-    pub(super) fn start(target: Target) -> io::Result<Self> {
+    pub(super) fn start(target: Authority) -> io::Result<Self> {
         let (send, updates) = mpsc::channel();
         let (stop, stopped) = mpsc::channel::<()>();
         thread::Builder::new()
@@ -126,8 +73,12 @@ impl Source {
     }
 }
 
-fn ask(target: &Target) -> io::Result<Update> {
-    let answer = target.get("/state")?;
+fn get(target: &Authority, path: &str) -> io::Result<Answer> {
+    client::get(target.as_str(), path, STEP_TIMEOUT)
+}
+
+fn ask(target: &Authority) -> io::Result<Update> {
+    let answer = get(target, "/state")?;
     if answer.status != 200 {
         let what = match answer.status {
             // It says what to do.
@@ -138,7 +89,7 @@ fn ask(target: &Target) -> io::Result<Update> {
     }
     let state = serde_json::from_str(&answer.body)?;
     let path = format!("/connections?limit={CONNECTIONS_MAX}&sort=bytes");
-    let connections = target.get(&path)?;
+    let connections = get(target, &path)?;
     let connections = match connections.status {
         200 => Some(serde_json::from_str(&connections.body)?),
         _ => None,
@@ -153,37 +104,8 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn addresses_are_read() {
-        // What is written, and what is asked.
-        let table = [
-            ("http://127.0.0.1:9600", "127.0.0.1:9600"),
-            ("http://proxy.example/", "proxy.example:9600"),
-            ("proxy.example:80/metrics", "proxy.example:80"),
-            ("http://[::1]:9700", "[::1]:9700"),
-            ("[::1]", "[::1]:9600"),
-            ("localhost", "localhost:9600"),
-        ];
-        for (written, authority) in table {
-            let target = Target::parse(written).expect(written);
-            assert_eq!(target.authority, authority, "{written}");
-        }
-        for written in [
-            "https://a:1",
-            "",
-            "http://",
-            "http://:80",
-            "::1",
-            "a b:1",
-            "user@host:1",
-            "a:1\r\nx",
-        ] {
-            assert!(Target::parse(written).is_err(), "{written:?}");
-        }
-    }
-
     /// Answers each connection with the next of `answers`, and ends.
-    fn serve(answers: &'static [&'static str]) -> Target {
+    fn serve(answers: &'static [&'static str]) -> Authority {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
         thread::spawn(move || {
@@ -194,7 +116,7 @@ mod tests {
                 stream.write_all(answer.as_bytes()).expect("it reads");
             }
         });
-        Target::parse(&address.to_string()).expect("an address")
+        Authority::parse(&address.to_string()).expect("an address")
     }
 
     #[test]

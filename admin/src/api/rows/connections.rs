@@ -1,13 +1,16 @@
-//! `/connections`: who is connected now.
+//! Who is connected now.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
-use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
-use proxy_core::{Listener, ListenerView, LiveConnection};
+use ipnet::IpNet;
+use proxy_core::{ClientAddress, Listener, ListenerView, LiveConnection};
 use serde::Serialize;
+
+use crate::api::query::{BadRequest, Parameters};
 
 /// Connections that are listed unless `limit` says otherwise.
 const LIMIT_DEFAULT: usize = 1000;
@@ -15,12 +18,21 @@ const LIMIT_DEFAULT: usize = 1000;
 /// The most that are listed; a higher `limit` is as much. It bounds the answer's memory to a few megabytes.
 const LIMIT_MAX: usize = 10_000;
 
+/// The parameters of a query.
+pub(crate) const PARAMETERS: &[&str] = &[
+    "limit", "offset", "sort", "listener", "client", "server", "core",
+];
+
 /// What is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Query<'q> {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Query {
     limit: usize,
+    offset: usize,
     sort: Sort,
-    listener: Option<&'q str>,
+    listener: Option<String>,
+    client: Option<Client>,
+    server: Option<String>,
+    core: Option<usize>,
 }
 
 /// Which connections come first: the oldest, those that moved most bytes, those that are idle for longest.
@@ -31,9 +43,16 @@ enum Sort {
     Idle,
 }
 
-/// A query that can't be answered.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct BadQuery(String);
+/// Which clients are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Client {
+    /// Those with addresses in a network.
+    Network(IpNet),
+    /// The one at an address and a port.
+    Address(SocketAddr),
+    /// Those of unix sockets.
+    Unix,
+}
 
 /// The answer.
 #[derive(Serialize)]
@@ -61,51 +80,77 @@ struct Row<'a> {
     state: &'static str,
 }
 
-impl<'q> Query<'q> {
+impl Query {
     /// The part of a URI after the question mark.
     ///
     /// # Errors
     /// When a parameter or a value is unknown.
-    pub(crate) fn parse(query: &'q str) -> Result<Self, BadQuery> {
-        let mut parsed = Self {
-            limit: LIMIT_DEFAULT,
-            sort: Sort::Age,
-            listener: None,
-        };
-        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let refused = |wanted: &str| BadQuery(format!("{name} must be {wanted}\n"));
-            match name {
-                "limit" => {
-                    let limit: usize = value
-                        .parse()
-                        .map_err(|_| refused(&format!("a number up to {LIMIT_MAX}")))?;
-                    parsed.limit = limit.min(LIMIT_MAX);
-                }
-                "sort" => {
-                    parsed.sort = match value {
-                        "age" => Sort::Age,
-                        "bytes" => Sort::Bytes,
-                        "idle" => Sort::Idle,
-                        _ => return Err(refused("age, bytes or idle")),
-                    };
-                }
-                // A listener's name has no character that a URI must escape.
-                "listener" => parsed.listener = Some(value),
-                _ => {
-                    return Err(BadQuery(
-                        "the parameters are limit, sort and listener\n".to_owned(),
-                    ));
-                }
-            }
-        }
-        Ok(parsed)
+    pub(crate) fn parse(query: &str) -> Result<Self, BadRequest> {
+        let parameters = Parameters::parse(query, PARAMETERS)?;
+        let get = |name| parameters.get(name).map(ToOwned::to_owned);
+        let number = |name| parameters.number(name, u64::MAX >> 1);
+        let limit = number("limit")?.map_or(LIMIT_DEFAULT, |limit| limit as usize);
+        let limit = limit.min(LIMIT_MAX);
+        let offset = parameters.number("offset", LIMIT_MAX as u64)?;
+        Ok(Self {
+            limit,
+            offset: offset.unwrap_or(0) as usize,
+            sort: match parameters.get("sort") {
+                None | Some("age") => Sort::Age,
+                Some("bytes") => Sort::Bytes,
+                Some("idle") => Sort::Idle,
+                Some(_) => return Err(BadRequest("sort must be age, bytes or idle".to_owned())),
+            },
+            listener: get("listener"),
+            client: parameters.get("client").map(Client::parse).transpose()?,
+            server: get("server"),
+            core: number("core")?.map(|core| core as usize),
+        })
+    }
+
+    /// How many connections are kept while all are looked at.
+    fn kept(&self) -> usize {
+        self.limit + self.offset
+    }
+
+    fn takes(&self, connection: &LiveConnection) -> bool {
+        let server = connection.server.as_ref();
+        self.core.is_none_or(|core| connection.core == core)
+            && self.client.is_none_or(|client| client.is(connection))
+            && (self.server.as_deref())
+                .is_none_or(|label| server.is_some_and(|server| server.label == label))
     }
 }
 
-impl fmt::Display for BadQuery {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+impl Client {
+    fn parse(text: &str) -> Result<Self, BadRequest> {
+        if text == "unix" {
+            return Ok(Self::Unix);
+        }
+        let one = text.parse().map(|ip: IpAddr| Self::Network(ip.into()));
+        let network = || text.parse().map(Self::Network).ok();
+        let address = || text.parse().map(Self::Address).ok();
+        one.ok().or_else(network).or_else(address).ok_or_else(|| {
+            let words = "client must be an IP address, a network as 10.0.0.0/8, an address with a port, or unix";
+            BadRequest(words.to_owned())
+        })
+    }
+
+    /// Whether a connection is this one's: by the client that is announced, or by who has connected.
+    fn is(self, connection: &LiveConnection) -> bool {
+        [connection.client, connection.peer]
+            .into_iter()
+            .any(|one| match (self, one) {
+                (Self::Unix, ClientAddress::Unix) => true,
+                (Self::Network(network), ClientAddress::Tcp(address)) => {
+                    network.contains(&address.ip().to_canonical())
+                }
+                (Self::Address(wanted), ClientAddress::Tcp(address)) => {
+                    wanted.port() == address.port()
+                        && wanted.ip().to_canonical() == address.ip().to_canonical()
+                }
+                _ => false,
+            })
     }
 }
 
@@ -146,36 +191,40 @@ impl Eq for Listed<'_> {}
 ///
 /// # Errors
 /// When there is no such listener.
-pub(crate) fn list(listeners: &[ListenerView], query: Query<'_>) -> Result<String, BadQuery> {
+pub(crate) fn list(listeners: &[ListenerView], query: &Query) -> Result<String, BadRequest> {
     list_at(listeners, query, now())
 }
 
-fn list_at(listeners: &[ListenerView], query: Query<'_>, now: Instant) -> Result<String, BadQuery> {
-    let asked_for =
-        |listener: &&Arc<Listener>| query.listener.is_none_or(|name| listener.name == name);
+fn list_at(listeners: &[ListenerView], query: &Query, now: Instant) -> Result<String, BadRequest> {
+    let wanted = query.listener.as_deref();
+    let asked_for = |listener: &&Arc<Listener>| wanted.is_none_or(|name| listener.name == name);
     let listeners = listeners.iter().map(|view| &view.listener);
     let asked: Vec<_> = listeners.filter(asked_for).collect();
-    if let (Some(name), true) = (query.listener, asked.is_empty()) {
-        return Err(BadQuery(format!("there is no listener {name}\n")));
+    if let (Some(name), true) = (wanted, asked.is_empty()) {
+        return Err(BadRequest(format!("there is no listener {name}")));
     }
     let mut total = 0;
     // Never more than are to be shown, and one.
     let mut first = BinaryHeap::new();
     for listener in asked {
         listener.live.each(|connection| {
+            if !query.takes(&connection) {
+                return;
+            }
             total += 1;
             first.push(Listed {
                 key: key(query.sort, &connection, now),
                 listener,
                 connection,
             });
-            if first.len() > query.limit {
+            if first.len() > query.kept() {
                 first.pop();
             }
         });
     }
     let sorted = first.into_sorted_vec();
-    let connections: Vec<_> = sorted.iter().map(|listed| row(listed, now)).collect();
+    let shown = sorted.iter().skip(query.offset);
+    let connections: Vec<_> = shown.map(|listed| row(listed, now)).collect();
     let answer = Answer {
         total,
         shown: connections.len(),
@@ -242,16 +291,30 @@ mod tests {
     fn queries_are_read() {
         let default = Query {
             limit: 1000,
+            offset: 0,
             sort: Sort::Age,
             listener: None,
+            client: None,
+            server: None,
+            core: None,
         };
-        assert_eq!(Query::parse(""), Ok(default));
+        assert_eq!(Query::parse(""), Ok(default.clone()));
         let wanted = Query {
             limit: 7,
             sort: Sort::Bytes,
-            listener: Some("web"),
+            listener: Some("web".to_owned()),
+            ..default.clone()
         };
         assert_eq!(Query::parse("limit=7&sort=bytes&listener=web"), Ok(wanted));
+        let found = Query {
+            client: Some(Client::Network("10.0.0.0/8".parse().expect("a network"))),
+            server: Some("10.0.0.1:80".to_owned()),
+            core: Some(3),
+            offset: 20,
+            ..default.clone()
+        };
+        let query = "client=10.0.0.0/8&server=10.0.0.1:80&core=3&offset=20";
+        assert_eq!(Query::parse(query), Ok(found));
         let most = Query {
             limit: LIMIT_MAX,
             ..default
@@ -264,6 +327,9 @@ mod tests {
             "sort=name",
             "sort",
             "order=age",
+            "client=somebody",
+            "core=x",
+            "offset=10001",
         ] {
             assert!(Query::parse(bad).is_err(), "{bad}");
         }
@@ -275,13 +341,13 @@ mod tests {
         let list = |query| {
             list(
                 &observed.view().listeners,
-                Query::parse(query).expect("in order"),
+                &Query::parse(query).expect("in order"),
             )
         };
         let empty = r#"{"total":0,"shown":0,"connections":[]}"#;
         assert_eq!(list(""), Ok(empty.to_owned()));
         assert_eq!(list("listener=web"), Ok(empty.to_owned()));
-        let refused = BadQuery("there is no listener wbe\n".to_owned());
+        let refused = BadRequest("there is no listener wbe".to_owned());
         assert_eq!(list("listener=wbe"), Err(refused));
     }
 }

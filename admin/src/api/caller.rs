@@ -1,0 +1,38 @@
+//! Who asks, and what they may do.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+/// Who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Caller {
+    /// A user of this machine who may change the proxy, over the unix socket: as the kernel says.
+    User {
+        /// The process.
+        pid: i32,
+        /// The user.
+        uid: u32,
+    },
+    /// Somebody over TCP who has not shown that they may change anything.
+    Reader(SocketAddr),
+}
+
+impl Caller {
+    /// Whether they may change the proxy.
+    pub(crate) fn may_change(self) -> bool {
+        match self {
+            Self::User { .. } => true,
+            Self::Reader(_) => false,
+        }
+    }
+}
+
+impl fmt::Display for Caller {
+    /// As the log and events name them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::User { pid, uid } => write!(f, "uid={uid} pid={pid}"),
+            Self::Reader(address) => write!(f, "{address}"),
+        }
+    }
+}
