@@ -31,10 +31,13 @@ pub(crate) fn table(results: &[Results]) -> String {
     for results in results {
         for scheduler in SCHEDULERS {
             let system = System::Corelane(scheduler);
-            if let Some(target) = target(results.workload, scheduler)
-                && let Some(peer) = best(&results.samples, target.peers, target.figure)
-                && let Some(ratio) = ratios(&results.samples, system, peer, target.figure)
-            {
+            for target in targets(results.workload, scheduler) {
+                let Some(peer) = best(&results.samples, target.peers, target.figure) else {
+                    continue;
+                };
+                let Some(ratio) = ratios(&results.samples, system, peer, target.figure) else {
+                    continue;
+                };
                 let _ = writeln!(
                     rows,
                     "| {} | {system} | {} ≤ {:.2} of {peer} | {} | {} |",
@@ -57,6 +60,23 @@ pub(crate) fn table(results: &[Results]) -> String {
 }
 
 /// What `scheduler` is to reach under `workload`.
+fn targets(workload: Workload, scheduler: Scheduler) -> Vec<Target> {
+    let mut targets: Vec<Target> = target(workload, scheduler).into_iter().collect();
+    if let Workload::Visits(Visit::Sni { .. }) = workload {
+        targets.extend(target(workload, scheduler).map(|target| Target {
+            peers: keeps_half_closed,
+            ..target
+        }));
+    }
+    targets
+}
+
+/// Whether it is a peer that forwards an end and keeps the other direction, as corelane does. nginx closes both unless it is told.
+fn keeps_half_closed(system: System) -> bool {
+    system.is_anchor() && !matches!(system, System::Nginx { .. } | System::NginxCurrent { .. })
+}
+
+/// What it is to reach against every anchor.
 fn target(workload: Workload, scheduler: Scheduler) -> Option<Target> {
     let cpu = |limit| Target {
         what: "CPU",

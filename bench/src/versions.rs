@@ -18,7 +18,7 @@ pub(crate) fn check(systems: &[System]) -> anyhow::Result<()> {
     for system in systems {
         match system {
             System::Haproxy { .. } => need("haproxy", "haproxy", "-v")?,
-            System::Nginx { .. } => {
+            System::Nginx { .. } | System::NginxHalfClose => {
                 need("nginx", "nginx", "-v")?;
                 let found = Path::new(NGINX_STREAM_MODULE).exists();
                 ensure!(
@@ -52,7 +52,7 @@ pub(crate) fn describe(systems: &[System]) -> String {
     for &system in systems {
         let line = match system {
             System::Haproxy { .. } => first_line("haproxy", "-v"),
-            System::Nginx { .. } => first_line("nginx", "-v"),
+            System::Nginx { .. } | System::NginxHalfClose => first_line("nginx", "-v"),
             System::NginxCurrent { .. } => wheel("nginx-current", &venv::NGINX, "-v"),
             System::Envoy => wheel("envoy", &venv::ENVOY, "--version"),
             System::Peer(relay) => match relay.library() {

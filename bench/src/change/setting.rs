@@ -123,7 +123,7 @@ impl Setting<'_> {
     }
 
     fn nginx(&self, dir: &Path, changed: bool) -> String {
-        let mut text = nginx_config(self.services, "16k", dir, &Lines::default());
+        let mut text = nginx_config(self.services, "16k", false, dir, &Lines::default());
         if changed {
             let (first, more) = self.servers();
             let group = format!("upstream both {{ server {first}; server {more}; }}");
