@@ -16,6 +16,10 @@ use crate::start_error::{Asker, Explain, cannot_start};
 use crate::{assemble, config_file, cpus, deaths, drain, proxy, reload};
 use proxy_console::Announcement;
 
+/// Pieces of memory of so many bytes and more are the system's again when they are freed: buffers of relaying, which workers keep
+/// some of, and what clients say at length before they have a server.
+const RETURNED_BYTES_MIN: usize = 32 * 1024;
+
 /// How long workers may take to end their connections at the end of the process.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -27,6 +31,7 @@ const STOP_PATIENCE_AFTER_DEATH: Duration = Duration::from_secs(1);
 /// # Errors
 /// What keeps it from starting, with what to do.
 pub(crate) fn run(file: &Path) -> anyhow::Result<()> {
+    proxy_sys::return_memory_from(RETURNED_BYTES_MIN);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -51,6 +51,25 @@ pub fn thread_cpu_time(tid: i32) -> Option<Duration> {
     Some(Duration::new(seconds, u32::try_from(time.tv_nsec).ok()?))
 }
 
+/// Has freed memory of `bytes` and more go back to the system at once, in this whole process (`M_MMAP_THRESHOLD`, mallopt(3)).
+///
+/// glibc keeps what is freed below the last piece that is in use, and raises its own threshold to the largest piece that was
+/// freed: after a burst of large pieces all their memory stays the process's. Returns whether it was set; other C libraries have
+/// no such call.
+pub fn return_memory_from(bytes: usize) -> bool {
+    #[cfg(target_env = "gnu")]
+    {
+        let bytes = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
+        // SAFETY: it takes two numbers, and locks what it changes.
+        unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, bytes) == 1 }
+    }
+    #[cfg(not(target_env = "gnu"))]
+    {
+        let _ = bytes;
+        false
+    }
+}
+
 /// The most groups that a process can be in (`NGROUPS_MAX` of the kernel's `limits.h`).
 const GROUPS_MAX: usize = 65_536;
 
