@@ -139,6 +139,18 @@ def servers(board):
     )
     board.with_panel(
         graph(
+            "Connections that are to end",
+            "What is left of connections to servers that are down (on_down) or removed (on_removed), which close_over spreads over a "
+            "time. It falls in a straight line; a rest that stays is busy, and is reset a while later.",
+            "short",
+            query(
+                f"sum by (upstream, server, fate) (corelane_upstream_closing_connections{{@, {OF}}})",
+                SERVER + " {{fate}}",
+            ),
+        )
+    )
+    board.with_panel(
+        graph(
             "Time in the queue",
             "How long clients waited for a place until they had it, timed out (queue_timeout) or left: the half and the 99 of "
             "100 that waited least. Nothing: nobody waited.",
@@ -295,6 +307,18 @@ def checks(board):
             "cps",
             query(f"sum by (upstream, result) (rate({CHECKS}[@]))", "{{upstream}} {{result}}"),
             stack=True,
+        )
+    )
+    board.with_panel(
+        graph(
+            "Time of health checks by server",
+            "How long the last check took, connect and answer, whatever it came to. A server whose checks take longer and longer is "
+            "about to fail them: timeout of [upstreams.NAME.health] is where that is.",
+            "s",
+            query(
+                f"max by (upstream, server) (corelane_upstream_health_check_duration_seconds{{@, {OF}}})",
+                SERVER,
+            ),
         )
     )
     board.with_panel(

@@ -7,10 +7,10 @@ use std::time::{Duration, SystemTime};
 use proxy_core::backend::{
     BindSockets, Evening, OwnFamily, OwnMetrics, Profile, Stealing, WorkerThread,
 };
-use proxy_core::metrics::{CheckResult, Slots};
+use proxy_core::metrics::{Cause, CheckResult, Slots};
 use proxy_core::{
-    Balance, EjectionSettings, Generation, Inventory, Listener, ListenerSettings, Member, Pool,
-    PoolSettings, Server, Table, Tables,
+    Balance, Closing, EjectionSettings, Generation, Inventory, Listener, ListenerSettings, Member,
+    Pool, PoolSettings, Server, Table, Tables,
 };
 
 use crate::observed::Observed;
@@ -97,6 +97,12 @@ pub(super) fn proxy_with(evening: Evening) -> Observed {
     // As if it had shown a certificate to a check, and an agent had answered.
     checked.checks.set_certificate_expiry(Some(978_307_200));
     checked.agent_checks().of(CheckResult::Passed).increment();
+    checked.checks.set_took(Duration::from_micros(2500));
+    // As if it had been down a moment ago.
+    #[expect(clippy::disallowed_methods, reason = "any moment will do")]
+    let now = std::time::Instant::now();
+    let closing = Closing::cut(Cause::ServerDown, now);
+    checked.on_down.set(Some(closing));
     observed
 }
 

@@ -65,6 +65,11 @@ impl Closing {
         }
     }
 
+    /// When the last one is due.
+    pub fn ends_at(&self) -> Instant {
+        self.begins_at + self.over
+    }
+
     /// What it means for the connection with this id, which began to look for a server at a moment; none: it stays.
     pub(crate) fn of(&self, id: u64, begun_at: Instant) -> Option<Ending> {
         if self.spares_from.is_some_and(|from| from <= begun_at) {
@@ -94,7 +99,7 @@ impl ClosingCell {
     }
 
     /// What is set; none: they may stay. It locks nothing then.
-    pub(crate) fn get(&self) -> Option<Closing> {
+    pub fn get(&self) -> Option<Closing> {
         if self.is_set() { *self.lock() } else { None }
     }
 

@@ -48,6 +48,13 @@ impl Asked {
         }
     }
 
+    /// It is asked now.
+    pub(super) fn on_ask(&mut self, now: Instant) {
+        if let Self::Check(target) = self {
+            target.on_ask(now);
+        }
+    }
+
     /// Connections go by this configuration from now on.
     pub(super) fn put_in_force(&mut self, now: Instant) {
         if let Self::Check(target) = self {

@@ -150,6 +150,7 @@ impl Checker {
         while !self.is_full()
             && let Some(target) = self.schedule.pop_due(begun_at)
         {
+            self.targets[target].on_ask(begun_at);
             let walk = self.targets[target].server().walk_aside();
             self.attempt(target, walk, ConnectFailure::Resolve.into(), begun_at);
         }

@@ -25,6 +25,8 @@ pub(super) struct Target {
     first: Option<Arc<()>>,
     /// Connections go by this configuration.
     is_in_force: bool,
+    /// When the check that is under way, or was last, began.
+    asked_at: Option<Instant>,
 }
 
 #[derive(Clone, PartialEq)]
@@ -113,6 +115,7 @@ impl Target {
             health: Health::resume(health.rise, health.fall, !server.holds().has(Hold::Down)),
             first: is_unknown.then(|| upstream.first.clone()),
             is_in_force: is_new,
+            asked_at: None,
             said,
             saying: upstream.saying.clone(),
             configured: Configured {
@@ -153,6 +156,11 @@ impl Target {
     pub(super) fn put_in_force(&mut self, now: Instant) {
         self.is_in_force = true;
         self.hold(now);
+    }
+
+    /// A check of it begins.
+    pub(super) fn on_ask(&mut self, now: Instant) {
+        self.asked_at = Some(now);
     }
 
     /// Keeps connections from a server that is not what checks look for, even where no other is.
@@ -241,6 +249,10 @@ impl Target {
         // This machine has no descriptor or port to spare: that says nothing of the server.
         if result == CheckResult::Failed(ConnectFailure::Local) {
             return;
+        }
+        if let Some(asked_at) = self.asked_at {
+            let took = now.saturating_duration_since(asked_at);
+            self.server.checks.set_took(took);
         }
         if result.passed() {
             self.server.on_check_passed(now);

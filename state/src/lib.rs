@@ -11,6 +11,6 @@ pub use self::imbalance::Imbalance;
 pub use self::judge::{Balance, Judgement, greatest};
 pub use self::limits::Limits;
 pub use self::model::{
-    Connection, Connections, Core, Figures, Finding, HISTORY_MAX, Level, Listener, Point,
+    Closing, Connection, Connections, Core, Figures, Finding, HISTORY_MAX, Level, Listener, Point,
     ROUTES_SHOWN_MAX, Route, SERVERS_SHOWN_MAX, Server, State, Target,
 };

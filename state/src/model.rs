@@ -225,6 +225,15 @@ pub struct Server {
     /// Clients that wait for a place at any server of its upstream; none where no client may wait.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queue: Option<u64>,
+    /// How long the first of them has waited, in seconds; none where nobody waits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue_seconds: Option<f64>,
+    /// How long the last health check of it took, in seconds; none where it was not checked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub check_seconds: Option<f64>,
+    /// How its connections end that may not stay; none where they may.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub closing: Option<Closing>,
     /// Live ones.
     pub connections: u64,
     /// Connects begun.
@@ -235,6 +244,18 @@ pub struct Server {
     pub bytes_in: f64,
     /// From the server.
     pub bytes_out: f64,
+}
+
+/// How connections of a server end that may not stay.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+pub struct Closing {
+    /// What ends them, as its key is called: "on_down" or "on_removed".
+    pub fate: String,
+    /// "reset" or "close".
+    pub how: String,
+    /// When the last one is due, as Unix time in seconds.
+    pub until: f64,
 }
 
 /// One sample of the history.

@@ -7,6 +7,7 @@ mod phone;
 mod pictures;
 mod reconnect;
 mod routes;
+mod servers;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

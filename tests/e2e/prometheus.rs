@@ -37,6 +37,9 @@ const UNSTABLE: &[(&str, &str)] = &[("Steals (tokio)", "corelane_tokio_steal_tot
 /// So often that every window has checks.
 const HEALTH: &str = "retry_budget = \"20%\"\n[upstreams.bulk.health]\ninterval = \"500ms\"\n[upstreams.bulk.ejection]\n";
 
+/// Connections of a server that is down end.
+const ENDING: &str = "on_down = \"close\"\n[upstreams.ending.health]\ninterval = \"500ms\"\n";
+
 /// Between two reloads. The dashboards mark a reload only if it is not of the start.
 const RELOAD_PAUSE: Duration = Duration::from_secs(1);
 
@@ -136,7 +139,8 @@ fn every_query_has_an_answer() {
         let pages = proxies.each_ref().map(Proxy::metrics);
         panels(&prometheus, &pages);
         rules(&prometheus);
-        names(&prometheus, &pages);
+        // Some are there only since something has happened.
+        names(&prometheus, &proxies.each_ref().map(Proxy::metrics));
         proxies
             .iter()
             .for_each(|proxy| lint(proxy.metrics().text()));
@@ -144,7 +148,8 @@ fn every_query_has_an_answer() {
 }
 
 /// One server of the first upstream is dead, so that connects fail and are tried again; the second listener has room for
-/// one client, so that others are rejected, and a route and a list that nobody falls under; the third upstream is checked, and a file has its servers, too.
+/// one client, so that others are rejected, and a route and a list that nobody falls under; of another upstream a server is down by
+/// its checks, whose connections are to end; the last upstream is checked, and a file has its servers, too.
 fn routes(echo: &str, dead: &str, [list, found]: [&str; 2]) -> String {
     let any = "127.0.0.1:0";
     let limited = format!(
@@ -160,6 +165,7 @@ fn routes(echo: &str, dead: &str, [list, found]: [&str; 2]) -> String {
         )
         + &route("limited", any, &["builtin:echo"], &limited, "")
         + &route("queued", any, &[echo], "", "max_connections = 1\nqueue = 9")
+        + &route("ending", any, &[dead, echo], "", ENDING)
         + &route("bulk", any, &[echo], "", HEALTH)
         + &format!("[upstreams.bulk.discovery]\nfile = \"{found}\"\n")
 }
@@ -246,7 +252,8 @@ fn rules(prometheus: &Prometheus) {
         alerts.expect("a query").len()
     };
     wait::until("a dead server is noticed by each", || {
-        pending("CorelaneServerDown") == 3
+        // In two upstreams.
+        pending("CorelaneServerDown") == 6
     });
     wait::until("rejections are noticed on each", || {
         pending("CorelaneRejecting") == 3
@@ -331,6 +338,7 @@ fn short(proxy: &Proxy, over: &AtomicBool) {
             .map(|client| try_exchange(client).is_ok());
         assert!(served != [true; 2], "both are served");
         exchange(&mut proxy.connect("main"));
+        exchange(&mut proxy.connect("ending"));
         let mut first = proxy.connect("queued");
         exchange(&mut first);
         let mut second = proxy.connect("queued");

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use proxy_core::metrics::{CheckResult, ConnectFailure, ServerCells};
-use proxy_core::{EjectionCause, Server, ServerState, UpstreamView};
+use proxy_core::{ClosingCell, EjectionCause, Server, ServerState, UpstreamView};
 
 use super::family::Families;
 
@@ -136,8 +136,28 @@ pub(super) fn collect(families: &mut Families, upstreams: &[UpstreamView], now: 
             failures.add_count(&labels, server.cells.sum(read));
         }
     }
+    collect_closing(families, upstreams);
     collect_checks(families, upstreams);
     collect_ejections(families, upstreams, now);
+}
+
+/// Adds what is left of connections that may not stay, of the servers whose connections end.
+fn collect_closing(families: &mut Families, upstreams: &[UpstreamView]) {
+    let mut closing = families.gauge(
+        "corelane_upstream_closing_connections",
+        "Connections to a server of which the connections are being ended, by what ends them.",
+    );
+    for server in upstreams.iter().flat_map(|view| &view.servers) {
+        let each: [(&str, &ClosingCell); 2] = [
+            ("on_down", &server.on_down),
+            ("on_removed", &server.on_removed),
+        ];
+        for (fate, _) in each.into_iter().filter(|(_, cell)| cell.is_set()) {
+            let [upstream, label] = labels(server);
+            let labels = [upstream, label, ("fate", fate)];
+            closing.add_count(&labels, server.connections());
+        }
+    }
 }
 
 /// Adds what checks came to, of the upstreams that have some.
@@ -155,6 +175,15 @@ fn collect_checks(families: &mut Families, upstreams: &[UpstreamView]) {
             let [upstream, label] = labels(server);
             let labels = [upstream, label, ("result", result.label())];
             checks.add_count(&labels, server.checks.of(result).get());
+        }
+    }
+    let mut took = families.gauge(
+        "corelane_upstream_health_check_duration_seconds",
+        "How long the last health check of the server took, in seconds, whatever it came to.",
+    );
+    for server in checked() {
+        if let Some(duration) = server.checks.took() {
+            took.add(&labels(server), duration.as_secs_f64());
         }
     }
     let mut agents = families.counter(

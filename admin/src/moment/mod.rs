@@ -190,6 +190,24 @@ mod tests {
     }
 
     #[test]
+    fn a_server_has_its_checks_time_and_what_becomes_of_its_connections() {
+        let observed = Arc::new(fixture::proxy());
+        let watch = Watch::new(observed.clone());
+        let [first, second] = [0, 1].map(|place| fixture::server(&observed, place));
+        let servers = || state(&observed, &watch, None).servers;
+        // One without connections has none to end.
+        let shown = servers().remove(0);
+        assert_eq!((shown.check_seconds, shown.closing), (Some(0.0025), None));
+        let _of_first = proxy_core::Taken::beside(&first);
+        let closing = servers().remove(0).closing.expect("it has one to end");
+        assert_eq!((&closing.fate[..], &closing.how[..]), ("on_down", "reset"));
+        assert!(closing.until > 0.0);
+        let _of_second = proxy_core::Taken::beside(&second);
+        let shown = servers().remove(1);
+        assert_eq!((shown.check_seconds, shown.closing), (None, None));
+    }
+
+    #[test]
     fn a_server_s_state_has_its_reason_and_its_moment_and_shares_follow_it() {
         let observed = Arc::new(fixture::proxy());
         let watch = Watch::new(observed.clone());

@@ -3,14 +3,14 @@
 use std::cmp::Reverse;
 use std::time::Instant;
 
-use proxy_core::{EjectionCause, Hold, Id, ServerState, View};
+use proxy_core::{EjectionCause, Hold, Id, Manner, ServerState, View};
 
-use super::round::tenths;
+use super::round::{micros, tenths};
 use super::shares::Shares;
 use crate::findings::{fault, unix_seconds};
 use crate::sampling::origin::Origin;
 use crate::sampling::rates::{Rates, ServerTotals};
-use proxy_state::{SERVERS_SHOWN_MAX, Server};
+use proxy_state::{Closing, SERVERS_SHOWN_MAX, Server};
 
 /// The servers that are shown, and how many are not.
 pub(super) fn of(view: &View, rates: &Rates, origin: Origin, now: Instant) -> (Vec<Server>, usize) {
@@ -63,6 +63,7 @@ pub(super) fn of(view: &View, rates: &Rates, origin: Origin, now: Instant) -> (V
         let members = view.members().len();
         let pool = view.pool.as_ref().filter(|_| of.index < members);
         let state = pool.map(|pool| pool.state(of.index, now));
+        let queued = pool.filter(|pool| pool.settings().queue.is_some());
         Server {
             state: state.map_or("removed", ServerState::label).to_owned(),
             why: state.map_or_else(String::new, |state| why(server, state, now)),
@@ -71,9 +72,14 @@ pub(super) fn of(view: &View, rates: &Rates, origin: Origin, now: Instant) -> (V
             configured_weight: shares.configured(of.index),
             wanted: shares.wanted(of.index),
             had: shares.had(of.index),
-            queue: pool
-                .filter(|pool| pool.settings().queue.is_some())
-                .map(|pool| pool.upstream().slot_queue()),
+            queue: queued.map(|pool| pool.upstream().slot_queue()),
+            queue_seconds: queued
+                .and_then(|pool| pool.upstream().slot_queue_since())
+                .map(|since| tenths(now.saturating_duration_since(since).as_secs_f64())),
+            check_seconds: (view.is_checked())
+                .then(|| server.checks.took().map(micros))
+                .flatten(),
+            closing: closing(server, origin),
             ejections: EjectionCause::ALL
                 .into_iter()
                 .map(|cause| server.ejections(cause))
@@ -134,6 +140,27 @@ fn agent_s(state: ServerState) -> Option<Hold> {
         ServerState::Down => Some(Hold::AgentDown),
         _ => None,
     }
+}
+
+/// How those of its connections end that may not stay, where there are any.
+fn closing(server: &proxy_core::Server, origin: Origin) -> Option<Closing> {
+    let cells = [
+        ("on_removed", &server.on_removed),
+        ("on_down", &server.on_down),
+    ];
+    let mut set = cells
+        .into_iter()
+        .filter_map(|(fate, cell)| Some((fate, cell.get()?)));
+    let (fate, closing) = set.next().filter(|_| server.connections() > 0)?;
+    let how = match closing.manner {
+        Manner::Reset => "reset",
+        Manner::Close => "close",
+    };
+    Some(Closing {
+        fate: fate.to_owned(),
+        how: how.to_owned(),
+        until: unix_seconds(origin.utc_of(closing.ends_at())),
+    })
 }
 
 /// Since when it is, as a finding says it.

@@ -39,7 +39,7 @@ const LICENCES: [(&str, &str); 1] = [(
 const POLICY: &str = "default-src 'none'; \
     script-src 'sha256-GcjUxq2Ikpp59K5J1vcWFWbf0Lo9FcxJXpdPeH63jx8=' \
         'sha256-FqwcONwLNUTGC3H+e+WLtwGYxSs8u2u/dnVqM7ATkXM=' \
-        'sha256-mKkA9XegVNGrHGpZDGU/0wRolN9Th8YWl703aSn39pg='; \
+        'sha256-PsDISFfy+E63oiB0DITpQIXRRIr7orTCXLxuPFU21Yo='; \
     style-src 'sha256-32MMao1vjur/JktQ9zzlsRT2Rv/ZoLt08EmwoAE1+gQ=' \
         'sha256-7BJzbhj23Xy/GB4iX90ppX6ZWg+N7MAGtZuVeeSjOeM='; \
     connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";

@@ -53,6 +53,12 @@ function span(seconds) {
   return hours < 48 ? `${hours} h ${minutes % 60} min` : `${Math.floor(hours / 24)} d ${hours % 24} h`;
 }
 
+// A time that is mostly much less than a second.
+function brief(seconds) {
+  if (seconds >= 1) return `${seconds.toFixed(1)} s`;
+  return seconds >= 0.01 ? `${Math.round(seconds * 1000)} ms` : `${(seconds * 1000).toFixed(1)} ms`;
+}
+
 // ---- colours
 
 const prefersDark = matchMedia("(prefers-color-scheme: dark)");
@@ -370,6 +376,18 @@ const listeners = new Table($("listeners"), [
 // What serves, what is meant to serve nobody, and what fails.
 const stateLevels = { up: "good", full: "warning", draining: "warning", maintenance: "warning", removed: "quiet" };
 const share = (part) => (part === "" ? "" : percent(part));
+// How many wait for a place, and how long the first of them has.
+const line = (count, row) => {
+  if (count === "") return "";
+  return row.queue_seconds === undefined ? whole(count) : `${whole(count)}, for ${span(row.queue_seconds)}`;
+};
+// What becomes of connections that may not stay.
+const closingOf = ({ closing }) => {
+  if (!closing) return "";
+  const left = Math.ceil(closing.until - state.unix_seconds);
+  const words = closing.how === "reset" ? "reset" : "closed";
+  return `${words} by ${closing.fate}${left > 0 ? `, ${span(left)} left` : ""}`;
+};
 const servers = new Table($("servers"), [
   { title: "upstream", text: true, of: (row) => row.upstream },
   { title: "server", text: true, of: (row) => row.server },
@@ -381,8 +399,10 @@ const servers = new Table($("servers"), [
   { title: "weight", optional: true, of: (row) => row.weight ?? "", show: (weight, row) => (row.configured_weight === undefined ? weight : `${weight.toFixed(1)} of ${row.configured_weight}`) },
   { title: "share", optional: true, of: (row) => row.had ?? "", show: share },
   { title: "by weight", optional: true, of: (row) => row.wanted ?? "", show: share },
-  { title: "queue", optional: true, of: (row) => row.queue ?? "", show: (count) => (count === "" ? "" : whole(count)), level: (row) => (row.queue > 0 ? "warning" : "") },
+  { title: "queue", optional: true, of: (row) => row.queue ?? "", show: line, level: (row) => (row.queue > 0 ? "warning" : "") },
   { title: "since", optional: true, of: (row) => row.since ?? "", show: (since) => (since === "" ? "" : `for ${span(Math.max(0, state.unix_seconds - since))}`) },
+  { title: "check took", optional: true, of: (row) => row.check_seconds ?? "", show: (seconds) => (seconds === "" ? "" : brief(seconds)) },
+  { title: "its connections", text: true, optional: true, of: closingOf, level: () => "warning" },
   { title: "ejected", optional: true, of: (row) => row.ejections ?? "", show: (count) => (count === "" ? "" : `${whole(count)} times`) },
   { title: "why", text: true, optional: true, of: (row) => row.why ?? "" },
 ], (row) => `${row.upstream} ${row.server}`, 2, false);

@@ -1,6 +1,7 @@
 //! What is counted of the health checks of one server.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 use super::{ConnectFailure, Counter};
 
@@ -11,6 +12,8 @@ pub struct CheckCells {
     failed: [Counter; ConnectFailure::ALL.len()],
     /// In seconds since 1970; zero: not known.
     certificate_expiry: AtomicU64,
+    /// How long the last one took, in nanoseconds and one more; zero: there was none.
+    took: AtomicU64,
 }
 
 /// What a health check came to.
@@ -39,6 +42,18 @@ impl CheckCells {
     /// Says when the server's certificate expires.
     pub fn set_certificate_expiry(&self, seconds: Option<u64>) {
         self.certificate_expiry.store(seconds.unwrap_or(0), Relaxed);
+    }
+
+    /// How long the last check took that said something of the server, whatever it came to; none: there was none.
+    pub fn took(&self) -> Option<Duration> {
+        let nanos = self.took.load(Relaxed).checked_sub(1)?;
+        Some(Duration::from_nanos(nanos))
+    }
+
+    /// Says how long a check took.
+    pub fn set_took(&self, took: Duration) {
+        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX - 1);
+        self.took.store(nanos.saturating_add(1), Relaxed);
     }
 
     /// The counter of a result.

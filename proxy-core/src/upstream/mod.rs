@@ -25,6 +25,7 @@ pub(crate) mod warmth;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
+use std::time::Instant;
 
 use crate::id::Id;
 use crate::metrics::{PerWorker, UpstreamCells};
@@ -89,6 +90,11 @@ impl Upstream {
     /// [`Upstream::queue`].
     pub fn slot_queue(&self) -> u64 {
         self.common.queue.len() as u64
+    }
+
+    /// Since when the first of them waits; none: nobody does.
+    pub fn slot_queue_since(&self) -> Option<Instant> {
+        self.common.queue.since()
     }
 
     /// Connections that wait for a server, over all workers.

@@ -35,6 +35,16 @@ pub(super) fn span(seconds: f64) -> String {
     }
 }
 
+/// A time that is mostly much less than a second.
+pub(super) fn brief(seconds: f64) -> String {
+    let millis = seconds * 1000.0;
+    match seconds {
+        1.0.. => format!("{seconds:.1} s"),
+        0.01.. => format!("{millis:.0} ms"),
+        _ => format!("{millis:.1} ms"),
+    }
+}
+
 /// `text` in `width` characters at most: of what is longer, begin and end.
 pub(super) fn elide(text: &str, width: usize) -> String {
     let length = text.chars().count();
@@ -105,6 +115,8 @@ mod tests {
             ["0 s", "1 min 1 s", "2 h 0 min", "27 h 46 min", "2 d 7 h"]
         );
         assert_eq!(percent(0.966), "97 %");
+        let times = [0.000_25, 0.012, 2.0].map(brief);
+        assert_eq!(times, ["0.2 ms", "12 ms", "2.0 s"]);
     }
 
     #[test]

@@ -74,6 +74,7 @@ pub(crate) struct Line {
 #[derive(Debug)]
 struct Waiter {
     wish: Wish,
+    since: Instant,
     /// None before it is polled.
     waker: Option<Waker>,
 }
@@ -81,6 +82,11 @@ struct Waiter {
 impl Line {
     pub(crate) fn len(&self) -> usize {
         self.waiting.len()
+    }
+
+    /// Since when the one waits that has waited the longest.
+    pub(crate) fn since(&self) -> Option<Instant> {
+        self.waiting.values().next().map(|waiter| waiter.since)
     }
 
     /// Has the first one run.
@@ -112,7 +118,11 @@ impl Line {
         }
         let mut before = self.waiting.range(..number);
         let is_behind = before.any(|(_, waiter)| waiter.wish.tried.is_empty());
-        let waiter = Waiter { wish, waker: None };
+        let waiter = Waiter {
+            wish,
+            since: now,
+            waker: None,
+        };
         self.waiting.insert(number, waiter);
         !is_behind
     }

@@ -14,6 +14,7 @@ mod tests;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::task::Waker;
+use std::time::Instant;
 
 use crate::upstream::pool::Pool;
 use crate::upstream::queue::line::Line;
@@ -43,6 +44,12 @@ impl Queue {
     /// Whether a connection that comes now has others before it.
     pub(crate) fn has_any(&self) -> bool {
         self.len() > 0
+    }
+
+    /// Since when the first of those waits who wait; none: nobody does.
+    pub(crate) fn since(&self) -> Option<Instant> {
+        let has_any = self.has_any();
+        has_any.then(|| self.with(|line, _| line.since())).flatten()
     }
 
     /// A place was given back: the first one has it. Not with a lock of the upstream held.

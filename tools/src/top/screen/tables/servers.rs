@@ -3,7 +3,7 @@
 use ratatui::style::Style;
 
 use super::{Column, Panel, Sheet, View};
-use crate::top::words::{bytes, percent, rate, span};
+use crate::top::words::{brief, bytes, percent, rate, span};
 use proxy_state::Server;
 
 pub(super) fn of(view: &View) -> Sheet {
@@ -54,7 +54,22 @@ pub(super) fn of(view: &View) -> Sheet {
             row.queue
                 .map_or_else(String::new, |queue| queue.to_string())
         };
-        columns.push(Column::figures("queue", each().map(queue)).optional(3));
+        columns.push(Column::figures("queue", each().map(queue)).optional(6));
+    }
+    // How long the first of them has waited.
+    if each().any(|row| row.queue_seconds.is_some()) {
+        let waits = |row: &&Server| row.queue_seconds.map_or_else(String::new, span);
+        columns.push(Column::figures("waits", each().map(waits)).optional(3));
+    }
+    if each().any(|row| row.closing.is_some()) {
+        let ends = |row: &&Server| closing(row, now);
+        let yellow = |_: &&Server| Style::new().yellow();
+        let column = Column::words("ends", each().map(ends)).styled(each().map(yellow));
+        columns.push(column.optional(4));
+    }
+    if each().any(|row| row.check_seconds.is_some()) {
+        let check = |row: &&Server| row.check_seconds.map_or_else(String::new, brief);
+        columns.push(Column::figures("check", each().map(check)).optional(2));
     }
     if each().any(|row| row.since.is_some()) {
         columns.push(Column::figures("for", each().map(since)).optional(3));
@@ -78,6 +93,21 @@ pub(super) fn of(view: &View) -> Sheet {
             0 => String::new(),
             more => format!(", and {more} more that are up or idle"),
         },
+    }
+}
+
+/// What becomes of its connections that may not stay.
+fn closing(server: &Server, now: f64) -> String {
+    let Some(closing) = &server.closing else {
+        return String::new();
+    };
+    let words = match &closing.how[..] {
+        "reset" => "reset",
+        _ => "closed",
+    };
+    match (closing.until - now).ceil() {
+        left if left > 0.0 => format!("{words} in {}", span(left)),
+        _ => words.to_owned(),
     }
 }
 

@@ -12,7 +12,8 @@ use super::*;
 use crate::top::keys::{KEYS, on_key};
 use crate::top::source::Update;
 use proxy_state::{
-    Connection, Connections, Core, Figures, Finding, Listener, Point, Route, Server, Target,
+    Closing, Connection, Connections, Core, Figures, Finding, Listener, Point, Route, Server,
+    Target,
 };
 
 /// Two cores, one of which is hot.

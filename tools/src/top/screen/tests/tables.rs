@@ -180,6 +180,42 @@ fn rows_are_filtered() {
 }
 
 #[test]
+fn a_server_has_its_queue_its_checks_time_and_what_becomes_of_its_connections() {
+    let mut busy = state();
+    busy.unix_seconds = 1000.0;
+    let server = &mut busy.servers[0];
+    server.state = "down".to_owned();
+    server.since = Some(990.0);
+    server.check_seconds = Some(0.0123);
+    server.closing = Some(Closing {
+        fate: "on_down".to_owned(),
+        how: "close".to_owned(),
+        until: 1020.0,
+    });
+    (server.queue, server.queue_seconds) = (Some(4711), Some(61.0));
+    for (width, texts) in [
+        (
+            160,
+            &["4711", "1 min 1 s", "12 ms", "closed in 20 s", "10 s"][..],
+        ),
+        // On the least terminal the queue stays.
+        (80, &["down", "4711"][..]),
+    ] {
+        let lines = screen(&view_of(busy.clone(), None), width, 24);
+        let row = row_with(&lines, "10.0.0.1:6379");
+        for text in texts {
+            assert!(row.contains(text), "{text} at {width}: {row}");
+        }
+    }
+    // Who has none of it has no columns for it.
+    let lines = screen(&view_of(state(), None), 160, 24);
+    let titles = row_with(&lines, "fail/s");
+    for title in ["waits", "ends", "check"] {
+        assert!(!titles.contains(title), "{title}: {titles}");
+    }
+}
+
+#[test]
 fn a_server_has_its_state_with_since_when_and_its_share() {
     let mut troubled = state();
     troubled.unix_seconds = 1000.0;
