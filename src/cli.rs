@@ -28,7 +28,7 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run the proxy of a configuration file, until SIGTERM or SIGINT. SIGHUP reads the configuration again.
+    /// Run the proxy of a configuration file, until SIGTERM or SIGINT. SIGHUP reads the configuration again, SIGUSR2 upgrades.
     Run {
         /// The configuration, in TOML; - is standard input.
         file: PathBuf,
@@ -49,6 +49,18 @@ pub(crate) enum Command {
     },
     /// Ask a running proxy for what it does, and change it.
     Ctl(Ctl),
+    /// Have another process take over from a running proxy, which keeps its connections: that of an executable that was
+    /// installed since, or of any other version.
+    Upgrade {
+        /// The executable to run; without it, what is at the path of the proxy's own now.
+        binary: Option<PathBuf>,
+        /// Where the proxy takes commands: `socket` of its `[admin]`.
+        #[arg(long, default_value = DEFAULT_SOCKET, env = "CORELANE_SOCKET")]
+        socket: PathBuf,
+    },
+    /// Watch the process that has taken over from this one, as a process does that nobody else watches after an upgrade.
+    #[command(hide = true)]
+    Supervise { pid: i32, line: i32 },
     /// Print the JSON schema of the configuration, for editors.
     Schema,
     /// Run one load under each scheduler on this machine, and tell which one to choose.

@@ -1,10 +1,12 @@
-//! `corelane reload`: a command to a proxy that runs, and its answer.
+//! `corelane reload` and `corelane upgrade`: a command to a proxy that runs, and its answer.
 
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use proxy_admin::commands::Wish;
 use proxy_console::{errln, outln};
 use proxy_state::client;
@@ -54,6 +56,34 @@ fn words(body: &str) -> String {
     // Where somebody else answers, it is shown as it is.
     let words = of("message").or_else(|| of("error"));
     words.unwrap_or_else(|| body.trim_end().to_owned())
+}
+
+/// Has another process take over from the proxy at `socket`: that of an executable, or of what is at the path of the proxy's own.
+/// Its answer goes to stdout; a refusal, with exit code 1, goes to stderr. Returns the exit code.
+///
+/// # Errors
+/// When nobody answers there, with what to do.
+pub(crate) fn upgrade(socket: &Path, binary: Option<&Path>) -> anyhow::Result<u8> {
+    let mut path = "/api/v1/upgrade".to_owned();
+    if let Some(binary) = binary {
+        // The proxy may run in another directory.
+        let binary = std::path::absolute(binary)?;
+        path += "?binary=";
+        path.extend(percent_encode(
+            binary.as_os_str().as_bytes(),
+            NON_ALPHANUMERIC,
+        ));
+    }
+    let answer = client::post(socket, &path, WAITING_PATIENCE);
+    let answer = answer.map_err(|error| explain(socket, error))?;
+    let words = words(&answer.body);
+    Ok(if answer.status == 200 {
+        outln!("{words}");
+        0
+    } else {
+        errln!("{words}");
+        1
+    })
 }
 
 /// Why nobody can be asked at a path.

@@ -105,6 +105,13 @@ impl Commands {
         }
     }
 
+    /// Has clients find the socket, in place of one that another process had.
+    pub(crate) fn settle(&mut self) {
+        if let Some(socket) = &mut self.socket {
+            socket.settle();
+        }
+    }
+
     /// Whether commands come from where a configuration says: nobody has removed the file.
     pub(crate) fn come_from(&self, configured: Option<&AdminSocket>) -> bool {
         match (configured, &self.socket) {

@@ -8,7 +8,8 @@ use proxy_core::listen::BindAddress;
 use proxy_tools::{Candidate, Host, NoStart, Proxy};
 use tokio::sync::mpsc;
 
-use crate::sockets::{self, AdminAddress, Inherited};
+use crate::proxy::Origin;
+use crate::sockets::{self, AdminAddress};
 use crate::start_error::{Asker, Explain, cannot_start};
 use crate::{cpus, deaths, echo, proxy, scheduler};
 
@@ -31,7 +32,7 @@ impl Host for InProcess {
             admin,
             deaths::fatal(),
             commands,
-            Inherited::default(),
+            Origin::default(),
             &sockets::sleep,
         );
         let proxy = started.map_err(|error| match scheduler::is_unavailable(&error) {

@@ -36,6 +36,7 @@ mod sockets;
 mod start_error;
 mod surroundings;
 mod switch;
+mod upgrade;
 mod workers;
 
 use std::process::ExitCode;
@@ -60,7 +61,8 @@ fn run_command(cli: cli::Cli) -> ExitCode {
     cli::start_logging(cli.log);
     deaths::report_panics();
     let result = match cli.command {
-        cli::Command::Run { file } => run::run(&file),
+        cli::Command::Run { file } => return ended(run::run(&file)),
+        cli::Command::Supervise { pid, line } => return ended(upgrade::supervise(pid, line)),
         cli::Command::Demo { seconds, listen } => {
             demo::run(Duration::from_secs(seconds), listen, &InProcess)
         }
@@ -79,6 +81,9 @@ fn run_command(cli: cli::Cli) -> ExitCode {
             Ok(false) => return ExitCode::FAILURE,
             Err(error) => Err(error),
         },
+        cli::Command::Upgrade { binary, socket } => {
+            return ended(client::upgrade(&socket, binary.as_deref()));
+        }
         cli::Command::Schema => {
             outln!("{}", proxy_config::schema().trim_end());
             return ExitCode::SUCCESS;
@@ -86,6 +91,17 @@ fn run_command(cli: cli::Cli) -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            errln!("corelane: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The exit code of a command that has one of its own.
+fn ended(result: anyhow::Result<u8>) -> ExitCode {
+    match result {
+        Ok(code) => code.into(),
         Err(error) => {
             errln!("corelane: {error:#}");
             ExitCode::FAILURE

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -12,7 +13,7 @@ use proxy_core::backend::{Backend, Listening, Plan};
 use proxy_core::lifeline::Deaths;
 use proxy_core::listen::{BindAddress, Reserved};
 use proxy_core::metrics::Slots;
-use proxy_core::{Generation, Inventory, Tables};
+use proxy_core::{Generation, Inventory, Table, Tables};
 use tokio::sync::mpsc;
 
 use crate::access_log::AccessLogs;
@@ -23,9 +24,12 @@ use crate::lists::Lists;
 use crate::retiring::Retiring;
 use crate::scheduler::{self, STEALING};
 use crate::socket_options;
-use crate::sockets::{self, Abandoned, AdminAddress, Inherited, Pause, Sockets, Taken};
+use crate::sockets::{
+    self, Abandoned, AdminAddress, Inherited, Pause, Preparing, Rebinding, Sockets, Taken,
+};
 use crate::start_error::{Explain, cannot_listen, cannot_start};
 use crate::surroundings::Counts;
+use crate::upgrade::{Over, Parent, Predecessor, Successor};
 use crate::workers::Workers;
 use crate::{cpus, descriptors, echo};
 
@@ -46,10 +50,32 @@ pub(crate) struct Proxy {
     pub(crate) lists: Lists,
     pub(crate) retiring: Retiring,
     pub(crate) downs: Downs,
+    /// Whether the process that this one took over from is over; none: there was none.
+    pub(crate) predecessor: Option<Over>,
+    /// The process that takes over.
+    pub(crate) successor: Option<Successor>,
+    /// Who watches this process.
+    pub(crate) parent: Parent,
+}
+
+/// What a proxy listens on, before it does.
+enum Places {
+    Own(Taken),
+    /// From a process that it takes over from.
+    Inherited(Box<Predecessor>, Rebinding),
+}
+
+/// Who a process follows.
+#[derive(Debug, Default)]
+pub(crate) struct Origin {
+    /// Sockets that it was started with.
+    pub(crate) inherited: Inherited,
+    /// The one that it takes over from.
+    pub(crate) predecessor: Option<Predecessor>,
 }
 
 /// Starts a proxy, with an admin server where one is `asked` for. Workers that die are reported to `deaths`, and what the API is
-/// asked for goes to `commands`. Listeners take the sockets of theirs that were `inherited`.
+/// asked for goes to `commands`. Listeners take the sockets of theirs that came with its `origin`.
 ///
 /// What can fail comes first: no client is accepted before all threads, rings and addresses are there. `pause` waits where
 /// an address is in use, and is asked once more just before the first client could come.
@@ -62,7 +88,7 @@ pub(crate) fn start(
     asked: Option<AdminAddress>,
     deaths: Deaths,
     commands: mpsc::Sender<Command>,
-    mut inherited: Inherited,
+    origin: Origin,
     pause: Pause<'_>,
 ) -> anyhow::Result<Proxy> {
     let cpus = cpus::assign(&config.runtime)?;
@@ -109,21 +135,18 @@ pub(crate) fn start(
     table.apply_shares(profile.queues);
     table.apply_bandwidth();
     control.start(config, &table)?;
-    let taken = Taken::reserve(
+    let Origin {
+        inherited,
+        predecessor,
+    } = origin;
+    let sockets = Arc::new(Sockets::default());
+    let asking = Asking {
         config,
-        profile.sockets.count(workers),
-        asked.as_ref(),
-        &mut inherited,
+        count: profile.sockets.count(workers),
+        admin: asked.as_ref(),
         pause,
-    )?;
-    let lend = |reserved: &Vec<_>| {
-        let lent = Sockets::lend_reserved(reserved);
-        lent.explain(|error| cannot_start("watching the listening sockets", error))
     };
-    let lent = taken.listeners.iter().map(lend);
-    let lent = lent.collect::<anyhow::Result<Vec<_>>>()?;
-    inherited.close_unclaimed();
-    let sockets = Arc::new(Sockets::new(inherited));
+    let places = Places::prepare(&asking, &sockets, inherited, predecessor)?;
     let mut observed = Observed::new(
         observe(&*running, generation.clone()),
         STEALING,
@@ -140,10 +163,10 @@ pub(crate) fn start(
     observed.client_lists.set(lists.shown());
     let observed = Arc::new(observed);
     let api = Arc::new(Api::new(observed.clone(), commands));
-    let mut admin = match &taken.admin {
-        Some(reserved) => {
+    let mut admin = match places.admin(&sockets) {
+        Some(address) => {
             let hosts = &config.admin.hosts;
-            let started = admin_address(reserved).and_then(|address| {
+            let started = tcp_address(&address).and_then(|address| {
                 proxy_admin::start(address, observed.clone(), hosts, api.clone())
             });
             Some(started.explain(|error| cannot_start("the admin server", error))?)
@@ -153,36 +176,34 @@ pub(crate) fn start(
 
     // Nearly all that stays open is open now.
     descriptors::warn(config);
-    if pause(Duration::ZERO).is_break() {
-        return Err(Abandoned.into());
-    }
-    let (mut addresses, mut listening) = (Vec::new(), Vec::new());
-    let reserved = config.listeners.iter().zip(taken.listeners);
-    let lent = table.listeners.iter().zip(lent);
-    for ((configured, reserved), (settings, lent)) in reserved.zip(lent) {
-        let bound = sockets::listen(configured, reserved)?;
-        let addressed = bound
-            .iter()
-            .map(|bound| (configured.name.clone(), bound.address.clone()));
-        addresses.extend(addressed);
-        sockets.own(configured, bound);
-        listening.push(Listening {
-            settings: settings.clone(),
-            sockets: lent,
-        });
-    }
+    let mut begun = places.begin(&asking, &table, &sockets)?;
     sockets.steer(&*running);
-    let watched = running.listen(listening);
+    let watched = running.listen(std::mem::take(&mut begun.listening));
     watched.explain(|error| cannot_start("watching the listening sockets", error))?;
-    if let (Some(admin), Some(asked), Some(reserved)) = (admin.as_mut(), asked, taken.admin) {
-        let AdminAddress { listen, asker } = asked;
-        let bound = reserved.listen(proxy_admin::BACKLOG);
-        let bound = bound.explain(|error| cannot_listen(asker, &listen, error))?;
-        sockets.own_admin(config.admin.listen.into(), bound);
+    sockets.set_served();
+    if let (Some(admin), Some(reserved)) = (admin.as_mut(), begun.admin) {
+        if let (Some(reserved), Some(AdminAddress { listen, asker })) = (reserved, asking.admin) {
+            let bound = reserved.listen(proxy_admin::BACKLOG);
+            let bound = bound.explain(|error| cannot_listen(*asker, listen, error))?;
+            sockets.own_admin(config.admin.listen.into(), bound);
+        }
         let lent = sockets.lend(sockets::ADMIN, 1);
         let serves = lent.and_then(|lent| admin.serve(lent.into_iter().flatten().collect()));
         serves.explain(|error| cannot_start("the admin server", error))?;
     }
+    let predecessor = match begun.predecessor {
+        Some((predecessor, kept)) => {
+            // It accepts from here on, whatever becomes of the one before.
+            sockets.set_shared(|_, _| false);
+            let accepts = predecessor.accepts(kept);
+            if let Err(error) = accepts {
+                tracing::warn!("{error:#}");
+            }
+            let over = predecessor.follow(observed.clone());
+            Some(over.explain(|error| cannot_start("the thread of an upgrade", error))?)
+        }
+        None => None,
+    };
     let mut downs = Downs::default();
     downs.watch(config, &table);
     Ok(Proxy {
@@ -192,18 +213,125 @@ pub(crate) fn start(
         admin,
         api,
         access_logs,
-        addresses,
+        addresses: begun.addresses,
         around,
         control,
         lists,
         retiring: Retiring::default(),
         downs,
+        predecessor,
+        successor: None,
+        parent: Parent::Anybody,
     })
 }
 
+/// What a proxy has begun to listen on.
+struct Begun {
+    listening: Vec<Listening>,
+    addresses: Vec<(String, BindAddress)>,
+    /// None: there is no admin server. Nothing inside: its sockets listen.
+    admin: Option<Option<Reserved>>,
+    /// The process before, and those of its sockets that stay.
+    predecessor: Option<(Predecessor, Vec<(String, usize)>)>,
+}
+
+/// Who wants to listen.
+struct Asking<'a> {
+    config: &'a Config,
+    /// Sockets at each address, at least.
+    count: usize,
+    admin: Option<&'a AdminAddress>,
+    pause: Pause<'a>,
+}
+
+impl Places {
+    /// All that can fail: clients notice nothing of it.
+    fn prepare(
+        asking: &Asking<'_>,
+        sockets: &Sockets,
+        mut inherited: Inherited,
+        predecessor: Option<Predecessor>,
+    ) -> anyhow::Result<Self> {
+        let &Asking {
+            config,
+            count,
+            admin,
+            pause,
+        } = asking;
+        match predecessor {
+            None => {
+                let taken = Taken::reserve(config, count, admin, &mut inherited, pause)?;
+                inherited.close_unclaimed();
+                sockets.set_inherited(inherited);
+                Ok(Self::Own(taken))
+            }
+            Some(mut predecessor) => {
+                predecessor.give(sockets)?;
+                let is_own = |path: &Path| predecessor.has_file(path);
+                let rebinding = sockets.prepare(config, count, &is_own, Preparing::Silently)?;
+                Ok(Self::Inherited(Box::new(predecessor), rebinding))
+            }
+        }
+    }
+
+    /// Where the admin server is to be.
+    fn admin(&self, sockets: &Sockets) -> Option<BindAddress> {
+        match self {
+            Self::Own(taken) => Some(taken.admin.as_ref()?.address().clone()),
+            Self::Inherited(..) => sockets.admin_address(),
+        }
+    }
+
+    /// Clients may come from here on.
+    fn begin(self, asking: &Asking<'_>, table: &Table, sockets: &Sockets) -> anyhow::Result<Begun> {
+        let &Asking {
+            config,
+            count,
+            pause,
+            ..
+        } = asking;
+        let cannot_watch =
+            |error: &io::Error| cannot_start("watching the listening sockets", error);
+        let (lent, admin, predecessor) = match self {
+            Self::Own(taken) => {
+                let lend = |reserved: &Vec<_>| Sockets::lend_reserved(reserved);
+                let lent = taken.listeners.iter().map(lend);
+                let lent = lent.collect::<io::Result<Vec<_>>>().explain(cannot_watch)?;
+                if pause(Duration::ZERO).is_break() {
+                    return Err(Abandoned.into());
+                }
+                for (configured, reserved) in config.listeners.iter().zip(taken.listeners) {
+                    sockets.own(configured, sockets::listen(configured, reserved)?);
+                }
+                (lent, taken.admin.map(Some), None)
+            }
+            Self::Inherited(predecessor, rebinding) => {
+                let kept = rebinding.kept();
+                predecessor.is_ready(pause)?;
+                sockets.begin(rebinding);
+                let listeners = config.listeners.iter();
+                let lent = listeners.map(|listener| sockets.lend(&listener.name, count));
+                let lent = lent.collect::<io::Result<Vec<_>>>().explain(cannot_watch)?;
+                (lent, Some(None), Some((*predecessor, kept)))
+            }
+        };
+        let listening = table.listeners.iter().zip(lent);
+        let listening = listening.map(|(settings, sockets)| Listening {
+            settings: settings.clone(),
+            sockets,
+        });
+        Ok(Begun {
+            listening: listening.collect(),
+            addresses: sockets.addresses(config),
+            admin,
+            predecessor,
+        })
+    }
+}
+
 /// Where an admin server is to be, with the port that the kernel chose.
-fn admin_address(reserved: &Reserved) -> io::Result<SocketAddr> {
-    let address = match reserved.address() {
+fn tcp_address(address: &BindAddress) -> io::Result<SocketAddr> {
+    let address = match address {
         BindAddress::Tcp(address) => Some(*address),
         BindAddress::Every(port) => Some((Ipv6Addr::UNSPECIFIED, *port).into()),
         BindAddress::Unix(_) => None,

@@ -6,14 +6,16 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::bail;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 
 use crate::command_socket::Commands;
-use crate::proxy::Proxy;
-use crate::signals::{Ending, Hangup, Rotation};
+use crate::proxy::{Origin, Proxy};
+use crate::reload::Signals;
+use crate::signals::{Ending, Hangup, Rotation, Upgrading};
 use crate::sockets::{Abandoned, AdminAddress, Inherited};
 use crate::start_error::{Asker, Explain, cannot_start};
-use crate::{assemble, config_file, cpus, deaths, drain, proxy, reload};
+use crate::upgrade::{Parent, Predecessor};
+use crate::{assemble, config_file, cpus, deaths, drain, proxy, reload, upgrade};
 use proxy_console::Announcement;
 
 /// Pieces of memory of so many bytes and more are the system's again when they are freed: buffers of relaying, which workers keep
@@ -26,20 +28,33 @@ const STOP_PATIENCE: Duration = Duration::from_secs(5);
 /// The same after one of them died: those that live are quick, and one that is gone ends nothing.
 const STOP_PATIENCE_AFTER_DEATH: Duration = Duration::from_secs(1);
 
-/// Runs a proxy until a signal ends it. A signal before it has started ends it at once, and that is no failure.
+/// Runs a proxy until a signal ends it, or another process has taken over. A signal before it has started ends it at once, and
+/// that is no failure. Returns the exit code.
 ///
 /// # Errors
 /// What keeps it from starting, with what to do.
-pub(crate) fn run(file: &Path) -> anyhow::Result<()> {
+pub(crate) fn run(file: &Path) -> anyhow::Result<u8> {
     proxy_sys::return_memory_from(RETURNED_BYTES_MIN);
+    let parent = Parent::of_environment()?;
+    let predecessor = Predecessor::of_environment()?;
+    let refusing = predecessor.as_ref().map(Predecessor::refusing);
+    let run = run_as(file, parent, predecessor);
+    if let (Err(error), Some(refusing)) = (&run, refusing) {
+        refusing.tell(error);
+    }
+    run
+}
+
+fn run_as(file: &Path, parent: Parent, predecessor: Option<Predecessor>) -> anyhow::Result<u8> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .explain(|error| cannot_start("the main thread's runtime", error))?;
     // One that comes while the file is read asks for what is being done.
-    let mut hangup = {
+    let (mut hangup, mut upgrading) = {
         let _context = runtime.enter();
-        Hangup::catch().explain(|error| cannot_start("the handler of SIGHUP", error))?
+        let caught = Hangup::catch().and_then(|hangup| Ok((hangup, Upgrading::catch()?)));
+        caught.explain(|error| cannot_start("the handlers of SIGHUP and SIGUSR2", error))?
     };
     let loaded = config_file::load(file)?;
     for warning in &loaded.warnings {
@@ -67,31 +82,48 @@ pub(crate) fn run(file: &Path) -> anyhow::Result<()> {
     let mut commands = Commands::new();
     if let Some(configured) = &config.admin.socket {
         let _context = runtime.enter();
-        let socket = commands.open(configured, |_| false)?;
+        let is_own = |path: &Path| {
+            let predecessor = predecessor.as_ref();
+            predecessor.is_some_and(|predecessor| predecessor.has_file(path))
+        };
+        let socket = commands.open(configured, is_own)?;
         commands.put(Some(socket));
     }
     let inherited = Inherited::of_environment();
     let asked = RefCell::new(&mut ending);
     let pause = |duration| runtime.block_on(asked.borrow_mut().within(duration));
     let sender = commands.sender();
-    let started = proxy::start(&config, Some(admin), deaths, sender, inherited, &pause);
+    let origin = Origin {
+        inherited,
+        predecessor,
+    };
+    let started = proxy::start(&config, Some(admin), deaths, sender, origin, &pause);
     let mut proxy = match started {
         Err(error) if error.is::<Abandoned>() => {
             tracing::info!("{error}");
-            return Ok(());
+            return Ok(0);
         }
         started => started?,
     };
+    proxy.parent = parent;
+    // The process before has answered who gave it the command.
+    commands.settle();
     let access_logs = proxy.access_logs.clone();
     drop(runtime.spawn(rotation.each(move || access_logs.reopen())));
     commands.serve(proxy.api.clone());
     let announcement = announce(&proxy);
+    let signals = Signals {
+        hangup: &mut hangup,
+        upgrading: &mut upgrading,
+    };
     let death = runtime.block_on(async {
         tokio::select! {
             () = ending.next() => {}
-            () = reload::at_each(&mut hangup, &mut commands, file, &mut config, &mut proxy) => {}
+            () = reload::at_each(signals, &mut commands, file, &mut config, &mut proxy) => return None,
             death = died.next() => return Some(death),
         }
+        // It ends as this one does.
+        proxy.successor.iter().for_each(|successor| successor.signal(Signal::TERM));
         // A successor may have its own.
         drop(commands);
         tokio::select! {
@@ -110,12 +142,28 @@ pub(crate) fn run(file: &Path) -> anyhow::Result<()> {
         }
         STOP_PATIENCE_AFTER_DEATH
     };
+    let successor = proxy.successor.take();
     proxy.workers.stop(patience);
     proxy.access_logs.finish();
     announcement.finish();
-    match death.or_else(|| died.try_next()) {
-        None => Ok(()),
-        Some(death) => bail!(deaths::ending(&death)),
+    let death = death
+        .or_else(|| died.try_next())
+        .map(|death| deaths::ending(&death));
+    match (successor, death) {
+        (None, None) => Ok(0),
+        (None, Some(death)) => bail!(death),
+        (Some(successor), death) => {
+            death.iter().for_each(|death| tracing::error!("{death}"));
+            let pending = || {
+                runtime.block_on(async {
+                    let mut pending = ending.pending().await;
+                    pending.extend(hangup.pending().await);
+                    pending.extend(upgrading.pending().await);
+                    pending
+                })
+            };
+            Ok(upgrade::leave(successor, pending))
+        }
     }
 }
 

@@ -1,10 +1,11 @@
-//! Signals: those that end the process, have it read its configuration again, or tell of a rotated log.
+//! Signals: those that end the process, have it read its configuration again or upgrade, or tell of a rotated log.
 
 use std::io;
 use std::ops::ControlFlow;
 use std::task::Poll;
 use std::time::Duration;
 
+use rustix::process::Signal as Raised;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::timeout;
 
@@ -49,6 +50,13 @@ impl Ending {
         }
     }
 
+    /// Those that have come and that nobody has acted on.
+    pub(crate) async fn pending(&mut self) -> Vec<Raised> {
+        let mut pending = pending(&mut self.term, Raised::TERM).await;
+        pending.extend(self::pending(&mut self.int, Raised::INT).await);
+        pending
+    }
+
     /// Waits for the next one.
     pub(crate) async fn next(&mut self) {
         std::future::poll_fn(|cx| {
@@ -60,6 +68,33 @@ impl Ending {
         })
         .await;
     }
+}
+
+/// SIGUSR2: another process is to take over.
+pub(crate) struct Upgrading(Signal);
+
+impl Upgrading {
+    /// Catches it from now on.
+    pub(crate) fn catch() -> io::Result<Self> {
+        signal(SignalKind::user_defined2()).map(Self)
+    }
+
+    /// Waits for the next one. Several at once may be one.
+    pub(crate) async fn next(&mut self) {
+        let _ = self.0.recv().await;
+    }
+
+    /// Those that have come and that nobody has acted on.
+    pub(crate) async fn pending(&mut self) -> Vec<Raised> {
+        pending(&mut self.0, Raised::USR2).await
+    }
+}
+
+/// One that has come, if any has.
+async fn pending(signal: &mut Signal, raised: Raised) -> Vec<Raised> {
+    // The runtime hears of a signal when it waits.
+    let came = timeout(Duration::from_millis(1), signal.recv()).await;
+    came.is_ok().then_some(raised).into_iter().collect()
 }
 
 /// SIGHUP.
@@ -75,5 +110,10 @@ impl Hangup {
     pub(crate) async fn next(&mut self) {
         // None would mean that no more can come, and the runtime is still there.
         let _ = self.0.recv().await;
+    }
+
+    /// Those that have come and that nobody has acted on.
+    pub(crate) async fn pending(&mut self) -> Vec<Raised> {
+        pending(&mut self.0, Raised::HUP).await
     }
 }

@@ -102,6 +102,17 @@ impl Workers {
         left
     }
 
+    /// Whether anybody is accepted, or connected.
+    pub(crate) fn has_connections(&self) -> bool {
+        // Asked first: every accepted connection is counted by then.
+        self.running.is_accepting() || self.connections() > 0
+    }
+
+    /// Connections of the scheduler that runs.
+    pub(crate) fn connections(&self) -> u64 {
+        connections_of(&self.generation)
+    }
+
     /// All stop accepting: what waits in the backlogs is still taken.
     pub(crate) fn drain(&self) {
         self.running.drain();
@@ -190,9 +201,7 @@ impl Leaving {
     }
 
     fn connections(&self) -> u64 {
-        let workers = 0..self.generation.workers();
-        let slots = workers.map(|worker| self.generation.slot(worker));
-        self.generation.cores.connections_of_all(slots)
+        connections_of(&self.generation)
     }
 
     fn is_left(&self) -> bool {
@@ -204,6 +213,13 @@ impl Leaving {
                 .as_ref()
                 .is_some_and(|evacuation| !evacuation.is_still())
     }
+}
+
+/// Connections that the workers of a generation have.
+fn connections_of(generation: &Generation) -> u64 {
+    let workers = 0..generation.workers();
+    let slots = workers.map(|worker| generation.slot(worker));
+    generation.cores.connections_of_all(slots)
 }
 
 /// What time it is, for a switch.

@@ -26,7 +26,7 @@ use self::reading::Reading;
 pub(crate) use self::reading::on_this_machine;
 pub(crate) use self::servers::{ServersFile, read_servers_meanwhile};
 pub(crate) use self::sources::Sources;
-use self::stdin::STDIN;
+pub(crate) use self::stdin::STDIN;
 pub(crate) use self::watch::{Watch, Watched};
 
 /// Reads and validates the configuration file at `path`, and those that it includes. Waits for them. `-` is standard

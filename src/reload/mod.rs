@@ -13,7 +13,7 @@ mod waiting;
 
 use std::fmt::Write as _;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use proxy_admin::commands::{Reply, Wish};
 use proxy_admin::{EventKind, Events};
@@ -28,25 +28,37 @@ use crate::command_socket::Commands;
 use crate::config_file::{self, LoadError, Watch, Watched};
 use crate::proxy::Proxy;
 use crate::retiring::COUNT_INTERVAL;
-use crate::signals::Hangup;
+use crate::signals::{Hangup, Upgrading};
+use crate::sockets::Preparing;
 use crate::start_error::{Explain, cannot_start};
 use crate::switch::{self, Begun, Switching};
+use crate::upgrade::{self, Over, Upgraded};
 use crate::workers::Workers;
 use crate::{assemble, closings, command_socket, cpus, downs, echo, scheduler, socket_options};
 
 /// Lines of differences that the log has of one reload; of more, the number is told.
 const LINES_MAX: usize = 200;
 
-/// Reloads at each SIGHUP, when a file is replaced that is watched, and when a command asks for it, and returns when there
-/// can't be another one. While the file is read, others have their turn. While a switch runs, files are looked at, and reloads
-/// wait for its end.
+/// How long the answer to an upgrade has until this process ends.
+const ANSWER_TIME: Duration = Duration::from_millis(20);
+
+/// Signals that ask for something.
+pub(crate) struct Signals<'a> {
+    pub(crate) hangup: &'a mut Hangup,
+    pub(crate) upgrading: &'a mut Upgrading,
+}
+
+/// Reloads at each SIGHUP, when a file is replaced that is watched, and when a command asks for it; upgrades at each SIGUSR2 and
+/// when a command asks for it; and returns when another process has taken over. While the file is read, others have their turn.
+/// While a switch runs, files are looked at, and reloads and upgrades wait for its end.
 pub(crate) async fn at_each(
-    hangup: &mut Hangup,
+    signals: Signals<'_>,
     commands: &mut Commands,
     file: &Path,
     config: &mut Config,
     proxy: &mut Proxy,
 ) {
+    let Signals { hangup, upgrading } = signals;
     let mut watch = Watch::new(Watched::Configuration);
     watch.restart_configuration(config.runtime.watch);
     let mut list_watch = Watch::new(Watched::Lists);
@@ -62,8 +74,9 @@ pub(crate) async fn at_each(
         let asked = match next {
             Some(asked) => asked,
             None => tokio::select! {
-                () = hangup.next() => Asked::Silently("SIGHUP"),
-                () = watch.replaced() => Asked::Silently("a file that was replaced"),
+                () = hangup.next() => Asked::Silently(Wish::Reload, "SIGHUP"),
+                () = upgrading.next() => Asked::Silently(Wish::Upgrade(None), "SIGUSR2"),
+                () = watch.replaced() => Asked::Silently(Wish::Reload, "a file that was replaced"),
                 command = commands.next() => Asked::By(command),
                 () = is_over(&mut switching, &proxy.workers) => {
                     if let Some(switching) = switching.take() {
@@ -95,6 +108,31 @@ pub(crate) async fn at_each(
             },
         };
         match (asked.wish(), &switching) {
+            (Wish::Upgrade(binary), None) => {
+                let refusal = cannot_upgrade(file, proxy);
+                let upgraded = match refusal {
+                    Some(words) => Upgraded::Refused(words),
+                    None => upgrade::upgrade(proxy, config, commands, binary, hangup).await,
+                };
+                match upgraded {
+                    Upgraded::Refused(words) => asked.answer(Reply::Refused(words)),
+                    Upgraded::TakenBack(words, begun) => {
+                        asked.answer(Reply::Refused(words));
+                        switching = Some(*begun);
+                    }
+                    Upgraded::Over(words) => {
+                        asked.answer(Reply::Done(words));
+                        // Tasks that are ready run before this one does again.
+                        sleep(ANSWER_TIME).await;
+                        return;
+                    }
+                }
+            }
+            (Wish::Upgrade(_), Some(switching)) => {
+                let words = switching.words(&proxy.workers);
+                tracing::info!("an upgrade waits: {words}");
+                waiting.add(asked);
+            }
             // What is only checked is still to be reloaded: the watch goes on from what was read before.
             (Wish::Check, _) => {
                 let result = check(file, config, proxy, commands).await;
@@ -130,6 +168,18 @@ pub(crate) async fn at_each(
             },
         }
     }
+}
+
+/// Why there can't be an upgrade now; none: there can.
+fn cannot_upgrade(file: &Path, proxy: &Proxy) -> Option<String> {
+    if file == Path::new(config_file::STDIN) {
+        return Some("not upgraded: the configuration came from standard input, which is read once; restart\n".to_owned());
+    }
+    let is_over = proxy.predecessor.as_ref().is_none_or(Over::is);
+    (!is_over).then(|| {
+        "not upgraded: the process before still hands over what it has; try again later\n"
+            .to_owned()
+    })
 }
 
 /// Waits until a switch is over that runs.
@@ -298,7 +348,7 @@ async fn apply(
     // The sockets come before the access log, whose file would be there though nothing else is.
     let count = sockets_count(&new, running, proxy);
     let is_own = |path: &Path| commands.is_at(path);
-    let rebinding = proxy.sockets.prepare(&new, count, &is_own);
+    let rebinding = proxy.sockets.prepare(&new, count, &is_own, Preparing::All);
     let rebinding = rebinding.map_err(|error| format!("{error:#}"))?;
     let prepared = Prepared::new(&new, running, proxy, commands).await;
     let mut prepared = prepared.map_err(|error| format!("{error:#}"))?;

@@ -10,19 +10,19 @@ const WAITING_MAX: usize = 8;
 /// Who asks.
 pub(super) enum Asked {
     /// A signal, or a file that was replaced, as events name it.
-    Silently(&'static str),
+    Silently(Wish, &'static str),
     /// Somebody who is told what came of it.
     By(Command),
 }
 
-/// Those that wait, the first to come first. Of those that ask silently there is one at most.
+/// Those that wait, the first to come first. Of those that ask silently there is one at most for each wish.
 #[derive(Default)]
 pub(super) struct Waiting(VecDeque<Asked>);
 
 impl Asked {
     pub(super) fn wish(&self) -> Wish {
         match self {
-            Self::Silently(_) => Wish::Reload,
+            Self::Silently(wish, _) => wish.clone(),
             Self::By(command) => command.wish.clone(),
         }
     }
@@ -30,7 +30,7 @@ impl Asked {
     /// Who it is, as events name them.
     pub(super) fn by(&self) -> &str {
         match self {
-            Self::Silently(who) => who,
+            Self::Silently(_, who) => who,
             Self::By(command) => &command.by,
         }
     }
@@ -44,17 +44,18 @@ impl Asked {
 
 impl Waiting {
     pub(super) fn add(&mut self, asked: Asked) {
-        let is_silent = |asked: &Asked| matches!(asked, Asked::Silently(_));
+        let is_silent = |asked: &Asked| matches!(asked, Asked::Silently(..));
         let silent = self.0.iter().filter(|asked| is_silent(asked)).count();
         if is_silent(&asked) {
-            if silent == 0 {
+            let mut silently = self.0.iter().filter(|asked| is_silent(asked));
+            if !silently.any(|other| other.wish() == asked.wish()) {
                 self.0.push_back(asked);
             }
         } else if self.0.len() - silent < WAITING_MAX {
             self.0.push_back(asked);
         } else {
             let words =
-                format!("{WAITING_MAX} reloads wait for the switch that runs; try again later\n");
+                format!("{WAITING_MAX} commands wait for the switch that runs; try again later\n");
             asked.answer(Reply::Busy(words));
         }
     }

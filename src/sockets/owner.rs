@@ -51,35 +51,34 @@ pub(super) struct Bind {
     pub(super) options: ListenOptions,
     pub(super) sockets: Vec<Socket>,
     /// Whether others can join them; else workers share what there is.
-    can_join: bool,
+    pub(super) can_join: bool,
     /// They are a socket unit's of systemd's: clients that come when this process has let go of them wait for the next one.
-    is_lent: bool,
-    backlog: u16,
+    pub(super) is_lent: bool,
+    pub(super) backlog: u16,
     /// That of a unix socket; it is removed when this is dropped, if the path still leads to it.
     pub(super) file: Option<SocketFile>,
+    /// Another process has its sockets as well, or may: they go on taking clients, and the file stays.
+    pub(super) is_shared: bool,
 }
 
 #[derive(Debug)]
 pub(super) struct Socket {
     pub(super) descriptor: Descriptor,
     /// The kernel's own count, which wraps, as of the last look.
-    drops: u32,
+    pub(super) drops: u32,
     /// A scheduler accepts from it that runs. One that joined for a scheduler that then couldn't start has nobody yet.
-    is_served: bool,
+    pub(super) is_served: bool,
     /// The CPU whose clients the kernel prefers it for.
-    steered_to: Option<usize>,
+    pub(super) steered_to: Option<usize>,
 }
 
 /// Descriptors of a listener's sockets for workers, by bind address.
 pub(crate) type Lent = Vec<Vec<Descriptor>>;
 
 impl Sockets {
-    /// None yet, and those that the process was started with and that no listener has taken.
-    pub(crate) fn new(inherited: Inherited) -> Self {
-        Self {
-            owned: Mutex::default(),
-            inherited: Mutex::new(inherited),
-        }
+    /// Keeps those that the process was started with and that no listener has taken.
+    pub(crate) fn set_inherited(&self, inherited: Inherited) {
+        *self.inherited() = inherited;
     }
 
     /// Descriptors for workers of sockets that don't listen yet: what can fail comes before that.
@@ -322,6 +321,15 @@ impl Bind {
             is_lent: bound.is_lent,
             backlog,
             file: bound.file,
+            is_shared: false,
+        }
+    }
+
+    /// Whether another process has its sockets as well.
+    pub(super) fn set_shared(&mut self, is_shared: bool) {
+        self.is_shared = is_shared;
+        if let Some(file) = &mut self.file {
+            file.set_stays(is_shared);
         }
     }
 
@@ -377,7 +385,7 @@ impl Bind {
 
     /// Has its sockets take nobody any more. Who waits is kept.
     pub(super) fn stop_taking(&self) {
-        if self.is_lent {
+        if self.is_lent || self.is_shared {
             return;
         }
         for socket in &self.sockets {
@@ -412,7 +420,7 @@ impl Bind {
 }
 
 impl Socket {
-    fn new(descriptor: Descriptor) -> Self {
+    pub(super) fn new(descriptor: Descriptor) -> Self {
         Self {
             descriptor,
             drops: 0,

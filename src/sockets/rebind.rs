@@ -37,8 +37,18 @@ enum Source {
     /// From a listener, by its name and the place of the address.
     Kept(String, usize),
     New(Box<Bound>),
-    /// Beside others, whose clients come there as soon as it listens: not before the change is certain.
-    Beside(Box<Reserved>),
+    /// It listens only when the change is certain: beside others, whose clients come there then, or in a process that may still
+    /// not take over.
+    Later(Box<Reserved>),
+}
+
+/// What [`Sockets::prepare`] does that clients can notice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Preparing {
+    /// New addresses are listened on, and descriptors are lent.
+    All,
+    /// Nothing: the process may still not take over.
+    Silently,
 }
 
 /// What a reload has changed of the sockets.
@@ -52,6 +62,18 @@ pub(crate) struct Rebound {
 /// Sockets that nobody is to accept from any more.
 #[must_use]
 pub(crate) struct Removed(#[expect(dead_code, reason = "it is kept, and dropped")] Vec<Bind>);
+
+impl Rebinding {
+    /// Sockets that there are and that stay, by who has them now and the place of the address there.
+    pub(crate) fn kept(&self) -> Vec<(String, usize)> {
+        let sources = self.0.iter().flat_map(|wanted| &wanted.binds);
+        let kept = sources.filter_map(|(_, source)| match source {
+            Source::Kept(owner, place) => Some((owner.clone(), *place)),
+            Source::New(_) | Source::Later(_) => None,
+        });
+        kept.collect()
+    }
+}
 
 /// Whether a file of this process's is at a path, whose place another one may take.
 pub(crate) type IsOwn<'a> = &'a dyn Fn(&Path) -> bool;
@@ -68,8 +90,10 @@ impl Sockets {
         new: &Config,
         count: usize,
         is_own: IsOwn<'_>,
+        preparing: Preparing,
     ) -> anyhow::Result<Rebinding> {
         let asking = self.asking(new, count);
+        let silently = preparing == Preparing::Silently;
         let places = self.places(&asking);
         let mut reserved: BTreeMap<(usize, usize), Reserved> = BTreeMap::new();
         for (at, asking, bind) in missing(&asking, &places) {
@@ -99,7 +123,10 @@ impl Sockets {
         }
         let mut lent = Vec::with_capacity(asking.len());
         for (asker, asking) in asking.iter().enumerate() {
-            let sockets = self.lend_changed((asker, asking), &places, &reserved);
+            let sockets = match silently {
+                true => Ok(None),
+                false => self.lend_changed((asker, asking), &places, &reserved),
+            };
             lent.push(sockets.explain(|error| {
                 cannot_start(&format!("the sockets of {}", shown(asking.name)), error)
             })?);
@@ -112,8 +139,8 @@ impl Sockets {
                 let at = (asker, place);
                 let source = match (places.get(&at), reserved.remove(&at)) {
                     (Some((owner, place)), _) => Source::Kept(owner.clone(), *place),
-                    (None, Some(reserved)) if reserved.is_beside() => {
-                        Source::Beside(Box::new(reserved))
+                    (None, Some(reserved)) if silently || reserved.is_beside() => {
+                        Source::Later(Box::new(reserved))
                     }
                     (None, Some(reserved)) => {
                         let address = reserved.address().clone();
@@ -261,7 +288,7 @@ impl Sockets {
                         bind.settle();
                         Some(bind)
                     }
-                    Source::Beside(reserved) => match reserved.listen(backlog) {
+                    Source::Later(reserved) => match reserved.listen(backlog) {
                         Ok(bound) => Some(Bind::new(
                             configured.clone(),
                             bound,
@@ -330,7 +357,9 @@ mod tests {
     }
 
     fn rebind(sockets: &Sockets, listeners: &[(&str, &str)]) -> Rebound {
-        let rebinding = sockets.prepare(&config(listeners), 2, &|_| false).unwrap();
+        let rebinding = sockets
+            .prepare(&config(listeners), 2, &|_| false, Preparing::All)
+            .unwrap();
         sockets.rebind(rebinding)
     }
 
@@ -405,7 +434,7 @@ mod tests {
             return;
         };
         let new = config(&[("b", ANY), ("c", &taken)]);
-        let error = sockets.prepare(&new, 2, &|_| false);
+        let error = sockets.prepare(&new, 2, &|_| false, Preparing::All);
         let error = error.err().expect("it is in use");
         assert!(error.to_string().contains("[listeners.c]"), "{error}");
         TcpStream::connect(at).expect("it listens still");
@@ -478,7 +507,12 @@ mod tests {
             address(&sockets, "web").port()
         };
         let narrower = format!("\"127.0.0.1:{port}\"");
-        let prepared = sockets.prepare(&config(&[("web", &narrower)]), 2, &|_| false);
+        let prepared = sockets.prepare(
+            &config(&[("web", &narrower)]),
+            2,
+            &|_| false,
+            Preparing::All,
+        );
         let _client = TcpStream::connect(("127.0.0.1", port)).unwrap();
         assert_eq!(sockets.waiting("web"), 1);
         drop(prepared);
@@ -501,7 +535,9 @@ mod tests {
              [upstreams.u]\nservers = [\"10.0.0.1:80\"]\n"
         );
         let new = proxy_config::parse(&text, "test").unwrap().config;
-        let prepared = sockets.prepare(&new, 4, &|_| false).unwrap();
+        let prepared = sockets
+            .prepare(&new, 4, &|_| false, Preparing::All)
+            .unwrap();
         sockets.lend("web", 4).unwrap();
         let rebound = sockets.rebind(prepared);
         let lent = rebound.listening[super::super::ADMIN][0].len();

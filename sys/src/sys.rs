@@ -255,6 +255,29 @@ pub fn reset_connections_on_close() -> io::Result<()> {
     Ok(())
 }
 
+/// A socket of whole messages (SOCK_SEQPACKET) that another process has left open for this one under this number. It is closed
+/// where another program is run. Each number is to be asked for once.
+///
+/// # Errors
+/// When no such socket is open under this number.
+pub fn inherited_descriptor(number: i32) -> io::Result<OwnedFd> {
+    if number <= libc::STDERR_FILENO {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    // SAFETY: F_GETFD takes no pointer; a number that is no descriptor is an error.
+    if unsafe { libc::fcntl(number, libc::F_GETFD) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: it is open, and stays so meanwhile.
+    let socket = unsafe { BorrowedFd::borrow_raw(number) };
+    if sockopt::socket_type(socket)? != rustix::net::SocketType::SEQPACKET {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    rustix::io::fcntl_setfd(socket, rustix::io::FdFlags::CLOEXEC)?;
+    // SAFETY: it was left for who calls this, and nobody else in this process knows of it.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
 /// Whether this process was started without stdout, and without stderr (`>&-`).
 ///
 /// Rust's runtime opens `/dev/null` in their places before `main`, and what is written there looks as if it was read.

@@ -97,6 +97,7 @@ mod truth;
 mod turns;
 mod unanswered;
 mod unnoticed;
+mod upgrade;
 mod upstream_failure;
 mod urgent;
 mod verdicts;

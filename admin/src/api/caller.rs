@@ -3,6 +3,8 @@
 use std::fmt;
 use std::net::SocketAddr;
 
+use rustix::process::geteuid;
+
 /// Who asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Caller {
@@ -23,6 +25,14 @@ impl Caller {
         match self {
             Self::User { .. } => true,
             Self::Reader(_) => false,
+        }
+    }
+
+    /// Whether they may run programs as the proxy does: it is root, or the same user, who asks on this machine.
+    pub(crate) fn may_run_programs(self) -> bool {
+        match self {
+            Self::User { uid, .. } => uid == 0 || uid == geteuid().as_raw(),
+            _ => false,
         }
     }
 }

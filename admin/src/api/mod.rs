@@ -8,6 +8,7 @@ pub(crate) mod query;
 pub(crate) mod route;
 pub(crate) mod rows;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use hyper::header::{ALLOW, HeaderValue};
@@ -158,7 +159,7 @@ impl Api {
                     last: observed.events.last(),
                 })
             }
-            Route::Reload => error(StatusCode::METHOD_NOT_ALLOWED, "POST"),
+            Route::Reload | Route::Upgrade => error(StatusCode::METHOD_NOT_ALLOWED, "POST"),
         })
     }
 
@@ -174,6 +175,14 @@ impl Api {
                 (false, true) => Wish::ReloadAtOnce,
                 (false, false) => Wish::Reload,
             },
+            Route::Upgrade => {
+                let binary = parameters.get("binary");
+                if binary.is_some() && !caller.may_run_programs() {
+                    let why = "only root and the user that the proxy runs as may name an executable, on the unix socket";
+                    return Ok(error(StatusCode::FORBIDDEN, why));
+                }
+                Wish::Upgrade(binary.map(PathBuf::from))
+            }
             _ => return Ok(error(StatusCode::METHOD_NOT_ALLOWED, "GET, HEAD")),
         };
         Ok(self.order(wish, caller).await)

@@ -34,6 +34,8 @@ pub(crate) enum Route<'p> {
     Events,
     /// `reload`
     Reload,
+    /// `upgrade`
+    Upgrade,
     /// `servers/{upstream}`
     ServersOf(Cow<'p, str>),
     /// `servers/{upstream}/{server}`
@@ -67,6 +69,7 @@ impl<'p> Route<'p> {
             ["config", "difference"] => Self::Difference,
             ["events"] => Self::Events,
             ["reload"] => Self::Reload,
+            ["upgrade"] => Self::Upgrade,
             _ => return Ok(None),
         }))
     }
@@ -76,7 +79,7 @@ impl<'p> Route<'p> {
         const READ: &[Method] = &[Method::GET, Method::HEAD];
         const DO: &[Method] = &[Method::POST];
         match self {
-            Self::Reload => DO,
+            Self::Reload | Self::Upgrade => DO,
             _ => READ,
         }
     }
@@ -90,6 +93,7 @@ impl<'p> Route<'p> {
             Self::Servers => &["upstream"],
             Self::Events => &["after", "limit"],
             Self::Reload => &["check", "nowait"],
+            Self::Upgrade => &["binary"],
             _ => &[],
         }
     }

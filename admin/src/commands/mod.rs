@@ -7,6 +7,8 @@
 mod access;
 mod server;
 
+use std::path::PathBuf;
+
 use tokio::sync::{mpsc, oneshot};
 
 pub use self::access::Access;
@@ -39,6 +41,8 @@ pub enum Wish {
     Check,
     /// The same, as lines.
     Difference,
+    /// Has another process take over: of this executable, or of what is at the path of the one that runs.
+    Upgrade(Option<PathBuf>),
 }
 
 /// The answer to a command, in words: lines that each end in a newline.

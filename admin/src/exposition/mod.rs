@@ -13,6 +13,7 @@ mod schedulers;
 mod switches;
 #[cfg(test)]
 mod tests;
+mod upgrades;
 mod upstreams;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -56,6 +57,7 @@ impl Exposition {
         client_lists::collect(&mut families, &self.observed);
         discoveries::collect(&mut families, &self.observed);
         switches::collect(&mut families, &self.observed);
+        upgrades::collect(&mut families, &self.observed);
         self.process.collect(&mut families);
         {
             let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);

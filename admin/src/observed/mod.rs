@@ -7,6 +7,7 @@ pub(crate) mod reloads;
 pub(crate) mod running;
 pub(crate) mod surroundings;
 pub(crate) mod switches;
+pub(crate) mod upgrades;
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,6 +24,7 @@ use self::reloads::Reloads;
 use self::running::{Running, Runs};
 use self::surroundings::Surroundings;
 use self::switches::Switches;
+use self::upgrades::Upgrades;
 
 /// The running proxy, as counters and names: nothing in it can stop or slow a worker.
 pub struct Observed {
@@ -40,6 +42,8 @@ pub struct Observed {
     pub inventory: Arc<Inventory>,
     /// Switches of the scheduler.
     pub switches: Switches,
+    /// Upgrades to another process.
+    pub upgrades: Upgrades,
     /// How reading the configuration went, the last time.
     pub reloads: Reloads,
     /// What has changed lately.
@@ -72,6 +76,7 @@ impl Observed {
             tables: generation.tables.clone(),
             inventory,
             switches: Switches::default(),
+            upgrades: Upgrades::default(),
             reloads: Reloads::new(configured_at),
             events: Arc::default(),
             client_lists: ClientLists::default(),

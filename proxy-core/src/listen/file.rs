@@ -16,6 +16,8 @@ pub struct SocketFile {
     aside: Option<PathBuf>,
     /// As long as it is open, no other file gets its inode.
     own: OwnedFd,
+    /// It stays when this is dropped: another process has the socket as well.
+    stays: bool,
 }
 
 impl SocketFile {
@@ -25,7 +27,31 @@ impl SocketFile {
             path: path.to_owned(),
             aside: None,
             own: rustix::fs::open(path, flags, Mode::empty())?,
+            stays: false,
         })
+    }
+
+    /// One that another process bound, which sent what [`SocketFile::pin`] returns. It stays until it is said otherwise.
+    pub fn inherited(path: &Path, pin: OwnedFd) -> Self {
+        Self {
+            path: path.to_owned(),
+            aside: None,
+            own: pin,
+            stays: true,
+        }
+    }
+
+    /// What pins its inode, for another process that has the socket as well.
+    ///
+    /// # Errors
+    /// When there is no descriptor left.
+    pub fn pin(&self) -> io::Result<OwnedFd> {
+        self.own.try_clone()
+    }
+
+    /// Whether it stays when this is dropped, as another process has the socket as well.
+    pub fn set_stays(&mut self, stays: bool) {
+        self.stays = stays;
     }
 
     /// One that is somewhere else until [`SocketFile::settle`].
@@ -76,7 +102,7 @@ impl SocketFile {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if self.is_at(self.path_now()) {
+        if !self.stays && self.is_at(self.path_now()) {
             // Somebody may be faster. A file that can't be removed is stale for who binds next.
             let _ = std::fs::remove_file(self.path_now());
         }

@@ -7,6 +7,7 @@ pub(crate) mod child;
 pub(crate) mod config;
 pub(crate) mod halt;
 pub(crate) mod hang;
+pub(crate) mod heirs;
 pub(crate) mod hello;
 pub(crate) mod http;
 pub(crate) mod limit;

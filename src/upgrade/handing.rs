@@ -1,0 +1,345 @@
+//! What the old process does for an upgrade.
+
+use std::collections::BTreeSet;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, anyhow, bail};
+use proxy_config::Config;
+use rustix::process::Signal;
+use tokio::time::sleep;
+
+use super::channel::{Channel, Kind, Message, now};
+use super::successor::{Successor, binary};
+use super::words::{Accepts, Hello, MAGIC, OwnFile, Welcome};
+use crate::aside;
+use crate::closings;
+use crate::command_socket::Commands;
+use crate::proxy::Proxy;
+use crate::signals::Hangup;
+use crate::sockets::{ADMIN, Offered};
+use crate::start_error::{Explain, cannot_start};
+use crate::switch::{self, Switching};
+
+/// How long a new process may take to introduce itself, from when it is run: another program never does.
+const HELLO_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long it may take to be ready: to read the configuration, to hear of servers, and to check them, all of which have limits
+/// of their own.
+const READY_PATIENCE: Duration = Duration::from_secs(120);
+
+/// How long it may take to accept, once it is ready.
+const ACCEPT_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long it may take to hear that there is nothing more.
+const DONE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often it is looked whether connections are left, at first and at last.
+const LOOK_INTERVALS: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(20));
+
+/// How long one that can't take over has to end by itself: how it ends is told, too.
+const END_TIME: Duration = Duration::from_millis(500);
+
+/// Characters of a new process's reason that are told; its log has all of it.
+const REASON_CHARS_MAX: usize = 2000;
+
+/// How often a scheduler is tried to be started, where the new process has ended in the middle.
+const TRIES_MAX: usize = 10;
+
+/// How long is waited between two tries.
+const TRY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What came of an upgrade.
+pub(crate) enum Upgraded {
+    /// The new process has taken over, and this one has nothing any more; in words.
+    Over(String),
+    /// It can't, and this one goes on as if nothing had been asked; in words.
+    Refused(String),
+    /// It ended while it took over, and this one goes on; in words.
+    TakenBack(String, Box<Switching>),
+}
+
+/// Has another process take over: the one of the executable that is `asked` for, or of what is at this one's path now.
+/// Signals that tell of changes are passed on to it as soon as it accepts.
+pub(crate) async fn upgrade(
+    proxy: &mut Proxy,
+    config: &Config,
+    commands: &Commands,
+    asked: Option<PathBuf>,
+    hangup: &mut Hangup,
+) -> Upgraded {
+    let at = now();
+    let begun = match begin(proxy, config, commands, asked).await {
+        Ok((successor, channel)) => accept(proxy, config, successor, channel).await,
+        Err(error) => Err(error),
+    };
+    match begun {
+        Ok((channel, kept)) => {
+            let mut handing = Handing { channel, at };
+            handing.hand_over(proxy, config, kept, hangup).await
+        }
+        Err(error) => {
+            let words = format!("not upgraded, what ran goes on: {error:#}\n");
+            tracing::error!("{}", words.trim_end());
+            proxy.observed.upgrades.count(false);
+            Upgraded::Refused(words)
+        }
+    }
+}
+
+/// Starts the new process, and waits until it is ready.
+async fn begin(
+    proxy: &Proxy,
+    config: &Config,
+    commands: &Commands,
+    asked: Option<PathBuf>,
+) -> anyhow::Result<(Successor, Channel)> {
+    let binary = binary(asked)?;
+    let line = proxy.parent.line()?;
+    let socket = config.admin.socket.as_ref();
+    let own = socket.filter(|socket| commands.is_at(&socket.path));
+    let welcome = Welcome {
+        magic: MAGIC.to_owned(),
+        version: 0,
+        configuration: config.to_toml(),
+        command_file: own.and_then(|socket| OwnFile::at(&socket.path)),
+    };
+    let offered = proxy.sockets.offer();
+    let offered = offered.context("no descriptors are left to give the sockets away")?;
+    let (mut successor, channel) = Successor::start(&binary, line.its.as_ref(), line.own)?;
+    tracing::info!(binary = %binary.display(), pid = %successor.pid(), "an upgrade begins");
+    let meeting = move || {
+        let version = meet(&channel)?;
+        introduce(&channel, Welcome { version, ..welcome }, offered)?;
+        hear(&channel, Kind::Ready, now() + READY_PATIENCE)?;
+        Ok(channel)
+    };
+    let met: anyhow::Result<Channel> = aside::run("corelane-upgrade", meeting)
+        .await
+        .explain(|error| cannot_start("the thread of an upgrade", error))?;
+    match met {
+        Ok(channel) => Ok((successor, channel)),
+        Err(error) => {
+            // It may be about to end.
+            let until = now() + END_TIME;
+            while successor.ended().is_none() && now() < until {
+                sleep(LOOK_INTERVALS.1).await;
+            }
+            let binary = binary.display();
+            Err(match successor.kill() {
+                Some(status) => error.context(format!("{binary} ended ({status})")),
+                None => error.context(format!("{binary} doesn't take over")),
+            })
+        }
+    }
+}
+
+/// Hears which versions the new process speaks.
+fn meet(channel: &Channel) -> anyhow::Result<u16> {
+    let hello = hear(channel, Kind::Hello, now() + HELLO_PATIENCE).context(
+        "it is no corelane that can take over, or an old one; restart instead, or name another executable",
+    )?;
+    let hello: Hello = serde_json::from_slice(&hello.bytes).context("it makes no sense")?;
+    hello.version().map_err(anyhow::Error::msg)
+}
+
+/// Tells it what there is, and gives it the sockets.
+fn introduce(channel: &Channel, welcome: Welcome, offered: Vec<Offered>) -> anyhow::Result<()> {
+    let until = now() + HELLO_PATIENCE;
+    let send = |kind, words: &[u8], descriptors: &[BorrowedFd<'_>]| {
+        let sent = channel.send(kind, words, descriptors, until);
+        // It may have said why it ends.
+        sent.map_err(|error| match hear(channel, Kind::Ready, now()) {
+            Err(reason) => reason,
+            Ok(_) => error.into(),
+        })
+    };
+    send(Kind::Welcome, &serde_json::to_vec(&welcome)?, &[])?;
+    for (record, descriptors) in &offered {
+        let descriptors: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
+        send(Kind::Sockets, &serde_json::to_vec(record)?, &descriptors)?;
+    }
+    send(Kind::SocketsEnd, &[], &[])
+}
+
+/// The next message, which has to be of this kind.
+fn hear(channel: &Channel, kind: Kind, until: Instant) -> anyhow::Result<Message> {
+    match channel.receive(until)? {
+        Some(message) if message.kind == kind => Ok(message),
+        Some(message) if message.kind == Kind::Failed => {
+            let words = String::from_utf8_lossy(&message.bytes);
+            Err(anyhow!(
+                "{}",
+                words.chars().take(REASON_CHARS_MAX).collect::<String>()
+            ))
+        }
+        Some(_) => bail!("it speaks out of turn"),
+        None => bail!("it ended before it could take over, as its log says"),
+    }
+}
+
+/// Has the new process accept. What it does not keep is this process's.
+async fn accept(
+    proxy: &mut Proxy,
+    config: &Config,
+    mut successor: Successor,
+    channel: Channel,
+) -> anyhow::Result<(Channel, Accepts)> {
+    // Whatever becomes of this process from here on, they are the new one's as well.
+    proxy.sockets.set_shared(|_, _| true);
+    // It shows no more than what the new one is told.
+    drop(proxy.admin.take());
+    let accepting = move || {
+        channel.send(Kind::Go, &[], &[], now() + ACCEPT_PATIENCE)?;
+        let accepts = hear(&channel, Kind::Accepts, now() + ACCEPT_PATIENCE)?;
+        let accepts: Accepts = serde_json::from_slice(&accepts.bytes)?;
+        Ok((channel, accepts))
+    };
+    let accepted: anyhow::Result<_> = match aside::run("corelane-upgrade", accepting).await {
+        Ok(accepted) => accepted,
+        Err(error) => Err(error.into()),
+    };
+    match accepted {
+        Ok(accepted) => {
+            successor.set_accepts();
+            proxy.successor = Some(successor);
+            Ok(accepted)
+        }
+        Err(error) => {
+            successor.kill();
+            proxy.sockets.set_shared(|_, _| false);
+            show_again(proxy, config);
+            Err(error)
+        }
+    }
+}
+
+/// Serves the metrics again.
+fn show_again(proxy: &mut Proxy, config: &Config) {
+    let Some(address) = proxy.sockets.admin_address().and_then(|at| at.local()) else {
+        return;
+    };
+    let (observed, api) = (proxy.observed.clone(), proxy.api.clone());
+    let started = proxy_admin::start(address, observed, &config.admin.hosts, api);
+    let served = started.and_then(|mut admin| {
+        admin.serve(
+            proxy
+                .sockets
+                .lend(ADMIN, 1)?
+                .into_iter()
+                .flatten()
+                .collect(),
+        )?;
+        Ok(admin)
+    });
+    match served {
+        Ok(admin) => proxy.admin = Some(admin),
+        Err(error) => tracing::error!(%error, "the admin server can't be started again; restart"),
+    }
+}
+
+/// A new process accepts.
+struct Handing {
+    channel: Channel,
+    at: Instant,
+}
+
+impl Handing {
+    /// Stops accepting, and waits until there is nothing any more.
+    async fn hand_over(
+        &mut self,
+        proxy: &mut Proxy,
+        config: &Config,
+        accepts: Accepts,
+        hangup: &mut Hangup,
+    ) -> Upgraded {
+        let kept: BTreeSet<_> = accepts.kept.into_iter().collect();
+        let is_kept = |owner: &str, place| kept.contains(&(owner.to_owned(), place));
+        proxy.sockets.set_shared(is_kept);
+        // Of those that nobody has any more.
+        proxy.sockets.stop_taking();
+        if let Some(successor) = &proxy.successor {
+            proxy.parent.tell(successor.pid());
+            tracing::info!(pid = %successor.pid(), "the new process accepts");
+        }
+        proxy.workers.drain();
+        let patience = config.runtime.drain_timeout;
+        if let Some(closing) = closings::before_the_end(now(), patience, &config.runtime) {
+            proxy.workers.close(closing);
+        }
+        let until = now() + patience;
+        let (mut interval, longest) = LOOK_INTERVALS;
+        while proxy.workers.has_connections() && now() < until {
+            tokio::select! {
+                () = sleep(interval) => {}
+                () = hangup.next() => {
+                    proxy.successor.iter().for_each(|successor| successor.signal(Signal::HUP));
+                }
+            }
+            interval = longest.min(2 * interval);
+            if proxy.downs.look(now()) {
+                proxy.workers.run_all();
+            }
+            let ended = proxy.successor.as_mut().and_then(Successor::ended);
+            match ended {
+                None => {}
+                // Somebody has asked it to end, which goes for both.
+                Some(status) if status.success() => proxy.successor = None,
+                Some(status) => return take_back(proxy, config, &status.to_string()).await,
+            }
+        }
+        let cut = proxy.workers.connections();
+        if cut > 0 {
+            tracing::warn!(cut, timeout = ?patience, "connections of this process were not over in time: they are reset");
+        }
+        // Who can't be told is gone.
+        let done = self
+            .channel
+            .send(Kind::Done, &[], &[], now() + DONE_PATIENCE);
+        if let Err(error) = done {
+            tracing::warn!(%error, "the new process doesn't hear that this one has nothing any more");
+        }
+        let took = now() - self.at;
+        let pid = proxy
+            .successor
+            .as_ref()
+            .map(|successor| successor.pid().as_raw_nonzero());
+        let pid = pid
+            .map(|pid| format!(": process {pid} runs"))
+            .unwrap_or_default();
+        tracing::info!(?took, "the upgrade is over");
+        Upgraded::Over(format!("upgraded{pid}\n"))
+    }
+}
+
+/// The new process has ended in the middle: this one accepts again.
+async fn take_back(proxy: &mut Proxy, config: &Config, status: &str) -> Upgraded {
+    let words =
+        format!("the new process ended while it took over ({status}), and the old one goes on\n");
+    tracing::error!("{}", words.trim_end());
+    proxy.successor = None;
+    proxy.observed.upgrades.count(false);
+    proxy.parent.tell(rustix::process::getpid());
+    proxy.sockets.set_shared(|_, _| false);
+    let mut tries = 0;
+    let begun = loop {
+        match switch::begin(proxy, config).await {
+            Ok(begun) => break begun,
+            Err(error) if tries < TRIES_MAX => {
+                tries += 1;
+                tracing::error!("no scheduler can be started, trying again: {error:#}");
+                sleep(TRY_INTERVAL).await;
+            }
+            Err(error) => {
+                tracing::error!("no scheduler can be started, so this process ends: {error:#}");
+                return Upgraded::Over(words);
+            }
+        }
+    };
+    proxy.sockets.steer(begun.backend());
+    proxy.sockets.set_served();
+    show_again(proxy, config);
+    let switching = switch::go_over(proxy, begun, &config.runtime);
+    Upgraded::TakenBack(words, Box::new(switching))
+}

@@ -1,0 +1,230 @@
+//! The old process, as the new one sees it.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, anyhow, bail};
+use proxy_admin::Observed;
+use proxy_config::Config;
+
+use super::channel::{Channel, Kind, Message, now};
+use super::successor::PREDECESSOR_VARIABLE;
+use super::words::{Accepts, Hello, MAGIC, OwnFile, VERSIONS, Welcome};
+use crate::sockets::{Abandoned, Offered, Pause, Sockets, SocketsRecord};
+
+/// How long the old process may take for an answer; it has other things to do.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long the new one looks for a word before it looks for signals.
+const LOOK_INTERVAL: Duration = Duration::from_millis(10);
+
+/// Addresses that may come, at most: each costs a record.
+const RECORDS_MAX: usize = 100_000;
+
+/// The process that this one takes over from.
+#[derive(Debug)]
+pub(crate) struct Predecessor {
+    channel: Arc<Channel>,
+    welcome: Welcome,
+    offered: Vec<Offered>,
+}
+
+/// Tells the process before why this one can't take over.
+#[derive(Clone, Debug)]
+pub(crate) struct Refusing(Arc<Channel>);
+
+impl Refusing {
+    pub(crate) fn tell(&self, error: &anyhow::Error) {
+        tell_failed(&self.0, error);
+    }
+}
+
+/// Whether the process before has given away all it had, or is gone.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Over(Arc<AtomicBool>);
+
+impl Over {
+    pub(crate) fn is(&self) -> bool {
+        self.0.load(Relaxed)
+    }
+}
+
+impl Predecessor {
+    /// The one that started this process for an upgrade, and what it listens on. None where nobody did.
+    ///
+    /// # Errors
+    /// When it speaks no version that this one speaks, or no sense. It is told so.
+    pub(crate) fn of_environment() -> anyhow::Result<Option<Self>> {
+        let Some(number) = std::env::var_os(PREDECESSOR_VARIABLE) else {
+            return Ok(None);
+        };
+        let number = number.to_str().and_then(|number| number.parse().ok());
+        let number = number.with_context(|| format!("{PREDECESSOR_VARIABLE} is no number"))?;
+        let socket = proxy_sys::inherited_descriptor(number).with_context(|| {
+            format!("{PREDECESSOR_VARIABLE} is set, and descriptor {number} is not that of an upgrade; unset it")
+        })?;
+        let channel = Channel::of(socket);
+        let met = meet(&channel).inspect_err(|error| tell_failed(&channel, error))?;
+        let (welcome, offered) = met;
+        Ok(Some(Self {
+            channel: Arc::new(channel),
+            welcome,
+            offered,
+        }))
+    }
+
+    /// Whether the file that its socket of commands has is at a path.
+    pub(crate) fn has_file(&self, path: &Path) -> bool {
+        let file = self.welcome.command_file.as_ref();
+        file.is_some_and(|file| file.is_at(path))
+    }
+
+    /// Lends its sockets.
+    ///
+    /// # Errors
+    /// When they are not those that it tells of.
+    pub(crate) fn give(&mut self, sockets: &Sockets) -> anyhow::Result<()> {
+        let loaded = proxy_config::parse(&self.welcome.configuration, "the process before");
+        // Another version may have had other keys. Then the sockets' options are set once more.
+        let before = loaded.ok().map(|loaded| loaded.config);
+        let before: Option<&Config> = before.as_ref();
+        sockets
+            .inherit(std::mem::take(&mut self.offered), before)
+            .context("the sockets of the process before")
+    }
+
+    /// Says that this process would accept, and waits until it is to.
+    ///
+    /// # Errors
+    /// When the old one doesn't want it any more. [`Abandoned`] when `pause` breaks off.
+    pub(crate) fn is_ready(&self, pause: Pause<'_>) -> anyhow::Result<()> {
+        let until = now() + ANSWER_PATIENCE;
+        self.say(Kind::Ready, &[], until)?;
+        while !self.channel.is_readable(LOOK_INTERVAL) {
+            if pause(Duration::ZERO).is_break() {
+                return Err(Abandoned.into());
+            }
+            if now() >= until {
+                bail!("the process before doesn't answer");
+            }
+        }
+        match self.channel.receive(until)? {
+            Some(Message { kind: Kind::Go, .. }) => Ok(()),
+            Some(_) => bail!("the process before speaks out of turn"),
+            None => bail!("the process before has ended, or doesn't want to be taken over from"),
+        }
+    }
+
+    /// Says that this process accepts, from these sockets of the old one's.
+    ///
+    /// # Errors
+    /// When the old one is gone, which is no reason not to go on.
+    pub(crate) fn accepts(&self, kept: Vec<(String, usize)>) -> anyhow::Result<()> {
+        let words = serde_json::to_vec(&Accepts { kept })?;
+        self.say(Kind::Accepts, &words, now() + ANSWER_PATIENCE)
+    }
+
+    fn say(&self, kind: Kind, words: &[u8], until: Instant) -> anyhow::Result<()> {
+        let said = self.channel.send(kind, words, &[], until);
+        said.context("the process before can't be told")
+    }
+
+    /// For who finds out that this process can't take over.
+    pub(crate) fn refusing(&self) -> Refusing {
+        Refusing(self.channel.clone())
+    }
+
+    /// Takes what it gives until it has nothing any more, on a thread of its own.
+    ///
+    /// # Errors
+    /// When there is no thread left.
+    pub(crate) fn follow(self, observed: Arc<Observed>) -> io::Result<Over> {
+        let over = Over::default();
+        let told = over.clone();
+        thread::Builder::new()
+            .name("corelane-heir".to_owned())
+            .spawn(move || {
+                match self.take_all() {
+                    Ok(()) => tracing::info!("the process before has given all it had"),
+                    Err(error) => tracing::warn!(%error, "the process before has ended"),
+                }
+                observed.upgrades.count(true);
+                told.0.store(true, Relaxed);
+            })?;
+        Ok(over)
+    }
+
+    fn take_all(&self) -> io::Result<()> {
+        loop {
+            // It may take as long as its connections do.
+            while !self.channel.is_readable(ANSWER_PATIENCE) {}
+            match self.channel.receive(now() + ANSWER_PATIENCE)? {
+                None => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Some(message) if message.kind == Kind::Done => return Ok(()),
+                Some(_) => {}
+            }
+        }
+    }
+}
+
+impl OwnFile {
+    fn is_at(&self, path: &Path) -> bool {
+        let found = rustix::fs::lstat(path);
+        found.is_ok_and(|found| (found.st_dev, found.st_ino) == (self.device, self.inode))
+    }
+}
+
+/// Introduces itself, and hears of what there is.
+fn meet(channel: &Channel) -> anyhow::Result<(Welcome, Vec<Offered>)> {
+    let until = now() + ANSWER_PATIENCE;
+    rustix::net::sockopt::socket_peercred(channel.as_fd()).context("no process is there")?;
+    let hello = Hello {
+        magic: MAGIC.to_owned(),
+        versions: VERSIONS,
+        program: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    channel
+        .send(Kind::Hello, &serde_json::to_vec(&hello)?, &[], until)
+        .context("the process before can't be told")?;
+    let next = || -> anyhow::Result<Message> {
+        let message = channel.receive(until)?;
+        message.ok_or_else(|| anyhow!("the process before has ended, or doesn't want to go on"))
+    };
+    let message = next()?;
+    if message.kind != Kind::Welcome {
+        bail!("the process before speaks out of turn");
+    }
+    let welcome: Welcome = serde_json::from_slice(&message.bytes)?;
+    let (least, most) = VERSIONS;
+    if welcome.magic != MAGIC || !(least..=most).contains(&welcome.version) {
+        bail!("the process before speaks another version of this");
+    }
+    let mut offered = Vec::new();
+    loop {
+        let message = next()?;
+        match message.kind {
+            Kind::Sockets if offered.len() < RECORDS_MAX => {
+                if message.lacking > 0 {
+                    bail!(
+                        "the sockets are more than this process may have files open; raise that limit"
+                    );
+                }
+                let record: SocketsRecord = serde_json::from_slice(&message.bytes)?;
+                offered.push((record, message.descriptors));
+            }
+            Kind::SocketsEnd => return Ok((welcome, offered)),
+            _ => bail!("the process before speaks out of turn"),
+        }
+    }
+}
+
+fn tell_failed(channel: &Channel, error: &anyhow::Error) {
+    let words = format!("{error:#}");
+    // Who can't be told is gone.
+    let _ = channel.send(Kind::Failed, words.as_bytes(), &[], now() + ANSWER_PATIENCE);
+}

@@ -1,0 +1,215 @@
+//! Another process takes over: nobody is refused meanwhile, and a process that can't take over changes nothing.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::Output;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::harness::bytes;
+use crate::harness::config::{forward, route};
+use crate::harness::heirs::Heirs;
+use crate::harness::peer;
+use crate::harness::proxy::{self, Proxy, configuration_with};
+use crate::harness::scheduler::{Scheduler, each_scheduler};
+use crate::harness::wait::{self, End};
+
+each_scheduler!(
+    nobody_is_refused,
+    a_process_that_cannot_take_over_changes_nothing,
+    addresses_come_and_go,
+);
+
+/// Between two connections of a client that comes again and again.
+const INTERVAL: Duration = Duration::from_millis(5);
+
+/// Upgrades that have succeeded.
+pub(crate) fn upgrades(proxy: &Proxy) -> f64 {
+    proxy.metric("corelane_upgrades_total", &[("result", "success")])
+}
+
+/// SIGUSR2, until the new process runs alone.
+pub(crate) fn upgrade(proxy: &Proxy, heirs: &Heirs) {
+    let before = heirs.only();
+    proxy.signal(Signal::USR2);
+    wait::until("another process runs alone", || {
+        let pids = heirs.pids();
+        assert!(!pids.is_empty(), "{}", proxy.log());
+        pids.len() == 1 && pids[0] != before
+    });
+}
+
+/// `corelane upgrade`.
+fn ask(socket: &Path, binary: Option<&Path>) -> Output {
+    let mut command = proxy::command();
+    command.arg("upgrade").args(binary);
+    command.arg("--socket").arg(socket);
+    command.output().expect("corelane runs")
+}
+
+fn words(output: &[u8]) -> String {
+    String::from_utf8_lossy(output).into_owned()
+}
+
+/// Connections that come until it is over; none is refused, cut or given other bytes.
+pub(crate) fn come(address: SocketAddr, over: &AtomicBool, came: &AtomicU64) {
+    while !over.load(Relaxed) {
+        let client = peer::connect(address);
+        let seed = came.fetch_add(1, Relaxed);
+        let message = bytes::pattern(seed, 300);
+        (&client).write_all(&message).expect("send");
+        client.shutdown(Shutdown::Write).expect("half-close");
+        let mut answer = Vec::new();
+        (&client).read_to_end(&mut answer).expect("receive");
+        assert!(
+            answer == message,
+            "connection {seed} was told something else"
+        );
+        thread::sleep(INTERVAL);
+    }
+}
+
+fn nobody_is_refused(scheduler: Scheduler) {
+    let service = peer::echo();
+    let folder = tempfile::tempdir().expect("a folder");
+    let (socket, path) = (
+        folder.path().join("admin.sock"),
+        folder.path().join("in.sock"),
+    );
+    let routes = forward(&[&service.address().to_string()])
+        + &route(
+            "unix",
+            &format!("unix:{}", path.display()),
+            &["builtin:echo"],
+            "",
+            "",
+        );
+    let admin = format!("socket = {socket:?}");
+    let proxy = Proxy::start_file(&configuration_with(scheduler, "", &admin, &routes));
+    let heirs = Heirs::of(&proxy);
+    let address = proxy.address("main");
+    let (over, came) = (AtomicBool::new(false), AtomicU64::new(0));
+    thread::scope(|scope| {
+        let _end = End(&over);
+        let client = scope.spawn(|| come(address, &over, &came));
+        let unix = scope.spawn(|| {
+            while !over.load(Relaxed) {
+                let mut client = UnixStream::connect(&path).expect("it listens");
+                client
+                    .set_read_timeout(Some(wait::DEADLINE))
+                    .expect("timeout");
+                client.write_all(b"hello").expect("send");
+                let mut answer = [0; 5];
+                client.read_exact(&mut answer).expect("receive");
+                thread::sleep(INTERVAL);
+            }
+        });
+        for round in 1..=2 {
+            let first = heirs.only();
+            let enough = came.load(Relaxed) + 10;
+            wait::until("clients come", || came.load(Relaxed) >= enough);
+            if round == 1 {
+                let asked = ask(&socket, None);
+                assert!(asked.status.success(), "{asked:?}\n{}", proxy.log());
+                assert!(words(&asked.stdout).contains("upgraded"), "{asked:?}");
+            } else {
+                upgrade(&proxy, &heirs);
+            }
+            assert_ne!(heirs.only(), first);
+            assert_eq!(proxy.get("/readyz").status, 200);
+            let enough = came.load(Relaxed) + 10;
+            wait::until("clients come", || came.load(Relaxed) >= enough);
+        }
+        over.store(true, Relaxed);
+        client.join().expect("it saw nothing");
+        unix.join().expect("it saw nothing");
+    });
+    let mut proxy = proxy;
+    proxy.terminate();
+    assert!(proxy.wait().success(), "{}", proxy.log());
+    assert!(heirs.pids().is_empty(), "its supervisor waits for it");
+    assert!(!path.exists() && !socket.exists(), "files are left behind");
+}
+
+fn a_process_that_cannot_take_over_changes_nothing(scheduler: Scheduler) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = folder.path().join("admin.sock");
+    let admin = format!("socket = {socket:?}");
+    let routes = forward(&["builtin:echo"]);
+    let text = configuration_with(scheduler, "", &admin, &routes);
+    let proxy = Proxy::start_file(&text);
+    let heirs = Heirs::of(&proxy);
+    let pid = heirs.only();
+    let client = proxy.connect("main");
+    let echoes = || {
+        (&client).write_all(b"hello").expect("send");
+        let mut answer = [0; 5];
+        (&client).read_exact(&mut answer).expect("receive");
+    };
+    echoes();
+    let script = folder.path().join("silent");
+    fs::write(&script, "#!/bin/sh\nexit 3\n").expect("a script");
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    let refused = |binary: Option<&Path>, why: &str| {
+        let asked = ask(&socket, binary);
+        assert_eq!(asked.status.code(), Some(1), "{asked:?}");
+        assert!(words(&asked.stderr).contains(why), "{asked:?}");
+    };
+    refused(Some(Path::new("/nonexistent")), "/nonexistent");
+    refused(Some(folder.path()), "no file");
+    refused(Some(&script), "exit status: 3");
+    let file = proxy.directory().join("corelane.toml");
+    fs::write(&file, "nonsense = 1").expect("write");
+    refused(None, "nonsense");
+    // An address that somebody else has.
+    let taken = peer::echo();
+    let more = route(
+        "more",
+        &taken.address().to_string(),
+        &["builtin:echo"],
+        "",
+        "",
+    );
+    fs::write(&file, text.clone() + &more).expect("write");
+    refused(None, "[listeners.more]");
+    assert_eq!(heirs.only(), pid, "{}", proxy.log());
+    let failed = proxy.metric("corelane_upgrades_total", &[("result", "failure")]);
+    assert_eq!(failed, 5.0);
+    echoes();
+    drop(proxy.connect("main"));
+    drop(client);
+    proxy.stop();
+}
+
+/// A new file goes with an upgrade: listeners that are new, and others that are no more.
+fn addresses_come_and_go(scheduler: Scheduler) {
+    let at = |name: &str, bind: &str| route(name, bind, &["builtin:echo"], "", "");
+    let any = "127.0.0.1:0";
+    let before = at("main", any) + &at("gone", any);
+    let proxy = Proxy::start(scheduler, &before);
+    let heirs = Heirs::of(&proxy);
+    let (stays, gone) = (proxy.address("main"), proxy.address("gone"));
+    let new = SocketAddr::from(([127, 0, 0, 1], crate::harness::port::free()));
+    let after = at("renamed", &stays.to_string()) + &at("new", &new.to_string());
+    let file = proxy.directory().join("corelane.toml");
+    fs::write(file, proxy::configuration(scheduler, "", &after)).expect("write");
+    upgrade(&proxy, &heirs);
+    for address in [stays, new] {
+        let client = peer::connect(address);
+        (&client).write_all(b"hello").expect("send");
+        let mut answer = [0; 5];
+        (&client).read_exact(&mut answer).expect("receive");
+    }
+    wait::until("nobody listens there", || {
+        std::net::TcpStream::connect_timeout(&gone, Duration::from_millis(100)).is_err()
+    });
+    assert_eq!(upgrades(&proxy), 1.0);
+    proxy.stop();
+}
