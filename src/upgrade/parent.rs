@@ -16,9 +16,7 @@ use rustix::process::{Pid, Signal};
 
 use super::successor::Successor;
 use super::supervisor;
-
-/// The environment variable with the number of the descriptor that leads to the supervisor.
-pub(super) const SUPERVISOR_VARIABLE: &str = "CORELANE_SUPERVISOR";
+use super::words::SUPERVISOR_VARIABLE;
 
 /// Where systemd hears of its services.
 const NOTIFY_VARIABLE: &str = "NOTIFY_SOCKET";

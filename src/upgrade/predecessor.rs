@@ -13,8 +13,7 @@ use proxy_admin::Observed;
 use proxy_config::Config;
 
 use super::channel::{Channel, Kind, Message, now};
-use super::successor::PREDECESSOR_VARIABLE;
-use super::words::{Accepts, Hello, MAGIC, OwnFile, VERSIONS, Welcome};
+use super::words::{Accepts, Hello, MAGIC, OwnFile, PREDECESSOR_VARIABLE, VERSIONS, Welcome};
 use crate::sockets::{Abandoned, Offered, Pause, Sockets, SocketsRecord};
 
 /// How long the old process may take for an answer; it has other things to do.

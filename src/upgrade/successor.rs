@@ -13,10 +13,7 @@ use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::channel::Channel;
-use super::parent::SUPERVISOR_VARIABLE;
-
-/// The environment variable with the number of the descriptor that leads to the process before.
-pub(super) const PREDECESSOR_VARIABLE: &str = "CORELANE_UPGRADE";
+use super::words::{PREDECESSOR_VARIABLE, SUPERVISOR_VARIABLE};
 
 /// What `/proc` says of an executable whose file was replaced.
 const DELETED: &[u8] = b" (deleted)";

@@ -3,6 +3,12 @@
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
+/// The environment variable with the number of the descriptor that leads to the process before.
+pub(super) const PREDECESSOR_VARIABLE: &str = "CORELANE_UPGRADE";
+
+/// The environment variable with the number of the descriptor that leads to the supervisor.
+pub(super) const SUPERVISOR_VARIABLE: &str = "CORELANE_SUPERVISOR";
+
 /// What both say first, so that nobody takes another program for a proxy.
 pub(super) const MAGIC: &str = "corelane upgrade";
 

@@ -21,6 +21,7 @@ const NAMES: &[&str] = &[
     "process_start_time_seconds",
     "process_threads",
     "corelane_build_info",
+    "corelane_upgrades_total",
     "corelane_runtime_info",
     "corelane_runtime_switch_seconds",
     "corelane_runtime_moved_connections_total",
