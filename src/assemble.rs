@@ -50,6 +50,8 @@ pub(crate) fn table(config: &Config, inventory: &Inventory, around: &Around) -> 
         let pool = pools[first.get()].clone();
         let routes = routes(configured, &pools, &listener);
         let limits = limits(config, configured, &listener);
+        let access = around.accesses.get(&configured.name).cloned();
+        let access = access.unwrap_or_default();
         Arc::new(ListenerSettings {
             listener,
             pool,
@@ -61,7 +63,8 @@ pub(crate) fn table(config: &Config, inventory: &Inventory, around: &Around) -> 
             times: times(&configured.times),
             splice: configured.splice,
             max_connections: configured.max_connections.map(Into::into),
-            access: around.accesses.get(&configured.name).cloned(),
+            access: access.clients,
+            peer_access: access.peers,
             limits,
             bandwidth: BandwidthSettings {
                 listener: configured.admission.bandwidth.map(config::Size::bytes),
@@ -140,6 +143,7 @@ fn routes(
             .map(|name| name.as_bytes().into())
             .collect(),
         source: configured.source.clone(),
+        peer: configured.peer.clone(),
         ports: configured.ports.clone(),
         pools: configured
             .upstreams
@@ -205,6 +209,7 @@ fn limits(config: &Config, configured: &config::Listener, listener: &Listener) -
         source_connections: admission
             .max_connections_per_source
             .map(|max| max.get().into()),
+        peer_headers: admission.max_headers_per_peer.map(|max| max.get().into()),
         source_bits: admission.source_prefix.get() as u8,
         rate: of_all.map(|rate| listener.counted.meter(rate)),
         source_rate: of_source.map(|rate| listener.counted.source_rates(rate)),

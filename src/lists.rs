@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use proxy_admin::ClientList;
-use proxy_config::{self as config, AccessEntry, Admission, Config};
+use proxy_config::{self as config, AccessEntry, AccessLists, Config};
 use proxy_core::{Access, Clients};
 
 use crate::config_file::{self, ReadLists, Sources};
@@ -26,7 +26,16 @@ struct List {
 }
 
 /// Who may connect to each listener that has lists, by its name.
-pub(crate) type Accesses = HashMap<String, Arc<Access>>;
+pub(crate) type Accesses = HashMap<String, ListenerAccess>;
+
+/// Who may connect to a listener; none: everybody.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ListenerAccess {
+    /// By who the client is.
+    pub(crate) clients: Option<Arc<Access>>,
+    /// By who has connected, whichever client it announces.
+    pub(crate) peers: Option<Arc<Access>>,
+}
 
 impl Lists {
     /// Reads the lists of `config`. Waits for them.
@@ -93,28 +102,33 @@ impl Lists {
     }
 
     /// What each listener of `config` makes of them. It takes a second for millions of entries.
-    pub(crate) fn accesses(&self, config: &Config) -> Accesses {
+    pub(crate) fn accesses<'c>(&self, config: &'c Config) -> Accesses {
         // Listeners that have the same lists share what is made of them.
-        let mut made: Vec<(&Admission, Arc<Access>)> = Vec::new();
+        let mut made: Vec<(AccessLists<'c>, Arc<Access>)> = Vec::new();
+        let mut access = |lists: AccessLists<'c>| {
+            if let Some((_, access)) = made.iter().find(|(known, _)| *known == lists) {
+                return access.clone();
+            }
+            let access = Arc::new(self.access(lists));
+            made.push((lists, access.clone()));
+            access
+        };
         let mut accesses = Accesses::new();
-        let with_lists = config.listeners.iter();
-        for listener in with_lists.filter(|listener| listener.admission.has_lists()) {
+        for listener in &config.listeners {
             let admission = &listener.admission;
-            let same = made
-                .iter()
-                .find(|(known, _)| known.allow == admission.allow && known.deny == admission.deny);
-            let access = match same {
-                Some((_, access)) => access.clone(),
-                None => Arc::new(self.access(admission)),
-            };
-            made.push((admission, access.clone()));
-            accesses.insert(listener.name.clone(), access);
+            let (clients, peers) = (admission.clients(), admission.peers());
+            if clients.is_some() || peers.is_some() {
+                let access = ListenerAccess {
+                    clients: clients.map(&mut access),
+                    peers: peers.map(&mut access),
+                };
+                accesses.insert(listener.name.clone(), access);
+            }
         }
         accesses
     }
 
-    fn access(&self, admission: &Admission) -> Access {
-        let Admission { allow, deny, .. } = admission;
+    fn access(&self, AccessLists { allow, deny }: AccessLists<'_>) -> Access {
         let allow = (!allow.is_empty()).then(|| self.clients(allow));
         Access::new(allow, self.clients(deny))
     }
@@ -158,7 +172,9 @@ mod tests {
 
     fn denies(lists: &Lists, config: &Config, address: &str) -> bool {
         let address = format!("{address}:7").parse().expect("an address");
-        !lists.accesses(config)["a"].admits(ClientAddress::Tcp(address))
+        let accesses = lists.accesses(config);
+        let clients = accesses["a"].clients.as_ref().expect("it has lists");
+        !clients.admits(ClientAddress::Tcp(address))
     }
 
     #[tokio::test(flavor = "current_thread")]

@@ -2,7 +2,9 @@
 
 use crate::addresses::claims::Claims;
 use crate::addresses::loops::{self, Machine};
-use crate::addresses::{announced, unused_options, unused_servers};
+use crate::addresses::{
+    announced, unreachable_routes, unused_keys, unused_options, unused_servers,
+};
 use crate::problems::findings::Findings;
 use crate::raw::node::{Node, Place};
 use crate::raw::section::Section;
@@ -82,13 +84,16 @@ pub(crate) fn read(
     let names = Names::new(upstream_nodes.iter().map(|(name, _)| *name).collect());
     let read = |(name, node): (&str, Node<'_>)| {
         let place = node.place();
-        let listener =
+        let (listener, written) =
             node.section(|section| listener::read(name, section, &names, &mut claims))?;
         unused_options::of_listener(&listener, &place, warnings);
         announced::warn(&listener, &place, warnings);
-        Some(listener)
+        unreachable_routes::warn(&listener, &written.routes, warnings);
+        unused_keys::of_rates(&listener, &place, warnings);
+        Some((listener, (place, written.says_prologue_timeout)))
     };
-    let listeners: Vec<Listener> = listener_nodes.into_iter().filter_map(read).collect();
+    let listeners = listener_nodes.into_iter().filter_map(read);
+    let (listeners, listener_places): (Vec<Listener>, Vec<_>) = listeners.unzip();
 
     let mut upstreams = Vec::with_capacity(upstream_nodes.len());
     let (mut routes, mut fallbacks) = (Vec::new(), Vec::new());
@@ -115,11 +120,19 @@ pub(crate) fn read(
         }
     }
     loops::report(&listeners, &routes, machine, errors, warnings);
-    Config {
+    let config = Config {
         runtime,
         admin,
         access_log,
         listeners,
         upstreams,
+    };
+    // What is heard depends on the upstreams. Without them there is a problem already.
+    if errors.is_empty() {
+        for (listener, (place, says_timeout)) in config.listeners.iter().zip(listener_places) {
+            let hears = listener.accept_proxy.is_some() || config.hears_hello(listener);
+            unused_keys::of_prologue(listener, (hears, says_timeout), &place, warnings);
+        }
     }
+    config
 }

@@ -34,7 +34,7 @@ pub use crate::problems::problem::{PROBLEMS_MAX, Problem, Problems};
 pub use crate::sections::access_log::{AccessLog, Destination, Format};
 pub use crate::sections::admin::{ADMIN_HOSTS_MAX, Admin, AdminSocket, GROUP_BYTES_MAX, Group};
 pub use crate::sections::admission::{
-    ACCESS_ENTRIES_MAX, Admission, BANDWIDTH_MAX, BANDWIDTH_MIN, OverLimit, RATE_MAX,
+    ACCESS_ENTRIES_MAX, AccessLists, Admission, BANDWIDTH_MAX, BANDWIDTH_MIN, OverLimit, RATE_MAX,
 };
 pub use crate::sections::agent::Agent;
 pub use crate::sections::balance::{

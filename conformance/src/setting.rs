@@ -65,6 +65,7 @@ fn routes(
         names: vec![NamePattern::new(name)],
         alpn: Vec::new(),
         source: Vec::new(),
+        peer: Vec::new(),
         ports: Vec::new(),
         pools: vec![(pool(name, *server), 1)],
     });

@@ -210,6 +210,7 @@ fn routes(pool: Arc<Pool>) -> Arc<Routes> {
         names: Vec::new(),
         alpn: Vec::new(),
         source: Vec::new(),
+        peer: Vec::new(),
         ports: Vec::new(),
         pools: vec![(pool.clone(), 1)],
     };

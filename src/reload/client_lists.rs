@@ -30,8 +30,10 @@ pub(super) async fn read_again(config: &Config, proxy: &mut Proxy) {
     let before = tables.current();
     let listeners = before.listeners.iter().map(|settings| {
         let access = accesses.get(&settings.listener.name).cloned();
+        let access = access.unwrap_or_default();
         let settings = ListenerSettings {
-            access,
+            access: access.clients,
+            peer_access: access.peers,
             ..(**settings).clone()
         };
         Arc::new(settings)

@@ -2,6 +2,7 @@
 
 mod changes;
 mod peers;
+mod real_peers;
 mod sent;
 mod who_may;
 

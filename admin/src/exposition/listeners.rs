@@ -79,7 +79,7 @@ pub(super) fn collect(
         "corelane_listener_rejected_total",
         "Connections that were closed at once: \"max_connections\" is the listener's limit, \"process_connections\" the \
          process's, \"source_connections\", \"rate\" and \"source_rate\" are those of a source and of new connections a second, \
-         \"denied\" is who is not let in by allow and deny, \"route\" who takes a route that rejects, \"no_route\" who takes \
+         \"peer_headers\" is a peer's limit of headers that are still to come, \"denied\" is who is not let in by allow and deny, \"route\" who takes a route that rejects, \"no_route\" who takes \
          none. \"descriptors\" counts \
          pauses of accepting for lack of a descriptor or memory; clients wait meanwhile.",
     );

@@ -16,6 +16,7 @@ pub(super) enum Subject {
     Limit,
     ProcessLimit,
     SourceLimit,
+    PeerHeaders,
     Rate,
     SourceRate,
     ServersFull,

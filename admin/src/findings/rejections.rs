@@ -34,6 +34,7 @@ fn of_reason(scene: &Scene<'_>, reason: Rejection) -> Option<Found> {
         Rejection::QueueTimeout => Subject::QueueTimeout,
         Rejection::ProcessConnections => Subject::ProcessLimit,
         Rejection::SourceConnections => Subject::SourceLimit,
+        Rejection::PeerHeaders => Subject::PeerHeaders,
         Rejection::Rate => Subject::Rate,
         Rejection::SourceRate => Subject::SourceRate,
         Rejection::Descriptors => Subject::Descriptors,
@@ -44,6 +45,7 @@ fn of_reason(scene: &Scene<'_>, reason: Rejection) -> Option<Found> {
             Rejection::MaxConnections => limit(scene, worst, episode, tense),
             Rejection::ProcessConnections
             | Rejection::SourceConnections
+            | Rejection::PeerHeaders
             | Rejection::Rate
             | Rejection::SourceRate
             | Rejection::ServersFull
@@ -124,6 +126,14 @@ fn beyond(
             format!("a source {has} its max_connections_per_source"),
             format!(
                 "find out who has so many (/connections), or raise max_connections_per_source in [listeners.{name}]"
+            ),
+        ),
+        Rejection::PeerHeaders => (
+            Level::Warning,
+            format!("a peer {has} its max_headers_per_peer of connections without a PROXY header"),
+            format!(
+                "find out who has so many (/connections) and deny it (deny_peer); name balancers in `trusted`, or raise \
+                 max_headers_per_peer in [listeners.{name}]"
             ),
         ),
         Rejection::SourceRate => (

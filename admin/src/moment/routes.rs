@@ -149,6 +149,7 @@ mod tests {
                 names: vec![NamePattern::new(&format!("{name}.example"))],
                 alpn: Vec::new(),
                 source: Vec::new(),
+                peer: Vec::new(),
                 ports: Vec::new(),
                 pools: parts
                     .iter()

@@ -33,7 +33,8 @@ pub(crate) fn warn(listener: &Listener, place: &Place, warnings: &Findings) {
         let path = format!("{}.{key}", place.path);
         let message = format!(
             "`{path}` goes by the addresses that headers of the PROXY protocol announce, and everyone may send one: a client \
-             that announces another address gets around it; write trusted = [...] with the networks of your balancers"
+             that announces another address gets around it; write trusted = [...] with the networks of your balancers, or go by \
+             who has connected: allow_peer, deny_peer, or peer in a route"
         );
         warnings.add(place.at, Some(path), message);
     }

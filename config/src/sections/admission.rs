@@ -27,8 +27,15 @@ pub struct Admission {
     pub allow: Vec<AccessEntry>,
     /// `deny`: who is kept out.
     pub deny: Vec<AccessEntry>,
+    /// `allow_peer`: as `allow`, by who has connected, whichever client it announces.
+    pub allow_peer: Vec<AccessEntry>,
+    /// `deny_peer`: the same of who is kept out.
+    pub deny_peer: Vec<AccessEntry>,
     /// `max_connections_per_source`: connections that a source may have open at a time. Absent: no limit.
     pub max_connections_per_source: Option<NonZeroU32>,
+    /// `max_headers_per_peer`: connections of one peer that announce clients and have not done so yet. Absent:
+    /// `max_connections_per_source` for peers that `trusted` doesn't name, and no limit for those that it names.
+    pub max_headers_per_peer: Option<NonZeroU32>,
     /// `source_prefix`: bits of an address of IPv6 that make a source.
     pub source_prefix: NonZeroU16,
     /// `max_rate`: connections that may begin in a second. Absent: no limit.
@@ -47,6 +54,22 @@ pub struct Admission {
     pub over_limit: OverLimit,
 }
 
+/// Who is let in and who is kept out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AccessLists<'a> {
+    /// Where it is not empty, others are kept out.
+    pub allow: &'a [AccessEntry],
+    /// Who is kept out.
+    pub deny: &'a [AccessEntry],
+}
+
+impl<'a> AccessLists<'a> {
+    fn of(allow: &'a [AccessEntry], deny: &'a [AccessEntry]) -> Option<Self> {
+        let is_there = !(allow.is_empty() && deny.is_empty());
+        is_there.then_some(Self { allow, deny })
+    }
+}
+
 choices! {
     /// What happens to clients beyond a limit; displayed as it is written.
     pub enum OverLimit {
@@ -62,16 +85,22 @@ choices! {
 impl Admission {
     /// The files that list clients; one may be there twice.
     pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
-        let entries = self.allow.iter().chain(&self.deny);
+        let lists = [&self.allow, &self.deny, &self.allow_peer, &self.deny_peer];
+        let entries = lists.into_iter().flatten();
         entries.filter_map(|entry| match entry {
             AccessEntry::File(path) => Some(path),
             AccessEntry::Clients(_) => None,
         })
     }
 
-    /// Whether anybody is let in or kept out by their address.
-    pub fn has_lists(&self) -> bool {
-        !(self.allow.is_empty() && self.deny.is_empty())
+    /// The lists of clients; none if nobody is let in or kept out by them.
+    pub fn clients(&self) -> Option<AccessLists<'_>> {
+        AccessLists::of(&self.allow, &self.deny)
+    }
+
+    /// The lists of peers, whichever clients they announce.
+    pub fn peers(&self) -> Option<AccessLists<'_>> {
+        AccessLists::of(&self.allow_peer, &self.deny_peer)
     }
 }
 
@@ -86,7 +115,10 @@ pub(crate) fn read(section: &mut Section<'_>) -> Admission {
     Admission {
         allow: entries("allow"),
         deny: entries("deny"),
+        allow_peer: entries("allow_peer"),
+        deny_peer: entries("deny_peer"),
         max_connections_per_source: section.optional("max_connections_per_source"),
+        max_headers_per_peer: section.optional("max_headers_per_peer"),
         source_prefix: section.value("source_prefix"),
         max_rate: section.optional("max_rate"),
         burst: section.optional("burst"),

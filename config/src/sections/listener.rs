@@ -5,7 +5,7 @@ use std::num::{NonZeroU16, NonZeroU64};
 use std::time::Duration;
 
 use crate::addresses::claims::Claims;
-use crate::raw::node::Node;
+use crate::raw::node::{Node, Place};
 use crate::raw::section::Section;
 use crate::sections::admission::{self, Admission};
 use crate::sections::names::{Names, UpstreamIndex, upstream_index};
@@ -85,13 +85,21 @@ impl Listener {
     }
 }
 
+/// What is known of how a listener is written, besides what it says.
+pub(crate) struct Written {
+    /// Where its routes are.
+    pub(crate) routes: Vec<Place>,
+    /// Whether `prologue_timeout` is there.
+    pub(crate) says_prologue_timeout: bool,
+}
+
 /// Reads a listener; it is absent only if a problem was found.
 pub(crate) fn read(
     name: &str,
     section: &mut Section<'_>,
     upstreams: &Names<'_>,
     claims: &mut Claims,
-) -> Option<Listener> {
+) -> Option<(Listener, Written)> {
     let options = socket::read_listener(section);
     let interface = options.socket.interface.as_deref();
     let nodes = section.elements("bind");
@@ -99,11 +107,13 @@ pub(crate) fn read(
     for node in &nodes {
         read_bind(node, interface, claims, &mut binds);
     }
-    let routes = route::read(section, upstreams);
+    let (routes, route_places): (Vec<_>, _) = route::read(section, upstreams).into_iter().unzip();
     let written = section.node("upstream");
     let is_written = written.is_some();
     let upstream = written.and_then(|node| node.read(|value| upstream_index(value, upstreams)));
-    let leads_on = routes.iter().any(|route| !route.upstreams.is_empty());
+    let leads_on = routes
+        .iter()
+        .any(|route: &Route| !route.upstreams.is_empty());
     if !is_written && !leads_on {
         section.miss("upstream");
     }
@@ -126,6 +136,10 @@ pub(crate) fn read(
              for theirs; write accept_proxy_protocol = \"required\", or leave it out"
         ));
     }
+    let written = Written {
+        routes: route_places,
+        says_prologue_timeout: section.node("prologue_timeout").is_some(),
+    };
     let prologue_timeout = section.value("prologue_timeout");
     let shares = section.value("shares");
     let latency = section.optional("latency");
@@ -134,7 +148,7 @@ pub(crate) fn read(
     let backlog = section.value("backlog");
     let splice = section.value("splice");
     let admission = admission::read(section);
-    Some(Listener {
+    let listener = Listener {
         name: name.to_owned(),
         binds,
         upstream: match upstream {
@@ -154,7 +168,8 @@ pub(crate) fn read(
         splice,
         admission,
         options,
-    })
+    };
+    Some((listener, written))
 }
 
 fn read_bind(

@@ -7,7 +7,7 @@ use toml::de::DeValue;
 
 use crate::problems::refusal::Refusal;
 use crate::raw::choice::choices;
-use crate::raw::node::Node;
+use crate::raw::node::{Node, Place};
 use crate::raw::read::string;
 use crate::raw::section::Section;
 use crate::sections::names::{Names, UpstreamIndex, upstream_index};
@@ -42,6 +42,8 @@ pub struct Route {
     pub alpn: Vec<String>,
     /// `source`: networks of which the client is in one. Empty: wherever it is.
     pub source: Vec<IpNet>,
+    /// `peer`: networks of which who has connected is in one, whoever it announces. Empty: wherever it is.
+    pub peer: Vec<IpNet>,
     /// `port`: ports of the listener of which it has connected to one. Empty: to any.
     pub ports: Vec<RangeInclusive<u16>>,
     /// `upstream`, `upstreams` or `reject`: where they go, by weight. Empty: they are refused.
@@ -70,14 +72,15 @@ choices! {
     }
 }
 
-/// Reads the routes of a listener.
-pub(crate) fn read(section: &mut Section<'_>, upstreams: &Names<'_>) -> Vec<Route> {
+/// Reads the routes of a listener, each with its place.
+pub(crate) fn read(section: &mut Section<'_>, upstreams: &Names<'_>) -> Vec<(Route, Place)> {
     let nodes = section.elements("routes");
     let read = |(place, node): (usize, Node<'_>)| {
         let path = node.path().to_owned();
         let at = node.place();
         let context = node.context;
-        node.section(|section| read_one(section, place, upstreams))
+        let route = node
+            .section(|section| read_one(section, place, upstreams))
             .or_else(|| {
                 context.findings.add(
                     at.at,
@@ -88,7 +91,8 @@ pub(crate) fn read(section: &mut Section<'_>, upstreams: &Names<'_>) -> Vec<Rout
                     ),
                 );
                 None
-            })
+            });
+        Some((route?, at))
     };
     nodes.into_iter().enumerate().filter_map(read).collect()
 }
@@ -99,6 +103,7 @@ fn read_one(section: &mut Section<'_>, place: usize, upstreams: &Names<'_>) -> O
     let sni = values(section, "sni", server_name);
     let alpn = values(section, "alpn", protocol);
     let source = values(section, "source", network);
+    let peer = values(section, "peer", network);
     let ports = values(section, "port", ports);
     let one = section.node("upstream");
     let several = section.named("upstreams");
@@ -130,6 +135,7 @@ fn read_one(section: &mut Section<'_>, place: usize, upstreams: &Names<'_>) -> O
         sni,
         alpn,
         source,
+        peer,
         ports,
         upstreams: parts,
     })

@@ -50,7 +50,12 @@ pub(super) fn write(text: &mut String, listener: &Listener, upstream: Option<&st
 
 fn admission(admission: &Admission) -> Vec<(&'static str, String)> {
     let mut values = Vec::new();
-    for (key, entries) in [("allow", &admission.allow), ("deny", &admission.deny)] {
+    for (key, entries) in [
+        ("allow", &admission.allow),
+        ("deny", &admission.deny),
+        ("allow_peer", &admission.allow_peer),
+        ("deny_peer", &admission.deny_peer),
+    ] {
         if !entries.is_empty() {
             values.push((key, list(entries)));
         }
@@ -60,6 +65,7 @@ fn admission(admission: &Admission) -> Vec<(&'static str, String)> {
             "max_connections_per_source",
             admission.max_connections_per_source,
         ),
+        ("max_headers_per_peer", admission.max_headers_per_peer),
         ("max_rate", admission.max_rate),
         ("burst", admission.burst),
         ("max_rate_per_source", admission.max_rate_per_source),

@@ -20,6 +20,9 @@ pub(super) fn write<'n>(
     if !route.source.is_empty() {
         values.push(("source", list(&route.source)));
     }
+    if !route.peer.is_empty() {
+        values.push(("peer", list(&route.peer)));
+    }
     if !route.ports.is_empty() {
         let ports = route.ports.iter();
         let ports: Vec<_> = ports

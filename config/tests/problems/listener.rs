@@ -197,8 +197,8 @@ fn keys() {
             (
                 "\"ä\\n\" = 1",
                 "4:1: unknown key `\"ä\\n\"` in [listeners.l]; the keys are bind, upstream, routes, not_tls, starttls, \
-                 allow, deny, accept_proxy_protocol, trusted, untrusted, prologue_timeout, shares, latency, max_connections, \
-                 max_connections_per_source, source_prefix, max_rate, burst, max_rate_per_source, burst_per_source, bandwidth, \
+                 allow, deny, allow_peer, deny_peer, accept_proxy_protocol, trusted, untrusted, prologue_timeout, shares, latency, max_connections, \
+                 max_connections_per_source, max_headers_per_peer, source_prefix, max_rate, burst, max_rate_per_source, burst_per_source, bandwidth, \
                  bandwidth_per_connection, over_limit, \
                  idle_timeout, client_idle_timeout, server_idle_timeout, half_closed_timeout, max_lifetime, \
                  lifetime_jitter, keepalive, user_timeout, fast_open, defer_accept, notsent_lowat, \

@@ -131,3 +131,185 @@ fn what_ends_no_connection_is_a_warning() {
         assert_eq!(warnings(keys), [""; 0], "{keys}");
     }
 }
+
+/// The keys and the texts of the warnings for routes of a listener that has these addresses.
+fn of_routes(bind: &str, routes: &[&str]) -> Vec<(String, String)> {
+    let mut text = format!(
+        "[upstreams.u]\nservers = [\"a:1\"]\n[listeners.l]\nbind = {bind}\nupstream = \"u\"\n"
+    );
+    for route in routes {
+        text += &format!("[[listeners.l.routes]]\n{route}\nupstream = \"u\"\n");
+    }
+    let loaded = parse(&text, "f").unwrap_or_else(|problems| panic!("{problems}\n{text}"));
+    let warnings = loaded.warnings.into_iter();
+    let both = warnings.map(|warning| {
+        let place = warning.to_string();
+        (warning.key.unwrap_or_default(), place)
+    });
+    both.collect()
+}
+
+fn keys_of_routes(bind: &str, routes: &[&str]) -> Vec<String> {
+    let warnings = of_routes(bind, routes).into_iter();
+    warnings.map(|(key, _)| key).collect()
+}
+
+#[test]
+fn routes_that_no_connection_takes_are_doubted() {
+    let bind = "\"127.0.0.1:1\"";
+    let warnings = of_routes(
+        bind,
+        &[
+            "sni = [\"a.example\", \"b.example\"]",
+            "sni = \"b.example\"\nname = \"late\"",
+        ],
+    );
+    assert_eq!(
+        warnings[0].1,
+        "f:9:1: no connection comes by \"b.example\" of `listeners.l.routes[1].sni`: the route \"1\" before it takes all that ask \
+         for it; put the narrower one first, or remove the name"
+    );
+    assert_eq!(warnings[0].0, "listeners.l.routes[1].sni");
+    let warnings = of_routes(
+        bind,
+        &[
+            "source = \"10.0.0.0/8\"",
+            "source = \"10.1.0.0/16\"\nalpn = \"h2\"",
+        ],
+    );
+    assert_eq!(
+        warnings[0].1,
+        "f:9:1: no connection takes `listeners.l.routes[1]`: the route \"1\" before it takes all that would; put the narrower one \
+         first, or remove it"
+    );
+    for (first, second) in [
+        ("sni = \"*.example\"", "sni = \"a.b.example\""),
+        ("sni = \"*.example\"", "sni = \"*.b.example\""),
+        ("sni = \"*\"", "sni = \"*.b.example\""),
+        ("sni = \"*\"", "sni = \"b\"\nsource = \"10.0.0.0/8\""),
+        (
+            "sni = \"A.example\"\nport = \"1-5\"",
+            "sni = \"a.example\"\nport = 1",
+        ),
+        ("alpn = [\"h2\", \"h3\"]", "alpn = \"h2\""),
+        ("peer = \"::/0\"", "peer = \"2001:db8::/32\"\nsni = \"a\""),
+        ("", "sni = \"a\""),
+        ("", ""),
+    ] {
+        let keys = keys_of_routes(bind, &[first, second]);
+        let is_second = |key: &String| key.starts_with("listeners.l.routes[1]");
+        assert!(
+            keys.len() == 1 && keys.iter().all(is_second),
+            "{first}: {second}: {keys:?}"
+        );
+    }
+}
+
+#[test]
+fn routes_that_some_connection_takes_are_not_doubted() {
+    let bind = "\"127.0.0.1:1-9\"";
+    for (first, second) in [
+        ("sni = \"a.example\"\nalpn = \"h2\"", "sni = \"a.example\""),
+        (
+            "sni = \"a.example\"\nalpn = \"h2\"",
+            "sni = \"a.example\"\nalpn = [\"h2\", \"h3\"]",
+        ),
+        ("sni = \"*.example\"", "sni = \"example\""),
+        ("sni = \"*.b.example\"", "sni = \"*.example\""),
+        ("sni = \"*\"", "alpn = \"h2\""),
+        ("sni = \"*\"", ""),
+        ("source = \"10.0.0.0/8\"", "peer = \"10.0.0.0/8\""),
+        (
+            "source = \"10.0.0.0/8\"",
+            "source = [\"10.0.0.0/8\", \"::1\"]",
+        ),
+        ("port = \"1-5\"", "port = \"5-6\""),
+        ("port = 1\nsni = \"a\"", "port = 2\nsni = \"a\""),
+    ] {
+        assert_eq!(
+            keys_of_routes(bind, &[first, second]),
+            [""; 0],
+            "{first}: {second}"
+        );
+    }
+    let many: Vec<_> = (0..2_000)
+        .map(|place| format!("sni = [\"n{place}.example\", \"m{place}.example\"]"))
+        .collect();
+    let many: Vec<_> = many.iter().map(String::as_str).collect();
+    assert_eq!(keys_of_routes(bind, &many), [""; 0]);
+}
+
+#[test]
+fn a_port_of_a_route_that_is_not_bound_is_doubted() {
+    let warnings = of_routes(
+        "[\"127.0.0.1:80\", \"*:90-91\"]",
+        &["port = [80, 91]", "port = \"81-89\""],
+    );
+    assert_eq!(
+        warnings,
+        [(
+            "listeners.l.routes[1].port".to_owned(),
+            "f:9:1: no connection comes to 81-89 of `listeners.l.routes[1].port`: the listener is not bound to it; add it to `bind`, \
+             or remove it"
+                .to_owned()
+        )]
+    );
+    assert_eq!(
+        keys_of_routes("\"127.0.0.1:80\"", &["port = \"1-100\""]),
+        [""; 0]
+    );
+    // The kernel chooses that one.
+    assert_eq!(keys_of_routes("\"127.0.0.1:0\"", &["port = 80"]), [""; 0]);
+    let unix = keys_of_routes("\"unix:/a\"", &["port = 80"]);
+    assert_eq!(unix, ["listeners.l.routes[0].port"]);
+}
+
+#[test]
+fn keys_that_do_nothing_beside_the_others_are_doubted() {
+    let warnings = |keys: &str, upstream: &str| -> Vec<_> {
+        let text = format!(
+            "[listeners.l]\nbind = \"127.0.0.1:0\"\nupstream = \"u\"\n{keys}\n[upstreams.u]\nservers = [\"a:1\"]\n{upstream}"
+        );
+        let loaded = parse(&text, "f").unwrap_or_else(|problems| panic!("{problems}"));
+        let warnings = loaded.warnings.into_iter();
+        warnings
+            .map(|warning| warning.key.unwrap_or_default())
+            .collect()
+    };
+    for (keys, key) in [
+        ("burst = 1", "burst"),
+        (
+            "burst = 1\nmax_rate_per_source = 1\nburst_per_source = 2",
+            "burst",
+        ),
+        ("burst_per_source = 1\nmax_rate = 5", "burst_per_source"),
+        ("prologue_timeout = \"1s\"", "prologue_timeout"),
+        (
+            "prologue_timeout = \"1s\"\nroutes = [{ port = 5, reject = true }]",
+            "prologue_timeout",
+        ),
+        ("max_headers_per_peer = 5", "max_headers_per_peer"),
+    ] {
+        assert_eq!(warnings(keys, ""), [format!("listeners.l.{key}")], "{keys}");
+    }
+    for (keys, upstream) in [
+        ("burst = 1\nmax_rate = 1", ""),
+        ("burst = 1\nmax_rate_per_source = 1", ""),
+        ("burst_per_source = 1\nmax_rate_per_source = 1", ""),
+        (
+            "prologue_timeout = \"1s\"\naccept_proxy_protocol = \"optional\"\nmax_headers_per_peer = 5",
+            "",
+        ),
+        ("prologue_timeout = \"1s\"\nstarttls = \"postgres\"", ""),
+        (
+            "prologue_timeout = \"1s\"\nroutes = [{ sni = \"a\", reject = true }]",
+            "",
+        ),
+        (
+            "prologue_timeout = \"1s\"",
+            "balance = \"source-hash\"\nhash_on = \"sni\"",
+        ),
+    ] {
+        assert_eq!(warnings(keys, upstream), [""; 0], "{keys}");
+    }
+}

@@ -26,6 +26,9 @@ pub struct Limits {
     pub process_connections: Option<u64>,
     /// Connections of a source.
     pub source_connections: Option<u64>,
+    /// Connections of a peer that announces clients and has not done so yet; none: as many as of a source, unless it is one that
+    /// is trusted by its name.
+    pub peer_headers: Option<u64>,
     /// Bits of an address of IPv6 that make a source.
     pub source_bits: u8,
     /// Connections that may begin in a time.
@@ -41,6 +44,7 @@ impl Default for Limits {
         Self {
             process_connections: None,
             source_connections: None,
+            peer_headers: None,
             source_bits: SOURCE_BITS,
             rate: None,
             source_rate: None,
@@ -56,6 +60,14 @@ impl Limits {
             return None;
         }
         Source::of(client, self.source_bits)
+    }
+
+    /// The source of a peer that is to announce a client, and how many such connections it may have; none: as many as it likes.
+    /// `is_named` says whether it is trusted by its name.
+    pub(crate) fn peer(&self, peer: ClientAddress, is_named: bool) -> Option<(Source, u64)> {
+        let of_source = self.source_connections.filter(|_| !is_named);
+        let max = self.peer_headers.or(of_source)?;
+        Some((Source::of(peer, self.source_bits)?, max))
     }
 }
 
@@ -136,6 +148,8 @@ pub struct Counted {
     pub(crate) total: Arc<Total>,
     /// Connections that are open by source. Those that began while there was no limit for them are not among them.
     pub(crate) sources: SourceConnections,
+    /// Those whose client is still to be announced, by their peer, where there is a limit for them.
+    pub(crate) peers: SourceConnections,
     rate: Mutex<Option<Arc<Meter>>>,
     source_rates: Mutex<Option<Arc<SourceRates>>>,
     epoch: Epoch,

@@ -20,66 +20,126 @@ use crate::admission::waiting::Wait;
 use crate::connection::origin::{ClientAddress, Origin};
 use crate::listener::settings::ListenerSettings;
 use crate::metrics::Rejection;
+use crate::prologue::AcceptProxy;
 
-/// Whether a peer that was accepted just now may be a client. Where peers announce clients, all may, as far as it is known yet.
+/// What a connection counts for besides its listener and the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Counts {
+    /// For nothing.
+    Nothing,
+    /// For its client's source.
+    Source(Source),
+    /// For its peer, which has not announced its client yet.
+    Peer(Source),
+}
+
+/// Whether a peer that was accepted just now may be a client. Where it announces one, it may as far as it is known yet.
 pub(crate) fn admits_peer(settings: &ListenerSettings, peer: ClientAddress) -> bool {
+    if let Some(access) = &settings.peer_access
+        && !access.admits(peer)
+    {
+        return false;
+    }
     match &settings.access {
-        Some(access) => settings.hears_of_clients() || access.admits(peer),
+        Some(access) => !settings.is_client(peer) || access.admits(peer),
         None => true,
     }
 }
 
-/// Takes one more connection, which was accepted just now: it counts as the listener's until it is released. Returns the source
-/// that it counts for, too.
+/// Takes one more connection, which was accepted just now: it counts as the listener's until it is released. Returns what else it
+/// counts for.
 pub(crate) fn at_accept(
     settings: &ListenerSettings,
     origin: Origin,
     now: Instant,
-) -> Result<Option<Source>, Refused> {
-    let source = if settings.hears_of_clients() {
-        None
-    } else {
-        settings.limits.source(origin.peer)
+) -> Result<Counts, Refused> {
+    let counts = match settings.accept_proxy() {
+        Some(accept) if !accept.takes_as_client(origin.peer) => take_peer(settings, accept, origin),
+        _ => take_client(settings, origin.peer, now),
     };
-    if let Some(source) = source {
-        take_source(settings, source, now).map_err(|rejection| Refused {
-            rejection,
-            wait: Wait::Never,
-        })?;
-    }
+    let counts = counts.map_err(|rejection| Refused {
+        rejection,
+        wait: Wait::Never,
+    })?;
     let taken = take_place(settings, now);
-    if let (Err(_), Some(source)) = (&taken, source) {
-        if let Some(rates) = &settings.limits.source_rate {
+    if taken.is_err() {
+        give_back(settings, counts);
+        // A rate counts whether or not there is a limit of connections.
+        if settings.is_client(origin.peer)
+            && let Some(rates) = &settings.limits.source_rate
+            && let Some(source) = settings.limits.source(origin.peer)
+        {
             rates.put_back(source);
-        }
-        if settings.limits.source_connections.is_some() {
-            settings.listener.counted.sources.release(source);
         }
     }
     taken?;
-    Ok(source.filter(|_| settings.limits.source_connections.is_some()))
+    Ok(counts)
 }
 
-/// Whether a connection whose client was heard may go on. It was taken at the accept, and is released when it ends. Returns
-/// the source that it counts for from now on.
+/// Whether a connection whose client was heard may go on. It was taken at the accept, where it counted so, and is released when it
+/// ends. Returns what it counts for from now on.
 pub(crate) fn after_prologue(
     settings: &ListenerSettings,
+    peer: ClientAddress,
     client: ClientAddress,
+    counts: Counts,
     now: Instant,
-) -> Result<Option<Source>, Rejection> {
-    if !settings.hears_of_clients() {
-        return Ok(None);
+) -> Result<Counts, Rejection> {
+    if settings.is_client(peer) {
+        return Ok(counts);
     }
+    give_back(settings, counts);
     if let Some(access) = &settings.access
         && !access.admits(client)
     {
         return Err(Rejection::Denied);
     }
+    take_client(settings, client, now)
+}
+
+/// Takes what is a client's own.
+fn take_client(
+    settings: &ListenerSettings,
+    client: ClientAddress,
+    now: Instant,
+) -> Result<Counts, Rejection> {
     let Some(source) = settings.limits.source(client) else {
-        return Ok(None);
+        return Ok(Counts::Nothing);
     };
     take_source(settings, source, now)?;
-    Ok(settings.limits.source_connections.map(|_| source))
+    let counts = settings.limits.source_connections.map(|_| source);
+    Ok(counts.map_or(Counts::Nothing, Counts::Source))
+}
+
+/// Takes what is the own of a peer that is to announce a client.
+fn take_peer(
+    settings: &ListenerSettings,
+    accept: &AcceptProxy,
+    origin: Origin,
+) -> Result<Counts, Rejection> {
+    // One that may not announce any is refused without being waited for.
+    if !accept.trusts(origin.peer) {
+        return Ok(Counts::Nothing);
+    }
+    let limit = settings.limits.peer(origin.peer, accept.names(origin.peer));
+    let Some((peer, max)) = limit else {
+        return Ok(Counts::Nothing);
+    };
+    if settings.listener.counted.peers.take(peer, max) {
+        Ok(Counts::Peer(peer))
+    } else {
+        Err(Rejection::PeerHeaders)
+    }
+}
+
+/// Gives back what a connection counts for besides its listener.
+fn give_back(settings: &ListenerSettings, counts: Counts) {
+    let counted = &settings.listener.counted;
+    match counts {
+        Counts::Nothing => {}
+        Counts::Source(source) => counted.sources.release(source),
+        Counts::Peer(peer) => counted.peers.release(peer),
+    }
 }
 
 /// Takes what is the source's own.
@@ -116,7 +176,7 @@ fn take_place(settings: &ListenerSettings, now: Instant) -> Result<(), Refused> 
     if let Some(meter) = &limits.rate
         && let Err(enough_at) = meter.take(now, 1)
     {
-        release(settings, None);
+        release(settings, Counts::Nothing);
         return Err(Refused::until(enough_at));
     }
     Ok(())
@@ -139,12 +199,10 @@ pub(crate) fn find_place(settings: &ListenerSettings, now: Instant) -> Result<()
 }
 
 /// Gives back what a connection has taken.
-pub(crate) fn release(settings: &ListenerSettings, source: Option<Source>) {
+pub(crate) fn release(settings: &ListenerSettings, counts: Counts) {
     let listener = &settings.listener;
     listener.release();
     listener.counted.total.release();
-    if let Some(source) = source {
-        listener.counted.sources.release(source);
-    }
+    give_back(settings, counts);
     listener.counted.total.waiters.on_end(listener.id);
 }

@@ -133,7 +133,8 @@ impl<R: Runtime> Connection<R> {
 
     /// The one place where it is decided what becomes of a connection of which more is known than its peer.
     fn judge(&mut self, worker: &Worker, facts: &mut Facts) -> Result<Destination, Rejection> {
-        self.entry.permit.on_client(facts.client, worker.now)?;
+        let (peer, client) = (facts.peer, facts.client);
+        self.entry.permit.on_client(peer, client, worker.now)?;
         let settings = self.entry.settings();
         let Some(routes) = &settings.routes else {
             return Ok(Destination::DEFAULT);

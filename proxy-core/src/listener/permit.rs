@@ -3,9 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::admission;
 use crate::admission::limits::Refused;
-use crate::admission::source::Source;
+use crate::admission::{self, Counts};
 use crate::connection::origin::{ClientAddress, Origin};
 use crate::descriptors::Spare;
 use crate::listener::settings::ListenerSettings;
@@ -19,7 +18,7 @@ pub struct Permit {
     settings: Arc<ListenerSettings>,
     spare: Spare,
     /// What it counts for besides the listener.
-    source: Option<Source>,
+    counts: Counts,
     /// It was not given back or handed on yet.
     is_held: bool,
 }
@@ -51,13 +50,13 @@ impl Permit {
         spare: &mut Spare,
     ) -> Result<Self, Refused> {
         worker.activity.note();
-        let source = admission::at_accept(settings, origin, worker.now)?;
+        let counts = admission::at_accept(settings, origin, worker.now)?;
         let cells = settings.listener.cells.of(worker.slot());
         cells.accepted.increment();
         Ok(Self {
             settings: settings.clone(),
             spare: std::mem::take(spare),
-            source,
+            counts,
             is_held: true,
         })
     }
@@ -67,17 +66,18 @@ impl Permit {
         &self.settings
     }
 
-    /// The prologue is over, and this is who the client is.
+    /// The prologue is over, and this is who the client is that the peer announced, or the peer.
     ///
     /// # Errors
     /// Why it may not go on.
     pub(crate) fn on_client(
         &mut self,
+        peer: ClientAddress,
         client: ClientAddress,
         now: Instant,
     ) -> Result<(), Rejection> {
-        let source = admission::after_prologue(&self.settings, client, now)?;
-        self.source = self.source.or(source);
+        let counts = std::mem::replace(&mut self.counts, Counts::Nothing);
+        self.counts = admission::after_prologue(&self.settings, peer, client, counts, now)?;
         Ok(())
     }
 
@@ -91,7 +91,7 @@ impl Permit {
         Self {
             settings: self.settings.clone(),
             spare: std::mem::take(&mut self.spare),
-            source: self.source.take(),
+            counts: std::mem::replace(&mut self.counts, Counts::Nothing),
             is_held: std::mem::take(&mut self.is_held),
         }
     }
@@ -99,7 +99,8 @@ impl Permit {
     /// Gives the right back.
     pub(crate) fn release(&mut self) {
         if std::mem::take(&mut self.is_held) {
-            admission::release(&self.settings, self.source.take());
+            let counts = std::mem::replace(&mut self.counts, Counts::Nothing);
+            admission::release(&self.settings, counts);
         }
     }
 }

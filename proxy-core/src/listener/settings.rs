@@ -8,11 +8,11 @@ use crate::admission::bandwidth::BandwidthSettings;
 use crate::admission::limits::Limits;
 use crate::connection::end::{End, Stage, Termination};
 use crate::connection::ends::Ends;
-use crate::connection::origin::Origin;
+use crate::connection::origin::{ClientAddress, Origin};
 use crate::listener::Listener;
 use crate::listener::times::Times;
 use crate::metrics::{Cause, Rejection, Slot};
-use crate::prologue::PrologueSettings;
+use crate::prologue::{AcceptProxy, PrologueSettings};
 use crate::route::{Destination, Routes};
 use crate::upstream::pool::Pool;
 
@@ -40,8 +40,10 @@ pub struct ListenerSettings {
     /// Connections that it takes at a time, those that began under other settings included: those beyond are closed at
     /// once. None: as many as come.
     pub max_connections: Option<u64>,
-    /// Who may connect; none: everybody.
+    /// Who may connect, by who the client is; none: everybody.
     pub access: Option<Arc<Access>>,
+    /// The same by who has connected, whichever client it announces.
+    pub peer_access: Option<Arc<Access>>,
     /// How many they may have and begin, besides.
     pub limits: Limits,
     /// How fast they may be. Connections of all settings follow those that are in force.
@@ -65,6 +67,7 @@ impl ListenerSettings {
             splice: true,
             max_connections: None,
             access: None,
+            peer_access: None,
             limits: Limits::default(),
             bandwidth: BandwidthSettings::default(),
             ends: None,
@@ -76,10 +79,15 @@ impl ListenerSettings {
         self.prologue.is_some() || self.routes.is_some()
     }
 
-    /// Whether peers announce clients, so that who a client is isn't known at the accept.
-    pub(crate) fn hears_of_clients(&self) -> bool {
-        let prologue = self.prologue.as_ref();
-        prologue.is_some_and(|prologue| prologue.accept_proxy.is_some())
+    /// Who announces clients, so that who a client is may not be known at the accept; none: nobody does.
+    pub(crate) fn accept_proxy(&self) -> Option<&AcceptProxy> {
+        self.prologue.as_ref()?.accept_proxy.as_ref()
+    }
+
+    /// Whether this peer is the client, as is known at the accept: it announces none.
+    pub(crate) fn is_client(&self, peer: ClientAddress) -> bool {
+        self.accept_proxy()
+            .is_none_or(|accept| accept.takes_as_client(peer))
     }
 
     /// The pool that a connection goes to.

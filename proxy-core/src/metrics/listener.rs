@@ -153,6 +153,8 @@ pub enum Rejection {
     Denied,
     /// The client's source has `max_connections_per_source` already.
     SourceConnections,
+    /// The peer has `max_headers_per_peer` connections already of which the header is still to come.
+    PeerHeaders,
     /// As many connections have begun as `max_rate` allows.
     Rate,
     /// As many have begun from the client's source as `max_rate_per_source` allows.
@@ -173,11 +175,12 @@ pub enum Rejection {
 
 impl Rejection {
     /// Every reason, in the order of its counters.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::MaxConnections,
         Self::ProcessConnections,
         Self::Denied,
         Self::SourceConnections,
+        Self::PeerHeaders,
         Self::Rate,
         Self::SourceRate,
         Self::Descriptors,
@@ -195,6 +198,7 @@ impl Rejection {
             Self::ProcessConnections => "process_connections",
             Self::Denied => "denied",
             Self::SourceConnections => "source_connections",
+            Self::PeerHeaders => "peer_headers",
             Self::Rate => "rate",
             Self::SourceRate => "source_rate",
             Self::Descriptors => "descriptors",

@@ -92,12 +92,23 @@ impl PrologueSettings {
 impl AcceptProxy {
     /// Whether this peer may announce clients.
     pub fn trusts(&self, peer: ClientAddress) -> bool {
+        self.trusted.is_none() || self.names(peer)
+    }
+
+    /// Whether this peer is among those that are named, or came by a unix socket: not everyone can be it.
+    pub(crate) fn names(&self, peer: ClientAddress) -> bool {
         match (&self.trusted, peer) {
-            (None, _) | (_, ClientAddress::Unix) => true,
+            (_, ClientAddress::Unix) => true,
+            (None, _) => false,
             (Some(trusted), ClientAddress::Tcp(address)) => {
                 let ip = address.ip();
                 trusted.iter().any(|network| network.contains(&ip))
             }
         }
+    }
+
+    /// Whether this peer is a client itself, and announces none.
+    pub(crate) fn takes_as_client(&self, peer: ClientAddress) -> bool {
+        self.untrusted == Untrusted::Plain && !self.trusts(peer)
     }
 }

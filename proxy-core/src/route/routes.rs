@@ -34,6 +34,8 @@ pub struct RouteSettings {
     pub alpn: Vec<Box<[u8]>>,
     /// Where the client is.
     pub source: Vec<IpNet>,
+    /// Where who has connected is, whichever client it announces.
+    pub peer: Vec<IpNet>,
     /// The listener's ports that it has connected to.
     pub ports: Vec<RangeInclusive<u16>>,
     /// Where the connection goes, by weight; nowhere: it is refused.
@@ -73,6 +75,7 @@ struct Rule {
     asks: Box<str>,
     alpn: Vec<Box<[u8]>>,
     source: Vec<IpNet>,
+    peer: Vec<IpNet>,
     ports: Vec<RangeInclusive<u16>>,
     /// None refuses.
     to: Option<Split>,
@@ -116,13 +119,14 @@ impl Routes {
                 asks: asks(
                     &settings.names,
                     &settings.alpn,
-                    &settings.source,
+                    (&settings.source, &settings.peer),
                     &settings.ports,
                 ),
                 route: settings.route,
                 hears,
                 alpn: settings.alpn,
                 source: settings.source,
+                peer: settings.peer,
                 ports: settings.ports,
                 to: Split::new(parts),
             });
@@ -263,16 +267,21 @@ impl Rule {
 
     /// Whether it is where it asks for, and has come to where it asks for.
     fn suits_place(&self, facts: &Facts) -> bool {
-        let source = self.source.is_empty()
-            || match facts.client {
-                ClientAddress::Tcp(client) => {
-                    let ip = client.ip();
-                    self.source.iter().any(|network| network.contains(&ip))
-                }
-                ClientAddress::Unix => false,
-            };
+        let source = is_in(&self.source, facts.client) && is_in(&self.peer, facts.peer);
         let has_port = |port| self.ports.iter().any(|range| range.contains(&port));
         let port = self.ports.is_empty() || facts.port.is_some_and(has_port);
         source && port
     }
+}
+
+/// Whether an address is in one of these networks; without any it is.
+fn is_in(networks: &[IpNet], address: ClientAddress) -> bool {
+    networks.is_empty()
+        || match address {
+            ClientAddress::Tcp(address) => {
+                let ip = address.ip();
+                networks.iter().any(|network| network.contains(&ip))
+            }
+            ClientAddress::Unix => false,
+        }
 }

@@ -46,6 +46,7 @@ struct Wanted<'a> {
     names: &'a [&'a str],
     alpn: &'a [&'a str],
     source: &'a [&'a str],
+    peer: &'a [&'a str],
     ports: Vec<std::ops::RangeInclusive<u16>>,
     refuses: bool,
 }
@@ -54,9 +55,17 @@ const ANY: Wanted<'_> = Wanted {
     names: &[],
     alpn: &[],
     source: &[],
+    peer: &[],
     ports: Vec::new(),
     refuses: false,
 };
+
+fn networks(written: &[&str]) -> Vec<ipnet::IpNet> {
+    let networks = written.iter();
+    networks
+        .map(|network| network.parse().expect("a network"))
+        .collect()
+}
 
 fn routes(wanted: &[Wanted<'_>], has_default: bool) -> Routes {
     let names: Vec<_> = (0..wanted.len()).map(|place| place.to_string()).collect();
@@ -73,11 +82,8 @@ fn routes(wanted: &[Wanted<'_>], has_default: bool) -> Routes {
                 .iter()
                 .map(|protocol| protocol.as_bytes().into())
                 .collect(),
-            source: wanted
-                .source
-                .iter()
-                .map(|network| network.parse().expect("a network"))
-                .collect(),
+            source: networks(wanted.source),
+            peer: networks(wanted.peer),
             ports: wanted.ports.clone(),
             pools: if wanted.refuses {
                 Vec::new()
@@ -168,6 +174,38 @@ fn the_first_route_that_suits_takes_it() {
     }
 }
 
+/// Whoever it announces, a route may go by who has connected.
+#[test]
+fn a_route_goes_by_the_peer_whichever_client_it_announces() {
+    let routes = routes(
+        &[
+            Wanted {
+                peer: &["192.0.2.0/24"],
+                source: &["10.0.0.0/8"],
+                ..ANY
+            },
+            Wanted {
+                peer: &["192.0.2.0/24"],
+                refuses: true,
+                ..ANY
+            },
+        ],
+        true,
+    );
+    let announced = |peer: &str, client: &str| {
+        let client = facts(client, None, &[], 1).client;
+        let facts = Facts {
+            client,
+            ..facts(peer, None, &[], 1)
+        };
+        taken(&routes, &facts).0
+    };
+    let of = |route: &str| Some(route.to_owned());
+    assert_eq!(announced("192.0.2.1:1", "10.1.1.1:1"), of("0"));
+    assert_eq!(announced("192.0.2.1:1", "172.16.0.1:1"), of("1"));
+    assert_eq!(announced("10.1.1.1:1", "192.0.2.1:1"), of("default"));
+}
+
 #[test]
 fn without_a_default_what_no_route_takes_is_refused() {
     let routes = routes(
@@ -239,6 +277,7 @@ fn people_are_shown_where_each_route_leads() {
         names: Vec::new(),
         alpn: Vec::new(),
         source: Vec::new(),
+        peer: Vec::new(),
         ports: Vec::new(),
         pools,
     };

@@ -37,12 +37,13 @@ pub enum RouteTarget<'a> {
 pub(super) fn asks(
     names: &[NamePattern],
     alpn: &[Box<[u8]>],
-    source: &[IpNet],
+    (source, peer): (&[IpNet], &[IpNet]),
     ports: &[RangeInclusive<u16>],
 ) -> Box<str> {
     let alpn = alpn.iter();
     let alpn = alpn.map(|protocol| format!("alpn {}", protocol.escape_ascii()));
     let source = source.iter().map(|network| format!("from {network}"));
+    let peer = peer.iter().map(|network| format!("peer {network}"));
     let ports = ports.iter().map(|range| {
         let (first, last) = (range.start(), range.end());
         if first == last {
@@ -55,6 +56,7 @@ pub(super) fn asks(
         one_of(names.iter().map(ToString::to_string)),
         one_of(alpn),
         one_of(source),
+        one_of(peer),
         one_of(ports),
     ];
     let asked: Vec<_> = parts.into_iter().flatten().collect();
@@ -77,17 +79,20 @@ mod tests {
 
     #[test]
     fn what_a_route_asks_for_is_said_in_few_words() {
-        assert_eq!(&*asks(&[], &[], &[], &[]), "");
+        assert_eq!(&*asks(&[], &[], (&[], &[]), &[]), "");
         let names = ["a.example", "*.b.example", "*", "c.example", "d.example"];
         let asked = asks(
             &names.map(NamePattern::new),
             &[(*b"h2").into(), (*b"\x1b").into()],
-            &["10.0.0.0/8".parse().expect("a network")],
+            (
+                &["10.0.0.0/8".parse().expect("a network")],
+                &["192.0.2.0/24".parse().expect("a network")],
+            ),
             &[80..=80, 8000..=8010],
         );
         assert_eq!(
             &*asked,
-            "a.example, *.b.example, * and 2 more; alpn h2, alpn \\x1b; from 10.0.0.0/8; port 80, ports 8000-8010"
+            "a.example, *.b.example, * and 2 more; alpn h2, alpn \\x1b; from 10.0.0.0/8; peer 192.0.2.0/24; port 80, ports 8000-8010"
         );
     }
 }

@@ -68,6 +68,7 @@ fn every_limit_is_told_but_not_who_is_denied() {
         Rejection::Denied,
         Rejection::ProcessConnections,
         Rejection::SourceConnections,
+        Rejection::PeerHeaders,
         Rejection::Rate,
         Rejection::SourceRate,
     ] {
@@ -93,6 +94,10 @@ fn every_limit_is_told_but_not_who_is_denied() {
             (
                 Level::Warning,
                 "listener aa turns clients away: a source has its max_connections_per_source"
+            ),
+            (
+                Level::Warning,
+                "listener aa turns clients away: a peer has its max_headers_per_peer of connections without a PROXY header"
             ),
             (
                 Level::Warning,

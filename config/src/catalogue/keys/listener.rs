@@ -123,7 +123,30 @@ pub(crate) static LISTENER: Table = Table {
                 max: ACCESS_ENTRIES_MAX,
             },
             "nobody",
-            "who may not connect, as in `allow`: they are closed as soon as they are accepted, and counted",
+            "who may not connect, as in `allow`: they are closed as soon as they are accepted, and counted. Where a header of \
+             the PROXY protocol announces a client, both lists go by that client, and it is closed after its header",
+        )
+        .advising(CLIENTS_ADVICE),
+        Key::optional(
+            "allow_peer",
+            Kind::TextOrTexts {
+                of: CLIENTS,
+                max: ACCESS_ENTRIES_MAX,
+            },
+            "everybody, but who is in `deny_peer`",
+            "who may connect by the address that the connection really comes from, whichever client a header of the PROXY \
+             protocol announces: as `allow`, which goes by the announced one. It is decided at the accept, before a byte is \
+             read",
+        )
+        .advising(CLIENTS_ADVICE),
+        Key::optional(
+            "deny_peer",
+            Kind::TextOrTexts {
+                of: CLIENTS,
+                max: ACCESS_ENTRIES_MAX,
+            },
+            "nobody",
+            "who may not, as in `allow_peer`",
         )
         .advising(CLIENTS_ADVICE),
         Key::new(
@@ -198,8 +221,20 @@ pub(crate) static LISTENER: Table = Table {
             },
             "no limit",
             "connections of one source at a time, counted over all workers; more are refused as `over_limit` says. A source is an \
-             address of IPv4, or a network of IPv6 (`source_prefix`); clients of unix sockets have none. Connections that began \
-             while there was no such limit are not counted",
+             address of IPv4, or a network of IPv6 (`source_prefix`); clients of unix sockets have none. Where a header of the \
+             PROXY protocol announces a client, that one's address counts, and not its peer's; see `max_headers_per_peer`. \
+             Connections that began while there was no such limit are not counted",
+        ),
+        Key::optional(
+            "max_headers_per_peer",
+            Kind::Integer {
+                min: 1,
+                max: u32::MAX as u64,
+            },
+            "`max_connections_per_source` for each peer that `trusted` doesn't name; no limit for those that it names",
+            "connections of one peer of which the PROXY header is still to come, so that nobody fills the listener with half \
+             headers; more are refused as `over_limit` says. It is counted by the real address, as by `source_prefix`, and no \
+             longer once the header is there: who is announced counts from then on",
         ),
         Key::new(
             "source_prefix",

@@ -9,7 +9,7 @@ use crate::sections::route::{
 pub(super) static ROUTE: Table = Table {
     path: "listeners.NAME.routes[0]",
     about: "A route, written as `[[listeners.NAME.routes]]`. It suits a connection that has one of what each of `sni`, `alpn`, \
-        `source` and `port` asks for. It says `upstream`, `upstreams` or `reject`.",
+        `source`, `peer` and `port` asks for. It says `upstream`, `upstreams` or `reject`.",
     keys: &[
         Key::optional(
             "name",
@@ -51,7 +51,8 @@ pub(super) static ROUTE: Table = Table {
                 max: ROUTE_VALUES_MAX,
             },
             "any, or none",
-            "protocols of which the client offers one under TLS",
+            "protocols of which the client offers one under TLS. A hello whose list of protocols has more than 1,024 bytes, lengths \
+             included, is refused (browsers send 14)",
         )
         .advising("write names of protocols, as in alpn = [\"h2\"]"),
         Key::optional(
@@ -64,6 +65,17 @@ pub(super) static ROUTE: Table = Table {
             "where the client is: the announced one, where its peer announces it by the PROXY protocol",
         )
         .advising("write networks, as in source = [\"10.0.0.0/8\"]"),
+        Key::optional(
+            "peer",
+            Kind::TextOrTexts {
+                of: networks("network or address"),
+                max: ROUTE_VALUES_MAX,
+            },
+            "anywhere",
+            "where the one is who has connected, whichever client it announces by the PROXY protocol: a balancer, or the client \
+             itself",
+        )
+        .advising("write networks, as in peer = [\"10.0.0.0/8\"]"),
         Key::optional(
             "port",
             Kind::Ports {
