@@ -71,6 +71,8 @@ fn warn_of_ports(
             BindAddress::Tcp(address) => bound.push(address.port()),
             BindAddress::Every(port) => bound.push(*port),
             BindAddress::Unix(_) => {}
+            // Whoever made the socket knows it.
+            BindAddress::Named(_) => return,
         }
     }
     // The kernel chooses one.

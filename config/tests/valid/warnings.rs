@@ -260,6 +260,8 @@ fn a_port_of_a_route_that_is_not_bound_is_doubted() {
     );
     // The kernel chooses that one.
     assert_eq!(keys_of_routes("\"127.0.0.1:0\"", &["port = 80"]), [""; 0]);
+    // Whoever started the process chose that one.
+    assert_eq!(keys_of_routes("\"fd:web\"", &["port = 80"]), [""; 0]);
     let unix = keys_of_routes("\"unix:/a\"", &["port = 80"]);
     assert_eq!(unix, ["listeners.l.routes[0].port"]);
 }
