@@ -51,6 +51,7 @@ macro_rules! suite {
             refusing_server_gets_one_try_in_a_while
             refusing_address_gets_one_try_in_a_while
             each_client_tries_each_address
+            silent_address_is_outrun
             connections_are_spread_over_a_names_addresses
             server_that_ends_early_is_ejected
             server_that_refuses_is_ejected

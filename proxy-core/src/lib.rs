@@ -42,7 +42,8 @@ pub use admission::source_rates::{SOURCES_MAX, SourceRates};
 pub use closing::{Closing, ClosingCell, Manner};
 pub use connection::connect::retries::{RETRY_PAUSE, RETRY_PAUSE_MAX};
 pub use connection::connect::{
-    CLIENT_CHECK_INTERVAL, ROOM_RETRY_MAX, ROOM_RETRY_MIN, SERVERS_TRIED_MAX,
+    ADDRESS_DELAY, ADDRESSES_TRIED_AT_ONCE_MAX, CLIENT_CHECK_INTERVAL, ROOM_RETRY_MAX,
+    ROOM_RETRY_MIN, SERVERS_TRIED_MAX,
 };
 pub use connection::detached::Detached;
 pub use connection::end::{End, Stage, Termination};

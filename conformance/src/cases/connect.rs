@@ -254,6 +254,40 @@ pub fn each_client_tries_each_address<S: Stage>() {
     }
 }
 
+/// A silent address holds nobody up for as long as a connect may take: another one is tried beside it, and wins.
+pub fn silent_address_is_outrun<S: Stage>() {
+    const TIMEOUT: Duration = Duration::from_secs(120);
+    let stage = S::start(Setup {
+        servers: vec![
+            ServerKind::Silent,
+            ServerKind::Listening,
+            ServerKind::Silent,
+        ],
+        one_name: true,
+        connect_timeout: TIMEOUT,
+        ..Setup::default()
+    });
+    let counts = Counts(&stage);
+    for seed in 0..3 {
+        let client = stage.connect();
+        let limit = S::PATIENCE + TIMEOUT / 4;
+        let server = wait_within(&stage, limit, "it is served", || stage.accept(1));
+        pump(
+            &stage,
+            &mut [
+                Flow::new(&client, &server, seed, 1000).with_end(),
+                Flow::new(&server, &client, !seed, 1000).with_end(),
+            ],
+        );
+    }
+    counts.expect_ended(Cause::Finished, 3);
+    // They were given up, and have not failed.
+    assert_eq!(counts.failures(0, ConnectFailure::Timeout), 0);
+    assert!(counts.retries() >= 1, "another address was tried");
+    assert!(stage.pool().server(0).is_up());
+    settle(&stage);
+}
+
 /// A name's addresses take turns.
 pub fn connections_are_spread_over_a_names_addresses<S: Stage>() {
     let stage = S::start(Setup {

@@ -39,6 +39,8 @@ pub(super) struct Kernel {
     /// Ends with an event that the scheduler has not heard of.
     events: VecDeque<EndId>,
     servers: Vec<(ServerKind, VecDeque<EndId>)>,
+    /// Connects that nobody has answered yet, with their servers.
+    unanswered: Vec<(usize, EndId)>,
     /// Connects that found a queue full.
     pub(super) full: u64,
     /// Receives of the proxy's that found nothing.
@@ -63,6 +65,7 @@ impl Kernel {
                 .iter()
                 .map(|&kind| (kind, VecDeque::new()))
                 .collect(),
+            unanswered: Vec::new(),
             full: 0,
             receives_in_vain: 0,
             sends: 0,
@@ -109,9 +112,24 @@ impl Kernel {
                 self.ends[near].error = Some(Errno::CONNREFUSED);
                 self.note(near, Event::RESET);
             }
-            ServerKind::Silent | ServerKind::Unresolved | ServerKind::Full | ServerKind::Bug => {}
+            ServerKind::Silent => self.unanswered.push((server, near)),
+            ServerKind::Unresolved | ServerKind::Full | ServerKind::Bug => {}
         }
         Ok(near)
+    }
+
+    /// A server that was silent answers those who wait for it.
+    pub(super) fn answer(&mut self, server: usize) {
+        for (of, near) in std::mem::take(&mut self.unanswered) {
+            let other = self.ends[near].other;
+            if of != server {
+                self.unanswered.push((of, near));
+            } else if !self.ends[near].closed {
+                self.servers[server].1.push_back(other);
+                self.ends[near].connected = true;
+                self.note(near, Event::WRITABLE);
+            }
+        }
     }
 
     /// A server is another one from now on.

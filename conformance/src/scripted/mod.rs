@@ -191,6 +191,14 @@ impl Scripted {
         self.handle.0.borrow_mut().turn_into(server, kind);
     }
 
+    /// A server that was silent answers those who wait for it: it accepts late.
+    pub fn answer(&self, server: usize) {
+        self.handle.0.borrow_mut().answer(server);
+    }
+
+    /// Bytes that a connection takes in the memory of who runs it.
+    pub const CONNECTION_BYTES: usize = size_of::<Connection<Handle>>();
+
     /// The end of a server's stream arrives just before the proxy receives from it next, behind all its looks.
     pub fn end_at_receive(&self, server: &ScriptedPeer) {
         self.handle.0.borrow_mut().end_at_receive(server.end);

@@ -14,8 +14,10 @@ use std::time::{Duration, Instant};
 
 use crate::connection::affinity;
 use crate::connection::attempts::Attempts;
-use crate::connection::connect::attempt::{Attempting, Refusal, WaitsFor, is_ours, open};
-pub use crate::connection::connect::attempt::{ROOM_RETRY_MAX, ROOM_RETRY_MIN};
+pub use crate::connection::connect::attempt::{
+    ADDRESS_DELAY, ADDRESSES_TRIED_AT_ONCE_MAX, ROOM_RETRY_MAX, ROOM_RETRY_MIN,
+};
+use crate::connection::connect::attempt::{Attempting, Came, Refusal, Won, is_ours, open};
 use crate::connection::connect::choice::Choice;
 pub(crate) use crate::connection::connect::client::Client;
 use crate::connection::connect::queued::{Queued, WaitTurn, Waited};
@@ -40,14 +42,10 @@ use crate::worker::Worker;
 /// Servers that one connection tries before it gives up.
 pub const SERVERS_TRIED_MAX: usize = 16;
 
-/// An address of a name has this part of `connect_timeout`, as long as another one is worth a try: a half, so that a lost SYN can
-/// be sent again within the usual 3 s.
-pub(crate) const ADDRESS_TIME_PART: u32 = 2;
-
 /// How often a client is looked at whose server has not answered yet, to notice that it went away.
 pub const CLIENT_CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
-/// The connect phase of a connection: at most one attempt at a time, each server at most once where nothing else is configured.
+/// The connect phase of a connection: one server at a time, each server at most once where nothing else is configured.
 pub(crate) struct Connect<R: Runtime> {
     accepted_at: Instant,
     /// Who it is for, as servers may be connected to from the client's address.
@@ -89,6 +87,16 @@ pub(crate) struct Connected<S> {
     pub(crate) socket: S,
     pub(crate) attempts: Attempts,
     pub(crate) lost: Option<Failure>,
+}
+
+/// Why another address of a server is tried.
+enum Next {
+    /// None was yet.
+    First,
+    /// This came of the one before.
+    After(Refusal),
+    /// Those before are silent.
+    Beside,
 }
 
 /// Why a connection has no server.
@@ -217,30 +225,29 @@ impl<R: Runtime> Connect<R> {
                 None => Some(self.client_check_at),
                 Some(_) => None,
             };
-            let failure = match attempt.poll(cx, runtime, worker, timer, check_at) {
+            let came = match attempt.poll(cx, runtime, worker, timer, check_at) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(Ok(lost)) => {
-                    let took = worker.now.saturating_duration_since(attempt.begun_at);
-                    let pool = self.pool(entry.settings());
-                    pool.upstream().cells.of(slot).connect.observe(took);
-                    let connected = self.finish(worker, &pool, lost);
-                    return Poll::Ready(connected.ok_or(NoServer::Failed));
-                }
-                Poll::Ready(Err(error)) => error,
+                Poll::Ready(came) => came,
             };
-            let Some(Attempting {
-                taken,
-                server,
-                walk,
-                ..
-            }) = self.attempt.take()
-            else {
+            let Some(attempting) = self.attempt.take() else {
                 continue;
             };
             let pool = self.pool(entry.settings());
-            let failure = self.note_failure(worker, &pool, server, &walk, &failure);
-            // Another address of the same server comes before another server.
-            self.attempt(runtime, worker, &pool, (server, taken), walk, Some(failure));
+            let next = match came {
+                Came::Connected(won, lost) => {
+                    let took = worker.now.saturating_duration_since(won.begun_at);
+                    pool.upstream().cells.of(slot).connect.observe(took);
+                    let connected = self.finish(worker, &pool, attempting, won, lost);
+                    return Poll::Ready(Ok(connected));
+                }
+                // Another address of the same server comes before another server.
+                Came::Failed(spot, error) => {
+                    let at = (attempting.server, &attempting.walk, spot);
+                    Next::After(self.note_failure(worker, &pool, at, &error))
+                }
+                Came::Silence => Next::Beside,
+            };
+            self.attempt(runtime, worker, &pool, attempting, next);
         }
     }
 
@@ -300,54 +307,66 @@ impl<R: Runtime> Connect<R> {
             return false;
         }
         let walk = pool.server(server).walk();
-        self.attempt(runtime, worker, &pool, (server, taken), walk, None)
+        let attempting = Attempting::new(server, taken, walk);
+        self.attempt(runtime, worker, &pool, attempting, Next::First)
     }
 
-    /// Starts on a server's next address that can be started on; `failure` is what came of the one before. False, with the
-    /// server among those that were tried, when there is none left.
+    /// Starts on a server's next address that can be started on. False, with the server among those that were tried, when there
+    /// is none left and no connect is under way.
     fn attempt(
         &mut self,
         runtime: &R,
         worker: &Worker,
         pool: &Pool,
-        (server, taken): (usize, Taken),
-        mut walk: Walk,
-        mut failure: Option<Refusal>,
+        mut attempting: Attempting<R>,
+        next: Next,
     ) -> bool {
+        let server = attempting.server;
         let cells = pool.server(server).cells.of(worker.slot());
         let dial = Dial {
             options: pool.connect_options(),
             client: Some(self.client),
         };
-        while let Some(address) = walk.next(worker.now) {
-            if failure.is_some() && !self.may_connect(pool, worker, false) {
+        let is_beside = matches!(next, Next::Beside);
+        let mut is_first = matches!(next, Next::First);
+        let mut failure = match next {
+            Next::After(failure) => Some(failure),
+            Next::First | Next::Beside => None,
+        };
+        while !attempting.walk.is_over() && !attempting.is_crowded() {
+            if !std::mem::take(&mut is_first) && !self.may_connect(pool, worker, false) {
                 break;
             }
+            let Some(address) = attempting.walk.next(worker.now) else {
+                break;
+            };
             self.attempts.on_begin(self.accepted_at, worker.now);
             match open(runtime, worker, address, dial, worker.now) {
                 Ok(waits_for) => {
                     cells.opened.increment();
-                    let mut deadline = self.deadline(pool, worker.now);
-                    if walk.has_more(worker.now) {
-                        // One that is silent leaves time to the others.
-                        let part = pool.settings().connect_timeout / ADDRESS_TIME_PART;
-                        deadline = deadline.min(worker.now + part);
-                    }
-                    self.attempt = Some(Attempting {
-                        taken,
-                        waits_for,
-                        server,
-                        walk,
-                        begun_at: worker.now,
-                        deadline,
-                        is_new: true,
-                    });
+                    let times = (worker.now, self.deadline(pool, worker.now));
+                    attempting.begin(waits_for, pool.settings().connect_timeout, times);
+                    self.attempt = Some(attempting);
                     return true;
                 }
                 Err(error) => {
-                    failure = Some(self.note_failure(worker, pool, server, &walk, &error));
+                    let at = (server, &attempting.walk, attempting.walk.spot());
+                    let refusal = self.note_failure(worker, pool, at, &error);
+                    failure = Some(refusal);
+                    if is_beside && refusal.is_ours {
+                        break;
+                    }
                 }
             }
+        }
+        if attempting.is_under_way() {
+            // It goes on with what there is.
+            if is_beside {
+                self.forgive();
+            }
+            attempting.stay();
+            self.attempt = Some(attempting);
+            return true;
         }
         let failure = failure.unwrap_or_else(|| {
             let reason = ConnectFailure::Resolve;
@@ -359,12 +378,12 @@ impl<R: Runtime> Connect<R> {
             }
         });
         // Where nothing more may be tried, another address may still work.
-        if !failure.is_ours && (walk.is_over() || !self.is_refused()) {
+        if !failure.is_ours && (attempting.walk.is_over() || !self.is_refused()) {
             pool.note_attempt(server, Err(failure.fault), worker.now);
         }
         self.tried.push(server);
         self.failed += 1;
-        self.last = Some(taken.server().clone());
+        self.last = Some(attempting.taken.server().clone());
         false
     }
 
@@ -372,21 +391,18 @@ impl<R: Runtime> Connect<R> {
         &mut self,
         worker: &Worker,
         pool: &Pool,
+        attempting: Attempting<R>,
+        won: Won<R::Socket>,
         server_lost: Option<io::Error>,
-    ) -> Option<Connected<R::Socket>> {
-        let attempt = self.attempt.take()?;
-        let WaitsFor::Decision(socket) = attempt.waits_for else {
-            return None;
-        };
+    ) -> Connected<R::Socket> {
         self.attempts.on_connected(self.accepted_at, worker.now);
-        let took = worker.now.saturating_duration_since(attempt.begun_at);
-        pool.note_attempt(attempt.server, Ok(took), worker.now);
-        attempt.walk.on_success();
-        Some(Connected {
-            taken: attempt.taken,
-            place: attempt.server,
-            walk: attempt.walk,
-            socket,
+        let took = worker.now.saturating_duration_since(won.begun_at);
+        pool.note_attempt(attempting.server, Ok(took), worker.now);
+        Connected {
+            taken: attempting.taken,
+            place: attempting.server,
+            walk: attempting.walk,
+            socket: won.socket,
             attempts: self.attempts,
             lost: match (self.client_lost.take(), server_lost) {
                 (Some(error), _) => Some(Failure {
@@ -399,15 +415,14 @@ impl<R: Runtime> Connect<R> {
                 }),
                 (None, None) => None,
             },
-        })
+        }
     }
 
     fn note_failure(
         &mut self,
         worker: &Worker,
         pool: &Pool,
-        place: usize,
-        walk: &Walk,
+        (place, walk, spot): (usize, &Walk, usize),
         error: &io::Error,
     ) -> Refusal {
         let fault = Fault::of(error);
@@ -423,7 +438,7 @@ impl<R: Runtime> Connect<R> {
         );
         let is_ours = is_ours(error);
         if !is_ours {
-            walk.on_failure(worker.now);
+            walk.on_failure_at(spot, worker.now);
         }
         Refusal { fault, is_ours }
     }

@@ -82,6 +82,10 @@ pub struct Connection<R: Runtime> {
     was_long: bool,
 }
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most connections are relaying for most of their time"
+)]
 enum Phase<R: Runtime> {
     /// It is not decided yet where it goes. Only where the listener hears its clients first, or has routes.
     Prologue {
@@ -90,7 +94,8 @@ enum Phase<R: Runtime> {
     },
     Connecting {
         client: R::Socket,
-        connect: Connect<R>,
+        /// Much more than what comes after it, which lasts longer.
+        connect: Box<Connect<R>>,
     },
     Relaying(Relaying<R::Socket>),
     /// It ended, or was detached.
@@ -149,7 +154,7 @@ impl<R: Runtime> Connection<R> {
                 upstream.cells.of(worker.slot()).waits_begun.increment();
                 let (accepted_at, now) = (origin.accepted_at, worker.now);
                 let (to, peer) = (Destination::DEFAULT, origin.peer);
-                let connect = Connect::new(accepted_at, peer, to, None, now);
+                let connect = Box::new(Connect::new(accepted_at, peer, to, None, now));
                 Phase::Connecting { client, connect }
             }
         };
@@ -286,7 +291,13 @@ impl<R: Runtime> Connection<R> {
             let (accepted_at, who) = (record.accepted_at(), record.client());
             self.phase = Phase::Connecting {
                 client,
-                connect: Connect::new(accepted_at, who, destination, first, worker.now),
+                connect: Box::new(Connect::new(
+                    accepted_at,
+                    who,
+                    destination,
+                    first,
+                    worker.now,
+                )),
             };
         }
     }

@@ -155,9 +155,11 @@ impl<R: Runtime> Connection<R> {
             relaying.relay.release(&mut worker.buffers);
             self.phase = Phase::Connecting {
                 client: relaying.client,
-                connect: probation
-                    .search
-                    .resume(relaying.taken, relaying.attempts, worker.now),
+                connect: Box::new(probation.search.resume(
+                    relaying.taken,
+                    relaying.attempts,
+                    worker.now,
+                )),
             };
         }
         self.entry.forget_server();

@@ -141,6 +141,31 @@ impl Walk {
         }
     }
 
+    /// The address that came last, to be told of later.
+    pub(crate) fn spot(&self) -> usize {
+        match &self.0 {
+            Way::Fixed(_) => 0,
+            Way::Named { current, .. } => *current,
+        }
+    }
+
+    /// The connect to an address of before failed, or was outrun by one that began later.
+    pub(crate) fn on_failure_at(&self, spot: usize, now: Instant) {
+        if let Way::Named { places, .. } = &self.0
+            && let Some(place) = places.get(spot)
+        {
+            place.rest.on_failure(now);
+        }
+    }
+
+    /// The connect to an address of before worked: it is the last one from now on.
+    pub(crate) fn on_success_at(&mut self, spot: usize) {
+        if let Way::Named { current, .. } = &mut self.0 {
+            *current = spot;
+        }
+        self.on_success();
+    }
+
     /// The connect to the last address failed.
     pub fn on_failure(&self, now: Instant) {
         if let Some(place) = self.place() {

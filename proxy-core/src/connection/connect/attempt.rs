@@ -22,18 +22,43 @@ pub const ROOM_RETRY_MIN: Duration = Duration::from_millis(2);
 /// The same: at most this long.
 pub const ROOM_RETRY_MAX: Duration = Duration::from_millis(50);
 
-/// A connect to a server that is under way.
+/// How long one address of a name has been silent when the next one is tried beside it: the "Connection Attempt Delay" that RFC
+/// 8305 (section 5) recommends.
+pub const ADDRESS_DELAY: Duration = Duration::from_millis(250);
+
+/// The same where `connect_timeout` is short: this part of it.
+const ADDRESS_DELAY_PART: u32 = 2;
+
+/// Connects that one connection has under way at a time, to addresses of one name.
+pub const ADDRESSES_TRIED_AT_ONCE_MAX: usize = 6;
+
+/// What is under way with one server: mostly one connect. Where its name has several addresses and one is silent, connects to
+/// others begin beside it, and the first that works has the connection.
 pub(super) struct Attempting<R: Runtime> {
     pub(super) taken: Taken,
-    pub(super) waits_for: WaitsFor<R::Socket>,
     /// Its place in the pool.
     pub(super) server: usize,
-    /// The server's addresses, of which the last one is tried now.
+    /// The server's addresses.
     pub(super) walk: Walk,
+    /// The connect that began last; none: no other is under way either.
+    latest: Option<Try<R::Socket>>,
+    /// Those before, the oldest first. It allocates only where there are any.
+    others: Vec<Try<R::Socket>>,
+    /// When the next address is tried beside them, if one is.
+    next_at: Option<Instant>,
+    /// How long one must have been silent for that.
+    delay: Duration,
+}
+
+/// One connect, to one address.
+pub(super) struct Try<S> {
+    waits_for: WaitsFor<S>,
+    /// The address, as the walk knows it.
+    pub(super) spot: usize,
     pub(super) begun_at: Instant,
-    pub(super) deadline: Instant,
+    deadline: Instant,
     /// Nobody has looked at it yet.
-    pub(super) is_new: bool,
+    is_new: bool,
 }
 
 /// What an attempt waits for.
@@ -47,9 +72,73 @@ pub(super) enum WaitsFor<S> {
     },
 }
 
+/// What has become of one of the connects.
+pub(super) enum Came<S> {
+    /// It worked. With an error, the server has said something and reset since.
+    Connected(Won<S>, Option<io::Error>),
+    /// It failed, to the address that the walk knows by this.
+    Failed(usize, io::Error),
+    /// None is decided, and the next address is to be tried, too.
+    Silence,
+}
+
+/// A connect that has worked.
+pub(super) struct Won<S> {
+    pub(super) socket: S,
+    pub(super) begun_at: Instant,
+}
+
 impl<R: Runtime> Attempting<R> {
-    /// Ready once the connect is decided, or has taken too long. With an error it worked, and the server has said something
-    /// and reset since. It is run again at `check_at` at the latest.
+    /// Nothing is under way yet.
+    pub(super) fn new(server: usize, taken: Taken, walk: Walk) -> Self {
+        Self {
+            taken,
+            server,
+            walk,
+            latest: None,
+            others: Vec::new(),
+            next_at: None,
+            delay: ADDRESS_DELAY,
+        }
+    }
+
+    /// A connect to the walk's last address begins.
+    pub(super) fn begin(
+        &mut self,
+        waits_for: WaitsFor<R::Socket>,
+        connect_timeout: Duration,
+        (now, deadline): (Instant, Instant),
+    ) {
+        let next = Try {
+            waits_for,
+            spot: self.walk.spot(),
+            begun_at: now,
+            deadline,
+            is_new: true,
+        };
+        self.others.extend(self.latest.replace(next));
+        self.delay = ADDRESS_DELAY.min(connect_timeout / ADDRESS_DELAY_PART);
+        let has_more = self.walk.has_more(now) && !self.is_crowded();
+        self.next_at = has_more.then(|| now + self.delay);
+    }
+
+    /// Whether a connect is under way.
+    pub(super) fn is_under_way(&self) -> bool {
+        self.latest.is_some()
+    }
+
+    /// Whether no more connects may be under way.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.others.len() + 1 >= ADDRESSES_TRIED_AT_ONCE_MAX
+    }
+
+    /// No other address is tried beside those that are.
+    pub(super) fn stay(&mut self) {
+        self.next_at = None;
+    }
+
+    /// Ready once a connect is decided, or has taken too long, or another address is to be tried. It is run again at `check_at`
+    /// at the latest.
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -57,11 +146,81 @@ impl<R: Runtime> Attempting<R> {
         worker: &Worker,
         timer: &mut R::Timer,
         check_at: Option<Instant>,
-    ) -> Poll<io::Result<Option<io::Error>>> {
+    ) -> Poll<Came<R::Socket>> {
         loop {
-            let wake_at = match &self.waits_for {
+            // Those that began first come first.
+            for nth in 0..self.others.len() {
+                if let Poll::Ready(result) = self.others[nth].poll(cx, runtime, worker) {
+                    let decided = self.others.remove(nth);
+                    return Poll::Ready(self.decide(decided, result, nth, worker.now));
+                }
+            }
+            if let Some(latest) = &mut self.latest
+                && let Poll::Ready(result) = latest.poll(cx, runtime, worker)
+                && let Some(decided) = self.latest.take()
+            {
+                let elder = self.others.len();
+                let came = self.decide(decided, result, elder, worker.now);
+                self.latest = self.others.pop();
+                return Poll::Ready(came);
+            }
+            let tries = self.others.iter().chain(&self.latest);
+            let wake_at = tries.map(Try::wake_at).chain(self.next_at).chain(check_at);
+            let Some(wake_at) = wake_at.min() else {
+                return Poll::Pending;
+            };
+            if timer.poll_until(cx, worker.now, wake_at).is_pending() {
+                return Poll::Pending;
+            }
+            if self.next_at.is_some_and(|at| at <= worker.now) {
+                return Poll::Ready(Came::Silence);
+            }
+        }
+    }
+
+    /// One is decided; so many of the others began before it.
+    fn decide(
+        &mut self,
+        decided: Try<R::Socket>,
+        result: io::Result<Option<io::Error>>,
+        elder: usize,
+        now: Instant,
+    ) -> Came<R::Socket> {
+        let Try {
+            waits_for,
+            spot,
+            begun_at,
+            ..
+        } = decided;
+        match (result, waits_for) {
+            (Ok(lost), WaitsFor::Decision(socket)) => {
+                // Those that it has outrun are passed over for a while.
+                for other in &self.others[..elder] {
+                    if other.begun_at + self.delay <= begun_at {
+                        self.walk.on_failure_at(other.spot, now);
+                    }
+                }
+                self.walk.on_success_at(spot);
+                Came::Connected(Won { socket, begun_at }, lost)
+            }
+            (Ok(_), WaitsFor::Room { .. }) => Came::Failed(spot, Errno::AGAIN.into()),
+            (Err(error), _) => Came::Failed(spot, error),
+        }
+    }
+}
+
+impl<S: Socket<Transport: Transport>> Try<S> {
+    /// Ready once it is decided, or has taken too long.
+    fn poll<R: Runtime<Socket = S>>(
+        &mut self,
+        cx: &mut Context<'_>,
+        runtime: &R,
+        worker: &Worker,
+    ) -> Poll<io::Result<Option<io::Error>>> {
+        let is_late = self.deadline <= worker.now;
+        loop {
+            match &self.waits_for {
                 WaitsFor::Decision(socket) => {
-                    let is_late = self.deadline <= worker.now;
                     // On one machine the kernel has finished a connect before connect(2) returns, though that says that
                     // it is under way. And the process may have stood still until after the deadline.
                     if (std::mem::take(&mut self.is_new) || is_late)
@@ -70,42 +229,40 @@ impl<R: Runtime> Attempting<R> {
                         socket.assume_ready(Interest::Write);
                         return Poll::Ready(Ok(None));
                     }
-                    let decided = if is_late {
-                        // Without an error it is still under way.
-                        match decision(socket.transport()) {
-                            Ok(None) => Poll::Pending,
-                            failed => Poll::Ready(failed),
-                        }
-                    } else {
-                        socket.poll_io(cx, Interest::Write, |transport| {
+                    if !is_late {
+                        return socket.poll_io(cx, Interest::Write, |transport| {
                             decision(transport).map(Attempt::Done)
-                        })
-                    };
-                    if decided.is_ready() {
-                        return decided;
+                        });
                     }
-                    self.deadline
-                }
-                WaitsFor::Room { address, retry_at } => {
-                    if *retry_at <= worker.now {
-                        let address = address.clone();
-                        // A unix socket has no options.
-                        match open(runtime, worker, address, Dial::default(), self.begun_at) {
-                            Ok(waits_for) => self.waits_for = waits_for,
-                            Err(error) => return Poll::Ready(Err(error)),
-                        }
-                        continue;
+                    match decision(socket.transport()) {
+                        // Without an error it is still under way.
+                        Ok(None) => {}
+                        decided => return Poll::Ready(decided),
                     }
-                    self.deadline.min(*retry_at)
                 }
-            };
-            let wake_at = check_at.map_or(wake_at, |at| at.min(wake_at));
-            if timer.poll_until(cx, worker.now, wake_at).is_pending() {
-                return Poll::Pending;
+                WaitsFor::Room { address, retry_at } if *retry_at <= worker.now => {
+                    let address = address.clone();
+                    // A unix socket has no options.
+                    match open(runtime, worker, address, Dial::default(), self.begun_at) {
+                        Ok(waits_for) => self.waits_for = waits_for,
+                        Err(error) => return Poll::Ready(Err(error)),
+                    }
+                    continue;
+                }
+                WaitsFor::Room { .. } => {}
             }
-            if self.deadline <= worker.now {
+            if is_late {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
+            return Poll::Pending;
+        }
+    }
+
+    /// When it is to be looked at again.
+    fn wake_at(&self) -> Instant {
+        match &self.waits_for {
+            WaitsFor::Decision(_) => self.deadline,
+            WaitsFor::Room { retry_at, .. } => self.deadline.min(*retry_at),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::connection::attempts::Attempts;
 use crate::connection::connect::queued::WaitTurn;
-use crate::connection::connect::{Connect, NoServer, Refusal, SERVERS_TRIED_MAX};
+use crate::connection::connect::{Attempting, Connect, Next, NoServer, Refusal, SERVERS_TRIED_MAX};
 use crate::connection::entry::Entry;
 use crate::connection::first::First;
 use crate::connection::origin::ClientAddress;
@@ -103,6 +103,13 @@ impl<R: Runtime> Connect<R> {
         retries.is_some_and(|retries| retries.is_refused)
     }
 
+    /// The budget had none left for a connect beside others: that one is not made, and that is all.
+    pub(super) fn forgive(&mut self) {
+        if let Some(retries) = &mut self.retries {
+            retries.is_refused = false;
+        }
+    }
+
     /// Pays for one retry, unless that was done.
     fn pay(&mut self, pool: &Pool, worker: &Worker) -> bool {
         let retries = self.retries.get_or_insert_default();
@@ -192,8 +199,8 @@ impl<R: Runtime> Connect<R> {
                 fault: ended.fault,
                 is_ours: false,
             };
-            let server = (ended.place, ended.taken);
-            self.attempt(runtime, worker, &pool, server, ended.walk, Some(refusal));
+            let attempting = Attempting::new(ended.place, ended.taken, ended.walk);
+            self.attempt(runtime, worker, &pool, attempting, Next::After(refusal));
         }
     }
 
