@@ -4,22 +4,23 @@ use std::sync::Arc;
 
 use proxy_core::metrics::{PerWorker, Slots};
 use proxy_core::{
-    Activity, Balance, Generation, Listener, ListenerSettings, Member, NamePattern, Pool,
-    PoolSettings, Rest, RouteSettings, Routes, Server, Table, Tables, Upstream,
+    Activity, Balance, Generation, Inventory, Listener, ListenerSettings, Member, NamePattern,
+    Pool, PoolSettings, Rest, RouteSettings, Routes, Server, Table, Tables, Upstream,
 };
 
 use crate::stage::Setup;
 
 /// The listener of `setup`, in front of the servers that `members` makes.
 pub(crate) fn settings(
+    inventory: &Inventory,
     setup: &Setup,
     members: impl FnOnce(&Upstream) -> Vec<Server>,
 ) -> Arc<ListenerSettings> {
-    let upstream = Arc::new(Upstream::new("servers".into()));
+    let upstream = inventory.upstream("servers");
     let members = members(&upstream).into_iter();
     let members = members.map(|server| Member {
         max_connections: setup.server_connections,
-        ..Member::new(Arc::new(server), 1)
+        ..Member::new(known(inventory, &upstream, server), 1)
     });
     let members: Vec<Member> = members.collect();
     let settings = PoolSettings {
@@ -31,10 +32,10 @@ pub(crate) fn settings(
         queue: setup.queue,
         ..PoolSettings::default()
     };
-    let listener = Arc::new(Listener::new("clients".into()));
+    let listener = inventory.listener("clients");
     listener.bandwidth.set(setup.bandwidth);
     let routes = routes(setup, &listener, |name, server| {
-        let upstream = Arc::new(Upstream::new(name.to_owned()));
+        let upstream = inventory.upstream(name);
         Arc::new(Pool::new(upstream, vec![members[server].clone()], settings))
     });
     let pool = Pool::new(upstream, members, settings).with_ejection(setup.ejection);
@@ -49,6 +50,12 @@ pub(crate) fn settings(
         prologue: setup.prologue.clone().map(Arc::new),
         ..ListenerSettings::new(listener, pool)
     })
+}
+
+/// A server, known by its name.
+fn known(inventory: &Inventory, upstream: &Upstream, server: Server) -> Arc<Server> {
+    let label = server.label.clone();
+    inventory.server(upstream, &label, || server)
 }
 
 fn routes(

@@ -66,8 +66,9 @@ pub fn settle<S: Stage>(stage: &S) {
         let has_none = |index| {
             let cores = &generation.cores;
             let cells = generation.cells(index);
-            let left = cells.ended.get() + cores.given(generation.slot(index));
-            cells.started.get() + cells.taken() == left
+            let left = cells.ended.get() + cells.left() + cores.given(generation.slot(index));
+            let come = cells.started.get() + cells.adopted.get() + cells.taken();
+            come == left
         };
         (0..generation.workers()).all(has_none).then_some(())
     });

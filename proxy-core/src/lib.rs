@@ -10,6 +10,7 @@ mod activity;
 mod admission;
 mod attempt;
 pub mod backend;
+pub mod carry;
 mod closing;
 mod connection;
 #[cfg(test)]
@@ -45,10 +46,10 @@ pub use connection::connect::{
     ADDRESS_DELAY, ADDRESSES_TRIED_AT_ONCE_MAX, CLIENT_CHECK_INTERVAL, ROOM_RETRY_MAX,
     ROOM_RETRY_MIN, SERVERS_TRIED_MAX,
 };
-pub use connection::detached::Detached;
+pub use connection::detached::{Carried, DESCRIPTORS_MAX, Detached};
 pub use connection::end::{End, Stage, Termination};
 pub use connection::ends::Ends;
-pub use connection::live::{Live, SAMPLED_MAX};
+pub use connection::live::{Live, SAMPLED_MAX, continue_ids, last_id};
 pub use connection::origin::{ClientAddress, Origin};
 pub use connection::probation::HALF_CONNECTED_FOR;
 pub use connection::record::LiveConnection;

@@ -130,6 +130,16 @@ impl Descriptor {
         }
     }
 
+    /// Takes over a socket of either kind, which is non-blocking.
+    pub fn of_any(socket: OwnedFd) -> Self {
+        let address = net::getsockname(&socket);
+        let is_tcp = address.is_ok_and(|address| SocketAddr::try_from(address).is_ok());
+        Self {
+            socket,
+            short_means_empty: is_tcp,
+        }
+    }
+
     /// Another descriptor of the same socket.
     ///
     /// # Errors

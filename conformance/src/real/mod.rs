@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use proxy_core::backend::{Backend, Listening, Plan};
 use proxy_core::lifeline::{Death, Deaths};
 use proxy_core::listen::{self, BindAddress, SocketFile};
-use proxy_core::{Generation, ListenerSettings, Upstream};
+use proxy_core::{Generation, Inventory, ListenerSettings, Upstream};
 
 use self::flood::Traffic;
 pub use self::peer::RealPeer;
@@ -90,7 +90,7 @@ impl<B: Scheduler> RealStage for Real<B> {
             .iter()
             .map(|&kind| Server::start(kind, unix))
             .collect();
-        let settings = settings(&setup, |upstream| {
+        let settings = settings(&Inventory::default(), &setup, |upstream| {
             members(upstream, &servers, setup.one_name)
         });
         let generation = generation(workers, &settings);

@@ -17,16 +17,17 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
+use proxy_core::carry::{Adoption, Anchor};
 use proxy_core::descriptors::Spare;
 use proxy_core::{
-    ClientAddress, Connection, Generation, ListenerSettings, Origin, Permit, Server, ServerAddress,
-    Turn, Upstream, Worker,
+    Carried, ClientAddress, Connection, Detached, Generation, Inventory, ListenerSettings, Origin,
+    Permit, Server, ServerAddress, Turn, Upstream, Worker,
 };
 
 use self::kernel::{Kernel, address_of};
 use self::peer::ScriptedFlood;
 pub use self::peer::ScriptedPeer;
-use self::socket::Handle;
+use self::socket::{Handle, ScriptedTransport};
 use crate::setting::{generation, settings};
 use crate::stage::{ServerKind, Setup, Stage};
 
@@ -36,6 +37,9 @@ const ROOM_BYTES: usize = 140_007;
 
 /// Once in so many runs, a connection is detached from its worker and attached to another one, at whatever it is at.
 const HAND_OVER_EACH: u64 = 7;
+
+/// Once in so many of these moves it goes as bytes, as if to another process.
+const CARRY_EACH: u64 = 2;
 
 thread_local! {
     static ROUND: Cell<u64> = const { Cell::new(0) };
@@ -50,6 +54,8 @@ pub struct Scripted {
     generation: Arc<Generation>,
     hands_over: Cell<bool>,
     client_address: ClientAddress,
+    inventory: Inventory,
+    anchor: Anchor,
 }
 
 impl Scripted {
@@ -58,7 +64,8 @@ impl Scripted {
     pub fn start_with(setup: Setup, seed: u64, room: usize) -> Self {
         let workers = setup.workers;
         let now = Instant::now();
-        let settings = settings(&setup, |upstream| members(upstream, &setup));
+        let inventory = Inventory::default();
+        let settings = settings(&inventory, &setup, |upstream| members(upstream, &setup));
         let generation = generation(workers, &settings);
         let worker = |index| Worker::new(generation.clone(), index, now);
         let kernel = Kernel::new(now, seed, room, &setup.servers);
@@ -70,6 +77,8 @@ impl Scripted {
             generation,
             hands_over: Cell::new(true),
             client_address: setup.client,
+            inventory,
+            anchor: Anchor::new(now, Duration::from_secs(1000)),
         }
     }
 
@@ -145,8 +154,62 @@ impl Scripted {
         let Some(detached) = connection.detach() else {
             return;
         };
+        let crosses = self.handle.0.borrow_mut().dice.mischief(CARRY_EACH);
+        let detached = if crosses {
+            self.carry(detached, now)
+        } else {
+            detached
+        };
         workers[worker].now = now;
         *slot = Connection::attach(&self.handle, &mut workers[worker], detached);
+    }
+
+    /// Makes a connection of the bytes of another one, and lets go of that, as two processes do at an upgrade.
+    fn carry(
+        &self,
+        detached: Detached<ScriptedTransport>,
+        now: Instant,
+    ) -> Detached<ScriptedTransport> {
+        let table = self.generation.tables.current();
+        let adoption = Adoption::new(&self.inventory, &table, self.anchor, now);
+        let bytes = self.encode(&detached);
+        let decoded = Detached::decode(&bytes, clones(&detached), &adoption);
+        let decoded = decoded.expect("what was encoded is a connection");
+        assert!(bytes == self.encode(&decoded), "it is not what it was");
+        self.mangle(bytes, &detached, &adoption);
+        drop(detached.release(&self.generation.cores));
+        decoded
+    }
+
+    fn encode(&self, detached: &Detached<ScriptedTransport>) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        detached.encode(self.anchor, &mut bytes);
+        bytes
+    }
+
+    /// A record of which a part is lacking is refused. One of which a byte is another one is refused, or is a connection as good as
+    /// any, which nobody hears of.
+    fn mangle(
+        &self,
+        mut bytes: Vec<u8>,
+        detached: &Detached<ScriptedTransport>,
+        adoption: &Adoption<'_>,
+    ) {
+        let (at, bit) = {
+            let dice = &mut self.handle.0.borrow_mut().dice;
+            (dice.index(bytes.len()), dice.index(8))
+        };
+        let decode = |bytes: &[u8]| Detached::decode(bytes, clones(detached), adoption);
+        assert!(decode(&bytes[..at]).is_err(), "a part is not the whole");
+        bytes[at] ^= 1 << bit;
+        if let Ok(other) = decode(&bytes) {
+            let bytes = self.encode(&other);
+            let again = decode(&bytes).expect("what was encoded is a connection");
+            assert!(bytes == self.encode(&again), "it is not what it was");
+            for one in [other, again] {
+                drop(one.release(&self.generation.cores));
+            }
+        }
     }
 
     /// Has time pass though there is something to do, as it does on a machine that is never idle.
@@ -248,6 +311,19 @@ impl Scripted {
             kernel: self.handle.0.clone(),
             end,
         }
+    }
+}
+
+/// The descriptors of a connection once more, as another process gets them.
+fn clones(detached: &Detached<ScriptedTransport>) -> Carried<ScriptedTransport> {
+    let beside = detached.beside();
+    let pipes = beside.pipes.iter();
+    Carried {
+        client: beside.client.clone(),
+        server: beside.server.clone(),
+        pipes: pipes
+            .map(|end| end.try_clone_to_owned().expect("a descriptor"))
+            .collect(),
     }
 }
 

@@ -19,10 +19,8 @@ pub(super) struct Handle(pub(super) Rc<RefCell<Kernel>>);
 
 impl Handle {
     pub(super) fn socket(&self, end: EndId) -> ScriptedSocket {
-        ScriptedSocket(ScriptedTransport {
-            kernel: self.0.clone(),
-            end,
-        })
+        let kernel = self.0.clone();
+        ScriptedSocket(ScriptedTransport(Rc::new(Open { kernel, end })))
     }
 }
 
@@ -49,7 +47,7 @@ impl Runtime for Handle {
         if kernel.refuses_watches {
             return Err((transport, io::ErrorKind::OutOfMemory.into()));
         }
-        kernel.watch(transport.end);
+        kernel.watch(transport.0.end);
         drop(kernel);
         Ok(ScriptedSocket(transport))
     }
@@ -69,8 +67,12 @@ impl Runtime for Handle {
 #[derive(Debug)]
 pub(super) struct ScriptedSocket(ScriptedTransport);
 
+/// A descriptor of an end, which others may have descriptors of, too: the last one that is closed closes it.
+#[derive(Clone, Debug)]
+pub(super) struct ScriptedTransport(Rc<Open>);
+
 #[derive(Debug)]
-pub(super) struct ScriptedTransport {
+struct Open {
     kernel: Rc<RefCell<Kernel>>,
     end: EndId,
 }
@@ -114,20 +116,21 @@ impl Socket for ScriptedSocket {
     }
 
     fn detach(self) -> ScriptedTransport {
-        self.0.kernel.borrow_mut().unwatch(self.0.end);
+        let open = &self.0.0;
+        open.kernel.borrow_mut().unwatch(open.end);
         self.0
     }
 }
 
 impl ScriptedTransport {
     fn check(&self, interest: Interest) -> bool {
-        let task = self.kernel.borrow().tasks.current;
+        let task = self.0.kernel.borrow().tasks.current;
         self.watch(|watch| watch.check(interest, task))
     }
 
     fn watch<T>(&self, with: impl FnOnce(&mut Watch) -> T) -> T {
-        let mut kernel = self.kernel.borrow_mut();
-        let watch = kernel.end(self.end).watch.as_mut();
+        let mut kernel = self.0.kernel.borrow_mut();
+        let watch = kernel.end(self.0.end).watch.as_mut();
         with(watch.expect("the proxy's ends are watched"))
     }
 }
@@ -137,8 +140,8 @@ const SPLICE_BYTES_MAX: usize = 32 * 1024;
 
 impl Transport for ScriptedTransport {
     fn receive(&self, buffer: &mut [u8]) -> io::Result<Attempt<usize>> {
-        let mut kernel = self.kernel.borrow_mut();
-        let attempt = kernel.receive(self.end, buffer)?;
+        let mut kernel = self.0.kernel.borrow_mut();
+        let attempt = kernel.receive(self.0.end, buffer)?;
         if attempt == Attempt::Blocked {
             kernel.receives_in_vain += 1;
         }
@@ -147,16 +150,16 @@ impl Transport for ScriptedTransport {
 
     fn send(&self, bytes: &[u8]) -> io::Result<Attempt<usize>> {
         assert!(!bytes.is_empty(), "sending nothing");
-        let mut kernel = self.kernel.borrow_mut();
+        let mut kernel = self.0.kernel.borrow_mut();
         kernel.sends += 1;
-        Ok(kernel.send(self.end, bytes)?)
+        Ok(kernel.send(self.0.end, bytes)?)
     }
 
     fn splice_in(&self, pipe: &Pipe, count: usize) -> io::Result<Attempt<usize>> {
         let stale = pipe.peek(&mut [0; 1]);
         assert!(stale.is_err(), "the pipe has somebody's bytes in it");
         let mut bytes = vec![0; count.min(SPLICE_BYTES_MAX)];
-        let attempt = self.kernel.borrow_mut().splice(self.end, &mut bytes)?;
+        let attempt = self.0.kernel.borrow_mut().splice(self.0.end, &mut bytes)?;
         let (Attempt::Done(received) | Attempt::Drained(received)) = attempt else {
             return Ok(Attempt::Blocked);
         };
@@ -183,35 +186,35 @@ impl Transport for ScriptedTransport {
     }
 
     fn shutdown_write(&self) -> io::Result<()> {
-        Ok(self.kernel.borrow_mut().shutdown_write(self.end)?)
+        Ok(self.0.kernel.borrow_mut().shutdown_write(self.0.end)?)
     }
 
     fn take_error(&self) -> io::Result<()> {
-        self.kernel.borrow_mut().take_error(self.end)
+        self.0.kernel.borrow_mut().take_error(self.0.end)
     }
 
     fn peek(&self) -> io::Result<Attempt<usize>> {
-        Ok(self.kernel.borrow_mut().peek(self.end)?)
+        Ok(self.0.kernel.borrow_mut().peek(self.0.end)?)
     }
 
     fn is_connected(&self) -> bool {
-        self.kernel.borrow_mut().is_connected(self.end)
+        self.0.kernel.borrow_mut().is_connected(self.0.end)
     }
 
     fn unacknowledged(&self) -> io::Result<usize> {
-        Ok(self.kernel.borrow_mut().unacknowledged(self.end))
+        Ok(self.0.kernel.borrow_mut().unacknowledged(self.0.end))
     }
 
     fn reset_on_close(&self) {
-        self.kernel.borrow_mut().end(self.end).resets_on_close = true;
+        self.0.kernel.borrow_mut().end(self.0.end).resets_on_close = true;
     }
 
     fn local_address(&self) -> io::Result<Option<SocketAddr>> {
-        Ok(self.kernel.borrow_mut().end(self.end).local)
+        Ok(self.0.kernel.borrow_mut().end(self.0.end).local)
     }
 }
 
-impl Drop for ScriptedTransport {
+impl Drop for Open {
     fn drop(&mut self) {
         self.kernel.borrow_mut().close(self.end);
     }

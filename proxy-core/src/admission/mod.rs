@@ -198,6 +198,18 @@ pub(crate) fn find_place(settings: &ListenerSettings, now: Instant) -> Result<()
     enough.unwrap_or(Ok(())).map_err(Refused::until)
 }
 
+/// Counts a connection that is there already, whatever the limits are. Returns what it counts for besides its listener.
+pub(crate) fn take_over(settings: &ListenerSettings, source: Option<Source>) -> Counts {
+    let listener = &settings.listener;
+    listener.take(None);
+    listener.counted.total.take(None);
+    let Some(source) = source else {
+        return Counts::Nothing;
+    };
+    listener.counted.sources.take(source, u64::MAX);
+    Counts::Source(source)
+}
+
 /// Gives back what a connection has taken.
 pub(crate) fn release(settings: &ListenerSettings, counts: Counts) {
     let listener = &settings.listener;

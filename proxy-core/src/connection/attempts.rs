@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::carry::{Error, Fields, Writer};
+
 use crate::metrics::ConnectFailure;
 
 /// The attempts of one connection, small as it is kept for as long as the connection lives.
@@ -58,6 +60,47 @@ impl Attempts {
     /// Attempts after the first one.
     pub(crate) fn retries(&self) -> u16 {
         self.made.saturating_sub(1)
+    }
+}
+
+mod tag {
+    pub(super) const MADE: u8 = 0;
+    pub(super) const LAST_FAILURE: u8 = 1;
+    pub(super) const WORKED: u8 = 2;
+    pub(super) const WAIT: u8 = 3;
+    pub(super) const CONNECT: u8 = 4;
+}
+
+impl Attempts {
+    pub(super) fn encode(&self, out: &mut Writer<'_>) {
+        out.number(tag::MADE, self.made.into());
+        let last = self.last_failure.map_or("", ConnectFailure::label);
+        out.text(tag::LAST_FAILURE, last);
+        out.flag(tag::WORKED, self.worked);
+        out.number(tag::WAIT, self.wait.0.into());
+        out.number(tag::CONNECT, self.connect.0.into());
+    }
+
+    pub(super) fn decode(mut fields: Fields<'_>) -> Result<Self, Error> {
+        let made = fields.number(tag::MADE, u16::MAX.into(), "attempts")?;
+        let last = fields.text(tag::LAST_FAILURE, "a failure")?;
+        let mut failures = ConnectFailure::ALL.into_iter();
+        // One that is new to this process is as good as unknown.
+        let last = failures.find(|failure| failure.label() == last);
+        let mut micros = |tag| {
+            let micros = fields.number(tag, u32::MAX.into(), "times of attempts")?;
+            Ok(Micros(micros as u32))
+        };
+        let (wait, connect) = (micros(tag::WAIT)?, micros(tag::CONNECT)?);
+        let attempts = Self {
+            made: made as u16,
+            last_failure: last,
+            worked: fields.flag(tag::WORKED)?,
+            wait,
+            connect,
+        };
+        fields.finish()?;
+        Ok(attempts)
     }
 }
 

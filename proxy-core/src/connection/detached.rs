@@ -1,17 +1,21 @@
 //! A connection between two workers.
 
+mod carried;
+
 use std::sync::Arc;
 use std::time::Instant;
 
 use crate::connection::attempts::Attempts;
+pub use crate::connection::detached::carried::{Carried, DESCRIPTORS_MAX};
 use crate::connection::end::Termination;
 use crate::connection::entry::Entry;
 use crate::connection::probation::Probation;
 use crate::connection::times::Clocks;
 use crate::connection::trial::Trial;
 use crate::listener::Listener;
-use crate::metrics::{Cause, CoreCells, Slot};
+use crate::metrics::{Cause, CoreCells, PerWorker, Slot};
 use crate::relay::Relay;
+use crate::relay::pipe::Pipe;
 use crate::transport::Transport;
 use crate::upstream::taken::Taken;
 
@@ -36,8 +40,8 @@ pub(crate) struct Parts<T> {
     pub(crate) last_byte_at: Instant,
     pub(crate) stall_check_at: Option<Instant>,
     pub(crate) clocks: Option<Box<Clocks>>,
-    /// The worker that ran it last.
-    pub(crate) ran_by: Slot,
+    /// The worker that ran it last; none: it comes from another process.
+    pub(crate) ran_by: Option<Slot>,
     /// How often it was attached to another worker.
     pub(crate) moves: u32,
 }
@@ -58,6 +62,24 @@ impl<T: Transport> Detached<T> {
     pub fn listener(&self) -> &Arc<Listener> {
         let parts = self.0.as_ref().expect("it has its parts");
         &parts.entry.settings().listener
+    }
+
+    /// Lets go of it, as another process has it: neither side is told anything. Returns what it leaves, which is to be closed; it is
+    /// the last to be.
+    ///
+    /// What was decoded of another process's and is not to be kept goes the same way. `cores` counts who has it.
+    pub fn release(self, cores: &PerWorker<CoreCells>) -> Carried<T> {
+        let mut parts = self.into_parts();
+        if let Some(slot) = parts.ran_by {
+            cores.of(slot).on_left();
+        }
+        parts.entry.settings().listener.on_gone();
+        let pipes = parts.relay.take_pipes().into_iter();
+        Carried {
+            client: parts.client,
+            server: parts.server,
+            pipes: pipes.flat_map(Pipe::into_ends).collect(),
+        }
     }
 
     /// Cuts it, as nobody is there to take it, and counts it as the worker's that has the slot, whose cells are `cells`.
@@ -86,8 +108,10 @@ impl<T: Transport> Parts<T> {
         termination: Termination,
         now: Instant,
     ) {
-        if self.ran_by != slot {
-            cells.taken_from.of(self.ran_by).increment();
+        match self.ran_by {
+            None => cells.adopted.increment(),
+            Some(other) if other != slot => cells.taken_from.of(other).increment(),
+            Some(_) => {}
         }
         for transport in [&self.client, &self.server] {
             transport.reset_on_close();

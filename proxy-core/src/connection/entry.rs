@@ -35,6 +35,24 @@ impl Entry {
         }
     }
 
+    /// Enters a connection that another process began, once a worker has it.
+    pub(crate) fn carried(permit: Permit, record: Arc<Record>) -> Self {
+        Self {
+            permit,
+            record,
+            place: None,
+        }
+    }
+
+    /// It is this worker's now: shows a connection of another process among the live ones.
+    pub(crate) fn enter(&mut self, slot: Slot) {
+        if self.place.is_none() {
+            self.record.on_moved(slot.index());
+            let live = &self.settings().listener.live;
+            self.place = Some(live.enter_again(slot, &self.record));
+        }
+    }
+
     /// The settings that the connection began with.
     pub(crate) fn settings(&self) -> &ListenerSettings {
         self.permit.settings()

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use crate::carry::{Error, Fields, HELD_BYTES_MAX, Writer};
 use crate::connection::record::Record;
 use crate::prologue::proxy_protocol::{self, Header};
 use crate::prologue::starttls::Protocol;
@@ -54,6 +55,51 @@ impl First {
             Parsed::Done { value, .. } => Some(value),
             _ => None,
         }
+    }
+}
+
+mod tag {
+    pub(super) const RECEIVED: u8 = 0;
+    pub(super) const HEADER: u8 = 1;
+    pub(super) const CONSUMED: u8 = 2;
+    pub(super) const STARTTLS: u8 = 3;
+}
+
+impl First {
+    pub(super) fn encode(&self, out: &mut Writer<'_>) {
+        out.bytes(tag::RECEIVED, &self.received);
+        out.number(tag::HEADER, self.header as u64);
+        out.number(tag::CONSUMED, self.consumed as u64);
+        out.text(
+            tag::STARTTLS,
+            match self.starttls {
+                None => "",
+                Some(Protocol::Postgres) => "postgres",
+                Some(Protocol::Smtp) => "smtp",
+                Some(Protocol::Imap) => "imap",
+            },
+        );
+    }
+
+    pub(super) fn decode(mut fields: Fields<'_>) -> Result<Box<Self>, Error> {
+        let received = fields.bytes(tag::RECEIVED, HELD_BYTES_MAX)?.to_vec();
+        if received.is_empty() {
+            return Err(Error::Lacks("what the client said first"));
+        }
+        let most = received.len() as u64;
+        let first = Self {
+            header: fields.number(tag::HEADER, most, "a header")? as usize,
+            consumed: fields.number(tag::CONSUMED, most, "bytes that were consumed")? as usize,
+            starttls: fields.parsed(tag::STARTTLS, "a protocol", |text| match text {
+                "postgres" => Some(Protocol::Postgres),
+                "smtp" => Some(Protocol::Smtp),
+                "imap" => Some(Protocol::Imap),
+                _ => None,
+            })?,
+            received,
+        };
+        fields.finish()?;
+        Ok(Box::new(first))
     }
 }
 

@@ -25,7 +25,7 @@ impl<R: Runtime> Connection<R> {
                 last_byte_at: self.last_byte_at,
                 stall_check_at: self.stall_check_at,
                 clocks: self.clocks.take(),
-                ran_by: self.ran_by,
+                ran_by: Some(self.ran_by),
                 moves: self.moves,
             })),
             phase => {
@@ -55,8 +55,14 @@ impl<R: Runtime> Connection<R> {
                 return None;
             }
         };
+        let mut entry = parts.entry;
+        entry.enter(worker.slot());
+        let ran_by = parts.ran_by.unwrap_or_else(|| {
+            worker.cells().adopted.increment();
+            worker.slot()
+        });
         let mut connection = Self {
-            entry: parts.entry,
+            entry,
             phase: Phase::Relaying(Relaying {
                 taken: parts.taken,
                 client,
@@ -72,7 +78,7 @@ impl<R: Runtime> Connection<R> {
             stall_check_at: parts.stall_check_at,
             clocks: parts.clocks,
             mark_check_at: Some(parts.last_byte_at + MARK_CHECK_AFTER),
-            ran_by: parts.ran_by,
+            ran_by,
             moves: parts.moves.saturating_add(1),
             was_long: false,
         };

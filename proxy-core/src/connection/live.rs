@@ -17,6 +17,19 @@ const IDS_AT_A_TIME: u64 = 1024;
 /// Where the next shard that has no ids left finds some.
 static IDS: AtomicU64 = AtomicU64::new(1);
 
+/// Ids that another process may still give out after it has said where it is.
+const IDS_OF_ANOTHER: u64 = 1 << 32;
+
+/// An id that this process has given out none beyond, so that another one can go on with those that follow.
+pub fn last_id() -> u64 {
+    IDS.load(Relaxed)
+}
+
+/// Gives out ids that are none of another process's, which has given out none beyond `last`, and gives out few more.
+pub fn continue_ids(last: u64) {
+    IDS.fetch_max(last.saturating_add(IDS_OF_ANOTHER), Relaxed);
+}
+
 /// The live connections of one listener: a shard a worker, which is locked when a connection opens or closes and never
 /// for a message.
 #[derive(Debug, Default)]
@@ -87,14 +100,14 @@ impl Live {
         let mut shard = lock(self.0.of(slot));
         let record = Record::new(shard.id(), origin, slot.index(), in_prologue);
         let record = Arc::new(record);
-        let index = if let Some(index) = shard.free.pop() {
-            shard.places[index as usize] = Some(record.clone());
-            index
-        } else {
-            shard.places.push(Some(record.clone()));
-            (shard.places.len() - 1) as u32
-        };
+        let index = shard.enter(&record);
         (record, Place { shard: slot, index })
+    }
+
+    /// Enters a connection that another process began; a worker has it now.
+    pub(crate) fn enter_again(&self, slot: Slot, record: &Arc<Record>) -> Place {
+        let index = lock(self.0.of(slot)).enter(record);
+        Place { shard: slot, index }
     }
 
     /// More is known of the connection in a place.
@@ -111,6 +124,17 @@ impl Live {
 }
 
 impl Shard {
+    /// Gives a connection a place.
+    fn enter(&mut self, record: &Arc<Record>) -> u32 {
+        if let Some(index) = self.free.pop() {
+            self.places[index as usize] = Some(record.clone());
+            index
+        } else {
+            self.places.push(Some(record.clone()));
+            (self.places.len() - 1) as u32
+        }
+    }
+
     fn id(&mut self) -> u64 {
         if self.next_id == self.ids_end {
             self.next_id = IDS.fetch_add(IDS_AT_A_TIME, Relaxed);

@@ -32,6 +32,14 @@ impl ClientAddress {
             None => Self::Unix,
         }
     }
+
+    /// The address of a client of TCP.
+    pub(crate) fn tcp(self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(address) => Some(address),
+            Self::Unix => None,
+        }
+    }
 }
 
 impl fmt::Display for ClientAddress {

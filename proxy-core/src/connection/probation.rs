@@ -7,9 +7,12 @@
 use std::io;
 use std::time::{Duration, Instant};
 
+use crate::carry::{Error, Fields, Writer};
 use crate::connection::connect::retries::Search;
+use crate::connection::record::Record;
 use crate::connection::trial::Finding;
 use crate::connection::{Connection, Phase, Relaying};
+use crate::listener::settings::ListenerSettings;
 use crate::relay::{Failure, Relay, Side, State};
 use crate::runtime::{Attempt, Runtime, Socket};
 use crate::transport::Transport;
@@ -59,6 +62,41 @@ impl Probation {
             None if was_kept || has_ended(Side::Client) => Some(Finding::Nothing),
             finding => finding,
         }
+    }
+}
+
+mod tag {
+    pub(super) const SEARCH: u8 = 0;
+    pub(super) const OPENING: u8 = 1;
+    pub(super) const ENDS_AT: u8 = 2;
+}
+
+impl Probation {
+    pub(super) fn encode(&self, settings: &ListenerSettings, out: &mut Writer<'_>) {
+        out.nested(tag::SEARCH, |out| self.search.encode(settings, out));
+        out.number(tag::OPENING, self.opening);
+        out.moment(tag::ENDS_AT, self.ends_at);
+    }
+
+    /// None where another server can't take the place of this one here: the upstream has no budget for that, or not that server.
+    pub(super) fn decode(
+        mut fields: Fields<'_>,
+        settings: &ListenerSettings,
+        record: &Record,
+    ) -> Result<Option<Box<Self>>, Error> {
+        let search = fields.nested(tag::SEARCH)?;
+        let search = search.ok_or(Error::Lacks("what finding a server takes"))?;
+        let search = Search::decode(search, settings, record)?;
+        let opening = fields.count(tag::OPENING, "bytes that a server gets first")?;
+        let ends_at = fields.moment(tag::ENDS_AT, "when a probation ends")?;
+        fields.finish()?;
+        Ok(search.map(|search| {
+            Box::new(Self {
+                search,
+                opening,
+                ends_at,
+            })
+        }))
     }
 }
 

@@ -36,6 +36,16 @@ enum Whence {
     Facts(Arc<Facts>),
 }
 
+/// What another process counted of a connection.
+#[derive(Debug)]
+pub(crate) struct Carried {
+    pub(crate) accepted_at: Instant,
+    pub(crate) last_byte_at: Instant,
+    pub(crate) server: Arc<Server>,
+    /// In, and out.
+    pub(crate) bytes: (u64, u64),
+}
+
 /// A live connection at one moment. What changes meanwhile may be of moments that lie microseconds apart.
 #[derive(Clone, Debug)]
 pub struct LiveConnection {
@@ -89,6 +99,24 @@ impl Record {
         };
         let core = self.core.load(Relaxed) as usize;
         Self::of(self.id, whence, self.accepted_at, core, false)
+    }
+
+    /// That of a connection as another process knew it.
+    pub(crate) fn carried(id: u64, facts: Result<Facts, ClientAddress>, state: Carried) -> Self {
+        let whence = match facts {
+            Ok(facts) => Whence::Facts(Arc::new(facts)),
+            Err(peer) => Whence::Peer(peer),
+        };
+        let record = Self::of(id, whence, state.accepted_at, 0, false);
+        record.bytes_in.add(state.bytes.0);
+        record.bytes_out.add(state.bytes.1);
+        record.on_connected(state.server, state.last_byte_at);
+        record
+    }
+
+    /// When the last byte came, or else the server was connected to.
+    pub(crate) fn last_byte_at(&self) -> Instant {
+        self.accepted_at + Duration::from_nanos(self.last_byte.load(Relaxed))
     }
 
     fn of(id: u64, whence: Whence, accepted_at: Instant, core: usize, in_prologue: bool) -> Self {
@@ -174,7 +202,7 @@ impl Record {
             facts: self.facts().cloned(),
             in_prologue: self.in_prologue,
             accepted_at: self.accepted_at,
-            last_byte_at: self.accepted_at + Duration::from_nanos(self.last_byte.load(Relaxed)),
+            last_byte_at: self.last_byte_at(),
             server: self.server.get().cloned(),
             core: self.core.load(Relaxed) as usize,
             bytes_in: self.bytes_in.get(),

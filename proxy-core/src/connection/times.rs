@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::carry::{Error, Fields, Writer};
 use crate::closing::Ending;
 use crate::connection::end::{Stage, Termination};
 use crate::connection::record::Record;
@@ -113,6 +114,48 @@ impl Clocks {
             ending.map(|ending| ending.expiry(relay, silent_since)),
         ];
         ends.into_iter().flatten().min_by_key(|expiry| expiry.at)
+    }
+}
+
+mod tag {
+    pub(super) const CLIENT_SPOKE_AT: u8 = 0;
+    pub(super) const SERVER_SPOKE_AT: u8 = 1;
+    pub(super) const HALF_CLOSED_AT: u8 = 2;
+}
+
+impl Clocks {
+    pub(super) fn encode(&self, out: &mut Writer<'_>) {
+        // The rest follows from the listener's times, or from what is set for the connection where it goes.
+        out.moment(tag::CLIENT_SPOKE_AT, self.client_spoke_at);
+        out.moment(tag::SERVER_SPOKE_AT, self.server_spoke_at);
+        out.maybe_moment(tag::HALF_CLOSED_AT, self.half_closed_at);
+    }
+
+    /// Those of a connection under the times that its listener has here. What was not measured where it came from counts from its last
+    /// byte.
+    pub(super) fn decode(
+        fields: Option<Fields<'_>>,
+        times: &Times,
+        record: &Record,
+        relay: &Relay,
+    ) -> Result<Option<Box<Self>>, Error> {
+        let last_byte_at = record.last_byte_at();
+        let mut clocks = Self::start(times, record, last_byte_at);
+        let half_closed_at = relay.has_ended_side().then_some(last_byte_at);
+        if let Some(mut fields) = fields {
+            let client = fields.moment(tag::CLIENT_SPOKE_AT, "when the client spoke")?;
+            let server = fields.moment(tag::SERVER_SPOKE_AT, "when the server spoke")?;
+            let half_closed = fields.maybe_moment(tag::HALF_CLOSED_AT, "when a stream ended")?;
+            fields.finish()?;
+            if let Some(clocks) = &mut clocks {
+                clocks.client_spoke_at = client;
+                clocks.server_spoke_at = server;
+                clocks.half_closed_at = half_closed;
+            }
+        } else if let Some(clocks) = &mut clocks {
+            clocks.half_closed_at = half_closed_at;
+        }
+        Ok(clocks)
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::time::Instant;
 
+use crate::carry::{Error, Fields, Writer};
 use crate::listener::settings::ListenerSettings;
 use crate::relay::{Failure, Relay, Side, State};
 use crate::route::Destination;
@@ -76,6 +77,40 @@ impl Trial {
             Some(Finding::Nothing) => {}
         }
         true
+    }
+}
+
+mod tag {
+    pub(super) const UPSTREAM: u8 = 0;
+    pub(super) const SERVER: u8 = 1;
+    pub(super) const SINCE: u8 = 2;
+}
+
+impl Trial {
+    pub(super) fn encode(self, settings: &ListenerSettings, out: &mut Writer<'_>) {
+        let pool = settings.pool_after(self.destination, self.fallbacks);
+        out.text(tag::UPSTREAM, &pool.upstream().name);
+        if let Some(member) = pool.members().get(self.place as usize) {
+            out.text(tag::SERVER, &member.server.label);
+        }
+        out.moment(tag::SINCE, self.since);
+    }
+
+    /// None where nobody is interested here: the upstream ejects no servers, or has not that one.
+    pub(super) fn decode(
+        mut fields: Fields<'_>,
+        settings: &ListenerSettings,
+    ) -> Result<Option<Self>, Error> {
+        let upstream = fields.name(tag::UPSTREAM, "the upstream of a trial")?;
+        let server = fields.text(tag::SERVER, "the server of a trial")?;
+        let since = fields.moment(tag::SINCE, "when a trial began")?;
+        fields.finish()?;
+        let Some((destination, fallbacks)) = settings.way_to(upstream) else {
+            return Ok(None);
+        };
+        let pool = settings.pool_after(destination, fallbacks);
+        let place = pool.place_of(server).filter(|_| pool.early().is_some());
+        Ok(place.map(|place| Self::begin((destination, fallbacks), place, since)))
     }
 }
 

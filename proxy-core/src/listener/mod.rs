@@ -30,6 +30,8 @@ use crate::route::RouteNames;
 pub struct Listener {
     /// Connections that were admitted and are open: exact, at one contended instruction a connection.
     taken: AtomicU64,
+    /// Connections that came from another process, and that went to one.
+    crossings: Crossings,
     /// Unlike that of all others.
     pub id: Id,
     /// The label `listener`.
@@ -67,6 +69,7 @@ impl Listener {
             counted: Counted::new(total),
             bandwidth: Bandwidth::default(),
             taken: AtomicU64::new(0),
+            crossings: Crossings::default(),
             id: Id::next(),
             name,
             share: Share::default(),
@@ -88,12 +91,23 @@ impl Listener {
     /// Connections that are open now, over all workers.
     pub fn connections(&self) -> u64 {
         // Ends first, so that one that comes meanwhile doesn't make the difference negative.
+        let gone = self.crossings.gone.load(SeqCst);
         let ended = self
             .cells
             .sum(|cells| cells.ended.iter().map(|cause| cause.get()).sum());
-        self.cells
-            .sum(|cells| cells.accepted.get())
-            .saturating_sub(ended)
+        let accepted = self.cells.sum(|cells| cells.accepted.get());
+        let come = self.crossings.come.load(SeqCst);
+        (accepted + come).saturating_sub(ended + gone)
+    }
+
+    /// Counts a connection that comes from another process, whatever the limits are.
+    pub(crate) fn on_come(&self) {
+        self.crossings.come.fetch_add(1, SeqCst);
+    }
+
+    /// Counts one that goes to another process.
+    pub(crate) fn on_gone(&self) {
+        self.crossings.gone.fetch_add(1, SeqCst);
     }
 
     /// Counts a connection that a worker ended.
@@ -128,6 +142,13 @@ impl Listener {
     pub(crate) fn release(&self) {
         self.taken.fetch_sub(1, SeqCst);
     }
+}
+
+/// Connections that crossed from or to another process, over all workers.
+#[derive(Debug, Default)]
+struct Crossings {
+    come: AtomicU64,
+    gone: AtomicU64,
 }
 
 /// One socket that is accepted from, until it is dropped.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::admission::limits::Refused;
+use crate::admission::source::Source;
 use crate::admission::{self, Counts};
 use crate::connection::origin::{ClientAddress, Origin};
 use crate::descriptors::Spare;
@@ -79,6 +80,25 @@ impl Permit {
         let counts = std::mem::replace(&mut self.counts, Counts::Nothing);
         self.counts = admission::after_prologue(&self.settings, peer, client, counts, now)?;
         Ok(())
+    }
+
+    /// The right of a connection that another process admitted, with the source that it counts for: it counts here, whatever the
+    /// limits are.
+    pub(crate) fn carried(settings: Arc<ListenerSettings>, source: Option<Source>) -> Self {
+        Self {
+            counts: admission::take_over(&settings, source),
+            settings,
+            spare: Spare::default(),
+            is_held: true,
+        }
+    }
+
+    /// The source of its client's that it counts for, besides the listener. Once it has a server it counts for no peer any more.
+    pub(crate) fn source(&self) -> Option<Source> {
+        match self.counts {
+            Counts::Source(source) => Some(source),
+            Counts::Peer(_) | Counts::Nothing => None,
+        }
     }
 
     /// Makes room for the server's socket.

@@ -107,6 +107,22 @@ impl ListenerSettings {
         pool
     }
 
+    /// How a connection comes to the pool of an upstream: where it goes, and how often another one stands in. None where it can't.
+    pub(crate) fn way_to(&self, upstream: &str) -> Option<(Destination, u16)> {
+        let others = self
+            .routes
+            .as_ref()
+            .map_or(0, |routes| routes.pools().len());
+        let last = u16::try_from(others).unwrap_or(u16::MAX);
+        (0..=last).map(Destination).find_map(|destination| {
+            let first = self.pool_of(destination);
+            let row = std::iter::successors(Some(first), |pool| pool.fallback());
+            let mut row = (0..u16::MAX).zip(row);
+            let at = row.find(|(_, pool)| pool.upstream().name == upstream);
+            at.map(|(fallbacks, _)| (destination, fallbacks))
+        })
+    }
+
     /// Counts a connection that was admitted and could not be taken on: the scheduler's source of readiness is
     /// full. The caller drops its permit and closes it.
     pub fn give_up(&self, slot: Slot, origin: Origin, now: Instant) {

@@ -1,5 +1,7 @@
 //! What one worker counts of itself.
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
 use super::{Counter, PerSlot, PerWorker, Slot};
 
 /// Counters of one worker, whatever it works for.
@@ -13,6 +15,10 @@ pub struct CoreCells {
     pub ended: Counter,
     /// Connections that this worker took over, by the slot of the worker that ran them last.
     pub taken_from: PerSlot<Counter>,
+    /// Connections that came from another process, and that this worker was the first one to have here.
+    pub adopted: Counter,
+    /// Connections that this worker had last, and that another process has now. Whoever sends them writes it.
+    left: AtomicU64,
     /// Connections that panicked here.
     pub panics: Counter,
     /// Nanoseconds in which the scheduler ran tasks or looked for them, as it says itself.
@@ -23,6 +29,26 @@ impl CoreCells {
     /// Connections that this worker took over.
     pub fn taken(&self) -> u64 {
         self.taken_from.iter().map(Counter::get).sum()
+    }
+
+    /// A connection that this worker had last is another process's now. On any thread.
+    pub(crate) fn on_left(&self) {
+        self.left.fetch_add(1, Relaxed);
+    }
+
+    /// Connections that this worker had last, and that another process has now.
+    pub fn left(&self) -> u64 {
+        self.left.load(Relaxed)
+    }
+
+    /// Connections that have gone from here: those that ended, and those that another process has now.
+    fn gone(&self) -> u64 {
+        self.ended.get() + self.left()
+    }
+
+    /// Connections that have come here from outside of the process's workers.
+    fn come(&self) -> u64 {
+        self.started.get() + self.adopted.get()
     }
 }
 
@@ -43,9 +69,9 @@ impl PerWorker<CoreCells> {
         // What goes away is read first, of all of them, so that what comes meanwhile doesn't make the difference smaller.
         let gone = slots
             .clone()
-            .map(|slot| self.of(slot).ended.get() + self.given(slot));
+            .map(|slot| self.of(slot).gone() + self.given(slot));
         let gone: u64 = gone.sum();
-        let come = slots.map(|slot| self.of(slot).started.get() + self.of(slot).taken());
+        let come = slots.map(|slot| self.of(slot).come() + self.of(slot).taken());
         come.sum::<u64>().saturating_sub(gone)
     }
 }

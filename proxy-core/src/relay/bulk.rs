@@ -73,6 +73,34 @@ impl Bulk {
         *self = Self::new(false);
     }
 
+    /// What there is of it, for another process: whether bytes may be spliced and are, the streak, and the bytes that flowed.
+    pub(crate) const fn to_carry(self) -> (bool, bool, u8, usize) {
+        (self.allowed, self.splicing, self.streak, self.flowed)
+    }
+
+    /// The same back; none where it can't be.
+    pub(crate) const fn carried(
+        allowed: bool,
+        splicing: bool,
+        streak: u8,
+        flowed: usize,
+    ) -> Option<Self> {
+        let most = if splicing {
+            SMALL_SPLICES_TO_LEAVE
+        } else {
+            FULL_READS_TO_ENTER
+        };
+        if streak >= most || flowed >= BYTES_TO_ENTER {
+            return None;
+        }
+        Some(Self {
+            allowed,
+            splicing: splicing && allowed,
+            streak,
+            flowed,
+        })
+    }
+
     const fn switch(&mut self, now: bool) {
         if now {
             self.splicing = !self.splicing;

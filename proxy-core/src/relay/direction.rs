@@ -139,6 +139,46 @@ impl Direction {
     }
 }
 
+impl Direction {
+    /// What there is of it, for another process: a number for how far the end of the stream has travelled, bytes that are held, and
+    /// bytes that were forwarded.
+    pub(crate) const fn to_carry(self) -> (u64, usize, u64) {
+        let phase = match self.phase {
+            Phase::Open => 0,
+            Phase::Ending => 1,
+            Phase::Ended => 2,
+            Phase::Lost => 3,
+            Phase::Aborted => 4,
+        };
+        (phase, self.held, self.forwarded)
+    }
+
+    /// The same back; none where it can't be.
+    pub(crate) const fn carried(phase: u64, held: usize, forwarded: u64) -> Option<Self> {
+        let phase = match phase {
+            0 => Phase::Open,
+            1 => Phase::Ending,
+            2 => Phase::Ended,
+            3 => Phase::Lost,
+            4 => Phase::Aborted,
+            _ => return None,
+        };
+        if held > 0 && matches!(phase, Phase::Ended | Phase::Aborted) {
+            return None;
+        }
+        Some(Self {
+            phase,
+            held,
+            forwarded,
+        })
+    }
+
+    /// Whether the source may send more.
+    pub(crate) const fn is_open(&self) -> bool {
+        matches!(self.phase, Phase::Open)
+    }
+}
+
 impl Default for Direction {
     fn default() -> Self {
         Self::new()

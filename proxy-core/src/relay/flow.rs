@@ -1,5 +1,7 @@
 //! One direction of a relay with its system calls: small messages are copied, bulk goes through a pipe.
 
+pub(super) mod carried;
+
 use std::io;
 use std::task::{Context, Poll};
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod buffer;
 pub(crate) mod bulk;
+mod carried;
 pub mod direction;
 pub(crate) mod flow;
 pub(crate) mod pace;

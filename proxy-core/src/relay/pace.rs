@@ -1,5 +1,7 @@
 //! How much a connection may forward now, where its listener's bandwidth is limited.
 
+mod carried;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

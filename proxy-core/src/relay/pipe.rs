@@ -68,6 +68,24 @@ impl Pipe {
 }
 
 impl Pipe {
+    /// A pipe of another process's, with so many bytes in it. It counts as nobody's.
+    pub(crate) fn carried(read: OwnedFd, write: OwnedFd, held: usize) -> Option<Self> {
+        // Whatever came is looked at: it may be no pipe.
+        let has = rustix::io::ioctl_fionread(&read).ok()?;
+        (has == held as u64).then(|| Self {
+            read,
+            write,
+            _place: Place::take(&Arc::default()),
+        })
+    }
+
+    /// Its ends: from where bytes are read, and to where they are written.
+    pub(crate) fn into_ends(self) -> [OwnedFd; 2] {
+        [self.read, self.write]
+    }
+}
+
+impl Pipe {
     /// Puts bytes in, as far as there is room: for transports that are not sockets.
     ///
     /// # Errors

@@ -4,7 +4,7 @@
 //! listener without routes sends all connections to its upstream, and nothing is asked. With [`Routes`] the first one that
 //! suits takes a connection: names are looked up, and only routes without a name are looked at one by one.
 
-mod facts;
+pub(crate) mod facts;
 mod names;
 mod routes;
 mod split;

@@ -81,6 +81,18 @@ impl RouteNames {
         routes
     }
 
+    /// The route of this name, whether or not it is in use.
+    pub(crate) fn known(&self, name: &str) -> Arc<Route> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(route) = known.iter().find(|route| route.name == name) {
+            return route.clone();
+        }
+        let route = Arc::new(Route::new(name));
+        known.push(route.clone());
+        forget(&mut known);
+        route
+    }
+
     /// All that are known.
     pub fn all(&self) -> Vec<Arc<Route>> {
         self.0

@@ -100,6 +100,29 @@ impl Inventory {
         find(&mut self.lock().servers, key, make)
     }
 
+    /// The same for what another process knew: what no table has had here is like what was removed.
+    pub(crate) fn retired_listener(&self, name: &str) -> Arc<Listener> {
+        let make = || Listener::of(name.to_owned(), self.total.clone());
+        find_retired(&mut self.lock().listeners, name.to_owned(), make)
+    }
+
+    /// The same.
+    pub(crate) fn retired_upstream(&self, name: &str) -> Arc<Upstream> {
+        let make = || Upstream::new(name.to_owned());
+        find_retired(&mut self.lock().upstreams, name.to_owned(), make)
+    }
+
+    /// The same.
+    pub(crate) fn retired_server(
+        &self,
+        upstream: &Upstream,
+        label: &str,
+        make: impl FnOnce() -> Server,
+    ) -> Arc<Server> {
+        let key = (upstream.name.clone(), label.to_owned());
+        find_retired(&mut self.lock().servers, key, make)
+    }
+
     /// Takes note of the table that is in force: what is not in it is retired, and what was made for another one that never
     /// was is forgotten.
     pub fn settle(&self, table: &Table, now: Instant) {
@@ -215,6 +238,20 @@ fn find<K: Ord, T>(names: &mut BTreeMap<K, Known<T>>, key: K, make: impl FnOnce(
         *idle_since = None;
     }
     known.object.clone()
+}
+
+/// What is made here is retired.
+fn find_retired<K: Ord + Clone, T>(
+    names: &mut BTreeMap<K, Known<T>>,
+    key: K,
+    make: impl FnOnce() -> T,
+) -> Arc<T> {
+    let is_known = names.contains_key(&key);
+    let object = find(names, key.clone(), make);
+    if !is_known && let Some(known) = names.get_mut(&key) {
+        known.state = State::Retired { idle_since: None };
+    }
+    object
 }
 
 fn settle<K: Ord, T>(names: &mut BTreeMap<K, Known<T>>, is_used: impl Fn(&T) -> bool) {

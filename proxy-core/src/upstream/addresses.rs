@@ -180,6 +180,47 @@ impl Walk {
         }
     }
 
+    /// The addresses that were tried, the last one last; of a server with a name.
+    pub(crate) fn tried(&self) -> Vec<SocketAddr> {
+        let Way::Named {
+            places,
+            tried,
+            current,
+            ..
+        } = &self.0
+        else {
+            return Vec::new();
+        };
+        let mut all: Vec<_> = (0..places.len())
+            .filter(|place| tried & (1 << place) != 0)
+            .collect();
+        all.sort_by_key(|place| place == current);
+        all.iter().map(|&place| places[place].address).collect()
+    }
+
+    /// The same way where these were tried, as far as they are known here.
+    #[must_use]
+    pub(crate) fn after(mut self, addresses: &[SocketAddr]) -> Self {
+        match &mut self.0 {
+            Way::Fixed(address) => *address = None,
+            Way::Named {
+                places,
+                tried,
+                current,
+                ..
+            } => {
+                for address in addresses {
+                    let mut known = places.iter();
+                    if let Some(place) = known.position(|place| place.address == *address) {
+                        *tried |= 1 << place;
+                        *current = place;
+                    }
+                }
+            }
+        }
+        self
+    }
+
     fn place(&self) -> Option<&Place> {
         match &self.0 {
             Way::Fixed(_) => None,

@@ -256,6 +256,11 @@ impl Pool {
         &self.members[place].server
     }
 
+    /// The place of the server with this label.
+    pub(crate) fn place_of(&self, label: &str) -> Option<usize> {
+        self.servers().position(|server| server.label == label)
+    }
+
     /// The state of a server, as people are shown it.
     pub fn state(&self, place: usize, now: Instant) -> ServerState {
         let is_full = self.members[place].is_full();

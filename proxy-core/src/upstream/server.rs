@@ -320,6 +320,14 @@ impl Server {
         self.conduct.spared(cause)
     }
 
+    /// Where it is; none: it has a name.
+    pub(crate) fn fixed_address(&self) -> Option<&ServerAddress> {
+        match &self.location {
+            Location::Fixed(address) => Some(address),
+            Location::Named(_) => None,
+        }
+    }
+
     /// A connection's way over its addresses, which begins with another one than the last connection's.
     pub fn walk(&self) -> Walk {
         match &self.location {

@@ -1,6 +1,8 @@
 //! Connects beyond the first one, where the upstream has a budget for them: whether there is one left, and when to try a server
 //! again that has failed already.
 
+mod carried;
+
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 

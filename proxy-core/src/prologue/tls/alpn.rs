@@ -33,6 +33,11 @@ impl Alpn {
         Self { list: list.into() }
     }
 
+    /// A list as it was received ([`Alpn::as_bytes`]); none where it is broken.
+    pub(crate) fn of_list(list: &[u8]) -> Option<Self> {
+        is_list(list).then(|| Self { list: list.into() })
+    }
+
     /// Each protocol.
     pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
         let mut list = Reader(&self.list);
@@ -71,14 +76,23 @@ impl fmt::Display for Alpn {
 fn read(extension: &[u8]) -> Result<&[u8], Bad> {
     let mut extension = Reader(extension);
     let list = extension.vector16()?;
-    if list.is_empty() || list.len() > ALPN_BYTES_MAX || !extension.is_empty() {
-        return Err(Bad::Alpn);
+    if extension.is_empty() && is_list(list) {
+        Ok(list)
+    } else {
+        Err(Bad::Alpn)
+    }
+}
+
+/// Whether these are protocols, each with its length before it.
+fn is_list(list: &[u8]) -> bool {
+    if list.is_empty() || list.len() > ALPN_BYTES_MAX {
+        return false;
     }
     let mut protocols = Reader(list);
     while !protocols.is_empty() {
-        if protocols.vector8()?.is_empty() {
-            return Err(Bad::Alpn);
+        if !protocols.vector8().is_ok_and(|one| !one.is_empty()) {
+            return false;
         }
     }
-    Ok(list)
+    true
 }
