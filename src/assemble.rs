@@ -343,9 +343,10 @@ fn pool(configured: &config::Upstream, inventory: &Inventory, echo: Option<Socke
     let members = configured.servers.iter().map(|configured| {
         let label = configured.address.to_string();
         let make = || make_server(&upstream, label.clone(), configured, echo);
+        let server = inventory.server(&upstream, &label, make);
         Member {
-            server: inventory.server(&upstream, &label, make),
-            weight: configured.weight,
+            weight: server.weight_by_hand().unwrap_or(configured.weight),
+            server,
             backup: configured.backup,
             max_connections: configured.max_connections.map(Into::into),
         }

@@ -1,4 +1,4 @@
-//! The command line, and where the log goes.
+//! The command line.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -8,12 +8,10 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use tracing::level_filters::LevelFilter;
 
+use crate::client::DEFAULT_SOCKET;
 use crate::ctl::Ctl;
 use proxy_console::{errln, outln};
 use proxy_tools::compare::{self, BYTES_MAX, CONNECTIONS_MAX, HEAVY_MAX};
-
-/// Where a proxy takes commands, unless it is said.
-pub(crate) const DEFAULT_SOCKET: &str = "/run/corelane/admin.sock";
 
 /// An L4 TCP proxy whose scheduler is a line of its configuration.
 #[derive(Debug, Parser)]
@@ -140,17 +138,4 @@ pub(crate) fn parse() -> Result<Cli, ExitCode> {
         }
         ExitCode::from(error.exit_code() as u8)
     })
-}
-
-/// Sends the log to stderr, without waiting for it: stdout is for what was asked for.
-pub(crate) fn start_logging(level: LevelFilter) {
-    use std::io::IsTerminal;
-    tracing_subscriber::fmt()
-        .with_writer(|| proxy_console::Log)
-        // Of which it would tell by `eprintln!`.
-        .log_internal_errors(false)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_max_level(level)
-        .with_target(false)
-        .init();
 }

@@ -12,6 +12,9 @@ use proxy_console::{errln, outln};
 use proxy_state::client;
 use proxy_tools::ctl::socket_advice;
 
+/// Where a proxy takes commands, unless it is said.
+pub(crate) const DEFAULT_SOCKET: &str = "/run/corelane/admin.sock";
+
 /// How long a command may take that waits for nothing.
 const PATIENCE: Duration = Duration::from_secs(120);
 

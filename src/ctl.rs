@@ -6,8 +6,9 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use proxy_tools::ctl::{self, Order, Show, Target};
+use serde_json::{Map, Value};
 
-use crate::cli::DEFAULT_SOCKET;
+use crate::client::DEFAULT_SOCKET;
 use crate::config_file;
 
 /// Ask a running proxy for what it does, and change it. Over the unix socket, unless a URL is given.
@@ -38,14 +39,86 @@ enum Command {
         upstream: Option<String>,
         server: Option<String>,
     },
+    /// Change a server: whether it gets connections, or its weight.
+    SetServer {
+        upstream: String,
+        server: String,
+        /// ready, drain (no new connections), or maintenance (out of service).
+        #[arg(long, value_parser = ["ready", "drain", "maintenance"])]
+        state: Option<String>,
+        /// 0 to 256; "auto" is what is configured.
+        #[arg(long)]
+        weight: Option<String>,
+        /// Write it into the configuration's file, too.
+        #[arg(long)]
+        write: bool,
+    },
+    /// Give an upstream another server.
+    AddServer {
+        upstream: String,
+        address: String,
+        #[arg(long)]
+        weight: Option<u16>,
+        #[arg(long)]
+        backup: bool,
+        #[arg(long)]
+        max_connections: Option<u64>,
+        /// Write it into the configuration's file, too.
+        #[arg(long)]
+        write: bool,
+    },
+    /// Take a server from an upstream; its connections go on, or end, as `on_removed` says.
+    RemoveServer {
+        upstream: String,
+        server: String,
+        /// Write it into the configuration's file, too.
+        #[arg(long)]
+        write: bool,
+    },
     /// Upstreams.
     Upstreams,
     /// Listeners: all, or one.
     Listeners { listener: Option<String> },
+    /// Change a listener: whether it takes clients, its shares and limits.
+    SetListener {
+        listener: String,
+        /// open, paused (clients wait), or drained (clients are refused).
+        #[arg(long, value_parser = ["open", "paused", "drained"])]
+        state: Option<String>,
+        /// As in the configuration: shares=100, max_connections=5000, bandwidth=1MiB; max_rate= takes a limit away.
+        #[arg(value_name = "KEY=VALUE")]
+        settings: Vec<String>,
+        /// Write them into the configuration's file, too.
+        #[arg(long)]
+        write: bool,
+    },
     /// Connections, the oldest first.
     Connections(Connections),
+    /// End a connection as soon as it is quiet.
+    Close { id: u64 },
+    /// Reset a connection.
+    Reset { id: u64 },
+    /// Move a connection to another core (glommio).
+    Move { id: u64, core: u64 },
     /// The scheduler that runs, and its cores.
     Schedulers,
+    /// Switch to another scheduler, or to other cores, while connections run.
+    Switch {
+        #[arg(value_parser = ["glommio", "work-stealing", "per-core", "auto"])]
+        scheduler: Option<String>,
+        /// How many, or which, as "0-3,8" or "all".
+        #[arg(long)]
+        cores: Option<String>,
+        /// Write it into the configuration's file, too.
+        #[arg(long)]
+        write: bool,
+    },
+    /// What is logged; with LEVEL or MODULE=LEVEL, what is to be.
+    Log {
+        /// off, error, warn, info, debug or trace, of all or of a module: info corelane::reload=debug backend_glommio=.
+        #[arg(value_name = "[MODULE=]LEVEL")]
+        levels: Vec<String>,
+    },
     /// The configuration in force.
     Config {
         /// Only what a reload would change of it.
@@ -110,7 +183,7 @@ impl Ctl {
     /// # Errors
     /// When nobody answers, with what to do.
     pub(crate) fn run(&self) -> anyhow::Result<bool> {
-        ctl::run(&self.target()?, &self.command.order(), self.json)
+        ctl::run(&self.target()?, &self.command.order()?, self.json)
     }
 
     fn target(&self) -> anyhow::Result<Target> {
@@ -130,8 +203,8 @@ impl Ctl {
 }
 
 impl Command {
-    fn order(&self) -> Order {
-        match self {
+    fn order(&self) -> anyhow::Result<Order> {
+        Ok(match self {
             Self::Status => Order::get("status", Show::Object),
             Self::Servers { upstream: None, .. } => Order::get("servers", Show::Rows("servers")),
             Self::Servers {
@@ -170,8 +243,140 @@ impl Command {
                 show: Show::Message,
             },
             Self::Openapi => Order::get("openapi.json", Show::Whole),
-        }
+            Self::SetServer {
+                upstream,
+                server,
+                state,
+                weight,
+                write,
+            } => {
+                let mut body = Map::new();
+                add(&mut body, "state", state.as_deref().map(Into::into));
+                let weight = weight.as_ref().map(|weight| match &weight[..] {
+                    "auto" => Ok(Value::Null),
+                    weight => weight.parse::<u16>().map(Value::from),
+                });
+                let weight = weight.transpose();
+                add(
+                    &mut body,
+                    "weight",
+                    weight.context("--weight is a number, or auto")?,
+                );
+                add(&mut body, "write", Some((*write).into()));
+                let path = format!("servers/{}/{}", part(upstream), part(server));
+                change("PATCH", path, Some(body))
+            }
+            Self::AddServer {
+                upstream,
+                address,
+                weight,
+                backup,
+                max_connections,
+                write,
+            } => {
+                let mut body = Map::new();
+                add(&mut body, "address", Some(address.as_str().into()));
+                add(&mut body, "weight", weight.map(Into::into));
+                add(&mut body, "backup", backup.then(|| true.into()));
+                add(
+                    &mut body,
+                    "max_connections",
+                    max_connections.map(Into::into),
+                );
+                add(&mut body, "write", Some((*write).into()));
+                change("POST", format!("servers/{}", part(upstream)), Some(body))
+            }
+            Self::RemoveServer {
+                upstream,
+                server,
+                write,
+            } => {
+                let (upstream, server) = (part(upstream), part(server));
+                let path = format!("servers/{upstream}/{server}?write={write}");
+                change("DELETE", path, None)
+            }
+            Self::SetListener {
+                listener,
+                state,
+                settings,
+                write,
+            } => {
+                let mut body = Map::new();
+                add(&mut body, "state", state.as_deref().map(Into::into));
+                let settings: Map<_, _> = settings
+                    .iter()
+                    .map(|one| pair(one))
+                    .collect::<Result<_, _>>()?;
+                add(&mut body, "settings", Some(settings.into()));
+                add(&mut body, "write", Some((*write).into()));
+                change("PATCH", format!("listeners/{}", part(listener)), Some(body))
+            }
+            Self::Close { id } => change("DELETE", format!("connections/{id}"), None),
+            Self::Reset { id } => change("DELETE", format!("connections/{id}?reset=true"), None),
+            Self::Move { id, core } => {
+                let mut body = Map::new();
+                add(&mut body, "core", Some((*core).into()));
+                change("PATCH", format!("connections/{id}"), Some(body))
+            }
+            Self::Switch {
+                scheduler,
+                cores,
+                write,
+            } => {
+                let mut body = Map::new();
+                add(&mut body, "scheduler", scheduler.as_deref().map(Into::into));
+                add(&mut body, "cores", cores.as_ref().map(|cores| typed(cores)));
+                add(&mut body, "write", Some((*write).into()));
+                change("PATCH", "schedulers".to_owned(), Some(body))
+            }
+            Self::Log { levels } if levels.is_empty() => Order::get("log", Show::Object),
+            Self::Log { levels } => {
+                let (mut body, mut modules) = (Map::new(), Map::new());
+                for level in levels {
+                    match level.split_once('=') {
+                        None => add(&mut body, "level", Some(level.as_str().into())),
+                        Some((module, "")) => drop(modules.insert(module.to_owned(), Value::Null)),
+                        Some((module, level)) => {
+                            drop(modules.insert(module.to_owned(), level.into()))
+                        }
+                    }
+                }
+                add(&mut body, "modules", Some(modules.into()));
+                change("PATCH", "log".to_owned(), Some(body))
+            }
+        })
     }
+}
+
+/// A change, whose answer is in words.
+fn change(method: &'static str, path: String, body: Option<Map<String, Value>>) -> Order {
+    Order {
+        method,
+        path,
+        body: body.map(Value::Object),
+        show: Show::Message,
+    }
+}
+
+fn add(body: &mut Map<String, Value>, key: &str, value: Option<Value>) {
+    body.extend(value.map(|value| (key.to_owned(), value)));
+}
+
+/// KEY=VALUE, where no value takes the key away.
+fn pair(written: &str) -> anyhow::Result<(String, Value)> {
+    let pair = written.split_once('=');
+    let (key, value) = pair.with_context(|| format!("{written}: write KEY=VALUE"))?;
+    let value = match value {
+        "" => Value::Null,
+        value => typed(value),
+    };
+    Ok((key.to_owned(), value))
+}
+
+/// A number, or else a string.
+fn typed(text: &str) -> Value {
+    text.parse::<u64>()
+        .map_or_else(|_| text.into(), Value::from)
 }
 
 impl Connections {

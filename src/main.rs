@@ -25,6 +25,7 @@ mod handover;
 mod health;
 mod host;
 mod lists;
+mod logging;
 mod proxy;
 mod reload;
 mod retiring;
@@ -58,7 +59,7 @@ fn main() -> ExitCode {
 }
 
 fn run_command(cli: cli::Cli) -> ExitCode {
-    cli::start_logging(cli.log);
+    logging::start(cli.log);
     deaths::report_panics();
     let result = match cli.command {
         cli::Command::Run { file } => return ended(run::run(&file)),

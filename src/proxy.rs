@@ -31,7 +31,7 @@ use crate::start_error::{Explain, cannot_listen, cannot_start};
 use crate::surroundings::Counts;
 use crate::upgrade::{Over, Parent, Predecessor, Successor};
 use crate::workers::Workers;
-use crate::{cpus, descriptors, echo};
+use crate::{cpus, descriptors, echo, logging};
 
 /// A proxy that runs.
 pub(crate) struct Proxy {
@@ -162,6 +162,7 @@ pub(crate) fn start(
     observed.set_configuration(config.to_toml(), config.hash());
     observed.client_lists.set(lists.shown());
     let observed = Arc::new(observed);
+    observed.log.set(logging::shown());
     let api = Arc::new(Api::new(observed.clone(), commands));
     let mut admin = match places.admin(&sockets) {
         Some(address) => {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use proxy_admin::EventKind;
 use proxy_config::{Config, OnSwitch, Runtime};
 use proxy_core::backend::{Backend, Listening, Plan};
-use proxy_core::{Generation, ListenerSettings, Table};
+use proxy_core::{Generation, ListenerSettings, ListenerState, Table};
 use tokio::time::sleep;
 
 use crate::aside::Stopper;
@@ -243,6 +243,8 @@ async fn listen(
 }
 
 fn lend(proxy: &Proxy, table: &Table, count: usize) -> anyhow::Result<Vec<Listening>> {
+    let open = table.listeners.iter();
+    let open = open.filter(|settings| settings.listener.state() == ListenerState::Open);
     let lend = |settings: &Arc<ListenerSettings>| {
         let name = &settings.listener.name;
         let lent = proxy.sockets.lend(name, count);
@@ -253,5 +255,5 @@ fn lend(proxy: &Proxy, table: &Table, count: usize) -> anyhow::Result<Vec<Listen
             sockets,
         })
     };
-    table.listeners.iter().map(lend).collect()
+    open.map(lend).collect()
 }

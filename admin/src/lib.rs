@@ -42,6 +42,7 @@ pub use self::observed::Observed;
 pub use self::observed::client_lists::{ClientList, ClientLists};
 pub use self::observed::discoveries::{Discoveries, DiscoveryView};
 pub use self::observed::events::{EVENTS_MAX, Event, EventKind, Events};
+pub use self::observed::log::{Log, LogView};
 pub use self::observed::reloads::{Refusal, Reloads};
 pub use self::observed::running::Running;
 pub use self::observed::surroundings::{Lines, Surroundings};

@@ -247,6 +247,19 @@ impl Backend for Glommio {
         self.send_all(|| Message::RunAll);
     }
 
+    fn move_to(&self, listener: &Arc<Listener>, id: u64, worker: usize) -> bool {
+        let lane = self.cells.lanes.find(listener);
+        let lane = lane.filter(|_| worker < self.mailboxes.len());
+        if let Some(lane) = lane {
+            // Only the core that has it knows that.
+            self.send_all(|| Message::Lane {
+                lane,
+                order: Order::MigrateOne { id, to: worker },
+            });
+        }
+        lane.is_some()
+    }
+
     fn evacuate(&self, evacuation: Arc<Evacuation>) {
         self.send_all(|| Message::Evacuate(evacuation.clone()));
     }

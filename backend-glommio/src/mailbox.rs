@@ -65,6 +65,8 @@ pub(crate) enum Order {
     Run { index: u32 },
     /// Migrate the connection in this place to this core.
     Migrate { index: u32, to: usize },
+    /// Migrate the connection with this id to this core, if it is here.
+    MigrateOne { id: u64, to: usize },
     /// Migrate so many connections to this core.
     Shed { to: usize, count: usize },
 }
@@ -87,6 +89,7 @@ impl Order {
             | Self::End
             | Self::Run { .. }
             | Self::Migrate { .. }
+            | Self::MigrateOne { .. }
             | Self::Shed { .. } => {}
         }
     }

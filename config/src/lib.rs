@@ -69,7 +69,7 @@ pub use crate::values::access::{
     AccessEntry, Clients, LIST_BYTES_MAX, LIST_ENTRIES_MAX, ListProblem, parse_list,
 };
 pub use crate::values::address::{
-    BindAddress, ListenAddress, ServerAddress, UNIX_PATH_BYTES_MAX, discovered_address,
+    BindAddress, ListenAddress, ServerAddress, UNIX_PATH_BYTES_MAX, discovered_address, server_name,
 };
 pub use crate::values::cores::{CORES_MAX, Cores};
 pub use crate::values::dscp::Dscp;

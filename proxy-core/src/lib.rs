@@ -64,9 +64,11 @@ pub use listener::Listener;
 pub use listener::acceptor::{
     Accepted, Acceptor, Draining, EXHAUSTED_PAUSE, FIRST_TURNS_MAX, PLACE_DRAIN_PATIENCE,
 };
+pub use listener::ordered::{ORDERED_ENDS_MAX, OrderedEnds};
 pub use listener::permit::Permit;
 pub use listener::settings::ListenerSettings;
 pub use listener::share::{SHARES_MAX, Share};
+pub use listener::state::ListenerState;
 pub use listener::times::{Lifetime, Times};
 pub use relay::buffer::{BUFFER_BYTES, Buffers, POOL_BUFFERS_MAX};
 pub use relay::bulk::{

@@ -41,6 +41,11 @@ pub(super) fn read(path: &Path, max: usize, progress: &Progress) -> io::Result<C
     if let Some(kind) = refused(&path.metadata()?) {
         return Ok(Content::Other(kind));
     }
+    if let Some(mut bytes) = progress.instead_of(path) {
+        let found = path.metadata()?;
+        bytes.truncate(max + 1);
+        return Ok(Content::Bytes { bytes, found });
+    }
     // To open a pipe is to wait for its writer, unless it is non-blocking.
     let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
     let file = File::options()

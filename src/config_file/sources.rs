@@ -63,6 +63,12 @@ impl Sources {
         self.patterns.push((pattern, found));
     }
 
+    /// The files that were read, in the order of that.
+    pub(super) fn files(&self) -> impl Iterator<Item = &Path> {
+        let read = self.files.iter().filter(|(_, stamp)| stamp.is_some());
+        read.map(|(path, _)| path.as_path())
+    }
+
     /// The same files and patterns, as they are now.
     pub(super) fn now(&self) -> Self {
         let stamp = |path: &Path| path.metadata().ok().map(|found| Stamp::of(&found));

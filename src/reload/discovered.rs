@@ -1,4 +1,4 @@
-//! Servers that a source has named, or names no more, without the configuration.
+//! Servers that a source has named, or names no more, and weights that somebody has set, without the configuration.
 
 use std::collections::BTreeSet;
 
@@ -62,7 +62,7 @@ fn note(before: &Table, table: &Table) {
             servers = is.len(),
             added = named(&is, &was),
             removed = named(&was, &is),
-            "the source names other servers"
+            "other servers are in force, or other weights"
         );
     }
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use proxy_core::Table;
 use proxy_core::backend::{Backend, Listening};
+use proxy_core::{ListenerState, Table};
 use tokio::time::{sleep, timeout};
 
 use crate::proxy::Proxy;
@@ -42,7 +42,9 @@ pub(super) async fn commit(
     let next = begun.map(Begun::backend);
     for settings in &before.listeners {
         let listener = &settings.listener;
-        if listening.contains_key(&listener.name) || table.settings_of(listener).is_none() {
+        let is_other =
+            listening.contains_key(&listener.name) || table.settings_of(listener).is_none();
+        if is_other || listener.state() != ListenerState::Open {
             running.unlisten(listener);
             next.into_iter().for_each(|next| next.unlisten(listener));
         }
@@ -64,7 +66,9 @@ pub(super) async fn commit(
     let all = listening.into_iter().filter_map(|(name, sockets)| {
         let mut settings = table.listeners.iter();
         let settings = settings.find(|one| one.listener.name == name)?.clone();
-        Some(Listening { settings, sockets })
+        // Clients wait at those of one that is paused.
+        let is_open = settings.listener.state() == ListenerState::Open;
+        is_open.then_some(Listening { settings, sockets })
     });
     let to: &dyn Backend = next.unwrap_or(running);
     proxy.sockets.steer(to);
@@ -91,7 +95,8 @@ pub(super) fn serve_all(proxy: &mut Proxy) {
         let listening = unserved.into_iter().filter_map(|(name, sockets)| {
             let mut settings = table.listeners.iter();
             let settings = settings.find(|one| one.listener.name == name)?.clone();
-            Some(Listening { settings, sockets })
+            let is_open = settings.listener.state() == ListenerState::Open;
+            is_open.then_some(Listening { settings, sockets })
         });
         let listening: Vec<_> = listening.collect();
         if listening.is_empty() {

@@ -5,12 +5,14 @@
 
 mod around;
 mod change;
+mod changes;
 mod client_lists;
 mod discovered;
 mod listeners;
 mod removed;
 mod waiting;
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -18,10 +20,12 @@ use std::time::{Duration, Instant};
 use proxy_admin::commands::{Reply, Wish};
 use proxy_admin::{EventKind, Events};
 use proxy_config::{Config, Loaded};
+use proxy_core::ListenerState;
 use tokio::time::sleep;
 
 use self::around::Prepared;
 use self::change::Change;
+use self::changes::Running;
 use self::waiting::{Asked, Waiting};
 use crate::access_log::AccessLog;
 use crate::command_socket::Commands;
@@ -142,6 +146,22 @@ pub(crate) async fn at_each(
                 Ok(new) => Reply::Lines(change::diff(config, &new).lines),
                 Err(reason) => Reply::Refused(format!("the files can't be taken: {reason}\n")),
             }),
+            (Wish::Change(change), _) => {
+                let switch = switching.as_ref().map(|one| one.words(&proxy.workers));
+                let running = Running {
+                    file,
+                    config: &mut *config,
+                    proxy: &mut *proxy,
+                    commands: &mut *commands,
+                    switch,
+                };
+                let (reply, begun) = changes::make(*change, asked.by(), running).await;
+                list_watch.restart(proxy.lists.sources());
+                asked.answer(reply);
+                if let Some(begun) = begun {
+                    switching = Some(switch::go_over(proxy, begun, &config.runtime));
+                }
+            }
             (wish, None) => {
                 let (result, begun) = reload(file, config, proxy, commands).await;
                 note_event(&proxy.observed.events, asked.by(), &result);
@@ -248,7 +268,11 @@ async fn check(
     commands: &Commands,
 ) -> Result<Change, String> {
     let new = read(file, proxy).await?;
-    let tried = match proxy.sockets.check(&new, &|path| commands.is_at(path)) {
+    let listening = listening(&new, proxy);
+    let tried = match proxy
+        .sockets
+        .check(&listening, &|path| commands.is_at(path))
+    {
         Ok(()) => around::check(&new, config, commands).await,
         Err(error) => Err(error),
     };
@@ -348,7 +372,10 @@ async fn apply(
     // The sockets come before the access log, whose file would be there though nothing else is.
     let count = sockets_count(&new, running, proxy);
     let is_own = |path: &Path| commands.is_at(path);
-    let rebinding = proxy.sockets.prepare(&new, count, &is_own, Preparing::All);
+    let listening = listening(&new, proxy);
+    let rebinding = proxy
+        .sockets
+        .prepare(&listening, count, &is_own, Preparing::All);
     let rebinding = rebinding.map_err(|error| format!("{error:#}"))?;
     let prepared = Prepared::new(&new, running, proxy, commands).await;
     let mut prepared = prepared.map_err(|error| format!("{error:#}"))?;
@@ -381,6 +408,12 @@ async fn apply(
     table.apply_shares(observed.running().profile.queues);
     let is_paced_otherwise = table.apply_bandwidth();
     observed.inventory.settle(&table, now());
+    for gone in &before.listeners {
+        if table.settings_of(&gone.listener).is_none() {
+            // One that comes back begins as any other.
+            gone.listener.set_state(ListenerState::Open);
+        }
+    }
     prepared.settle();
     listeners::commit(proxy, rebinding, &before, &table, begun.as_ref()).await;
     let patience = new.runtime.drain_timeout;
@@ -403,6 +436,22 @@ async fn apply(
     *running = new;
     observed.set_configuration(running.to_toml(), running.hash());
     Ok((change, begun))
+}
+
+/// The listeners of a configuration that are to listen: all but those that somebody has drained.
+fn listening<'c>(config: &'c Config, proxy: &Proxy) -> Cow<'c, Config> {
+    let table = proxy.observed.tables.current();
+    let is_drained = |name: &str| {
+        let mut known = table.listeners.iter().map(|settings| &settings.listener);
+        let known = known.find(|listener| listener.name == name);
+        known.is_some_and(|listener| listener.state() == ListenerState::Drained)
+    };
+    if !config.listeners.iter().any(|one| is_drained(&one.name)) {
+        return Cow::Borrowed(config);
+    }
+    let mut config = config.clone();
+    config.listeners.retain(|one| !is_drained(&one.name));
+    Cow::Owned(config)
 }
 
 /// Whether a new configuration asks for other workers than those that run.

@@ -27,6 +27,7 @@ mod connections;
 mod console;
 mod cpu;
 mod ctl;
+mod ctl_changes;
 mod death;
 mod demo;
 mod descriptors;

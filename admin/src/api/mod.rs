@@ -2,19 +2,22 @@
 //!
 //! One router serves the unix socket and the TCP address. Who asks is a [`Caller`]; over TCP that one only reads.
 
+mod body;
 pub(crate) mod caller;
+mod changes;
 mod json;
 pub(crate) mod query;
 pub(crate) mod route;
 pub(crate) mod rows;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
+use hyper::body::Body;
 use hyper::header::{ALLOW, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
+use self::body::BadBody;
 use self::caller::Caller;
 use self::json::{error, json, refused};
 use self::query::{BadRequest, Parameters};
@@ -60,11 +63,10 @@ impl Api {
     }
 
     /// The answer to a request.
-    pub(crate) async fn respond<B>(
-        &self,
-        request: &Request<B>,
-        caller: Caller,
-    ) -> Response<Answer> {
+    pub(crate) async fn respond<B>(&self, request: Request<B>, caller: Caller) -> Response<Answer>
+    where
+        B: Body<Error: std::error::Error + Send + Sync + 'static>,
+    {
         match self.answer(request, caller).await {
             Ok(answer) => answer,
             Err(BadRequest(why)) => error(StatusCode::BAD_REQUEST, &why),
@@ -73,10 +75,14 @@ impl Api {
 
     async fn answer<B>(
         &self,
-        request: &Request<B>,
+        request: Request<B>,
         caller: Caller,
-    ) -> Result<Response<Answer>, BadRequest> {
-        let Some(route) = Route::of(request.uri().path())? else {
+    ) -> Result<Response<Answer>, BadRequest>
+    where
+        B: Body<Error: std::error::Error + Send + Sync + 'static>,
+    {
+        let uri = request.uri().clone();
+        let Some(route) = Route::of(uri.path())? else {
             let why = "there is no such path; GET /api/v1/openapi.json lists those that there are";
             return Ok(error(StatusCode::NOT_FOUND, why));
         };
@@ -94,10 +100,13 @@ impl Api {
         if changes && !caller.may_change() {
             return Ok(refused(caller));
         }
-        let query = request.uri().query().unwrap_or_default();
-        let parameters = Parameters::parse(query, route.parameters())?;
+        let query = uri.query().unwrap_or_default();
+        let parameters = Parameters::parse(query, route.parameters(request.method()))?;
         if changes {
-            self.change(&route, &parameters, caller).await
+            match changes::wish(&route, &parameters, request, caller).await? {
+                Ok(wish) => Ok(self.order(wish, caller).await),
+                Err(BadBody { status, why }) => Ok(error(status, &why)),
+            }
         } else {
             self.show(&route, &parameters, query, caller).await
         }
@@ -159,33 +168,13 @@ impl Api {
                     last: observed.events.last(),
                 })
             }
+            Route::Connection(id) => match connections::one(&view().listeners, *id) {
+                Some(body) => json::text(body),
+                None => absent(&format!("connection {id}")),
+            },
+            Route::Log => json(&observed.log.shown()),
             Route::Reload | Route::Upgrade => error(StatusCode::METHOD_NOT_ALLOWED, "POST"),
         })
-    }
-
-    async fn change(
-        &self,
-        route: &Route<'_>,
-        parameters: &Parameters<'_>,
-        caller: Caller,
-    ) -> Result<Response<Answer>, BadRequest> {
-        let wish = match route {
-            Route::Reload => match (parameters.flag("check")?, parameters.flag("nowait")?) {
-                (true, _) => Wish::Check,
-                (false, true) => Wish::ReloadAtOnce,
-                (false, false) => Wish::Reload,
-            },
-            Route::Upgrade => {
-                let binary = parameters.get("binary");
-                if binary.is_some() && !caller.may_run_programs() {
-                    let why = "only root and the user that the proxy runs as may name an executable, on the unix socket";
-                    return Ok(error(StatusCode::FORBIDDEN, why));
-                }
-                Wish::Upgrade(binary.map(PathBuf::from))
-            }
-            _ => return Ok(error(StatusCode::METHOD_NOT_ALLOWED, "GET, HEAD")),
-        };
-        Ok(self.order(wish, caller).await)
     }
 
     /// What the configuration in force and its files differ by.
@@ -249,7 +238,7 @@ mod tests {
         let description: Value = serde_json::from_str(OPENAPI).expect("JSON");
         let paths = description["paths"].as_object().expect("an object");
         for (path, operations) in paths {
-            let named = path.replace(['{', '}'], "");
+            let named = path.replace("{id}", "7").replace(['{', '}'], "");
             let full = format!("/api/v1{named}");
             let route = Route::of(&full).expect(path).expect(path);
             let described = operations.as_object().expect("an object");
@@ -265,18 +254,18 @@ mod tests {
             names.sort();
             wanted.sort();
             assert_eq!(names, wanted, "{path}");
-            let parameters = described.values().flat_map(|operation| {
+            for (method, operation) in described {
                 let all = operation["parameters"].as_array();
                 let all = all.map_or(&[][..], Vec::as_slice).iter();
                 let of_query = all.filter(|parameter| parameter["in"] == "query");
-                of_query.filter_map(|parameter| parameter["name"].as_str())
-            });
-            let mut parameters: Vec<_> = parameters.collect();
-            parameters.sort_unstable();
-            parameters.dedup();
-            let mut known = route.parameters().to_vec();
-            known.sort_unstable();
-            assert_eq!(parameters, known, "{path}");
+                let parameters = of_query.filter_map(|parameter| parameter["name"].as_str());
+                let mut parameters: Vec<_> = parameters.collect();
+                parameters.sort_unstable();
+                let method = method.to_uppercase().parse().expect("a method");
+                let mut known = route.parameters(&method).to_vec();
+                known.sort_unstable();
+                assert_eq!(parameters, known, "{method} {path}");
+            }
         }
     }
 }

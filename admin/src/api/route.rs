@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use hyper::Method;
 
 use super::query::{BadRequest, decoded};
+use super::rows::connections;
 
 /// Where all paths begin.
 pub(crate) const PREFIX: &str = "/api/v1/";
@@ -42,6 +43,10 @@ pub(crate) enum Route<'p> {
     Server(Cow<'p, str>, Cow<'p, str>),
     /// `listeners/{listener}`
     Listener(Cow<'p, str>),
+    /// `connections/{id}`
+    Connection(u64),
+    /// `log`
+    Log,
 }
 
 impl<'p> Route<'p> {
@@ -64,6 +69,11 @@ impl<'p> Route<'p> {
             ["listeners"] => Self::Listeners,
             ["listeners", listener] => Self::Listener(decoded(listener)?),
             ["connections"] => Self::Connections,
+            ["connections", id] => match number(id) {
+                Some(id) => Self::Connection(id),
+                None => return Ok(None),
+            },
+            ["log"] => Self::Log,
             ["schedulers"] => Self::Schedulers,
             ["config"] => Self::Config,
             ["config", "difference"] => Self::Difference,
@@ -78,25 +88,38 @@ impl<'p> Route<'p> {
     pub(crate) fn methods(&self) -> &'static [Method] {
         const READ: &[Method] = &[Method::GET, Method::HEAD];
         const DO: &[Method] = &[Method::POST];
+        const READ_OR_ADD: &[Method] = &[Method::GET, Method::HEAD, Method::POST];
+        const READ_OR_CHANGE: &[Method] = &[Method::GET, Method::HEAD, Method::PATCH];
+        const ANY: &[Method] = &[Method::GET, Method::HEAD, Method::PATCH, Method::DELETE];
         match self {
             Self::Reload | Self::Upgrade => DO,
+            Self::ServersOf(_) => READ_OR_ADD,
+            Self::Server(..) | Self::Connection(_) => ANY,
+            Self::Listener(_) | Self::Schedulers | Self::Log => READ_OR_CHANGE,
             _ => READ,
         }
     }
 
-    /// The parameters that it may have.
-    pub(crate) fn parameters(&self) -> &'static [&'static str] {
+    /// The parameters that a request of a method may have.
+    pub(crate) fn parameters(&self, method: &Method) -> &'static [&'static str] {
+        let deletes = *method == Method::DELETE;
         match self {
-            Self::Connections => &[
-                "limit", "offset", "sort", "listener", "client", "server", "core",
-            ],
+            Self::Connections => connections::PARAMETERS,
             Self::Servers => &["upstream"],
             Self::Events => &["after", "limit"],
             Self::Reload => &["check", "nowait"],
             Self::Upgrade => &["binary"],
+            Self::Server(..) if deletes => &["write"],
+            Self::Connection(_) if deletes => &["reset"],
             _ => &[],
         }
     }
+}
+
+/// Digits, and nothing else.
+fn number(text: &str) -> Option<u64> {
+    let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| is_number)
 }
 
 #[cfg(test)]
@@ -111,6 +134,9 @@ mod tests {
             ("/api/v1/servers/web", Some(Route::ServersOf("web".into()))),
             ("/api/v1/servers/web/unix:%2Frun%2Fa.sock", Some(server)),
             ("/api/v1/servers/web/unix:/run/a.sock", None),
+            ("/api/v1/connections/7", Some(Route::Connection(7))),
+            ("/api/v1/connections/+7", None),
+            ("/api/v1/connections/x", None),
             ("/api/v1/", None),
             ("/api/v1/servers/", Some(Route::ServersOf("".into()))),
             ("/api/v2/servers", None),

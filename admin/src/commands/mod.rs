@@ -5,6 +5,7 @@
 //! The kernel says which user asks (`SO_PEERCRED`, unix(7)), and that decides whether they may.
 
 mod access;
+pub(crate) mod change;
 mod server;
 
 use std::path::PathBuf;
@@ -12,6 +13,10 @@ use std::path::PathBuf;
 use tokio::sync::{mpsc, oneshot};
 
 pub use self::access::Access;
+pub use self::change::{
+    Change, ConnectionOrder, CoresChange, LISTENER_KEYS, ListenerChange, ListenerOrder, LogChange,
+    LogLevel, NewServer, SchedulerChange, SchedulerName, ServerChange, ServerOrder, What,
+};
 pub use self::server::{Served, serve};
 
 /// Commands that wait for their turn; one more is refused for now.
@@ -31,7 +36,7 @@ pub struct Command {
 }
 
 /// What can be asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Wish {
     /// Reads the configuration again and applies it.
     Reload,
@@ -43,6 +48,8 @@ pub enum Wish {
     Difference,
     /// Has another process take over: of this executable, or of what is at the path of the one that runs.
     Upgrade(Option<PathBuf>),
+    /// Changes something, without reading anything again.
+    Change(Box<Change>),
 }
 
 /// The answer to a command, in words: lines that each end in a newline.

@@ -138,7 +138,7 @@ impl Conversation {
     async fn hold(self, stream: UnixStream) {
         let this = &self;
         let service = service_fn(|request| async move {
-            let mut response = this.respond(&request).await;
+            let mut response = this.respond(request).await;
             // One command a connection: who it is was asked once.
             let headers = response.headers_mut();
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
@@ -161,7 +161,7 @@ impl Conversation {
         }
     }
 
-    async fn respond(&self, request: &Request<Incoming>) -> Response<Answer> {
+    async fn respond(&self, request: Request<Incoming>) -> Response<Answer> {
         match &self.caller {
             Ok(caller) => {
                 self.client.on_request();

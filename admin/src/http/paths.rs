@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use hyper::body::Body;
 use hyper::header::{ALLOW, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 
@@ -58,13 +59,12 @@ impl Paths {
     }
 
     /// The answer to a request of somebody at an address.
-    pub(crate) async fn respond<B>(
-        &self,
-        request: &Request<B>,
-        from: SocketAddr,
-    ) -> Response<Answer> {
+    pub(crate) async fn respond<B>(&self, request: Request<B>, from: SocketAddr) -> Response<Answer>
+    where
+        B: Body<Error: std::error::Error + Send + Sync + 'static>,
+    {
         let hosts = self.lock_hosts().clone();
-        match hosts.check(request) {
+        match hosts.check(&request) {
             Ok(()) => {}
             Err(Refusal::Malformed(why)) => return text(StatusCode::BAD_REQUEST, why),
             Err(Refusal::Forbidden(why)) => return text(StatusCode::FORBIDDEN, &why),

@@ -177,7 +177,7 @@ async fn serve(stream: TcpStream, from: SocketAddr, paths: Arc<Paths>, client: A
             // Requests that came at once are answered one a turn: others have theirs in between.
             yield_now().await;
             client.on_request();
-            let response = paths.respond(&request, from).await;
+            let response = paths.respond(request, from).await;
             Ok::<_, Infallible>(response.map(|answer| client.track(answer)))
         }
     });

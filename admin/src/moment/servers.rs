@@ -113,6 +113,7 @@ pub(crate) fn why(server: &proxy_core::Server, state: ServerState, now: Instant)
         return fault::by_agent(server);
     }
     match state {
+        ServerState::Maintenance | ServerState::Draining => "set by hand".to_owned(),
         ServerState::Down | ServerState::Failing => {
             let fault = server.outage.fault();
             fault.map_or_else(String::new, |fault| fault::words(server, fault))

@@ -3,6 +3,7 @@
 pub(crate) mod client_lists;
 pub(crate) mod discoveries;
 pub(crate) mod events;
+pub(crate) mod log;
 pub(crate) mod reloads;
 pub(crate) mod running;
 pub(crate) mod surroundings;
@@ -46,6 +47,8 @@ pub struct Observed {
     pub upgrades: Upgrades,
     /// How reading the configuration went, the last time.
     pub reloads: Reloads,
+    /// What is logged.
+    pub log: log::Log,
     /// What has changed lately.
     pub events: Arc<Events>,
     /// Files that list clients.
@@ -78,6 +81,7 @@ impl Observed {
             switches: Switches::default(),
             upgrades: Upgrades::default(),
             reloads: Reloads::new(configured_at),
+            log: log::Log::default(),
             events: Arc::default(),
             client_lists: ClientLists::default(),
             discoveries: Arc::default(),

@@ -69,6 +69,16 @@ impl<P: Poller> Lane<P> {
                 self.migrate(index, to);
                 self.flush(worker);
             }
+            Order::MigrateOne { id, to } => {
+                let has_id = |task: &Task<P>| match task {
+                    Task::Connection(connection) => connection.id() == id,
+                    _ => false,
+                };
+                if let Some(index) = self.tasks.iter().position(has_id) {
+                    self.migrate(index as u32, to);
+                    self.flush(worker);
+                }
+            }
             Order::Shed { to, count } => {
                 let places = 0..self.tasks.len() as u32;
                 let mut migrated = 0;

@@ -202,6 +202,17 @@ pub fn discovered_address(text: &str) -> Result<SocketAddr, String> {
     }
 }
 
+/// What a server is called whose address is written like this, wherever that is shown.
+///
+/// # Errors
+/// What is wrong with the address.
+pub fn server_name(text: &str) -> Result<String, String> {
+    match parse_server(text) {
+        Ok(address) => Ok(address.to_string()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 /// What is wrong with an address, or what to write instead.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum AddressError {

@@ -17,9 +17,10 @@ pub(super) fn table(text: &mut String, heading: &str, values: &[(&str, String)])
     text.push('\n');
 }
 
-/// A string of JSON is one of TOML.
+/// A string of JSON is one of TOML. What looks like a variable is none.
 pub(super) fn quoted(value: impl Display) -> String {
-    serde_json::Value::from(value.to_string()).to_string()
+    let value = value.to_string().replace("${", "$${");
+    serde_json::Value::from(value).to_string()
 }
 
 /// A duration, or none.

@@ -111,6 +111,13 @@ pub trait Backend: Send {
     /// ([`Connection::on_change`](crate::Connection::on_change)), and run once then.
     fn run_all(&self);
 
+    /// Has a connection of a listener's, by its id, go to another worker, where this scheduler moves connections. It returns at
+    /// once; a connection that can't go now stays. False: connections have no worker of their own, or there is no such one.
+    fn move_to(&self, listener: &Arc<Listener>, id: u64, worker: usize) -> bool {
+        let _ = (listener, id, worker);
+        false
+    }
+
     /// Sends all connections away, as soon as each has a server. It returns at once, and is called once.
     fn evacuate(&self, evacuation: Arc<Evacuation>);
 

@@ -35,11 +35,12 @@ impl<R: Runtime> Connection<R> {
         }
     }
 
-    /// The end that is set for it, the first one if there are several: by its listener, its scheduler or its server. That of
+    /// The end that is set for it, the first one if there are several: by somebody's wish, its listener, its scheduler or its server. That of
     /// which the last moment comes first: a reset doesn't wait for who is to be closed.
     pub(super) fn ending(&self, worker: &Worker, begun_at: Instant) -> Option<Ending> {
         let server = self.entry.record.server();
         let is_set = self.entry.settings().listener.closing.is_set()
+            || self.entry.settings().listener.ordered_ends.is_set()
             || worker.closing().is_set()
             || server.is_some_and(|server| server.on_removed.is_set() || server.on_down.is_set());
         if is_set {
@@ -57,6 +58,7 @@ impl<R: Runtime> Connection<R> {
         let server = record.server();
         let all = [
             of(&listener.closing),
+            listener.ordered_ends.of(record.id()),
             of(worker.closing()),
             server.and_then(|server| of(&server.on_removed)),
             server.and_then(|server| of(&server.on_down)),

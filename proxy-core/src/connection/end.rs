@@ -83,7 +83,7 @@ impl Termination {
             | Cause::HalfClosedTimeout
             | Cause::PrologueTimeout => 'c',
             Cause::ServerIdleTimeout => 's',
-            Cause::MaxLifetime | Cause::Drain | Cause::ServerRemoved => 'K',
+            Cause::MaxLifetime | Cause::Drain | Cause::ServerRemoved | Cause::ByHand => 'K',
             Cause::ServerDown => 'D',
             Cause::Refused => 'P',
         };
@@ -160,6 +160,7 @@ mod tests {
             (Cause::Drain, Last, None, "KL"),
             (Cause::ServerRemoved, Data, None, "KD"),
             (Cause::ServerRemoved, Last, None, "KL"),
+            (Cause::ByHand, Data, None, "KD"),
             (Cause::ServerDown, Data, None, "DD"),
             (Cause::ServerDown, Last, None, "DL"),
         ] {

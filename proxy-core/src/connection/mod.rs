@@ -271,6 +271,11 @@ impl<R: Runtime> Connection<R> {
         None
     }
 
+    /// As among the live connections.
+    pub fn id(&self) -> u64 {
+        self.entry.record.id()
+    }
+
     /// How often it was attached to another worker.
     pub fn moves(&self) -> u32 {
         self.moves

@@ -5,9 +5,11 @@
 
 pub(crate) mod acceptor;
 mod left;
+pub(crate) mod ordered;
 pub(crate) mod permit;
 pub(crate) mod settings;
 pub(crate) mod share;
+pub(crate) mod state;
 pub(crate) mod times;
 
 use std::sync::Arc;
@@ -21,7 +23,9 @@ use crate::closing::ClosingCell;
 use crate::connection::live::Live;
 use crate::id::Id;
 use crate::listener::left::Left;
+use crate::listener::ordered::OrderedEnds;
 use crate::listener::share::Share;
+use crate::listener::state::{ListenerState, StateCell};
 use crate::metrics::{Cause, ListenerCells, PerWorker, Slot};
 use crate::route::RouteNames;
 
@@ -55,6 +59,9 @@ pub struct Listener {
     accepting: Arc<AtomicUsize>,
     /// What is to become of its connections once it was removed.
     pub closing: ClosingCell,
+    /// Those of its connections that somebody wants to end.
+    pub ordered_ends: OrderedEnds,
+    state: StateCell,
 }
 
 impl Listener {
@@ -79,7 +86,19 @@ impl Listener {
             left: Left::default(),
             accepting: Arc::default(),
             closing: ClosingCell::default(),
+            ordered_ends: OrderedEnds::default(),
+            state: StateCell::default(),
         }
+    }
+
+    /// Whether it takes clients, as somebody wants it.
+    pub fn state(&self) -> ListenerState {
+        self.state.get()
+    }
+
+    /// It is to take clients, or not, from now on: for who owns its sockets.
+    pub fn set_state(&self, state: ListenerState) {
+        self.state.set(state);
     }
 
     /// Whether a worker still accepts from one of its sockets. Once none does, all clients that the workers took are among

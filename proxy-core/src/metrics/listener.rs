@@ -96,11 +96,13 @@ pub enum Cause {
     ServerDown,
     /// Its server was removed, and its upstream doesn't keep connections then.
     ServerRemoved,
+    /// Somebody has ended it by the API.
+    ByHand,
 }
 
 impl Cause {
     /// Every cause, in the order of its counters.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Finished,
         Self::ClientReset,
         Self::ServerReset,
@@ -117,6 +119,7 @@ impl Cause {
         Self::PrologueTimeout,
         Self::ServerDown,
         Self::ServerRemoved,
+        Self::ByHand,
     ];
 
     /// The label's value.
@@ -138,6 +141,7 @@ impl Cause {
             Self::PrologueTimeout => "prologue_timeout",
             Self::ServerDown => "server_down",
             Self::ServerRemoved => "server_removed",
+            Self::ByHand => "by_hand",
         }
     }
 }

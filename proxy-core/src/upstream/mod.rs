@@ -7,6 +7,7 @@ pub(crate) mod address;
 pub(crate) mod addresses;
 pub(crate) mod agent;
 pub(crate) mod board;
+pub(crate) mod by_hand;
 mod connect_time;
 pub(crate) mod ejection;
 pub(crate) mod health;

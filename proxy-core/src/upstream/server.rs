@@ -11,6 +11,7 @@ use crate::metrics::{CheckCells, PerWorker, ServerCells};
 use crate::upstream::address::ServerAddress;
 use crate::upstream::addresses::{Addresses, Walk};
 use crate::upstream::agent::{Admission, Agent, AgentReport, CONFIGURED};
+use crate::upstream::by_hand::WeightByHand;
 use crate::upstream::connect_time::ConnectTime;
 use crate::upstream::ejection::EjectionCause;
 use crate::upstream::ejection::conduct::Conduct;
@@ -54,6 +55,7 @@ pub struct Server {
     /// What its agent has said.
     pub(crate) agent: Agent,
     pub(crate) connect_time: ConnectTime,
+    weight_by_hand: WeightByHand,
     /// Its place in the order of its upstream, and when it was picked there last: both under that one's lock.
     pub(crate) seat: AtomicU64,
     pub(crate) picked: AtomicU64,
@@ -96,6 +98,7 @@ impl Server {
             warmth: Warmth::default(),
             agent: Agent::default(),
             connect_time: ConnectTime::default(),
+            weight_by_hand: WeightByHand::default(),
             seat: AtomicU64::default(),
             picked: AtomicU64::default(),
             common: upstream.common.clone(),
@@ -157,6 +160,16 @@ impl Server {
             Hold::Down => (self.outage.since()).filter(|_| self.holds().has(Hold::Down)),
             _ => self.standing.since(hold),
         }
+    }
+
+    /// The weight that somebody has set, which is in force instead of the one that is configured; none: nobody has.
+    pub fn weight_by_hand(&self) -> Option<u16> {
+        self.weight_by_hand.get()
+    }
+
+    /// Sets it, or takes it back. It counts in tables that are made from now on.
+    pub fn set_weight_by_hand(&self, weight: Option<u16>) {
+        self.weight_by_hand.set(weight);
     }
 
     /// Whether its health checks say that it is up; without checks, whether the last connect to it worked. True before the

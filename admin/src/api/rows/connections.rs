@@ -195,6 +195,31 @@ pub(crate) fn list(listeners: &[ListenerView], query: &Query) -> Result<String, 
     list_at(listeners, query, now())
 }
 
+/// The live connection with an id, as JSON.
+pub(crate) fn one(listeners: &[ListenerView], id: u64) -> Option<String> {
+    let (listener, connection) = find(listeners, id)?;
+    let key = 0;
+    let listed = Listed {
+        key,
+        listener,
+        connection,
+    };
+    serde_json::to_string(&row(&listed, now())).ok()
+}
+
+/// The live connection with an id, and its listener.
+fn find(listeners: &[ListenerView], id: u64) -> Option<(&Listener, LiveConnection)> {
+    let mut found = None;
+    for view in listeners {
+        view.listener.live.each(|connection| {
+            if connection.id == id {
+                found = Some((&*view.listener, connection));
+            }
+        });
+    }
+    found
+}
+
 fn list_at(listeners: &[ListenerView], query: &Query, now: Instant) -> Result<String, BadRequest> {
     let wanted = query.listener.as_deref();
     let asked_for = |listener: &&Arc<Listener>| wanted.is_none_or(|name| listener.name == name);

@@ -15,7 +15,7 @@ pub(crate) struct Listeners<'v> {
 #[derive(Serialize)]
 pub(crate) struct Row<'v> {
     listener: &'v str,
-    /// "open", or "removed".
+    /// "open", "paused", "drained", or "removed".
     state: &'static str,
     upstream: Option<&'v str>,
     connections: u64,
@@ -46,10 +46,9 @@ fn row<'v>(view: &'v ListenerView, observed: &Observed) -> Row<'v> {
     let name = &view.listener.name;
     Row {
         listener: name,
-        state: if settings.is_some() {
-            "open"
-        } else {
-            "removed"
+        state: match settings {
+            Some(_) => view.listener.state().label(),
+            None => "removed",
         },
         upstream: settings.map(|settings| &settings.pool.upstream().name[..]),
         connections: view.listener.connections(),

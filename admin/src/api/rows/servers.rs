@@ -27,6 +27,8 @@ pub(crate) struct Row<'v> {
     since: Option<f64>,
     /// Without what its agent and its age make of it; none: it was removed.
     weight: Option<u16>,
+    /// Whether somebody has set that, instead of what is configured.
+    weight_by_hand: bool,
     weight_in_force: Option<f64>,
     backup: bool,
     max_connections: Option<u64>,
@@ -76,6 +78,7 @@ fn row(view: &proxy_core::UpstreamView, place: usize, origin: Origin) -> Row<'_>
         why: state.map_or_else(String::new, |state| why(server, state, now)),
         since: state.and_then(|state| since(server, state, origin)),
         weight: member.map(|member| member.weight),
+        weight_by_hand: server.weight_by_hand().is_some(),
         weight_in_force: pool.map(|pool| pool.weight_in_force(place, now)),
         backup: member.is_some_and(|member| member.backup),
         max_connections: member.and_then(|member| member.max_connections),
