@@ -4,6 +4,8 @@ use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -24,15 +26,21 @@ each_scheduler!(
     the_log_says_more_of_a_module,
 );
 
-/// An echo that is known by its address.
-struct Echo(String);
+/// An echo that is known by its address, and counts.
+struct Echo {
+    address: String,
+    accepted: Arc<AtomicU64>,
+}
 
 impl Echo {
     fn start() -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address").to_string();
+        let accepted = Arc::new(AtomicU64::new(0));
+        let counts = accepted.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
+                counts.fetch_add(1, Relaxed);
                 std::thread::spawn(move || {
                     let mut reader = &stream;
                     let _ = std::io::copy(&mut reader, &mut &stream);
@@ -40,7 +48,11 @@ impl Echo {
                 });
             }
         });
-        Self(address)
+        Self { address, accepted }
+    }
+
+    fn accepted(&self) -> u64 {
+        self.accepted.load(Relaxed)
     }
 }
 
@@ -61,7 +73,7 @@ fn two_servers(scheduler: Scheduler) -> (Controlled, [Echo; 2]) {
     let routes = route(
         "main",
         "127.0.0.1:0",
-        &[&servers[0].0, &servers[1].0],
+        &[&servers[0].address, &servers[1].address],
         "",
         "",
     );
@@ -74,22 +86,17 @@ fn server(controlled: &Controlled, label: &str) -> Value {
 
 /// How many of so many new connections each server gets.
 fn spread(controlled: &Controlled, servers: &[Echo; 2], count: usize) -> [u64; 2] {
-    let before = servers.each_ref().map(|one| connects(controlled, &one.0));
+    let before = servers.each_ref().map(|one| one.accepted());
     for _ in 0..count {
         exchange(&controlled.proxy.connect("main"));
     }
-    let after = servers.each_ref().map(|one| connects(controlled, &one.0));
+    let after = servers.each_ref().map(|one| one.accepted());
     [after[0] - before[0], after[1] - before[1]]
-}
-
-fn connects(controlled: &Controlled, server: &str) -> u64 {
-    let name = "corelane_upstream_connect_seconds_count";
-    controlled.proxy.metric(name, &[("server", server)]) as u64
 }
 
 fn a_state_and_a_weight_outlive_reloads_and_switches(scheduler: Scheduler) {
     let (controlled, servers) = two_servers(scheduler);
-    let [first, second] = servers.each_ref().map(|one| &one.0[..]);
+    let [first, second] = servers.each_ref().map(|one| &one.address[..]);
     let open = controlled.proxy.connect("main");
     exchange(&open);
     controlled.done(&["set-server", "main", first, "--state", "drain"]);
@@ -159,7 +166,7 @@ fn a_state_and_a_weight_outlive_reloads_and_switches(scheduler: Scheduler) {
 
 fn servers_come_and_go(scheduler: Scheduler) {
     let servers = [Echo::start(), Echo::start()];
-    let [first, second] = servers.each_ref().map(|one| &one.0[..]);
+    let [first, second] = servers.each_ref().map(|one| &one.address[..]);
     let routes = route("main", "127.0.0.1:0", &[first], "", "");
     let controlled = Controlled::start(scheduler, "", &routes);
     controlled.done(&["add-server", "main", second, "--weight", "3"]);
@@ -170,9 +177,9 @@ fn servers_come_and_go(scheduler: Scheduler) {
     let why = String::from_utf8_lossy(&wrong.stderr).into_owned();
     assert!(!wrong.status.success() && why.contains("address"), "{why}");
     controlled.done(&["remove-server", "main", first]);
-    assert_eq!(connects(&controlled, second), 6);
+    assert_eq!(servers[1].accepted(), 6);
     exchange(&controlled.proxy.connect("main"));
-    assert_eq!(connects(&controlled, second), 7);
+    assert_eq!(servers[1].accepted(), 7);
     let last = controlled.ctl(&["remove-server", "main", second]);
     assert_eq!(
         last.status.code(),
@@ -194,7 +201,7 @@ fn what_is_written_stays_and_what_is_not_goes_with_a_reload(scheduler: Scheduler
     let server = Echo::start();
     let another = Echo::start();
     let more = "shares = 100 # as many as the others\nmax_connections = 9";
-    let routes = route("main", "127.0.0.1:0", &[&server.0], more, "");
+    let routes = route("main", "127.0.0.1:0", &[&server.address], more, "");
     let controlled = Controlled::start(scheduler, "", &routes);
     let file = controlled.proxy.directory().join("corelane.toml");
     let mode = fs::Permissions::from_mode(0o640);
@@ -214,13 +221,20 @@ fn what_is_written_stays_and_what_is_not_goes_with_a_reload(scheduler: Scheduler
         "the file has the last word"
     );
     controlled.done(&["set-listener", "main", "shares=7", "--write"]);
-    controlled.done(&["set-server", "main", &server.0, "--weight", "5", "--write"]);
-    controlled.done(&["add-server", "main", &another.0, "--write"]);
+    controlled.done(&[
+        "set-server",
+        "main",
+        &server.address,
+        "--weight",
+        "5",
+        "--write",
+    ]);
+    controlled.done(&["add-server", "main", &another.address, "--write"]);
     let written = text();
     for piece in [
         "shares = 7 # as many as the others",
         "weight = 5",
-        &another.0,
+        &another.address,
         "max_connections = 9",
     ] {
         assert!(written.contains(piece), "{piece} in {written}");
@@ -256,7 +270,7 @@ fn a_paused_listener_keeps_clients_waiting_and_a_drained_one_refuses_them(schedu
     let server = Echo::start();
     // A port that stays.
     let bind = format!("127.0.0.1:{}", crate::harness::port::free());
-    let routes = route("main", &bind, &[&server.0], "", "");
+    let routes = route("main", &bind, &[&server.address], "", "");
     let controlled = Controlled::start(scheduler, "", &routes);
     let open = controlled.proxy.connect("main");
     exchange(&open);
@@ -313,7 +327,7 @@ fn a_paused_listener_keeps_clients_waiting_and_a_drained_one_refuses_them(schedu
 
 fn one_connection_is_closed_reset_or_moved(scheduler: Scheduler) {
     let server = Echo::start();
-    let routes = route("main", "127.0.0.1:0", &[&server.0], "", "");
+    let routes = route("main", "127.0.0.1:0", &[&server.address], "", "");
     let controlled = Controlled::start(scheduler, "", &routes);
     let clients: Vec<_> = (0..4).map(|_| controlled.proxy.connect("main")).collect();
     clients.iter().for_each(exchange);
@@ -368,7 +382,7 @@ fn one_connection_is_closed_reset_or_moved(scheduler: Scheduler) {
 
 fn the_scheduler_switches(scheduler: Scheduler) {
     let server = Echo::start();
-    let routes = route("main", "127.0.0.1:0", &[&server.0], "", "");
+    let routes = route("main", "127.0.0.1:0", &[&server.address], "", "");
     let controlled = Controlled::start(scheduler, "", &routes);
     let client = controlled.proxy.connect("main");
     exchange(&client);
@@ -408,7 +422,7 @@ fn the_scheduler_switches(scheduler: Scheduler) {
 
 fn the_log_says_more_of_a_module(scheduler: Scheduler) {
     let server = Echo::start();
-    let routes = route("main", "127.0.0.1:0", &[&server.0], "", "");
+    let routes = route("main", "127.0.0.1:0", &[&server.address], "", "");
     let controlled = Controlled::start(scheduler, "", &routes);
     assert_eq!(controlled.json(&["log"])["level"], "info");
     controlled.done(&["log", "warn", "corelane::reload=info"]);
@@ -417,7 +431,7 @@ fn the_log_says_more_of_a_module(scheduler: Scheduler) {
         (&shown["level"], &shown["modules"]["corelane::reload"]),
         (&"warn".into(), &"info".into())
     );
-    controlled.done(&["set-server", "main", &server.0, "--state", "drain"]);
+    controlled.done(&["set-server", "main", &server.address, "--state", "drain"]);
     wait::until("it is logged", || {
         controlled.proxy.log().contains("gets no new connections")
     });
@@ -429,7 +443,7 @@ fn the_log_says_more_of_a_module(scheduler: Scheduler) {
     );
     controlled.done(&["log", "info", "corelane::reload="]);
     assert_eq!(controlled.json(&["log"])["modules"], serde_json::json!({}));
-    controlled.done(&["set-server", "main", &server.0, "--state", "ready"]);
+    controlled.done(&["set-server", "main", &server.address, "--state", "ready"]);
     wait::until("all is logged", || {
         controlled
             .proxy
