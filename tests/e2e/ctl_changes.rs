@@ -161,6 +161,7 @@ fn a_state_and_a_weight_outlive_reloads_and_switches(scheduler: Scheduler) {
     let all = events["events"].as_array().expect("a list");
     let of_server = all.iter().filter(|event| event["kind"] == "server");
     assert_eq!(of_server.count(), 5, "{events}");
+    drop(open);
     controlled.proxy.stop();
 }
 
