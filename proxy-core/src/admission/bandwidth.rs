@@ -111,6 +111,16 @@ impl Bandwidth {
 }
 
 impl Shared {
+    /// When each direction's bucket is full again: up, and down.
+    pub(crate) fn full_at(&self) -> [Option<Instant>; 2] {
+        self.buckets.each_ref().map(Meter::full_at)
+    }
+
+    /// A direction's bucket is full again at that moment, as another process has left it.
+    pub(crate) fn go_on(&self, way: Way, full_at: Instant, now: Instant) {
+        self.buckets[way as usize].go_on(full_at, now);
+    }
+
     fn new(per_second: u64) -> Self {
         let rate = rate(per_second);
         Self {

@@ -183,6 +183,20 @@ impl Counted {
         }
     }
 
+    /// The bucket of the listener's connections, if there was one.
+    pub(crate) fn kept_meter(&self) -> Option<Arc<Meter>> {
+        self.rate
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Those of its sources.
+    pub(crate) fn kept_source_rates(&self) -> Option<Arc<SourceRates>> {
+        let kept = self.source_rates.lock();
+        kept.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Sources that have connections, where there is a limit for them.
     pub fn sources(&self) -> usize {
         self.sources.len()

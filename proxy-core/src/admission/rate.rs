@@ -4,11 +4,14 @@
 //! generic cell rate algorithm, GCRA). So in any time no more is taken than the rate allows for it and one burst.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::epoch::Epoch;
 
 const SECOND: u128 = 1_000_000_000;
+
+/// How long what another process has taken can keep a bucket from being full.
+const LACK_MAX: Duration = Duration::from_secs(3600);
 
 /// How fast a bucket fills, and how much fits into it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +41,11 @@ impl Rate {
         };
         rate.capacity = rate.cost(burst.max(1));
         rate
+    }
+
+    /// Nanoseconds that an empty bucket takes to fill.
+    pub(crate) fn capacity(&self) -> u64 {
+        self.capacity
     }
 
     /// What it lets through in a second.
@@ -133,6 +141,19 @@ impl Meter {
         self.epoch.moment(due.max(at)).unwrap_or(now)
     }
 
+    /// When it is full again; none: it never was anything else.
+    pub(crate) fn full_at(&self) -> Option<Instant> {
+        self.epoch.moment(self.full_at.load(Relaxed))
+    }
+
+    /// It is full again at that moment, as another process has left it.
+    pub(crate) fn go_on(&self, full_at: Instant, now: Instant) {
+        let at = self.epoch.note(now.min(full_at));
+        let lacking = full_at.saturating_duration_since(now.min(full_at));
+        let lacking = lacking.min(LACK_MAX).as_nanos() as u64;
+        self.full_at.fetch_max(at.saturating_add(lacking), Relaxed);
+    }
+
     /// Puts back what was taken and isn't needed.
     pub(crate) fn put_back(&self, count: u64) {
         let cost = self.rate.cost(count);
@@ -144,7 +165,6 @@ impl Meter {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use std::time::Duration;
 
     use super::*;
     use crate::epoch::origin;

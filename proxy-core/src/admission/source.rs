@@ -20,6 +20,9 @@ pub(crate) const SHARDS: usize = 64;
 pub(crate) struct Source(IpAddr);
 
 impl Source {
+    /// The last one in their order.
+    pub(crate) const LAST: Self = Self(IpAddr::V6(Ipv6Addr::from_bits(u128::MAX)));
+
     /// The source of a client, by so many bits of IPv6. Clients of unix sockets have none.
     pub(crate) fn of(client: ClientAddress, six_bits: u8) -> Option<Self> {
         match client {
@@ -76,6 +79,13 @@ impl<T: Default> Sharded<T> {
         shard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Shows each part.
+    pub(crate) fn each(&self, mut show: impl FnMut(&T)) {
+        for shard in self.shards.get().into_iter().flatten() {
+            show(&shard.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+    }
+
     /// The sum of what `read` takes from each part.
     pub(crate) fn sum(&self, read: impl Fn(&T) -> usize) -> usize {
         let shards = self.shards.get().into_iter().flatten();
@@ -111,6 +121,16 @@ impl SourceConnections {
                 open.remove();
             }
         }
+    }
+
+    /// Sources that have connections, and how many.
+    pub(crate) fn all(&self) -> Vec<(Source, u64)> {
+        let mut all = Vec::new();
+        self.0.each(|shard| {
+            all.extend(shard.iter().map(|(&source, &open)| (source, open)));
+        });
+        all.sort_unstable();
+        all
     }
 
     /// Sources that have connections.

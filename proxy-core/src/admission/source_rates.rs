@@ -1,6 +1,7 @@
 //! How many connections each source may begin in a time.
 
 use std::collections::{BTreeSet, HashMap};
+use std::ops::Bound;
 use std::time::Instant;
 
 use crate::admission::rate::Rate;
@@ -65,6 +66,38 @@ impl SourceRates {
         let mut shard = self.shards.of(source);
         if let Some(&full_at) = shard.full_at.get(&source) {
             shard.set(source, full_at.saturating_sub(self.rate.cost(1)));
+        }
+    }
+
+    /// Sources whose buckets are not full, and when each is, those first that lack the most; `most` at most.
+    pub(crate) fn lacking(&self, most: usize, now: Instant) -> Vec<(Source, Instant)> {
+        let at = self.epoch.until(now);
+        let mut all = Vec::new();
+        self.shards.each(|shard| {
+            let lacking = shard
+                .order
+                .range((Bound::Excluded((at, Source::LAST)), Bound::Unbounded));
+            all.extend(lacking.copied());
+        });
+        all.sort_by(|one, other| other.cmp(one));
+        all.truncate(most);
+        let moment = |(full_at, source)| Some((source, self.epoch.moment(full_at)?));
+        all.into_iter().filter_map(moment).collect()
+    }
+
+    /// A source's bucket is full again at that moment, as another process has left it.
+    pub(crate) fn go_on(&self, source: Source, full_at: Instant, now: Instant) {
+        let at = self.epoch.note(now);
+        let lacking = full_at.saturating_duration_since(now).as_nanos();
+        let lacking = u64::try_from(lacking).unwrap_or(u64::MAX);
+        let full_at = at.saturating_add(lacking.min(self.rate.capacity()));
+        let mut shard = self.shards.of(source);
+        if shard
+            .full_at
+            .get(&source)
+            .is_none_or(|&known| known < full_at)
+        {
+            shard.set(source, full_at);
         }
     }
 

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::carry::anchor::Anchor;
+use crate::carry::elsewhere::Elsewhere;
 use crate::listener::settings::ListenerSettings;
 use crate::listener::times::Times;
 use crate::table::Table;
@@ -24,6 +25,8 @@ pub struct Adoption<'a> {
     pub(crate) table: &'a Table,
     pub(crate) anchor: Anchor,
     pub(crate) now: Instant,
+    /// Places of connections that have not come.
+    pub(crate) elsewhere: Option<&'a Elsewhere>,
     /// The last settings that were made for a listener that is not configured: its connections come one after the other.
     made: Mutex<Option<Arc<ListenerSettings>>>,
 }
@@ -44,8 +47,16 @@ impl<'a> Adoption<'a> {
             table,
             anchor,
             now,
+            elsewhere: None,
             made: Mutex::default(),
         }
+    }
+
+    /// The same, where the places of connections that come are counted already.
+    #[must_use]
+    pub fn with_places(self, elsewhere: &'a Elsewhere) -> Self {
+        let elsewhere = Some(elsewhere);
+        Self { elsewhere, ..self }
     }
 
     /// The settings of a connection of this listener to this server.

@@ -1,6 +1,7 @@
 //! What crosses from one process to the next one at an upgrade, as bytes: the format and its rules.
 //!
-//! The state of a connection ([`Detached::encode`](crate::Detached::encode)) is a record. A record is a header and fields.
+//! The state of a connection ([`Detached::encode`](crate::Detached::encode)) is a record, and so is what is known of servers and
+//! counted for limits ([`encode_verdicts`]). What metrics have counted is the admin server's. A record is a header and fields.
 //!
 //! ```text
 //! record   kind: u8, version: u16, length of the fields: u32, fields
@@ -29,15 +30,21 @@
 
 mod adoption;
 mod anchor;
+mod elsewhere;
 mod error;
+mod moment;
 mod reader;
+pub(crate) mod verdicts;
 mod writer;
 
 pub use self::adoption::Adoption;
 pub(crate) use self::adoption::Kept;
 pub use self::anchor::Anchor;
+pub use self::elsewhere::Elsewhere;
 pub use self::error::Error;
+pub use self::moment::Moment;
 pub(crate) use self::reader::Fields;
+pub use self::verdicts::{VERDICTS_BYTES_MAX, apply_verdicts, encode_verdicts};
 pub(crate) use self::writer::{Writer, record};
 
 use std::ops::RangeInclusive;
@@ -74,10 +81,8 @@ pub const HEADER_BYTES: usize = 7;
 pub enum Kind {
     /// One connection, which has a server.
     Connection = 1,
-    /// What was counted, by names.
-    Totals = 2,
     /// What is known of servers, and what limits have counted.
-    Verdicts = 3,
+    Verdicts = 2,
 }
 
 /// The version that both of two processes have; none if there is none.

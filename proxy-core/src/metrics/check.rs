@@ -1,6 +1,6 @@
 //! What is counted of the health checks of one server.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use super::{ConnectFailure, Counter};
@@ -10,6 +10,8 @@ use super::{ConnectFailure, Counter};
 pub struct CheckCells {
     passed: Counter,
     failed: [Counter; ConnectFailure::ALL.len()],
+    /// Those of a process before have said something.
+    said_before: AtomicBool,
     /// In seconds since 1970; zero: not known.
     certificate_expiry: AtomicU64,
     /// How long the last one took, in nanoseconds and one more; zero: there was none.
@@ -29,9 +31,15 @@ impl CheckCells {
     /// Whether any check has said something of the server: what this machine lacks does not.
     pub fn say_anything(&self) -> bool {
         let mut results = CheckResult::all();
-        results.any(|result| {
+        let says = results.any(|result| {
             result != CheckResult::Failed(ConnectFailure::Local) && self.of(result).get() > 0
-        })
+        });
+        says || self.said_before.load(Relaxed)
+    }
+
+    /// Those of a process before have said something.
+    pub(crate) fn note_said(&self) {
+        self.said_before.store(true, Relaxed);
     }
 
     /// When the certificate expires that the server showed last, in seconds since 1970; none: it has shown none.

@@ -1,7 +1,7 @@
 //! What is counted of a listener's routes, by their names, over every change of the configuration.
 
 use std::collections::HashMap;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::id::Id;
@@ -49,6 +49,16 @@ impl Route {
     /// Connections that took it, over all workers.
     pub fn connections(&self) -> u64 {
         self.taken.iter().map(Counter::get).sum()
+    }
+
+    /// Turns of its upstreams so far.
+    pub(crate) fn turns(&self) -> u64 {
+        self.turns.load(Relaxed)
+    }
+
+    /// There were so many in other processes: the next one follows.
+    pub(crate) fn go_on(&self, turns: u64) {
+        self.turns.store(turns, Relaxed);
     }
 
     /// A connection takes it. On the thread of the worker that has the slot only.

@@ -123,6 +123,40 @@ impl Inventory {
         find_retired(&mut self.lock().servers, key, make)
     }
 
+    /// All listeners that a table had.
+    pub(crate) fn listeners(&self) -> Vec<Arc<Listener>> {
+        known(&self.lock().listeners).cloned().collect()
+    }
+
+    /// The same of upstreams.
+    pub(crate) fn upstreams(&self) -> Vec<Arc<Upstream>> {
+        known(&self.lock().upstreams).cloned().collect()
+    }
+
+    /// The same of servers.
+    pub(crate) fn servers(&self) -> Vec<Arc<Server>> {
+        known(&self.lock().servers).cloned().collect()
+    }
+
+    /// What a table has had, by its name.
+    pub(crate) fn known_listener(&self, name: &str) -> Option<Arc<Listener>> {
+        let names = self.lock();
+        Some(names.listeners.get(name)?.object.clone())
+    }
+
+    /// The same.
+    pub(crate) fn known_upstream(&self, name: &str) -> Option<Arc<Upstream>> {
+        let names = self.lock();
+        Some(names.upstreams.get(name)?.object.clone())
+    }
+
+    /// The same.
+    pub(crate) fn known_server(&self, upstream: &str, label: &str) -> Option<Arc<Server>> {
+        let key = (upstream.to_owned(), label.to_owned());
+        let names = self.lock();
+        Some(names.servers.get(&key)?.object.clone())
+    }
+
     /// Takes note of the table that is in force: what is not in it is retired, and what was made for another one that never
     /// was is forgotten.
     pub fn settle(&self, table: &Table, now: Instant) {

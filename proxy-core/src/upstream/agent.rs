@@ -85,6 +85,12 @@ impl Agent {
         self.max_connections.swap(max, Relaxed) != max
     }
 
+    /// Connections at a time as it has said, zero: as many as come; none: as configured.
+    pub(crate) fn said_max_connections(&self) -> Option<u64> {
+        let max = self.max_connections.load(Relaxed);
+        (max != AS_CONFIGURED).then_some(max)
+    }
+
     /// The last line that said something of its state; may be empty.
     pub(crate) fn line(&self) -> Arc<str> {
         self.lock().clone()

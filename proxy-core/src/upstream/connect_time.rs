@@ -42,6 +42,12 @@ impl ConnectTime {
         Some((mean? as f64 * part) as u64)
     }
 
+    /// What was noted last, in nanoseconds, and when.
+    pub(crate) fn noted(&self) -> Option<(u64, Instant)> {
+        let mean = Some(self.mean.load(Relaxed)).filter(|&mean| mean > 0);
+        mean.zip(self.epoch.moment(self.at.load(Relaxed)))
+    }
+
     /// What was noted last, and how much of it counts.
     fn decayed(&self, now: u64) -> (Option<u64>, f64) {
         let mean = Some(self.mean.load(Relaxed)).filter(|&mean| mean > 0);

@@ -28,12 +28,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::Instant;
 
+use crate::carry::{Error, Fields, Writer};
 use crate::id::Id;
 use crate::metrics::{PerWorker, UpstreamCells};
 use crate::upstream::board::Board;
 use crate::upstream::ejection::jury::Jury;
 use crate::upstream::load::Load;
-use crate::upstream::policy::turns::Turns;
+use crate::upstream::policy::turns::{Turn, Turns};
 use crate::upstream::queue::Queue;
 use crate::upstream::retry_budget::RetryBudget;
 
@@ -104,5 +105,46 @@ impl Upstream {
         let over = self.cells.sum(|cells| cells.waits_over.get());
         let begun = self.cells.sum(|cells| cells.waits_begun.get());
         begun.saturating_sub(over)
+    }
+}
+
+mod tag {
+    pub(super) const TURNS: u8 = 0;
+    pub(super) const OTHER_TURNS: u8 = 1;
+    pub(super) const BACKUP_TURNS: u8 = 2;
+    pub(super) const OTHER_BACKUP_TURNS: u8 = 3;
+    pub(super) const RETRY_BUDGET: u8 = 4;
+}
+
+impl Upstream {
+    fn all_turns(&self) -> [(u8, &Turn); 4] {
+        [
+            (tag::TURNS, &self.turns.first),
+            (tag::OTHER_TURNS, &self.turns.another),
+            (tag::BACKUP_TURNS, &self.backup_turns.first),
+            (tag::OTHER_BACKUP_TURNS, &self.backup_turns.another),
+        ]
+    }
+
+    /// Whose turn it is, and what is left for retries, for another process; `percent` is what is configured for these.
+    pub(crate) fn encode(&self, percent: u8, now: Instant, out: &mut Writer<'_>) {
+        for (tag, turn) in self.all_turns() {
+            out.number(tag, turn.count());
+        }
+        let connections = self.cells.sum(|cells| cells.connections.get());
+        let tag = tag::RETRY_BUDGET;
+        self.retry_budget
+            .encode(tag, percent, connections, now, out);
+    }
+
+    /// The same back.
+    pub(crate) fn decode(&self, mut fields: Fields<'_>) -> Result<(), Error> {
+        for (tag, turn) in self.all_turns() {
+            turn.go_on(fields.number(tag, u64::MAX, "turns")?);
+        }
+        if let Some(budget) = fields.nested(tag::RETRY_BUDGET)? {
+            self.retry_budget.decode(budget)?;
+        }
+        fields.finish()
     }
 }

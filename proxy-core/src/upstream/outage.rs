@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use rustix::io::Errno;
 
+use crate::carry::{Error, Fields, Writer};
 use crate::epoch::Epoch;
 use crate::metrics::ConnectFailure;
 
@@ -98,6 +99,45 @@ impl Outage {
     /// Why the last connect failed that did; none: none ever did.
     pub fn fault(&self) -> Option<Fault> {
         Fault::unpacked(self.fault.load(Relaxed))
+    }
+}
+
+mod tag {
+    pub(super) const SINCE: u8 = 0;
+    pub(super) const REASON: u8 = 1;
+    pub(super) const ERRNO: u8 = 2;
+}
+
+/// Errors have numbers below that (`MAX_ERRNO` of the kernel).
+const ERRNO_MAX: u64 = 4095;
+
+impl Outage {
+    pub(super) fn encode(&self, out: &mut Writer<'_>) {
+        out.maybe_moment(tag::SINCE, self.since());
+        if let Some(Fault { reason, errno }) = self.fault() {
+            out.text(tag::REASON, reason.label());
+            let errno = errno.map_or(0, Errno::raw_os_error);
+            out.number(tag::ERRNO, errno.unsigned_abs().into());
+        }
+    }
+
+    pub(super) fn decode(&self, mut fields: Fields<'_>) -> Result<(), Error> {
+        let since = fields.maybe_moment(tag::SINCE, "since when a server fails")?;
+        let reason = fields.text(tag::REASON, "why a server fails")?;
+        let errno = fields.number(tag::ERRNO, ERRNO_MAX, "an error")?;
+        fields.finish()?;
+        let mut reasons = ConnectFailure::ALL.into_iter();
+        let reason = reasons.find(|known| known.label() == reason);
+        let fault = Fault {
+            reason: reason.unwrap_or(ConnectFailure::Other),
+            errno: (errno != 0).then(|| Errno::from_raw_os_error(errno as i32)),
+        };
+        match since {
+            Some(since) => self.on_failure(fault, since),
+            None if reason.is_some() => self.note(fault),
+            None => {}
+        }
+        Ok(())
     }
 }
 

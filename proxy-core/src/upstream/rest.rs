@@ -42,6 +42,15 @@ impl Rest {
         }
     }
 
+    /// It rests until then, as another process has found.
+    pub(crate) fn begin(&self, until: Instant, now: Instant) {
+        let begun = now.min(until);
+        let at = self.epoch.note(begun);
+        let after = until.saturating_duration_since(begun).min(REST);
+        self.until
+            .store((at + after.as_nanos() as u64).max(1), Relaxed);
+    }
+
     /// Whether it is passed over.
     pub(crate) fn is_resting(&self, now: Instant) -> bool {
         let until = self.until.load(Relaxed);

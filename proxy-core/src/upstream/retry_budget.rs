@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::carry::{Error, Fields, Writer};
+
 /// For how long connections that came earn retries, as in Finagle and Linkerd.
 pub const RETRIES_EARNED_FOR: Duration = Duration::from_secs(10);
 
@@ -64,6 +66,54 @@ impl RetryBudget {
         let mut account = self.account.lock().unwrap_or_else(PoisonError::into_inner);
         let account = account.get_or_insert_with(|| Account::new(now));
         account.take(percent, connections(), now)
+    }
+}
+
+mod tag {
+    pub(super) const AT: u8 = 0;
+    pub(super) const EARNED: u8 = 1;
+    pub(super) const RESERVE: u8 = 2;
+}
+
+impl RetryBudget {
+    /// `connections` have come by now.
+    pub(super) fn encode(
+        &self,
+        tag: u8,
+        percent: u8,
+        connections: u64,
+        now: Instant,
+        out: &mut Writer<'_>,
+    ) {
+        let mut account = self.account.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(account) = &mut *account {
+            account.advance(percent, connections, now);
+            out.nested(tag, |out| {
+                out.moment(tag::AT, account.at);
+                out.number(tag::EARNED, account.earned);
+                out.number(tag::RESERVE, account.reserve);
+            });
+        }
+    }
+
+    pub(super) fn decode(&self, mut fields: Fields<'_>) -> Result<(), Error> {
+        let what = "a budget for retries";
+        let at = fields.moment(tag::AT, what)?;
+        let earned = fields.count(tag::EARNED, what)?;
+        let most = RETRIES_AT_ONCE_MIN * RETRY;
+        let reserve = fields.number(tag::RESERVE, most, what)?;
+        fields.finish()?;
+        let mut account = self.account.lock().unwrap_or_else(PoisonError::into_inner);
+        let connections = account.as_ref().map_or(0, |account| account.connections);
+        // Those that have come are counted where they came.
+        *account = Some(Account {
+            at,
+            connections,
+            earned,
+            reserve,
+        });
+        self.is_open.store(true, Relaxed);
+        Ok(())
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
+use crate::carry::{Error, Fields, Writer};
 use crate::epoch::Epoch;
 
 /// What may be held against a server, each by who knows of it.
@@ -128,6 +129,68 @@ impl Standing {
     pub(crate) fn since(&self, hold: Hold) -> Option<Instant> {
         let after = self.since[hold as usize].load(Relaxed);
         self.holds().has(hold).then(|| self.epoch.moment(after))?
+    }
+}
+
+mod tag {
+    pub(super) const HOLD: u8 = 0;
+    pub(super) const SINCE: u8 = 1;
+}
+
+impl Hold {
+    /// What it is called between processes.
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Down => "down",
+            Self::Ejected => "ejected",
+            Self::Draining => "draining",
+            Self::Maintenance => "maintenance",
+            Self::Unfit => "unfit",
+            Self::AgentDown => "agent_down",
+            Self::AgentDraining => "agent_draining",
+            Self::AgentMaintenance => "agent_maintenance",
+        }
+    }
+}
+
+impl Standing {
+    pub(super) fn encode(&self, tag: u8, out: &mut Writer<'_>) {
+        let held = Hold::ALL.into_iter().filter(|&hold| self.holds().has(hold));
+        out.each(tag, held, |out, hold| {
+            out.text(tag::HOLD, hold.label());
+            out.maybe_moment(tag::SINCE, self.since(hold));
+        });
+    }
+
+    /// What another process held against it, of `which` only, is held against it here, and nothing else of these. A hold that is new
+    /// to this process is none.
+    pub(super) fn decode(
+        &self,
+        tag: u8,
+        which: &[Hold],
+        fields: &mut Fields<'_>,
+        now: Instant,
+    ) -> Result<(), Error> {
+        let mut held = Vec::new();
+        let what = "what is held against a server";
+        fields.each(tag, Hold::ALL.len() * 2, what, |one| {
+            let label = one.name(tag::HOLD, what)?;
+            let since = one.maybe_moment(tag::SINCE, what)?;
+            let hold = which.iter().find(|hold| hold.label() == label);
+            held.extend(hold.map(|&hold| (since.unwrap_or(now), hold)));
+            Ok(())
+        })?;
+        // The first one is what the others are counted from.
+        held.sort_by_key(|&(since, _)| since);
+        for &hold in which {
+            if !held.iter().any(|&(_, held)| held == hold) {
+                self.change(hold, false);
+            }
+        }
+        for (since, hold) in held {
+            self.set(hold, true, since);
+        }
+        Ok(())
     }
 }
 

@@ -71,6 +71,21 @@ impl Warmth {
         }
     }
 
+    /// Since when it serves, as far as that matters; none: it is warm. One whose time has not begun has come now.
+    pub(crate) fn since(&self, now: Instant) -> Option<Instant> {
+        match self.since.load(Relaxed) {
+            WARM => None,
+            JUST_CAME => Some(now),
+            since => self.epoch.moment(since - FROM_EPOCH),
+        }
+    }
+
+    /// It serves since then.
+    pub(crate) fn begin(&self, since: Instant) {
+        let since = self.epoch.note(since) + FROM_EPOCH;
+        self.since.store(since, Relaxed);
+    }
+
     /// Whether it takes its turn: so many of 256 of them, evenly.
     pub(crate) fn takes_turn(&self, part: u32) -> bool {
         // 2^32 is a multiple of the whole, so nothing is lost where it wraps.

@@ -267,6 +267,9 @@ impl<T: Transport> Parts<T> {
         let taken = Taken::beside(&server);
         settings.listener.on_come();
         let permit = Permit::carried(settings, source);
+        if let Some(elsewhere) = adoption.elsewhere {
+            elsewhere.on_come(&server, permit.settings(), source);
+        }
         Ok(Self {
             entry: Entry::carried(permit, record),
             taken,

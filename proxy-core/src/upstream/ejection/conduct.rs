@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use crate::carry::{Error, Fields, Writer};
 use crate::epoch::Epoch;
 use crate::upstream::ejection::slow::CONNECTS_COMPARED_MIN;
 use crate::upstream::ejection::{EjectionCause, EjectionSettings};
@@ -143,6 +144,62 @@ impl Conduct {
             EjectionCause::EarlyEnds => Some(&self.early_ends),
             EjectionCause::SlowConnects => None,
         }
+    }
+}
+
+mod tag {
+    pub(super) const CONNECT_FAILURES: u8 = 0;
+    pub(super) const EARLY_ENDS: u8 = 1;
+    pub(super) const TIMES: u8 = 2;
+    pub(super) const ENDS_AT: u8 = 3;
+    pub(super) const CAUSE: u8 = 4;
+}
+
+impl Conduct {
+    /// What was counted of ejections is told with the metrics.
+    pub(in crate::upstream) fn encode(&self, out: &mut Writer<'_>) {
+        let count = |count: &AtomicU32| u64::from(count.load(Relaxed));
+        out.number(tag::CONNECT_FAILURES, count(&self.connect_failures));
+        out.number(tag::EARLY_ENDS, count(&self.early_ends));
+        let times = count(&self.times);
+        out.number(tag::TIMES, times);
+        if times > 0 {
+            out.maybe_moment(tag::ENDS_AT, self.ends_at());
+            out.text(tag::CAUSE, self.cause().label());
+        }
+    }
+
+    pub(in crate::upstream) fn decode(
+        &self,
+        mut fields: Fields<'_>,
+        now: Instant,
+    ) -> Result<(), Error> {
+        let what = "a run of failures";
+        let mut count = |tag| {
+            // Runs go on from there.
+            let count = fields.number(tag, u64::from(u32::MAX / 2), what)?;
+            Ok(count as u32)
+        };
+        let connect_failures = count(tag::CONNECT_FAILURES)?;
+        let early_ends = count(tag::EARLY_ENDS)?;
+        let times = count(tag::TIMES)?;
+        let ends_at = fields.maybe_moment(tag::ENDS_AT, "the end of an ejection")?;
+        let cause = fields.text(tag::CAUSE, "the cause of an ejection")?;
+        fields.finish()?;
+        self.connect_failures.store(connect_failures, Relaxed);
+        self.early_ends.store(early_ends, Relaxed);
+        self.times.store(times, Relaxed);
+        if let Some(ends_at) = ends_at {
+            // The epoch is never ahead.
+            let at = self.epoch.note(now.min(ends_at));
+            let left = ends_at.saturating_duration_since(now).as_nanos();
+            self.ends_at.store(at.saturating_add(left as u64), Relaxed);
+        }
+        let mut causes = EjectionCause::ALL.into_iter();
+        if let Some(cause) = causes.find(|known| known.label() == cause) {
+            self.cause.store(cause as u32, Relaxed);
+        }
+        Ok(())
     }
 }
 

@@ -40,6 +40,16 @@ impl Default for Turns {
 pub(crate) struct Turn(AtomicUsize);
 
 impl Turn {
+    /// How many there were.
+    pub(crate) fn count(&self) -> u64 {
+        self.0.load(Relaxed) as u64
+    }
+
+    /// There were so many in other processes: the next one follows.
+    pub(crate) fn go_on(&self, count: u64) {
+        self.0.store(count as usize, Relaxed);
+    }
+
     pub(crate) fn next(&self) -> usize {
         self.0.fetch_add(1, Relaxed)
     }
