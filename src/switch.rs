@@ -32,6 +32,8 @@ pub(crate) struct Begun {
     /// Ends the one that it takes over from.
     stopper: Stopper,
     at: Instant,
+    /// How long clients may wait for a place that began to under the one before.
+    longest_wait: Duration,
 }
 
 impl Begun {
@@ -61,6 +63,7 @@ pub(crate) async fn begin(proxy: &Proxy, new: &Config) -> anyhow::Result<Begun> 
         switches.count((from, to), false, now() - at, 0);
     })?;
     Ok(Begun {
+        longest_wait: longest_wait(proxy),
         backend,
         generation,
         stopper,
@@ -93,6 +96,7 @@ pub(crate) fn go_over(proxy: &mut Proxy, begun: Begun, runtime: &Runtime) -> Swi
         generation,
         stopper,
         at,
+        longest_wait: before,
     } = begun;
     let (from, to) = (proxy.workers.running.profile(), backend.profile());
     let workers = backend.threads().len();
@@ -119,23 +123,23 @@ pub(crate) fn go_over(proxy: &mut Proxy, begun: Begun, runtime: &Runtime) -> Swi
         );
     }
     let moves = runtime.on_switch == OnSwitch::Move;
-    let patience = match moves {
-        true => time_to_move(runtime),
-        false => runtime.drain_timeout,
+    let Patience { all, last } = if moves {
+        Patience::to_move(runtime, before.max(longest_wait(proxy)))
+    } else {
+        Patience::to_finish(runtime)
     };
-    // Those that move have gone well before.
-    let last = if moves { patience / 2 } else { patience };
-    let until = now() + patience;
+    let until = now() + all;
     let closing = closings::before_the_end(until - last, last, runtime);
     let closes_at = closing.map(|closing| closing.begins_at);
     let workers = &mut proxy.workers;
-    workers.replace(backend, generation, moves, patience, closing);
+    let pace = if moves { time_to_move(runtime) } else { all };
+    workers.replace(backend, generation, moves, pace, closing);
     Switching {
         from: from.name,
         to: to.name,
         stopper,
         at,
-        patience,
+        patience: all,
         until,
         // Those that move would all go at once, instead of at their pace.
         closes_at: closes_at.filter(|_| moves),
@@ -145,6 +149,42 @@ pub(crate) fn go_over(proxy: &mut Proxy, begun: Begun, runtime: &Runtime) -> Swi
 
 fn time_to_move(runtime: &Runtime) -> Duration {
     runtime.drain_timeout.max(MOVE_TIME_MIN)
+}
+
+/// How long each client may wait for a place that waits for one now, or does so soon.
+fn longest_wait(proxy: &Proxy) -> Duration {
+    let view = proxy.observed.view();
+    let waits = view.upstreams.iter().flat_map(|view| {
+        let queue = view.pool.as_ref().and_then(|pool| pool.settings().queue);
+        let new = queue.map(|queue| queue.timeout);
+        new.into_iter().chain([view.upstream.longest_slot_wait()])
+    });
+    waits.max().unwrap_or_default()
+}
+
+/// How long the connections of a scheduler have that goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Patience {
+    all: Duration,
+    /// The last part of it, in which those are closed that are left, if they are.
+    last: Duration,
+}
+
+impl Patience {
+    /// Those that have a server have gone well before the last part. Clients that wait for a place move when they have one, and
+    /// have as long for that as ever.
+    fn to_move(runtime: &Runtime, longest_wait: Duration) -> Self {
+        let time = time_to_move(runtime);
+        Self {
+            all: longest_wait + time,
+            last: time / 2,
+        }
+    }
+
+    fn to_finish(runtime: &Runtime) -> Self {
+        let all = runtime.drain_timeout;
+        Self { all, last: all }
+    }
 }
 
 impl Switching {
@@ -256,4 +296,36 @@ fn lend(proxy: &Proxy, table: &Table, count: usize) -> anyhow::Result<Vec<Listen
         })
     };
     open.map(lend).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_waits_for_a_place_has_the_whole_time_of_the_queue_over_a_switch() {
+        const SECOND: Duration = Duration::from_secs(1);
+        let runtime = |drain_timeout: &str| {
+            let text = format!(
+                "[runtime]\ndrain_timeout = \"{drain_timeout}\"\n[listeners.l]\nbind = \"127.0.0.1:1\"\n\
+                 upstream = \"u\"\n[upstreams.u]\nservers = [\"127.0.0.1:2\"]\n"
+            );
+            let parsed = proxy_config::parse(&text, "test");
+            parsed.expect("it is in order").config.runtime
+        };
+        for (drain_timeout, longest_wait, all) in [
+            ("1s", 0, 10),
+            ("60s", 0, 60),
+            ("1s", 300, 310),
+            ("60s", 300, 360),
+        ] {
+            let wait = longest_wait * SECOND;
+            let patience = Patience::to_move(&runtime(drain_timeout), wait);
+            assert_eq!(patience.all, all * SECOND);
+            // None is closed before it has waited for as long as it may, and has then had time to connect and move.
+            assert!(patience.all - patience.last >= wait + MOVE_TIME_MIN / 2);
+        }
+        let finishes = Patience::to_finish(&runtime("7s"));
+        assert_eq!((finishes.all, finishes.last), (7 * SECOND, 7 * SECOND));
+    }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use proxy_config::Problems;
 
+use super::readers::READERS_MAX;
 use crate::start_error::{cannot_read, cannot_start};
 
 /// How long the files may take to be read.
@@ -65,6 +66,13 @@ pub(crate) enum LoadError {
         path.display()
     )]
     StillStuck { path: PathBuf },
+    /// Too many threads hang already.
+    #[error(
+        "cannot read the configuration {}: {READERS_MAX} attempts to read files hang; see that their file systems answer \
+         (NFS, FUSE)",
+        path.display()
+    )]
+    TooManyStuck { path: PathBuf },
     /// The file was read, and is not a valid configuration.
     #[error(transparent)]
     Invalid(#[from] Problems),

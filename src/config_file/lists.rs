@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use proxy_config::{Clients, LIST_BYTES_MAX, parse_list};
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use super::content::{self, Content};
 use super::error::{LoadError, READ_PATIENCE};
@@ -21,54 +22,88 @@ pub(crate) struct ReadLists {
     pub(crate) files: Vec<(PathBuf, ReadList)>,
     /// For who watches them.
     pub(crate) sources: Sources,
+    /// One of them hangs.
+    has_hung: bool,
 }
 
 /// What a file lists, or why it is no list.
 pub(crate) type ReadList = Result<Arc<[Clients]>, String>;
 
-/// Reads the files at `paths`. Waits for them.
+/// How long each list may take after one of them has hung.
+const PATIENCE_AFTER_ONE: Duration = Duration::from_secs(1);
+
+/// Reads the files at `paths`. Waits for them. One that hangs keeps none of the others from being read.
 pub(crate) fn read_lists(paths: BTreeSet<PathBuf>) -> ReadLists {
-    let Some(first) = paths.first().cloned() else {
-        return ReadLists::default();
-    };
-    let (sender, answer) = mpsc::channel();
-    let all = paths.clone();
-    let read = move |progress: &Progress| read_all(&all, progress);
-    match Reading::spawn(&first, read, move |lists| drop(sender.send(lists))) {
-        Ok(reading) => answer
-            .recv_timeout(READ_PATIENCE)
-            .unwrap_or_else(|_| unread(&paths, &late(&reading.timed_out()))),
-        Err(error) => unread(&paths, &late(&error)),
+    let mut lists = ReadLists::default();
+    for path in paths {
+        let (sender, answer) = mpsc::channel();
+        let begun = begin(&path, move |list| drop(sender.send(list)));
+        let waited = begun.map(|reading| {
+            let answer = answer.recv_timeout(lists.patience());
+            answer.map_err(|_| late(&reading.timed_out()))
+        });
+        lists.add(path, waited);
     }
+    lists
 }
 
 /// As [`read_lists`], for a thread that has something else to do meanwhile.
 pub(crate) async fn read_lists_meanwhile(paths: BTreeSet<PathBuf>) -> ReadLists {
-    let Some(first) = paths.first().cloned() else {
-        return ReadLists::default();
-    };
-    let (sender, answer) = oneshot::channel();
-    let all = paths.clone();
-    let read = move |progress: &Progress| read_all(&all, progress);
-    match Reading::spawn(&first, read, move |lists| drop(sender.send(lists))) {
-        Ok(reading) => match tokio::time::timeout(READ_PATIENCE, answer).await {
-            Ok(Ok(lists)) => lists,
-            _ => unread(&paths, &late(&reading.timed_out())),
-        },
-        Err(error) => unread(&paths, &late(&error)),
-    }
-}
-
-fn read_all(paths: &BTreeSet<PathBuf>, progress: &Progress) -> ReadLists {
     let mut lists = ReadLists::default();
     for path in paths {
-        if progress.is_abandoned.load(Relaxed) {
-            break;
-        }
-        let list = read(path, progress, &mut lists.sources);
-        lists.files.push((path.clone(), list.map(Into::into)));
+        let (sender, answer) = oneshot::channel();
+        let waited = match begin(&path, move |list| drop(sender.send(list))) {
+            Ok(reading) => Ok(match timeout(lists.patience(), answer).await {
+                Ok(Ok(list)) => Ok(list),
+                _ => Err(late(&reading.timed_out())),
+            }),
+            Err(error) => Err(error),
+        };
+        lists.add(path, waited);
     }
     lists
+}
+
+/// A file, as a thread has read it, with what is to be watched.
+type One = (Result<Vec<Clients>, String>, Sources);
+
+/// Has a thread read one.
+fn begin(path: &Path, on_read: impl FnOnce(One) + Send + 'static) -> Result<Reading, LoadError> {
+    let its = path.to_owned();
+    let read = move |progress: &Progress| {
+        let mut sources = Sources::default();
+        (read(&its, progress, &mut sources), sources)
+    };
+    Reading::spawn(path, read, on_read)
+}
+
+impl ReadLists {
+    /// How long the next one may take.
+    fn patience(&self) -> Duration {
+        if self.has_hung {
+            PATIENCE_AFTER_ONE
+        } else {
+            READ_PATIENCE
+        }
+    }
+
+    /// Adds one, as it was read, or why it was not. It is watched all the same.
+    fn add(&mut self, path: PathBuf, read: Result<Result<One, String>, LoadError>) {
+        let unread = |reason: String| format!("the list {} is not read: {reason}", path.display());
+        self.sources.add_file(&path, None);
+        let list = match read {
+            Ok(Ok((list, sources))) => {
+                self.sources.extend(sources);
+                list.map(Into::into)
+            }
+            Ok(Err(reason)) => {
+                self.has_hung = true;
+                Err(unread(reason))
+            }
+            Err(error) => Err(unread(late(&error))),
+        };
+        self.files.push((path, list));
+    }
 }
 
 fn read(path: &Path, progress: &Progress, sources: &mut Sources) -> Result<Vec<Clients>, String> {
@@ -95,23 +130,11 @@ fn read(path: &Path, progress: &Progress, sources: &mut Sources) -> Result<Vec<C
     parse_list(&bytes).map_err(|problem| format!("the list {shown} is not in order: {problem}"))
 }
 
-/// None of the files could be read in time. They are watched all the same.
-fn unread(paths: &BTreeSet<PathBuf>, reason: &str) -> ReadLists {
-    let mut lists = ReadLists::default();
-    for path in paths {
-        lists.sources.add_file(path, None);
-        let reason = format!("the list {} is not read: {reason}", path.display());
-        lists.files.push((path.clone(), Err(reason)));
-    }
-    lists
-}
-
 fn late(error: &LoadError) -> String {
     match error {
         LoadError::NoThread { source } => format!("there is no thread to read it: {source}"),
-        _ => format!(
-            "the lists were not read within {READ_PATIENCE:?}; see that their file system answers (NFS, FUSE)"
-        ),
+        LoadError::TooManyStuck { .. } => "too many attempts to read files hang".to_owned(),
+        _ => "it was not read in time; see that its file system answers (NFS, FUSE)".to_owned(),
     }
 }
 

@@ -1,12 +1,13 @@
 //! Reads the configuration's files, within bounds even where a file system hangs or nobody writes to a pipe.
 //!
-//! A thread reads ([`reading`]), and the caller waits for it only so long.
+//! A thread reads ([`reading`]), and the caller waits for it only so long. One that hangs is left behind ([`readers`]).
 
 mod content;
 mod error;
 mod gather;
 mod lists;
 mod progress;
+mod readers;
 mod reading;
 mod rewriting;
 mod servers;

@@ -4,55 +4,22 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
-use std::time::Duration;
 
 use proxy_config::{Loaded, Machine};
 
 use super::error::LoadError;
 use super::gather::{Gathered, gather};
 use super::progress::Progress;
+use super::readers::{READERS, Refused};
 use super::sources::{self, Sources};
 use super::stdin::{STDIN, STDIN_NAME};
-
-/// Looks, and pauses between them, that a reader who was given up has to notice it: longer than
-/// [`LOOK_INTERVAL`](super::content::LOOK_INTERVAL).
-const READER_LOOKS_MAX: u32 = 30;
-const READER_LOOK_PAUSE: Duration = Duration::from_millis(10);
-
-/// Whether a thread reads. There is one at most: one that hangs in the kernel can't be ended.
-static IS_READING: AtomicBool = AtomicBool::new(false);
 
 /// A thread that reads. When this is dropped it ends, unless the kernel holds it.
 pub(super) struct Reading {
     path: PathBuf,
     progress: Arc<Progress>,
-}
-
-/// Says that no thread reads any more, when this is dropped.
-struct Done;
-
-impl Drop for Done {
-    fn drop(&mut self) {
-        IS_READING.store(false, SeqCst);
-    }
-}
-
-/// Becomes the one who reads. False while another reader hangs. One that was given up while it waited for a pipe notices
-/// that at its next look.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a moment, and only after a read was given up"
-)]
-fn take_reader() -> bool {
-    for _ in 0..READER_LOOKS_MAX {
-        if !IS_READING.swap(true, SeqCst) {
-            return true;
-        }
-        thread::sleep(READER_LOOK_PAUSE);
-    }
-    !IS_READING.swap(true, SeqCst)
 }
 
 impl Reading {
@@ -79,20 +46,22 @@ impl Reading {
         on_read: impl FnOnce(T) + Send + 'static,
     ) -> Result<Self, LoadError> {
         let path = path.to_owned();
-        if !take_reader() {
-            return Err(LoadError::StillStuck { path: shown(&path) });
-        }
-        let done = Done;
+        let progress = Arc::<Progress>::default();
+        progress.begin(&path);
+        let reader = READERS.take(&progress);
+        let reader = reader.map_err(|refused| match refused {
+            Refused::StillStuck => LoadError::StillStuck { path: shown(&path) },
+            Refused::TooMany => LoadError::TooManyStuck { path: shown(&path) },
+        })?;
         let reading = Self {
             path: shown(&path),
-            progress: Arc::default(),
+            progress: progress.clone(),
         };
-        let progress = reading.progress.clone();
         let thread = thread::Builder::new().name("corelane-config".to_owned());
         let started = thread.spawn(move || {
             let result = read(&progress);
             // First, so that who gets the result can read again.
-            drop(done);
+            drop(reader);
             on_read(result);
         });
         match started {

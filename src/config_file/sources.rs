@@ -59,6 +59,14 @@ impl Sources {
         self.files.push((path.to_owned(), stamp));
     }
 
+    /// Those of another reading, too.
+    pub(super) fn extend(&mut self, other: Self) {
+        for (path, stamp) in other.files {
+            self.add_file(&path, stamp);
+        }
+        self.patterns.extend(other.patterns);
+    }
+
     pub(super) fn add_pattern(&mut self, pattern: String, found: Vec<PathBuf>) {
         self.patterns.push((pattern, found));
     }

@@ -8,11 +8,12 @@ use std::thread;
 use rustix::fs::{FileType, Mode, mknodat};
 use rustix::process::Signal;
 
+use crate::harness::change;
 use crate::harness::child::Child;
-use crate::harness::config::forward;
+use crate::harness::config::{forward, route};
 use crate::harness::hang;
 use crate::harness::process::thread_names;
-use crate::harness::proxy::{self, Proxy};
+use crate::harness::proxy::{self, Proxy, configuration};
 use crate::harness::scheduler::{Scheduler, each_scheduler};
 use crate::harness::wait;
 
@@ -20,6 +21,7 @@ each_scheduler!(
     a_stop_does_not_wait_for_a_reload_from_a_silent_pipe,
     a_reload_from_a_silent_pipe_is_refused_in_time,
     a_stop_does_not_wait_for_a_reload_from_a_file_system_that_hangs,
+    a_list_that_hangs_keeps_no_other_file_from_being_read,
     a_configuration_is_read_from_a_pipe,
     a_hangup_while_it_starts_ends_nothing,
 );
@@ -101,6 +103,50 @@ fn a_stop_does_not_wait_for_a_reload_from_a_file_system_that_hangs(scheduler: Sc
         };
         begin_reload(&proxy);
         assert_stops_meanwhile(&mut proxy);
+    });
+}
+
+/// It stays in force as it was read last, and the other list and the configuration change.
+fn a_list_that_hangs_keeps_no_other_file_from_being_read(scheduler: Scheduler) {
+    hang::with_own_mounts(move || {
+        let directory = tempfile::tempdir().expect("directory");
+        let [hung, other] = ["hung.txt", "other.txt"].map(|name| directory.path().join(name));
+        fs::write(&hung, "192.0.2.1\n").expect("write");
+        fs::write(&other, "192.0.2.2\n").expect("write");
+        let text = |name: &str| {
+            let deny = format!(
+                "deny = [\"file:{}\", \"file:{}\"]",
+                hung.display(),
+                other.display()
+            );
+            configuration(
+                scheduler,
+                "",
+                &route(name, "127.0.0.1:0", &["builtin:echo"], &deny, ""),
+            )
+        };
+        let proxy = Proxy::start_file(&text("main"));
+        let Some(_server) = hang::hang(&hung) else {
+            return;
+        };
+        // Once it waits for the list, and then it knows of it.
+        for (name, others) in [("second", 2.0), ("third", 3.0)] {
+            let lines = "192.0.2.3\n192.0.2.4\n192.0.2.5\n".split_inclusive('\n');
+            let lines: String = lines.take(others as usize).collect();
+            fs::write(&other, lines).expect("write");
+            change::reload(&proxy, &text(name));
+            let entries = |list: &Path| {
+                let file = list.display().to_string();
+                proxy.metric("corelane_client_list_entries", &[("file", &file)])
+            };
+            assert_eq!((entries(&hung), entries(&other)), (1.0, others));
+        }
+        assert!(
+            proxy
+                .log()
+                .contains("what was read of a list before stays in force")
+        );
+        proxy.stop();
     });
 }
 

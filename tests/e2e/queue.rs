@@ -207,13 +207,26 @@ fn the_fallback_comes_before_the_wait(scheduler: Scheduler) {
     let held_there = other.next();
     assert_eq!((held.1, held_there.1), (0, 1));
     let main = [("upstream", "main")];
-    let waits = client(&proxy, 2);
-    wait::until("it waits for the first one's place", || {
-        proxy.metric("corelane_upstream_slot_queue", &main) == 1.0
+    let waits = [2, 3].map(|number| {
+        let waits = client(&proxy, number);
+        wait::until("it waits", || {
+            proxy.metric("corelane_upstream_slot_queue", &main) == f64::from(number as u32) - 1.0
+        });
+        waits
     });
+    // A place becomes free where it stands in.
+    drop((second, held_there));
+    let third = other.next();
+    assert_eq!(third.1, 2);
     drop((first, held));
-    assert_eq!(server.serve(1), [2]);
-    drop((second, held_there, waits));
+    assert_eq!(server.serve(1), [3]);
+    drop((third, waits));
+    wait::until("nobody is left", || {
+        let queues = proxy.metrics();
+        let waiting = queues.series("corelane_upstream_queue", &[]);
+        waiting.map(|(_, value)| value).sum::<f64>() == 0.0
+            && proxy.metric("corelane_listener_connections", &[]) == 0.0
+    });
     proxy.stop();
 }
 

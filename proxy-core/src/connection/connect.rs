@@ -285,7 +285,11 @@ impl<R: Runtime> Connect<R> {
             taken,
             tried,
         } = grant;
-        if !Arc::ptr_eq(&self.pool(entry.settings()), &pool) {
+        let own = self.pool(entry.settings()).into_owned();
+        if !Arc::ptr_eq(&own, &pool) {
+            if own.upstream().id != pool.upstream().id {
+                self.leave(&own, &pool, worker.slot());
+            }
             self.newer = Some(pool);
         }
         self.tried = tried;

@@ -26,7 +26,7 @@ pub(crate) mod warmth;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::carry::{Error, Fields, Writer};
 use crate::id::Id;
@@ -36,6 +36,7 @@ use crate::upstream::ejection::jury::Jury;
 use crate::upstream::load::Load;
 use crate::upstream::policy::turns::{Turn, Turns};
 use crate::upstream::queue::Queue;
+use crate::upstream::queue::followers::{Followers, HasQueue};
 use crate::upstream::retry_budget::RetryBudget;
 
 /// A set of servers that are as good as each other, as long as it is known.
@@ -66,6 +67,28 @@ pub(crate) struct Common {
     pub(crate) share_changes: AtomicU32,
     /// Connections that wait for places.
     pub(crate) queue: Queue,
+    /// Upstreams that this one stands in for, of which connections wait.
+    pub(crate) followers: Followers,
+}
+
+impl Common {
+    /// A place was given back. Not with a lock of the upstream held.
+    pub(crate) fn on_free(&self) {
+        self.queue.on_free();
+        self.followers.on_free();
+    }
+
+    /// Something else has changed that says who can serve.
+    pub(crate) fn on_change(&self) {
+        self.queue.on_change();
+        self.followers.on_change();
+    }
+}
+
+impl HasQueue for Common {
+    fn queue(&self) -> &Queue {
+        &self.queue
+    }
 }
 
 impl Upstream {
@@ -97,6 +120,11 @@ impl Upstream {
     /// Since when the first of them waits; none: nobody does.
     pub fn slot_queue_since(&self) -> Option<Instant> {
         self.common.queue.since()
+    }
+
+    /// How long each of them may wait, at most.
+    pub fn longest_slot_wait(&self) -> Duration {
+        self.common.queue.longest_wait()
     }
 
     /// Connections that wait for a server, over all workers.

@@ -345,7 +345,7 @@ impl Pool {
         let taken = self.try_take(tried, ask, hash, now);
         if taken.is_err() {
             // Somebody else may have found it full meanwhile.
-            self.upstream.common.queue.on_free();
+            self.upstream.common.on_free();
         }
         taken
     }

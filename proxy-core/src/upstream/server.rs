@@ -281,7 +281,7 @@ impl Server {
     /// Something has changed besides its connections that says whether it gets some.
     pub(crate) fn on_change(&self) {
         self.common.board.on_change();
-        self.common.queue.on_change();
+        self.common.on_change();
     }
 
     /// A connection to it is counted that its upstream's order has not heard of.
@@ -295,7 +295,7 @@ impl Server {
         self.common.load.release();
         self.common.board.on_load(self);
         // Last: whoever waits finds all of it.
-        self.common.queue.on_free();
+        self.common.on_free();
     }
 
     /// A check passed: an ejection ends.

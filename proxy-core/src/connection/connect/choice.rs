@@ -59,12 +59,17 @@ impl<R: Runtime> Connect<R> {
     /// Another upstream stands in, where the connection is counted from now on.
     pub(super) fn fall_back(&mut self, pool: &Pool, slot: Slot) {
         if let Some(fallback) = pool.fallback() {
-            pool.upstream().cells.of(slot).waits_over.increment();
-            fallback.upstream().cells.of(slot).waits_begun.increment();
-            self.fallbacks += 1;
+            self.leave(pool, fallback, slot);
             self.newer = self.newer.take().map(|_| fallback.clone());
-            self.turn = None;
             self.tried.clear();
         }
+    }
+
+    /// It is counted at another upstream from now on.
+    pub(super) fn leave(&mut self, pool: &Pool, other: &Pool, slot: Slot) {
+        pool.upstream().cells.of(slot).waits_over.increment();
+        other.upstream().cells.of(slot).waits_begun.increment();
+        self.fallbacks += 1;
+        self.turn = None;
     }
 }

@@ -24,6 +24,31 @@ impl Pool {
         self.try_take(&wish.tried, Ask::Able, wish.hash, now)
     }
 
+    /// The pools that stand in for this one, one after the other.
+    pub(crate) fn stand_ins(&self) -> impl Iterator<Item = &Arc<Self>> {
+        std::iter::successors(self.fallback(), |pool| pool.fallback())
+    }
+
+    /// Takes a place for a connection that waits at a pool that stands in, where nobody waits for it.
+    pub(crate) fn take_elsewhere(
+        &self,
+        wish: &Wish,
+        now: Instant,
+    ) -> Option<(Arc<Self>, usize, Taken)> {
+        self.stand_ins().find_map(|pool| {
+            if !pool.has_able(now) {
+                return None;
+            }
+            let taken = pool.try_take(&[], Ask::Able, wish.hash, now);
+            if taken.is_err() {
+                // Somebody may have found it full meanwhile. Those who wait elsewhere look again after this.
+                pool.upstream().common.queue.on_free();
+            }
+            let (server, taken) = taken.ok()?;
+            Some((pool.clone(), server, taken))
+        })
+    }
+
     /// Where servers of another pool are in this one, those that are.
     pub(crate) fn places_of(&self, other: &Self, places: &[usize]) -> Vec<usize> {
         let servers = places.iter().map(|&place| other.server(place));
@@ -38,6 +63,7 @@ impl Pool {
     pub(crate) fn changes_at(&self, now: Instant) -> Option<Instant> {
         let seats = (0..self.members().len()).map(|place| self.seat(place, now));
         let out = seats.filter(|seat| seat.class == Class::Out);
-        out.filter_map(|seat| seat.until).min()
+        let elsewhere = self.fallback().and_then(|pool| pool.changes_at(now));
+        out.filter_map(|seat| seat.until).chain(elsewhere).min()
     }
 }

@@ -46,7 +46,7 @@ pub(crate) enum Answer {
 /// A server's place, handed to a connection.
 #[derive(Debug)]
 pub(crate) struct Grant {
-    /// The newest pool of the upstream.
+    /// The newest pool of the upstream, or of one that stands in for it.
     pub(crate) pool: Arc<Pool>,
     /// The server's place there.
     pub(crate) server: usize,
@@ -175,6 +175,18 @@ impl Line {
                 }
                 Err(Unserved::Down) => self.answer(number, &mut woken, |_| Answer::NoneUp),
                 Err(Unserved::Full) => {
+                    if let Some((pool, server, taken)) = pool.take_elsewhere(&waiter.wish, now) {
+                        granted += 1;
+                        self.answer(number, &mut woken, |_| {
+                            Answer::Granted(Grant {
+                                pool,
+                                server,
+                                taken,
+                                tried: Vec::new(),
+                            })
+                        });
+                        continue;
+                    }
                     is_full = true;
                     if !has_tried {
                         break;

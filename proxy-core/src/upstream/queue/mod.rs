@@ -5,16 +5,17 @@
 //! holds up nobody but those that it was handed places for. It costs a lock a connection while some wait. While nobody does, it
 //! is one load of a word for each connection that ends.
 
+pub(crate) mod followers;
 mod line;
 mod place;
 pub(crate) mod settings;
 #[cfg(test)]
 mod tests;
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::task::Waker;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::upstream::pool::Pool;
 use crate::upstream::queue::line::Line;
@@ -30,6 +31,8 @@ const ANY: u64 = 1 << 32;
 pub(crate) struct Queue {
     /// How many wait. It is written under the lock.
     waiting: AtomicUsize,
+    /// The longest time that one was ever to wait at most, in nanoseconds.
+    longest: AtomicU64,
     /// Places that were given back, and changes ([`ANY`] each), that nobody has looked at yet.
     unseen: AtomicU64,
     line: Mutex<Line>,
@@ -44,6 +47,17 @@ impl Queue {
     /// Whether a connection that comes now has others before it.
     pub(crate) fn has_any(&self) -> bool {
         self.len() > 0
+    }
+
+    /// How long each may wait that waits now, at most.
+    pub(crate) fn longest_wait(&self) -> Duration {
+        Duration::from_nanos(self.longest.load(Relaxed))
+    }
+
+    /// One waits that may wait for so long.
+    fn note_timeout(&self, timeout: Duration) {
+        let nanos = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
+        self.longest.fetch_max(nanos, Relaxed);
     }
 
     /// Since when the first of those waits who wait; none: nobody does.

@@ -1,6 +1,6 @@
 //! One connection's place in the line.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::Waker;
 use std::time::Instant;
 
@@ -28,6 +28,7 @@ impl Place {
         let settings = pool.settings().queue?;
         let common = pool.upstream().common.clone();
         let queue = &common.queue;
+        queue.note_timeout(settings.timeout);
         let number = queue.with(|line, woken| {
             if number.is_none() && line.len() as u64 >= settings.max {
                 return None;
@@ -36,6 +37,9 @@ impl Place {
             let may_find = line.join(number, pool, wish, now);
             // Who gives a place back from here on sees it; what was given back before is found now.
             queue.publish(line);
+            let own: Weak<Common> = Arc::downgrade(&common);
+            pool.stand_ins()
+                .for_each(|other| other.upstream().common.followers.add(own.clone()));
             if may_find {
                 woken.extend(line.serve(usize::MAX));
             }

@@ -1,5 +1,6 @@
 //! Those who wait, in front of real pools.
 
+mod elsewhere;
 mod order;
 mod threads;
 
