@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::harness::change;
 use crate::harness::config::route;
-use crate::harness::peer::{Server, Service, assert_closed_unanswered};
+use crate::harness::peer::{Server, Service, assert_closed_unanswered, end_of};
 use crate::harness::port;
 use crate::harness::proxy::Proxy;
 use crate::harness::scheduler::{Scheduler, each_scheduler};
@@ -17,6 +17,7 @@ each_scheduler!(
     a_share_of_the_weight_moves_connections_and_outlives_a_reload_and_a_switch,
     a_state_holds_until_the_agent_takes_it_back,
     a_server_is_up_where_its_check_and_its_agent_say_so,
+    connections_end_where_the_agent_says_that_their_server_is_down,
 );
 
 const SECTION: &str = "[upstreams.main.agent]\ninterval = \"100ms\"\ntimeout = \"10s\"\n";
@@ -238,6 +239,43 @@ fn a_state_holds_until_the_agent_takes_it_back(scheduler: Scheduler) {
     hosts.start_agent(1);
     hosts.becomes(1, &proxy, "up");
     assert_eq!(counts(&proxy, 10), [0, 10]);
+    drop(clients);
+    proxy.stop();
+}
+
+/// By `on_down`, without a health check; a server that drains keeps them.
+fn connections_end_where_the_agent_says_that_their_server_is_down(scheduler: Scheduler) {
+    let hosts = Hosts::start(2);
+    let text = |scheduler| {
+        let fate = hosts.with_agents("").replace(
+            "[upstreams.main.agent]",
+            "on_down = \"close\"\nclose_over = \"100ms\"\n[upstreams.main.agent]",
+        );
+        change::text(scheduler, 2, "", &fate)
+    };
+    let proxy = Proxy::start_file(&text(scheduler));
+    let mut clients = [ask(&proxy), ask(&proxy)];
+    clients.sort_by_key(|(_, place)| *place);
+    let [(stays, 0), (ends, 1)] = &mut clients else {
+        panic!("one each")
+    };
+    hosts.say(1, "drain\n");
+    hosts.becomes(1, &proxy, "draining");
+    goes_on(ends);
+    let ended = || {
+        let labels = [("cause", "server_down")];
+        proxy.metric("corelane_listener_ended_total", &labels)
+    };
+    assert_eq!(ended(), 0.0);
+    hosts.say(1, "down ready\n");
+    assert_eq!(end_of(ends), None);
+    wait::until("the end is counted", || ended() == 1.0);
+    // Over a switch, too.
+    change::switch(&proxy, &text(other(scheduler)));
+    goes_on(stays);
+    hosts.say(0, "failed\n");
+    assert_eq!(end_of(stays), None);
+    wait::until("the end is counted", || ended() == 2.0);
     drop(clients);
     proxy.stop();
 }

@@ -2,13 +2,14 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, TcpStream};
 use std::path::Path;
 
 use crate::harness::bytes::digest;
 use crate::harness::child;
 use crate::harness::http;
 use crate::harness::peer;
+use crate::harness::port;
 use crate::harness::proxy::Proxy;
 use crate::harness::scheduler::{Scheduler, each_scheduler};
 use crate::harness::wait;
@@ -19,6 +20,7 @@ use crate::service::tls::{TlsServer, curl, who};
 
 each_scheduler!(
     access_log,
+    agent,
     balance,
     echo,
     ejection,
@@ -54,6 +56,47 @@ fn access_log(scheduler: Scheduler) {
     drop(proxy.connect("echo"));
     let written = || proxy.metric("corelane_access_log_lines_total", &[]);
     wait::until("a line is written", || written() == 1.0);
+}
+
+/// The first server is down by its agent, and the other one has half of its weight.
+fn agent(scheduler: Scheduler) {
+    let port = port::free();
+    let host = |place: u8| Ipv4Addr::new(127, 0, 11, 1 + place);
+    let hosts = [(0, "down # an update\n"), (1, "up 50%\n")].map(|(place, says)| {
+        let server = peer::Server::bind_at((host(place), 0).into());
+        let server = server.serve(move |mut stream| drop(stream.write_all(&[place])));
+        let agent = peer::Server::bind_at((host(place), port).into());
+        let agent = agent.serve(move |mut stream| {
+            let mut asked = [0; 4];
+            let is_asked = stream.read_exact(&mut asked).is_ok() && &asked == b"api\n";
+            let _ = stream.write_all(if is_asked { says.as_bytes() } else { b"maint" });
+        });
+        (server, agent)
+    });
+    let [first, second] = hosts
+        .each_ref()
+        .map(|(server, _)| server.address().to_string());
+    let replacements = [
+        ("127.0.0.1:7015", "127.0.0.1:0"),
+        ("127.0.0.1:8101", &first),
+        ("127.0.0.1:8102", &second),
+        (
+            "port = 9191\ninterval = \"2s\"",
+            &format!("port = {port}\ninterval = \"100ms\""),
+        ),
+    ];
+    let proxy = start(scheduler, "agent.toml", &replacements);
+    wait::until("the agents are heard", || {
+        let of = |server: &str, metric| proxy.metric(metric, &[("server", server)]);
+        of(&first, "corelane_upstream_up") == 0.0
+            && of(&second, "corelane_upstream_server_weight") == 0.5
+    });
+    for _ in 0..4 {
+        let mut place = [9; 1];
+        let read = proxy.connect("api").read_exact(&mut place);
+        assert_eq!((read.is_ok(), place), (true, [1]));
+    }
+    proxy.stop();
 }
 
 fn balance(scheduler: Scheduler) {
