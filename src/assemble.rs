@@ -381,6 +381,7 @@ fn pool(configured: &config::Upstream, inventory: &Inventory, echo: Option<Socke
             config::WhenAllDown::Refuse => WhenAllDown::Refuse,
         },
         connect_timeout: configured.connect_timeout,
+        starttls_timeout: configured.starttls_timeout,
         retry_budget: configured.retry_budget.map(config::Percent::get),
         checked: configured.health.is_some(),
         send_proxy: configured.send_proxy.as_ref().map(send_proxy),

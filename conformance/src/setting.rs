@@ -26,6 +26,7 @@ pub(crate) fn settings(
     let settings = PoolSettings {
         balance: Balance::RoundRobin,
         connect_timeout: setup.connect_timeout,
+        starttls_timeout: setup.starttls_timeout,
         checked: false,
         send_proxy: setup.send_proxy,
         retry_budget: setup.retry_budget,

@@ -27,6 +27,8 @@ pub struct Setup {
     pub bandwidth: BandwidthSettings,
     /// The upstream's `connect_timeout`.
     pub connect_timeout: Duration,
+    /// The upstream's `starttls_timeout`.
+    pub starttls_timeout: Duration,
     /// The upstream's `retry_budget`, in percent.
     pub retry_budget: Option<u8>,
     /// The listener's `max_connections`.
@@ -60,6 +62,7 @@ impl Default for Setup {
             times: Times::default(),
             bandwidth: BandwidthSettings::default(),
             connect_timeout: Duration::from_secs(30),
+            starttls_timeout: Duration::from_secs(30),
             retry_budget: None,
             max_connections: None,
             ends: None,

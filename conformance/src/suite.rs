@@ -110,6 +110,7 @@ macro_rules! suite {
             postgres_by_name
             postgres_at_once
             postgres_without_tls
+            server_without_tls_is_passed_over
             smtp_by_name
             stop_cuts_connections
         }

@@ -86,6 +86,7 @@ mod socket_options;
 mod sources;
 mod start;
 mod start_order;
+mod starttls;
 mod switch;
 mod switch_around;
 mod switch_connecting;

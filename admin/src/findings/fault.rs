@@ -51,6 +51,7 @@ pub(crate) fn words(server: &Server, fault: Fault) -> String {
         (ConnectFailure::Other, Some(errno)) => return io::Error::from(errno).to_string(),
         (ConnectFailure::Other, None) => "another error",
         (ConnectFailure::Closed, _) => "it accepts connections and ends them at once (closed)",
+        (ConnectFailure::Starttls, _) => "it takes no TLS when it is asked for it (starttls)",
         (ConnectFailure::Answer, _) => "it answers health checks otherwise than it should (answer)",
     };
     told.to_owned()

@@ -37,6 +37,8 @@ pub struct Upstream {
     /// `connect_timeout`: how long a server may take to accept a connection before the attempt has
     /// failed.
     pub connect_timeout: Duration,
+    /// `starttls_timeout`: how long it may take from there to greet and to take TLS, where a listener speaks a protocol before TLS.
+    pub starttls_timeout: Duration,
     /// `retry_budget`: how many connects there may be beyond the first one of each connection; absent: as many as there are
     /// addresses.
     pub retry_budget: Option<Percent>,
@@ -115,6 +117,7 @@ pub(crate) fn read(
         balancing: balance::read(section, index, names, fallbacks, checks_know_roles),
         discovery: discovery::read(section),
         connect_timeout: section.value("connect_timeout"),
+        starttls_timeout: section.value("starttls_timeout"),
         retry_budget: section.optional("retry_budget"),
         send_proxy: proxy_protocol::read_send(section),
         options: socket::read_upstream(section),

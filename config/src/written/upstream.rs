@@ -40,6 +40,7 @@ pub(super) fn write(text: &mut String, upstream: &Upstream, fallback: Option<&st
         values.push(("servers", format!("[{}]", servers.join(", "))));
     }
     values.push(("connect_timeout", duration(upstream.connect_timeout)));
+    values.push(("starttls_timeout", duration(upstream.starttls_timeout)));
     values.extend(
         upstream
             .retry_budget

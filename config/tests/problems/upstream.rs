@@ -107,7 +107,7 @@ fn keys() {
                 "zzz = 1",
                 "6:1: unknown key `zzz` in [upstreams.u]; \
                  the keys are servers, balance, hash_on, compare_by, max_connections, queue, queue_timeout, slow_start, fallback, when_all_down, \
-                 connect_timeout, retry_budget, send_proxy_protocol, proxy_tlvs, \
+                 connect_timeout, starttls_timeout, retry_budget, send_proxy_protocol, proxy_tlvs, \
                  keepalive, user_timeout, notsent_lowat, receive_buffer, send_buffer, congestion, mark, dscp, \
                  interface, source_address, on_removed, on_down, close_over, health, agent, ejection, discovery",
             ),

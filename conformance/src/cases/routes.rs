@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use proxy_core::metrics::{Cause, PrologueResult};
+use proxy_core::metrics::{Cause, ConnectFailure, PrologueResult};
+use proxy_core::prologue::proxy_protocol::Version;
 use proxy_core::prologue::starttls::Protocol;
 use proxy_core::prologue::{HelloSettings, NotTls, PrologueSettings};
+use proxy_core::{SendProxy, SendTlvs};
 
 use super::prologue::{expect_results, hear, say};
-use super::{Counts, expect_reset};
+use super::{Counts, expect_end};
 use crate::flow::{Flow, pump};
 use crate::stage::{Peer, Received, ServerKind, Setup, Stage};
 use crate::wait::{elapse, settle, wait, wait_within};
@@ -27,6 +29,7 @@ fn stage<S: Stage>(starttls: Option<Protocol>, not_tls: NotTls, timeout: Duratio
         servers: vec![ServerKind::Listening, ServerKind::Listening],
         routes: vec![("a.example", 0), ("b.example", 1)],
         connect_timeout: timeout,
+        starttls_timeout: timeout,
         prologue: Some(PrologueSettings {
             timeout,
             accept_proxy: None,
@@ -224,7 +227,7 @@ pub fn postgres_at_once<S: Stage>() {
     exchange(&stage, &client, &server);
 }
 
-/// A server that takes no TLS, says nothing, or says something else ends the connection.
+/// A server that takes no TLS, says nothing, or says something else can't serve the connection.
 pub fn postgres_without_tls<S: Stage>() {
     for answer in [&b"N"[..], b"", b"X"] {
         let timeout = if answer.is_empty() { SHORT } else { TIMEOUT };
@@ -234,17 +237,82 @@ pub fn postgres_without_tls<S: Stage>() {
         say(&client, &[SSL_REQUEST, &hello].concat());
         assert_eq!(hear(&stage, &client, 1), b"S");
         let server = accepted(&stage, 1);
-        if !answer.is_empty() {
+        if answer.is_empty() {
+            elapse(&stage, 2 * SHORT);
+        } else {
             say(&server, answer);
         }
-        expect_reset(&stage, &client);
-        Counts(&stage).expect_ended(Cause::ServerError, 1);
+        expect_end(&stage, &client);
+        Counts(&stage).expect_ended(Cause::ConnectFailed, 1);
         settle(&stage);
     }
 }
 
-/// A server that ends the connection when it is asked for TLS, before a word of its own, is followed by another one, which is
-/// asked as well and gets the hello. One that has said something is not.
+/// Such a server is a failed connect: another one is asked as well, and gets the header and the hello, once.
+pub fn server_without_tls_is_passed_over<S: Stage>() {
+    for (answer, reason) in [
+        (&b"N"[..], ConnectFailure::Starttls),
+        (b"X", ConnectFailure::Starttls),
+        (b"", ConnectFailure::Timeout),
+    ] {
+        let stage = S::start(Setup {
+            servers: vec![ServerKind::Listening; 2],
+            connect_timeout: TIMEOUT,
+            starttls_timeout: if answer.is_empty() { SHORT } else { TIMEOUT },
+            send_proxy: Some(SendProxy {
+                version: Version::V1,
+                tlvs: SendTlvs::default(),
+                instance: 0,
+            }),
+            prologue: Some(PrologueSettings {
+                timeout: TIMEOUT,
+                accept_proxy: None,
+                hello: Some(HelloSettings {
+                    starttls: Some(Protocol::Postgres),
+                    not_tls: NotTls::Route,
+                }),
+            }),
+            ..Setup::default()
+        });
+        let client = stage.connect();
+        let hello = hello("a.example", 0, 16_384);
+        say(&client, &[SSL_REQUEST, &hello].concat());
+        assert_eq!(hear(&stage, &client, 1), b"S");
+        let either = || (0..2).find_map(|server| Some((server, stage.accept(server)?)));
+        let ask = |peer: &S::Peer| {
+            let line = hear_line(&stage, peer);
+            assert!(line.starts_with(b"PROXY "), "{line:?}");
+            assert_eq!(hear(&stage, peer, SSL_REQUEST.len()), SSL_REQUEST);
+        };
+        let (bad, server) = wait(&stage, "a server", either);
+        ask(&server);
+        if !answer.is_empty() {
+            say(&server, answer);
+        }
+        let (good, other) = wait_within(&stage, S::PATIENCE + 2 * SHORT, "another server", either);
+        assert_ne!(bad, good);
+        ask(&other);
+        say(&other, b"S");
+        assert_eq!(hear(&stage, &other, hello.len()), hello);
+        let cells = &stage.pool().server(bad).cells;
+        assert_eq!(cells.sum(|cells| cells.failures[reason as usize].get()), 1);
+        exchange(&stage, &client, &other);
+        drop(server);
+        settle(&stage);
+    }
+}
+
+/// Receives up to the end of a line.
+fn hear_line<S: Stage>(stage: &S, peer: &S::Peer) -> Vec<u8> {
+    let mut line = Vec::new();
+    while !line.ends_with(b"\r\n") {
+        line.extend(hear(stage, peer, 1));
+    }
+    line
+}
+
+/// A server that ends the connection when it is asked for TLS, whether or not it has greeted, is tried again where the upstream has
+/// a budget for that, and gets the hello once it has agreed.
 pub fn half_connected_server_is_asked_for_tls_again<S: Stage>() {
     for word in [&b""[..], b"220 "] {
         let stage = S::start(Setup {
@@ -277,12 +345,6 @@ pub fn half_connected_server_is_asked_for_tls_again<S: Stage>() {
         if !word.is_empty() {
             say(&server, word);
             elapse(&stage, Duration::from_millis(5));
-            drop(server);
-            expect_reset(&stage, &client);
-            assert!(stage.accept(1).is_none());
-            drop(client);
-            settle(&stage);
-            continue;
         }
         drop(server);
         let server = wait_within(&stage, TIMEOUT, "another try", || stage.accept(1));

@@ -1,14 +1,19 @@
-//! A server is asked for TLS, in the words of its protocol, before it gets the client's hello.
+//! A server is asked for TLS, in the words of its protocol, before it gets the client's hello. Until it has agreed, it is not
+//! connected to: one that doesn't is a failed connect, and nothing of the client's is lost.
 
 use std::io;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::Duration;
 
+use crate::metrics::ConnectFailure;
 use crate::prologue::Parsed;
 use crate::prologue::starttls::{Bad, Protocol, SERVER_BYTES_MAX, ServerSide};
 use crate::runtime::{Interest, Socket};
 use crate::transport::Transport;
-use crate::worker::Worker;
+use crate::upstream::outage::Fault;
+
+/// Bytes of the server's words that are received at a time.
+const RECEIVED_AT_A_TIME: usize = 1024;
 
 /// What is spoken with a server between the connect and the first byte of the client.
 #[derive(Debug)]
@@ -19,13 +24,13 @@ pub(super) struct Asking {
     sent: usize,
     /// What it said, which isn't for the client.
     answer: Vec<u8>,
-    /// When it must have taken it.
-    pub(super) deadline: Instant,
+    /// How long the connect took.
+    pub(super) connect_took: Duration,
 }
 
 impl Asking {
     /// `before` is sent first.
-    pub(super) fn new(protocol: Protocol, mut before: Vec<u8>, deadline: Instant) -> Self {
+    pub(super) fn new(protocol: Protocol, mut before: Vec<u8>, connect_took: Duration) -> Self {
         let side = ServerSide::new(protocol);
         before.extend_from_slice(side.opening());
         Self {
@@ -33,38 +38,14 @@ impl Asking {
             request: before,
             sent: 0,
             answer: Vec::new(),
-            deadline,
+            connect_took,
         }
-    }
-
-    /// Whether the server has said anything.
-    pub(super) fn has_heard(&self) -> bool {
-        !self.answer.is_empty()
     }
 
     /// Ready once the server takes TLS, or doesn't.
     pub(super) fn poll<S: Socket>(
         &mut self,
         cx: &mut Context<'_>,
-        worker: &mut Worker,
-        server: &S,
-    ) -> Poll<io::Result<()>> {
-        let is_late = self.deadline <= worker.now;
-        if is_late {
-            // The process may have stood still: what came meanwhile is in time.
-            server.assume_ready(Interest::Read);
-        }
-        let done = self.exchange(cx, worker, server);
-        if is_late && done.is_pending() {
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-        }
-        done
-    }
-
-    fn exchange<S: Socket>(
-        &mut self,
-        cx: &mut Context<'_>,
-        worker: &mut Worker,
         server: &S,
     ) -> Poll<io::Result<()>> {
         loop {
@@ -76,12 +57,12 @@ impl Asking {
                     Poll::Pending => return Poll::Pending,
                 }
             }
-            let scratch = worker.buffers.scratch();
-            let room = (SERVER_BYTES_MAX - self.answer.len()).min(scratch.len());
-            let buffer = &mut scratch[..room];
+            let mut buffer = [0; RECEIVED_AT_A_TIME];
+            let room = SERVER_BYTES_MAX - self.answer.len();
+            let buffer = &mut buffer[..room.min(RECEIVED_AT_A_TIME)];
             match server.poll_io(cx, Interest::Read, |transport| transport.receive(buffer)) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
-                Poll::Ready(Ok(count)) => self.answer.extend_from_slice(&scratch[..count]),
+                Poll::Ready(Ok(count)) => self.answer.extend_from_slice(&buffer[..count]),
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => return Poll::Pending,
             }
@@ -95,6 +76,17 @@ impl Asking {
                 Parsed::Not => return Poll::Ready(Err(io::Error::other(Bad::Form))),
                 Parsed::Bad(reason) => return Poll::Ready(Err(io::Error::other(reason))),
             }
+        }
+    }
+
+    /// What an error of it says of the server: where the kernel doesn't say more, it takes no TLS.
+    pub(super) fn fault(error: &io::Error) -> Fault {
+        match Fault::of(error) {
+            Fault {
+                reason: ConnectFailure::Other,
+                errno: None,
+            } => ConnectFailure::Starttls.into(),
+            fault => fault,
         }
     }
 }

@@ -13,6 +13,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use crate::connection::affinity;
+use crate::connection::asking::Asking;
 use crate::connection::attempts::Attempts;
 pub use crate::connection::connect::attempt::{
     ADDRESS_DELAY, ADDRESSES_TRIED_AT_ONCE_MAX, ROOM_RETRY_MAX, ROOM_RETRY_MIN,
@@ -23,14 +24,15 @@ pub(crate) use crate::connection::connect::client::Client;
 use crate::connection::connect::queued::{Queued, WaitTurn, Waited};
 use crate::connection::connect::retries::Retries;
 use crate::connection::entry::Entry;
-use crate::connection::first::First;
+use crate::connection::first::{First, header};
 use crate::connection::origin::ClientAddress;
 use crate::listener::settings::ListenerSettings;
 use crate::metrics::ConnectFailure;
 use crate::relay::{Failure, Side};
 use crate::route::Destination;
-use crate::runtime::Runtime;
+use crate::runtime::{Runtime, Socket};
 use crate::socket_options::Dial;
+use crate::transport::Transport;
 use crate::upstream::addresses::Walk;
 use crate::upstream::outage::Fault;
 use crate::upstream::pool::{Pool, Unserved};
@@ -87,6 +89,8 @@ pub(crate) struct Connected<S> {
     pub(crate) socket: S,
     pub(crate) attempts: Attempts,
     pub(crate) lost: Option<Failure>,
+    /// It was asked for TLS, and has its header.
+    pub(crate) was_asked: bool,
 }
 
 /// Why another address of a server is tried.
@@ -187,6 +191,7 @@ impl<R: Runtime> Connect<R> {
         runtime: &R,
         worker: &Worker,
         entry: &mut Entry,
+        client: &R::Socket,
         timer: &mut R::Timer,
     ) -> Poll<Result<Connected<R::Socket>, NoServer>> {
         let slot = worker.slot();
@@ -229,21 +234,30 @@ impl<R: Runtime> Connect<R> {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(came) => came,
             };
-            let Some(attempting) = self.attempt.take() else {
+            let Some(mut attempting) = self.attempt.take() else {
                 continue;
             };
             let pool = self.pool(entry.settings());
             let next = match came {
                 Came::Connected(won, lost) => {
                     let took = worker.now.saturating_duration_since(won.begun_at);
-                    pool.upstream().cells.of(slot).connect.observe(took);
+                    if won.asked_after.is_none() {
+                        pool.upstream().cells.of(slot).connect.observe(took);
+                        // One that has ended since says so when it is asked.
+                        if let Some(asking) = self.asking(&pool, entry, client, took) {
+                            let deadline = worker.now + pool.settings().starttls_timeout;
+                            attempting.ask(won, asking, deadline);
+                            self.attempt = Some(attempting);
+                            continue;
+                        }
+                    }
                     let connected = self.finish(worker, &pool, attempting, won, lost);
                     return Poll::Ready(Ok(connected));
                 }
                 // Another address of the same server comes before another server.
-                Came::Failed(spot, error) => {
+                Came::Failed(spot, error, fault) => {
                     let at = (attempting.server, &attempting.walk, spot);
-                    Next::After(self.note_failure(worker, &pool, at, &error))
+                    Next::After(self.note_failure(worker, &pool, at, (&error, fault)))
                 }
                 Came::Silence => Next::Beside,
             };
@@ -355,7 +369,8 @@ impl<R: Runtime> Connect<R> {
                 }
                 Err(error) => {
                     let at = (server, &attempting.walk, attempting.walk.spot());
-                    let refusal = self.note_failure(worker, pool, at, &error);
+                    let fault = Fault::of(&error);
+                    let refusal = self.note_failure(worker, pool, at, (&error, fault));
                     failure = Some(refusal);
                     if is_beside && refusal.is_ours {
                         break;
@@ -400,7 +415,8 @@ impl<R: Runtime> Connect<R> {
         server_lost: Option<io::Error>,
     ) -> Connected<R::Socket> {
         self.attempts.on_connected(self.accepted_at, worker.now);
-        let took = worker.now.saturating_duration_since(won.begun_at);
+        let took = won.asked_after;
+        let took = took.unwrap_or_else(|| worker.now.saturating_duration_since(won.begun_at));
         pool.note_attempt(attempting.server, Ok(took), worker.now);
         Connected {
             taken: attempting.taken,
@@ -419,7 +435,28 @@ impl<R: Runtime> Connect<R> {
                 }),
                 (None, None) => None,
             },
+            was_asked: won.asked_after.is_some(),
         }
+    }
+
+    /// What a server is asked that was just connected to, where its client has asked for TLS.
+    fn asking(
+        &self,
+        pool: &Pool,
+        entry: &Entry,
+        client: &R::Socket,
+        connect_took: Duration,
+    ) -> Option<Box<Asking>> {
+        let first = self.first.as_deref()?;
+        let protocol = first.starttls?;
+        let local = || client.transport().local_address().ok().flatten();
+        let before = header(
+            Some(first),
+            pool.settings().send_proxy,
+            &entry.record,
+            local,
+        );
+        Some(Box::new(Asking::new(protocol, before, connect_took)))
     }
 
     fn note_failure(
@@ -427,9 +464,8 @@ impl<R: Runtime> Connect<R> {
         worker: &Worker,
         pool: &Pool,
         (place, walk, spot): (usize, &Walk, usize),
-        error: &io::Error,
+        (error, fault): (&io::Error, Fault),
     ) -> Refusal {
-        let fault = Fault::of(error);
         self.attempts.on_failure(fault.reason);
         let server = pool.server(place);
         let cells = server.cells.of(worker.slot());

@@ -25,10 +25,8 @@ pub(crate) struct First {
 /// Bytes for the server, of which the first ones are the proxy's own.
 #[derive(Debug)]
 pub(crate) struct Opening {
-    pub(crate) held: Option<Held>,
+    pub(crate) held: Held,
     pub(crate) own: usize,
-    /// What is spoken with it before, and the proxy's own bytes that come first then.
-    pub(crate) starttls: Option<(Protocol, Vec<u8>)>,
 }
 
 impl First {
@@ -104,27 +102,15 @@ impl First {
 }
 
 impl Opening {
-    /// What a server gets first: a header, where its upstream sends one, and what the client has said. None if that is
-    /// nothing. `local` is asked for the address that the client connected to.
+    /// What a server gets first: a header, where its upstream sends one and it has none yet, and what the client has said. None if
+    /// that is nothing. `local` is asked for the address that the client connected to.
     pub(super) fn new(
         first: Option<Box<First>>,
         send_proxy: Option<SendProxy>,
         record: &Record,
         local: impl FnOnce() -> Option<SocketAddr>,
     ) -> Option<Self> {
-        let mut own = Vec::new();
-        if let Some(send_proxy) = send_proxy {
-            let about = About {
-                id: record.id(),
-                peer: record.peer(),
-                local: local(),
-                facts: record.facts().map(|facts| &**facts),
-                received: first.as_ref().and_then(|first| first.header()),
-            };
-            send_proxy.write(&about, &mut own);
-        }
-        let starttls = first.as_ref().and_then(|first| first.starttls);
-        let starttls = starttls.map(|protocol| (protocol, std::mem::take(&mut own)));
+        let mut own = header(first.as_deref(), send_proxy, record, local);
         let said = first.filter(|first| first.has_bytes());
         let own_bytes = own.len();
         let held = match said {
@@ -136,10 +122,31 @@ impl Opening {
                 Some(Held::new(own, 0))
             }
         };
-        (held.is_some() || starttls.is_some()).then_some(Self {
+        held.map(|held| Self {
             held,
             own: own_bytes,
-            starttls,
         })
     }
+}
+
+/// The header that a server gets, where its upstream sends one; else it is empty. `local` is asked for the address that the client
+/// connected to.
+pub(super) fn header(
+    first: Option<&First>,
+    send_proxy: Option<SendProxy>,
+    record: &Record,
+    local: impl FnOnce() -> Option<SocketAddr>,
+) -> Vec<u8> {
+    let mut header = Vec::new();
+    if let Some(send_proxy) = send_proxy {
+        let about = About {
+            id: record.id(),
+            peer: record.peer(),
+            local: local(),
+            facts: record.facts().map(|facts| &**facts),
+            received: first.and_then(First::header),
+        };
+        send_proxy.write(&about, &mut header);
+    }
+    header
 }

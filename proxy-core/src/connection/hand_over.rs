@@ -12,8 +12,7 @@ impl<R: Runtime> Connection<R> {
     /// not relaying, as one whose connect is under way: it stays where it is.
     pub fn detach(&mut self) -> Option<Detached<TransportOf<R>>> {
         match std::mem::replace(&mut self.phase, Phase::Over) {
-            // While its server is asked for TLS it stays, too, which is not for long.
-            Phase::Relaying(relaying) if relaying.asking.is_none() => Some(Detached::new(Parts {
+            Phase::Relaying(relaying) => Some(Detached::new(Parts {
                 entry: self.entry.hand_on(),
                 taken: relaying.taken,
                 client: relaying.client.detach(),
@@ -71,7 +70,6 @@ impl<R: Runtime> Connection<R> {
                 relay: parts.relay,
                 trial: parts.trial,
                 probation: parts.probation,
-                asking: None,
             }),
             timer: runtime.timer(),
             last_byte_at: parts.last_byte_at,

@@ -29,7 +29,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use crate::connection::asking::Asking;
 use crate::connection::attempts::Attempts;
 use crate::connection::connect::{Client, Connect, Connected};
 use crate::connection::entry::Entry;
@@ -43,7 +42,7 @@ use crate::listener::permit::Permit;
 use crate::metrics::{Cause, Slot};
 use crate::relay::buffer::BUFFER_BYTES;
 use crate::relay::pace::Budget;
-use crate::relay::{Failure, Progress, Relay, Side, Sides, State};
+use crate::relay::{Progress, Relay, Sides, State};
 use crate::route::Destination;
 use crate::runtime::{Interest, Runtime, Socket, Timer};
 use crate::transport::Transport;
@@ -114,8 +113,6 @@ struct Relaying<S> {
     trial: Option<Trial>,
     /// Another server may take the place of this one as long as it has nothing of the client's.
     probation: Option<Box<Probation>>,
-    /// The server is asked for TLS before anything is forwarded.
-    asking: Option<Box<Asking>>,
 }
 
 /// What a run of a connection came to.
@@ -254,7 +251,14 @@ impl<R: Runtime> Connection<R> {
                 client.transport().reset_on_close();
                 return Some(self.end(worker, Cause::ClientReset));
             }
-            match connect.poll(cx, runtime, worker, &mut self.entry, &mut self.timer) {
+            match connect.poll(
+                cx,
+                runtime,
+                worker,
+                &mut self.entry,
+                client,
+                &mut self.timer,
+            ) {
                 Poll::Pending => {
                     if let Client::Gone = connect.watch_client(cx, client) {
                         client.transport().reset_on_close();
@@ -326,26 +330,20 @@ impl<R: Runtime> Connection<R> {
                 .increment();
             let has_spoken = connect.has_spoken();
             let mut relay = Relay::new(settings.splice);
-            let mut asking = None;
             let send_proxy = pool.settings().send_proxy;
             let first = connect.first.take();
             let mut search = None;
-            // Who has said something already has served it. And another search would begin with the settings that it has.
-            if connected.lost.is_none() && way.is_some() {
+            // Who has said something already has served it, about TLS as well. And another search would begin with the settings that it has.
+            if connected.lost.is_none() && !connected.was_asked && way.is_some() {
                 let at = (connected.place, connected.walk);
                 search = connect.into_search(&pool, first.as_deref(), at);
             }
             if first.is_some() || send_proxy.is_some() {
                 let local = || client.transport().local_address().ok().flatten();
+                let send_proxy = send_proxy.filter(|_| !connected.was_asked);
                 let opening = Opening::new(first, send_proxy, record, local);
-                if let Some(opening) = opening {
-                    if let Some(held) = opening.held {
-                        relay.open_with(held, opening.own);
-                    }
-                    let deadline = worker.now + pool.settings().connect_timeout;
-                    asking = opening.starttls.map(|(protocol, before)| {
-                        Box::new(Asking::new(protocol, before, deadline))
-                    });
+                if let Some(Opening { held, own }) = opening {
+                    relay.open_with(held, own);
                 }
             }
             let probation = search.map(|search| {
@@ -372,7 +370,6 @@ impl<R: Runtime> Connection<R> {
                 relay,
                 trial,
                 probation,
-                asking,
             });
         }
     }
@@ -396,24 +393,6 @@ impl<R: Runtime> Connection<R> {
         let Phase::Relaying(relaying) = &mut self.phase else {
             return Turn::Waiting;
         };
-        if let Some(asking) = &mut relaying.asking {
-            match asking.poll(cx, worker, &relaying.server) {
-                Poll::Pending => return Turn::Waiting,
-                Poll::Ready(Ok(())) => {
-                    relaying.asking = None;
-                    // It has answered.
-                    relaying.end_probation();
-                    self.last_byte_at = worker.now;
-                }
-                Poll::Ready(Err(error)) => {
-                    if self.judge_asked(worker, &error) == Course::Connects {
-                        return Turn::Again;
-                    }
-                    let side = Side::Server;
-                    return self.fail(worker, Failure { side, error });
-                }
-            }
-        }
         let listener = &self.entry.settings().listener;
         let most = listener.share.turn_bytes();
         let budget = if listener.bandwidth.generation() == 0 {

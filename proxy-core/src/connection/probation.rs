@@ -4,7 +4,6 @@
 //! Nothing is held back for that: what a side sends goes to the other one when it comes, and then it is over. Only the end of
 //! the server's stream is looked at first. A header of the proxy's own is no byte of the client's: the next server gets one, too.
 
-use std::io;
 use std::time::{Duration, Instant};
 
 use crate::carry::{Error, Fields, Writer};
@@ -129,9 +128,7 @@ impl<R: Runtime> Connection<R> {
             let next = socket.transport().peek();
             matches!(next, Ok(Attempt::Drained(0)) | Err(_))
         };
-        let asking = relaying.asking.as_ref();
         if probation.ends_at <= worker.now
-            || asking.is_some_and(|asking| asking.has_heard())
             || !is_over(&relaying.server)
             || is_over(&relaying.client)
         {
@@ -153,21 +150,6 @@ impl<R: Runtime> Connection<R> {
             Some(Finding::EndsEarly) => self.leave_server(worker),
             Some(Finding::Serves | Finding::Nothing) => relaying.end_probation(),
         }
-    }
-
-    /// The server could not be asked for TLS: it may have ended the connection.
-    pub(super) fn judge_asked(&mut self, worker: &mut Worker, error: &io::Error) -> Course {
-        let Phase::Relaying(relaying) = &self.phase else {
-            return Course::Relays;
-        };
-        let (Some(probation), Some(asking)) = (&relaying.probation, &relaying.asking) else {
-            return Course::Relays;
-        };
-        let was_kept = probation.ends_at <= worker.now || error.kind() == io::ErrorKind::TimedOut;
-        if was_kept || asking.has_heard() {
-            return Course::Relays;
-        }
-        self.leave_server(worker)
     }
 
     /// The server ended the connection before anything of the client's was sent to it: counts that, and goes back to connecting

@@ -103,8 +103,7 @@ impl<R: Runtime> Connection<R> {
         let deadline = earlier(expiry.map(|expiry| expiry.at), self.stall_check_at);
         let deadline = earlier(deadline, self.mark_check_at);
         let deadline = earlier(deadline, relay.paced_until());
-        let asked_until = relaying.asking.as_ref().map(|asking| asking.deadline);
-        if let Some(deadline) = earlier(deadline, asked_until) {
+        if let Some(deadline) = deadline {
             // Neither deadline has passed, so this only arms.
             let _ = self.timer.poll_until(cx, worker.now, deadline);
         }

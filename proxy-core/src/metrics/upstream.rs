@@ -109,13 +109,15 @@ pub enum ConnectFailure {
     Other,
     /// It accepted the connection and ended it before anything was sent to it. Where there is a budget for retries only.
     Closed,
+    /// It was asked for TLS (`starttls`), and refused, said something else or ended the connection.
+    Starttls,
     /// It answered a health check otherwise than it should, or not at all before it closed. Connects never fail so.
     Answer,
 }
 
 impl ConnectFailure {
     /// Every reason, in the order of its counters.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Refused,
         Self::Timeout,
         Self::Reset,
@@ -124,6 +126,7 @@ impl ConnectFailure {
         Self::Local,
         Self::Other,
         Self::Closed,
+        Self::Starttls,
         Self::Answer,
     ];
 
@@ -144,6 +147,7 @@ impl ConnectFailure {
             Self::Local => "local",
             Self::Other => "other",
             Self::Closed => "closed",
+            Self::Starttls => "starttls",
             Self::Answer => "answer",
         }
     }

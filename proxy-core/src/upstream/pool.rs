@@ -70,6 +70,8 @@ pub struct PoolSettings {
     pub compare_by: CompareBy,
     /// How long one connect may take, a server's address each.
     pub connect_timeout: Duration,
+    /// How long a server may take from there to take TLS, where it is asked for that (`starttls`).
+    pub starttls_timeout: Duration,
     /// How many percent of the connections there may be connects beyond the first one; none: as many as there are servers.
     pub retry_budget: Option<u8>,
     /// Whether there are health checks, which are then what says whether a server is up.
@@ -113,6 +115,7 @@ impl Default for PoolSettings {
             hash_on: HashOn::default(),
             compare_by: CompareBy::default(),
             connect_timeout: Duration::from_secs(1),
+            starttls_timeout: Duration::from_secs(1),
             retry_budget: None,
             checked: false,
             send_proxy: None,

@@ -225,7 +225,7 @@ fn an_end_that_is_received_while_asking_for_tls_is_followed_by_another_server() 
             while stage.step() {}
         }
         assert!(heard[..count] == said, "other bytes");
-        assert_eq!(failures(&stage, liar, ConnectFailure::Closed), 1);
+        assert_eq!(failures(&stage, liar, ConnectFailure::Starttls), 1);
         client.reset();
         elapse(&stage, Duration::from_secs(120));
         drop((server, other));

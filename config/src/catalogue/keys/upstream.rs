@@ -137,6 +137,17 @@ pub(crate) static UPSTREAM: Table = Table {
             "\"3s\"",
             "how long an attempt to connect may take; then the next address or server is tried",
         ),
+        Key::new(
+            "starttls_timeout",
+            Kind::Duration {
+                min: Duration::from_millis(1),
+                max: HOUR,
+            },
+            "\"10s\"",
+            "how long a server may take to greet and to take TLS, from the connect, where a listener has `starttls`. One that is \
+             silent for so long, refuses or ends is a failed connect: the next one is tried, and the hello goes to the one that \
+             agrees. Mail servers that delay their greeting against spam take 6 s and more",
+        ),
         Key::optional(
             "retry_budget",
             Kind::Percent { max: 100 },

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
+use crate::connection::asking::Asking;
 use crate::runtime::{Attempt, Interest, Runtime, Socket, Timer};
 use crate::socket_options::Dial;
 use crate::transport::Transport;
@@ -65,6 +66,8 @@ pub(super) struct Try<S> {
 pub(super) enum WaitsFor<S> {
     /// The kernel decides the connect.
     Decision(S),
+    /// The server takes TLS, for which it is asked.
+    Tls { socket: S, asking: Box<Asking> },
     /// There is room in the queue of a unix socket; `retry_at` is when to look.
     Room {
         address: ServerAddress,
@@ -77,7 +80,7 @@ pub(super) enum Came<S> {
     /// It worked. With an error, the server has said something and reset since.
     Connected(Won<S>, Option<io::Error>),
     /// It failed, to the address that the walk knows by this.
-    Failed(usize, io::Error),
+    Failed(usize, io::Error, Fault),
     /// None is decided, and the next address is to be tried, too.
     Silence,
 }
@@ -85,7 +88,11 @@ pub(super) enum Came<S> {
 /// A connect that has worked.
 pub(super) struct Won<S> {
     pub(super) socket: S,
+    /// The address, as the walk knows it.
+    spot: usize,
     pub(super) begun_at: Instant,
+    /// How long the connect took, where the server was asked for TLS since.
+    pub(super) asked_after: Option<Duration>,
 }
 
 impl<R: Runtime> Attempting<R> {
@@ -120,6 +127,25 @@ impl<R: Runtime> Attempting<R> {
         self.delay = ADDRESS_DELAY.min(connect_timeout / ADDRESS_DELAY_PART);
         let has_more = self.walk.has_more(now) && !self.is_crowded();
         self.next_at = has_more.then(|| now + self.delay);
+    }
+
+    /// The server that was connected to is asked for TLS before it is the one; other connects are given up.
+    pub(super) fn ask(&mut self, won: Won<R::Socket>, asking: Box<Asking>, deadline: Instant) {
+        let Won {
+            socket,
+            spot,
+            begun_at,
+            ..
+        } = won;
+        self.others.clear();
+        self.stay();
+        self.latest = Some(Try {
+            waits_for: WaitsFor::Tls { socket, asking },
+            spot,
+            begun_at,
+            deadline,
+            is_new: false,
+        });
     }
 
     /// Whether a connect is under way.
@@ -201,10 +227,36 @@ impl<R: Runtime> Attempting<R> {
                     }
                 }
                 self.walk.on_success_at(spot);
-                Came::Connected(Won { socket, begun_at }, lost)
+                let won = Won {
+                    socket,
+                    spot,
+                    begun_at,
+                    asked_after: None,
+                };
+                Came::Connected(won, lost)
             }
-            (Ok(_), WaitsFor::Room { .. }) => Came::Failed(spot, Errno::AGAIN.into()),
-            (Err(error), _) => Came::Failed(spot, error),
+            (Ok(lost), WaitsFor::Tls { socket, asking }) => {
+                let won = Won {
+                    socket,
+                    spot,
+                    begun_at,
+                    asked_after: Some(asking.connect_took),
+                };
+                Came::Connected(won, lost)
+            }
+            (Ok(_), WaitsFor::Room { .. }) => {
+                let error = Errno::AGAIN.into();
+                let fault = Fault::of(&error);
+                Came::Failed(spot, error, fault)
+            }
+            (Err(error), WaitsFor::Tls { .. }) => {
+                let fault = Asking::fault(&error);
+                Came::Failed(spot, error, fault)
+            }
+            (Err(error), _) => {
+                let fault = Fault::of(&error);
+                Came::Failed(spot, error, fault)
+            }
         }
     }
 }
@@ -219,7 +271,7 @@ impl<S: Socket<Transport: Transport>> Try<S> {
     ) -> Poll<io::Result<Option<io::Error>>> {
         let is_late = self.deadline <= worker.now;
         loop {
-            match &self.waits_for {
+            match &mut self.waits_for {
                 WaitsFor::Decision(socket) => {
                     // On one machine the kernel has finished a connect before connect(2) returns, though that says that
                     // it is under way. And the process may have stood still until after the deadline.
@@ -238,6 +290,15 @@ impl<S: Socket<Transport: Transport>> Try<S> {
                         // Without an error it is still under way.
                         Ok(None) => {}
                         decided => return Poll::Ready(decided),
+                    }
+                }
+                WaitsFor::Tls { socket, asking } => {
+                    if is_late {
+                        // The process may have stood still: what came meanwhile is in time.
+                        socket.assume_ready(Interest::Read);
+                    }
+                    if let Poll::Ready(done) = asking.poll(cx, socket) {
+                        return Poll::Ready(done.map(|()| None));
                     }
                 }
                 WaitsFor::Room { address, retry_at } if *retry_at <= worker.now => {
@@ -261,7 +322,7 @@ impl<S: Socket<Transport: Transport>> Try<S> {
     /// When it is to be looked at again.
     fn wake_at(&self) -> Instant {
         match &self.waits_for {
-            WaitsFor::Decision(_) => self.deadline,
+            WaitsFor::Decision(_) | WaitsFor::Tls { .. } => self.deadline,
             WaitsFor::Room { retry_at, .. } => self.deadline.min(*retry_at),
         }
     }
