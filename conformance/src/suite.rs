@@ -123,6 +123,7 @@ macro_rules! real_suite {
     ($name:ident, $stage:ty) => {
         $crate::cases_on! { $name, $stage:
             bandwidth_of_the_listener
+            bandwidth_of_what_was_heard
             bandwidth_of_a_connection
             drain_serves_the_backlog
             drain_lets_connections_finish

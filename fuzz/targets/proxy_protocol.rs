@@ -23,13 +23,18 @@ fuzz_target!(|received: &[u8]| {
         Version::V1 => write_v1(&value.addresses, &mut written),
         Version::V2 => {
             let mut writer = V2Writer::new(&value.addresses, &mut written);
-            let has_checksum = value.tlvs.get(tlv::CRC32C).is_some();
+            if value.is_datagram {
+                writer.datagram();
+            }
+            if value.tlvs.get(tlv::CRC32C).is_some() && writer.checksum().is_err() {
+                return;
+            }
             for tlv in value.tlvs.iter().filter(|tlv| tlv.kind != tlv::CRC32C) {
                 if writer.tlv(tlv.kind, tlv.value).is_err() {
                     return;
                 }
             }
-            writer.finish(has_checksum);
+            writer.finish();
         }
     }
     let Parsed::Done {
@@ -41,6 +46,9 @@ fuzz_target!(|received: &[u8]| {
     };
     assert_eq!(consumed, written.len());
     assert_eq!(again.addresses, value.addresses);
+    if value.addresses != Addresses::Unknown {
+        assert_eq!(again.is_datagram, value.is_datagram);
+    }
     if !matches!(value.addresses, Addresses::Local | Addresses::Unknown) {
         let others = |kind: &u8| *kind != tlv::CRC32C;
         assert!(

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use conformance::{
-    Flow, Peer, Received, Scripted, Setup, Stage, elapse, pump, run, settle, wait_within,
+    Flow, Peer, Received, Scripted, ServerKind, Setup, Stage, elapse, pump, run, settle,
+    wait_within,
 };
 use proxy_core::metrics::Cause;
+use proxy_core::prologue::{AcceptProxy, Expected, PrologueSettings, Untrusted};
 use proxy_core::{
     BUFFER_BYTES, LIFETIME_GRACE, Lifetime, QUIET_BEFORE_END, STALL_CHECK_INTERVAL, Times,
 };
@@ -79,6 +81,42 @@ fn a_connection_without_a_pause_is_reset_after_its_lifetime() {
         assert!(client.is_reset() && server.is_reset());
         assert_eq!(ended(&stage, Cause::MaxLifetime), 1);
         settle(&stage);
+    });
+}
+
+/// From the accept, whatever it is at: nobody keeps a place by saying half of a header, nor while no server answers.
+#[test]
+fn a_lifetime_ends_before_there_is_a_server() {
+    run::<Scripted>(|| {
+        let prologue = PrologueSettings {
+            timeout: 10 * MAX,
+            hello: None,
+            accept_proxy: Some(AcceptProxy {
+                expected: Expected::Required,
+                trusted: None,
+                untrusted: Untrusted::Refuse,
+            }),
+        };
+        for (prologue, says) in [(Some(prologue), &b"PROXY "[..]), (None, b"hello")] {
+            let stage = Scripted::start(Setup {
+                servers: vec![ServerKind::Silent],
+                connect_timeout: 10 * MAX,
+                prologue,
+                ..with_lifetime(0)
+            });
+            let begun_at = stage.now();
+            let client = stage.connect();
+            client.send(says).expect("it is open");
+            elapse(&stage, MAX - Duration::from_secs(1));
+            assert!(!client.is_reset());
+            wait_within(&stage, Duration::from_secs(2), "the end", || {
+                client.is_reset().then_some(())
+            });
+            assert!(stage.now() - begun_at >= MAX);
+            assert_eq!(ended(&stage, Cause::MaxLifetime), 1);
+            drop(client);
+            settle(&stage);
+        }
     });
 }
 

@@ -142,6 +142,9 @@ fn of_any(label: &str, fault: Fault) -> String {
         (ConnectFailure::Unreachable, _) => {
             format!("see this machine's routes and network (`ip route`): there is no way to {label}")
         }
+        (ConnectFailure::Starttls, _) => format!(
+            "have {label} take TLS (PostgreSQL: `ssl = on`; mail: STARTTLS), or take `starttls` from the listener"
+        ),
         (ConnectFailure::Resolve, _) => {
             format!("correct the name {label}, or see that the name server knows it")
         }

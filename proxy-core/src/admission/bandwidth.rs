@@ -153,6 +153,11 @@ impl Shared {
         }
     }
 
+    /// Takes so many bytes of a direction ahead of time. Returns when they are due.
+    pub(crate) fn reserve(&self, way: Way, now: Instant, count: u64) -> Instant {
+        self.buckets[way as usize].reserve(now, count)
+    }
+
     /// Takes back what was granted on this worker and not used.
     pub(crate) fn give_back(&self, way: Way, slot: Slot, count: u64) {
         let left = &self.left.of(slot)[way as usize];

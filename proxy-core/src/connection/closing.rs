@@ -5,6 +5,7 @@ use std::time::Instant;
 use crate::closing::{ClosingCell, Ending, Manner};
 use crate::connection::times::{Clocks, Expiry, LIFETIME_GRACE};
 use crate::connection::{Connection, Phase, Relaying};
+use crate::metrics::Cause;
 use crate::relay::Relay;
 use crate::runtime::Runtime;
 use crate::worker::Worker;
@@ -64,6 +65,27 @@ impl<R: Runtime> Connection<R> {
             server.and_then(|server| of(&server.on_down)),
         ];
         all.into_iter().flatten().min_by_key(Ending::latest)
+    }
+}
+
+impl<R: Runtime> Connection<R> {
+    /// The end of its lifetime, while it has no server.
+    pub(super) fn lifetime(&self) -> Option<Ending> {
+        let lifetime = self.entry.settings().times.lifetime?;
+        let record = &self.entry.record;
+        Some(Ending {
+            at: record.accepted_at() + lifetime.of(record.id()),
+            manner: Manner::Reset,
+            cause: Cause::MaxLifetime,
+        })
+    }
+}
+
+/// The one of both that comes first.
+pub(super) fn earliest(one: Option<Ending>, other: Option<Ending>) -> Option<Ending> {
+    match (one, other) {
+        (Some(one), Some(other)) if other.at < one.at => Some(other),
+        (one, other) => one.or(other),
     }
 }
 

@@ -9,6 +9,8 @@ pub(crate) mod retries;
 use std::borrow::Cow;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -257,7 +259,8 @@ impl<R: Runtime> Connect<R> {
                 // Another address of the same server comes before another server.
                 Came::Failed(spot, error, fault) => {
                     let at = (attempting.server, &attempting.walk, spot);
-                    Next::After(self.note_failure(worker, &pool, at, (&error, fault)))
+                    let why = (&error, fault, is_ours(&error));
+                    Next::After(self.note_failure(worker, &pool, at, why))
                 }
                 Came::Silence => Next::Beside,
             };
@@ -359,7 +362,13 @@ impl<R: Runtime> Connect<R> {
                 break;
             };
             self.attempts.on_begin(self.accepted_at, worker.now);
-            match open(runtime, worker, address, dial, worker.now) {
+            let suits = dial.suits(&address);
+            let opened = if suits {
+                open(runtime, worker, address, dial, worker.now)
+            } else {
+                Err(unsuited(pool, self.client))
+            };
+            match opened {
                 Ok(waits_for) => {
                     cells.opened.increment();
                     let times = (worker.now, self.deadline(pool, worker.now));
@@ -370,9 +379,15 @@ impl<R: Runtime> Connect<R> {
                 Err(error) => {
                     let at = (server, &attempting.walk, attempting.walk.spot());
                     let fault = Fault::of(&error);
-                    let refusal = self.note_failure(worker, pool, at, (&error, fault));
+                    let fault = if suits {
+                        fault
+                    } else {
+                        ConnectFailure::Local.into()
+                    };
+                    let why = (&error, fault, !suits || is_ours(&error));
+                    let refusal = self.note_failure(worker, pool, at, why);
                     failure = Some(refusal);
-                    if is_beside && refusal.is_ours {
+                    if is_beside && suits && refusal.is_ours {
                         break;
                     }
                 }
@@ -464,7 +479,7 @@ impl<R: Runtime> Connect<R> {
         worker: &Worker,
         pool: &Pool,
         (place, walk, spot): (usize, &Walk, usize),
-        (error, fault): (&io::Error, Fault),
+        (error, fault, is_ours): (&io::Error, Fault, bool),
     ) -> Refusal {
         self.attempts.on_failure(fault.reason);
         let server = pool.server(place);
@@ -476,10 +491,31 @@ impl<R: Runtime> Connect<R> {
             %error,
             "connect failed"
         );
-        let is_ours = is_ours(error);
         if !is_ours {
             walk.on_failure_at(spot, worker.now);
         }
         Refusal { fault, is_ours }
     }
+}
+
+/// Clients for whom servers could not be connected to: the log has each power of two of them.
+static UNSUITED: AtomicU64 = AtomicU64::new(0);
+
+/// Why a server is not connected to for a client by its address. It says nothing of the server.
+#[cold]
+fn unsuited(pool: &Pool, client: ClientAddress) -> io::Error {
+    let connects = UNSUITED.fetch_add(1, Relaxed) + 1;
+    if connects.is_power_of_two() {
+        tracing::warn!(
+            upstream = pool.upstream().name,
+            %client,
+            connects,
+            "a server can't be connected to from this client's address, as source_address = \"client\" says: it is of another family, or \
+             nobody's"
+        );
+    }
+    io::Error::new(
+        io::ErrorKind::AddrNotAvailable,
+        "the client's address can't be connected from",
+    )
 }

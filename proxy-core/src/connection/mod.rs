@@ -30,6 +30,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use crate::connection::attempts::Attempts;
+use crate::connection::closing::earliest;
 use crate::connection::connect::{Client, Connect, Connected};
 use crate::connection::entry::Entry;
 use crate::connection::first::{First, Opening};
@@ -223,7 +224,7 @@ impl<R: Runtime> Connection<R> {
         worker: &mut Worker,
     ) -> Option<Turn> {
         let begun_at = self.entry.record.accepted_at();
-        let ending = self.ending(worker, begun_at);
+        let ending = earliest(self.ending(worker, begun_at), self.lifetime());
         if let Some(ending) = ending.filter(|ending| ending.at <= worker.now) {
             // There is nothing to be closed in an orderly manner.
             self.reset_both();

@@ -132,6 +132,14 @@ impl Flow {
         self.own = own as u32;
     }
 
+    /// Bytes of the source's that it was opened with, as long as nothing was sent.
+    pub(crate) const fn unsent_opening(&self) -> u64 {
+        match self.state.forwarded() {
+            0 => (self.state.held() as u64).saturating_sub(self.own as u64),
+            _ => 0,
+        }
+    }
+
     /// Bytes of the source's that the destination took.
     pub(crate) const fn forwarded(&self) -> u64 {
         self.state.forwarded().saturating_sub(self.own as u64)

@@ -139,8 +139,14 @@ impl Relay {
         let pace = match &mut self.pace {
             Some(pace) if pace.is_of(bandwidth.generation()) => pace,
             pace => {
+                let waits = pace.as_ref().is_none_or(|pace| pace.has_opening());
                 pace.iter_mut().for_each(|pace| pace.give_up());
-                pace.insert(Box::new(Pace::new(bandwidth, now)))
+                let pace = pace.insert(Box::new(Pace::new(bandwidth, now)));
+                let opening = self.up.unsent_opening();
+                if waits && opening > 0 {
+                    pace.on_opening(opening, now);
+                }
+                pace
             }
         };
         pace.budget(slot, now, most)
@@ -355,10 +361,12 @@ impl Relay {
             source: Source::Live,
         };
         let up_terms = terms(&self.up, &self.down, budget.up);
-        let up = self
-            .up
-            .poll(&mut sides.from(Side::Client), up_terms)
-            .map_err(|end| failure(end, Side::Client, Side::Server))?;
+        let up = if budget.holds_up {
+            Turn::Waiting
+        } else {
+            let polled = self.up.poll(&mut sides.from(Side::Client), up_terms);
+            polled.map_err(|end| failure(end, Side::Client, Side::Server))?
+        };
         let down_terms = terms(&self.down, &self.up, budget.down);
         let down = self
             .down

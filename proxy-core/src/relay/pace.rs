@@ -17,6 +17,8 @@ pub(crate) struct Budget {
     pub(crate) down: usize,
     /// No receive may take more than that. Else a turn may end with a receive that does.
     pub(crate) is_paced: bool,
+    /// What was heard of the client before it had a server is not due yet: nothing goes up.
+    pub(crate) holds_up: bool,
 }
 
 impl Budget {
@@ -26,6 +28,7 @@ impl Budget {
             up: bytes,
             down: bytes,
             is_paced: false,
+            holds_up: false,
         }
     }
 
@@ -47,6 +50,14 @@ pub(crate) struct Pace {
     shared: Option<Arc<Shared>>,
     own: Option<Own>,
     purses: [Purse; 2],
+    opening: Option<Opening>,
+}
+
+/// What was heard of the client before it had a server: it waits for its time as what comes later does.
+#[derive(Clone, Copy, Debug)]
+struct Opening {
+    bytes: u64,
+    due: Instant,
 }
 
 /// A connection's own limit.
@@ -86,7 +97,30 @@ impl Pace {
             shared,
             own,
             purses: <[Purse; 2]>::default(),
+            opening: None,
         }
+    }
+
+    /// So many bytes were heard of the client before, and wait to be sent.
+    pub(crate) fn on_opening(&mut self, bytes: u64, now: Instant) {
+        let mut due = now;
+        let purse = &mut self.purses[Way::Up as usize];
+        if let Some(own) = &self.own {
+            let at = own.at(now);
+            if let Err(enough_at) = own.rate.take(purse.full_at, at, bytes) {
+                due = own.since + Duration::from_nanos(enough_at);
+            }
+            purse.full_at = purse.full_at.max(at).saturating_add(own.rate.cost(bytes));
+        }
+        if let Some(shared) = &self.shared {
+            due = due.max(shared.reserve(Way::Up, now, bytes));
+        }
+        self.opening = (due > now).then_some(Opening { bytes, due });
+    }
+
+    /// Whether that is not sent yet.
+    pub(crate) fn has_opening(&self) -> bool {
+        self.opening.is_some()
     }
 
     /// Whether these are the limits that are in force.
@@ -99,10 +133,21 @@ impl Pace {
         if self.shared.is_none() && self.own.is_none() {
             return Budget::both(most);
         }
+        let down = self.ask(Way::Down, slot, now, most as u64) as usize;
+        self.opening.take_if(|opening| opening.due <= now);
+        let holds_up = self.opening.is_some();
+        let up = match self.opening {
+            Some(opening) => {
+                self.purses[Way::Up as usize].waits_until = Some(opening.due);
+                0
+            }
+            None => self.ask(Way::Up, slot, now, most as u64) as usize,
+        };
         Budget {
-            up: self.ask(Way::Up, slot, now, most as u64) as usize,
-            down: self.ask(Way::Down, slot, now, most as u64) as usize,
+            up,
+            down,
             is_paced: true,
+            holds_up,
         }
     }
 
@@ -138,6 +183,9 @@ impl Pace {
             for way in [Way::Up, Way::Down] {
                 let granted = std::mem::take(&mut self.purses[way as usize].granted);
                 shared.put_back(way, granted);
+            }
+            if let Some(opening) = self.opening.take() {
+                shared.put_back(Way::Up, opening.bytes);
             }
         }
     }

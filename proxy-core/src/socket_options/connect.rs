@@ -10,6 +10,7 @@ use rustix::net::bind;
 use super::listen::set_transparent;
 use super::{OptionError, Packets, TcpOptions, fresh};
 use crate::connection::origin::ClientAddress;
+use crate::upstream::address::ServerAddress;
 
 /// Options of an upstream's sockets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,6 +37,26 @@ pub struct Dial<'a> {
     pub options: Option<&'a ConnectOptions>,
     /// Who it is for; none: the proxy itself, as for a health check.
     pub client: Option<ClientAddress>,
+}
+
+impl Dial<'_> {
+    /// Whether a server can be connected to from the address that its upstream asks for: a client may be announced that has none
+    /// of the server's family, or none that anybody can have. The system would choose one of this machine's for it.
+    pub(crate) fn suits(&self, to: &ServerAddress) -> bool {
+        let source = self.options.and_then(|options| options.source);
+        let (Some(Source::Client), Some(ClientAddress::Tcp(client)), ServerAddress::Tcp(to)) =
+            (source, self.client, to)
+        else {
+            return true;
+        };
+        let ip = client.ip().to_canonical();
+        let is_anybodys = match ip {
+            IpAddr::V4(four) => four.is_broadcast(),
+            IpAddr::V6(_) => false,
+        };
+        let is_nobodys = ip.is_unspecified() || ip.is_multicast() || is_anybodys;
+        !is_nobodys && ip.is_ipv4() == to.is_ipv4()
+    }
 }
 
 impl ConnectOptions {
@@ -93,4 +114,47 @@ fn bind_to(socket: &impl AsFd, source: IpAddr, to: SocketAddr) -> io::Result<()>
     }
     proxy_sys::set_bind_address_no_port(socket)?;
     Ok(bind(socket, &SocketAddr::new(source, 0))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_whose_address_nobody_can_have_is_not_connected_for() {
+        let options = ConnectOptions {
+            source: Some(Source::Client),
+            ..ConnectOptions::default()
+        };
+        let to = |address: &str| ServerAddress::Tcp(address.parse().expect("an address"));
+        let (four, six) = (to("10.0.0.1:80"), to("[2001:db8::1]:80"));
+        for (client, suits_four, suits_six) in [
+            ("192.0.2.1:5", true, false),
+            ("[2001:db8::2]:5", false, true),
+            ("[::ffff:192.0.2.1]:5", true, false),
+            ("224.0.0.1:5", false, false),
+            ("0.0.0.0:5", false, false),
+            ("255.255.255.255:5", false, false),
+            ("[::]:5", false, false),
+            ("[ff02::1]:5", false, false),
+        ] {
+            let mut dial = Dial {
+                options: Some(&options),
+                client: Some(ClientAddress::Tcp(client.parse().expect("an address"))),
+            };
+            assert_eq!(
+                (dial.suits(&four), dial.suits(&six)),
+                (suits_four, suits_six),
+                "{client}"
+            );
+            // A unix socket is connected to from nowhere, and so is one for nobody.
+            assert!(dial.suits(&ServerAddress::Unix("/a".into())));
+            dial.client = Some(ClientAddress::Unix);
+            assert!(dial.suits(&four));
+            let others = ConnectOptions::default();
+            dial.options = Some(&others);
+            dial.client = Some(ClientAddress::Tcp(client.parse().expect("an address")));
+            assert!(dial.suits(&four));
+        }
+    }
 }

@@ -98,7 +98,8 @@ pub(crate) static LISTENER: Table = Table {
             "TLS comes first",
             "a protocol that begins in the clear: `\"postgres\"` (SSLRequest; direct TLS works, too), `\"smtp\"` or `\"imap\"` \
              (STARTTLS). The proxy answers the client, hears the name that it asks for, and speaks the same with the \
-             server before that gets the ClientHello; a server that takes no TLS ends the connection. Clients of mail that \
+             server before that gets the ClientHello; a server that takes no TLS is a failed connect, and the next one is asked \
+             (`starttls_timeout`). Clients of mail that \
              don't ask for TLS are refused; PostgreSQL's are as `not_tls` says",
         ),
         Key::optional(
@@ -287,7 +288,7 @@ pub(crate) static LISTENER: Table = Table {
             "no limit",
             "bytes a second that all connections forward together, each way: so many from clients, and as many to clients. They \
              are paced and nothing is dropped: a connection that must wait isn't read from, and its sender stops. Connections get \
-             theirs in turn, by 1 KiB to 256 KiB. After a silence a tenth of a second's bytes go at once, and a worker may have \
+             theirs in turn, by 1 KiB to 256 KiB; what is heard of a client before it has a server waits as well. After a silence a tenth of a second's bytes go at once, and a worker may have \
              one turn's left over. A reload changes it for open connections, too",
         ),
         Key::optional(
@@ -339,7 +340,7 @@ pub(crate) static LISTENER: Table = Table {
             TIME,
             "\"off\"",
             "how long a connection may last, from its accept. Then it is closed in its first pause of 1 s; one that has none is \
-             reset 5 s later. [Inside](inside.md#times) says how each time ends a connection, and what HAProxy and nginx call it",
+             reset 5 s later, and one that has no server yet at once. [Inside](inside.md#times) says how each time ends a connection, and what HAProxy and nginx call it",
         ),
         Key::new(
             "lifetime_jitter",

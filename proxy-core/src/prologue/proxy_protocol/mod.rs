@@ -42,6 +42,8 @@ pub struct Header<'a> {
     pub version: Version,
     /// What it says about the ends of the connection.
     pub addresses: Addresses<'a>,
+    /// Whether the client speaks UDP, or has a datagram socket, with who announces it.
+    pub is_datagram: bool,
     /// What it says besides. A header of version 1 has none.
     pub tlvs: Tlvs<'a>,
 }

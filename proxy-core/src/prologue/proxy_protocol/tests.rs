@@ -243,10 +243,11 @@ fn the_checksum_is_crc32c_over_the_header_with_zeros_in_its_place() {
 fn a_writer_never_makes_more_than_a_reader_takes() {
     let mut written = Vec::new();
     let mut writer = V2Writer::new(&inet("[::1]:1", "[::2]:2"), &mut written);
+    writer.checksum().expect("room");
     assert_eq!(writer.tlv(0xe0, &[0; V2_BYTES_MAX]), Err(Full));
     while writer.tlv(0xe0, &[0; 100]).is_ok() {}
     while writer.tlv(0xe0, &[]).is_ok() {}
-    writer.finish(true);
+    writer.finish();
     assert!(written.len() > V2_BYTES_MAX - 7 - 3 && written.len() <= V2_BYTES_MAX);
     assert_eq!(done(&written).1, written.len());
 }
@@ -275,7 +276,10 @@ fn headers() -> impl Strategy<Value = Vec<u8>> {
                 for (kind, value) in tlvs.iter().filter(|(kind, _)| *kind != tlv::CRC32C) {
                     writer.tlv(*kind, value).expect("room");
                 }
-                writer.finish(sum);
+                if sum {
+                    writer.checksum().expect("room");
+                }
+                writer.finish();
             }
             header
         },
@@ -288,7 +292,7 @@ proptest! {
         source in socket_addresses(),
         destination in socket_addresses(),
         tlvs in vec((0x20..=0xffu8, vec(any::<u8>(), 0..300)), 0..8),
-        sum: bool,
+        (sum, datagram) in any::<(bool, bool)>(),
     ) {
         let addresses = Addresses::inet(source, destination);
         let mut line = Vec::new();
@@ -301,8 +305,15 @@ proptest! {
         for (kind, value) in &tlvs {
             writer.tlv(*kind, value).expect("room");
         }
-        writer.finish(sum);
+        if datagram {
+            writer.datagram();
+        }
+        if sum {
+            writer.checksum().expect("room");
+        }
+        writer.finish();
         let (header, consumed) = done(&binary[1..]);
+        prop_assert_eq!(header.is_datagram, datagram);
         prop_assert_eq!((header.addresses, consumed), (addresses, binary.len() - 1));
         let read: Vec<_> = header.tlvs.iter().filter(|tlv| tlv.kind != tlv::CRC32C).collect();
         prop_assert_eq!(read.len(), tlvs.len());
@@ -348,8 +359,9 @@ proptest! {
         bit in 0..8u8,
     ) {
         let mut header = Vec::new();
-        let writer = V2Writer::new(&Addresses::inet(source, destination), &mut header);
-        writer.finish(true);
+        let mut writer = V2Writer::new(&Addresses::inet(source, destination), &mut header);
+        writer.checksum().expect("room");
+        writer.finish();
         let at = 16 + at.index(header.len() - 16);
         header[at] ^= 1 << bit;
         // A flip in the TLV's own type makes it another TLV; everything else is found.

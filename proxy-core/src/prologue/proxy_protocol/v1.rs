@@ -37,6 +37,7 @@ pub(super) fn parse(received: &[u8]) -> Parsed<Header<'_>, Bad> {
             value: Header {
                 version: Version::V1,
                 addresses,
+                is_datagram: false,
                 tlvs: Tlvs::default(),
             },
             consumed,

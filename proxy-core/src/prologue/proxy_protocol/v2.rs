@@ -18,7 +18,7 @@ pub(super) const INET: u8 = 1;
 pub(super) const INET6: u8 = 2;
 pub(super) const UNIX: u8 = 3;
 pub(super) const STREAM: u8 = 1;
-const DGRAM: u8 = 2;
+pub(super) const DGRAM: u8 = 2;
 
 pub(super) fn parse(received: &[u8]) -> Parsed<Header<'_>, Bad> {
     if !agrees(received, &SIGNATURE) {
@@ -98,6 +98,7 @@ fn read(header: &[u8]) -> Result<Header<'_>, Bad> {
     Ok(Header {
         version: Version::V2,
         addresses,
+        is_datagram: command == PROXY && ends & 0xf == DGRAM,
         tlvs,
     })
 }

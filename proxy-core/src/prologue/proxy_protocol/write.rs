@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use super::addresses::{Addresses, UNIX_PATH_BYTES, as_v6};
 use super::checksum::checksum;
-use super::v2::{FIXED, INET, INET6, LOCAL, PROXY, SIGNATURE, STREAM, UNIX};
+use super::v2::{DGRAM, FIXED, INET, INET6, LOCAL, PROXY, SIGNATURE, STREAM, UNIX};
 use super::{V2_BYTES_MAX, tlv};
 
 /// Bytes of the TLV with the checksum.
@@ -51,6 +51,7 @@ pub struct V2Writer<'v> {
     into: &'v mut Vec<u8>,
     /// Where the header begins.
     begin: usize,
+    has_checksum: bool,
 }
 
 impl<'v> V2Writer<'v> {
@@ -71,22 +72,54 @@ impl<'v> V2Writer<'v> {
         // The length is known at the end.
         into.extend_from_slice(&[command, family, 0, 0]);
         write_addresses(addresses, into);
-        Self { into, begin }
+        Self {
+            into,
+            begin,
+            has_checksum: false,
+        }
     }
 
-    /// Adds one. There is always room left for the checksum.
+    /// The client speaks UDP, or has a datagram socket. It means nothing where there are no addresses.
+    pub fn datagram(&mut self) {
+        let ends = &mut self.into[self.begin + FIXED - 3];
+        if *ends & 0xf == STREAM {
+            *ends = *ends & 0xf0 | DGRAM;
+        }
+    }
+
+    /// Has the header end with a checksum.
+    ///
+    /// # Errors
+    /// When there is no room for it.
+    pub fn checksum(&mut self) -> Result<(), Full> {
+        if CHECKSUM_BYTES > self.room() {
+            return Err(Full);
+        }
+        self.has_checksum = true;
+        Ok(())
+    }
+
+    /// Adds one.
+    ///
+    /// # Errors
+    /// When there is no room for it.
     pub fn tlv(&mut self, kind: u8, value: &[u8]) -> Result<(), Full> {
-        let used = self.into.len() - self.begin;
-        let more = tlv::HEAD + value.len();
-        if more > V2_BYTES_MAX - CHECKSUM_BYTES - used {
+        if tlv::HEAD + value.len() > self.room() {
             return Err(Full);
         }
         self.append(kind, value);
         Ok(())
     }
 
-    /// Ends the header, with a checksum if it is wanted.
-    pub fn finish(mut self, with_checksum: bool) {
+    fn room(&self) -> usize {
+        let checksum = if self.has_checksum { CHECKSUM_BYTES } else { 0 };
+        let used = self.into.len() - self.begin + checksum;
+        V2_BYTES_MAX.saturating_sub(used)
+    }
+
+    /// Ends the header.
+    pub fn finish(mut self) {
+        let with_checksum = self.has_checksum;
         if with_checksum {
             self.append(tlv::CRC32C, &[0; 4]);
         }

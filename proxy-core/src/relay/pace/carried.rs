@@ -3,12 +3,14 @@
 use std::time::{Duration, Instant};
 
 use crate::admission::bandwidth::{Bandwidth, QUANTUM_MAX};
-use crate::carry::{Error, Fields, Writer};
-use crate::relay::pace::Pace;
+use crate::carry::{Error, Fields, HELD_BYTES_MAX, Writer};
+use crate::relay::pace::{Opening, Pace};
 
 mod tag {
     pub(super) const UP: u8 = 0;
     pub(super) const DOWN: u8 = 1;
+    pub(super) const OPENING: u8 = 2;
+    pub(super) const OPENING_DUE: u8 = 3;
     pub(super) const OWN_FULL_AT: u8 = 0;
     pub(super) const GRANTED: u8 = 1;
     pub(super) const DUE: u8 = 2;
@@ -25,6 +27,10 @@ impl Pace {
                 out.maybe_moment(tag::DUE, purse.due);
             });
         }
+        if let Some(Opening { bytes, due }) = self.opening {
+            out.number(tag::OPENING, bytes);
+            out.maybe_moment(tag::OPENING_DUE, Some(due));
+        }
     }
 
     /// Under the limits that are in force here: what these have not is forgotten. None where nothing is or was limited.
@@ -39,7 +45,17 @@ impl Pace {
             Carried::decode(purse)
         };
         let purses = [purse(tag::UP)?, purse(tag::DOWN)?];
+        let bytes = fields.number(
+            tag::OPENING,
+            HELD_BYTES_MAX as u64,
+            "what was heard of a client",
+        )?;
+        let due = fields.maybe_moment(tag::OPENING_DUE, "what was heard of a client")?;
         fields.finish()?;
+        // It waits on the way of the bucket that it was taken from, if it is limited here.
+        if pace.shared.is_some() || pace.own.is_some() {
+            pace.opening = due.map(|due| Opening { bytes, due });
+        }
         if let Some(own) = &mut pace.own {
             // Moments are counted from there, and a bucket may have been full since long.
             let moments = purses.iter().filter_map(|purse| purse.own_full_at);
