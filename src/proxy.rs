@@ -200,7 +200,7 @@ pub(crate) fn start(
             if let Err(error) = accepts {
                 tracing::warn!("{error:#}");
             }
-            let over = predecessor.follow(observed.clone());
+            let over = predecessor.follow(observed.clone(), running.adopter());
             Some(over.explain(|error| cannot_start("the thread of an upgrade", error))?)
         }
         None => None,

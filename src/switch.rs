@@ -147,7 +147,7 @@ pub(crate) fn go_over(proxy: &mut Proxy, begun: Begun, runtime: &Runtime) -> Swi
     }
 }
 
-fn time_to_move(runtime: &Runtime) -> Duration {
+pub(crate) fn time_to_move(runtime: &Runtime) -> Duration {
     runtime.drain_timeout.max(MOVE_TIME_MIN)
 }
 
@@ -240,9 +240,13 @@ impl Switching {
 }
 
 /// A scheduler whose workers run, and the thread that ends it if it can't take over, or else the one before.
-type Started = (Box<dyn Backend>, Arc<Generation>, Stopper);
+pub(crate) type Started = (Box<dyn Backend>, Arc<Generation>, Stopper);
 
-fn start(proxy: &Proxy, new: &Config) -> anyhow::Result<Started> {
+/// Starts the scheduler of a configuration beside the one that runs. It listens to nobody yet.
+///
+/// # Errors
+/// When it can't run.
+pub(crate) fn start(proxy: &Proxy, new: &Config) -> anyhow::Result<Started> {
     let stopper = Stopper::start(STOP_PATIENCE);
     let stopper =
         stopper.explain(|error| cannot_start("the thread that ends a scheduler", error))?;

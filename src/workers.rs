@@ -20,6 +20,8 @@ const COUNT_INTERVALS: (Duration, Duration) = (Duration::from_millis(1), Duratio
 pub(crate) struct Workers {
     pub(crate) running: Box<dyn Backend>,
     pub(crate) generation: Arc<Generation>,
+    /// Where the connections of the one that runs go, in an upgrade.
+    evacuation: Option<Arc<Evacuation>>,
     /// What it takes the place of.
     leaving: Option<Leaving>,
     /// Where deaths of workers are reported.
@@ -52,6 +54,7 @@ impl Workers {
         Self {
             running,
             generation,
+            evacuation: None,
             leaving: None,
             deaths,
         }
@@ -74,7 +77,43 @@ impl Workers {
         if old_generation.closing.set(closing) && !moves {
             old.run_all();
         }
-        self.leaving = Some(Leaving::begin(old, old_generation, to, patience));
+        self.leaving = Some(match self.evacuation.take() {
+            None => Leaving::begin(old, old_generation, to, patience),
+            // They go already.
+            evacuation => Leaving {
+                backend: old,
+                generation: old_generation,
+                evacuation,
+            },
+        });
+    }
+
+    /// The one that runs stops accepting, and its connections go to another process, within `patience`. Those that don't end as
+    /// `closing` says.
+    pub(crate) fn evacuate(
+        &mut self,
+        to: Arc<dyn Adopter>,
+        patience: Duration,
+        closing: Option<Closing>,
+    ) {
+        self.running.drain();
+        self.generation.closing.set(closing);
+        let pace = Pace::new(
+            now(),
+            self.connections(),
+            self.generation.workers(),
+            patience,
+        );
+        let evacuation = Evacuation::new(to, pace);
+        self.running.evacuate(evacuation.clone());
+        self.evacuation = Some(evacuation);
+    }
+
+    /// Connections that have gone to another process.
+    pub(crate) fn evacuated(&self) -> u64 {
+        let leaving = self.leaving.iter().map(|leaving| &leaving.evacuation);
+        let evacuations = leaving.chain([&self.evacuation]).flatten();
+        evacuations.map(|evacuation| evacuation.moved()).sum()
     }
 
     /// Whether the scheduler that was replaced may still have connections.
@@ -105,12 +144,15 @@ impl Workers {
     /// Whether anybody is accepted, or connected.
     pub(crate) fn has_connections(&self) -> bool {
         // Asked first: every accepted connection is counted by then.
-        self.running.is_accepting() || self.connections() > 0
+        self.running.is_accepting()
+            || self.connections() > 0
+            || self.evacuation.as_ref().is_some_and(|one| !one.is_still())
+            || self.leaving.as_ref().is_some_and(Leaving::is_left)
     }
 
-    /// Connections of the scheduler that runs.
+    /// Connections that there are.
     pub(crate) fn connections(&self) -> u64 {
-        connections_of(&self.generation)
+        connections_of(&self.generation) + self.leaving_connections()
     }
 
     /// All stop accepting: what waits in the backlogs is still taken.

@@ -8,12 +8,14 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use proxy_core::carry::Anchor;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
 };
+use rustix::time::{ClockId, clock_gettime};
 
 /// Descriptors of a message, at most: the kernel's own limit (`SCM_MAX_FD`).
 pub(crate) const DESCRIPTORS_MAX: usize = 253;
@@ -53,6 +55,10 @@ pub(crate) enum Kind {
     Accepts = 8,
     /// From the old one: it has nothing any more.
     Done = 9,
+    /// From the old one: connections.
+    Connections = 10,
+    /// From the new one: which of them it has now.
+    Taken = 11,
 }
 
 /// One message.
@@ -144,6 +150,10 @@ impl Channel {
         let mut message: Option<(Message, usize)> = None;
         loop {
             let Some((piece, descriptors)) = self.receive_piece(until)? else {
+                if let Some((message, _)) = message {
+                    // Nobody else has them: a plain close would tell their peers that they have all.
+                    message.descriptors.iter().for_each(reset_on_close);
+                }
                 return Ok(None);
             };
             let (head, piece) = piece.split_at_checked(HEAD_BYTES).ok_or_else(no_message)?;
@@ -193,9 +203,8 @@ impl Channel {
                     return Ok(Some((bytes, descriptors.flatten().collect())));
                 }
                 Err(Errno::AGAIN) => self.wait(PollFlags::IN, until)?,
-                Err(Errno::INTR) => {}
-                // It ended with something of ours unread.
-                Err(Errno::CONNRESET) => return Ok(None),
+                // It ended with something of ours unread, which is said once. What it has sent before is still there.
+                Err(Errno::INTR | Errno::CONNRESET) => {}
                 Err(error) => return Err(error.into()),
             }
         }
@@ -228,6 +237,11 @@ impl AsFd for Channel {
     }
 }
 
+/// What is no socket of TCP has no such thing.
+fn reset_on_close(descriptor: &OwnedFd) {
+    let _ = rustix::net::sockopt::set_socket_linger(descriptor, Some(Duration::ZERO));
+}
+
 fn head(kind: Kind, is_last: bool, descriptors: usize, length: usize) -> [u8; HEAD_BYTES] {
     let [d0, d1] = (descriptors as u16).to_le_bytes();
     let [l0, l1, l2, l3] = (length as u32).to_le_bytes();
@@ -248,7 +262,7 @@ fn parse(head: &[u8]) -> io::Result<(Kind, bool, usize, usize)> {
 }
 
 impl Kind {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 11] = [
         Self::Hello,
         Self::Welcome,
         Self::Sockets,
@@ -258,6 +272,8 @@ impl Kind {
         Self::Go,
         Self::Accepts,
         Self::Done,
+        Self::Connections,
+        Self::Taken,
     ];
 
     fn of(number: u8) -> Option<Self> {
@@ -271,6 +287,13 @@ fn no_message() -> io::Error {
 
 fn invalid(what: &'static str) -> io::Error {
     io::Error::new(ErrorKind::InvalidData, what)
+}
+
+/// What moments are counted from that go to the other process.
+pub(super) fn anchor() -> Anchor {
+    let kernel = clock_gettime(ClockId::Monotonic);
+    // It has no sign.
+    Anchor::new(now(), Duration::try_from(kernel).unwrap_or_default())
 }
 
 /// What time it is, for an upgrade.
@@ -330,6 +353,20 @@ mod tests {
         assert_eq!(message.descriptors.len(), DESCRIPTORS_MAX);
         let more = vec![writer.as_fd(); DESCRIPTORS_MAX + 1];
         one.send(Kind::Sockets, b"x", &more, soon()).unwrap_err();
+    }
+
+    #[test]
+    fn what_was_sent_is_read_though_the_sender_ended_with_something_unread() {
+        let (one, other) = pair();
+        one.send(Kind::Go, b"first", &[], soon()).unwrap();
+        other.send(Kind::Ready, b"unread", &[], soon()).unwrap();
+        drop(one);
+        let message = other.receive(soon()).unwrap().unwrap();
+        assert_eq!(
+            (message.kind, &message.bytes[..]),
+            (Kind::Go, &b"first"[..])
+        );
+        assert!(other.receive(soon()).unwrap().is_none());
     }
 
     #[test]

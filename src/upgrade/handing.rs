@@ -1,18 +1,22 @@
 //! What the old process does for an upgrade.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
 use proxy_config::Config;
+use proxy_core::last_id;
 use rustix::process::Signal;
 use tokio::time::sleep;
 
-use super::channel::{Channel, Kind, Message, now};
+use super::channel::{Channel, Kind, Message, anchor, now};
+use super::giver::Giver;
 use super::successor::{Successor, binary};
-use super::words::{Accepts, Hello, MAGIC, OwnFile, Welcome};
+use super::words::{Accepts, Go, Hello, MAGIC, OwnFile, Welcome};
 use crate::aside;
 use crate::closings;
 use crate::command_socket::Commands;
@@ -71,14 +75,11 @@ pub(crate) async fn upgrade(
 ) -> Upgraded {
     let at = now();
     let begun = match begin(proxy, config, commands, asked).await {
-        Ok((successor, channel)) => accept(proxy, config, successor, channel).await,
+        Ok((successor, channel)) => accept(proxy, config, successor, channel, at).await,
         Err(error) => Err(error),
     };
     match begun {
-        Ok((channel, kept)) => {
-            let mut handing = Handing { channel, at };
-            handing.hand_over(proxy, config, kept, hangup).await
-        }
+        Ok(handing) => handing.hand_over(proxy, config, hangup).await,
         Err(error) => {
             let words = format!("not upgraded, what ran goes on: {error:#}\n");
             tracing::error!("{}", words.trim_end());
@@ -185,13 +186,15 @@ async fn accept(
     config: &Config,
     mut successor: Successor,
     channel: Channel,
-) -> anyhow::Result<(Channel, Accepts)> {
+    at: Instant,
+) -> anyhow::Result<Handing> {
     // Whatever becomes of this process from here on, they are the new one's as well.
     proxy.sockets.set_shared(|_, _| true);
     // It shows no more than what the new one is told.
     drop(proxy.admin.take());
+    let go = serde_json::to_vec(&Go { last_id: last_id() })?;
     let accepting = move || {
-        channel.send(Kind::Go, &[], &[], now() + ACCEPT_PATIENCE)?;
+        channel.send(Kind::Go, &go, &[], now() + ACCEPT_PATIENCE)?;
         let accepts = hear(&channel, Kind::Accepts, now() + ACCEPT_PATIENCE)?;
         let accepts: Accepts = serde_json::from_slice(&accepts.bytes)?;
         Ok((channel, accepts))
@@ -200,14 +203,24 @@ async fn accept(
         Ok(accepted) => accepted,
         Err(error) => Err(error.into()),
     };
-    match accepted {
-        Ok(accepted) => {
+    let begun = match accepted {
+        Ok((channel, accepts)) => {
             successor.set_accepts();
             proxy.successor = Some(successor);
-            Ok(accepted)
+            let begun = Handing::begin(proxy, config, channel, accepts, at);
+            begun.explain(|error| cannot_start("the thread that gives connections away", error))
         }
         Err(error) => {
             successor.kill();
+            Err(error)
+        }
+    };
+    match begun {
+        Ok(begun) => Ok(begun),
+        Err(error) => {
+            if let Some(mut successor) = proxy.successor.take() {
+                successor.kill();
+            }
             proxy.sockets.set_shared(|_, _| false);
             show_again(proxy, config);
             Err(error)
@@ -241,19 +254,27 @@ fn show_again(proxy: &mut Proxy, config: &Config) {
 
 /// A new process accepts.
 struct Handing {
-    channel: Channel,
+    giver: Arc<Giver>,
     at: Instant,
+    /// When what is left of the connections is cut.
+    until: Instant,
+    /// When those see that they end before which have not gone; none: there are none, or they have seen it.
+    closes_at: Option<Instant>,
+    /// Connections that stay have a scheduler of their own.
+    has_rest: bool,
 }
 
 impl Handing {
-    /// Stops accepting, and waits until there is nothing any more.
-    async fn hand_over(
-        &mut self,
+    /// Stops accepting, and gives away what there is.
+    fn begin(
         proxy: &mut Proxy,
         config: &Config,
+        channel: Channel,
         accepts: Accepts,
-        hangup: &mut Hangup,
-    ) -> Upgraded {
+        at: Instant,
+    ) -> io::Result<Self> {
+        let cores = proxy.workers.generation.cores.clone();
+        let giver = Giver::start(channel, anchor(), cores)?;
         let kept: BTreeSet<_> = accepts.kept.into_iter().collect();
         let is_kept = |owner: &str, place| kept.contains(&(owner.to_owned(), place));
         proxy.sockets.set_shared(is_kept);
@@ -263,14 +284,30 @@ impl Handing {
             proxy.parent.tell(successor.pid());
             tracing::info!(pid = %successor.pid(), "the new process accepts");
         }
-        proxy.workers.drain();
-        let patience = config.runtime.drain_timeout;
-        if let Some(closing) = closings::before_the_end(now(), patience, &config.runtime) {
-            proxy.workers.close(closing);
-        }
+        let patience = switch::time_to_move(&config.runtime);
         let until = now() + patience;
+        // Those that go have gone well before.
+        let last = patience / 2;
+        let closing = closings::before_the_end(until - last, last, &config.runtime);
+        proxy.workers.evacuate(giver.clone(), patience, closing);
+        Ok(Self {
+            giver,
+            at,
+            until,
+            closes_at: closing.map(|closing| closing.begins_at),
+            has_rest: false,
+        })
+    }
+
+    /// Waits until there is nothing any more.
+    async fn hand_over(
+        mut self,
+        proxy: &mut Proxy,
+        config: &Config,
+        hangup: &mut Hangup,
+    ) -> Upgraded {
         let (mut interval, longest) = LOOK_INTERVALS;
-        while proxy.workers.has_connections() && now() < until {
+        while proxy.workers.has_connections() && now() < self.until {
             tokio::select! {
                 () = sleep(interval) => {}
                 () = hangup.next() => {
@@ -278,68 +315,113 @@ impl Handing {
                 }
             }
             interval = longest.min(2 * interval);
+            if self.closes_at.is_some_and(|at| at <= now()) {
+                self.closes_at = None;
+                proxy.workers.run_all();
+            }
             if proxy.downs.look(now()) {
                 proxy.workers.run_all();
             }
             let ended = proxy.successor.as_mut().and_then(Successor::ended);
-            match ended {
-                None => {}
+            match (ended, self.giver.broken()) {
                 // Somebody has asked it to end, which goes for both.
-                Some(status) if status.success() => proxy.successor = None,
-                Some(status) => return take_back(proxy, config, &status.to_string()).await,
+                (Some(status), _) if status.success() => {
+                    proxy.successor = None;
+                    self.keep_rest(proxy, config);
+                }
+                (Some(status), _) => {
+                    return self.take_back(proxy, config, &status.to_string()).await;
+                }
+                (None, Some(error)) if proxy.successor.is_some() => {
+                    return self.take_back(proxy, config, &error).await;
+                }
+                (None, _) => {}
+            }
+            if self.giver.refused() > 0 {
+                self.keep_rest(proxy, config);
             }
         }
         let cut = proxy.workers.connections();
         if cut > 0 {
-            tracing::warn!(cut, timeout = ?patience, "connections of this process were not over in time: they are reset");
+            tracing::warn!(
+                cut,
+                "connections of this process were not over in time: they are reset"
+            );
         }
         // Who can't be told is gone.
-        let done = self
-            .channel
-            .send(Kind::Done, &[], &[], now() + DONE_PATIENCE);
-        if let Err(error) = done {
+        if let Err(error) = self.giver.finish(Kind::Done, &[], DONE_PATIENCE) {
             tracing::warn!(%error, "the new process doesn't hear that this one has nothing any more");
         }
-        let took = now() - self.at;
-        let pid = proxy
-            .successor
-            .as_ref()
-            .map(|successor| successor.pid().as_raw_nonzero());
-        let pid = pid
-            .map(|pid| format!(": process {pid} runs"))
-            .unwrap_or_default();
-        tracing::info!(?took, "the upgrade is over");
-        Upgraded::Over(format!("upgraded{pid}\n"))
+        let (took, moved) = (now() - self.at, proxy.workers.evacuated());
+        tracing::info!(?took, moved, "the upgrade is over");
+        let successor = proxy.successor.as_ref();
+        Upgraded::Over(match successor {
+            Some(successor) => format!(
+                "upgraded: process {} runs, and {moved} connections went over\n",
+                successor.pid()
+            ),
+            None => {
+                "the new process took over, and was ended; the old one ends as well\n".to_owned()
+            }
+        })
     }
-}
 
-/// The new process has ended in the middle: this one accepts again.
-async fn take_back(proxy: &mut Proxy, config: &Config, status: &str) -> Upgraded {
-    let words =
-        format!("the new process ended while it took over ({status}), and the old one goes on\n");
-    tracing::error!("{}", words.trim_end());
-    proxy.successor = None;
-    proxy.observed.upgrades.count(false);
-    proxy.parent.tell(rustix::process::getpid());
-    proxy.sockets.set_shared(|_, _| false);
-    let mut tries = 0;
-    let begun = loop {
-        match switch::begin(proxy, config).await {
-            Ok(begun) => break begun,
-            Err(error) if tries < TRIES_MAX => {
-                tries += 1;
-                tracing::error!("no scheduler can be started, trying again: {error:#}");
-                sleep(TRY_INTERVAL).await;
-            }
-            Err(error) => {
-                tracing::error!("no scheduler can be started, so this process ends: {error:#}");
-                return Upgraded::Over(words);
-            }
+    /// Has the connections that the new process doesn't take finish here, on a scheduler that accepts nobody.
+    fn keep_rest(&mut self, proxy: &mut Proxy, config: &Config) {
+        if !self.has_rest {
+            let (backend, generation, _) = match switch::start(proxy, config) {
+                Ok(started) => started,
+                Err(error) => {
+                    tracing::error!(
+                        "no scheduler can be started for connections that stay: {error:#}"
+                    );
+                    return;
+                }
+            };
+            self.has_rest = true;
+            let patience = self.until.saturating_duration_since(now());
+            proxy
+                .workers
+                .replace(backend, generation, true, patience, None);
         }
-    };
-    proxy.sockets.steer(begun.backend());
-    proxy.sockets.set_served();
-    show_again(proxy, config);
-    let switching = switch::go_over(proxy, begun, &config.runtime);
-    Upgraded::TakenBack(words, Box::new(switching))
+        let to = proxy.workers.running.adopter();
+        match proxy.successor {
+            Some(_) => self.giver.give_refused(&*to),
+            None => self.giver.give_instead(&to),
+        }
+    }
+
+    /// The new process has ended in the middle, or does not answer any more: this one accepts again.
+    async fn take_back(self, proxy: &mut Proxy, config: &Config, why: &str) -> Upgraded {
+        let words =
+            format!("the new process failed while it took over ({why}), and the old one goes on\n");
+        tracing::error!("{}", words.trim_end());
+        if let Some(mut successor) = proxy.successor.take() {
+            successor.kill();
+        }
+        proxy.observed.upgrades.count(false);
+        proxy.parent.tell(rustix::process::getpid());
+        proxy.sockets.set_shared(|_, _| false);
+        let mut tries = 0;
+        let begun = loop {
+            match switch::begin(proxy, config).await {
+                Ok(begun) => break begun,
+                Err(error) if tries < TRIES_MAX => {
+                    tries += 1;
+                    tracing::error!("no scheduler can be started, trying again: {error:#}");
+                    sleep(TRY_INTERVAL).await;
+                }
+                Err(error) => {
+                    tracing::error!("no scheduler can be started, so this process ends: {error:#}");
+                    return Upgraded::Over(words);
+                }
+            }
+        };
+        proxy.sockets.steer(begun.backend());
+        proxy.sockets.set_served();
+        self.giver.give_instead(&begun.backend().adopter());
+        show_again(proxy, config);
+        let switching = switch::go_over(proxy, begun, &config.runtime);
+        Upgraded::TakenBack(words, Box::new(switching))
+    }
 }

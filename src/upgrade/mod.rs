@@ -4,16 +4,20 @@
 //! that it is ready; until then everything can fail, and the old one goes on as if nothing had been asked. Then the new one
 //! accepts, and the old one stops.
 
+mod batch;
 mod channel;
+mod giver;
 mod handing;
 mod parent;
 mod predecessor;
 mod successor;
 mod supervisor;
+mod taker;
 mod words;
 
 pub(crate) use self::handing::{Upgraded, upgrade};
 pub(crate) use self::parent::{Parent, leave};
-pub(crate) use self::predecessor::{Over, Predecessor};
+pub(crate) use self::predecessor::Predecessor;
 pub(crate) use self::successor::Successor;
 pub(crate) use self::supervisor::supervise;
+pub(crate) use self::taker::Over;

@@ -4,16 +4,17 @@ use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
 use proxy_admin::Observed;
 use proxy_config::Config;
+use proxy_core::backend::Adopter;
+use proxy_core::continue_ids;
 
-use super::channel::{Channel, Kind, Message, now};
-use super::words::{Accepts, Hello, MAGIC, OwnFile, PREDECESSOR_VARIABLE, VERSIONS, Welcome};
+use super::channel::{Channel, Kind, Message, anchor, now};
+use super::taker::{Over, Taker};
+use super::words::{Accepts, Go, Hello, MAGIC, OwnFile, PREDECESSOR_VARIABLE, VERSIONS, Welcome};
 use crate::sockets::{Abandoned, Offered, Pause, Sockets, SocketsRecord};
 
 /// How long the old process may take for an answer; it has other things to do.
@@ -40,16 +41,6 @@ pub(crate) struct Refusing(Arc<Channel>);
 impl Refusing {
     pub(crate) fn tell(&self, error: &anyhow::Error) {
         tell_failed(&self.0, error);
-    }
-}
-
-/// Whether the process before has given away all it had, or is gone.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Over(Arc<AtomicBool>);
-
-impl Over {
-    pub(crate) fn is(&self) -> bool {
-        self.0.load(Relaxed)
     }
 }
 
@@ -113,7 +104,11 @@ impl Predecessor {
             }
         }
         match self.channel.receive(until)? {
-            Some(Message { kind: Kind::Go, .. }) => Ok(()),
+            Some(message) if message.kind == Kind::Go => {
+                let go: Go = serde_json::from_slice(&message.bytes)?;
+                continue_ids(go.last_id);
+                Ok(())
+            }
             Some(_) => bail!("the process before speaks out of turn"),
             None => bail!("the process before has ended, or doesn't want to be taken over from"),
         }
@@ -138,36 +133,12 @@ impl Predecessor {
         Refusing(self.channel.clone())
     }
 
-    /// Takes what it gives until it has nothing any more, on a thread of its own.
+    /// Takes what it gives, for the scheduler that runs.
     ///
     /// # Errors
     /// When there is no thread left.
-    pub(crate) fn follow(self, observed: Arc<Observed>) -> io::Result<Over> {
-        let over = Over::default();
-        let told = over.clone();
-        thread::Builder::new()
-            .name("corelane-heir".to_owned())
-            .spawn(move || {
-                match self.take_all() {
-                    Ok(()) => tracing::info!("the process before has given all it had"),
-                    Err(error) => tracing::warn!(%error, "the process before has ended"),
-                }
-                observed.upgrades.count(true);
-                told.0.store(true, Relaxed);
-            })?;
-        Ok(over)
-    }
-
-    fn take_all(&self) -> io::Result<()> {
-        loop {
-            // It may take as long as its connections do.
-            while !self.channel.is_readable(ANSWER_PATIENCE) {}
-            match self.channel.receive(now() + ANSWER_PATIENCE)? {
-                None => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Some(message) if message.kind == Kind::Done => return Ok(()),
-                Some(_) => {}
-            }
-        }
+    pub(crate) fn follow(self, observed: Arc<Observed>, to: Arc<dyn Adopter>) -> io::Result<Over> {
+        Taker::start(self.channel, observed, anchor(), to)
     }
 }
 

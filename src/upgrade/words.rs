@@ -43,6 +43,13 @@ pub(super) struct OwnFile {
     pub(super) inode: u64,
 }
 
+/// The new process is to accept.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Go {
+    /// Of connections: those of the new process follow it.
+    pub(super) last_id: u64,
+}
+
 /// The new process accepts.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Accepts {

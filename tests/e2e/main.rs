@@ -100,6 +100,7 @@ mod turns;
 mod unanswered;
 mod unnoticed;
 mod upgrade;
+mod upgrade_connections;
 mod upstream_failure;
 mod urgent;
 mod verdicts;

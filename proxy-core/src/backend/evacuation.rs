@@ -117,6 +117,14 @@ impl Moving {
         detached.listener()
     }
 
+    /// The connection, to be looked at.
+    ///
+    /// # Panics
+    /// Never: it has not arrived.
+    pub fn detached(&self) -> &Detached<Descriptor> {
+        self.detached.as_ref().expect("it has not arrived")
+    }
+
     /// It is at the worker that goes on with it.
     ///
     /// # Panics
