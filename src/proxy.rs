@@ -177,7 +177,7 @@ pub(crate) fn start(
 
     // Nearly all that stays open is open now.
     descriptors::warn(config);
-    let mut begun = places.begin(&asking, &table, &sockets)?;
+    let mut begun = places.begin(&asking, &table, &sockets, &observed)?;
     sockets.steer(&*running);
     let watched = running.listen(std::mem::take(&mut begun.listening));
     watched.explain(|error| cannot_start("watching the listening sockets", error))?;
@@ -284,7 +284,13 @@ impl Places {
     }
 
     /// Clients may come from here on.
-    fn begin(self, asking: &Asking<'_>, table: &Table, sockets: &Sockets) -> anyhow::Result<Begun> {
+    fn begin(
+        self,
+        asking: &Asking<'_>,
+        table: &Table,
+        sockets: &Sockets,
+        observed: &Observed,
+    ) -> anyhow::Result<Begun> {
         let &Asking {
             config,
             count,
@@ -308,7 +314,7 @@ impl Places {
             }
             Self::Inherited(predecessor, rebinding) => {
                 let kept = rebinding.kept();
-                predecessor.is_ready(pause)?;
+                predecessor.is_ready(observed, pause)?;
                 sockets.begin(rebinding);
                 let listeners = config.listeners.iter();
                 let lent = listeners.map(|listener| sockets.lend(&listener.name, count));

@@ -57,6 +57,9 @@ const NICENESS: i32 = 10;
 /// Connections that wait to be accepted at a listening socket of an admin server.
 pub const BACKLOG: u16 = 128;
 
+/// How long the last answers may take of a server that retires.
+const RETIRE_PATIENCE: Duration = Duration::from_millis(200);
+
 /// How long who gives sockets away waits until the server has emptied them.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -67,10 +70,21 @@ pub struct Admin {
     paths: Arc<Paths>,
     /// What is accepted from, until it is dropped.
     gate: Mutex<Option<Gate>>,
+    clients: server::Shared,
     /// The server's thread runs until this is gone.
     orders: Option<UnboundedSender<Order>>,
     server: Option<JoinHandle<()>>,
     _sampler: Sampler,
+}
+
+/// What is counted.
+pub struct Counted(Arc<Paths>);
+
+impl Counted {
+    /// The totals of now, as bytes, for the next process: [`Observed::earlier`].
+    pub fn totals(&self) -> Vec<u8> {
+        self.0.totals()
+    }
 }
 
 /// What the server's thread is asked for: to accept from sockets that listen.
@@ -125,6 +139,8 @@ pub fn start(
     let (orders, ordered) = unbounded_channel();
     let (tell, started) = mpsc::channel();
     let its = paths.clone();
+    let clients = server::Shared::default();
+    let shared = clients.clone();
     let server = thread::Builder::new()
         .name("corelane-admin".to_owned())
         .spawn(move || {
@@ -137,7 +153,7 @@ pub fn start(
             };
             // The receiver waits for it.
             let _ = tell.send(Ok(()));
-            runtime.block_on(obey(ordered, its));
+            runtime.block_on(obey(ordered, its, clients));
         })?;
     // A thread that ends without a word panicked, which its output tells.
     let ended = || {
@@ -150,6 +166,7 @@ pub fn start(
         address,
         paths,
         gate: Mutex::default(),
+        clients: shared,
         orders: Some(orders),
         server: Some(server),
         _sampler: sampler,
@@ -157,8 +174,7 @@ pub fn start(
 }
 
 /// Does what is ordered until nothing can be any more.
-async fn obey(mut orders: UnboundedReceiver<Order>, paths: Arc<Paths>) {
-    let clients = server::Shared::default();
+async fn obey(mut orders: UnboundedReceiver<Order>, paths: Arc<Paths>, clients: server::Shared) {
     while let Some(order) = orders.recv().await {
         let Order {
             sockets,
@@ -200,6 +216,19 @@ impl Admin {
         }
         *self.lock_gate() = Some(Gate { closing, accepting });
         Ok(())
+    }
+
+    /// Gives its sockets away, and ends: who is connected is answered once more, within a fifth of a second. What is left can still
+    /// be counted.
+    pub fn retire(self) -> Counted {
+        self.release();
+        self.clients.retire();
+        let mut looks = RETIRE_PATIENCE.as_millis();
+        while looks > 0 && self.clients.is_connected() {
+            looks -= 1;
+            thread::park_timeout(Duration::from_millis(1));
+        }
+        Counted(self.paths.clone())
     }
 
     /// Answers to these names from now on, besides those that are always its own.

@@ -59,6 +59,8 @@ pub(crate) enum Kind {
     Connections = 10,
     /// From the new one: which of them it has now.
     Taken = 11,
+    /// From the old one: what metrics have counted, before it says Go and before it says Done.
+    Metrics = 12,
 }
 
 /// One message.
@@ -262,7 +264,7 @@ fn parse(head: &[u8]) -> io::Result<(Kind, bool, usize, usize)> {
 }
 
 impl Kind {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Hello,
         Self::Welcome,
         Self::Sockets,
@@ -274,6 +276,7 @@ impl Kind {
         Self::Done,
         Self::Connections,
         Self::Taken,
+        Self::Metrics,
     ];
 
     fn of(number: u8) -> Option<Self> {

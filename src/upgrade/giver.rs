@@ -107,14 +107,18 @@ impl Giver {
         }
     }
 
-    /// Nothing comes any more. Sends what is said last.
+    /// Nothing comes any more. Sends what metrics have counted, and that it is over.
     ///
     /// # Errors
     /// When the new process can't be told.
-    pub(super) fn finish(&self, kind: Kind, words: &[u8], patience: Duration) -> io::Result<()> {
+    pub(super) fn finish(&self, metrics: Option<&[u8]>, patience: Duration) -> io::Result<()> {
         self.lock().is_over = true;
         self.changed.notify_all();
-        self.channel.send(kind, words, &[], now() + patience)
+        let until = now() + patience;
+        if let Some(metrics) = metrics {
+            self.channel.send(Kind::Metrics, metrics, &[], until)?;
+        }
+        self.channel.send(Kind::Done, &[], &[], until)
     }
 
     fn run(&self) {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
+use proxy_admin::{Admin, Counted};
 use proxy_config::Config;
 use proxy_core::last_id;
 use rustix::process::Signal;
@@ -191,11 +192,16 @@ async fn accept(
     // Whatever becomes of this process from here on, they are the new one's as well.
     proxy.sockets.set_shared(|_, _| true);
     // It shows no more than what the new one is told.
-    drop(proxy.admin.take());
+    let counted = proxy.admin.take().map(Admin::retire);
+    let metrics = counted.as_ref().map(Counted::totals);
     let go = serde_json::to_vec(&Go { last_id: last_id() })?;
     let accepting = move || {
-        channel.send(Kind::Go, &go, &[], now() + ACCEPT_PATIENCE)?;
-        let accepts = hear(&channel, Kind::Accepts, now() + ACCEPT_PATIENCE)?;
+        let until = now() + ACCEPT_PATIENCE;
+        if let Some(metrics) = metrics {
+            channel.send(Kind::Metrics, &metrics, &[], until)?;
+        }
+        channel.send(Kind::Go, &go, &[], until)?;
+        let accepts = hear(&channel, Kind::Accepts, until)?;
         let accepts: Accepts = serde_json::from_slice(&accepts.bytes)?;
         Ok((channel, accepts))
     };
@@ -207,7 +213,7 @@ async fn accept(
         Ok((channel, accepts)) => {
             successor.set_accepts();
             proxy.successor = Some(successor);
-            let begun = Handing::begin(proxy, config, channel, accepts, at);
+            let begun = Handing::begin(proxy, config, channel, accepts, (counted, at));
             begun.explain(|error| cannot_start("the thread that gives connections away", error))
         }
         Err(error) => {
@@ -255,6 +261,7 @@ fn show_again(proxy: &mut Proxy, config: &Config) {
 /// A new process accepts.
 struct Handing {
     giver: Arc<Giver>,
+    counted: Option<Counted>,
     at: Instant,
     /// When what is left of the connections is cut.
     until: Instant,
@@ -271,7 +278,7 @@ impl Handing {
         config: &Config,
         channel: Channel,
         accepts: Accepts,
-        at: Instant,
+        (counted, at): (Option<Counted>, Instant),
     ) -> io::Result<Self> {
         let cores = proxy.workers.generation.cores.clone();
         let giver = Giver::start(channel, anchor(), cores)?;
@@ -292,6 +299,7 @@ impl Handing {
         proxy.workers.evacuate(giver.clone(), patience, closing);
         Ok(Self {
             giver,
+            counted,
             at,
             until,
             closes_at: closing.map(|closing| closing.begins_at),
@@ -349,7 +357,8 @@ impl Handing {
             );
         }
         // Who can't be told is gone.
-        if let Err(error) = self.giver.finish(Kind::Done, &[], DONE_PATIENCE) {
+        let metrics = self.counted.as_ref().map(Counted::totals);
+        if let Err(error) = self.giver.finish(metrics.as_deref(), DONE_PATIENCE) {
             tracing::warn!(%error, "the new process doesn't hear that this one has nothing any more");
         }
         let (took, moved) = (now() - self.at, proxy.workers.evacuated());

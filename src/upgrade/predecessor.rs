@@ -1,7 +1,6 @@
 //! The old process, as the new one sees it.
 
 use std::io;
-use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,6 +10,9 @@ use proxy_admin::Observed;
 use proxy_config::Config;
 use proxy_core::backend::Adopter;
 use proxy_core::continue_ids;
+
+use rustix::net::sockopt::socket_peercred;
+use rustix::process::{Pid, getppid};
 
 use super::channel::{Channel, Kind, Message, anchor, now};
 use super::taker::{Over, Taker};
@@ -23,6 +25,9 @@ const ANSWER_PATIENCE: Duration = Duration::from_secs(30);
 /// How long the new one looks for a word before it looks for signals.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 
+/// How long it may take to end, once its end is seen.
+const GONE_PATIENCE: Duration = Duration::from_secs(2);
+
 /// Addresses that may come, at most: each costs a record.
 const RECORDS_MAX: usize = 100_000;
 
@@ -30,6 +35,8 @@ const RECORDS_MAX: usize = 100_000;
 #[derive(Debug)]
 pub(crate) struct Predecessor {
     channel: Arc<Channel>,
+    /// The process's number, which is this one's parent.
+    parent: Pid,
     welcome: Welcome,
     offered: Vec<Offered>,
 }
@@ -58,11 +65,14 @@ impl Predecessor {
         let socket = proxy_sys::inherited_descriptor(number).with_context(|| {
             format!("{PREDECESSOR_VARIABLE} is set, and descriptor {number} is not that of an upgrade; unset it")
         })?;
+        let peer = socket_peercred(&socket).context("the process before is not known")?;
+        let parent = peer.pid;
         let channel = Channel::of(socket);
         let met = meet(&channel).inspect_err(|error| tell_failed(&channel, error))?;
         let (welcome, offered) = met;
         Ok(Some(Self {
             channel: Arc::new(channel),
+            parent,
             welcome,
             offered,
         }))
@@ -88,30 +98,59 @@ impl Predecessor {
             .context("the sockets of the process before")
     }
 
-    /// Says that this process would accept, and waits until it is to.
+    /// Says that this process would accept, and waits until it is to. What the old one has counted until then goes into `observed`.
     ///
     /// # Errors
     /// When the old one doesn't want it any more. [`Abandoned`] when `pause` breaks off.
-    pub(crate) fn is_ready(&self, pause: Pause<'_>) -> anyhow::Result<()> {
+    pub(crate) fn is_ready(&self, observed: &Observed, pause: Pause<'_>) -> anyhow::Result<()> {
         let until = now() + ANSWER_PATIENCE;
         self.say(Kind::Ready, &[], until)?;
-        while !self.channel.is_readable(LOOK_INTERVAL) {
-            if pause(Duration::ZERO).is_break() {
-                return Err(Abandoned.into());
+        loop {
+            while !self.channel.is_readable(LOOK_INTERVAL) {
+                if pause(Duration::ZERO).is_break() {
+                    return Err(Abandoned.into());
+                }
+                if now() >= until {
+                    bail!("the process before doesn't answer");
+                }
             }
+            match self.channel.receive(until)? {
+                Some(message) if message.kind == Kind::Go => {
+                    let go: Go = serde_json::from_slice(&message.bytes)?;
+                    continue_ids(go.last_id);
+                    return Ok(());
+                }
+                Some(message) => self.hear(message, observed)?,
+                None if self.is_gone() => {
+                    tracing::error!(
+                        "the process before has ended before it gave anything; this one goes on"
+                    );
+                    continue_ids(0);
+                    return Ok(());
+                }
+                None => bail!("the process before doesn't want to be taken over from"),
+            }
+        }
+    }
+
+    /// Hears what the old process has counted.
+    fn hear(&self, message: Message, observed: &Observed) -> anyhow::Result<()> {
+        match message.kind {
+            Kind::Metrics => observed.earlier.set(&message.bytes).context("its metrics"),
+            _ => bail!("the process before speaks out of turn"),
+        }
+    }
+
+    /// Whether the old process has ended: it may be about to, as it closes its descriptors before that.
+    fn is_gone(&self) -> bool {
+        let until = now() + GONE_PATIENCE;
+        while getppid() == Some(self.parent) {
             if now() >= until {
-                bail!("the process before doesn't answer");
+                return false;
             }
+            std::thread::park_timeout(LOOK_INTERVAL);
         }
-        match self.channel.receive(until)? {
-            Some(message) if message.kind == Kind::Go => {
-                let go: Go = serde_json::from_slice(&message.bytes)?;
-                continue_ids(go.last_id);
-                Ok(())
-            }
-            Some(_) => bail!("the process before speaks out of turn"),
-            None => bail!("the process before has ended, or doesn't want to be taken over from"),
-        }
+        true
     }
 
     /// Says that this process accepts, from these sockets of the old one's.
@@ -152,7 +191,6 @@ impl OwnFile {
 /// Introduces itself, and hears of what there is.
 fn meet(channel: &Channel) -> anyhow::Result<(Welcome, Vec<Offered>)> {
     let until = now() + ANSWER_PATIENCE;
-    rustix::net::sockopt::socket_peercred(channel.as_fd()).context("no process is there")?;
     let hello = Hello {
         magic: MAGIC.to_owned(),
         versions: VERSIONS,

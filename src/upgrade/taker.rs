@@ -84,6 +84,7 @@ impl Taker {
             match message.kind {
                 Kind::Done => return Ok(()),
                 Kind::Connections => self.take(message)?,
+                Kind::Metrics => self.observed.earlier.set(&message.bytes)?,
                 _ => return Err(ErrorKind::InvalidData.into()),
             }
         }

@@ -10,6 +10,9 @@ use prometheus::proto::{
 use prometheus::{Encoder as _, Error, Result, TextEncoder};
 use proxy_core::metrics::{self, PerWorker};
 
+use super::earlier;
+use crate::observed::earlier::Totals;
+
 /// Samples, and bytes of text, after which another thread may have the CPU. A scrape of a thousand servers takes ten
 /// milliseconds; a worker whose CPU it shares would have to wait for all of it.
 const SAMPLES_A_PIECE: usize = 128;
@@ -44,6 +47,16 @@ impl Families {
         family.set_help(help.to_owned());
         family.set_field_type(kind);
         Family(self.0.push_mut(family))
+    }
+
+    /// What of it the next process is to add to its own.
+    pub(super) fn totals(&self) -> Totals {
+        earlier::told(&self.0)
+    }
+
+    /// Adds what the processes before counted.
+    pub(super) fn add(&mut self, before: &Totals) {
+        earlier::add(before, &mut self.0);
     }
 
     /// The text format. A family without samples has no line.

@@ -5,6 +5,7 @@ mod advice;
 mod client_lists;
 mod cores;
 mod discoveries;
+mod earlier;
 mod family;
 mod listeners;
 mod process;
@@ -51,6 +52,16 @@ impl Exposition {
     /// # Errors
     /// When the encoder refuses a family, which is a mistake in this module.
     pub(super) fn encode(&self) -> prometheus::Result<String> {
+        self.families().encode()
+    }
+
+    /// What the next process is to add to its own counts, as bytes.
+    pub(super) fn totals(&self) -> Vec<u8> {
+        // Names and numbers are JSON.
+        serde_json::to_vec(&self.families().totals()).unwrap_or_default()
+    }
+
+    fn families(&self) -> Families {
         let mut families = Families::default();
         let view = self.observed.view();
         runtime::collect(&mut families, &self.observed);
@@ -70,6 +81,7 @@ impl Exposition {
         upstreams::collect(&mut families, &view.upstreams, crate::observed::now());
         access_log::collect(&mut families, &self.observed);
         schedulers::collect(&mut families, &self.observed);
-        families.encode()
+        families.add(&self.observed.earlier.totals());
+        families
     }
 }

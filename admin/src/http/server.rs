@@ -61,19 +61,42 @@ const EXHAUSTED_PAUSE: Duration = Duration::from_millis(200);
 /// How often it is logged that accepting rests.
 const SAID_EVERY: Duration = Duration::from_secs(10);
 
+/// How long a client that is connected has to say what it wants, when the server retires: mostly it has said it.
+const LAST_REQUEST_TIME: Duration = Duration::from_millis(20);
+
 /// Who is connected, at whichever socket.
 #[derive(Clone)]
-pub(crate) struct Shared(Arc<Mutex<Clients>>);
+pub(crate) struct Shared {
+    clients: Arc<Mutex<Clients>>,
+    /// Whether the server retires: who is connected is answered once more, and then closed.
+    retires: Arc<watch::Sender<bool>>,
+    /// Each connection has one.
+    connected: Arc<()>,
+}
 
 impl Default for Shared {
     fn default() -> Self {
-        Self(Arc::new(Mutex::new(Clients::new(connections_max()))))
+        Self {
+            clients: Arc::new(Mutex::new(Clients::new(connections_max()))),
+            retires: Arc::new(watch::Sender::new(false)),
+            connected: Arc::default(),
+        }
     }
 }
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Clients> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has every connection end after the answer that is being made.
+    pub(crate) fn retire(&self) {
+        self.retires.send_replace(true);
+    }
+
+    /// Whether anybody is connected.
+    pub(crate) fn is_connected(&self) -> bool {
+        Arc::strong_count(&self.connected) > 1
     }
 }
 
@@ -153,7 +176,12 @@ impl Accept {
     fn serve(&self, stream: TcpStream, from: SocketAddr) {
         let mut clients = self.clients.lock();
         let client = clients.client();
-        let task = tokio::spawn(serve(stream, from, self.paths.clone(), client.clone()));
+        let connected = (
+            self.clients.retires.subscribe(),
+            self.clients.connected.clone(),
+        );
+        let serving = serve(stream, from, self.paths.clone(), client.clone(), connected);
+        let task = tokio::spawn(serving);
         clients.add(client, task.abort_handle());
     }
 }
@@ -165,7 +193,13 @@ fn connections_max() -> usize {
     (kept as usize / 2).clamp(ADMIN_CONNECTIONS_MIN, ADMIN_CONNECTIONS_MAX)
 }
 
-async fn serve(stream: TcpStream, from: SocketAddr, paths: Arc<Paths>, client: Arc<Client>) {
+async fn serve(
+    stream: TcpStream,
+    from: SocketAddr,
+    paths: Arc<Paths>,
+    client: Arc<Client>,
+    (mut retires, _connected): (watch::Receiver<bool>, Arc<()>),
+) {
     let unread_ms = UNREAD_TIMEOUT.as_millis() as u32;
     if let Err(error) = set_tcp_user_timeout(&stream, unread_ms) {
         // The connection's age bounds it all the same.
@@ -187,8 +221,19 @@ async fn serve(stream: TcpStream, from: SocketAddr, paths: Arc<Paths>, client: A
         .max_buf_size(HEADER_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
+    let retired = async {
+        if retires.wait_for(|retires| *retires).await.is_err() {
+            // There is no server that could.
+            std::future::pending::<()>().await;
+        }
+        sleep(LAST_REQUEST_TIME).await;
+    };
+    let ended = tokio::select! {
+        ended = timeout(AGE_MAX, connection.as_mut()) => ended.is_ok(),
+        () = retired => false,
+    };
     // How a client's connection ends is its own affair.
-    if timeout(AGE_MAX, connection.as_mut()).await.is_err() {
+    if !ended {
         connection.as_mut().graceful_shutdown();
         let _ = timeout(LAST_ANSWER_MAX, connection).await;
     }

@@ -2,6 +2,7 @@
 
 pub(crate) mod client_lists;
 pub(crate) mod discoveries;
+pub(crate) mod earlier;
 pub(crate) mod events;
 pub(crate) mod log;
 pub(crate) mod reloads;
@@ -20,6 +21,7 @@ use proxy_core::{Activity, Inventory, Tables, View};
 
 use self::client_lists::ClientLists;
 use self::discoveries::Discoveries;
+use self::earlier::Earlier;
 use self::events::Events;
 use self::reloads::Reloads;
 use self::running::{Running, Runs};
@@ -45,6 +47,8 @@ pub struct Observed {
     pub switches: Switches,
     /// Upgrades to another process.
     pub upgrades: Upgrades,
+    /// What processes before counted.
+    pub earlier: Earlier,
     /// How reading the configuration went, the last time.
     pub reloads: Reloads,
     /// What is logged.
@@ -80,6 +84,7 @@ impl Observed {
             inventory,
             switches: Switches::default(),
             upgrades: Upgrades::default(),
+            earlier: Earlier::default(),
             reloads: Reloads::new(configured_at),
             log: log::Log::default(),
             events: Arc::default(),

@@ -19,12 +19,6 @@ impl Upgrades {
         count.fetch_add(1, Relaxed);
     }
 
-    /// Those of the processes before.
-    pub fn inherit(&self, (succeeded, failed): (u64, u64)) {
-        self.succeeded.fetch_add(succeeded, Relaxed);
-        self.failed.fetch_add(failed, Relaxed);
-    }
-
     /// Those that succeeded, and those that failed.
     pub fn counts(&self) -> (u64, u64) {
         (self.succeeded.load(Relaxed), self.failed.load(Relaxed))
