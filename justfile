@@ -18,12 +18,14 @@ ci:
 
 # Connections that go from core to core, tens of thousands of times a minute, for ten minutes; then many reloads and switches, one
 # after the other, and sequences of configurations, and switches to schedulers that lack any number of descriptors or threads; last
-# fifty reloads and twenty switches between each two schedulers under 500 new connections a second, and 100,000 short connections.
+# fifty reloads and twenty switches between each two schedulers under 500 new connections a second, and 100,000 short connections;
+# seven upgrades under 8,000 idle connections, 100 transfers and 500 new connections a second; and 50 upgrades of which one process is killed.
 soak:
     CORELANE_SOAK_SECONDS=600 cargo test -p backend-glommio --release --locked --test soak -- --nocapture
     CORELANE_CHURN_STEPS=300 cargo test --release --locked --test e2e churn
     CORELANE_SEQUENCE_STEPS=200 CORELANE_SWEEP=full cargo test --release --locked --test e2e -- sequences switch_refused
-    ulimit -n "$(ulimit -H -n)" && CORELANE_SOAK=full cargo test --release --locked --test e2e -- unnoticed leak --test-threads 1
+    ulimit -n "$(ulimit -H -n)" && CORELANE_SOAK=full cargo test --release --locked --test e2e -- unnoticed leak upgrade_connections --test-threads 1
+    ulimit -n "$(ulimit -H -n)" && CORELANE_KILLS=50 cargo test --release --locked --test e2e upgrade_killed -- --nocapture --test-threads 1
 
 # The comparison with the peers; arguments are passed on (`just bench --help`).
 bench *arguments:

@@ -104,7 +104,14 @@ impl Predecessor {
     /// When the old one doesn't want it any more. [`Abandoned`] when `pause` breaks off.
     pub(crate) fn is_ready(&self, observed: &Observed, pause: Pause<'_>) -> anyhow::Result<()> {
         let until = now() + ANSWER_PATIENCE;
-        self.say(Kind::Ready, &[], until)?;
+        if let Err(error) = self.say(Kind::Ready, &[], until) {
+            return if self.is_gone() {
+                go_alone();
+                Ok(())
+            } else {
+                Err(error)
+            };
+        }
         loop {
             while !self.channel.is_readable(LOOK_INTERVAL) {
                 if pause(Duration::ZERO).is_break() {
@@ -186,6 +193,12 @@ impl OwnFile {
         let found = rustix::fs::lstat(path);
         found.is_ok_and(|found| (found.st_dev, found.st_ino) == (self.device, self.inode))
     }
+}
+
+/// Goes on though the process before is gone: nobody else has its sockets.
+fn go_alone() {
+    tracing::error!("the process before has ended before it gave any connection; this one goes on");
+    continue_ids(0);
 }
 
 /// Introduces itself, and hears of what there is.

@@ -101,6 +101,7 @@ mod unanswered;
 mod unnoticed;
 mod upgrade;
 mod upgrade_connections;
+mod upgrade_killed;
 mod upstream_failure;
 mod urgent;
 mod verdicts;

@@ -47,7 +47,7 @@ pub(crate) fn upgrade(proxy: &Proxy, heirs: &Heirs) {
 }
 
 /// `corelane upgrade`.
-fn ask(socket: &Path, binary: Option<&Path>) -> Output {
+pub(crate) fn ask(socket: &Path, binary: Option<&Path>) -> Output {
     let mut command = proxy::command();
     command.arg("upgrade").args(binary);
     command.arg("--socket").arg(socket);

@@ -10,18 +10,45 @@ use crate::harness::bytes::{self, MIB};
 use crate::harness::change::text;
 use crate::harness::config::forward;
 use crate::harness::heirs::Heirs;
+use crate::harness::metrics::Totals;
 use crate::harness::peer;
-use crate::harness::proxy::Proxy;
+use crate::harness::proxy::{self, Proxy};
 use crate::harness::scheduler::{Scheduler, each_scheduler};
 use crate::harness::wait::{self, End};
-use crate::upgrade::{come, upgrade};
+use crate::upgrade::{ask, come, upgrade};
 
 each_scheduler!(nobody_notices, half_closed_connections_go_on);
 
-/// Connections that wait, and those that transfer.
-const IDLE: usize = 100;
-const TRANSFERS: usize = 4;
-const TRANSFER_BYTES: u64 = 8 * MIB;
+/// How much there is of everything.
+#[derive(Clone, Copy)]
+struct Size {
+    /// Connections that wait.
+    idle: usize,
+    /// Transfers at a time, and their bytes.
+    transfers: usize,
+    transfer_bytes: u64,
+    /// Threads that connections come from, some 200 a second each.
+    coming: usize,
+    /// Every third one is to a copy of the program, as a rollback is.
+    upgrades: usize,
+}
+
+const SHORT: Size = Size {
+    idle: 100,
+    transfers: 4,
+    transfer_bytes: 4 * MIB,
+    coming: 1,
+    upgrades: 2,
+};
+
+/// `CORELANE_SOAK=full` (`just soak`).
+const FULL: Size = Size {
+    idle: 8000,
+    transfers: 100,
+    transfer_bytes: 32 * MIB,
+    coming: 3,
+    upgrades: 7,
+};
 
 fn echoes(client: &TcpStream, seed: u64) {
     let message = bytes::pattern(seed, 100);
@@ -35,12 +62,13 @@ fn echoes(client: &TcpStream, seed: u64) {
 }
 
 /// Transfers one after the other, until it is over; each is what was sent.
-pub(crate) fn transfer(proxy: &Proxy, seed: u64, over: &AtomicBool, done: &AtomicU64) {
+fn transfer(proxy: &Proxy, (seed, length): (u64, u64), over: &AtomicBool, counts: &Counts) {
     while !over.load(Relaxed) {
+        counts.begun.fetch_add(1, Relaxed);
         let client = proxy.connect("main");
         let sent = thread::scope(|scope| {
             let sent = scope.spawn(|| {
-                let sent = bytes::send(&mut &client, seed, TRANSFER_BYTES);
+                let sent = bytes::send(&mut &client, seed, length);
                 client.shutdown(Shutdown::Write).expect("half-close");
                 sent
             });
@@ -48,58 +76,111 @@ pub(crate) fn transfer(proxy: &Proxy, seed: u64, over: &AtomicBool, done: &Atomi
             (sent.join().expect("it is sent"), received)
         });
         assert_eq!(sent.0, sent.1, "transfer {seed}");
-        done.fetch_add(1, Relaxed);
+        counts.done.fetch_add(1, Relaxed);
     }
 }
 
-/// Each upgrade goes to another scheduler, and other cores.
+/// What clients have done.
+#[derive(Default)]
+struct Counts {
+    came: AtomicU64,
+    /// Transfers.
+    begun: AtomicU64,
+    done: AtomicU64,
+}
+
+/// Upgrades to another scheduler and other cores, and back.
 fn nobody_notices(first: Scheduler) {
+    let size = match std::env::var("CORELANE_SOAK").as_deref() {
+        Ok("full") => FULL,
+        _ => SHORT,
+    };
     let service = peer::echo();
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = folder.path().join("admin.sock");
     let routes = forward(&[&service.address().to_string()]);
-    let proxy = Proxy::start_file(&text(first, 2, "", &routes));
+    let file = |scheduler: Scheduler, cores: usize| {
+        let text = text(scheduler, cores, "", &routes);
+        text.replace("[admin]\n", &format!("[admin]\nsocket = {socket:?}\n"))
+    };
+    let before = folder.path().join("corelane-before");
+    fs::copy(proxy::command().get_program(), &before).expect("a copy");
+    let proxy = Proxy::start_file(&file(first, 2));
     let heirs = Heirs::of(&proxy);
-    let idle: Vec<_> = (0..IDLE).map(|_| proxy.connect("main")).collect();
+    let idle: Vec<_> = (0..size.idle).map(|_| proxy.connect("main")).collect();
     let all = || {
         (0..)
             .zip(&idle)
             .for_each(|(seed, client)| echoes(client, seed))
     };
     all();
-    let (over, came, done) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
+    let (over, counts) = (AtomicBool::new(false), Counts::default());
     thread::scope(|scope| {
         let _end = End(&over);
-        let coming = scope.spawn(|| come(proxy.address("main"), &over, &came));
-        let transfers: Vec<_> = (0..TRANSFERS)
-            .map(|seed| {
-                let (proxy, over, done) = (&proxy, &over, &done);
-                scope.spawn(move || transfer(proxy, seed as u64, over, done))
-            })
+        let (proxy, over, counts) = (&proxy, &over, &counts);
+        let address = proxy.address("main");
+        let mut clients: Vec<_> = (0..size.coming)
+            .map(|_| scope.spawn(move || come(address, over, &counts.came)))
             .collect();
+        clients.push(scope.spawn(|| {
+            let mut totals = Totals::default();
+            while !over.load(Relaxed) {
+                totals.grow_over_processes(&proxy.metrics());
+            }
+        }));
+        for seed in 0..size.transfers as u64 {
+            let length = size.transfer_bytes;
+            clients.push(scope.spawn(move || transfer(proxy, (seed, length), over, counts)));
+        }
         let mut usable = Scheduler::ALL
             .into_iter()
             .filter(|one| one.usable() && *one != first);
         let other = usable.next().unwrap_or(first);
-        for (scheduler, cores) in [(other, 1), (first, 2)] {
-            let enough = (came.load(Relaxed) + 5, done.load(Relaxed) + 2);
+        for step in 1..=size.upgrades {
+            let enough = (counts.came.load(Relaxed) + 5, counts.done.load(Relaxed) + 2);
             wait::until("clients come and transfer", || {
-                assert!(!coming.is_finished() && !transfers.iter().any(|one| one.is_finished()));
-                came.load(Relaxed) >= enough.0 && done.load(Relaxed) >= enough.1
+                assert!(
+                    clients.iter().all(|client| !client.is_finished()),
+                    "{}",
+                    proxy.log()
+                );
+                counts.came.load(Relaxed) >= enough.0 && counts.done.load(Relaxed) >= enough.1
             });
-            let file = proxy.directory().join("corelane.toml");
-            fs::write(file, text(scheduler, cores, "", &routes)).expect("write");
-            upgrade(&proxy, &heirs);
+            let (scheduler, cores) = if step % 2 == 1 {
+                (other, 1)
+            } else {
+                (first, 2)
+            };
+            fs::write(
+                proxy.directory().join("corelane.toml"),
+                file(scheduler, cores),
+            )
+            .expect("write");
+            if step % 3 == 0 {
+                let asked = ask(&socket, Some(&before));
+                assert!(asked.status.success(), "{asked:?}\n{}", proxy.log());
+                heirs.only();
+            } else {
+                upgrade(proxy, &heirs);
+            }
             all();
         }
         over.store(true, Relaxed);
-        coming.join().expect("it saw nothing");
-        transfers
-            .into_iter()
-            .for_each(|one| one.join().expect("it saw nothing"));
+        let ended = clients.into_iter().map(thread::ScopedJoinHandle::join);
+        ended.for_each(|ended| ended.expect("it saw nothing"));
     });
     let open = || proxy.metric("corelane_listener_connections", &[("listener", "main")]);
-    wait::until("the idle ones are left", || open() == IDLE as f64);
+    wait::until("the idle ones are left", || open() == size.idle as f64);
     drop(idle);
     wait::until("nobody is left", || open() == 0.0);
+    // Not one is forgotten.
+    let count = |family: &str| {
+        let name = format!("corelane_listener_{family}_total");
+        proxy.metric(&name, &[("listener", "main")])
+    };
+    let began = size.idle as u64 + counts.came.into_inner() + counts.begun.into_inner();
+    assert_eq!(count("connections"), began as f64);
+    assert_eq!(count("ended"), began as f64);
     proxy.stop();
 }
 

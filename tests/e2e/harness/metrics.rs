@@ -93,6 +93,21 @@ impl Totals {
         }
     }
 
+    /// The same over several processes: none is gone, and none but those of the process itself goes backwards.
+    pub(crate) fn grow_over_processes(&mut self, metrics: &Metrics) {
+        let all = metrics.all().into_iter();
+        let all: BTreeMap<_, _> = all
+            .filter(|(series, (family, _))| *family != "gauge" && !series.starts_with("process_"))
+            .map(|(series, (_, value))| (series.to_owned(), value))
+            .collect();
+        for (series, before) in &self.0 {
+            let now = all.get(series);
+            let now = now.unwrap_or_else(|| panic!("{series} is gone"));
+            assert!(now >= before, "{series}: {before}, then {now}");
+        }
+        self.0 = all.into_iter().collect();
+    }
+
     /// How many series they are.
     pub(crate) fn series(&self) -> usize {
         self.0.len()

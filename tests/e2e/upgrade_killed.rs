@@ -1,0 +1,170 @@
+//! One of the two processes is killed while one takes over from the other: no byte is doubled, each connection is one process's or
+//! ends, and the one that is left goes on.
+//!
+//! `CORELANE_KILLS` says how often, where the tests have no time for more.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::harness::bytes::Pattern;
+use crate::harness::config::forward;
+use crate::harness::heirs::{self, Heirs};
+use crate::harness::peer;
+use crate::harness::proxy::Proxy;
+use crate::harness::scheduler::{Scheduler, each_scheduler};
+use crate::harness::wait;
+
+each_scheduler!(one_of_two_is_killed);
+
+/// How often, unless it is said.
+const KILLS: usize = 2;
+
+/// Connections that say something all along, and those that wait.
+const TALKING: usize = 40;
+const IDLE: usize = 300;
+
+/// The longest time until one of the processes is killed, from when the new one is started, and from when it accepts.
+const DELAYS_MAX_US: [u64; 2] = [160_000, 20_000];
+
+/// Bytes of a message.
+const MESSAGE: usize = 1000;
+
+fn kills() -> usize {
+    let kills = std::env::var("CORELANE_KILLS").ok();
+    kills.map_or(KILLS, |kills| kills.parse().expect("a number"))
+}
+
+fn one_of_two_is_killed(scheduler: Scheduler) {
+    let mut chance = Pattern::new(u64::from(std::process::id()));
+    for round in 0..kills() {
+        // Mostly while connections go over.
+        let accepts = round % 8 < 6;
+        let delay = chance.next() % DELAYS_MAX_US[usize::from(accepts)];
+        kill_one(
+            scheduler,
+            round % 2 == 0,
+            accepts,
+            Duration::from_micros(delay),
+        );
+    }
+}
+
+/// A client that sends, and what it heard until it is told to stop, or its connection ended.
+fn talk(client: &TcpStream, seed: u64) -> bool {
+    thread::scope(|scope| {
+        let sending = scope.spawn(|| {
+            let mut pattern = Pattern::new(seed);
+            let mut message = vec![0; MESSAGE];
+            for _ in 0..200 {
+                pattern.fill(&mut message);
+                if (&*client).write_all(&message).is_err() {
+                    return;
+                }
+                thread::sleep(Duration::from_millis(5));
+            }
+            let _ = client.shutdown(Shutdown::Write);
+        });
+        let mut pattern = Pattern::new(seed);
+        let (mut wanted, mut got, mut heard) = (Vec::new(), vec![0; 4096], 0);
+        let whole = loop {
+            match (&*client).read(&mut got) {
+                Ok(0) => break heard == 200 * MESSAGE,
+                Err(_) => break false,
+                Ok(count) => {
+                    while wanted.len() < count {
+                        let mut next = [0; MESSAGE];
+                        pattern.fill(&mut next);
+                        wanted.extend(next);
+                    }
+                    assert!(
+                        got[..count] == wanted[..count],
+                        "connection {seed} hears something else at {heard}"
+                    );
+                    wanted.drain(..count);
+                    heard += count;
+                }
+            }
+        };
+        sending.join().expect("it sends");
+        whole
+    })
+}
+
+fn kill_one(scheduler: Scheduler, kills_new: bool, accepts: bool, delay: Duration) {
+    let service = peer::echo();
+    let proxy = Proxy::start(scheduler, &forward(&[&service.address().to_string()]));
+    let heirs = Heirs::of(&proxy);
+    let old = heirs.only();
+    let clients: Vec<_> = (0..TALKING).map(|_| proxy.connect("main")).collect();
+    let idle: Vec<_> = (0..IDLE).map(|_| proxy.connect("main")).collect();
+    assert!(idle.iter().all(answers));
+    thread::scope(|scope| {
+        let talking = (0..).zip(&clients);
+        let talking: Vec<_> = talking
+            .map(|(seed, client)| scope.spawn(move || talk(client, seed)))
+            .collect();
+        proxy.signal(Signal::USR2);
+        let pids = || heirs.pids();
+        let is_time = || match accepts {
+            true => proxy.log().contains("the new process accepts"),
+            false => pids().len() == 2,
+        };
+        let until = std::time::Instant::now() + wait::DEADLINE;
+        while !is_time() {
+            assert!(std::time::Instant::now() < until, "{}", proxy.log());
+            thread::sleep(Duration::from_micros(200));
+        }
+        let found = pids();
+        thread::sleep(delay);
+        let new = found.iter().copied().find(|&pid| pid != old);
+        let killed = if kills_new { new.unwrap_or(old) } else { old };
+        heirs::signal(killed, Signal::KILL);
+        // Whoever is left serves. One that has not been given the sockets yet can't.
+        let served = wait::holds_within(wait::DEADLINE, || {
+            let is_early = !accepts && !kills_new && pids().is_empty();
+            is_early
+                || TcpStream::connect(proxy.address("main")).is_ok_and(|client| answers(&client))
+        });
+        assert!(served, "{}", proxy.log());
+        let survived = talking
+            .into_iter()
+            .map(|one| one.join().expect("not a byte is another"));
+        let survived = survived.filter(|survived| *survived).count();
+        let idle = idle.iter().filter(|client| answers(client)).count();
+        let open = pids().first().map(|_| {
+            let metrics = proxy.metrics();
+            metrics.get("corelane_listener_connections", &[("listener", "main")])
+        });
+        let who = if kills_new { "new" } else { "old" };
+        println!(
+            "the {who} one was killed after {delay:?} ({accepts}): {survived} of {TALKING} and {idle} of {IDLE} survived"
+        );
+        if kills_new && accepts {
+            assert!(!pids().is_empty(), "{}", proxy.log());
+        }
+        // Who survives is whose connection the process that is left has.
+        if let Some(open) = open {
+            assert_eq!(open, idle as f64, "{}", proxy.log());
+        }
+    });
+    heirs
+        .pids()
+        .into_iter()
+        .for_each(|pid| heirs::signal(pid, Signal::TERM));
+    drop(idle);
+    wait::until("all end", || heirs.pids().is_empty());
+}
+
+/// Whether an idle connection is still answered.
+fn answers(mut client: &TcpStream) -> bool {
+    let patience = Some(Duration::from_secs(10));
+    client.set_read_timeout(patience).expect("a time");
+    let mut answer = [0; 5];
+    client.write_all(b"hello").is_ok()
+        && client.read_exact(&mut answer).is_ok()
+        && answer == *b"hello"
+}
