@@ -146,7 +146,6 @@ mod tests {
     use std::time::Duration;
 
     use super::super::family::Families;
-    use super::*;
 
     fn families(count: u64) -> Families {
         let mut families = Families::default();
