@@ -1,6 +1,7 @@
-//! A thousand servers, each of which gets exactly its part.
+//! A thousand servers, each of which gets exactly its part; and a few that get theirs at random.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
@@ -15,7 +16,7 @@ use crate::harness::proxy::Proxy;
 use crate::harness::scheduler::{Scheduler, each_scheduler};
 use crate::harness::wait;
 
-each_scheduler!(by_turns, by_connections);
+each_scheduler!(by_turns, by_connections, at_random);
 
 const SERVERS: usize = 1000;
 
@@ -134,6 +135,52 @@ fn parts(scheduler: Scheduler, balance: &str) {
     assert_eq!(servers.counts(), [left, removed].concat());
     let failures = proxy.metric("corelane_upstream_connect_failures_total", &[]);
     assert_eq!(failures, 0.0);
+}
+
+/// Each connection is over before the next one begins, so any two are equals: the parts are as even as chance has them, over one, two
+/// and eight workers, and switches between them.
+fn at_random(scheduler: Scheduler) {
+    const COUNT: usize = 10;
+    const CONNECTIONS: usize = 500;
+    let servers = Servers::start(false);
+    let text = |workers| {
+        let addresses: Vec<_> = (0..COUNT)
+            .map(|number| format!("{}:{}", server(number), servers.port))
+            .collect();
+        let addresses: Vec<_> = addresses.iter().map(String::as_str).collect();
+        let rest = "balance = \"random-two\"\n";
+        let routes = route("main", "127.0.0.1:0", &addresses, "", rest);
+        change::text(scheduler, workers, "", &routes)
+    };
+    let proxy = Proxy::start_file(&text(WORKERS[0]));
+    let mut before = vec![0; COUNT];
+    for (round, workers) in WORKERS.into_iter().enumerate() {
+        if round > 0 {
+            change::switch(&proxy, &text(workers));
+        }
+        for _ in 0..CONNECTIONS {
+            // The server closes it at once.
+            let closed = proxy.connect("main").read(&mut [0; 1]);
+            assert_eq!(closed.expect("an orderly end"), 0);
+        }
+        let counts = servers.counts();
+        let parts: Vec<_> = (0..COUNT)
+            .map(|place| counts[place] - before[place])
+            .collect();
+        assert_eq!(parts.iter().sum::<usize>(), CONNECTIONS);
+        let wanted = CONNECTIONS as f64 / COUNT as f64;
+        let squares = parts
+            .iter()
+            .map(|&part| (part as f64 - wanted).powi(2) / wanted);
+        let chi_square: f64 = squares.sum();
+        // Nine degrees of freedom: 27.9 is exceeded once in a thousand, thrice as much never. By turns it would be nothing.
+        assert!(
+            (0.01..3.0 * 27.9).contains(&chi_square),
+            "{chi_square}, {workers} workers: {parts:?}"
+        );
+        before = counts;
+    }
+    proxy.stop();
 }
 
 fn by_turns(scheduler: Scheduler) {
