@@ -1,5 +1,6 @@
 //! A proxy: a configuration at work on a scheduler.
 
+use std::borrow::Cow;
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::Path;
@@ -13,7 +14,7 @@ use proxy_core::backend::{Backend, Listening, Plan};
 use proxy_core::lifeline::Deaths;
 use proxy_core::listen::{BindAddress, Reserved};
 use proxy_core::metrics::Slots;
-use proxy_core::{Generation, Inventory, Table, Tables};
+use proxy_core::{Generation, Inventory, ListenerSettings, ListenerState, Table, Tables};
 use tokio::sync::mpsc;
 
 use crate::access_log::AccessLogs;
@@ -31,7 +32,7 @@ use crate::start_error::{Explain, cannot_listen, cannot_start};
 use crate::surroundings::Counts;
 use crate::upgrade::{Over, Parent, Predecessor, Successor};
 use crate::workers::Workers;
-use crate::{cpus, descriptors, echo, logging};
+use crate::{cpus, descriptors, echo, health, logging};
 
 /// A proxy that runs.
 pub(crate) struct Proxy {
@@ -112,9 +113,17 @@ pub(crate) fn start(
     let discoveries = Arc::new(Discoveries::default());
     let mut control = Control::new(discoveries.clone());
     let complete = control.discover(config)?;
-    let tables = Tables::new(assemble::table(&complete, &inventory, &around));
-    let table = tables.current();
+    let mut table = assemble::table(&complete, &inventory, &around);
     inventory.settle(&table, now());
+    if let Some(predecessor) = &origin.predecessor {
+        table.apply_bandwidth();
+        predecessor.inform(&inventory, &table);
+        health::forget_unasked(&complete, &table, now());
+        // With the weights that were set by hand.
+        table = assemble::table(&complete, &inventory, &around);
+    }
+    let tables = Tables::new(table);
+    let table = tables.current();
     let generation = Generation::new(
         workers,
         &Slots::default(),
@@ -146,7 +155,7 @@ pub(crate) fn start(
         admin: asked.as_ref(),
         pause,
     };
-    let places = Places::prepare(&asking, &sockets, inherited, predecessor)?;
+    let places = Places::prepare(&asking, &table, &sockets, inherited, predecessor)?;
     let mut observed = Observed::new(
         observe(&*running, generation.clone()),
         STEALING,
@@ -226,6 +235,21 @@ pub(crate) fn start(
     })
 }
 
+/// The listeners of a configuration that are to listen: all but those that somebody has drained.
+pub(crate) fn listening<'c>(config: &'c Config, table: &Table) -> Cow<'c, Config> {
+    let is_drained = |name: &str| {
+        let mut known = table.listeners.iter().map(|settings| &settings.listener);
+        let known = known.find(|listener| listener.name == name);
+        known.is_some_and(|listener| listener.state() == ListenerState::Drained)
+    };
+    if !config.listeners.iter().any(|one| is_drained(&one.name)) {
+        return Cow::Borrowed(config);
+    }
+    let mut config = config.clone();
+    config.listeners.retain(|one| !is_drained(&one.name));
+    Cow::Owned(config)
+}
+
 /// What a proxy has begun to listen on.
 struct Begun {
     listening: Vec<Listening>,
@@ -249,6 +273,7 @@ impl Places {
     /// All that can fail: clients notice nothing of it.
     fn prepare(
         asking: &Asking<'_>,
+        table: &Table,
         sockets: &Sockets,
         mut inherited: Inherited,
         predecessor: Option<Predecessor>,
@@ -269,7 +294,8 @@ impl Places {
             Some(mut predecessor) => {
                 predecessor.give(sockets)?;
                 let is_own = |path: &Path| predecessor.has_file(path);
-                let rebinding = sockets.prepare(config, count, &is_own, Preparing::Silently)?;
+                let config = listening(config, table);
+                let rebinding = sockets.prepare(&config, count, &is_own, Preparing::Silently)?;
                 Ok(Self::Inherited(Box::new(predecessor), rebinding))
             }
         }
@@ -316,13 +342,22 @@ impl Places {
                 let kept = rebinding.kept();
                 predecessor.is_ready(observed, pause)?;
                 sockets.begin(rebinding);
-                let listeners = config.listeners.iter();
-                let lent = listeners.map(|listener| sockets.lend(&listener.name, count));
+                let lend = |settings: &Arc<ListenerSettings>| {
+                    let listener = &settings.listener;
+                    match listener.state() {
+                        ListenerState::Open => sockets.lend(&listener.name, count),
+                        _ => Ok(Vec::new()),
+                    }
+                };
+                let lent = table.listeners.iter().map(lend);
                 let lent = lent.collect::<io::Result<Vec<_>>>().explain(cannot_watch)?;
                 (lent, Some(None), Some((*predecessor, kept)))
             }
         };
         let listening = table.listeners.iter().zip(lent);
+        let is_open =
+            |settings: &ListenerSettings| settings.listener.state() == ListenerState::Open;
+        let listening = listening.filter(|(settings, _)| is_open(settings));
         let listening = listening.map(|(settings, sockets)| Listening {
             settings: settings.clone(),
             sockets,

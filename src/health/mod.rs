@@ -93,13 +93,7 @@ impl Checks {
 
     /// Makes the checks that `config` asks for, of the servers in the table that was made of it. It was prepared.
     pub(crate) fn commit(&mut self, config: &Config, table: &Table, now: Instant) {
-        // What checks held against servers that are not asked any more what they are.
-        for (configured, pool) in config.upstreams.iter().zip(&table.pools) {
-            if !holds(configured) {
-                pool.servers()
-                    .for_each(|server| _ = server.set_hold(Hold::Unfit, false, now));
-            }
-        }
+        forget_roles(config, table, now);
         if let Some(running) = &self.running {
             let upstreams = config.upstreams.iter().zip(&table.pools);
             let agentless = upstreams.filter(|(configured, _)| configured.agent.is_none());
@@ -177,6 +171,26 @@ fn agents(config: &Config, table: &Table) -> impl Iterator<Item = Asked> {
 fn found(label: &str) -> ServerAddress {
     let address = label.parse().map(ServerAddress::Socket);
     address.unwrap_or(ServerAddress::BuiltinEcho)
+}
+
+/// Forgets what another process has heard of servers that nobody asks here: before anything is asked.
+pub(crate) fn forget_unasked(config: &Config, table: &Table, now: Instant) {
+    forget_roles(config, table, now);
+    for (configured, pool) in config.upstreams.iter().zip(&table.pools) {
+        if configured.agent.is_none() {
+            pool.servers().for_each(|server| server.forget_agent(now));
+        }
+    }
+}
+
+/// Forgets what checks held against servers that are not asked any more what they are.
+fn forget_roles(config: &Config, table: &Table, now: Instant) {
+    for (configured, pool) in config.upstreams.iter().zip(&table.pools) {
+        if !holds(configured) {
+            pool.servers()
+                .for_each(|server| _ = server.set_hold(Hold::Unfit, false, now));
+        }
+    }
 }
 
 /// Whether servers of an upstream that fail its checks get no connection, even where no other is up.

@@ -12,7 +12,6 @@ mod listeners;
 mod removed;
 mod waiting;
 
-use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -30,7 +29,7 @@ use self::waiting::{Asked, Waiting};
 use crate::access_log::AccessLog;
 use crate::command_socket::Commands;
 use crate::config_file::{self, LoadError, Watch, Watched};
-use crate::proxy::Proxy;
+use crate::proxy::{Proxy, listening};
 use crate::retiring::COUNT_INTERVAL;
 use crate::signals::{Hangup, Upgrading};
 use crate::sockets::Preparing;
@@ -268,7 +267,7 @@ async fn check(
     commands: &Commands,
 ) -> Result<Change, String> {
     let new = read(file, proxy).await?;
-    let listening = listening(&new, proxy);
+    let listening = listening(&new, &proxy.observed.tables.current());
     let tried = match proxy
         .sockets
         .check(&listening, &|path| commands.is_at(path))
@@ -372,7 +371,7 @@ async fn apply(
     // The sockets come before the access log, whose file would be there though nothing else is.
     let count = sockets_count(&new, running, proxy);
     let is_own = |path: &Path| commands.is_at(path);
-    let listening = listening(&new, proxy);
+    let listening = listening(&new, &proxy.observed.tables.current());
     let rebinding = proxy
         .sockets
         .prepare(&listening, count, &is_own, Preparing::All);
@@ -436,22 +435,6 @@ async fn apply(
     *running = new;
     observed.set_configuration(running.to_toml(), running.hash());
     Ok((change, begun))
-}
-
-/// The listeners of a configuration that are to listen: all but those that somebody has drained.
-fn listening<'c>(config: &'c Config, proxy: &Proxy) -> Cow<'c, Config> {
-    let table = proxy.observed.tables.current();
-    let is_drained = |name: &str| {
-        let mut known = table.listeners.iter().map(|settings| &settings.listener);
-        let known = known.find(|listener| listener.name == name);
-        known.is_some_and(|listener| listener.state() == ListenerState::Drained)
-    };
-    if !config.listeners.iter().any(|one| is_drained(&one.name)) {
-        return Cow::Borrowed(config);
-    }
-    let mut config = config.clone();
-    config.listeners.retain(|one| !is_drained(&one.name));
-    Cow::Owned(config)
 }
 
 /// Whether a new configuration asks for other workers than those that run.

@@ -61,6 +61,8 @@ pub(crate) enum Kind {
     Taken = 11,
     /// From the old one: what metrics have counted, before it says Go and before it says Done.
     Metrics = 12,
+    /// From the old one: what is known of servers and what limits have counted, before it says SocketsEnd and before it says Go.
+    Verdicts = 13,
 }
 
 /// One message.
@@ -264,7 +266,7 @@ fn parse(head: &[u8]) -> io::Result<(Kind, bool, usize, usize)> {
 }
 
 impl Kind {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::Hello,
         Self::Welcome,
         Self::Sockets,
@@ -277,6 +279,7 @@ impl Kind {
         Self::Connections,
         Self::Taken,
         Self::Metrics,
+        Self::Verdicts,
     ];
 
     fn of(number: u8) -> Option<Self> {

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, anyhow, bail};
 use proxy_admin::{Admin, Counted};
 use proxy_config::Config;
+use proxy_core::carry::encode_verdicts;
 use proxy_core::last_id;
 use rustix::process::Signal;
 use tokio::time::sleep;
@@ -109,11 +110,13 @@ async fn begin(
     };
     let offered = proxy.sockets.offer();
     let offered = offered.context("no descriptors are left to give the sockets away")?;
+    let verdicts = verdicts(proxy);
     let (mut successor, channel) = Successor::start(&binary, line.its.as_ref(), line.own)?;
     tracing::info!(binary = %binary.display(), pid = %successor.pid(), "an upgrade begins");
     let meeting = move || {
         let version = meet(&channel)?;
-        introduce(&channel, Welcome { version, ..welcome }, offered)?;
+        let welcome = Welcome { version, ..welcome };
+        introduce(&channel, welcome, offered, &verdicts)?;
         hear(&channel, Kind::Ready, now() + READY_PATIENCE)?;
         Ok(channel)
     };
@@ -147,7 +150,12 @@ fn meet(channel: &Channel) -> anyhow::Result<u16> {
 }
 
 /// Tells it what there is, and gives it the sockets.
-fn introduce(channel: &Channel, welcome: Welcome, offered: Vec<Offered>) -> anyhow::Result<()> {
+fn introduce(
+    channel: &Channel,
+    welcome: Welcome,
+    offered: Vec<Offered>,
+    verdicts: &[u8],
+) -> anyhow::Result<()> {
     let until = now() + HELLO_PATIENCE;
     let send = |kind, words: &[u8], descriptors: &[BorrowedFd<'_>]| {
         let sent = channel.send(kind, words, descriptors, until);
@@ -162,7 +170,17 @@ fn introduce(channel: &Channel, welcome: Welcome, offered: Vec<Offered>) -> anyh
         let descriptors: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
         send(Kind::Sockets, &serde_json::to_vec(record)?, &descriptors)?;
     }
+    send(Kind::Verdicts, verdicts, &[])?;
     send(Kind::SocketsEnd, &[], &[])
+}
+
+/// What is known of servers now, and what limits have counted.
+fn verdicts(proxy: &Proxy) -> Vec<u8> {
+    let observed = &proxy.observed;
+    let mut bytes = Vec::new();
+    let table = observed.tables.current();
+    encode_verdicts(&observed.inventory, &table, anchor(), now(), &mut bytes);
+    bytes
 }
 
 /// The next message, which has to be of this kind.
@@ -194,12 +212,14 @@ async fn accept(
     // It shows no more than what the new one is told.
     let counted = proxy.admin.take().map(Admin::retire);
     let metrics = counted.as_ref().map(Counted::totals);
+    let verdicts = verdicts(proxy);
     let go = serde_json::to_vec(&Go { last_id: last_id() })?;
     let accepting = move || {
         let until = now() + ACCEPT_PATIENCE;
         if let Some(metrics) = metrics {
             channel.send(Kind::Metrics, &metrics, &[], until)?;
         }
+        channel.send(Kind::Verdicts, &verdicts, &[], until)?;
         channel.send(Kind::Go, &go, &[], until)?;
         let accepts = hear(&channel, Kind::Accepts, until)?;
         let accepts: Accepts = serde_json::from_slice(&accepts.bytes)?;

@@ -2,15 +2,15 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
 use proxy_admin::Observed;
 use proxy_config::Config;
 use proxy_core::backend::Adopter;
-use proxy_core::continue_ids;
-
+use proxy_core::carry::{Adoption, Elsewhere, Moment, apply_verdicts};
+use proxy_core::{Inventory, Table, continue_ids};
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::{Pid, getppid};
 
@@ -39,6 +39,10 @@ pub(crate) struct Predecessor {
     parent: Pid,
     welcome: Welcome,
     offered: Vec<Offered>,
+    /// What it knows of servers, and its limits have counted.
+    verdicts: Vec<u8>,
+    /// The places that its connections have.
+    places: Mutex<Elsewhere>,
 }
 
 /// Tells the process before why this one can't take over.
@@ -69,12 +73,14 @@ impl Predecessor {
         let parent = peer.pid;
         let channel = Channel::of(socket);
         let met = meet(&channel).inspect_err(|error| tell_failed(&channel, error))?;
-        let (welcome, offered) = met;
+        let (welcome, offered, verdicts) = met;
         Ok(Some(Self {
             channel: Arc::new(channel),
             parent,
             welcome,
             offered,
+            verdicts,
+            places: Mutex::default(),
         }))
     }
 
@@ -82,6 +88,13 @@ impl Predecessor {
     pub(crate) fn has_file(&self, path: &Path) -> bool {
         let file = self.welcome.command_file.as_ref();
         file.is_some_and(|file| file.is_at(path))
+    }
+
+    /// Has what it knows of servers, and what its limits have counted, hold here: before any server is checked. What was set by hand
+    /// comes to tables that are made afterwards.
+    pub(crate) fn inform(&self, inventory: &Inventory, table: &Table) {
+        // Their places are those of the last word.
+        drop(apply(&self.verdicts, Moment::Start, inventory, table));
     }
 
     /// Lends its sockets.
@@ -144,6 +157,12 @@ impl Predecessor {
     fn hear(&self, message: Message, observed: &Observed) -> anyhow::Result<()> {
         match message.kind {
             Kind::Metrics => observed.earlier.set(&message.bytes).context("its metrics"),
+            Kind::Verdicts => {
+                let (inventory, table) = (&observed.inventory, observed.tables.current());
+                let places = apply(&message.bytes, Moment::Takeover, inventory, &table);
+                *self.places.lock().unwrap_or_else(PoisonError::into_inner) = places;
+                Ok(())
+            }
             _ => bail!("the process before speaks out of turn"),
         }
     }
@@ -184,8 +203,19 @@ impl Predecessor {
     /// # Errors
     /// When there is no thread left.
     pub(crate) fn follow(self, observed: Arc<Observed>, to: Arc<dyn Adopter>) -> io::Result<Over> {
-        Taker::start(self.channel, observed, anchor(), to)
+        let places = self.places.into_inner();
+        let places = places.unwrap_or_else(PoisonError::into_inner);
+        Taker::start(self.channel, observed, anchor(), places, to)
     }
+}
+
+/// What isn't understood is no reason not to take over.
+fn apply(bytes: &[u8], moment: Moment, inventory: &Inventory, table: &Table) -> Elsewhere {
+    let adoption = Adoption::new(inventory, table, anchor(), now());
+    apply_verdicts(bytes, moment, &adoption).unwrap_or_else(|error| {
+        tracing::warn!(%error, "not all that the process before knows of servers and limits holds here");
+        Elsewhere::default()
+    })
 }
 
 impl OwnFile {
@@ -202,7 +232,7 @@ fn go_alone() {
 }
 
 /// Introduces itself, and hears of what there is.
-fn meet(channel: &Channel) -> anyhow::Result<(Welcome, Vec<Offered>)> {
+fn meet(channel: &Channel) -> anyhow::Result<(Welcome, Vec<Offered>, Vec<u8>)> {
     let until = now() + ANSWER_PATIENCE;
     let hello = Hello {
         magic: MAGIC.to_owned(),
@@ -225,7 +255,7 @@ fn meet(channel: &Channel) -> anyhow::Result<(Welcome, Vec<Offered>)> {
     if welcome.magic != MAGIC || !(least..=most).contains(&welcome.version) {
         bail!("the process before speaks another version of this");
     }
-    let mut offered = Vec::new();
+    let (mut offered, mut verdicts) = (Vec::new(), Vec::new());
     loop {
         let message = next()?;
         match message.kind {
@@ -238,7 +268,8 @@ fn meet(channel: &Channel) -> anyhow::Result<(Welcome, Vec<Offered>)> {
                 let record: SocketsRecord = serde_json::from_slice(&message.bytes)?;
                 offered.push((record, message.descriptors));
             }
-            Kind::SocketsEnd => return Ok((welcome, offered)),
+            Kind::Verdicts => verdicts = message.bytes,
+            Kind::SocketsEnd => return Ok((welcome, offered, verdicts)),
             _ => bail!("the process before speaks out of turn"),
         }
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use proxy_admin::Observed;
 use proxy_core::backend::{Adopter, Evacuation, Pace};
-use proxy_core::carry::{Adoption, Anchor};
+use proxy_core::carry::{Adoption, Anchor, Elsewhere};
 use proxy_core::{Descriptor, Detached};
 
 use super::batch::{answer, split};
@@ -23,6 +23,8 @@ pub(super) struct Taker {
     channel: Arc<Channel>,
     observed: Arc<Observed>,
     anchor: Anchor,
+    /// The places of those that have not come.
+    places: Elsewhere,
     /// How they come to the workers.
     arriving: Arc<Evacuation>,
 }
@@ -46,6 +48,7 @@ impl Taker {
         channel: Arc<Channel>,
         observed: Arc<Observed>,
         anchor: Anchor,
+        places: Elsewhere,
         to: Arc<dyn Adopter>,
     ) -> io::Result<Over> {
         // The old process has a pace, and keeps it.
@@ -54,6 +57,7 @@ impl Taker {
             channel,
             observed,
             anchor,
+            places,
             arriving,
         };
         let over = Over::default();
@@ -100,6 +104,7 @@ impl Taker {
         let records = split(&bytes, descriptors, lacking).ok_or(ErrorKind::InvalidData)?;
         let table = self.observed.tables.current();
         let adoption = Adoption::new(&self.observed.inventory, &table, self.anchor, now());
+        let adoption = adoption.with_places(&self.places);
         let decode = |(record, descriptors): (&[u8], Vec<OwnedFd>)| {
             let decoded = Detached::<Descriptor>::decode_with(record, descriptors, &adoption);
             decoded

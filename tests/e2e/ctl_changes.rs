@@ -27,13 +27,13 @@ each_scheduler!(
 );
 
 /// An echo that is known by its address, and counts.
-struct Echo {
-    address: String,
+pub(crate) struct Echo {
+    pub(crate) address: String,
     accepted: Arc<AtomicU64>,
 }
 
 impl Echo {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address").to_string();
         let accepted = Arc::new(AtomicU64::new(0));
@@ -64,11 +64,11 @@ fn try_exchange(mut client: &TcpStream) -> std::io::Result<()> {
     Ok(())
 }
 
-fn exchange(client: &TcpStream) {
+pub(crate) fn exchange(client: &TcpStream) {
     try_exchange(client).expect("it goes on");
 }
 
-fn two_servers(scheduler: Scheduler) -> (Controlled, [Echo; 2]) {
+pub(crate) fn two_servers(scheduler: Scheduler) -> (Controlled, [Echo; 2]) {
     let servers = [Echo::start(), Echo::start()];
     let routes = route(
         "main",
@@ -80,12 +80,12 @@ fn two_servers(scheduler: Scheduler) -> (Controlled, [Echo; 2]) {
     (Controlled::start(scheduler, "", &routes), servers)
 }
 
-fn server(controlled: &Controlled, label: &str) -> Value {
+pub(crate) fn server(controlled: &Controlled, label: &str) -> Value {
     controlled.json(&["servers", "main", label])
 }
 
 /// How many of so many new connections each server gets.
-fn spread(controlled: &Controlled, servers: &[Echo; 2], count: usize) -> [u64; 2] {
+pub(crate) fn spread(controlled: &Controlled, servers: &[Echo; 2], count: usize) -> [u64; 2] {
     let before = servers.each_ref().map(|one| one.accepted());
     for _ in 0..count {
         exchange(&controlled.proxy.connect("main"));

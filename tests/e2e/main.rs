@@ -102,6 +102,7 @@ mod unnoticed;
 mod upgrade;
 mod upgrade_connections;
 mod upgrade_killed;
+mod upgrade_verdicts;
 mod upstream_failure;
 mod urgent;
 mod verdicts;

@@ -13,6 +13,7 @@ use crate::admission::source::Source;
 use crate::carry::elsewhere::Elsewhere;
 use crate::carry::{Adoption, Anchor, Error, Fields, Kind, Moment, VERSION, Writer, record};
 use crate::listener::Listener;
+use crate::listener::state::ListenerState;
 use crate::table::Table;
 use crate::table::inventory::Inventory;
 
@@ -46,6 +47,7 @@ mod tag {
         pub(in super::super) const BANDWIDTH: u8 = 4;
         pub(in super::super) const ROUTES: u8 = 5;
         pub(in super::super) const SOURCES: u8 = 6;
+        pub(in super::super) const STATE: u8 = 7;
     }
 
     pub(super) mod rate {
@@ -106,7 +108,8 @@ pub fn encode_verdicts(
     });
 }
 
-/// Has what a record says of servers and limits hold here. What this process doesn't know by name is left out. Returns the places that
+/// Has what a record says of servers and limits hold here. At the start that includes what was set by hand: tables are to be made
+/// again for weights, and sockets are to be as the listeners' states want them. What this process doesn't know by name is left out. Returns the places that
 /// connections of the other process have.
 ///
 /// # Errors
@@ -125,6 +128,9 @@ pub fn apply_verdicts(
         let name = one.name(tag::NAME, "a listener")?;
         let state = Listed::decode(one)?;
         if let Some(listener) = inventory.known_listener(name) {
+            if moment == Moment::Start {
+                listener.set_state(state.state);
+            }
             state.apply(&listener, adoption, &elsewhere);
         }
         Ok(())
@@ -154,6 +160,8 @@ pub fn apply_verdicts(
 fn encode_listener(listener: &Listener, room: &mut usize, now: Instant, out: &mut Writer<'_>) {
     let counted = &listener.counted;
     out.number(tag::listener::CONNECTIONS, listener.connections());
+    let state = Some(listener.state()).filter(|&state| state != ListenerState::Open);
+    out.text(tag::listener::STATE, state.map_or("", ListenerState::label));
     if let Some(meter) = counted.kept_meter() {
         out.nested(tag::listener::RATE, |out| {
             encode_rate(meter.rate(), out);
@@ -210,6 +218,7 @@ struct Listed {
     bandwidth: [Option<Instant>; 2],
     routes: Vec<(String, u64)>,
     sources: Vec<(Source, u64)>,
+    state: ListenerState,
 }
 
 /// A rate, as far as it tells whether another one is the same.
@@ -265,6 +274,10 @@ impl Listed {
             fields.finish()?;
             Ok([up, down])
         });
+        let state = fields.parsed(tag::listener::STATE, "a state", |label| {
+            let mut states = ListenerState::ALL.into_iter();
+            states.find(|state| state.label() == label)
+        })?;
         let mut routes = Vec::new();
         fields.each(tag::listener::ROUTES, OBJECTS_MAX, "routes", |one| {
             let name = one.name(tag::one::NAME, "a route")?.to_owned();
@@ -286,6 +299,7 @@ impl Listed {
             bandwidth: bandwidth.transpose()?.unwrap_or_default(),
             routes,
             sources,
+            state: state.unwrap_or_default(),
         })
     }
 

@@ -371,7 +371,11 @@ mod tag {
     pub(super) const MAX_CONNECTIONS: u8 = 8;
     pub(super) const AGENT_LINE: u8 = 9;
     pub(super) const WAS_CHECKED: u8 = 10;
+    pub(super) const WEIGHT_BY_HAND: u8 = 11;
 }
+
+/// The highest weight that there can be: see [`WEIGHT_MAX`](crate::WEIGHT_MAX), which pools say.
+const WEIGHT_BY_HAND_MAX: u64 = 256;
 
 /// What traffic and people hold against a server. Whoever checks it or asks its agent has a verdict of this process once that has
 /// begun.
@@ -399,6 +403,8 @@ impl Server {
             &line[..line.floor_char_boundary(TEXT_BYTES_MAX)],
         );
         out.flag(tag::WAS_CHECKED, self.checks.say_anything());
+        let weight = self.weight_by_hand.get();
+        out.maybe_number(tag::WEIGHT_BY_HAND, weight.map(Into::into));
     }
 
     /// The same back.
@@ -437,11 +443,16 @@ impl Server {
         let max = fields.maybe_number(tag::MAX_CONNECTIONS, "a limit")?;
         let line = fields.text(tag::AGENT_LINE, "what an agent says")?;
         let was_checked = fields.flag(tag::WAS_CHECKED)?;
+        let weight = fields.maybe_number(tag::WEIGHT_BY_HAND, "a weight")?;
+        if weight.is_some_and(|weight| weight > WEIGHT_BY_HAND_MAX) {
+            return Err(Error::Bad("a weight"));
+        }
         fields.finish()?;
         if is_start {
             self.set_percent(percent.map_or(CONFIGURED, Into::into));
             self.agent.set_max_connections(max);
             self.agent.set_line(line);
+            self.weight_by_hand.set(weight.map(|weight| weight as u16));
             if was_checked {
                 self.checks.note_said();
             }

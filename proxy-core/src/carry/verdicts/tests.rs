@@ -162,6 +162,8 @@ fn eventful(now: Instant) -> Process {
     }
     let known = process.settings.listener.routes.all();
     known[0].go_on(17);
+    x.set_weight_by_hand(Some(9));
+    process.settings.listener.set_state(ListenerState::Paused);
     process
 }
 
@@ -213,6 +215,8 @@ fn verdicts_hold_in_another_process() {
         "{next:?}"
     );
     assert_eq!(other.settings.listener.routes.all()[0].turns(), 17);
+    assert_eq!(x.weight_by_hand(), Some(9));
+    assert_eq!(other.settings.listener.state(), ListenerState::Paused);
 }
 
 #[test]

@@ -1,0 +1,66 @@
+//! What is known of servers, what was set by hand and what limits have counted goes on in the process that takes over.
+
+use std::io::Read;
+use std::time::Duration;
+
+use crate::ctl::Controlled;
+use crate::ctl_changes::{Echo, exchange, server, spread, two_servers};
+use crate::harness::config::route;
+use crate::harness::heirs::Heirs;
+use crate::harness::peer;
+use crate::harness::scheduler::{Scheduler, each_scheduler};
+use crate::harness::wait;
+use crate::upgrade::upgrade;
+
+each_scheduler!(
+    what_was_set_by_hand_goes_on,
+    connections_that_went_over_count_for_limits,
+);
+
+fn what_was_set_by_hand_goes_on(scheduler: Scheduler) {
+    let (controlled, servers) = two_servers(scheduler);
+    let heirs = Heirs::of(&controlled.proxy);
+    let [first, second] = servers.each_ref().map(|one| &one.address[..]);
+    let open = controlled.proxy.connect("main");
+    exchange(&open);
+    controlled.done(&["set-server", "main", second, "--weight", "3"]);
+    upgrade(&controlled.proxy, &heirs);
+    let shown = server(&controlled, second);
+    let (weight, by_hand) = (&shown["weight"], &shown["weight_by_hand"]);
+    assert_eq!((weight, by_hand), (&3.into(), &true.into()));
+    assert_eq!(spread(&controlled, &servers, 8), [2, 6]);
+    controlled.done(&["set-server", "main", first, "--state", "drain"]);
+    controlled.done(&["set-listener", "main", "--state", "paused"]);
+    upgrade(&controlled.proxy, &heirs);
+    assert_eq!(server(&controlled, first)["state"], "draining");
+    assert_eq!(controlled.json(&["listeners", "main"])["state"], "paused");
+    exchange(&open);
+    let waiting = peer::connect(controlled.proxy.address("main"));
+    controlled.done(&["set-listener", "main", "--state", "open"]);
+    exchange(&waiting);
+    assert_eq!(spread(&controlled, &servers, 4), [0, 4]);
+}
+
+fn connections_that_went_over_count_for_limits(scheduler: Scheduler) {
+    let echo = Echo::start();
+    let limits = "max_connections = 3\nmax_connections_per_source = 2";
+    let routes = route("main", "127.0.0.1:0", &[&echo.address], limits, "");
+    let controlled = Controlled::start(scheduler, "", &routes);
+    let heirs = Heirs::of(&controlled.proxy);
+    let open: Vec<_> = (0..2).map(|_| controlled.proxy.connect("main")).collect();
+    open.iter().for_each(exchange);
+    upgrade(&controlled.proxy, &heirs);
+    let beyond = peer::connect(controlled.proxy.address("main"));
+    beyond
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .expect("a time");
+    let got = (&beyond).read(&mut [0; 1]);
+    assert!(matches!(got, Ok(0)), "it is turned away: {got:?}");
+    open.iter().for_each(exchange);
+    drop(open);
+    wait::until("there is room again", || {
+        let shown = controlled.json(&["servers", "main", &echo.address]);
+        shown["connections"] == 0
+    });
+    exchange(&controlled.proxy.connect("main"));
+}
