@@ -42,6 +42,10 @@ use crate::{assemble, closings, command_socket, cpus, downs, echo, scheduler, so
 /// Lines of differences that the log has of one reload; of more, the number is told.
 const LINES_MAX: usize = 200;
 
+/// How long a switch waits for the process before, and how often it looks whether that is over.
+const PREDECESSOR_PATIENCE: Duration = Duration::from_secs(10);
+const PREDECESSOR_LOOK_INTERVAL: Duration = Duration::from_millis(10);
+
 /// How long the answer to an upgrade has until this process ends.
 const ANSWER_TIME: Duration = Duration::from_millis(20);
 
@@ -391,7 +395,7 @@ async fn apply(
         return Err(format!("{error:#}"));
     }
     let begun = if is_switch(&new, running, proxy) {
-        match switch::begin(proxy, &new).await {
+        match begin_switch(proxy, &new).await {
             Ok(begun) => Some(begun),
             Err(error) => {
                 proxy.control.commit(running, &observed.tables.current());
@@ -435,6 +439,20 @@ async fn apply(
     *running = new;
     observed.set_configuration(running.to_toml(), running.hash());
     Ok((change, begun))
+}
+
+/// Begins with another scheduler, once the process before has given all to the one that runs.
+async fn begin_switch(proxy: &Proxy, new: &Config) -> anyhow::Result<Begun> {
+    let until = now() + PREDECESSOR_PATIENCE;
+    while proxy.predecessor.as_ref().is_some_and(|over| !over.is()) {
+        if now() >= until {
+            anyhow::bail!(
+                "the process before this one still hands over what it has, so there can't be another scheduler yet; reload again"
+            );
+        }
+        sleep(PREDECESSOR_LOOK_INTERVAL).await;
+    }
+    switch::begin(proxy, new).await
 }
 
 /// Whether a new configuration asks for other workers than those that run.

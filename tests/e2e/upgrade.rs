@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::Path;
 use std::process::Output;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -17,7 +17,8 @@ use crate::harness::bytes;
 use crate::harness::config::{forward, route};
 use crate::harness::heirs::Heirs;
 use crate::harness::peer;
-use crate::harness::proxy::{self, Proxy, configuration_with};
+use crate::harness::process;
+use crate::harness::proxy::{self, Proxy, configuration, configuration_with};
 use crate::harness::scheduler::{Scheduler, each_scheduler};
 use crate::harness::wait::{self, End};
 
@@ -25,10 +26,14 @@ each_scheduler!(
     nobody_is_refused,
     a_process_that_cannot_take_over_changes_nothing,
     addresses_come_and_go,
+    systemd_is_told_who_to_watch,
 );
 
 /// Between two connections of a client that comes again and again.
 const INTERVAL: Duration = Duration::from_millis(5);
+
+/// Descriptors of a process that watches another one: standard ones, its reactor, and the line on which it hears of the next.
+const SUPERVISOR_DESCRIPTORS_MAX: usize = 12;
 
 /// Upgrades that have succeeded.
 pub(crate) fn upgrades(proxy: &Proxy) -> f64 {
@@ -83,19 +88,24 @@ fn nobody_is_refused(scheduler: Scheduler) {
         folder.path().join("admin.sock"),
         folder.path().join("in.sock"),
     );
-    let routes = forward(&[&service.address().to_string()])
-        + &route(
-            "unix",
-            &format!("unix:{}", path.display()),
-            &["builtin:echo"],
-            "",
-            "",
-        );
+    let server = service.address().to_string();
+    let bind = format!("unix:{}", path.display());
+    let routes = forward(&[&server]) + &route("unix", &bind, &[&server], "", "");
     let admin = format!("socket = {socket:?}");
     let proxy = Proxy::start_file(&configuration_with(scheduler, "", &admin, &routes));
     let heirs = Heirs::of(&proxy);
     let address = proxy.address("main");
     let (over, came) = (AtomicBool::new(false), AtomicU64::new(0));
+    let mut stays = UnixStream::connect(&path).expect("it listens");
+    stays
+        .set_read_timeout(Some(wait::DEADLINE))
+        .expect("timeout");
+    let mut echoes = || {
+        stays.write_all(b"stays").expect("send");
+        let mut answer = [0; 5];
+        stays.read_exact(&mut answer).expect("receive");
+    };
+    echoes();
     thread::scope(|scope| {
         let _end = End(&over);
         let client = scope.spawn(|| come(address, &over, &came));
@@ -124,6 +134,11 @@ fn nobody_is_refused(scheduler: Scheduler) {
             }
             assert_ne!(heirs.only(), first);
             assert_eq!(proxy.get("/readyz").status, 200);
+            echoes();
+            // The first one supervises, however many there were, and has nothing else.
+            wait::until("it only supervises", || {
+                process::descriptors(proxy.pid()) <= SUPERVISOR_DESCRIPTORS_MAX
+            });
             let enough = came.load(Relaxed) + 10;
             wait::until("clients come", || came.load(Relaxed) >= enough);
         }
@@ -131,6 +146,7 @@ fn nobody_is_refused(scheduler: Scheduler) {
         client.join().expect("it saw nothing");
         unix.join().expect("it saw nothing");
     });
+    drop(stays);
     let mut proxy = proxy;
     proxy.terminate();
     assert!(proxy.wait().success(), "{}", proxy.log());
@@ -212,4 +228,43 @@ fn addresses_come_and_go(scheduler: Scheduler) {
     });
     assert_eq!(upgrades(&proxy), 1.0);
     proxy.stop();
+}
+
+/// What systemd watches is the new process: the old one ends.
+fn systemd_is_told_who_to_watch(scheduler: Scheduler) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("notify");
+    let notified = UnixDatagram::bind(&path).expect("a socket");
+    notified
+        .set_read_timeout(Some(wait::DEADLINE))
+        .expect("timeout");
+    let service = peer::echo();
+    let routes = forward(&[&service.address().to_string()]);
+    let mut command = proxy::command();
+    command.env("NOTIFY_SOCKET", &path);
+    let mut proxy = Proxy::start_command(command, &configuration(scheduler, "", &routes));
+    let heirs = Heirs::of(&proxy);
+    let old = heirs.only();
+    let mut client = proxy.connect("main");
+    proxy.signal(Signal::USR2);
+    let told = loop {
+        let mut words = [0; 4096];
+        let count = notified.recv(&mut words).expect("it is told");
+        let words = String::from_utf8_lossy(&words[..count]).into_owned();
+        let pid = words
+            .lines()
+            .find_map(|line| line.strip_prefix("MAINPID=")?.parse().ok());
+        // Whoever starts may say who it is.
+        if let Some(pid) = pid.filter(|pid| *pid != old) {
+            break pid;
+        }
+    };
+    assert_eq!(proxy.wait().code(), Some(0), "the old one ends");
+    assert_eq!(heirs.only(), told);
+    client.write_all(b"hello").expect("send");
+    let mut answer = [0; 5];
+    client.read_exact(&mut answer).expect("receive");
+    drop(client);
+    crate::harness::heirs::signal(told, Signal::TERM);
+    wait::until("it ends", || heirs.pids().is_empty());
 }
