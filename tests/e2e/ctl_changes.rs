@@ -51,7 +51,7 @@ impl Echo {
         Self { address, accepted }
     }
 
-    fn accepted(&self) -> u64 {
+    pub(crate) fn accepted(&self) -> u64 {
         self.accepted.load(Relaxed)
     }
 }

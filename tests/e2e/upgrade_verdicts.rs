@@ -1,5 +1,6 @@
 //! What is known of servers, what was set by hand and what limits have counted goes on in the process that takes over.
 
+use std::fs;
 use std::io::Read;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use crate::ctl_changes::{Echo, exchange, server, spread, two_servers};
 use crate::harness::config::route;
 use crate::harness::heirs::Heirs;
 use crate::harness::peer;
+use crate::harness::proxy::{self, Proxy};
 use crate::harness::scheduler::{Scheduler, each_scheduler};
 use crate::harness::wait;
 use crate::upgrade::upgrade;
@@ -15,6 +17,7 @@ use crate::upgrade::upgrade;
 each_scheduler!(
     what_was_set_by_hand_goes_on,
     connections_that_went_over_count_for_limits,
+    a_connection_of_what_is_configured_no_longer_goes_on,
 );
 
 fn what_was_set_by_hand_goes_on(scheduler: Scheduler) {
@@ -63,4 +66,33 @@ fn connections_that_went_over_count_for_limits(scheduler: Scheduler) {
         shown["connections"] == 0
     });
     exchange(&controlled.proxy.connect("main"));
+}
+
+fn a_connection_of_what_is_configured_no_longer_goes_on(scheduler: Scheduler) {
+    let [old, new] = [Echo::start(), Echo::start()];
+    let at = |name: &str, server: &Echo| route(name, "127.0.0.1:0", &[&server.address], "", "");
+    let both = |of_gone: &Echo| at("main", &old) + &at("gone", of_gone);
+    let proxy = Proxy::start(scheduler, &both(&old));
+    let heirs = Heirs::of(&proxy);
+    let open = ["main", "gone"].map(|name| proxy.connect(name));
+    open.iter().for_each(exchange);
+    let file = proxy.directory().join("corelane.toml");
+    let after = at("main", &new);
+    fs::write(file, proxy::configuration(scheduler, "", &after)).expect("write");
+    upgrade(&proxy, &heirs);
+    open.iter().for_each(exchange);
+    let listeners = |name| proxy.metric("corelane_listener_connections", &[("listener", name)]);
+    let servers = |name: &str| {
+        let labels = [("upstream", name), ("server", &old.address[..])];
+        proxy.metric("corelane_upstream_connections", &labels)
+    };
+    for name in ["main", "gone"] {
+        assert_eq!((listeners(name), servers(name)), (1.0, 1.0), "{name}");
+    }
+    exchange(&proxy.connect("main"));
+    assert_eq!(new.accepted(), 1);
+    drop(open);
+    wait::until("they have ended", || {
+        (listeners("gone"), servers("gone"), servers("main")) == (0.0, 0.0, 0.0)
+    });
 }
