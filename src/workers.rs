@@ -13,6 +13,9 @@ use crate::aside::Stopper;
 /// How long a scheduler that has no connections may take to end.
 pub(crate) const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long a reload waits for a scheduler that goes to have emptied its queues; then it waits for the end of the switch.
+const HAND_OVER_PATIENCE: Duration = Duration::from_secs(1);
+
 /// How often the connections that have not left are counted, at first and at last.
 const COUNT_INTERVALS: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(20));
 
@@ -124,6 +127,23 @@ impl Workers {
             self.generation.end_inheriting();
         }
         leaving.is_some_and(Leaving::is_left)
+    }
+
+    /// Whether the scheduler that was replaced takes nobody any more, and only clients are left there that have no server yet: it has
+    /// nothing to do with what changes for others. Waits a moment for that.
+    pub(crate) async fn has_handed_over(&self) -> bool {
+        let Some(leaving) = &self.leaving else {
+            return true;
+        };
+        if leaving.evacuation.is_none() {
+            return false;
+        }
+        let accepts_no_more = async {
+            while leaving.backend.is_accepting() {
+                sleep(COUNT_INTERVALS.0).await;
+            }
+        };
+        timeout(HAND_OVER_PATIENCE, accepts_no_more).await.is_ok()
     }
 
     /// The connections that it has.

@@ -57,7 +57,8 @@ pub(crate) struct Signals<'a> {
 
 /// Reloads at each SIGHUP, when a file is replaced that is watched, and when a command asks for it; upgrades at each SIGUSR2 and
 /// when a command asks for it; and returns when another process has taken over. While the file is read, others have their turn.
-/// While a switch runs, files are looked at, and reloads and upgrades wait for its end.
+/// While a switch runs, files are looked at, and upgrades and further switches wait for its end; other reloads only for as long as
+/// the scheduler before accepts clients, or has connections that don't move.
 pub(crate) async fn at_each(
     signals: Signals<'_>,
     commands: &mut Commands,
@@ -166,7 +167,8 @@ pub(crate) async fn at_each(
                 }
             }
             (wish, None) => {
-                let (result, begun) = reload(file, config, proxy, commands).await;
+                let new = checked(config_file::load_meanwhile(file).await);
+                let (result, begun) = reload(new, config, proxy, commands).await;
                 note_event(&proxy.observed.events, asked.by(), &result);
                 watch.restart_configuration(config.runtime.watch);
                 list_watch.restart(proxy.lists.sources());
@@ -178,6 +180,16 @@ pub(crate) async fn at_each(
                     note(proxy, Some(&reason));
                     note_event(&proxy.observed.events, asked.by(), &Err(reason.clone()));
                     asked.answer(answer(&wish, Err(reason)));
+                }
+                // Only one switch runs at a time. What else changes is none of a scheduler that goes.
+                Ok(new)
+                    if !is_switch(&new, config, proxy) && proxy.workers.has_handed_over().await =>
+                {
+                    let (result, _) = reload(Ok(new), config, proxy, commands).await;
+                    note_event(&proxy.observed.events, asked.by(), &result);
+                    watch.restart_configuration(config.runtime.watch);
+                    list_watch.restart(proxy.lists.sources());
+                    asked.answer(answer(&wish, result));
                 }
                 Ok(_) if wish == Wish::ReloadAtOnce => {
                     let words = switching.words(&proxy.workers);
@@ -310,15 +322,14 @@ fn note(proxy: &Proxy, refused: Option<&str>) {
     }
 }
 
-/// Reads `file` again, and applies it to the proxy that runs `config`. The log says what came of it.
+/// Applies what was read to the proxy that runs `config`. The log says what came of it.
 async fn reload(
-    file: &Path,
+    new: Result<Config, String>,
     config: &mut Config,
     proxy: &mut Proxy,
     commands: &mut Commands,
 ) -> (Result<Change, String>, Option<Begun>) {
-    let loaded = config_file::load_meanwhile(file).await;
-    let result = match checked(loaded) {
+    let result = match new {
         Ok(new) => apply(new, config, proxy, commands).await,
         Err(reason) => Err(reason),
     };

@@ -18,6 +18,7 @@ use crate::harness::wait;
 each_scheduler!(
     a_connect_that_is_slow_ends_where_it_began_and_its_connection_follows,
     a_client_that_goes_while_its_server_is_waited_for_ends_the_switch,
+    a_reload_does_not_wait_for_clients_that_are_still_heard,
 );
 
 /// More than the kernel keeps on the way.
@@ -159,5 +160,57 @@ fn a_client_that_goes_while_its_server_is_waited_for_ends_the_switch(scheduler: 
     let ended = [("cause", "client_reset")];
     assert_eq!(proxy.metric("corelane_listener_ended_total", &ended), 1.0);
     exchange(&proxy.connect("main"));
+    proxy.stop();
+}
+
+/// Who says half of a header keeps a switch from its end, and nothing else: who is denied meanwhile is denied at once. Only another
+/// switch waits.
+fn a_reload_does_not_wait_for_clients_that_are_still_heard(scheduler: Scheduler) {
+    let text = |scheduler, cores, lists: &str| {
+        let any = "127.0.0.1:0";
+        let hears = "accept_proxy_protocol = true\nprologue_timeout = \"1h\"";
+        let routes = [
+            route("main", any, &["builtin:echo"], lists, ""),
+            route("late", any, &["builtin:echo"], hears, ""),
+        ];
+        change::text(scheduler, cores, "drain_timeout = \"1h\"", &routes.concat())
+    };
+    let mut others = Scheduler::ALL.into_iter();
+    let to = others.find(|to| *to != scheduler && to.usable());
+    let to = to.expect("Tokio has two modes");
+    let proxy = Proxy::start_file(&text(scheduler, 2, ""));
+    let open = proxy.connect("main");
+    exchange(&open);
+    let mut late = proxy.connect("late");
+    late.write_all(b"PROXY TCP4 192.0.2.7 ").expect("send");
+    wait::until("it is heard", || {
+        proxy.metric("corelane_listener_connections", &[("listener", "late")]) == 1.0
+    });
+    change::reload(&proxy, &text(to, 1, ""));
+    let denied = "deny = \"127.0.0.9\"";
+    let serves = |last| {
+        let client = peer::connect_from([127, 0, 0, last].into(), proxy.address("main"));
+        let mut client = &client;
+        client.write_all(b"?").is_ok() && client.read(&mut [0; 1]).is_ok_and(|size| size == 1)
+    };
+    assert!(serves(9));
+    change::reload(&proxy, &text(to, 1, denied));
+    assert!(!serves(9) && serves(8));
+    assert_eq!(change::switched(&proxy.metrics()), 0.0);
+    // Another scheduler waits for the end, and what is in force stays so.
+    change::write(&proxy, &text(to, 2, denied));
+    wait::until("it waits", || proxy.log().contains("a reload waits"));
+    assert_eq!(change::shown(&proxy.metrics()), (to, 1));
+    assert!(!serves(9) && serves(8));
+    exchange(&open);
+    late.write_all(b"192.0.2.1 5 443\r\n").expect("send");
+    exchange(&late);
+    wait::until("both are over", || {
+        change::switched(&proxy.metrics()) == 2.0
+    });
+    assert_eq!(change::shown(&proxy.metrics()), (to, 2));
+    exchange(&late);
+    exchange(&open);
+    drop((late, open));
     proxy.stop();
 }
