@@ -16,7 +16,9 @@ use rustix::process::{Pid, getppid};
 
 use super::channel::{Channel, Kind, Message, anchor, now};
 use super::taker::{Over, Taker};
-use super::words::{Accepts, Go, Hello, MAGIC, OwnFile, PREDECESSOR_VARIABLE, VERSIONS, Welcome};
+use super::words::{
+    Accepts, Go, Hello, MAGIC, OwnFile, PREDECESSOR_VARIABLE, RECORDS, VERSIONS, Welcome,
+};
 use crate::sockets::{Abandoned, Offered, Pause, Sockets, SocketsRecord};
 
 /// How long the old process may take for an answer; it has other things to do.
@@ -237,6 +239,7 @@ fn meet(channel: &Channel) -> anyhow::Result<(Welcome, Vec<Offered>, Vec<u8>)> {
     let hello = Hello {
         magic: MAGIC.to_owned(),
         versions: VERSIONS,
+        records: RECORDS,
         program: env!("CARGO_PKG_VERSION").to_owned(),
     };
     channel

@@ -1,7 +1,9 @@
 //! What the two processes say of themselves: JSON, in which a later version may say more.
 
-use serde::{Deserialize, Serialize};
 use std::path::Path;
+
+use proxy_core::carry::{self, agree};
+use serde::{Deserialize, Serialize};
 
 /// The environment variable with the number of the descriptor that leads to the process before.
 pub(super) const PREDECESSOR_VARIABLE: &str = "CORELANE_UPGRADE";
@@ -15,11 +17,16 @@ pub(super) const MAGIC: &str = "corelane upgrade";
 /// Versions of the hand-over that this program speaks, from and to.
 pub(super) const VERSIONS: (u16, u16) = (1, 1);
 
+/// Versions of the records of connections and verdicts that it reads, from and to.
+pub(super) const RECORDS: (u16, u16) = (carry::VERSION_MIN, carry::VERSION);
+
 /// The new process introduces itself.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Hello {
     pub(super) magic: String,
     pub(super) versions: (u16, u16),
+    /// Versions of the records that it reads, from and to.
+    pub(super) records: (u16, u16),
     /// Of the program, for people.
     pub(super) program: String,
 }
@@ -66,6 +73,7 @@ impl Hello {
         let Self {
             magic,
             versions: (its_least, its_most),
+            records: (least_records, most_records),
             program,
         } = self;
         if magic != MAGIC {
@@ -78,6 +86,14 @@ impl Hello {
                 "corelane {program} takes over by versions {its_least} to {its_most} of the hand-over, and {} \
                  gives by {least} to {most}: restart instead",
                 env!("CARGO_PKG_VERSION")
+            ));
+        }
+        if agree(*least_records..=*most_records).is_none() {
+            return Err(format!(
+                "corelane {program} reads records of connections of versions {least_records} to {most_records}, and {} \
+                 writes {}: restart instead",
+                env!("CARGO_PKG_VERSION"),
+                carry::VERSION
             ));
         }
         Ok(version)
@@ -100,10 +116,15 @@ mod tests {
     use super::*;
 
     fn hello(magic: &str, versions: (u16, u16)) -> Result<u16, String> {
+        hello_with(magic, versions, RECORDS)
+    }
+
+    fn hello_with(magic: &str, versions: (u16, u16), records: (u16, u16)) -> Result<u16, String> {
         let (magic, program) = (magic.to_owned(), "9.9".to_owned());
         let hello = Hello {
             magic,
             versions,
+            records,
             program,
         };
         hello.version()
@@ -121,5 +142,12 @@ mod tests {
             "{newer}"
         );
         hello("nginx", VERSIONS).unwrap_err();
+        let (_, newest) = RECORDS;
+        assert_eq!(hello_with(MAGIC, VERSIONS, (newest, newest + 1)), Ok(most));
+        let other = hello_with(MAGIC, VERSIONS, (newest + 1, newest + 1)).unwrap_err();
+        assert!(
+            other.contains("records") && other.contains("restart"),
+            "{other}"
+        );
     }
 }
