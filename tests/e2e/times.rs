@@ -19,6 +19,7 @@ each_scheduler!(
     a_half_closed_connection_ends_though_bytes_come,
     a_lifetime_ends_in_a_pause,
     a_lifetime_without_a_pause_ends_by_a_reset,
+    a_lifetime_ends_while_the_client_is_heard,
     connections_keep_the_times_that_they_began_with,
 );
 
@@ -146,4 +147,15 @@ fn connections_keep_the_times_that_they_began_with(scheduler: Scheduler) {
     assert!(begun.elapsed() > Duration::from_secs(3));
     expect_cause(&proxy, "max_lifetime", 1.0);
     exchange(&mut free);
+}
+
+/// It runs from the accept, and nobody keeps a place by half of a header.
+fn a_lifetime_ends_while_the_client_is_heard(scheduler: Scheduler) {
+    let lines = "accept_proxy_protocol = true\nprologue_timeout = \"1h\"\nmax_lifetime = \"300ms\"";
+    let proxy = Proxy::start(scheduler, &forward_with(&["builtin:echo"], lines, ""));
+    let mut client = proxy.connect("main");
+    client.write_all(b"PROXY TCP4 ").expect("send");
+    assert_eq!(peer::end_of(&mut client), Some(ErrorKind::ConnectionReset));
+    expect_cause(&proxy, "max_lifetime", 1.0);
+    proxy.stop();
 }

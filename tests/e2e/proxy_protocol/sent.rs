@@ -16,6 +16,7 @@ each_scheduler!(
     the_server_is_told_the_name_and_the_protocol,
     unix_sockets_have_headers_and_are_announced,
     header_for_servers_of_plain_clients,
+    what_comes_with_local_is_discarded_and_udp_stays_udp,
     health_checks,
 );
 
@@ -152,4 +153,36 @@ fn health_checks(scheduler: Scheduler) {
             proxy.metric("corelane_upstream_health_checks_total", &labels) >= 1.0
         });
     }
+}
+
+/// As the protocol says: LOCAL is about nobody. And a client of UDP is none of TCP.
+fn what_comes_with_local_is_discarded_and_udp_stays_udp(scheduler: Scheduler) {
+    const TLV: &[u8] = b"\xe0\0\x02hi";
+    const ENDS: &[u8] = b"\xc0\0\x02\x07\xc0\0\x02\x01\xdc\x04\x01\xbb";
+    let server = Server::bind();
+    let (listener, sends) = (
+        "accept_proxy_protocol = true",
+        "send_proxy_protocol = \"v2\"",
+    );
+    let routes = forward_with(&[&server.address().to_string()], listener, sends);
+    let proxy = Proxy::start(scheduler, &routes);
+    let sent = |kind: &[u8], block: &[u8]| {
+        let mut client = proxy.connect("main");
+        let length = (block.len() as u16).to_be_bytes();
+        let header = [b"\r\n\r\n\0\r\nQUIT\n", kind, &length, block].concat();
+        client.write_all(&header).expect("send");
+        let (header, tlvs) = receive_v2(&server.accept(), 12);
+        (header[12..14].to_vec(), tlvs)
+    };
+    let both = [ENDS, TLV].concat();
+    assert_eq!(sent(b"\x20\0", TLV), (b"\x21\x11".to_vec(), Vec::new()));
+    assert_eq!(
+        sent(b"\x21\x12", &both),
+        (b"\x21\x12".to_vec(), TLV.to_vec())
+    );
+    assert_eq!(
+        sent(b"\x21\x11", &both),
+        (b"\x21\x11".to_vec(), TLV.to_vec())
+    );
+    proxy.stop();
 }
