@@ -1,72 +1,92 @@
-//! A worker that dies ends the process with an error. Otherwise its listening sockets would stay, and nobody would accept
-//! from them.
+//! Workers that die: those who run them hear of it.
 
+use std::collections::BTreeMap;
 use std::panic;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
 
 use proxy_core::lifeline::{Death, Deaths, panic_message};
-use tokio::sync::mpsc;
+use tokio::sync::Notify;
 
 use proxy_console::errln;
 
 use crate::scheduler;
 
-/// How long a worker that panicked waits for the process to end, before it goes on to unwind.
-const END_PATIENCE: Duration = Duration::from_secs(5);
-
 /// What Rust exits with when its main thread panics.
 const PANIC_EXIT_CODE: i32 = 101;
 
-/// Deaths that wait to be heard of: the first is enough to end the process.
-const UNHEARD_MAX: usize = 1;
-
 /// Hears of workers that died.
-pub(crate) struct Died(mpsc::Receiver<Death>);
+pub(crate) struct Died(Arc<Heard>);
+
+#[derive(Default)]
+struct Heard {
+    /// Those that nobody was told of yet, and whether a worker was reported: by run and index. There are few runs at a time.
+    deaths: Mutex<BTreeMap<(u64, usize), Option<Death>>>,
+    more: Notify,
+}
 
 /// Where deaths are reported, and who hears of them.
 pub(crate) fn channel() -> (Deaths, Died) {
-    let (sender, died) = mpsc::channel(UNHEARD_MAX);
-    let deaths = Deaths::new(move |death| {
-        tracing::error!(
-            worker = death.worker,
-            reason = death.reason,
-            "a worker died"
-        );
-        // One is heard already, or the process is ending.
-        let _ = sender.try_send(death);
-    });
-    (deaths, Died(died))
+    let heard = Arc::new(Heard::default());
+    let died = Died(heard.clone());
+    (Deaths::new(move |death| heard.add(death)), died)
 }
 
 /// For commands in which nobody waits for deaths: the process ends at once.
 pub(crate) fn fatal() -> Deaths {
     Deaths::new(|death| {
-        errln!("corelane: {}", ending(&death));
+        errln!("corelane: {death}; the process ends, as nobody takes this worker's connections");
         proxy_console::flush();
         std::process::exit(1);
     })
 }
 
+impl Heard {
+    fn add(&self, death: Death) {
+        let key = (death.run, death.worker);
+        let mut deaths = self.lock();
+        // One that goes on failing was heard of.
+        if deaths.contains_key(&key) {
+            return;
+        }
+        tracing::error!(
+            worker = death.worker,
+            reason = death.reason,
+            "a worker died"
+        );
+        deaths.insert(key, Some(death));
+        drop(deaths);
+        self.more.notify_one();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<(u64, usize), Option<Death>>> {
+        self.deaths.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Died {
-    /// Waits for a worker that dies.
+    /// Waits for a worker that dies. Each is told once.
     pub(crate) async fn next(&mut self) -> Death {
-        match self.0.recv().await {
-            Some(death) => death,
-            // No worker is left that could die.
-            None => std::future::pending().await,
+        loop {
+            if let Some(death) = self.try_next() {
+                return death;
+            }
+            // One that came in between has left a permit.
+            self.0.more.notified().await;
         }
     }
 
     /// One that has died already.
     pub(crate) fn try_next(&mut self) -> Option<Death> {
-        self.0.try_recv().ok()
+        self.0.lock().values_mut().find_map(Option::take)
     }
-}
 
-/// Why the process ends.
-pub(crate) fn ending(death: &Death) -> String {
-    format!("{death}; the process ends, as nobody would take this worker's connections any more")
+    /// Runs before this one have ended: nothing more is heard of them.
+    pub(crate) fn forget_before(&self, run: u64) {
+        self.0
+            .lock()
+            .retain(|&(of, _), death| of >= run || death.is_some());
+    }
 }
 
 /// Has a panic of a worker, which is logged already, reported as its death, and one of the main thread end the process.
@@ -83,9 +103,35 @@ pub(crate) fn report_panics() {
             std::process::exit(PANIC_EXIT_CODE);
         }
         if scheduler::on_panic(panic_message(panicked.payload())) {
-            // The main thread ends the process meanwhile. To unwind could end it without a word: Tokio aborts in a
-            // debug build.
-            thread::park_timeout(END_PATIENCE);
+            // It stays here until the process ends.
+            loop {
+                thread::park();
+            }
         }
     }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_worker_is_heard_of_once() {
+        let (deaths, mut died) = channel();
+        let next = deaths.of_run(1);
+        deaths.report(0, "first");
+        deaths.report(0, "again");
+        next.report(0, "another run's");
+        deaths.report_halt(1, "second");
+        let mut heard = std::iter::from_fn(|| died.try_next());
+        let told = |death: Option<Death>| death.map(|death| (death.run, death.worker));
+        assert_eq!(told(heard.next()), Some((0, 0)));
+        assert_eq!(told(heard.next()), Some((0, 1)));
+        assert_eq!(told(heard.next()), Some((1, 0)));
+        assert_eq!(told(heard.next()), None);
+        deaths.report(1, "again");
+        assert_eq!(told(died.try_next()), None);
+        died.forget_before(1);
+        assert_eq!(died.0.lock().len(), 1);
+    }
 }

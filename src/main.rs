@@ -28,6 +28,7 @@ mod lists;
 mod logging;
 mod proxy;
 mod reload;
+mod restarts;
 mod retiring;
 mod run;
 mod scheduler;

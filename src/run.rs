@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::fmt::Write;
 use std::path::Path;
+use std::pin::pin;
 use std::time::Duration;
 
 use anyhow::bail;
@@ -15,7 +16,8 @@ use crate::signals::{Ending, Hangup, Rotation, Upgrading};
 use crate::sockets::{Abandoned, AdminAddress, Inherited};
 use crate::start_error::{Asker, Explain, cannot_start};
 use crate::upgrade::{Parent, Predecessor};
-use crate::{assemble, config_file, cpus, deaths, drain, proxy, reload, upgrade};
+use crate::workers::STOP_PATIENCE_AFTER_DEATH;
+use crate::{assemble, config_file, cpus, deaths, drain, proxy, reload, restarts, upgrade};
 use proxy_console::Announcement;
 
 /// Pieces of memory of so many bytes and more are the system's again when they are freed: buffers of relaying, which workers keep
@@ -24,9 +26,6 @@ const RETURNED_BYTES_MIN: usize = 32 * 1024;
 
 /// How long workers may take to end their connections at the end of the process.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
-
-/// The same after one of them died: those that live are quick, and one that is gone ends nothing.
-const STOP_PATIENCE_AFTER_DEATH: Duration = Duration::from_secs(1);
 
 /// Runs a proxy until a signal ends it, or another process has taken over. A signal before it has started ends it at once, and
 /// that is no failure. Returns the exit code.
@@ -112,29 +111,39 @@ fn run_as(file: &Path, parent: Parent, predecessor: Option<Predecessor>) -> anyh
     drop(runtime.spawn(rotation.each(move || access_logs.reopen())));
     commands.serve(proxy.api.clone());
     let announcement = announce(&proxy);
-    let signals = Signals {
-        hangup: &mut hangup,
-        upgrading: &mut upgrading,
-    };
-    let death = runtime.block_on(async {
+    let reason = runtime.block_on(async {
+        let signals = Signals {
+            hangup: &mut hangup,
+            upgrading: &mut upgrading,
+            died: &mut died,
+        };
         tokio::select! {
             () = ending.next() => {}
-            () = reload::at_each(signals, &mut commands, file, &mut config, &mut proxy) => return None,
-            death = died.next() => return Some(death),
+            reason = reload::at_each(signals, &mut commands, file, &mut config, &mut proxy) => return reason,
         }
         // It ends as this one does.
         proxy.successor.iter().for_each(|successor| successor.signal(Signal::TERM));
         // A successor may have its own.
         drop(commands);
-        tokio::select! {
-            () = drain::drain(&mut proxy, &config.runtime, &mut ending) => None,
-            death = died.next() => Some(death),
+        let mut lost = None;
+        let runs = proxy.workers.live_runs();
+        let mut drain = pin!(drain::drain(&mut proxy, &config.runtime, &mut ending));
+        loop {
+            tokio::select! {
+                () = &mut drain => return lost,
+                death = died.next() => if runs.contains(&death.run) {
+                    lost = Some(restarts::while_draining(&death));
+                    if death.halts_all {
+                        return lost;
+                    }
+                }
+            }
         }
     });
     // While the sockets are there: nobody has taken the paths over.
     proxy.sockets.remove_files();
     // What is left is reset; a worker that is dead doesn't do it.
-    let patience = if death.is_none() {
+    let patience = if reason.is_none() {
         STOP_PATIENCE
     } else {
         if let Err(error) = proxy_sys::reset_connections_on_close() {
@@ -146,14 +155,11 @@ fn run_as(file: &Path, parent: Parent, predecessor: Option<Predecessor>) -> anyh
     proxy.workers.stop(patience);
     proxy.access_logs.finish();
     announcement.finish();
-    let death = death
-        .or_else(|| died.try_next())
-        .map(|death| deaths::ending(&death));
-    match (successor, death) {
+    match (successor, reason) {
         (None, None) => Ok(0),
-        (None, Some(death)) => bail!(death),
-        (Some(successor), death) => {
-            death.iter().for_each(|death| tracing::error!("{death}"));
+        (None, Some(reason)) => bail!(reason),
+        (Some(successor), reason) => {
+            reason.iter().for_each(|reason| tracing::error!("{reason}"));
             let pending = || {
                 runtime.block_on(async {
                     let mut pending = ending.pending().await;

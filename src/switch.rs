@@ -9,13 +9,14 @@ use std::time::{Duration, Instant};
 use proxy_admin::EventKind;
 use proxy_config::{Config, OnSwitch, Runtime};
 use proxy_core::backend::{Backend, Listening, Plan};
-use proxy_core::{Generation, ListenerSettings, ListenerState, Table};
+use proxy_core::lifeline::Death;
+use proxy_core::{ListenerSettings, ListenerState, Table};
 use tokio::time::sleep;
 
 use crate::aside::Stopper;
 use crate::proxy::{Proxy, observe};
 use crate::start_error::{Explain, cannot_start};
-use crate::workers::{Leaving, Left, STOP_PATIENCE, Workers, now};
+use crate::workers::{Leaving, Left, Next, STOP_PATIENCE, STOP_PATIENCE_AFTER_DEATH, Workers, now};
 use crate::{closings, cpus, scheduler};
 
 /// How long connections have to move at least, whatever `drain_timeout` says: it is for those that are to end, and these are to
@@ -27,10 +28,7 @@ const LOOK_INTERVALS: (Duration, Duration) = (Duration::from_millis(1), Duration
 
 /// A scheduler that accepts, beside the one that is to go.
 pub(crate) struct Begun {
-    backend: Box<dyn Backend>,
-    generation: Arc<Generation>,
-    /// Ends the one that it takes over from.
-    stopper: Stopper,
+    next: Next,
     at: Instant,
     /// How long clients may wait for a place that began to under the one before.
     longest_wait: Duration,
@@ -39,7 +37,7 @@ pub(crate) struct Begun {
 impl Begun {
     /// The scheduler that takes over.
     pub(crate) fn backend(&self) -> &dyn Backend {
-        &*self.backend
+        &*self.next.backend
     }
 }
 
@@ -50,24 +48,94 @@ impl Begun {
 pub(crate) async fn begin(proxy: &Proxy, new: &Config) -> anyhow::Result<Begun> {
     let at = now();
     let from = proxy.workers.running.profile().name;
-    let started = match start(proxy, new) {
-        // Those that it has accepted go back.
-        Ok(started) => listen(proxy, started, time_to_move(&new.runtime)).await,
-        Err(error) => Err(error),
-    };
-    let (backend, generation, stopper) = started.inspect_err(|_| {
-        // Those of the new one are gone.
-        proxy_core::descriptors::reserve(proxy.workers.generation.workers());
+    let started = begin_beside(proxy, new, STOP_PATIENCE).await;
+    let next = started.inspect_err(|_| {
         let to = scheduler::name(&new.runtime);
         let switches = &proxy.observed.switches;
         switches.count((from, to), false, now() - at, 0);
     })?;
     Ok(Begun {
         longest_wait: longest_wait(proxy),
-        backend,
-        generation,
-        stopper,
+        next,
         at,
+    })
+}
+
+/// Has other workers take the place of those that run, one of which has died, under the same configuration. The connections of
+/// those that live go to the new ones.
+///
+/// # Errors
+/// When they can't run. Nothing has changed then.
+pub(crate) async fn replace(
+    proxy: &mut Proxy,
+    config: &Config,
+    switching: &mut Option<Switching>,
+    death: &Death,
+) -> anyhow::Result<()> {
+    let at = now();
+    let next = begin_beside(proxy, config, STOP_PATIENCE_AFTER_DEATH).await?;
+    proxy.sockets.steer(&*next.backend);
+    proxy.sockets.set_served();
+    let name = next.backend.profile().name;
+    let (run, workers) = (proxy.workers.run(), next.backend.threads().len());
+    let observed = proxy.observed.clone();
+    observed.switch_to(observe(&*next.backend, next.generation.clone()));
+    let table = observed.tables.current();
+    table.apply_shares(next.backend.profile().queues);
+    let patience = time_to_move(&config.runtime);
+    proxy.workers.replace(next, true, patience, None);
+    observed.restarts.count();
+    tracing::info!(scheduler = name, workers, took = ?(now() - at), "new workers have taken over");
+    let mut left = Left::default();
+    if death.halts_all {
+        left = proxy.workers.end_halted(run).await.unwrap_or_default();
+    }
+    if proxy.workers.is_alone() {
+        end_leaving(proxy);
+        tracing::info!(moved = left.moved, cut = left.cut, took = ?(now() - at), "the connections of the workers before have moved");
+        return Ok(());
+    }
+    let until = now() + patience;
+    match switching {
+        Some(switching) => {
+            switching.until = switching.until.max(until);
+            switching.next_look = LOOK_INTERVALS.0;
+            switching.before.moved += left.moved;
+            switching.before.cut += left.cut;
+        }
+        None => {
+            *switching = Some(Switching {
+                from: name,
+                to: name,
+                is_replacing: true,
+                before: left,
+                at,
+                patience,
+                until,
+                closes_at: None,
+                next_look: LOOK_INTERVALS.0,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The workers that took the place of others are alone.
+fn end_leaving(proxy: &Proxy) {
+    proxy.observed.retire();
+    proxy.observed.restarts.end();
+    proxy_core::descriptors::reserve(proxy.workers.count());
+}
+
+/// Workers that accept beside those that there are. If they can't, what they have accepted goes to those.
+async fn begin_beside(proxy: &Proxy, new: &Config, stops_within: Duration) -> anyhow::Result<Next> {
+    let begun = match start(proxy, new, stops_within) {
+        Ok(started) => listen(proxy, started, time_to_move(&new.runtime)).await,
+        Err(error) => Err(error),
+    };
+    begun.inspect_err(|_| {
+        // Those of the new one are gone.
+        proxy_core::descriptors::reserve(proxy.workers.count());
     })
 }
 
@@ -75,8 +143,10 @@ pub(crate) async fn begin(proxy: &Proxy, new: &Config) -> anyhow::Result<Begun> 
 pub(crate) struct Switching {
     from: &'static str,
     to: &'static str,
-    /// What ends the old scheduler.
-    stopper: Stopper,
+    /// It is none that somebody asked for: a worker had died.
+    is_replacing: bool,
+    /// What came of schedulers that have ended already.
+    before: Left,
     at: Instant,
     /// How long they have.
     patience: Duration,
@@ -92,14 +162,12 @@ pub(crate) struct Switching {
 /// waited for to the end, the old scheduler is among the proxy's workers until they end.
 pub(crate) fn go_over(proxy: &mut Proxy, begun: Begun, runtime: &Runtime) -> Switching {
     let Begun {
-        backend,
-        generation,
-        stopper,
+        next,
         at,
         longest_wait: before,
     } = begun;
-    let (from, to) = (proxy.workers.running.profile(), backend.profile());
-    let workers = backend.threads().len();
+    let (from, to) = (proxy.workers.running.profile(), next.backend.profile());
+    let workers = next.backend.threads().len();
     tracing::info!(
         from = from.name,
         to = to.name,
@@ -111,7 +179,7 @@ pub(crate) fn go_over(proxy: &mut Proxy, begun: Begun, runtime: &Runtime) -> Swi
     observed
         .events
         .note(EventKind::Scheduler, "the proxy", &words);
-    observed.switch_to(observe(&*backend, generation.clone()));
+    observed.switch_to(observe(&*next.backend, next.generation.clone()));
     observed.tables.current().apply_shares(to.queues);
     let surplus = proxy.sockets.surplus(to.sockets.count(workers));
     if surplus > 0 {
@@ -133,11 +201,12 @@ pub(crate) fn go_over(proxy: &mut Proxy, begun: Begun, runtime: &Runtime) -> Swi
     let closes_at = closing.map(|closing| closing.begins_at);
     let workers = &mut proxy.workers;
     let pace = if moves { time_to_move(runtime) } else { all };
-    workers.replace(backend, generation, moves, pace, closing);
+    workers.replace(next, moves, pace, closing);
     Switching {
         from: from.name,
         to: to.name,
-        stopper,
+        is_replacing: false,
+        before: Left::default(),
         at,
         patience: all,
         until,
@@ -203,11 +272,21 @@ impl Switching {
 
     /// Ends the old scheduler. What is left of its connections is reset.
     pub(crate) async fn end(self, proxy: &mut Proxy) {
-        let Left { moved, cut } = proxy.workers.leave(self.stopper).await;
+        let Left { mut moved, mut cut } = proxy.workers.leave().await;
+        moved += self.before.moved;
+        cut += self.before.cut;
+        end_leaving(proxy);
         let observed = &proxy.observed;
-        observed.retire();
-        proxy_core::descriptors::reserve(proxy.workers.running.threads().len());
         let took = now() - self.at;
+        if self.is_replacing {
+            tracing::info!(
+                moved,
+                cut,
+                ?took,
+                "the connections of the workers before have moved"
+            );
+            return;
+        }
         observed
             .switches
             .count((self.from, self.to), true, took, moved);
@@ -233,56 +312,61 @@ impl Switching {
         let Self { from, to, .. } = self;
         let connections = workers.leaving_connections();
         let left = self.until.saturating_duration_since(now()).as_secs();
+        if self.is_replacing {
+            return format!(
+                "workers are replaced as one died, which {connections} connections hold up, for {left} s at most"
+            );
+        }
         format!(
             "a switch from {from} to {to} runs, which {connections} connections hold up, for {left} s at most"
         )
     }
 }
 
-/// A scheduler whose workers run, and the thread that ends it if it can't take over, or else the one before.
-pub(crate) type Started = (Box<dyn Backend>, Arc<Generation>, Stopper);
-
-/// Starts the scheduler of a configuration beside the one that runs. It listens to nobody yet.
+/// Starts the scheduler of a configuration beside the one that runs. It listens to nobody yet, and when it is to end it has
+/// `stops_within`.
 ///
 /// # Errors
 /// When it can't run.
-pub(crate) fn start(proxy: &Proxy, new: &Config) -> anyhow::Result<Started> {
-    let stopper = Stopper::start(STOP_PATIENCE);
+pub(crate) fn start(proxy: &Proxy, new: &Config, stops_within: Duration) -> anyhow::Result<Next> {
+    let stopper = Stopper::start(stops_within);
     let stopper =
         stopper.explain(|error| cannot_start("the thread that ends a scheduler", error))?;
     let cpus = cpus::assign(&new.runtime)?;
-    let before = proxy.workers.generation.workers();
+    let before = proxy.workers.count();
     let generation = Arc::new(proxy.workers.generation.successor(cpus.len())?);
     // Before any of them accepts.
     proxy_core::descriptors::reserve(before + cpus.len());
+    let deaths = proxy.workers.next_deaths();
     let plan = Plan {
         cpus,
         generation: generation.clone(),
-        deaths: proxy.workers.deaths.clone(),
+        deaths: deaths.clone(),
     };
-    Ok((scheduler::start(plan, &new.runtime)?, generation, stopper))
+    Ok(Next {
+        backend: scheduler::start(plan, &new.runtime)?,
+        generation,
+        deaths,
+        stopper,
+    })
 }
 
 /// Has a scheduler accept from the sockets that there are. If it can't, the connections that it has accepted go to the old one.
-async fn listen(
-    proxy: &Proxy,
-    (backend, generation, stopper): Started,
-    patience: Duration,
-) -> anyhow::Result<Started> {
+async fn listen(proxy: &Proxy, next: Next, patience: Duration) -> anyhow::Result<Next> {
     let table = proxy.observed.tables.current();
-    let workers = backend.threads().len();
-    let count = backend.profile().sockets.count(workers);
+    let workers = next.backend.threads().len();
+    let count = next.backend.profile().sockets.count(workers);
     let listened = lend(proxy, &table, count).and_then(|listening| {
-        let listened = backend.listen(listening);
+        let listened = next.backend.listen(listening);
         listened.explain(|error| cannot_start("watching the listening sockets", error))
     });
     let Err(error) = listened else {
-        return Ok((backend, generation, stopper));
+        return Ok(next);
     };
     let to = proxy.workers.running.adopter();
-    let leaving = Leaving::begin(backend, generation, Some(to), patience);
+    let leaving = Leaving::begin(next, Some(to), patience);
     leaving.wait(patience).await;
-    leaving.end(stopper).await;
+    leaving.end().await;
     Err(error)
 }
 

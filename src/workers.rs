@@ -1,6 +1,7 @@
 //! The scheduler that runs, and the one before it for as long as that has connections.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use proxy_core::backend::{Adopter, Backend, Evacuation, Pace};
@@ -16,6 +17,9 @@ pub(crate) const STOP_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a reload waits for a scheduler that goes to have emptied its queues; then it waits for the end of the switch.
 const HAND_OVER_PATIENCE: Duration = Duration::from_secs(1);
 
+/// The same after one of its workers died: those that live are quick, and one that is gone ends nothing.
+pub(crate) const STOP_PATIENCE_AFTER_DEATH: Duration = Duration::from_secs(1);
+
 /// How often the connections that have not left are counted, at first and at last.
 const COUNT_INTERVALS: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(20));
 
@@ -25,18 +29,33 @@ pub(crate) struct Workers {
     pub(crate) generation: Arc<Generation>,
     /// Where the connections of the one that runs go, in an upgrade.
     evacuation: Option<Arc<Evacuation>>,
-    /// What it takes the place of.
-    leaving: Option<Leaving>,
-    /// Where deaths of workers are reported.
-    pub(crate) deaths: Deaths,
+    /// Those that it takes the place of, the first to be replaced first.
+    leaving: Vec<Leaving>,
+    /// Where deaths of its workers are reported.
+    deaths: Deaths,
+    /// How many runs of schedulers were begun.
+    runs: AtomicU64,
 }
 
 /// A scheduler whose connections leave, or finish.
 pub(crate) struct Leaving {
     backend: Box<dyn Backend>,
     generation: Arc<Generation>,
+    run: u64,
     /// None: its connections finish.
     evacuation: Option<Arc<Evacuation>>,
+    /// What ends it.
+    stopper: Stopper,
+}
+
+/// A scheduler that is about to run.
+pub(crate) struct Next {
+    pub(crate) backend: Box<dyn Backend>,
+    pub(crate) generation: Arc<Generation>,
+    /// Where deaths of its workers are reported.
+    pub(crate) deaths: Deaths,
+    /// What ends it, or the one that it takes the place of.
+    pub(crate) stopper: Stopper,
 }
 
 /// What came of a scheduler that left.
@@ -58,37 +77,74 @@ impl Workers {
             running,
             generation,
             evacuation: None,
-            leaving: None,
+            leaving: Vec::new(),
             deaths,
+            runs: AtomicU64::new(1),
         }
     }
 
+    /// Where deaths of the workers of another run are to be reported.
+    pub(crate) fn next_deaths(&self) -> Deaths {
+        self.deaths.of_run(self.runs.fetch_add(1, Relaxed))
+    }
+
+    /// Which run of a scheduler accepts.
+    pub(crate) fn run(&self) -> u64 {
+        self.deaths.run()
+    }
+
+    /// How many there are, those of schedulers that leave included.
+    pub(crate) fn count(&self) -> usize {
+        let leaving = self.leaving.iter().map(|one| one.generation.workers());
+        self.generation.workers() + leaving.sum::<usize>()
+    }
+
     /// Another scheduler runs, which accepts already. The one before stops accepting, and its connections go to the new one
-    /// if they are to `move`, within `patience`; else they finish. Those that do neither end as `closing` says.
+    /// if they are to `move`, within `patience`; else they finish. Those that do neither end as `closing` says. What was on its way
+    /// to the one before goes to the new one.
     pub(crate) fn replace(
         &mut self,
-        backend: Box<dyn Backend>,
-        generation: Arc<Generation>,
+        next: Next,
         moves: bool,
         patience: Duration,
         closing: Option<Closing>,
     ) {
-        let to = moves.then(|| backend.adopter());
-        let old = std::mem::replace(&mut self.running, backend);
-        let old_generation = std::mem::replace(&mut self.generation, generation);
-        old_generation.succeed();
-        if old_generation.closing.set(closing) && !moves {
-            old.run_all();
+        let Next {
+            backend,
+            generation,
+            deaths,
+            stopper,
+        } = next;
+        let to = backend.adopter();
+        let old = Next {
+            backend: std::mem::replace(&mut self.running, backend),
+            generation: std::mem::replace(&mut self.generation, generation),
+            deaths: std::mem::replace(&mut self.deaths, deaths),
+            stopper,
+        };
+        old.generation.succeed();
+        if old.generation.closing.set(closing) && !moves {
+            old.backend.run_all();
         }
-        self.leaving = Some(match self.evacuation.take() {
-            None => Leaving::begin(old, old_generation, to, patience),
+        let leaving = match self.evacuation.take() {
+            None => {
+                for before in &self.leaving {
+                    if let Some(evacuation) = &before.evacuation {
+                        evacuation.redirect(to.clone());
+                    }
+                }
+                Leaving::begin(old, moves.then_some(to), patience)
+            }
             // They go already.
             evacuation => Leaving {
-                backend: old,
-                generation: old_generation,
+                backend: old.backend,
+                generation: old.generation,
+                run: old.deaths.run(),
                 evacuation,
+                stopper: old.stopper,
             },
-        });
+        };
+        self.leaving.push(leaving);
     }
 
     /// The one that runs stops accepting, and its connections go to another process, within `patience`. Those that don't end as
@@ -119,27 +175,42 @@ impl Workers {
         evacuations.map(|evacuation| evacuation.moved()).sum()
     }
 
+    /// Ends a scheduler that is replaced, by its run: its workers can only be stopped, and send their connections away then. None if
+    /// it has ended already.
+    pub(crate) async fn end_halted(&mut self, run: u64) -> Option<Left> {
+        let place = self.leaving.iter().position(|leaving| leaving.run == run)?;
+        Some(self.leaving.remove(place).end().await)
+    }
+
+    /// The runs of schedulers that have connections, or may have.
+    pub(crate) fn live_runs(&self) -> Vec<u64> {
+        let leaving = self.leaving.iter().map(|leaving| leaving.run);
+        leaving.chain([self.run()]).collect()
+    }
+
+    /// Whether no scheduler is left that was replaced.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.leaving.is_empty()
+    }
+
     /// Whether the scheduler that was replaced may still have connections.
     pub(crate) fn is_left(&self) -> bool {
-        let leaving = self.leaving.as_ref();
+        let mut leaving = self.leaving.iter();
         // Asked before it is told: all that are left by then are found.
-        if leaving.is_some_and(|leaving| !leaving.backend.is_accepting()) {
+        if !leaving.clone().any(|one| one.backend.is_accepting()) {
             self.generation.end_inheriting();
         }
-        leaving.is_some_and(Leaving::is_left)
+        leaving.any(Leaving::is_left)
     }
 
     /// Whether the scheduler that was replaced takes nobody any more, and only clients are left there that have no server yet: it has
     /// nothing to do with what changes for others. Waits a moment for that.
     pub(crate) async fn has_handed_over(&self) -> bool {
-        let Some(leaving) = &self.leaving else {
-            return true;
-        };
-        if leaving.evacuation.is_none() {
+        if self.leaving.iter().any(|one| one.evacuation.is_none()) {
             return false;
         }
         let accepts_no_more = async {
-            while leaving.backend.is_accepting() {
+            while self.leaving.iter().any(|one| one.backend.is_accepting()) {
                 sleep(COUNT_INTERVALS.0).await;
             }
         };
@@ -148,17 +219,19 @@ impl Workers {
 
     /// The connections that it has.
     pub(crate) fn leaving_connections(&self) -> u64 {
-        self.leaving.as_ref().map_or(0, Leaving::connections)
+        self.leaving.iter().map(Leaving::connections).sum()
     }
 
-    /// Ends the scheduler that was replaced. What is left of it is reset.
-    pub(crate) async fn leave(&mut self, stopper: Stopper) -> Left {
-        let left = match self.leaving.take() {
-            Some(leaving) => leaving.end(stopper).await,
-            None => Left::default(),
-        };
+    /// Ends the schedulers that were replaced. What is left of them is reset.
+    pub(crate) async fn leave(&mut self) -> Left {
+        let mut all = Left::default();
+        for leaving in std::mem::take(&mut self.leaving) {
+            let Left { moved, cut } = leaving.end().await;
+            all.moved += moved;
+            all.cut += cut;
+        }
         self.generation.end_inheriting();
-        left
+        all
     }
 
     /// Whether anybody is accepted, or connected.
@@ -167,7 +240,7 @@ impl Workers {
         self.running.is_accepting()
             || self.connections() > 0
             || self.evacuation.as_ref().is_some_and(|one| !one.is_still())
-            || self.leaving.as_ref().is_some_and(Leaving::is_left)
+            || self.leaving.iter().any(Leaving::is_left)
     }
 
     /// Connections that there are.
@@ -178,7 +251,7 @@ impl Workers {
     /// All stop accepting: what waits in the backlogs is still taken.
     pub(crate) fn drain(&self) {
         self.running.drain();
-        if let Some(leaving) = &self.leaving {
+        for leaving in &self.leaving {
             leaving.backend.drain();
         }
     }
@@ -186,7 +259,7 @@ impl Workers {
     /// All connections end so.
     pub(crate) fn close(&self, closing: Closing) {
         self.generation.closing.set(Some(closing));
-        if let Some(leaving) = &self.leaving {
+        for leaving in &self.leaving {
             leaving.generation.closing.set(Some(closing));
         }
         self.run_all();
@@ -194,7 +267,7 @@ impl Workers {
 
     /// Every connection that has not moved sees what is to become of it.
     pub(crate) fn close_left(&self) {
-        if let Some(leaving) = &self.leaving {
+        for leaving in &self.leaving {
             leaving.backend.run_all();
         }
     }
@@ -202,15 +275,18 @@ impl Workers {
     /// Every connection runs once, soon.
     pub(crate) fn run_all(&self) {
         self.running.run_all();
-        if let Some(leaving) = &self.leaving {
+        for leaving in &self.leaving {
             leaving.backend.run_all();
         }
     }
 
     /// Ends the connections that are left, and all workers; returns when they are gone, or after `patience`.
     pub(crate) fn stop(self, patience: Duration) {
-        if let Some(leaving) = self.leaving {
+        for leaving in self.leaving {
             leaving.backend.stop(patience);
+            if let Some(evacuation) = leaving.evacuation {
+                cut_strays(&evacuation, &leaving.generation);
+            }
         }
         self.running.stop(patience);
     }
@@ -218,17 +294,14 @@ impl Workers {
 
 impl Leaving {
     /// It stops accepting, and its connections go to another scheduler, within `patience`, or finish.
-    pub(crate) fn begin(
-        backend: Box<dyn Backend>,
-        generation: Arc<Generation>,
-        to: Option<Arc<dyn Adopter>>,
-        patience: Duration,
-    ) -> Self {
-        backend.drain();
+    pub(crate) fn begin(old: Next, to: Option<Arc<dyn Adopter>>, patience: Duration) -> Self {
+        old.backend.drain();
         let mut leaving = Self {
-            backend,
-            generation,
+            backend: old.backend,
+            generation: old.generation,
+            run: old.deaths.run(),
             evacuation: None,
+            stopper: old.stopper,
         };
         if let Some(to) = to {
             let workers = leaving.generation.workers();
@@ -253,13 +326,21 @@ impl Leaving {
         let _ = timeout(patience, left).await;
     }
 
-    /// Ends it. What is left is reset.
-    pub(crate) async fn end(self, stopper: Stopper) -> Left {
-        let cut = self.connections();
-        let (backend, evacuation) = (self.backend, self.evacuation);
-        stopper.stop(backend).await;
-        let moved = evacuation.map_or(0, |evacuation| evacuation.moved());
-        Left { moved, cut }
+    /// Ends it. What is left, and can't be sent away at the last moment, is reset.
+    pub(crate) async fn end(self) -> Left {
+        let connections = self.connections();
+        let sent = || self.evacuation.as_ref().map_or(0, |one| one.sent());
+        let before = sent();
+        self.stopper.stop(self.backend).await;
+        let cut = connections.saturating_sub(sent() - before);
+        let Some(evacuation) = self.evacuation else {
+            return Left { moved: 0, cut };
+        };
+        evacuation.resend();
+        Left {
+            moved: evacuation.moved(),
+            cut: cut + cut_strays(&evacuation, &self.generation),
+        }
     }
 
     fn connections(&self) -> u64 {
@@ -282,6 +363,11 @@ fn connections_of(generation: &Generation) -> u64 {
     let workers = 0..generation.workers();
     let slots = workers.map(|worker| generation.slot(worker));
     generation.cores.connections_of_all(slots)
+}
+
+/// Cuts connections of a scheduler that has ended which found nobody to take them; how many there were.
+fn cut_strays(evacuation: &Arc<Evacuation>, generation: &Generation) -> u64 {
+    evacuation.abort_strays(generation.slot(0), generation.cells(0), now())
 }
 
 /// What time it is, for a switch.

@@ -48,10 +48,15 @@ impl Adopter for Adoption {
     fn adopt(&self, moving: Moving) {
         let lane = self.lane(moving.listener());
         let turn = self.turn.fetch_add(1, Relaxed);
-        let mailbox = &self.mailboxes[turn % self.mailboxes.len()];
-        mailbox.send_connection(Message::Lane {
-            lane,
-            order: Order::Arrive(moving),
-        });
+        let order = Order::Arrive(moving);
+        let mut message = Message::Lane { lane, order };
+        // One that has died is passed over.
+        for place in turn..turn + self.mailboxes.len() {
+            let mailbox = &self.mailboxes[place % self.mailboxes.len()];
+            match mailbox.send_connection(message) {
+                Ok(()) => return,
+                Err(returned) => message = *returned,
+            }
+        }
     }
 }

@@ -5,9 +5,11 @@
 //! lane is scheduled it sleeps in the poller. Since it then holds up Glommio itself, every source of wakes must be
 //! in the poller or in the timers here: nothing may wait on Glommio's own timers or channels.
 
+use std::any::Any;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -15,7 +17,9 @@ use std::time::{Duration, Instant};
 
 use proxy_core::Worker;
 use proxy_core::backend::Evacuation;
-use proxy_core::runtime::Interest;
+use proxy_core::lifeline::panic_message;
+use proxy_core::runtime::{Interest, Lost};
+use rustix::io::Errno;
 
 use crate::balancer::Balancer;
 use crate::cells::OwnRing;
@@ -201,7 +205,14 @@ impl<P: Poller> Driver<P> {
         let token = self.slots.borrow_mut().insert(fd.as_raw_fd());
         if let Err(error) = self.poller.borrow_mut().add(fd, token) {
             self.slots.borrow_mut().remove(token);
-            return Err(error);
+            // No room is another error. Nothing will ever be watched again.
+            return Err(match Errno::from_io_error(&error) {
+                Some(Errno::BADF | Errno::INVAL) => {
+                    self.fail(error.to_string());
+                    Lost.into()
+                }
+                _ => error,
+            });
         }
         Ok(token)
     }
@@ -224,7 +235,12 @@ impl<P: Poller> Driver<P> {
     /// # Errors
     /// When the poller fails. The lanes have ended then, too: their connections are reset.
     pub(crate) async fn run(self: Rc<Self>) -> io::Result<()> {
-        let ran = std::future::poll_fn(|cx| self.poll(cx)).await;
+        let ran = std::future::poll_fn(|cx| {
+            // What it leaves half done is this core's, which ends.
+            catch_unwind(AssertUnwindSafe(|| self.poll(cx)))
+                .unwrap_or_else(|panic| Poll::Ready(Err(panicked("its driver", &*panic))))
+        })
+        .await;
         if ran.is_err() {
             // No peer may take what is cut for an orderly end.
             self.stop();
@@ -385,6 +401,11 @@ impl<P: Poller> Driver<P> {
         let worker = self.worker.borrow();
         worker.cells().busy_nanoseconds.add(busy.as_nanos() as u64);
     }
+}
+
+/// The error of a part of a core that panicked.
+pub(crate) fn panicked(part: &str, panic: &(dyn Any + Send)) -> io::Error {
+    io::Error::other(format!("{part} panicked: {}", panic_message(panic)))
 }
 
 #[expect(

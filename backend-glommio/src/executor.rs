@@ -33,7 +33,6 @@ pub struct Glommio {
     workers: Vec<JoinHandle<()>>,
     mailboxes: Arc<[Mailbox]>,
     threads: Vec<WorkerThread>,
-    generation: Arc<Generation>,
     cells: Cells,
     rebalances: bool,
     placement: Placement,
@@ -67,7 +66,6 @@ impl Glommio {
             workers: Vec::new(),
             mailboxes: mailboxes.clone(),
             threads: Vec::new(),
-            generation: plan.generation.clone(),
             cells: cells.clone(),
             rebalances: options.rebalance.enabled,
             placement: options.placement,
@@ -96,7 +94,11 @@ impl Glommio {
                 .name(format!("{WORKER_THREAD_PREFIX}{index}"))
                 .spawn(move || {
                     let _ends = ends;
-                    let _closed = Closing(seat.mailboxes.clone(), index);
+                    let _closed = Closing {
+                        mailboxes: seat.mailboxes.clone(),
+                        generation: seat.generation.clone(),
+                        index,
+                    };
                     lifeline.hold(|lifeline| match readiness {
                         Readiness::IoUring => seat.run::<Uring>(&sender, lifeline),
                         Readiness::Epoll => seat.run::<Epoll>(&sender, lifeline),
@@ -138,17 +140,6 @@ impl Glommio {
             mailbox.send(message());
         }
     }
-
-    /// Cuts the connections that were on their way to a core that ended before they arrived.
-    fn abandon_mail(&self) {
-        // Nobody else writes any cell any more.
-        let (slot, cells) = (self.generation.slot(0), self.generation.cells(0));
-        for message in self.mailboxes.iter().flat_map(Mailbox::take) {
-            if let Message::Lane { order, .. } = message {
-                order.abandon(slot, cells, driver::now());
-            }
-        }
-    }
 }
 
 impl Drop for Glommio {
@@ -158,7 +149,6 @@ impl Drop for Glommio {
             // A worker that panicked has said so on its own.
             let _ = worker.join();
         }
-        self.abandon_mail();
     }
 }
 
@@ -279,11 +269,26 @@ impl Backend for Glommio {
     }
 }
 
-/// Closes a core's mailbox when its thread ends, however it does: nobody sends connections there any more.
-struct Closing(Arc<[Mailbox]>, usize);
+/// Closes a core's mailbox when its thread ends, however it does: nobody sends connections there any more. Those that were on
+/// their way are cut.
+struct Closing {
+    mailboxes: Arc<[Mailbox]>,
+    generation: Arc<Generation>,
+    index: usize,
+}
 
 impl Drop for Closing {
     fn drop(&mut self) {
-        self.0[self.1].close();
+        let mailbox = &self.mailboxes[self.index];
+        mailbox.close();
+        let (slot, cells) = (
+            self.generation.slot(self.index),
+            self.generation.cells(self.index),
+        );
+        for message in mailbox.take() {
+            if let Message::Lane { order, .. } = message {
+                order.abandon(slot, cells, driver::now());
+            }
+        }
     }
 }

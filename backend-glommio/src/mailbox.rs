@@ -117,18 +117,25 @@ impl Mailbox {
         })
     }
 
-    /// Leaves a message, and wakes the core if it sleeps.
+    /// Leaves a message, and wakes the core if it sleeps. One that has ended takes none: it is dropped.
     pub(crate) fn send(&self, message: Message) {
-        self.lock().messages.push(message);
-        self.wake();
-    }
-
-    /// Leaves a message that has a connection, of which there are no more than descriptors. One that has ended takes none: it
-    /// is dropped.
-    pub(crate) fn send_connection(&self, message: Message) {
         let mut post = self.lock();
         if post.closed {
             return;
+        }
+        post.messages.push(message);
+        drop(post);
+        self.wake();
+    }
+
+    /// Leaves a message that has a connection, of which there are no more than descriptors.
+    ///
+    /// # Errors
+    /// The message, where the core has ended.
+    pub(crate) fn send_connection(&self, message: Message) -> Result<(), Box<Message>> {
+        let mut post = self.lock();
+        if post.closed {
+            return Err(Box::new(message));
         }
         // One that has mail was woken for it, and will find this too.
         let wakes = post.messages.is_empty();
@@ -137,6 +144,7 @@ impl Mailbox {
         if wakes {
             self.wake();
         }
+        Ok(())
     }
 
     /// Moves `messages` in, as far as there is room for [`MAIL_MAX`], with one wake for all of them. What is left in

@@ -72,7 +72,7 @@ impl Door {
     }
 }
 
-/// Those that have not arrived. A stop drops them on a worker: they are cut, and counted.
+/// Those that have not arrived. A stop drops them: they are left to who sent them.
 struct Arrivals {
     door: Arc<Door>,
     /// None: it has not run.
@@ -110,11 +110,6 @@ impl Arrivals {
 
 impl Drop for Arrivals {
     fn drop(&mut self) {
-        for moving in self.left().drain(..) {
-            let detached = moving.arrive();
-            worker::try_with(|worker| {
-                detached.abort(worker.slot(), worker.cells(), worker.now);
-            });
-        }
+        self.left().clear();
     }
 }

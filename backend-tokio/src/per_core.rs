@@ -128,6 +128,7 @@ impl Seat {
             generation: self.generation,
             deaths: self.deaths,
             tasks: self.tasks,
+            is_shared: false,
         });
         runtime.block_on(async {
             let ticker = match task::tick() {

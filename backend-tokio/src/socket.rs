@@ -6,12 +6,12 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Instant;
 
-use proxy_core::runtime::{Attempt, Interest, Runtime, Socket, Timer};
+use proxy_core::runtime::{Attempt, Interest, Lost, Runtime, Socket, Timer};
 use proxy_core::{Descriptor, Dial, ServerAddress};
 use rustix::io::Errno;
 use tokio::io::unix::AsyncFd;
 
-use crate::fate;
+use crate::fate::{self, Extent};
 use crate::sys;
 use crate::timers::{self, Armed};
 
@@ -52,11 +52,16 @@ pub(crate) struct TokioSocket {
 impl TokioSocket {
     /// Has the reactor watch it. Where the reactor itself is gone, the worker is dead by that.
     pub(crate) fn new(descriptor: Descriptor) -> Result<Self, (Descriptor, io::Error)> {
-        let registered = sys::register(descriptor).inspect_err(|(_, error)| {
+        let registered = sys::register(descriptor).map_err(|(descriptor, error)| {
             // No room in it is another error. No socket will ever be watched again.
-            if let Some(Errno::BADF | Errno::INVAL) = Errno::from_io_error(error) {
-                fate::die(format!("its reactor fails: {error}"));
-            }
+            let error = match Errno::from_io_error(&error) {
+                Some(Errno::BADF | Errno::INVAL) => {
+                    fate::die(format!("its reactor fails: {error}"), Extent::All);
+                    Lost.into()
+                }
+                _ => error,
+            };
+            (descriptor, error)
         });
         Ok(Self {
             watched: registered?,

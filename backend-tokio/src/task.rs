@@ -8,14 +8,15 @@ use std::task::{Context, Poll, Waker};
 
 use proxy_core::{
     Accepted, Acceptor, Connection, Descriptor, Draining, FIRST_TURNS_MAX, Listener,
-    ListenerSettings, Turn, Worker,
+    ListenerSettings, Transport, Turn, Worker,
 };
 
+use crate::fate::{self, Extent};
 use crate::gates::Gate;
 use crate::socket::{Tokio, TokioSocket};
 use crate::tasks::Place;
 use crate::timers::{self, Ticker};
-use crate::{fate, tasks, worker};
+use crate::{tasks, worker};
 
 /// A connection as a task.
 ///
@@ -102,8 +103,15 @@ fn yield_now(cx: &mut Context<'_>) {
 }
 
 impl Drop for ConnectionTask {
-    /// A stop drops the tasks that are left, on a worker: their connections are cut, and counted.
+    /// A stop drops the tasks that are left, on a worker: their connections go where all are to go, as far as they can; else they
+    /// are cut, and counted.
     fn drop(&mut self) {
+        let evacuation = self.place.as_ref().and_then(Place::evacuation);
+        if let Some(evacuation) = evacuation
+            && let Some(detached) = self.connection.detach()
+        {
+            return evacuation.send(detached);
+        }
         worker::try_with(|worker| self.connection.abort(worker));
     }
 }
@@ -135,6 +143,9 @@ pub(crate) fn accept(
             if closed.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(());
             }
+            if fate::is_lost() {
+                return Poll::Pending;
+            }
             let mut turns = FIRST_TURNS_MAX;
             let take = |worker: &mut Worker, accepted| take(&mut turns, worker, accepted);
             if worker::with(|worker| acceptor.poll(cx, worker, take)) {
@@ -144,6 +155,9 @@ pub(crate) fn accept(
         })
         .await;
         poll_fn(|cx| {
+            if fate::is_lost() {
+                return Poll::Ready(());
+            }
             let mut turns = FIRST_TURNS_MAX;
             let take = |worker: &mut Worker, accepted| take(&mut turns, worker, accepted);
             match worker::with(|worker| acceptor.poll_drain(cx, worker, take)) {
@@ -165,7 +179,8 @@ struct Vital(Arc<Listener>);
 impl Drop for Vital {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            fate::die(format!("accepting for {:?} panicked", self.0.name));
+            let reason = format!("accepting for {:?} panicked", self.0.name);
+            fate::die(reason, Extent::Task);
         }
     }
 }
@@ -199,7 +214,9 @@ fn begin(turns: &mut usize, worker: &mut Worker, accepted: Accepted) -> Option<C
                 Turn::Ended(_) => None,
             }
         }
-        Err((_, error)) => {
+        Err((socket, error)) => {
+            // It is none that the client asked for.
+            socket.reset_on_close();
             let settings = permit.settings();
             settings.give_up(worker.slot(), origin, worker.now);
             let listener = &settings.listener;

@@ -2,8 +2,8 @@
 
 use std::cell::OnceCell;
 use std::future::poll_fn;
-use std::sync::atomic::AtomicU32;
-use std::sync::atomic::Ordering::{Acquire, Release};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
@@ -31,6 +31,15 @@ pub(crate) fn enlist(worker: usize, tasks: Arc<Tasks>) {
     let _ = HERE.with(|here| here.set((worker, tasks)));
 }
 
+/// The current thread's worker will never run anything again.
+pub(crate) fn note_stuck() {
+    let _ = HERE.try_with(|here| {
+        if let Some((_, tasks)) = here.get() {
+            tasks.is_stuck.store(true, Relaxed);
+        }
+    });
+}
+
 /// Enters a connection's task that has its first turn, with its waker.
 pub(crate) fn enter(waker: &Waker) -> Option<Place> {
     HERE.with(|here| {
@@ -45,6 +54,8 @@ pub(crate) struct Tasks {
     /// How often all of them were to see a change.
     changes: Padded<AtomicU32>,
     evacuation: OnceLock<Arc<Evacuation>>,
+    /// A worker's thread is stuck.
+    is_stuck: AtomicBool,
     shards: Box<[Mutex<Shard>]>,
 }
 
@@ -73,7 +84,21 @@ impl Tasks {
         Arc::new(Self {
             changes: Padded(AtomicU32::new(0)),
             evacuation: OnceLock::new(),
+            is_stuck: AtomicBool::new(false),
             shards: (0..workers).map(|_| Mutex::default()).collect(),
+        })
+    }
+
+    /// Whether a worker's thread will never run anything again.
+    pub(crate) fn are_stuck(&self) -> bool {
+        self.is_stuck.load(Relaxed)
+    }
+
+    /// Whether none is left of those that had their first turn.
+    pub(crate) fn are_over(&self) -> bool {
+        (0..self.shards.len()).all(|worker| {
+            let shard = self.lock(worker);
+            shard.free.len() == shard.wakers.len()
         })
     }
 

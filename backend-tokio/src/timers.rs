@@ -23,7 +23,8 @@ use rustix::time::{
 };
 use tokio::io::unix::AsyncFd;
 
-use crate::{clock, fate, sys};
+use crate::fate::{self, Extent};
+use crate::{clock, sys};
 
 thread_local! {
     static TIMERS: Arc<Timers> = Arc::default();
@@ -166,7 +167,7 @@ impl Future for Ticker {
             if let Some(next) = self.timers.fire(now, cx.waker())
                 && let Err(error) = self.ring_after(next.saturating_duration_since(now))
             {
-                fate::die(format!("its timer can't be set: {error}"));
+                fate::die(format!("its timer can't be set: {error}"), Extent::All);
                 return Poll::Ready(());
             }
             match self.clock.poll_read_ready(cx) {
@@ -174,7 +175,7 @@ impl Future for Ticker {
                 // It rang: what it says of that is read with the next look.
                 Poll::Ready(Ok(mut rung)) => rung.clear_ready(),
                 Poll::Ready(Err(error)) => {
-                    fate::die(format!("its reactor fails: {error}"));
+                    fate::die(format!("its reactor fails: {error}"), Extent::All);
                     return Poll::Ready(());
                 }
             }

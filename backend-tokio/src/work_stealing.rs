@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::{Arc, Barrier, mpsc};
+use std::thread;
 use std::time::Duration;
 
 use proxy_core::Listener;
@@ -31,6 +32,9 @@ const ENLIST_PATIENCE: Duration = Duration::from_millis(20);
 
 /// How long a start waits for all workers before it gives up. Their threads run by then; the machine may be busy.
 const ENLIST_MAX: Duration = Duration::from_secs(10);
+
+/// How often a stop looks whether the tasks are gone, where the threads can't be waited for.
+const STOP_LOOK_INTERVAL: Duration = Duration::from_millis(1);
 
 /// Tokio's multi-threaded scheduler.
 #[derive(Debug)]
@@ -99,6 +103,7 @@ fn enlist(runtime: &Runtime, plan: &Plan, tasks: &Arc<Tasks>) -> io::Result<Vec<
                 generation: plan.generation,
                 deaths: plan.deaths,
                 tasks,
+                is_shared: true,
             });
             let ticking = task::tick().map(|ticker| drop(tokio::spawn(ticker)));
             // The receiver waits for all of them.
@@ -199,6 +204,17 @@ impl Backend for WorkStealing {
     }
 
     fn stop(self: Box<Self>, patience: Duration) {
-        self.runtime.shutdown_timeout(patience);
+        if !self.tasks.are_stuck() {
+            return self.runtime.shutdown_timeout(patience);
+        }
+        // A thread that never ends is not waited for, only what the others have to drop.
+        self.runtime.shutdown_background();
+        let looks = patience.as_millis() / STOP_LOOK_INTERVAL.as_millis();
+        for _ in 0..looks {
+            if self.tasks.are_over() {
+                break;
+            }
+            thread::park_timeout(STOP_LOOK_INTERVAL);
+        }
     }
 }

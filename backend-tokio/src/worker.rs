@@ -1,6 +1,6 @@
 //! The worker that the current thread is.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -10,11 +10,14 @@ use proxy_core::lifeline::Deaths;
 use proxy_core::{Generation, Worker};
 
 use crate::clock::now;
+use crate::fate::{self, Extent, Fate};
+use crate::tasks;
 use crate::tasks::Tasks;
-use crate::{fate, tasks};
 
 thread_local! {
     static WORKER: RefCell<Option<Worker>> = const { RefCell::new(None) };
+    /// The first task that it has run; none where it began outside of any.
+    static FIRST_TASK: Cell<Option<u64>> = const { Cell::new(None) };
 }
 
 /// What a thread becomes a worker with.
@@ -24,6 +27,8 @@ pub(crate) struct Enlisted {
     pub(crate) generation: Arc<Generation>,
     pub(crate) deaths: Deaths,
     pub(crate) tasks: Arc<Tasks>,
+    /// Other workers have the same reactor and the same queues.
+    pub(crate) is_shared: bool,
 }
 
 /// Makes the current thread this worker, pinned to its CPU.
@@ -31,22 +36,52 @@ pub(crate) fn enlist(enlisted: Enlisted) -> WorkerThread {
     let Enlisted { index, cpu, .. } = enlisted;
     let cpu = cpu.filter(|&id| core_affinity::set_for_current(core_affinity::CoreId { id }));
     WORKER.set(Some(Worker::new(enlisted.generation, index, now())));
-    fate::enlist(index, enlisted.deaths);
+    fate::enlist(Fate {
+        index,
+        deaths: enlisted.deaths,
+        is_shared: enlisted.is_shared,
+    });
     tasks::enlist(index, enlisted.tasks);
+    FIRST_TASK.set(task());
     WorkerThread {
         tid: rustix::thread::gettid().as_raw_nonzero().get(),
         cpu,
     }
 }
 
-/// To be called by the process's panic hook, with what the panic says. Returns whether it is a worker's death, which is
-/// reported then.
+/// To be called by the process's panic hook, with what the panic says. A worker's death is reported. Returns whether the thread
+/// must not unwind.
 ///
 /// Tokio catches a panic of a worker as it does one of a task, and keeps it to itself. Here, on the panicking thread, the
-/// two can be told apart: a connection that panics does so while the worker is lent to it.
+/// two can be told apart: a connection that panics does so while the worker is lent to it. One of a worker that shares its queues
+/// with others is not caught in a debug build, and takes those queues with it in any: so the thread stays where it is.
 pub fn on_panic(message: &str) -> bool {
     let lent = WORKER.try_with(|worker| worker.try_borrow_mut().is_err());
-    lent == Ok(false) && fate::die(format!("its thread panicked: {message}"))
+    if lent != Ok(false) {
+        return false;
+    }
+    let is_task = runs_task();
+    let extent = if is_task { Extent::Task } else { Extent::All };
+    let died = fate::die(format!("its thread panicked: {message}"), extent);
+    let stays = died && !is_task && fate::is_shared();
+    if stays {
+        tasks::note_stuck();
+        // Others count in its place once the last that had it is gone.
+        let _ = WORKER.try_with(RefCell::take);
+    }
+    stays
+}
+
+/// The number of the task that runs, for as long as one does.
+///
+/// A worker of a runtime of several threads is a task itself, to Tokio, and an older one than all that it runs.
+fn task() -> Option<u64> {
+    tokio::task::try_id()?.to_string().parse().ok()
+}
+
+/// Whether the current thread's worker runs a task.
+fn runs_task() -> bool {
+    task().is_some_and(|task| Some(task) >= FIRST_TASK.get())
 }
 
 /// The error of a worker that can't be started. What the kernel said is its source.

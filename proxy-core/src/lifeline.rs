@@ -9,10 +9,14 @@ use std::sync::Arc;
 /// A worker that no longer works.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Death {
+    /// Which run of a backend it was of.
+    pub run: u64,
     /// Its index.
     pub worker: usize,
     /// What happened to it.
     pub reason: String,
+    /// The others of its run get no work any more: they can only be stopped, and send their connections away then.
+    pub halts_all: bool,
 }
 
 impl fmt::Display for Death {
@@ -21,9 +25,12 @@ impl fmt::Display for Death {
     }
 }
 
-/// Where deaths are reported.
+/// Where deaths of the workers of one run of a backend are reported.
 #[derive(Clone)]
-pub struct Deaths(Arc<dyn Fn(Death) + Send + Sync>);
+pub struct Deaths {
+    hear: Arc<dyn Fn(Death) + Send + Sync>,
+    run: u64,
+}
 
 impl fmt::Debug for Deaths {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -34,13 +41,42 @@ impl fmt::Debug for Deaths {
 impl Deaths {
     /// Calls `hear` for each death, on the thread that finds out about it.
     pub fn new(hear: impl Fn(Death) + Send + Sync + 'static) -> Self {
-        Self(Arc::new(hear))
+        Self {
+            hear: Arc::new(hear),
+            run: 0,
+        }
     }
 
-    /// Reports that a worker can't go on.
+    /// For another run, which is told apart by its number.
+    pub fn of_run(&self, run: u64) -> Self {
+        Self {
+            hear: self.hear.clone(),
+            run,
+        }
+    }
+
+    /// Which run they are of.
+    pub fn run(&self) -> u64 {
+        self.run
+    }
+
+    /// Reports that a worker can't go on. It may be reported more than once.
     pub fn report(&self, worker: usize, reason: impl Into<String>) {
-        let reason = reason.into();
-        (self.0)(Death { worker, reason });
+        self.tell(worker, reason.into(), false);
+    }
+
+    /// Reports that a worker can't go on, and that the others get no work any more by that.
+    pub fn report_halt(&self, worker: usize, reason: impl Into<String>) {
+        self.tell(worker, reason.into(), true);
+    }
+
+    fn tell(&self, worker: usize, reason: String, halts_all: bool) {
+        (self.hear)(Death {
+            run: self.run,
+            worker,
+            reason,
+            halts_all,
+        });
     }
 
     /// The lifeline of a worker thread that is about to start.

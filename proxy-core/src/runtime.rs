@@ -24,7 +24,8 @@ pub trait Runtime {
     /// Starts a connection to `address` without waiting for it: the socket becomes writable once it is decided.
     ///
     /// # Errors
-    /// What `socket(2)`, `setsockopt(2)`, `connect(2)` and the scheduler's registration return, `EINPROGRESS` excepted.
+    /// What `socket(2)`, `setsockopt(2)`, `connect(2)` and the scheduler's registration return, `EINPROGRESS` excepted. [`Lost`] where
+    /// the worker can watch nothing any more.
     fn connect(&self, address: &ServerAddress, dial: Dial<'_>) -> io::Result<Self::Socket>;
 
     /// Watches a descriptor that is connected already and that no scheduler watches. What it is ready for now comes as
@@ -43,6 +44,25 @@ pub trait Runtime {
     /// Has the connection that runs now, with this context, run again: from any thread, and for nothing if it is over or has moved
     /// meanwhile.
     fn waker(&self, cx: &Context<'_>) -> Waker;
+}
+
+/// The worker's own source of readiness is gone: it can watch nothing any more, and is dead by that. What fails for it says nothing
+/// of a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the worker's source of readiness is gone")]
+pub struct Lost;
+
+impl Lost {
+    /// Whether an error is this one.
+    pub fn is(error: &io::Error) -> bool {
+        error.get_ref().is_some_and(|inner| inner.is::<Self>())
+    }
+}
+
+impl From<Lost> for io::Error {
+    fn from(lost: Lost) -> Self {
+        Self::other(lost)
+    }
 }
 
 /// What a scheduler's sockets make their system calls on.

@@ -20,6 +20,7 @@ use proxy_admin::commands::{Reply, Wish};
 use proxy_admin::{EventKind, Events};
 use proxy_config::{Config, Loaded};
 use proxy_core::ListenerState;
+use proxy_core::lifeline::Death;
 use tokio::time::sleep;
 
 use self::around::Prepared;
@@ -29,14 +30,16 @@ use self::waiting::{Asked, Waiting};
 use crate::access_log::AccessLog;
 use crate::command_socket::Commands;
 use crate::config_file::{self, LoadError, Watch, Watched};
+use crate::deaths::Died;
 use crate::proxy::{Proxy, listening};
+use crate::restarts::{self, Restarts};
 use crate::retiring::COUNT_INTERVAL;
 use crate::signals::{Hangup, Upgrading};
 use crate::sockets::Preparing;
 use crate::start_error::{Explain, cannot_start};
 use crate::switch::{self, Begun, Switching};
 use crate::upgrade::{self, Over, Upgraded};
-use crate::workers::Workers;
+use crate::workers::{Left, Workers};
 use crate::{assemble, closings, command_socket, cpus, downs, echo, scheduler, socket_options};
 
 /// Lines of differences that the log has of one reload; of more, the number is told.
@@ -49,30 +52,38 @@ const PREDECESSOR_LOOK_INTERVAL: Duration = Duration::from_millis(10);
 /// How long the answer to an upgrade has until this process ends.
 const ANSWER_TIME: Duration = Duration::from_millis(20);
 
-/// Signals that ask for something.
+/// What [`at_each`] hears of besides commands.
 pub(crate) struct Signals<'a> {
     pub(crate) hangup: &'a mut Hangup,
     pub(crate) upgrading: &'a mut Upgrading,
+    pub(crate) died: &'a mut Died,
 }
 
 /// Reloads at each SIGHUP, when a file is replaced that is watched, and when a command asks for it; upgrades at each SIGUSR2 and
 /// when a command asks for it; and returns when another process has taken over. While the file is read, others have their turn.
 /// While a switch runs, files are looked at, and upgrades and further switches wait for its end; other reloads only for as long as
 /// the scheduler before accepts clients, or has connections that don't move.
+///
+/// Workers that die meanwhile are replaced. It returns why the process has to end where one can't be.
 pub(crate) async fn at_each(
     signals: Signals<'_>,
     commands: &mut Commands,
     file: &Path,
     config: &mut Config,
     proxy: &mut Proxy,
-) {
-    let Signals { hangup, upgrading } = signals;
+) -> Option<String> {
+    let Signals {
+        hangup,
+        upgrading,
+        died,
+    } = signals;
     let mut watch = Watch::new(Watched::Configuration);
     watch.restart_configuration(config.runtime.watch);
     let mut list_watch = Watch::new(Watched::Lists);
     list_watch.restart(proxy.lists.sources());
     let mut switching: Option<Switching> = None;
     let mut waiting = Waiting::default();
+    let mut restarts = Restarts::default();
     loop {
         let next = if switching.is_none() {
             waiting.next()
@@ -82,6 +93,13 @@ pub(crate) async fn at_each(
         let asked = match next {
             Some(asked) => asked,
             None => tokio::select! {
+                death = died.next() => {
+                    match restart(&death, &mut restarts, config, proxy, &mut switching).await {
+                        Ok(()) => died.forget_before(proxy.workers.run()),
+                        Err(reason) => return Some(reason),
+                    }
+                    continue;
+                }
                 () = hangup.next() => Asked::Silently(Wish::Reload, "SIGHUP"),
                 () = upgrading.next() => Asked::Silently(Wish::Upgrade(None), "SIGUSR2"),
                 () = watch.replaced() => Asked::Silently(Wish::Reload, "a file that was replaced"),
@@ -132,7 +150,7 @@ pub(crate) async fn at_each(
                         asked.answer(Reply::Done(words));
                         // Tasks that are ready run before this one does again.
                         sleep(ANSWER_TIME).await;
-                        return;
+                        return None;
                     }
                 }
             }
@@ -215,6 +233,37 @@ fn cannot_upgrade(file: &Path, proxy: &Proxy) -> Option<String> {
         "not upgraded: the process before still hands over what it has; try again later\n"
             .to_owned()
     })
+}
+
+/// Replaces a worker that died. One of a scheduler that is being replaced already takes only its own connections with it.
+///
+/// # Errors
+/// Why the process is to end.
+async fn restart(
+    death: &Death,
+    restarts: &mut Restarts,
+    config: &Config,
+    proxy: &mut Proxy,
+    switching: &mut Option<Switching>,
+) -> Result<(), String> {
+    if death.run != proxy.workers.run() {
+        if death.halts_all
+            && let Some(Left { moved, cut }) = proxy.workers.end_halted(death.run).await
+        {
+            tracing::warn!(
+                moved,
+                cut,
+                "the scheduler that is left has ended with its worker"
+            );
+        }
+        return Ok(());
+    }
+    if !restarts.may(now()) {
+        return Err(restarts::too_many(death));
+    }
+    proxy.observed.restarts.begin(death.worker);
+    let replaced = switch::replace(proxy, config, switching, death).await;
+    replaced.map_err(|error| restarts::cannot(death, &error))
 }
 
 /// Waits until a switch is over that runs.

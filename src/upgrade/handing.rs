@@ -27,6 +27,7 @@ use crate::signals::Hangup;
 use crate::sockets::{ADMIN, Offered};
 use crate::start_error::{Explain, cannot_start};
 use crate::switch::{self, Switching};
+use crate::workers::STOP_PATIENCE;
 
 /// How long a new process may take to introduce itself, from when it is run: another program never does.
 const HELLO_PATIENCE: Duration = Duration::from_secs(10);
@@ -398,7 +399,7 @@ impl Handing {
     /// Has the connections that the new process doesn't take finish here, on a scheduler that accepts nobody.
     fn keep_rest(&mut self, proxy: &mut Proxy, config: &Config) {
         if !self.has_rest {
-            let (backend, generation, _) = match switch::start(proxy, config) {
+            let next = match switch::start(proxy, config, STOP_PATIENCE) {
                 Ok(started) => started,
                 Err(error) => {
                     tracing::error!(
@@ -409,9 +410,7 @@ impl Handing {
             };
             self.has_rest = true;
             let patience = self.until.saturating_duration_since(now());
-            proxy
-                .workers
-                .replace(backend, generation, true, patience, None);
+            proxy.workers.replace(next, true, patience, None);
         }
         let to = proxy.workers.running.adopter();
         match proxy.successor {

@@ -1,45 +1,31 @@
-//! A worker that dies ends the process, at once and with a word: never a listening socket that nobody empties.
+//! A worker that loses what it gets its events from is replaced: clients are served, or reset, and never left to wait.
 
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use rustix::process::Signal;
 
 use crate::harness::config::{forward, forward_with};
-use crate::harness::peer::{self, Server};
+use crate::harness::doom;
+use crate::harness::peer;
 use crate::harness::proxy::{self, Proxy, configuration};
 use crate::harness::scheduler::{Scheduler, each_scheduler};
 use crate::harness::wait;
 
 each_scheduler!(
-    a_worker_that_loses_its_reactor_ends_the_process,
-    a_reactor_that_is_half_there_serves_or_ends_the_process,
-    a_reactor_that_is_half_there_connects_or_ends_the_process,
+    workers_that_lose_their_reactors_are_replaced,
+    a_reactor_that_is_half_there_serves_or_is_replaced,
+    a_reactor_that_is_half_there_connects_or_is_replaced,
 );
 
 /// Enough for the kernel to choose each worker.
 const CLIENTS: usize = 40;
 
-/// A library that spoils descriptors of the process that it is loaded into. None, and says why, where there is no
-/// compiler.
+/// A library that spoils descriptors of the process that it is loaded into.
 fn spoiler(directory: &Path) -> Option<PathBuf> {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/harness/spoil.c");
-    let library = directory.join("spoil.so");
-    let mut compiler = Command::new("cc");
-    compiler.args(["-shared", "-fPIC", "-o"]).arg(&library);
-    match compiler.arg(source).status() {
-        Ok(status) => {
-            assert!(status.success(), "cc: {status}");
-            Some(library)
-        }
-        Err(error) => {
-            println!("skipped: cc: {error}; `bash tests/run` installs it");
-            None
-        }
-    }
+    doom::library(directory, "spoil.c")
 }
 
 /// Has descriptors of the proxy lead to its stdin, /dev/null.
@@ -102,45 +88,68 @@ fn assert_ends_loudly(mut proxy: Proxy) {
     assert!(last.contains(" died: "), "{log}");
 }
 
-fn a_worker_that_loses_its_reactor_ends_the_process(scheduler: Scheduler) {
-    let directory = tempfile::tempdir().expect("directory");
-    let server = Server::bind();
-    let routes = forward(&[&server.address().to_string()]);
-    let Some(library) = spoiler(directory.path()) else {
-        return;
-    };
-    let (proxy, list) = start(scheduler, &library, &routes);
-    let mut client = proxy.connect("main");
-    let upstream = server.accept();
-    let reactors = reactors(proxy.pid(), scheduler);
-    assert!(!reactors.is_empty());
-    spoil(&proxy, &list, &reactors);
-    // It notices at the latest when it has something to do.
-    let address = proxy.address("main");
-    let descriptors = format!("/proc/{}/fd/0", proxy.pid());
-    wait::until("the process ends", || {
-        let _ = TcpStream::connect(address);
-        !Path::new(&descriptors).exists()
-    });
-    drop(upstream);
-    assert_ends_loudly(proxy);
-    assert_eq!(peer::end_of(&mut client), Some(ErrorKind::ConnectionReset));
-}
-
-/// Whether the client gets its byte back. It must be told one or the other.
+/// Whether a client gets its byte back. It must be told one or the other, and no client that it was served to the end.
 fn answers(client: &mut TcpStream) -> bool {
-    client
-        .set_read_timeout(Some(wait::DEADLINE))
-        .expect("timeout");
-    let served = client.read_exact(&mut [0]);
+    let served = client
+        .write_all(b"!")
+        .and_then(|()| client.read_exact(&mut [0]));
     if let Err(error) = &served {
-        assert_ne!(error.kind(), ErrorKind::WouldBlock, "a client hangs");
+        let is_reset = matches!(
+            error.kind(),
+            ErrorKind::ConnectionReset | ErrorKind::BrokenPipe
+        );
+        assert!(is_reset, "{error}");
     }
     served.is_ok()
 }
 
-/// Whichever descriptor it is, of whichever worker: clients are served, or the process ends.
-fn a_reactor_that_is_half_there_serves_or_ends_the_process(scheduler: Scheduler) {
+/// The same for one that comes now; it may be reset before it knows that it is connected.
+fn comes(address: SocketAddr) -> bool {
+    match TcpStream::connect(address) {
+        Ok(mut client) => {
+            let timeout = Some(wait::DEADLINE);
+            client.set_read_timeout(timeout).expect("timeout");
+            answers(&mut client)
+        }
+        Err(error) => {
+            assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+            false
+        }
+    }
+}
+
+fn workers_that_lose_their_reactors_are_replaced(scheduler: Scheduler) {
+    let directory = tempfile::tempdir().expect("directory");
+    let echo = peer::echo();
+    let routes = forward(&[&echo.address().to_string()]);
+    let Some(library) = spoiler(directory.path()) else {
+        return;
+    };
+    let (proxy, list) = start(scheduler, &library, &routes);
+    let mut before: Vec<_> = (0..CLIENTS).map(|_| proxy.connect("main")).collect();
+    let reactors = reactors(proxy.pid(), scheduler);
+    assert!(!reactors.is_empty());
+    spoil(&proxy, &list, &reactors);
+    // They notice at the latest when they have something to do.
+    wait::until("they are replaced", || {
+        drop(TcpStream::connect(proxy.address("main")));
+        proxy.metric("corelane_worker_restarts_total", &[]) > 0.0
+    });
+    wait::until("all is over", || proxy.get("/healthz").body == b"ok\n");
+    let served = before
+        .iter_mut()
+        .map(answers)
+        .filter(|served| *served)
+        .count();
+    println!("{served} of {CLIENTS} are served that came before");
+    let mut after: Vec<_> = (0..CLIENTS).map(|_| proxy.connect("main")).collect();
+    assert!(after.iter_mut().all(answers));
+    drop((before, after));
+    proxy.stop();
+}
+
+/// Whichever descriptor it is, of whichever worker: clients are served in the end.
+fn a_reactor_that_is_half_there_serves_or_is_replaced(scheduler: Scheduler) {
     let echo = peer::echo();
     let routes = forward(&[&echo.address().to_string()]);
     let directory = tempfile::tempdir().expect("directory");
@@ -154,23 +163,20 @@ fn a_reactor_that_is_half_there_serves_or_ends_the_process(scheduler: Scheduler)
         };
         spoil(&proxy, &list, &[descriptor]);
         let address = proxy.address("main");
-        let serves = (0..CLIENTS).all(|_| {
-            let Ok(mut client) = TcpStream::connect(address) else {
-                return false;
-            };
-            client.write_all(b"!").is_ok() && answers(&mut client)
+        let served = (0..CLIENTS).filter(|_| comes(address));
+        println!(
+            "descriptor {descriptor}: {} of {CLIENTS} are served",
+            served.count()
+        );
+        wait::until("clients are served", || {
+            (0..CLIENTS).all(|_| comes(address))
         });
-        println!("descriptor {descriptor}: serves: {serves}");
-        if serves {
-            assert_stops_or_ends_loudly(proxy);
-        } else {
-            assert_ends_loudly(proxy);
-        }
+        assert_stops_or_ends_loudly(proxy);
     }
 }
 
-/// Whichever descriptor it is, also where nobody comes any more: who was there before is served, or the process ends.
-fn a_reactor_that_is_half_there_connects_or_ends_the_process(scheduler: Scheduler) {
+/// Whichever descriptor it is, also where nobody comes any more: who was there before is served, or reset.
+fn a_reactor_that_is_half_there_connects_or_is_replaced(scheduler: Scheduler) {
     let echo = peer::echo();
     let routes = forward_with(
         &[&echo.address().to_string()],
@@ -195,17 +201,16 @@ fn a_reactor_that_is_half_there_connects_or_ends_the_process(scheduler: Schedule
             taken == CLIENTS as f64
         });
         spoil(&proxy, &list, &[descriptor]);
-        let mut asked = clients
-            .iter_mut()
-            .map(|client| client.write_all(b"PROXY UNKNOWN\r\n!"));
-        let asked = asked.all(|written| written.is_ok());
-        let serves = asked && clients.iter_mut().all(answers);
-        println!("descriptor {descriptor}: serves: {serves}");
-        drop(clients);
-        if serves {
-            assert_stops_or_ends_loudly(proxy);
-        } else {
-            assert_ends_loudly(proxy);
+        for client in &mut clients {
+            // One that was reset says so when it is read.
+            let _ = client.write_all(b"PROXY UNKNOWN\r\n");
         }
+        let served = clients.iter_mut().map(answers).filter(|served| *served);
+        println!(
+            "descriptor {descriptor}: {} of {CLIENTS} are served",
+            served.count()
+        );
+        drop(clients);
+        assert_stops_or_ends_loudly(proxy);
     }
 }

@@ -75,6 +75,7 @@ mod reload_effects;
 mod reload_listeners;
 mod reload_settings;
 mod reset;
+mod restart;
 mod retries;
 mod ring;
 mod routes;

@@ -50,6 +50,12 @@ pub(super) fn collect(families: &mut Families, observed: &Observed) {
             "Whether the configuration was in order when it was last read: 1, or 0 when it was refused.",
         )
         .add(&[], f64::from(u8::from(observed.reloads.succeeded())));
+    families
+        .counter(
+            "corelane_worker_restarts_total",
+            "Workers that died and were replaced, while the connections of all others went on.",
+        )
+        .add_count(&[], observed.restarts.replaced());
     // A clock before 1970 is shown as 1970.
     let configured_at = observed
         .reloads

@@ -85,7 +85,7 @@ impl Paths {
             "/config" => |paths, _| text(StatusCode::OK, &paths.observed.configuration()),
             "/metrics" => |paths, _| paths.metrics(),
             "/connections" => Self::connections,
-            "/healthz" => |_, _| text(StatusCode::OK, "ok\n"),
+            "/healthz" => |paths, _| paths.health(),
             "/readyz" => Self::ready,
             _ => return text(StatusCode::NOT_FOUND, "not found; / lists what there is\n"),
         };
@@ -97,6 +97,18 @@ impl Paths {
                     .headers_mut()
                     .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
                 refusal
+            }
+        }
+    }
+
+    /// The process works, even while one of its workers is replaced: who would end it for that would cut all the others'
+    /// connections.
+    fn health(&self) -> Response<Answer> {
+        match self.observed.restarts.replacing() {
+            None => text(StatusCode::OK, "ok\n"),
+            Some(worker) => {
+                let told = format!("ok, but worker {worker} died and is being replaced\n");
+                text(StatusCode::OK, &told)
             }
         }
     }

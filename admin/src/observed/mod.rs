@@ -6,6 +6,7 @@ pub(crate) mod earlier;
 pub(crate) mod events;
 pub(crate) mod log;
 pub(crate) mod reloads;
+pub(crate) mod restarts;
 pub(crate) mod running;
 pub(crate) mod surroundings;
 pub(crate) mod switches;
@@ -24,6 +25,7 @@ use self::discoveries::Discoveries;
 use self::earlier::Earlier;
 use self::events::Events;
 use self::reloads::Reloads;
+use self::restarts::Restarts;
 use self::running::{Running, Runs};
 use self::surroundings::Surroundings;
 use self::switches::Switches;
@@ -49,6 +51,8 @@ pub struct Observed {
     pub upgrades: Upgrades,
     /// What processes before counted.
     pub earlier: Earlier,
+    /// Workers that died and were replaced.
+    pub restarts: Restarts,
     /// How reading the configuration went, the last time.
     pub reloads: Reloads,
     /// What is logged.
@@ -85,6 +89,7 @@ impl Observed {
             switches: Switches::default(),
             upgrades: Upgrades::default(),
             earlier: Earlier::default(),
+            restarts: Restarts::default(),
             reloads: Reloads::new(configured_at),
             log: log::Log::default(),
             events: Arc::default(),

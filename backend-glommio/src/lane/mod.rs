@@ -9,13 +9,16 @@ mod leaving;
 mod orders;
 
 use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use proxy_core::backend::OpenSocket;
 use proxy_core::runtime::Runtime;
-use proxy_core::{Accepted, Acceptor, Connection, Draining, FIRST_TURNS_MAX, Turn, Worker};
+use proxy_core::{
+    Accepted, Acceptor, Connection, Draining, FIRST_TURNS_MAX, Transport, Turn, Worker,
+};
 
 use crate::driver::{self, Driver};
 use crate::lanes::{InUse, Shared};
@@ -107,7 +110,7 @@ impl<P: Poller> Lane<P> {
         loop {
             let left = poll_fn(|cx| {
                 self.core.0.on_lane_run(self.index, cx.waker());
-                match self.pass() {
+                match self.pass_or_fail() {
                     Left::Nothing => Poll::Pending,
                     left => Poll::Ready(left),
                 }
@@ -124,6 +127,17 @@ impl<P: Poller> Lane<P> {
         driver.publisher.remove(self.queue.handle);
         driver.queues.give_back(self.queue.clone());
         driver.on_lane_end(self.index);
+    }
+
+    /// A panic of anything but a connection is the end of the core, whose lanes cut their connections then.
+    fn pass_or_fail(&mut self) -> Left {
+        let passed = catch_unwind(AssertUnwindSafe(|| self.pass()));
+        passed.unwrap_or_else(|panic| {
+            let part = format!("the lane of {:?}", self.shared.listener.name);
+            let error = driver::panicked(&part, &*panic);
+            self.core.0.fail(error.to_string());
+            Left::Nothing
+        })
     }
 
     /// Runs what is ready now, once, unless the time is up before: see [`Ready::pass`](crate::ready::Ready::pass).
@@ -296,7 +310,9 @@ impl<P: Poller> Lane<P> {
         } = accepted;
         let client = match self.core.watch(socket) {
             Ok(client) => client,
-            Err((_, error)) => {
+            Err((socket, error)) => {
+                // It is none that the client asked for.
+                socket.reset_on_close();
                 self.core.0.placer.borrow().on_left();
                 let settings = permit.settings();
                 settings.give_up(worker.slot(), origin, worker.now);

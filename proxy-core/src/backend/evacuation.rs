@@ -1,12 +1,13 @@
 //! Connections on their way from one scheduler to another.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::connection::detached::Detached;
 use crate::listener::Listener;
+use crate::metrics::{CoreCells, Slot};
 use crate::transport::Descriptor;
 
 /// Connections that may be on their way at a time, about: those that wait on one scheduler go on there, and those on their
@@ -36,14 +37,16 @@ pub trait Adopter: fmt::Debug + Send + Sync {
 /// Where the connections of a scheduler go that is being emptied.
 #[derive(Debug)]
 pub struct Evacuation {
-    to: Arc<dyn Adopter>,
+    to: Mutex<Arc<dyn Adopter>>,
     pace: Pace,
     sent: AtomicU64,
     moving: AtomicUsize,
     moved: AtomicU64,
+    /// Those whose new worker was gone when they came.
+    strays: Mutex<Vec<Detached<Descriptor>>>,
 }
 
-/// A connection that left one scheduler and has not arrived at the other one. Dropping it resets both sides.
+/// A connection that left one scheduler and has not arrived at the other one. Dropping it makes it a [stray](Evacuation::abort_strays).
 #[derive(Debug)]
 pub struct Moving {
     /// None once it has arrived.
@@ -75,11 +78,12 @@ impl Evacuation {
     /// To the workers of another scheduler.
     pub fn new(to: Arc<dyn Adopter>, pace: Pace) -> Arc<Self> {
         Arc::new(Self {
-            to,
+            to: Mutex::new(to),
             pace,
             sent: AtomicU64::new(0),
             moving: AtomicUsize::new(0),
             moved: AtomicU64::new(0),
+            strays: Mutex::default(),
         })
     }
 
@@ -89,14 +93,33 @@ impl Evacuation {
         self.moving.load(Relaxed) < MOVING_MAX && self.sent.load(Relaxed) < self.pace.until(now)
     }
 
+    /// Sends those that are still to come to the workers of yet another scheduler, and those that found nobody.
+    pub fn redirect(self: &Arc<Self>, to: Arc<dyn Adopter>) {
+        *self.to.lock().unwrap_or_else(PoisonError::into_inner) = to;
+        self.resend();
+    }
+
+    /// Sends those again that found nobody to take them.
+    pub fn resend(self: &Arc<Self>) {
+        let strays = std::mem::take(&mut *self.lock_strays());
+        strays.into_iter().for_each(|stray| self.send(stray));
+    }
+
     /// Sends a connection.
     pub fn send(self: &Arc<Self>, detached: Detached<Descriptor>) {
         self.sent.fetch_add(1, Relaxed);
         self.moving.fetch_add(1, Relaxed);
-        self.to.adopt(Moving {
+        let to = self.to.lock().unwrap_or_else(PoisonError::into_inner);
+        let to = to.clone();
+        to.adopt(Moving {
             detached: Some(detached),
             evacuation: self.clone(),
         });
+    }
+
+    /// Connections that were sent, be it twice.
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Relaxed)
     }
 
     /// Connections that have arrived.
@@ -104,9 +127,24 @@ impl Evacuation {
         self.moved.load(Relaxed)
     }
 
+    /// Cuts those that found nobody to take them, and counts them as the worker's that has the slot, whose cells are `cells`; returns
+    /// how many there were. For when that worker has ended: each cell has one writer.
+    pub fn abort_strays(&self, slot: Slot, cells: &CoreCells, now: Instant) -> u64 {
+        let strays = std::mem::take(&mut *self.lock_strays());
+        let count = strays.len() as u64;
+        for stray in strays {
+            stray.abort(slot, cells, now);
+        }
+        count
+    }
+
+    fn lock_strays(&self) -> MutexGuard<'_, Vec<Detached<Descriptor>>> {
+        self.strays.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Whether none is on its way.
     pub fn is_still(&self) -> bool {
-        self.moving.load(Relaxed) == 0
+        self.moving.load(Relaxed) == 0 && self.lock_strays().is_empty()
     }
 }
 
@@ -137,6 +175,9 @@ impl Moving {
 
 impl Drop for Moving {
     fn drop(&mut self) {
+        if let Some(stray) = self.detached.take() {
+            self.evacuation.lock_strays().push(stray);
+        }
         self.evacuation.moving.fetch_sub(1, Relaxed);
     }
 }

@@ -32,7 +32,7 @@ use crate::listener::settings::ListenerSettings;
 use crate::metrics::ConnectFailure;
 use crate::relay::{Failure, Side};
 use crate::route::Destination;
-use crate::runtime::{Runtime, Socket};
+use crate::runtime::{Lost, Runtime, Socket};
 use crate::socket_options::Dial;
 use crate::transport::Transport;
 use crate::upstream::addresses::Walk;
@@ -75,6 +75,8 @@ pub(crate) struct Connect<R: Runtime> {
     /// The last server that was tried.
     last: Option<Arc<Server>>,
     client_check_at: Instant,
+    /// The worker can watch no socket any more.
+    is_lost: bool,
     /// The client was reset, and what it had said before is still to be delivered.
     client_lost: Option<io::Error>,
     /// None before the first retry, and where there is no budget for retries.
@@ -116,6 +118,8 @@ pub(crate) enum NoServer {
     Down,
     /// It has waited for a place for as long as it may.
     Late,
+    /// Its worker is dead.
+    Lost,
 }
 
 impl<R: Runtime> Connect<R> {
@@ -142,6 +146,7 @@ impl<R: Runtime> Connect<R> {
             last: None,
             client_check_at: now + CLIENT_CHECK_INTERVAL,
             client_lost: None,
+            is_lost: false,
             retries: None,
         }
     }
@@ -221,7 +226,11 @@ impl<R: Runtime> Connect<R> {
                         continue;
                     }
                 }
+                if self.is_lost {
+                    return Poll::Ready(Err(NoServer::Lost));
+                }
                 if let Err(no_server) = self.begin(runtime, worker, entry)
+                    && !self.is_lost
                     && !self.begin_again(no_server, worker, entry)
                 {
                     return Poll::Ready(Err(no_server));
@@ -270,7 +279,7 @@ impl<R: Runtime> Connect<R> {
 
     /// Starts on the next server, or on the wait for one, or says why there is none left.
     fn begin(&mut self, runtime: &R, worker: &Worker, entry: &mut Entry) -> Result<(), NoServer> {
-        while self.failed < SERVERS_TRIED_MAX && !self.is_refused() {
+        while self.failed < SERVERS_TRIED_MAX && !self.is_refused() && !self.is_lost {
             let pool = self.pool(entry.settings());
             let hash = affinity::hash(pool.settings(), &entry.record);
             let (server, taken) = match self.choose(&pool, hash, worker.now) {
@@ -375,6 +384,10 @@ impl<R: Runtime> Connect<R> {
                     attempting.begin(waits_for, pool.settings().connect_timeout, times);
                     self.attempt = Some(attempting);
                     return true;
+                }
+                Err(error) if Lost::is(&error) => {
+                    self.is_lost = true;
+                    return false;
                 }
                 Err(error) => {
                     let at = (server, &attempting.walk, attempting.walk.spot());

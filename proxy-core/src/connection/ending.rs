@@ -68,6 +68,11 @@ impl<R: Runtime> Connection<R> {
     pub(super) fn end_unserved(&mut self, worker: &mut Worker, no_server: NoServer) -> Turn {
         match no_server {
             NoServer::Failed => self.end(worker, Cause::ConnectFailed),
+            NoServer::Lost => {
+                // Its worker ends: nobody may take that for an end that somebody wanted.
+                self.reset_both();
+                self.end(worker, Cause::Drain)
+            }
             NoServer::Full => self.reject(worker, Rejection::ServersFull),
             NoServer::Down => self.reject(worker, Rejection::ServersDown),
             NoServer::Late => {
