@@ -59,6 +59,17 @@ pub(crate) enum Command {
     /// Watch the process that has taken over from this one, as a process does that nobody else watches after an upgrade.
     #[command(hide = true)]
     Supervise { pid: i32, line: i32 },
+    /// Print what has a shell complete names: `eval "$(corelane completions bash)"`.
+    Completions {
+        #[arg(value_parser = ["bash", "zsh"])]
+        shell: String,
+    },
+    /// What the last of some words may become.
+    #[command(hide = true)]
+    Complete {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<String>,
+    },
     /// Print the JSON schema of the configuration, for editors.
     Schema,
     /// Run one load under each scheduler on this machine, and tell which one to choose.

@@ -9,6 +9,7 @@ use proxy_tools::ctl::{self, Order, Show, Target};
 use serde_json::{Map, Value};
 
 use crate::client::DEFAULT_SOCKET;
+use crate::completion::Names;
 use crate::config_file;
 
 /// Ask a running proxy for what it does, and change it. Over the unix socket, unless a URL is given.
@@ -22,9 +23,15 @@ pub(crate) struct Ctl {
     /// The same, from the proxy's configuration file.
     #[arg(long, global = true, value_name = "FILE", conflicts_with_all = ["url"])]
     config: Option<PathBuf>,
-    /// The admin server instead, which only reads: http://HOST:PORT.
+    /// The admin server instead, which only reads without a token: http://HOST:PORT or https://HOST:PORT.
     #[arg(long, global = true)]
     url: Option<String>,
+    /// With --url: a file with the token, as `token_file` of the proxy's `[admin]`.
+    #[arg(long, global = true, value_name = "FILE", requires = "url")]
+    token_file: Option<PathBuf>,
+    /// With an https:// URL: certificates in PEM, of which one must have signed the server's. It may be the server's own.
+    #[arg(long, global = true, value_name = "FILE", requires = "url")]
+    ca: Option<PathBuf>,
     /// Print the answer as JSON.
     #[arg(long, global = true)]
     json: bool,
@@ -188,7 +195,15 @@ impl Ctl {
 
     fn target(&self) -> anyhow::Result<Target> {
         if let Some(url) = &self.url {
-            return Target::url(url);
+            let token = self.token_file.as_ref().map(|path| {
+                let read = std::fs::read_to_string(path);
+                read.with_context(|| format!("--token-file {}", path.display()))
+            });
+            let ca = self.ca.as_ref().map(|path| {
+                std::fs::read(path).with_context(|| format!("--ca {}", path.display()))
+            });
+            let token = token.transpose()?.map(|token| token.trim().to_owned());
+            return Target::url(url, token, ca.transpose()?);
         }
         let Some(file) = &self.config else {
             return Ok(Target::Socket(self.socket.clone()));
@@ -200,6 +215,28 @@ impl Ctl {
         })?;
         Ok(Target::Socket(socket.path))
     }
+}
+
+/// What a proxy's names of a kind are now, where the words of a command line say which proxy; none where nobody answers.
+pub(crate) fn names(words: &[String], names: Names<'_>) -> Vec<String> {
+    let after = |option: &str| {
+        let place = words.iter().position(|word| word == option)?;
+        words.get(place + 1).cloned()
+    };
+    let socket = after("--socket").or_else(|| std::env::var("CORELANE_SOCKET").ok());
+    let target = match after("--url") {
+        Some(url) => Target::url(&url, None, None).ok(),
+        None => Some(Target::Socket(
+            socket.unwrap_or_else(|| DEFAULT_SOCKET.to_owned()).into(),
+        )),
+    };
+    let (path, list, key) = match names {
+        Names::Upstreams => ("upstreams".to_owned(), "upstreams", "upstream"),
+        Names::Servers(upstream) => (format!("servers/{}", part(upstream)), "servers", "server"),
+        Names::Listeners => ("listeners".to_owned(), "listeners", "listener"),
+        Names::Connections => ("connections?limit=50".to_owned(), "connections", "id"),
+    };
+    target.map_or_else(Vec::new, |target| ctl::names(&target, &path, list, key))
 }
 
 impl Command {

@@ -4,6 +4,7 @@
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
 mod access_log;
+mod admin_door;
 mod aside;
 mod assemble;
 mod check;
@@ -11,6 +12,7 @@ mod cli;
 mod client;
 mod closings;
 mod command_socket;
+mod completion;
 mod config_file;
 mod control;
 mod cpus;
@@ -85,6 +87,20 @@ fn run_command(cli: cli::Cli) -> ExitCode {
         },
         cli::Command::Upgrade { binary, socket } => {
             return ended(client::upgrade(&socket, binary.as_deref()));
+        }
+        cli::Command::Completions { shell } => {
+            let script = if shell == "zsh" {
+                completion::ZSH
+            } else {
+                completion::BASH
+            };
+            outln!("{}", script.trim_end());
+            return ExitCode::SUCCESS;
+        }
+        cli::Command::Complete { words } => {
+            let names = completion::candidates(&words, |names| ctl::names(&words, names));
+            names.iter().for_each(|name| outln!("{name}"));
+            return ExitCode::SUCCESS;
         }
         cli::Command::Schema => {
             outln!("{}", proxy_config::schema().trim_end());

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use proxy_admin::commands::Command;
-use proxy_admin::{Admin, Api, Discoveries, Observed, Running};
+use proxy_admin::{Admin, Api, Discoveries, Observed, Running, Security};
 use proxy_config::Config;
 use proxy_core::backend::{Backend, Listening, Plan};
 use proxy_core::lifeline::Deaths;
@@ -32,7 +32,7 @@ use crate::start_error::{Explain, cannot_listen, cannot_start};
 use crate::surroundings::Counts;
 use crate::upgrade::{Over, Parent, Predecessor, Successor};
 use crate::workers::Workers;
-use crate::{cpus, descriptors, echo, health, logging};
+use crate::{admin_door, cpus, descriptors, echo, health, logging};
 
 /// A proxy that runs.
 pub(crate) struct Proxy {
@@ -44,6 +44,8 @@ pub(crate) struct Proxy {
     pub(crate) access_logs: Arc<AccessLogs>,
     pub(crate) admin: Option<Admin>,
     pub(crate) api: Arc<Api>,
+    /// What is asked of those who come to the admin server.
+    pub(crate) security: Security,
     /// What to connect to: the listener's name, and its address with the port that the kernel chose.
     pub(crate) addresses: Vec<(String, BindAddress)>,
     pub(crate) around: Around,
@@ -173,11 +175,19 @@ pub(crate) fn start(
     let observed = Arc::new(observed);
     observed.log.set(logging::shown());
     let api = Arc::new(Api::new(observed.clone(), commands));
+    let mut security = Security::default();
     let mut admin = match places.admin(&sockets) {
         Some(address) => {
             let hosts = &config.admin.hosts;
+            security = admin_door::open(&config.admin)?;
             let started = tcp_address(&address).and_then(|address| {
-                proxy_admin::start(address, observed.clone(), hosts, api.clone())
+                proxy_admin::start(
+                    address,
+                    observed.clone(),
+                    hosts,
+                    api.clone(),
+                    security.clone(),
+                )
             });
             Some(started.explain(|error| cannot_start("the admin server", error))?)
         }
@@ -222,6 +232,7 @@ pub(crate) fn start(
         sockets,
         admin,
         api,
+        security,
         access_logs,
         addresses: begun.addresses,
         around,

@@ -180,7 +180,7 @@ fn announce(proxy: &Proxy) -> Announcement {
         let _ = writeln!(lines, "listening {name} {address}");
     }
     if let Some(admin) = &proxy.admin {
-        let _ = writeln!(lines, "metrics http://{}/metrics", admin.address);
+        let _ = writeln!(lines, "metrics {}/metrics", admin.url());
     }
     lines.push_str("ready\n");
     let profile = proxy.workers.running.profile();

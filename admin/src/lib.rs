@@ -14,6 +14,7 @@ mod moment;
 mod observed;
 mod page;
 mod sampling;
+mod token;
 mod utc;
 
 #[cfg(test)]
@@ -37,6 +38,7 @@ use self::exposition::Exposition;
 use self::http::events::Broadcast;
 use self::http::hosts::Hosts;
 use self::http::paths::Paths;
+pub use self::http::security::{Security, Tls};
 use self::http::server;
 pub use self::observed::Observed;
 pub use self::observed::client_lists::{ClientList, ClientLists};
@@ -48,6 +50,7 @@ pub use self::observed::running::Running;
 pub use self::observed::surroundings::{Lines, Surroundings};
 pub use self::observed::switches::Switches;
 use self::sampling::sampler::Sampler;
+pub use self::token::{TOKEN_MAX, TOKEN_MIN, Token};
 pub use self::utc::Utc;
 
 /// Niceness of the thread that answers, above the process's own: where it shares a CPU with a worker, a scrape of a
@@ -130,12 +133,19 @@ pub fn start(
     observed: Arc<Observed>,
     hosts: &[String],
     api: Arc<Api>,
+    security: Security,
 ) -> io::Result<Admin> {
     let sampler = Sampler::start(observed.clone())?;
     let exposition = Exposition::new(observed.clone(), sampler.watch.clone());
     let broadcast = Broadcast::new(observed.clone(), sampler.watch.clone());
     let hosts = Hosts::new(hosts, address.ip());
-    let paths = Arc::new(Paths::new(hosts, observed, exposition, broadcast, api));
+    let paths = Arc::new(Paths::new(
+        (hosts, security),
+        observed,
+        exposition,
+        broadcast,
+        api,
+    ));
     let (orders, ordered) = unbounded_channel();
     let (tell, started) = mpsc::channel();
     let its = paths.clone();
@@ -231,9 +241,20 @@ impl Admin {
         Counted(self.paths.clone())
     }
 
-    /// Answers to these names from now on, besides those that are always its own.
-    pub fn answer_to(&self, hosts: &[String]) {
-        self.paths.answer_to(Hosts::new(hosts, self.address.ip()));
+    /// Where it is asked, as people write it.
+    pub fn url(&self) -> String {
+        let scheme = if self.paths.tls().is_some() {
+            "https"
+        } else {
+            "http"
+        };
+        format!("{scheme}://{}", self.address)
+    }
+
+    /// Answers to these names from now on, besides those that are always its own, and to those who pass this.
+    pub fn answer_to(&self, hosts: &[String], security: Security) {
+        let hosts = Hosts::new(hosts, self.address.ip());
+        self.paths.answer_to(hosts, security);
     }
 
     /// Gives its sockets away: clients that wait there are taken, and those that are connected are still served. Returns when
@@ -290,7 +311,8 @@ mod tests {
         let observed = Arc::new(fixture::proxy());
         let (address, sockets) = listening();
         let api = api(&observed);
-        let mut admin = start(address, observed.clone(), &[], api).expect("threads");
+        let mut admin =
+            start(address, observed.clone(), &[], api, Security::default()).expect("threads");
         admin.serve(sockets).expect("it is TCP");
         (admin, observed)
     }
@@ -475,7 +497,7 @@ mod tests {
         let address = ([127, 0, 0, 1], 1).into();
         let observed = Arc::new(fixture::proxy());
         let api = api(&observed);
-        drop(start(address, observed, &[], api).expect("threads"));
+        drop(start(address, observed, &[], api, Security::default()).expect("threads"));
     }
 
     #[test]

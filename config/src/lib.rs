@@ -32,7 +32,9 @@ pub use crate::files::{FILE_BYTES_MAX, FILES_BYTES_MAX, FILES_MAX, Files, Loaded
 pub use crate::problems::path::NAME_BYTES_MAX;
 pub use crate::problems::problem::{PROBLEMS_MAX, Problem, Problems};
 pub use crate::sections::access_log::{AccessLog, Destination, Format};
-pub use crate::sections::admin::{ADMIN_HOSTS_MAX, Admin, AdminSocket, GROUP_BYTES_MAX, Group};
+pub use crate::sections::admin::{
+    ADMIN_HOSTS_MAX, Admin, AdminSocket, AdminTls, GROUP_BYTES_MAX, Group,
+};
 pub use crate::sections::admission::{
     ACCESS_ENTRIES_MAX, AccessLists, Admission, BANDWIDTH_MAX, BANDWIDTH_MIN, OverLimit, RATE_MAX,
 };

@@ -84,6 +84,17 @@ fn admin(text: &mut String, admin: &Admin) {
         let group = socket.group.as_ref();
         values.extend(group.map(|group| ("socket_group", quoted(group))));
     }
+    let path = |path: &std::path::Path| quoted(path.display());
+    values.extend(
+        admin
+            .token_file
+            .iter()
+            .map(|file| ("token_file", path(file))),
+    );
+    if let Some(tls) = &admin.tls {
+        values.push(("tls_certificate", path(&tls.certificate)));
+        values.push(("tls_key", path(&tls.key)));
+    }
     table(text, "[admin]", &values);
 }
 

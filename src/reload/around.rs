@@ -4,10 +4,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
+use proxy_admin::Security;
 use proxy_config::{Admin, Config};
 use tokio::time::timeout;
 
 use crate::access_log::{AccessLog, AccessLogs};
+use crate::admin_door;
 use crate::aside;
 use crate::command_socket::{self, CommandSocket, Commands};
 use crate::proxy::Proxy;
@@ -22,6 +24,8 @@ pub(super) struct Prepared {
     pub(super) access_log: Option<Option<AccessLog>>,
     /// None: it stays where it is.
     commands: Option<Option<CommandSocket>>,
+    /// What is asked of those who come to the admin server, read again.
+    security: Security,
 }
 
 impl Prepared {
@@ -43,6 +47,7 @@ impl Prepared {
             let opened = socket.map(|configured| commands.open(configured, is_own));
             Some(opened.transpose()?)
         };
+        let security = security(new).await?;
         // The last, as its file stays.
         let access_log =
             if new.access_log == running.access_log {
@@ -61,6 +66,7 @@ impl Prepared {
         Ok(Self {
             access_log,
             commands,
+            security,
         })
     }
 
@@ -90,17 +96,31 @@ impl Prepared {
     }
 
     /// Puts it in force.
-    pub(super) fn commit(self, new: &Admin, proxy: &Proxy, commands: &mut Commands) {
+    pub(super) fn commit(self, new: &Admin, proxy: &mut Proxy, commands: &mut Commands) {
         if let Some(log) = self.access_log {
             proxy.access_logs.put(log);
         }
         if let Some(admin) = &proxy.admin {
-            admin.answer_to(&new.hosts);
+            admin.answer_to(&new.hosts, self.security.clone());
         }
+        proxy.security = self.security;
         if let Some(socket) = self.commands {
             commands.put(socket);
         }
     }
+}
+
+/// What is asked of those who come to the admin server.
+async fn security(new: &Config) -> anyhow::Result<Security> {
+    let admin = new.admin.clone();
+    if admin.token_file.is_none() && admin.tls.is_none() {
+        return Ok(Security::default());
+    }
+    // A file system may hang.
+    let opening = aside::run("corelane-door", move || admin_door::open(&admin));
+    let opened = timeout(CHECK_PATIENCE, opening).await;
+    let opened = opened.context("the file system of `token_file` or `tls_certificate` hangs")?;
+    opened.explain(|error| cannot_start("the thread that reads the token", error))?
 }
 
 /// Whether [`Prepared::new`] would work, as far as that shows without anybody noticing.
@@ -116,6 +136,7 @@ pub(super) async fn check(
     if let Some(configured) = socket.filter(|_| !commands.come_from(socket)) {
         command_socket::check_path(configured)?;
     }
+    security(new).await?;
     if new.access_log != running.access_log {
         let configured = new.access_log.clone();
         let checking = aside::run("corelane-check", move || {

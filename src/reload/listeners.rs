@@ -78,7 +78,7 @@ pub(super) async fn commit(
     proxy.sockets.set_served();
     if let (Some(admin), Some(sockets)) = (&mut proxy.admin, admin_sockets) {
         match admin.serve(sockets.into_iter().flatten().collect()) {
-            Ok(()) => tracing::info!("metrics http://{}/metrics", admin.address),
+            Ok(()) => tracing::info!("metrics {}/metrics", admin.url()),
             Err(error) => tracing::error!(%error, "the admin server serves nobody; reload again"),
         }
     }

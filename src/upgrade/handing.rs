@@ -261,7 +261,8 @@ fn show_again(proxy: &mut Proxy, config: &Config) {
         return;
     };
     let (observed, api) = (proxy.observed.clone(), proxy.api.clone());
-    let started = proxy_admin::start(address, observed, &config.admin.hosts, api);
+    let security = proxy.security.clone();
+    let started = proxy_admin::start(address, observed, &config.admin.hosts, api, security);
     let served = started.and_then(|mut admin| {
         admin.serve(
             proxy

@@ -7,6 +7,7 @@ use std::future::poll_fn;
 use std::io;
 use std::path::Path;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::{Body, Bytes};
@@ -18,6 +19,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio::runtime::Builder;
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 /// Bytes of an answer; a longer one is an error. It is some ten times what the largest configuration makes.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
@@ -56,15 +62,49 @@ pub struct Question {
     pub token: Option<String>,
 }
 
-/// Asks the admin server at `authority`, as [`get`] does.
+/// Asks the admin server at `authority`, as [`get`] does; over TLS where it is said who has signed its certificate, in PEM.
 ///
 /// # Errors
 /// As there, and when the question is no request of HTTP.
-pub fn ask_tcp(authority: &str, question: &Question, patience: Duration) -> io::Result<Answer> {
+pub fn ask_tcp(
+    authority: &str,
+    ca: Option<&[u8]>,
+    question: &Question,
+    patience: Duration,
+) -> io::Result<Answer> {
     run(async {
         let stream = connect(authority, patience).await?;
+        let Some(ca) = ca else {
+            return put(stream, question, authority, patience).await;
+        };
+        let (connector, name) = tls(ca, authority)?;
+        let stream = within(patience, connector.connect(name, stream)).await?;
         put(stream, question, authority, patience).await
     })
+}
+
+/// TLS with a server whose certificate is one of these, or is signed by one, in PEM.
+fn tls(ca: &[u8], authority: &str) -> io::Result<(TlsConnector, ServerName<'static>)> {
+    let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(ca).collect();
+    let mut roots = RootCertStore::empty();
+    let (added, _) = roots.add_parsable_certificates(read.unwrap_or_default());
+    if added == 0 {
+        return Err(invalid("there is no certificate in PEM to trust"));
+    }
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| invalid(&error.to_string()))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let host = authority
+        .rsplit_once(':')
+        .map_or(authority, |(host, _)| host);
+    let host = host
+        .trim_start_matches('[')
+        .trim_end_matches(']')
+        .to_owned();
+    let name = ServerName::try_from(host).map_err(|error| invalid(&error.to_string()))?;
+    Ok((TlsConnector::from(Arc::new(config)), name))
 }
 
 /// Asks over the unix socket at `socket`, as [`post`] does.

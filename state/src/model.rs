@@ -153,6 +153,9 @@ pub struct Listener {
     pub bytes_out: f64,
     /// Turned away at a limit, by a list or a route, for what they said first, or as no descriptor was left.
     pub rejects: f64,
+    /// "paused" or "drained", where somebody has set that; empty: it takes clients.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub state: String,
     /// Established by the kernel, and not accepted yet.
     pub waiting: u64,
 }

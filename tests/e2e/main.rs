@@ -28,6 +28,8 @@ mod console;
 mod cpu;
 mod ctl;
 mod ctl_changes;
+mod ctl_schema;
+mod ctl_token;
 mod death;
 mod demo;
 mod descriptors;

@@ -1,6 +1,7 @@
 //! The live page, in a real browser.
 
 mod age;
+mod changes;
 mod connections;
 mod look_back;
 mod phone;

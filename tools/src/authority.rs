@@ -50,6 +50,14 @@ impl Authority {
         format!("http://{}", self.authority)
     }
 
+    /// Whether it is an address of loopback, or that one's name.
+    pub fn is_loopback(&self) -> bool {
+        let host = self.authority.rsplit_once(':').map_or("", |(host, _)| host);
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        let ip: Option<std::net::IpAddr> = bare.parse().ok();
+        bare == "localhost" || ip.is_some_and(|ip| ip.is_loopback())
+    }
+
     /// As a request names it: HOST:PORT.
     pub fn as_str(&self) -> &str {
         &self.authority

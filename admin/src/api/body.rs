@@ -61,6 +61,67 @@ where
     })?;
     // An object, as serde takes lists for structs.
     serde_json::from_slice(&body.to_bytes())
-        .and_then(|object: Map<String, Value>| serde_json::from_value(Value::Object(object)))
+        .and_then(|object: Map<String, Value>| {
+            serde_json::from_value(with_whole_numbers(Value::Object(object)))
+        })
         .map_err(|error| refused(StatusCode::BAD_REQUEST, &format!("the body: {error}")))
+}
+
+/// The same with each number that has no fraction as an integer, which it is by JSON's schema: 40.0 is 40.
+fn with_whole_numbers(value: Value) -> Value {
+    /// Up to here a float has every integer.
+    const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+    match value {
+        Value::Number(number) if number.is_f64() => {
+            let float = number.as_f64().unwrap_or_default();
+            match float.fract() == 0.0 && float.abs() <= EXACT_MAX {
+                true => Value::from(float as i64),
+                false => Value::Number(number),
+            }
+        }
+        Value::Array(values) => values.into_iter().map(with_whole_numbers).collect(),
+        Value::Object(values) => {
+            let values = values.into_iter();
+            let values = values.map(|(key, value)| (key, with_whole_numbers(value)));
+            Value::Object(values.collect())
+        }
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::Full;
+    use hyper::body::Bytes;
+
+    use super::*;
+
+    fn ask(kind: &str, body: &str) -> Result<Value, u16> {
+        let body = Full::new(Bytes::from(body.to_owned()));
+        let request = Request::builder().header(CONTENT_TYPE, kind).body(body);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .expect("a runtime");
+        let read = runtime.block_on(read(request.expect("a request")));
+        read.map_err(|bad| bad.status.as_u16())
+    }
+
+    #[test]
+    fn only_an_object_of_json_within_bounds_is_read() {
+        let json = "application/json";
+        let whole = serde_json::json!({"a": 40, "b": [1, 0.5]});
+        assert_eq!(ask(json, "{\"a\": 40.0, \"b\": [1.0, 0.5]}"), Ok(whole));
+        assert!(ask("application/json; charset=utf-8", "{}").is_ok());
+        for (kind, body, status) in [
+            ("text/plain", "{}", 415),
+            ("", "{}", 415),
+            (json, "[]", 400),
+            (json, "", 400),
+            (json, "{", 400),
+            (json, &" ".repeat(BODY_BYTES_MAX + 1), 413),
+        ] {
+            assert_eq!(ask(kind, body), Err(status), "{kind}");
+        }
+    }
 }

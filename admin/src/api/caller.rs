@@ -15,6 +15,8 @@ pub(crate) enum Caller {
         /// The user.
         uid: u32,
     },
+    /// Somebody over TCP who has shown the token.
+    Bearer(SocketAddr),
     /// Somebody over TCP who has not shown that they may change anything.
     Reader(SocketAddr),
 }
@@ -23,7 +25,7 @@ impl Caller {
     /// Whether they may change the proxy.
     pub(crate) fn may_change(self) -> bool {
         match self {
-            Self::User { .. } => true,
+            Self::User { .. } | Self::Bearer(_) => true,
             Self::Reader(_) => false,
         }
     }
@@ -42,6 +44,7 @@ impl fmt::Display for Caller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::User { pid, uid } => write!(f, "uid={uid} pid={pid}"),
+            Self::Bearer(address) => write!(f, "token from {address}"),
             Self::Reader(address) => write!(f, "{address}"),
         }
     }

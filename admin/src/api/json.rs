@@ -4,7 +4,6 @@ use hyper::header::{HeaderValue, WWW_AUTHENTICATE};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
 
-use super::caller::Caller;
 use crate::http::answer::{Answer, CONTENT_TYPE_JSON, response};
 
 #[derive(Serialize)]
@@ -49,8 +48,15 @@ pub(super) fn error(status: StatusCode, words: &str) -> Response<Answer> {
 }
 
 /// The caller may not change anything.
-pub(super) fn refused(_: Caller) -> Response<Answer> {
-    let why = "this address only reads; what changes the proxy goes over the unix socket (`socket` of [admin])";
+pub(super) fn refused() -> Response<Answer> {
+    unauthorized(
+        "this address only reads without a token; what changes the proxy goes over the unix socket (`socket` of [admin]), \
+         or shows the token of `token_file`",
+    )
+}
+
+/// The caller has to show who they are.
+pub(crate) fn unauthorized(why: &str) -> Response<Answer> {
     let mut refusal = error(StatusCode::UNAUTHORIZED, why);
     let headers = refusal.headers_mut();
     headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

@@ -19,6 +19,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use self::body::BadBody;
 use self::caller::Caller;
+pub(crate) use self::json::unauthorized;
 use self::json::{error, json, refused};
 use self::query::{BadRequest, Parameters};
 use self::route::{PREFIX, Route};
@@ -98,7 +99,7 @@ impl Api {
         }
         let changes = !matches!(*request.method(), Method::GET | Method::HEAD);
         if changes && !caller.may_change() {
-            return Ok(refused(caller));
+            return Ok(refused());
         }
         let query = uri.query().unwrap_or_default();
         let parameters = Parameters::parse(query, route.parameters(request.method()))?;

@@ -6,4 +6,5 @@ pub(crate) mod events;
 pub(crate) mod hosts;
 pub(crate) mod paths;
 mod ready;
+pub(crate) mod security;
 pub(crate) mod server;

@@ -15,13 +15,14 @@ use rustix::io::Errno;
 use rustix::net::sockopt::set_tcp_user_timeout;
 use rustix::net::{SocketFlags, accept_with};
 use rustix::process::{Resource, getrlimit};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::clients::{Client, Clients};
-use super::paths::Paths;
+use super::paths::{From, Paths};
 
 /// Connections at a time, and fewer where few descriptors are kept for them. For one more the oldest silent one is closed:
 /// see [`Clients`].
@@ -45,6 +46,9 @@ pub(crate) const HEADER_BYTES_MAX: usize = 16 * 1024;
 /// How long a request's headers may take, and how long a connection may wait for its next request: above the usual
 /// scrape interval of 15 s, so that Prometheus keeps its connection.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How long a handshake of TLS may take.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a client may leave an answer unread.
 const UNREAD_TIMEOUT: Duration = Duration::from_secs(20);
@@ -198,13 +202,38 @@ async fn serve(
     from: SocketAddr,
     paths: Arc<Paths>,
     client: Arc<Client>,
-    (mut retires, _connected): (watch::Receiver<bool>, Arc<()>),
+    (retires, _connected): (watch::Receiver<bool>, Arc<()>),
 ) {
     let unread_ms = UNREAD_TIMEOUT.as_millis() as u32;
     if let Err(error) = set_tcp_user_timeout(&stream, unread_ms) {
         // The connection's age bounds it all the same.
         tracing::debug!(%error, "TCP_USER_TIMEOUT");
     }
+    let mut from = From {
+        address: from,
+        is_encrypted: false,
+    };
+    let Some(tls) = paths.tls() else {
+        return hold(stream, from, paths, client, retires).await;
+    };
+    // How a client's handshake ends is its own affair.
+    let shaken = timeout(HANDSHAKE_TIMEOUT, tls.acceptor().accept(stream)).await;
+    if let Ok(Ok(stream)) = shaken {
+        from.is_encrypted = true;
+        hold(stream, from, paths, client, retires).await;
+    }
+}
+
+/// Answers over a connection until it ends.
+async fn hold<S>(
+    stream: S,
+    from: From,
+    paths: Arc<Paths>,
+    client: Arc<Client>,
+    mut retires: watch::Receiver<bool>,
+) where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let service = service_fn(|request| {
         let (paths, client) = (&paths, &client);
         async move {

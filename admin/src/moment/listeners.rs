@@ -1,6 +1,6 @@
 //! The listeners that are shown.
 
-use proxy_core::{ListenerView, View};
+use proxy_core::{ListenerState, ListenerView, View};
 
 use super::round::tenths;
 use crate::observed::Observed;
@@ -24,6 +24,10 @@ pub(super) fn of(observed: &Observed, view: &View, rates: &Rates) -> Vec<Listene
             bytes_in: rate(|totals| totals.bytes_in),
             bytes_out: rate(|totals| totals.bytes_out),
             rejects: rate(|totals| totals.rejects),
+            state: match listener.state() {
+                ListenerState::Open => String::new(),
+                state => state.label().to_owned(),
+            },
             waiting: observed.surroundings.waiting(&listener.name),
         }
     };

@@ -11,6 +11,24 @@ const STRIP_MIN = 0.02;
 // Seconds from now, the newest last. They stay, and what is known moves through them.
 const AGES = Array.from({ length: HISTORY_MAX }, (_, index) => index + 1 - HISTORY_MAX);
 
+// When something was changed, in seconds from now: a line there in each chart.
+let marks = [];
+
+function drawMarks(plot) {
+  const { ctx, bbox } = plot;
+  ctx.save();
+  ctx.strokeStyle = palette.accent;
+  ctx.setLineDash([3, 3]);
+  ctx.beginPath();
+  for (const age of marks) {
+    const x = Math.round(plot.valToPos(age, "x", true));
+    ctx.moveTo(x, bbox.top);
+    ctx.lineTo(x, bbox.top + bbox.height);
+  }
+  ctx.stroke();
+  ctx.restore();
+}
+
 const ago = (index) => (AGES[index] === 0 ? "now" : `${-AGES[index]}\u00a0s ago`);
 const levelOf = (used) => (used >= limits.hot ? "alarm" : used >= limits.warm ? "warning" : "good");
 
@@ -71,7 +89,7 @@ class Chart {
         y: false, points: { show: false }, drag: { x: false, y: false, setScale: false },
         sync: { key: "all", scales: ["x", null] },
       },
-      hooks: { setCursor: [() => this.tell()] },
+      hooks: { setCursor: [() => this.tell()], draw: [drawMarks] },
     }, [AGES, AGES.map(() => null)], host);
     // Also when the host comes onto the page.
     new ResizeObserver(() => this.plot.setSize({ width: host.clientWidth, height: host.clientHeight })).observe(host);

@@ -38,10 +38,10 @@ const LICENCES: [(&str, &str); 1] = [(
 /// when the files change.
 const POLICY: &str = "default-src 'none'; \
     script-src 'sha256-GcjUxq2Ikpp59K5J1vcWFWbf0Lo9FcxJXpdPeH63jx8=' \
-        'sha256-FqwcONwLNUTGC3H+e+WLtwGYxSs8u2u/dnVqM7ATkXM=' \
-        'sha256-PsDISFfy+E63oiB0DITpQIXRRIr7orTCXLxuPFU21Yo='; \
+        'sha256-0xnm8GvSEeKKf0QVRTPFKFmAHL9188XLeq6EnlL/zOY=' \
+        'sha256-0m1HP1onvZTz7quQxoeF8SClfnDmegaRq3WM3SrqvAk='; \
     style-src 'sha256-32MMao1vjur/JktQ9zzlsRT2Rv/ZoLt08EmwoAE1+gQ=' \
-        'sha256-7BJzbhj23Xy/GB4iX90ppX6ZWg+N7MAGtZuVeeSjOeM='; \
+        'sha256-Cvia3e4t5JpheL5SZUj50XsM27vuL1hveHgyUcwuDwM='; \
     connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 static PAGE: LazyLock<String> = LazyLock::new(|| {

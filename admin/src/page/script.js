@@ -263,8 +263,90 @@ $("core-list").addEventListener("blur", () => lookBack("Escape"));
 
 // ---- tables
 
+// ---- changes
+
+const TOKEN = "token";
+// Kept for this tab, and until it is closed.
+let token = sessionStorage.getItem(TOKEN) ?? "";
+
+function showToken(said) {
+  say($("token-use"), token ? "forget it" : "use it");
+  $("token").hidden = Boolean(token);
+  say($("token-said"), said ?? (token ? "changes are offered in the tables" : "without one, this page only looks"));
+}
+
+// Has the proxy change something. What came of it is said beside the token.
+async function change(method, path, body) {
+  const headers = { Authorization: `Bearer ${token}` };
+  if (body) headers["Content-Type"] = "application/json";
+  try {
+    const answer = await fetch(`/api/v1/${path}`, { method, headers, body: body && JSON.stringify(body) });
+    const words = await answer.json();
+    if (answer.status === 401) forget(words.error);
+    else showToken(words.message ?? words.error);
+  } catch (error) {
+    showToken(`the proxy can't be asked: ${error.message}`);
+  }
+  askEvents();
+}
+
+function forget(said) {
+  token = "";
+  sessionStorage.removeItem(TOKEN);
+  showToken(said);
+  if (state) showTables();
+  showConnections();
+}
+
+$("token-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  if (token) return forget();
+  token = $("token").value.trim();
+  $("token").value = "";
+  if (token) sessionStorage.setItem(TOKEN, token);
+  showToken();
+  if (state) showTables();
+  showConnections();
+});
+
+// Buttons for what can be done with a row: { name, method, path, body, title }.
+function offer(cell, actions) {
+  const names = actions.map((action) => action.name).join();
+  if (cell.dataset.offers === names) return;
+  cell.dataset.offers = names;
+  cell.replaceChildren(...actions.map(({ name, method, path, body, title }) => {
+    const button = element("button", "", name);
+    button.type = "button";
+    button.title = title;
+    button.setAttribute("aria-label", title);
+    button.addEventListener("click", () => change(method, path, body));
+    return button;
+  }));
+}
+
+const mayChange = () => (token ? "yes" : "");
+const part = encodeURIComponent;
+
+const serverActions = (row) => {
+  if (row.state === "removed") return [];
+  const path = `servers/${part(row.upstream)}/${part(row.server)}`;
+  const to = (name, wanted) => ({ name, method: "PATCH", path, body: { state: wanted }, title: `${name} ${row.server}` });
+  const held = row.state === "draining" || row.state === "maintenance";
+  return [...(held ? [to("ready", "ready")] : []), ...(row.state === "draining" ? [] : [to("drain", "drain")]),
+    ...(row.state === "maintenance" ? [] : [to("maintain", "maintenance")])];
+};
+const listenerActions = (row) => {
+  const path = `listeners/${part(row.name)}`;
+  const to = (name, wanted) => ({ name, method: "PATCH", path, body: { state: wanted }, title: `${name} ${row.name}` });
+  return [to("open", "open"), to("pause", "paused"), to("drain", "drained")].filter((one) => one.body.state !== row.state);
+};
+const connectionActions = (row) => {
+  const end = (name, query) => ({ name, method: "DELETE", path: `connections/${row.id}${query}`, title: `${name} the connection of ${row.client}` });
+  return [end("close", ""), end("reset", "?reset=true")];
+};
+
 // Columns are { title, text: whether it is words, of: row => value, show: (value, row) => text, level: row => class,
-// optional: whether it is left out while no row has anything there }.
+// optional: whether it is left out while no row has anything there, actions: row => what its buttons do }.
 class Table {
   constructor(table, columns, key, sorted, descending) {
     this.columns = columns;
@@ -323,6 +405,12 @@ class Table {
       this.columns.forEach((column, index) => {
         const value = column.of(row);
         const cell = shown.cells[index];
+        if (cell.hidden !== column.isLeftOut) cell.hidden = column.isLeftOut;
+        if (column.actions) {
+          cell.className = "text actions";
+          offer(cell, column.isLeftOut ? [] : column.actions(row));
+          return;
+        }
         const text = column.show ? column.show(value, row) : String(value);
         if (cell.textContent !== text) {
           cell.textContent = text;
@@ -331,7 +419,6 @@ class Table {
         }
         const classes = `${column.text ? "text" : ""} ${column.level ? column.level(row) : ""}`.trim();
         if (cell.className !== classes) cell.className = classes;
-        if (cell.hidden !== column.isLeftOut) cell.hidden = column.isLeftOut;
       });
       const there = this.body.children[place];
       if (there !== shown.line) this.body.insertBefore(shown.line, there ?? null);
@@ -369,8 +456,10 @@ const listeners = new Table($("listeners"), [
   { title: "new/s", of: (row) => row.accepts, show: rate },
   { title: "from clients", of: (row) => row.bytes_in, show: perSecond },
   { title: "to clients", of: (row) => row.bytes_out, show: perSecond },
+  { title: "state", text: true, optional: true, of: (row) => row.state ?? "", level: () => "warning" },
   { title: "waiting", of: (row) => row.waiting, show: whole, level: (row) => (row.waiting > 100 ? "warning" : "") },
   { title: "rejected/s", of: (row) => row.rejects, show: rate, level: (row) => (row.rejects > 0 ? "alarm" : "") },
+  { title: "change", text: true, optional: true, of: mayChange, actions: listenerActions },
 ], (row) => row.name, 0, false);
 
 // What serves, what is meant to serve nobody, and what fails.
@@ -405,6 +494,7 @@ const servers = new Table($("servers"), [
   { title: "its connections", text: true, optional: true, of: closingOf, level: () => "warning" },
   { title: "ejected", optional: true, of: (row) => row.ejections ?? "", show: (count) => (count === "" ? "" : `${whole(count)} times`) },
   { title: "why", text: true, optional: true, of: (row) => row.why ?? "" },
+  { title: "change", text: true, optional: true, of: mayChange, actions: serverActions },
 ], (row) => `${row.upstream} ${row.server}`, 2, false);
 
 const goesTo = (row) => {
@@ -433,7 +523,14 @@ const connectionTable = new Table($("connection-table"), [
   { title: "bytes", of: (row) => row.bytes_in + row.bytes_out, show: bytes },
   { title: "rate", of: (row) => row.rate, show: perSecond },
   { title: "state", text: true, of: (row) => row.state },
+  { title: "change", text: true, optional: true, of: mayChange, actions: connectionActions },
 ], (row) => String(row.id), 10, true);
+
+const eventTable = new Table($("changes"), [
+  { title: "when", text: true, of: (row) => row.at, show: (at) => new Date(at * 1000).toLocaleTimeString() },
+  { title: "what", text: true, of: (row) => row.what },
+  { title: "by", text: true, of: (row) => row.by },
+], (row) => String(row.number), 0, true);
 
 function showTables() {
   listeners.show(state.listeners);
@@ -494,6 +591,31 @@ async function askConnections() {
 }
 $("filter").addEventListener("input", showConnections);
 
+// ---- what has changed lately
+
+const EVENTS_SHOWN_MAX = 100;
+const EVENTS_INTERVAL_MS = 5000;
+let recent = [];
+
+async function askEvents() {
+  if (document.hidden) return;
+  try {
+    const answer = await fetch(`/api/v1/events?limit=${EVENTS_SHOWN_MAX}`, { signal: AbortSignal.timeout(SILENCE_MAX_MS) });
+    if (!answer.ok) return;
+    recent = (await answer.json()).events;
+    say($("changes-count"), `${whole(recent.length)} lately; the last two minutes stand in the charts`);
+    eventTable.show(recent);
+    markEvents();
+  } catch { /* The proxy is away; the events' connection tells so. */ }
+}
+
+// Where the charts have marks, in seconds from now.
+function markEvents() {
+  const now = state?.unix_seconds ?? 0;
+  marks = recent.map((event) => event.at - now).filter((age) => now > 0 && age >= AGES[0] && age <= 1);
+}
+setInterval(askEvents, EVENTS_INTERVAL_MS);
+
 // ---- events
 
 let shownAt = 0;
@@ -548,6 +670,7 @@ function listen() {
     showCores();
     showFigures();
     showTables();
+    markEvents();
     draw();
   });
   source.addEventListener("error", () => {
@@ -562,3 +685,5 @@ function listen() {
 
 listen();
 askConnections();
+showToken();
+askEvents();

@@ -27,6 +27,12 @@ fn file(path: &str, value: &str) -> String {
         "admin.socket_mode" | "admin.socket_group" => {
             lines.insert("admin.socket", "\"/run/admin\"");
         }
+        "admin.tls_certificate" => {
+            lines.insert("admin.tls_key", "\"/etc/key\"");
+        }
+        "admin.tls_key" => {
+            lines.insert("admin.tls_certificate", "\"/etc/certificate\"");
+        }
         "listeners.l.trusted" | "listeners.l.untrusted" => {
             lines.insert("listeners.l.accept_proxy_protocol", "true");
         }

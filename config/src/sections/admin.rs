@@ -23,6 +23,19 @@ pub struct Admin {
     pub hosts: Vec<String>,
     /// `socket` and what else is said of it; absent if there is none.
     pub socket: Option<AdminSocket>,
+    /// `token_file`: whose bearers may change the proxy over TCP; absent if nobody may.
+    pub token_file: Option<PathBuf>,
+    /// `tls_certificate` and `tls_key`; absent where plain HTTP is spoken.
+    pub tls: Option<AdminTls>,
+}
+
+/// TLS of the admin server: paths of files in PEM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AdminTls {
+    /// `tls_certificate`: its certificates, its own first.
+    pub certificate: PathBuf,
+    /// `tls_key`: the private key of that.
+    pub key: PathBuf,
 }
 
 /// The unix socket of commands that change the proxy.
@@ -61,6 +74,7 @@ pub const ADMIN_HOSTS_MAX: usize = 64;
 pub const GROUP_BYTES_MAX: usize = 32;
 
 const HOST: &str = "the name of a host, such as \"corelane.example\", or \"*\"";
+const FILE: &str = "the absolute path of a file";
 const SOCKET: &str = "the absolute path of a unix socket";
 const MODE: &str = "an octal mode in a string, such as \"0660\"";
 const GROUP: &str = "the name or number of a group in a string";
@@ -75,6 +89,15 @@ pub(crate) fn read(section: &mut Section<'_>, claims: &mut Claims) -> Admin {
     let hosts = section.elements("hosts");
     let hosts = hosts.iter().filter_map(|node| node.read(host)).collect();
     let socket = read_socket(section);
+    let token = section.node("token_file");
+    let tls = read_tls(section);
+    if let (Some(token), None, false) = (&token, &tls, is_loopback(listen)) {
+        let path = token.path();
+        token.report(format!(
+            "`{path}` would send the token in plain text, as `admin.listen` is \"{listen}\"; add tls_certificate and \
+             tls_key, or listen on loopback, as at \"127.0.0.1:9600\""
+        ));
+    }
     if let Some(AdminSocket { path, .. }) = &socket {
         let _ = claims.claim(&BindAddress::Unix(path.clone()), None, "admin.socket");
     }
@@ -82,6 +105,44 @@ pub(crate) fn read(section: &mut Section<'_>, claims: &mut Claims) -> Admin {
         listen,
         hosts,
         socket,
+        token_file: token.and_then(|token| token.read(file)),
+        tls,
+    }
+}
+
+fn is_loopback(listen: ListenAddress) -> bool {
+    match listen {
+        ListenAddress::Tcp(address) => address.ip().to_canonical().is_loopback(),
+        ListenAddress::Every(_) => false,
+    }
+}
+
+fn read_tls(section: &mut Section<'_>) -> Option<AdminTls> {
+    let [certificate, key] = ["tls_certificate", "tls_key"].map(|name| section.node(name));
+    if let (Some(one), None) | (None, Some(one)) = (&certificate, &key) {
+        let path = one.path();
+        let other = match &key {
+            None => "tls_key",
+            Some(_) => "tls_certificate",
+        };
+        one.report(format!(
+            "`{path}` needs `{other}` beside it; add it, or remove this"
+        ));
+    }
+    Some(AdminTls {
+        certificate: certificate?.read(file)?,
+        key: key?.read(file)?,
+    })
+}
+
+/// The absolute path of a file.
+fn file(value: &DeValue<'_>) -> Result<PathBuf, Refusal> {
+    let written = string(value, FILE)?;
+    let path = PathBuf::from(written);
+    if path.is_absolute() && !written.ends_with('/') && !written.contains('\0') {
+        Ok(path)
+    } else {
+        Err(Refusal::new(FILE, value))
     }
 }
 

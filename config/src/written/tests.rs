@@ -22,6 +22,9 @@ fn what_is_written_means_the_same() {
         socket = "/run/corelane/admin.sock"
         socket_mode = "600"
         socket_group = "adm"
+        token_file = "/etc/corelane/token"
+        tls_certificate = "/etc/corelane/admin.pem"
+        tls_key = "/etc/corelane/admin.key"
         [access_log]
         path = "/var/log/\t\"corelane\".log"
         template = "{client} {{{bytes_in}}}"

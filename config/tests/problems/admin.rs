@@ -65,6 +65,19 @@ fn keys() {
                 "3:16: `admin.socket_group` must be the name or number of a group in a string, not \"a b\"",
             ),
             (
+                "listen = \"0.0.0.0:9600\"\ntoken_file = \"/etc/token\"",
+                "3:14: `admin.token_file` would send the token in plain text, as `admin.listen` is \"0.0.0.0:9600\"; add \
+                 tls_certificate and tls_key, or listen on loopback, as at \"127.0.0.1:9600\"",
+            ),
+            (
+                "token_file = \"token\"",
+                "2:14: `admin.token_file` must be the absolute path of a file, not \"token\"",
+            ),
+            (
+                "tls_certificate = \"/etc/pem\"",
+                "2:19: `admin.tls_certificate` needs `tls_key` beside it; add it, or remove this",
+            ),
+            (
                 "socket_group = \"adm\"",
                 "2:16: `admin.socket_group` is for `socket`, which is missing; add it, or remove this",
             ),

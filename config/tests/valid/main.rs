@@ -64,6 +64,8 @@ fn what_is_absent_has_its_documented_default() {
             listen: ListenAddress::Tcp("127.0.0.1:9600".parse().unwrap()),
             hosts: vec![],
             socket: None,
+            token_file: None,
+            tls: None,
         }
     );
 

@@ -225,6 +225,7 @@ pub(crate) fn configuration_with(
 fn admin_address(url: &str) -> SocketAddr {
     let address = url
         .strip_prefix("http://")
+        .or_else(|| url.strip_prefix("https://"))
         .and_then(|rest| rest.strip_suffix("/metrics"));
     address
         .and_then(|address| address.parse().ok())

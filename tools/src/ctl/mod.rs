@@ -44,8 +44,6 @@ pub enum Show {
     Lines(&'static str, &'static str),
     /// All of it, as JSON.
     Whole,
-    /// One column of a list, for shells.
-    Names(&'static str, &'static str),
 }
 
 impl Order {
@@ -73,7 +71,7 @@ pub fn run(target: &Target, order: &Order, is_json: bool) -> anyhow::Result<bool
             .as_ref()
             .map(Value::to_string)
             .unwrap_or_default(),
-        token: None,
+        token: target.token(),
     };
     let answer = target.ask(&question, PATIENCE)?;
     let value: Value = serde_json::from_str(&answer.body).map_err(|_| {
@@ -94,6 +92,26 @@ pub fn run(target: &Target, order: &Order, is_json: bool) -> anyhow::Result<bool
         show(&value, order.show);
     }
     Ok(true)
+}
+
+/// How long a shell waits for names.
+const NAMES_PATIENCE: Duration = Duration::from_secs(1);
+
+/// What stands under a key in each row of a list that a path answers; nothing where nobody answers.
+pub fn names(target: &Target, path: &str, list: &str, key: &str) -> Vec<String> {
+    let question = Question {
+        method: "GET".to_owned(),
+        path: format!("/api/v1/{path}"),
+        ..Question::default()
+    };
+    let answer = target.ask(&question, NAMES_PATIENCE);
+    let value = answer
+        .ok()
+        .and_then(|answer| serde_json::from_str::<Value>(&answer.body).ok());
+    let value = value.unwrap_or_default();
+    let rows = value[list].as_array().map_or(&[][..], Vec::as_slice).iter();
+    let names = rows.map(|row| words::of(key, &row[key]));
+    names.filter(|name| name != "-").collect()
 }
 
 fn show(value: &Value, how: Show) {
@@ -126,13 +144,6 @@ fn show(value: &Value, how: Show) {
                         outln!("{key}:\n{}", Table::of(rows).to_string().trim_end());
                     }
                     _ => outln!("{key}: {}", words::of(key, value)),
-                }
-            }
-        }
-        Show::Names(key, name) => {
-            for row in value[key].as_array().into_iter().flatten() {
-                if let Some(name) = row[name].as_str() {
-                    outln!("{name}");
                 }
             }
         }

@@ -14,22 +14,56 @@ pub enum Target {
     /// At the unix socket of a proxy.
     Socket(PathBuf),
     /// At the address of its admin server.
-    Address(Authority),
+    Address {
+        /// Where that is.
+        authority: Authority,
+        /// What shows that the caller may change the proxy.
+        token: Option<String>,
+        /// Who has signed the server's certificate, in PEM; none: plain HTTP.
+        ca: Option<Vec<u8>>,
+    },
 }
 
 impl Target {
-    /// At `http://HOST:PORT`; scheme and port may be left out.
+    /// At `http://HOST:PORT` or `https://HOST:PORT`; scheme and port may be left out.
     ///
     /// # Errors
-    /// When it is another scheme, or no host.
-    pub fn url(url: &str) -> anyhow::Result<Self> {
-        Ok(Self::Address(Authority::parse(url)?))
+    /// When it is another scheme, or no host; when nobody is trusted under https://, or a token would go in plain text.
+    pub fn url(url: &str, token: Option<String>, ca: Option<Vec<u8>>) -> anyhow::Result<Self> {
+        let (url, is_encrypted) = match url.strip_prefix("https://") {
+            Some(rest) => (rest, true),
+            None => (url, false),
+        };
+        let authority = Authority::parse(url)?;
+        anyhow::ensure!(
+            is_encrypted == ca.is_some(),
+            "an https:// URL takes --ca FILE: the server's certificate, or its authority's, in PEM; others don't"
+        );
+        anyhow::ensure!(
+            is_encrypted || token.is_none() || authority.is_loopback(),
+            "a token goes over plain http:// to loopback only; ask by https://"
+        );
+        Ok(Self::Address {
+            authority,
+            token,
+            ca,
+        })
+    }
+
+    pub(super) fn token(&self) -> Option<String> {
+        match self {
+            Self::Socket(_) => None,
+            Self::Address { token, .. } => token.clone(),
+        }
     }
 
     pub(super) fn shown(&self) -> String {
         match self {
             Self::Socket(path) => path.display().to_string(),
-            Self::Address(authority) => authority.url(),
+            Self::Address { authority, ca, .. } => match ca {
+                Some(_) => format!("https://{}", authority.as_str()),
+                None => authority.url(),
+            },
         }
     }
 
@@ -41,8 +75,9 @@ impl Target {
         match self {
             Self::Socket(path) => client::ask_unix(path, question, patience)
                 .map_err(|error| self.explain(socket_advice(&error), error)),
-            Self::Address(authority) => {
-                let asked = client::ask_tcp(authority.as_str(), question, patience);
+            Self::Address { authority, ca, .. } => {
+                let ca = ca.as_deref();
+                let asked = client::ask_tcp(authority.as_str(), ca, question, patience);
                 asked.map_err(|error| {
                     let advice = "see that a proxy runs there, and what `listen` of its [admin] is";
                     self.explain(advice, error)

@@ -76,6 +76,42 @@ pub(super) static ADMIN: Table = Table {
             "the process's own group",
             "the group of the file of `socket`, by its name or number",
         ),
+        Key::optional(
+            "token_file",
+            Kind::Text(Syntax {
+                what: "absolute path",
+                accepted: &["/etc/corelane/token"],
+                refused: &["token", "/etc/corelane/", ""],
+                pattern: "^/.*[^/]$",
+            }),
+            "nobody changes anything at `listen`",
+            "a file with a token: who sends it (`Authorization: Bearer`) may change the proxy at `listen`, too \
+             ([api.md](api.md)). It is one line of 16 to 1,024 characters without spaces, which no other user may read or write. A reload reads \
+             it again. Where `listen` is no address of loopback, it takes `tls_certificate`",
+        ),
+        Key::optional(
+            "tls_certificate",
+            Kind::Text(Syntax {
+                what: "absolute path",
+                accepted: &["/etc/corelane/admin.pem"],
+                refused: &["admin.pem", "/etc/corelane/", ""],
+                pattern: "^/.*[^/]$",
+            }),
+            "plain HTTP",
+            "the certificates of `listen` in PEM, its own first: all that is there is asked for by https:// then. A reload reads \
+             them again",
+        ),
+        Key::optional(
+            "tls_key",
+            Kind::Text(Syntax {
+                what: "absolute path",
+                accepted: &["/etc/corelane/admin.key"],
+                refused: &["admin.key", "/etc/corelane/", ""],
+                pattern: "^/.*[^/]$",
+            }),
+            "none",
+            "the private key of `tls_certificate` in PEM, which others than its owner and its group must not read",
+        ),
     ],
 };
 
