@@ -25,6 +25,7 @@ const NAMES: &[&str] = &[
     "corelane_runtime_info",
     "corelane_runtime_switch_seconds",
     "corelane_runtime_moved_connections_total",
+    "corelane_worker_restarts_total",
     "corelane_config_info",
     "corelane_config_last_reload_success",
     "corelane_config_last_reload_timestamp_seconds",
