@@ -4,6 +4,7 @@ use clap::{Command, CommandFactory};
 use proxy_admin::commands::LISTENER_KEYS;
 
 use crate::cli::Cli;
+use crate::ctl::Names;
 
 /// For bash: what is completed is the line as it is, as bash takes a name with a colon for several words.
 pub(crate) const BASH: &str = r#"_corelane() {
@@ -30,16 +31,6 @@ _corelane() {
 }
 compdef _corelane corelane
 "#;
-
-/// Names of a kind that a proxy has now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Names<'w> {
-    Upstreams,
-    /// Of an upstream.
-    Servers(&'w str),
-    Listeners,
-    Connections,
-}
 
 /// What the last of the words may become, which is typed in part.
 pub(crate) fn candidates(

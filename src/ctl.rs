@@ -9,7 +9,6 @@ use proxy_tools::ctl::{self, Order, Show, Target};
 use serde_json::{Map, Value};
 
 use crate::client::DEFAULT_SOCKET;
-use crate::completion::Names;
 use crate::config_file;
 
 /// Ask a running proxy for what it does, and change it. Over the unix socket, unless a URL is given.
@@ -215,6 +214,16 @@ impl Ctl {
         })?;
         Ok(Target::Socket(socket.path))
     }
+}
+
+/// Names of a kind that a proxy has now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Names<'w> {
+    Upstreams,
+    /// Of an upstream.
+    Servers(&'w str),
+    Listeners,
+    Connections,
 }
 
 /// What a proxy's names of a kind are now, where the words of a command line say which proxy; none where nobody answers.
