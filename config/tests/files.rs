@@ -300,7 +300,7 @@ fn variables_are_put_into_values() {
     let config = config(&[("main", text), ("b", UPSTREAM)]);
     assert_eq!(config.listeners[0].binds[0].to_string(), "127.0.0.1:7001");
     assert!(
-        config.to_toml().contains("template = \"${client} b\""),
+        config.to_toml().contains("template = \"$${client} b\""),
         "{}",
         config.to_toml()
     );

@@ -6,11 +6,31 @@ use serde_json::Value;
 
 use super::words;
 
+/// Columns that come first, in this order; the others follow by their names.
+const FIRST: &[&str] = &[
+    "id",
+    "number",
+    "at",
+    "kind",
+    "what",
+    "by",
+    "upstream",
+    "server",
+    "listener",
+    "client",
+    "peer",
+    "core",
+    "state",
+    "why",
+    "since",
+    "connections",
+];
+
 /// A heading, and the rows below it.
 pub(super) struct Table(Vec<Vec<String>>);
 
 impl Table {
-    /// Of objects that have the same keys, in their order; columns in which no row has anything are left out.
+    /// Of objects that have the same keys; columns in which no row has anything are left out.
     pub(super) fn of(rows: &[Value]) -> Self {
         let first = rows.first().and_then(Value::as_object);
         let keys = first.into_iter().flat_map(|row| row.keys());
@@ -18,7 +38,9 @@ impl Table {
             let mut values = rows.iter().map(|row| &row[key.as_str()]);
             !values.all(|value| value.is_null() || value.as_str() == Some(""))
         };
-        let keys: Vec<_> = keys.filter(has_some).collect();
+        let mut keys: Vec<_> = keys.filter(has_some).collect();
+        let place = |key: &str| FIRST.iter().position(|one| *one == key);
+        keys.sort_by_key(|key| place(key).unwrap_or(FIRST.len()));
         let heading = keys.iter().map(|key| heading(key)).collect();
         let line = |row: &Value| {
             let values = keys.iter().map(|key| words::of(key, &row[key.as_str()]));
