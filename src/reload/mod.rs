@@ -179,10 +179,11 @@ pub(crate) async fn at_each(
                 };
                 let (reply, begun) = changes::make(*change, asked.by(), running).await;
                 list_watch.restart(proxy.lists.sources());
-                asked.answer(reply);
                 if let Some(begun) = begun {
                     switching = Some(switch::go_over(proxy, begun, &config.runtime));
                 }
+                // Last: who asks what runs then finds it.
+                asked.answer(reply);
             }
             (wish, None) => {
                 let new = checked(config_file::load_meanwhile(file).await);

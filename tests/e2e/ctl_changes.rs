@@ -318,6 +318,11 @@ fn a_paused_listener_keeps_clients_waiting_and_a_drained_one_refuses_them(schedu
     });
     exchange(&open);
     controlled.done(&["reload"]);
+    // The file's scheduler comes back.
+    wait::until("the switch back is over", || {
+        let shown = controlled.json(&["schedulers"]);
+        shown["running"] == scheduler.name() && shown["switching"] == false
+    });
     TcpStream::connect(&bind).expect_err("a reload opens nothing");
     controlled.done(&["set-listener", "main", "--state", "open"]);
     exchange(&peer::connect(controlled.proxy.address("main")));
