@@ -179,6 +179,16 @@ fn ejection() {
 }
 
 #[test]
+fn agent() {
+    let config = example("agent.toml");
+    assert_eq!(
+        routes(&config),
+        ["127.0.0.1:7015 -> 127.0.0.1:8101, 127.0.0.1:8102"]
+    );
+    assert!(config.upstreams[0].agent.is_some());
+}
+
+#[test]
 fn every_file_is_tested_above() {
     let entries = fs::read_dir(examples()).unwrap();
     let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
@@ -187,6 +197,7 @@ fn every_file_is_tested_above() {
         names,
         [
             "access-log.toml",
+            "agent.toml",
             "balance.toml",
             "discovery.toml",
             "echo.toml",
