@@ -11,7 +11,7 @@ use std::sync::Arc;
 use nix::unistd;
 use proxy_admin::Api;
 use proxy_admin::commands::{Access, COMMANDS_WAITING_MAX, Command, Inbox, Served, serve};
-use proxy_config::{AdminSocket, Group};
+use proxy_config::{Account, AdminSocket};
 use proxy_core::ListenOptions;
 use proxy_core::listen::{self, BindAddress, Reserved, SocketFile};
 use rustix::process::getegid;
@@ -223,8 +223,8 @@ fn explain(address: &BindAddress, error: io::Error) -> anyhow::Error {
 fn group(configured: &AdminSocket) -> anyhow::Result<u32> {
     match &configured.group {
         None => Ok(getegid().as_raw()),
-        Some(Group::Id(id)) => Ok(*id),
-        Some(Group::Name(name)) => match unistd::Group::from_name(name) {
+        Some(Account::Id(id)) => Ok(*id),
+        Some(Account::Name(name)) => match unistd::Group::from_name(name) {
             Ok(Some(group)) => Ok(group.gid.as_raw()),
             Ok(None) => anyhow::bail!(
                 "`socket_group` of [admin] is \"{name}\", and this system has no such group; \

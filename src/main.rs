@@ -28,6 +28,8 @@ mod health;
 mod host;
 mod lists;
 mod logging;
+mod notify;
+mod privileges;
 mod proxy;
 mod reload;
 mod restarts;

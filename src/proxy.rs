@@ -22,6 +22,7 @@ use crate::assemble::{self, Around};
 use crate::control::Control;
 use crate::downs::Downs;
 use crate::lists::Lists;
+use crate::notify::Notify;
 use crate::retiring::Retiring;
 use crate::scheduler::{self, STEALING};
 use crate::socket_options;
@@ -59,6 +60,8 @@ pub(crate) struct Proxy {
     pub(crate) successor: Option<Successor>,
     /// Who watches this process.
     pub(crate) parent: Parent,
+    /// Who is told how it is.
+    pub(crate) notify: Notify,
 }
 
 /// What a proxy listens on, before it does.
@@ -243,6 +246,7 @@ pub(crate) fn start(
         predecessor,
         successor: None,
         parent: Parent::Anybody,
+        notify: Notify::default(),
     })
 }
 

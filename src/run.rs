@@ -10,6 +10,7 @@ use anyhow::bail;
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 
 use crate::command_socket::Commands;
+use crate::notify::Notify;
 use crate::proxy::{Origin, Proxy};
 use crate::reload::Signals;
 use crate::signals::{Ending, Hangup, Rotation, Upgrading};
@@ -17,7 +18,9 @@ use crate::sockets::{Abandoned, AdminAddress, Inherited};
 use crate::start_error::{Asker, Explain, cannot_start};
 use crate::upgrade::{Parent, Predecessor};
 use crate::workers::STOP_PATIENCE_AFTER_DEATH;
-use crate::{assemble, config_file, cpus, deaths, drain, proxy, reload, restarts, upgrade};
+use crate::{
+    assemble, config_file, cpus, deaths, drain, privileges, proxy, reload, restarts, upgrade,
+};
 use proxy_console::Announcement;
 
 /// Pieces of memory of so many bytes and more are the system's again when they are freed: buffers of relaying, which workers keep
@@ -34,17 +37,23 @@ const STOP_PATIENCE: Duration = Duration::from_secs(5);
 /// What keeps it from starting, with what to do.
 pub(crate) fn run(file: &Path) -> anyhow::Result<u8> {
     proxy_sys::return_memory_from(RETURNED_BYTES_MIN);
-    let parent = Parent::of_environment()?;
+    let notify = Notify::of_environment()?;
+    let parent = Parent::of_environment(&notify)?;
     let predecessor = Predecessor::of_environment()?;
     let refusing = predecessor.as_ref().map(Predecessor::refusing);
-    let run = run_as(file, parent, predecessor);
+    let run = run_as(file, notify, parent, predecessor);
     if let (Err(error), Some(refusing)) = (&run, refusing) {
         refusing.tell(error);
     }
     run
 }
 
-fn run_as(file: &Path, parent: Parent, predecessor: Option<Predecessor>) -> anyhow::Result<u8> {
+fn run_as(
+    file: &Path,
+    notify: Notify,
+    parent: Parent,
+    predecessor: Option<Predecessor>,
+) -> anyhow::Result<u8> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -64,6 +73,7 @@ fn run_as(file: &Path, parent: Parent, predecessor: Option<Predecessor>) -> anyh
         tracing::warn!("{warning}");
     }
     raise_descriptor_limit();
+    privileges::take_on(&config)?;
     // Caught before anything listens: a signal must never find the default action.
     let (mut ending, rotation) = {
         let _context = runtime.enter();
@@ -105,12 +115,14 @@ fn run_as(file: &Path, parent: Parent, predecessor: Option<Predecessor>) -> anyh
         started => started?,
     };
     proxy.parent = parent;
+    proxy.notify = notify;
     // The process before has answered who gave it the command.
     commands.settle();
     let access_logs = proxy.access_logs.clone();
     drop(runtime.spawn(rotation.each(move || access_logs.reopen())));
     commands.serve(proxy.api.clone());
     let announcement = announce(&proxy);
+    proxy.notify.ready(&proxy);
     let reason = runtime.block_on(async {
         let signals = Signals {
             hangup: &mut hangup,
@@ -121,6 +133,7 @@ fn run_as(file: &Path, parent: Parent, predecessor: Option<Predecessor>) -> anyh
             () = ending.next() => {}
             reason = reload::at_each(signals, &mut commands, file, &mut config, &mut proxy) => return reason,
         }
+        proxy.notify.stopping();
         // It ends as this one does.
         proxy.successor.iter().for_each(|successor| successor.signal(Signal::TERM));
         // A successor may have its own.

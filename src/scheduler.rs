@@ -74,6 +74,8 @@ pub(crate) fn differs(new: &Runtime, old: &Runtime, runs: &str) -> bool {
         on_switch: _,
         max_connections: _,
         watch: _,
+        user: _,
+        group: _,
     } = new;
     // Glommio is what "auto" tries first. Where it had to fall back, it would again, unless Glommio's settings are others.
     let wanted = |scheduler| match scheduler {

@@ -32,9 +32,7 @@ pub use crate::files::{FILE_BYTES_MAX, FILES_BYTES_MAX, FILES_MAX, Files, Loaded
 pub use crate::problems::path::NAME_BYTES_MAX;
 pub use crate::problems::problem::{PROBLEMS_MAX, Problem, Problems};
 pub use crate::sections::access_log::{AccessLog, Destination, Format};
-pub use crate::sections::admin::{
-    ADMIN_HOSTS_MAX, Admin, AdminSocket, AdminTls, GROUP_BYTES_MAX, Group,
-};
+pub use crate::sections::admin::{ADMIN_HOSTS_MAX, Admin, AdminSocket, AdminTls};
 pub use crate::sections::admission::{
     ACCESS_ENTRIES_MAX, AccessLists, Admission, BANDWIDTH_MAX, BANDWIDTH_MIN, OverLimit, RATE_MAX,
 };
@@ -70,6 +68,7 @@ pub use crate::sections::upstream::{ConnectionFate, SERVERS_MAX, Server, Upstrea
 pub use crate::values::access::{
     AccessEntry, Clients, LIST_BYTES_MAX, LIST_ENTRIES_MAX, ListProblem, parse_list,
 };
+pub use crate::values::account::{ACCOUNT_BYTES_MAX, Account};
 pub use crate::values::address::{
     BindAddress, ListenAddress, ServerAddress, UNIX_PATH_BYTES_MAX, discovered_address, server_name,
 };

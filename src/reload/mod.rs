@@ -40,7 +40,9 @@ use crate::start_error::{Explain, cannot_start};
 use crate::switch::{self, Begun, Switching};
 use crate::upgrade::{self, Over, Upgraded};
 use crate::workers::{Left, Workers};
-use crate::{assemble, closings, command_socket, cpus, downs, echo, scheduler, socket_options};
+use crate::{
+    assemble, closings, command_socket, cpus, downs, echo, privileges, scheduler, socket_options,
+};
 
 /// Lines of differences that the log has of one reload; of more, the number is told.
 const LINES_MAX: usize = 200;
@@ -186,6 +188,7 @@ pub(crate) async fn at_each(
                 asked.answer(reply);
             }
             (wish, None) => {
+                proxy.notify.reloading();
                 let new = checked(config_file::load_meanwhile(file).await);
                 let (result, begun) = reload(new, config, proxy, commands).await;
                 note_event(&proxy.observed.events, asked.by(), &result);
@@ -193,10 +196,13 @@ pub(crate) async fn at_each(
                 list_watch.restart(proxy.lists.sources());
                 asked.answer(answer(&wish, result));
                 switching = begun.map(|begun| switch::go_over(proxy, begun, &config.runtime));
+                proxy.notify.ready(proxy);
             }
             (wish, Some(switching)) => match read(file, proxy).await {
                 Err(reason) => {
+                    proxy.notify.reloading();
                     note(proxy, Some(&reason));
+                    proxy.notify.ready(proxy);
                     note_event(&proxy.observed.events, asked.by(), &Err(reason.clone()));
                     asked.answer(answer(&wish, Err(reason)));
                 }
@@ -333,6 +339,9 @@ async fn check(
     commands: &Commands,
 ) -> Result<Change, String> {
     let new = read(file, proxy).await?;
+    if let Some(reason) = privileges::cannot_change(&new.runtime, &config.runtime) {
+        return Err(reason);
+    }
     let listening = listening(&new, &proxy.observed.tables.current());
     let tried = match proxy
         .sockets
@@ -423,6 +432,9 @@ async fn apply(
     proxy: &mut Proxy,
     commands: &mut Commands,
 ) -> Result<(Change, Option<Begun>), String> {
+    if let Some(reason) = privileges::cannot_change(&new.runtime, &running.runtime) {
+        return Err(reason);
+    }
     let observed = proxy.observed.clone();
     let change = change::diff(running, &new);
     let mut around = proxy.around.clone();

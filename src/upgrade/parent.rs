@@ -1,13 +1,10 @@
 //! Who watches this process, and is to watch the one that takes over from it.
 //!
 //! systemd is told the new process's number, and this one ends. Everybody else watches this process by its number, a shell and a
-//! container's runtime among them: it stays as a [supervisor](super::supervisor), which is told by later ones.
+//! container's runtime among them: it stays as a [supervisor], which is told by later ones.
 
 use std::env;
 use std::os::fd::OwnedFd;
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::process;
 
 use anyhow::Context;
@@ -17,15 +14,13 @@ use rustix::process::{Pid, Signal};
 use super::successor::Successor;
 use super::supervisor;
 use super::words::SUPERVISOR_VARIABLE;
-
-/// Where systemd hears of its services.
-const NOTIFY_VARIABLE: &str = "NOTIFY_SOCKET";
+use crate::notify::Notify;
 
 /// Who watches this process.
 #[derive(Debug)]
 pub(crate) enum Parent {
     /// systemd, or who does as it does.
-    Systemd(SocketAddr),
+    Systemd(Notify),
     /// A process of an upgrade before.
     Supervisor(OwnedFd),
     /// Somebody who knows its number.
@@ -43,7 +38,7 @@ impl Parent {
     ///
     /// # Errors
     /// When it says what can't be. To be called once.
-    pub(crate) fn of_environment() -> anyhow::Result<Self> {
+    pub(crate) fn of_environment(notify: &Notify) -> anyhow::Result<Self> {
         if let Some(number) = env::var_os(SUPERVISOR_VARIABLE) {
             let number = number.to_str().and_then(|number| number.parse().ok());
             let number = number.with_context(|| format!("{SUPERVISOR_VARIABLE} is no number"))?;
@@ -56,18 +51,10 @@ impl Parent {
         if process::id() == 1 {
             return Ok(Self::Anybody);
         }
-        match env::var_os(NOTIFY_VARIABLE) {
-            Some(path) => {
-                let address = match path.as_bytes().strip_prefix(b"@") {
-                    Some(name) => SocketAddr::from_abstract_name(name),
-                    None => SocketAddr::from_pathname(&path),
-                };
-                Ok(Self::Systemd(address.with_context(|| {
-                    format!("{NOTIFY_VARIABLE} names no socket")
-                })?))
-            }
-            None => Ok(Self::Anybody),
-        }
+        Ok(match notify.is_heard() {
+            true => Self::Systemd(notify.clone()),
+            false => Self::Anybody,
+        })
     }
 
     /// What a new process gets, and what this one keeps if it is to supervise it.
@@ -96,14 +83,14 @@ impl Parent {
     /// Tells who is to be watched from now on.
     pub(super) fn tell(&self, pid: Pid) {
         let told = match self {
-            Self::Systemd(address) => UnixDatagram::unbound().and_then(|socket| {
-                let words = format!("MAINPID={}\n", pid.as_raw_nonzero());
-                socket.send_to_addr(words.as_bytes(), address).map(drop)
-            }),
+            Self::Systemd(notify) => {
+                notify.main_process(pid);
+                Ok(())
+            }
             Self::Supervisor(socket) => {
                 let number = pid.as_raw_nonzero().get().to_le_bytes();
                 let sent = send(socket, &number, SendFlags::NOSIGNAL);
-                sent.map(drop).map_err(Into::into)
+                sent.map(drop)
             }
             Self::Anybody => Ok(()),
         };

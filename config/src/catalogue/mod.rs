@@ -8,6 +8,7 @@ pub(crate) mod key;
 pub(crate) mod keys;
 mod reference;
 mod schema;
+pub(crate) mod syntax;
 #[cfg(test)]
 mod tests;
 

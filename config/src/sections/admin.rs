@@ -1,6 +1,5 @@
 //! `[admin]`: where the proxy is watched and changed.
 
-use std::fmt;
 use std::path::PathBuf;
 
 use toml::de::DeValue;
@@ -10,6 +9,7 @@ use crate::catalogue::key::Kind;
 use crate::problems::refusal::Refusal;
 use crate::raw::read::{Read, string};
 use crate::raw::section::Section;
+use crate::values::account::Account;
 use crate::values::address::{BindAddress, ListenAddress, is_host, unix_path};
 
 /// The admin server's options.
@@ -46,41 +46,16 @@ pub struct AdminSocket {
     /// `socket_mode`: the permissions of its file, at most `0o777`.
     pub mode: u32,
     /// `socket_group`: the group of its file. Absent: the process's own.
-    pub group: Option<Group>,
-}
-
-/// A group of users; displayed as it is written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Group {
-    /// By its name, which nobody has looked up yet: at most [`GROUP_BYTES_MAX`] bytes.
-    Name(String),
-    /// By its number.
-    Id(u32),
-}
-
-impl fmt::Display for Group {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Name(name) => f.write_str(name),
-            Self::Id(id) => id.fmt(f),
-        }
-    }
+    pub group: Option<Account>,
 }
 
 /// The most names of the admin server.
 pub const ADMIN_HOSTS_MAX: usize = 64;
 
-/// The longest name of a group, in bytes: what Linux's own tools allow.
-pub const GROUP_BYTES_MAX: usize = 32;
-
 const HOST: &str = "the name of a host, such as \"corelane.example\", or \"*\"";
 const FILE: &str = "the absolute path of a file";
 const SOCKET: &str = "the absolute path of a unix socket";
 const MODE: &str = "an octal mode in a string, such as \"0660\"";
-const GROUP: &str = "the name or number of a group in a string";
-
-/// The number that means "no group" to the kernel.
-const NO_GROUP: u32 = u32::MAX;
 
 pub(crate) fn read(section: &mut Section<'_>, claims: &mut Claims) -> Admin {
     let listen: ListenAddress = section.value("listen");
@@ -192,25 +167,5 @@ impl Read for Mode {
             digits.len() == 3 && digits.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
         let mode = u32::from_str_radix(digits, 8).ok().filter(|_| is_octal);
         mode.map(Self).ok_or_else(|| Refusal::new(MODE, value))
-    }
-}
-
-impl Read for Group {
-    fn read(value: &DeValue<'_>, _: &Kind) -> Result<Self, Refusal> {
-        let written = string(value, GROUP)?;
-        let refused = || Refusal::new(GROUP, value);
-        if !written.is_empty() && written.bytes().all(|byte| byte.is_ascii_digit()) {
-            let id = written.parse().ok().filter(|id| *id != NO_GROUP);
-            return id.map(Self::Id).ok_or_else(refused);
-        }
-        let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
-        let is_name = (1..=GROUP_BYTES_MAX).contains(&written.len())
-            && written.bytes().all(valid)
-            && !written.starts_with(['-', '.']);
-        if is_name {
-            Ok(Self::Name(written.to_owned()))
-        } else {
-            Err(refused())
-        }
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::raw::choice::choices;
 use crate::raw::section::Section;
+use crate::values::account::Account;
 use crate::values::cores::Cores;
 
 /// The options of the scheduler and its workers.
@@ -26,6 +27,10 @@ pub struct Runtime {
     pub max_connections: Option<NonZeroU64>,
     /// `watch`: whether a replaced file is read at once.
     pub watch: bool,
+    /// `user`: who the process is from its start on. Absent: who started it.
+    pub user: Option<Account>,
+    /// `group`: its group. Absent: that of `user`, else that of who started it.
+    pub group: Option<Account>,
     /// `[runtime.glommio]`: what only Glommio uses.
     pub glommio: GlommioOptions,
     /// `[runtime.tokio]`: what only Tokio uses.
@@ -121,6 +126,8 @@ pub(crate) fn read(section: &mut Section<'_>) -> Runtime {
         on_switch: section.value("on_switch"),
         max_connections: section.optional("max_connections"),
         watch: section.value("watch"),
+        user: section.optional("user"),
+        group: section.optional("group"),
         glommio: section.section("glommio", read_glommio),
         tokio: section.section("tokio", read_tokio),
     }

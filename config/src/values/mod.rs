@@ -1,6 +1,7 @@
 //! Values with a syntax of their own.
 
 pub(crate) mod access;
+pub(crate) mod account;
 pub(crate) mod address;
 pub(crate) mod cores;
 pub(crate) mod dscp;

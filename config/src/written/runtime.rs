@@ -24,6 +24,9 @@ pub(super) fn write(text: &mut String, runtime: &Runtime) {
     ];
     let max = runtime.max_connections;
     values.extend(max.map(|max| ("max_connections", max.to_string())));
+    for (key, account) in [("user", &runtime.user), ("group", &runtime.group)] {
+        values.extend(account.as_ref().map(|account| (key, quoted(account))));
+    }
     table(text, "[runtime]", &values);
     let glommio = &runtime.glommio;
     table(

@@ -8,11 +8,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use proxy_config::{
-    AccessEntry, AccessLog, Admin, AdminSocket, Admission, Balance, Balancing, BindAddress, Check,
-    CompareBy, Config, ConnectionFate, Cores, Destination, FILE_BYTES_MAX, Field, Files, Format,
-    GlommioOptions, Group, HashOn, Health, ListenAddress, Loaded, Machine, OnSwitch, OverLimit,
-    Piece, Placement, Problems, Rebalance, Runtime, Scheduler, Server, ServerAddress, Template,
-    TokioMode, TokioOptions, WhenAllDown, parse,
+    AccessEntry, AccessLog, Account, Admin, AdminSocket, Admission, Balance, Balancing,
+    BindAddress, Check, CompareBy, Config, ConnectionFate, Cores, Destination, FILE_BYTES_MAX,
+    Field, Files, Format, GlommioOptions, HashOn, Health, ListenAddress, Loaded, Machine, OnSwitch,
+    OverLimit, Piece, Placement, Problems, Rebalance, Runtime, Scheduler, Server, ServerAddress,
+    Template, TokioMode, TokioOptions, WhenAllDown, parse,
 };
 
 fn config(text: &str) -> Config {
@@ -41,6 +41,8 @@ fn what_is_absent_has_its_documented_default() {
         close_over: None,
         on_switch: OnSwitch::Move,
         watch: false,
+        user: None,
+        group: None,
         max_connections: None,
         glommio: GlommioOptions {
             ring_depth: NonZeroU32::new(1024).unwrap(),
@@ -176,6 +178,8 @@ fn every_key_can_be_set() {
         on_switch = "drain"
         max_connections = 5
         watch = true
+        user = "65534"
+        group = "adm"
         glommio.ring_depth = 0x8000
         glommio.preempt_timer = "100us"
         glommio.placement = "least-loaded"
@@ -217,6 +221,8 @@ fn every_key_can_be_set() {
         on_switch: OnSwitch::Drain,
         max_connections: NonZeroU64::new(5),
         watch: true,
+        user: Some(Account::Id(65_534)),
+        group: Some(Account::Name("adm".to_owned())),
         glommio: GlommioOptions {
             ring_depth: NonZeroU32::new(32_768).unwrap(),
             preempt_timer: Duration::from_micros(100),
@@ -238,7 +244,7 @@ fn every_key_can_be_set() {
     let socket = AdminSocket {
         path: PathBuf::from("/run/admin"),
         mode: 0o600,
-        group: Some(Group::Id(1000)),
+        group: Some(Account::Id(1000)),
     };
     assert_eq!(config.admin.socket, Some(socket));
 

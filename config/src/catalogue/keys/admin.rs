@@ -1,6 +1,7 @@
 //! `[admin]` and `[access_log]`.
 
 use super::super::key::{Key, Kind, Syntax, Table};
+use super::super::syntax::GROUP;
 use crate::sections::access_log::FormatName;
 use crate::sections::admin::ADMIN_HOSTS_MAX;
 
@@ -67,12 +68,7 @@ pub(super) static ADMIN: Table = Table {
         ),
         Key::optional(
             "socket_group",
-            Kind::Text(Syntax {
-                what: "group",
-                accepted: &["adm", "corelane-admin", "1000"],
-                refused: &["", "a b", "-a", "4294967295"],
-                pattern: "^[A-Za-z0-9_][A-Za-z0-9_.-]*$",
-            }),
+            Kind::Text(GROUP),
             "the process's own group",
             "the group of the file of `socket`, by its name or number",
         ),

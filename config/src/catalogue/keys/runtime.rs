@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::super::key::{Key, Kind, Table};
+use super::super::syntax::{GROUP, USER};
 use crate::raw::read::INTEGER_MAX;
 use crate::sections::runtime::{OnSwitch, Placement, Scheduler, TokioMode};
 use crate::values::duration::DURATION_MAX;
@@ -73,6 +74,20 @@ pub(crate) static RUNTIME: Table = Table {
             "reload, as SIGHUP does, when a file of the configuration is replaced, written, or found by a pattern of `include`. \
              Renames and Kubernetes' swapped links are noticed; what another machine changes on a network file system is \
              not. Rename a file into place: one that is written slowly may be read in halves",
+        ),
+        Key::optional(
+            "user",
+            Kind::Text(USER),
+            "who started it",
+            "who the process is, by name or number, before it opens anything. Only root can become somebody else, and keeps \
+             CAP_NET_BIND_SERVICE then, and CAP_NET_ADMIN where `mark`, `transparent` or `source_address = \"client\"` is configured. \
+             What it writes (logs, unix sockets) must be this user's to write. A change needs a restart",
+        ),
+        Key::optional(
+            "group",
+            Kind::Text(GROUP),
+            "that of `user`",
+            "its group, by name or number; with it the process is in no other",
         ),
         Key::table("glommio", &GLOMMIO),
         Key::table("tokio", &TOKIO),
