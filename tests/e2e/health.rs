@@ -218,7 +218,7 @@ fn reasons_are_counted(scheduler: Scheduler) {
         let metrics = proxy.metrics();
         let name = "corelane_upstream_health_checks_total";
         let series: Vec<_> = metrics.series(name, &labels).collect();
-        assert_eq!(series.len(), 9, "{series:?}");
+        assert_eq!(series.len(), 10, "{series:?}");
         let others = series.iter().filter(|(labels, count)| {
             *count > 0.0 && !labels.contains(&format!("result=\"{result}\""))
         });

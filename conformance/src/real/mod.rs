@@ -147,9 +147,9 @@ fn members(upstream: &Upstream, servers: &[Server], one_name: bool) -> Vec<proxy
         member.set_addresses(&addresses.collect::<Vec<_>>());
         vec![member]
     } else {
+        let servers = servers.iter().enumerate();
         servers
-            .iter()
-            .map(|server| server.member(upstream))
+            .map(|(place, server)| server.member(upstream, place))
             .collect()
     }
 }

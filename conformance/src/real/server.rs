@@ -64,13 +64,13 @@ impl Server {
         }
     }
 
-    /// The upstream's member that this is.
-    pub(crate) fn member(&self, upstream: &Upstream) -> proxy_core::Server {
+    /// The upstream's member that this is, in this place: members are known by their names.
+    pub(crate) fn member(&self, upstream: &Upstream, place: usize) -> proxy_core::Server {
         match &self.address {
             Some(address) => {
                 proxy_core::Server::fixed(upstream, address.to_string(), address.clone())
             }
-            None => proxy_core::Server::named(upstream, "nowhere.invalid:1".into()),
+            None => proxy_core::Server::named(upstream, format!("nowhere.invalid:{place}").into()),
         }
     }
 
