@@ -62,7 +62,7 @@ fn keys() {
             ),
             (
                 "socket = \"/run/admin\"\nsocket_group = \"a b\"",
-                "3:16: `admin.socket_group` must be the name or number of a group in a string, not \"a b\"",
+                "3:16: `admin.socket_group` must be a name or a number in a string, not \"a b\"",
             ),
             (
                 "listen = \"0.0.0.0:9600\"\ntoken_file = \"/etc/token\"",

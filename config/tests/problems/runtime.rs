@@ -38,7 +38,7 @@ fn keys() {
             (
                 "zzz = 1",
                 "2:1: unknown key `zzz` in [runtime]; the keys are scheduler, cores, pin, \
-                 drain_timeout, close_over, on_switch, max_connections, watch, glommio, tokio",
+                 drain_timeout, close_over, on_switch, max_connections, watch, user, group, glommio, tokio",
             ),
             (
                 "scheduler = \"glomio\"",
