@@ -13,8 +13,6 @@ use anyhow::Context;
 use rustix::process::Pid;
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::proxy::Proxy;
-
 /// Where systemd hears of its services.
 const VARIABLE: &str = "NOTIFY_SOCKET";
 
@@ -56,10 +54,10 @@ impl Notify {
         self.0.is_some()
     }
 
-    /// The proxy serves, or goes on after a reload.
-    pub(crate) fn ready(&self, proxy: &Proxy) {
+    /// The proxy serves, or goes on after a reload; `systemctl status` shows the line.
+    pub(crate) fn ready(&self, status: impl FnOnce() -> String) {
         if self.is_heard() {
-            self.send(&format!("READY=1\n{}", status(proxy)));
+            self.send(&format!("READY=1\nSTATUS={}\n", status()));
         }
     }
 
@@ -89,15 +87,4 @@ impl Notify {
             tracing::warn!(%error, "systemd isn't told: {}", words.trim_end().replace('\n', ", "));
         }
     }
-}
-
-/// What `systemctl status` shows.
-fn status(proxy: &Proxy) -> String {
-    let profile = proxy.workers.running.profile();
-    let cores = proxy.workers.running.threads().len();
-    let connections = proxy.workers.connections() + proxy.workers.leaving_connections();
-    format!(
-        "STATUS={connections} connections on {cores} cores under {}\n",
-        profile.name
-    )
 }

@@ -64,6 +64,19 @@ pub(crate) struct Proxy {
     pub(crate) notify: Notify,
 }
 
+impl Proxy {
+    /// How it is, in a line.
+    pub(crate) fn status(&self) -> String {
+        let profile = self.workers.running.profile();
+        let cores = self.workers.running.threads().len();
+        let connections = self.workers.connections() + self.workers.leaving_connections();
+        format!(
+            "{connections} connections on {cores} cores under {}",
+            profile.name
+        )
+    }
+}
+
 /// What a proxy listens on, before it does.
 enum Places {
     Own(Taken),

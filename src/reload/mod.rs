@@ -196,13 +196,13 @@ pub(crate) async fn at_each(
                 list_watch.restart(proxy.lists.sources());
                 asked.answer(answer(&wish, result));
                 switching = begun.map(|begun| switch::go_over(proxy, begun, &config.runtime));
-                proxy.notify.ready(proxy);
+                proxy.notify.ready(|| proxy.status());
             }
             (wish, Some(switching)) => match read(file, proxy).await {
                 Err(reason) => {
                     proxy.notify.reloading();
                     note(proxy, Some(&reason));
-                    proxy.notify.ready(proxy);
+                    proxy.notify.ready(|| proxy.status());
                     note_event(&proxy.observed.events, asked.by(), &Err(reason.clone()));
                     asked.answer(answer(&wish, Err(reason)));
                 }

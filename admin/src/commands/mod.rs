@@ -1,6 +1,6 @@
 //! Commands: what changes the proxy, asked for over a unix socket.
 //!
-//! HTTP/1.1, and the paths are the [API](crate::api)'s: `POST /api/v1/reload` reads the configuration again, and with `?check` only
+//! HTTP/1.1, and the paths are the API's: `POST /api/v1/reload` reads the configuration again, and with `?check` only
 //! says what would change. While a switch of the scheduler runs, a reload may have to wait for its end; with `?nowait` it answers that instead.
 //! The kernel says which user asks (`SO_PEERCRED`, unix(7)), and that decides whether they may.
 

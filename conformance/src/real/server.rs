@@ -70,7 +70,7 @@ impl Server {
             Some(address) => {
                 proxy_core::Server::fixed(upstream, address.to_string(), address.clone())
             }
-            None => proxy_core::Server::named(upstream, format!("nowhere.invalid:{place}").into()),
+            None => proxy_core::Server::named(upstream, format!("nowhere.invalid:{place}")),
         }
     }
 
