@@ -1,4 +1,4 @@
-//! Writes the configuration's files anew, each as a whole: who reads one finds what it was or what it is to be.
+//! Rewrites the files of the configuration, each as a whole: who reads one finds what it was or what it is to be.
 
 use std::fs::{self, File, Metadata, Permissions};
 use std::io::{self, Write};

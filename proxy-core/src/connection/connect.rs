@@ -511,7 +511,7 @@ impl<R: Runtime> Connect<R> {
     }
 }
 
-/// Clients for whom servers could not be connected to: the log has each power of two of them.
+/// Clients whose addresses no server can be connected to from: the log has each power of two of them.
 static UNSUITED: AtomicU64 = AtomicU64::new(0);
 
 /// Why a server is not connected to for a client by its address. It says nothing of the server.

@@ -104,7 +104,7 @@ fn half_headers_of_a_peer_are_bounded(scheduler: Scheduler) {
     });
     // Others have their own.
     let other = announces(&proxy, 3, "10.1.1.1").expect("room");
-    // Whose header is there counts for whom it announces.
+    // A connection whose header is there counts for the client that it announces.
     for (place, client) in half.iter().enumerate() {
         let mut writer: &TcpStream = client;
         let rest = format!("10.2.2.{place} 192.0.2.1 5 443\r\n");
