@@ -32,6 +32,7 @@ mod notify;
 mod privileges;
 mod proxy;
 mod reload;
+mod requests;
 mod restarts;
 mod retiring;
 mod run;

@@ -12,14 +12,14 @@ use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use crate::command_socket::Commands;
 use crate::notify::Notify;
 use crate::proxy::{Origin, Proxy};
-use crate::reload::Signals;
+use crate::requests::Signals;
 use crate::signals::{Ending, Hangup, Rotation, Upgrading};
 use crate::sockets::{Abandoned, AdminAddress, Inherited};
 use crate::start_error::{Asker, Explain, cannot_start};
 use crate::upgrade::{Parent, Predecessor};
 use crate::workers::STOP_PATIENCE_AFTER_DEATH;
 use crate::{
-    assemble, config_file, cpus, deaths, drain, privileges, proxy, reload, restarts, upgrade,
+    assemble, config_file, cpus, deaths, drain, privileges, proxy, requests, restarts, upgrade,
 };
 use proxy_console::Announcement;
 
@@ -131,7 +131,7 @@ fn run_as(
         };
         tokio::select! {
             () = ending.next() => {}
-            reason = reload::at_each(signals, &mut commands, file, &mut config, &mut proxy) => return reason,
+            reason = requests::at_each(signals, &mut commands, file, &mut config, &mut proxy) => return reason,
         }
         proxy.notify.stopping();
         // It ends as this one does.

@@ -185,7 +185,7 @@ fn server_lines(heading: &str, old: &[Server], new: &[Server]) -> Vec<String> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use std::fmt::Write as _;
 
     use proptest::prelude::*;

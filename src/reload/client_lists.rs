@@ -19,7 +19,7 @@ pub(super) async fn accesses(lists: &Lists, config: &Config) -> Arc<Accesses> {
 }
 
 /// Reads the lists of `config` again, and puts them in force for connections that begin from now on.
-pub(super) async fn read_again(config: &Config, proxy: &mut Proxy) {
+pub(crate) async fn read_again(config: &Config, proxy: &mut Proxy) {
     let lists = match proxy.lists.again(config).await {
         Ok(lists) => lists,
         // Each was read before, so this can't be.

@@ -10,7 +10,7 @@ use crate::assemble;
 use crate::proxy::Proxy;
 
 /// Puts the servers in force that sources name now: what a reload does with a file in which they stand.
-pub(super) fn apply(config: &Config, proxy: &mut Proxy) {
+pub(crate) fn apply(config: &Config, proxy: &mut Proxy) {
     let complete = proxy.control.complete(config);
     let observed = proxy.observed.clone();
     let before = observed.tables.current();

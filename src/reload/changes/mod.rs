@@ -22,13 +22,13 @@ use crate::config_file::{self, Rewriting};
 use crate::logging;
 
 /// What a change is made of.
-pub(super) struct Running<'a> {
-    pub(super) file: &'a Path,
-    pub(super) config: &'a mut Config,
-    pub(super) proxy: &'a mut Proxy,
-    pub(super) commands: &'a mut Commands,
+pub(crate) struct Running<'a> {
+    pub(crate) file: &'a Path,
+    pub(crate) config: &'a mut Config,
+    pub(crate) proxy: &'a mut Proxy,
+    pub(crate) commands: &'a mut Commands,
     /// What a switch of the scheduler that runs is waited for with, if one does.
-    pub(super) switch: Option<String>,
+    pub(crate) switch: Option<String>,
 }
 
 /// What came of a change.
@@ -56,7 +56,7 @@ impl From<String> for Made {
 }
 
 /// Makes a change, and notes it. Returns the answer, and the scheduler that is to take over.
-pub(super) async fn make(
+pub(crate) async fn make(
     change: Change,
     by: &str,
     mut running: Running<'_>,
