@@ -69,7 +69,7 @@ impl Proxy {
     pub(crate) fn status(&self) -> String {
         let profile = self.workers.running.profile();
         let cores = self.workers.running.threads().len();
-        let connections = self.workers.connections() + self.workers.leaving_connections();
+        let connections = self.workers.connections();
         format!(
             "{connections} connections on {cores} cores under {}",
             profile.name

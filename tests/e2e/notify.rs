@@ -5,25 +5,30 @@ use std::os::unix::net::UnixDatagram;
 
 use rustix::process::Signal;
 use rustix::time::{ClockId, clock_gettime};
+use tempfile::TempDir;
 
-use crate::harness::config::forward;
+use crate::harness::config::{forward, forward_with};
 use crate::harness::proxy::{self, Proxy, configuration};
 use crate::harness::scheduler::{Scheduler, each_scheduler};
 use crate::harness::wait::{self, DEADLINE};
 
 each_scheduler!(
     it_is_told_of_the_start_of_reloads_and_of_the_end,
+    it_is_told_of_reloads_while_a_switch_runs,
     a_manager_that_is_gone_holds_nobody_up
 );
 
 /// The manager's end.
-struct Manager(UnixDatagram);
+struct Manager {
+    socket: UnixDatagram,
+    _directory: TempDir,
+}
 
 impl Manager {
     /// The fields of the next message.
     fn hears(&self) -> Vec<(String, String)> {
         let mut bytes = [0; 4096];
-        let count = self.0.recv(&mut bytes).expect("a message");
+        let count = self.socket.recv(&mut bytes).expect("a message");
         let text = String::from_utf8(bytes[..count].to_vec()).expect("text");
         let fields = text
             .lines()
@@ -31,6 +36,16 @@ impl Manager {
         fields
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect()
+    }
+
+    /// It hears that the configuration is read again.
+    fn hears_reloading(&self) -> i64 {
+        let fields = self.hears();
+        let reloading = ("RELOADING".to_owned(), "1".to_owned());
+        assert_eq!(fields[0], reloading, "{fields:?}");
+        let (name, at) = &fields[1];
+        assert_eq!(name, "MONOTONIC_USEC");
+        at.parse().expect("a number")
     }
 
     /// It hears that the proxy serves.
@@ -51,15 +66,8 @@ impl Manager {
 }
 
 fn it_is_told_of_the_start_of_reloads_and_of_the_end(scheduler: Scheduler) {
-    let directory = tempfile::tempdir().expect("directory");
-    let path = directory.path().join("notify");
-    let manager = Manager(UnixDatagram::bind(&path).expect("a socket"));
-    manager.0.set_read_timeout(Some(DEADLINE)).expect("timeout");
-    let mut command = proxy::command();
-    command.env("NOTIFY_SOCKET", &path);
     let routes = forward(&["builtin:echo"]);
-    let mut proxy = Proxy::start_command(command, &configuration(scheduler, "", &routes));
-    manager.hears_ready(0, scheduler);
+    let (mut proxy, manager) = start(scheduler, &routes);
     let client = proxy.connect("main");
     wait::until("it is there", || {
         proxy.metric("corelane_listener_connections", &[("listener", "main")]) == 1.0
@@ -72,15 +80,7 @@ fn it_is_told_of_the_start_of_reloads_and_of_the_end(scheduler: Scheduler) {
         fs::write(&file, text).expect("write");
         let before = microseconds();
         proxy.signal(Signal::HUP);
-        let fields = manager.hears();
-        assert_eq!(
-            fields[0],
-            ("RELOADING".to_owned(), "1".to_owned()),
-            "{fields:?}"
-        );
-        let (name, at) = &fields[1];
-        assert_eq!(name, "MONOTONIC_USEC");
-        let at: i64 = at.parse().expect("a number");
+        let at = manager.hears_reloading();
         assert!((before..=microseconds()).contains(&at), "{at}");
         manager.hears_ready(1, scheduler);
     }
@@ -93,6 +93,45 @@ fn it_is_told_of_the_start_of_reloads_and_of_the_end(scheduler: Scheduler) {
         "{fields:?}"
     );
     assert!(proxy.wait().success(), "{}", proxy.whole_log());
+}
+
+fn it_is_told_of_reloads_while_a_switch_runs(scheduler: Scheduler) {
+    let listener = "accept_proxy_protocol = true\nprologue_timeout = \"10m\"\n";
+    let routes = forward_with(&["builtin:echo"], listener, "");
+    let (proxy, manager) = start(scheduler, &routes);
+    // It says nothing, and holds the switch up.
+    let silent = proxy.connect("main");
+    wait::until("it is there", || {
+        proxy.metric("corelane_listener_connections", &[("listener", "main")]) == 1.0
+    });
+    let other = Scheduler::ALL.into_iter().find(|other| *other != scheduler);
+    let other = other.filter(|other| other.usable()).unwrap_or(scheduler);
+    let file = proxy.directory().join("corelane.toml");
+    for runtime in ["", "drain_timeout = \"29s\"\n"] {
+        fs::write(&file, configuration(other, runtime, &routes)).expect("write");
+        proxy.signal(Signal::HUP);
+        manager.hears_reloading();
+        manager.hears_ready(1, other);
+    }
+    drop(silent);
+    proxy.stop();
+}
+
+/// A proxy without connections, and who is told of it.
+fn start(scheduler: Scheduler, routes: &str) -> (Proxy, Manager) {
+    let directory = tempfile::tempdir().expect("directory");
+    let path = directory.path().join("notify");
+    let manager = Manager {
+        socket: UnixDatagram::bind(&path).expect("a socket"),
+        _directory: directory,
+    };
+    let timeout = Some(DEADLINE);
+    manager.socket.set_read_timeout(timeout).expect("timeout");
+    let mut command = proxy::command();
+    command.env("NOTIFY_SOCKET", &path);
+    let proxy = Proxy::start_command(command, &configuration(scheduler, "", routes));
+    manager.hears_ready(0, scheduler);
+    (proxy, manager)
 }
 
 fn microseconds() -> i64 {
