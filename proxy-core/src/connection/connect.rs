@@ -4,13 +4,12 @@ mod attempt;
 mod choice;
 mod client;
 mod queued;
+mod refusal;
 pub(crate) mod retries;
 
 use std::borrow::Cow;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -20,10 +19,11 @@ use crate::connection::attempts::Attempts;
 pub use crate::connection::connect::attempt::{
     ADDRESS_DELAY, ADDRESSES_TRIED_AT_ONCE_MAX, ROOM_RETRY_MAX, ROOM_RETRY_MIN,
 };
-use crate::connection::connect::attempt::{Attempting, Came, Refusal, Won, is_ours, open};
+use crate::connection::connect::attempt::{Attempting, Came, Won, open};
 use crate::connection::connect::choice::Choice;
 pub(crate) use crate::connection::connect::client::Client;
 use crate::connection::connect::queued::{Queued, WaitTurn, Waited};
+use crate::connection::connect::refusal::{Refusal, is_ours, unsuited};
 use crate::connection::connect::retries::Retries;
 use crate::connection::entry::Entry;
 use crate::connection::first::{First, header};
@@ -486,49 +486,4 @@ impl<R: Runtime> Connect<R> {
         );
         Some(Box::new(Asking::new(protocol, before, connect_took)))
     }
-
-    fn note_failure(
-        &mut self,
-        worker: &Worker,
-        pool: &Pool,
-        (place, walk, spot): (usize, &Walk, usize),
-        (error, fault, is_ours): (&io::Error, Fault, bool),
-    ) -> Refusal {
-        self.attempts.on_failure(fault.reason);
-        let server = pool.server(place);
-        let cells = server.cells.of(worker.slot());
-        cells.failures[fault.reason as usize].increment();
-        tracing::debug!(
-            upstream = pool.upstream().name,
-            server = server.label,
-            %error,
-            "connect failed"
-        );
-        if !is_ours {
-            walk.on_failure_at(spot, worker.now);
-        }
-        Refusal { fault, is_ours }
-    }
-}
-
-/// Clients whose addresses no server can be connected to from: the log has each power of two of them.
-static UNSUITED: AtomicU64 = AtomicU64::new(0);
-
-/// Why a server is not connected to for a client by its address. It says nothing of the server.
-#[cold]
-fn unsuited(pool: &Pool, client: ClientAddress) -> io::Error {
-    let connects = UNSUITED.fetch_add(1, Relaxed) + 1;
-    if connects.is_power_of_two() {
-        tracing::warn!(
-            upstream = pool.upstream().name,
-            %client,
-            connects,
-            "a server can't be connected to from this client's address, as source_address = \"client\" says: it is of another family, or \
-             nobody's"
-        );
-    }
-    io::Error::new(
-        io::ErrorKind::AddrNotAvailable,
-        "the client's address can't be connected from",
-    )
 }

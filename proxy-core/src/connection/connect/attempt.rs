@@ -374,19 +374,3 @@ fn has_spoken(transport: &impl Transport, error: &io::Error) -> bool {
     );
     was_connected && matches!(transport.peek(), Ok(Attempt::Done(_)))
 }
-
-/// Why a connect failed.
-#[derive(Clone, Copy)]
-pub(super) struct Refusal {
-    pub(super) fault: Fault,
-    /// It says nothing of the server.
-    pub(super) is_ours: bool,
-}
-
-/// Whether a connect failed because this process has no descriptor or memory to spare.
-pub(super) fn is_ours(error: &io::Error) -> bool {
-    matches!(
-        Errno::from_io_error(error),
-        Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS)
-    )
-}
