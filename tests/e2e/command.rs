@@ -164,7 +164,10 @@ fn strangers_are_refused(scheduler: Scheduler) {
         &format!("socket_mode = \"0666\"\nsocket_group = \"{GROUP}\""),
     );
     let binary = open.folder.path().join("corelane");
-    fs::copy(proxy::command().get_program(), &binary).expect("there is room for it");
+    // By a process of its own: one that another test starts just now would have the file open, too, and nobody could run it.
+    let mut copy = Command::new("cp");
+    copy.arg(proxy::command().get_program()).arg(&binary);
+    assert!(copy.status().expect("cp").success(), "there is room for it");
     let refused = ask(&open.socket, &binary, STRANGER, false);
     assert_eq!(refused.status.code(), Some(1), "{refused:?}");
     let why = words(&refused.stderr);

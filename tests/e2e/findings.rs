@@ -143,7 +143,9 @@ fn a_finding_stays_for_a_while(scheduler: Scheduler) {
     let past = troubles(&proxy);
     assert_eq!(past.len(), 1, "it is told for a while");
     let what = text(&past[0], "what");
-    assert!(what.contains("was down"), "{what}");
+    // A slow machine sees its rest end first, and then that nobody has reached it.
+    let tells = what.contains("was down") || what.contains("every connect of upstream main failed");
+    assert!(tells, "{what}");
     wait::until("it isn't told for ever", || troubles(&proxy).is_empty());
 }
 

@@ -1,7 +1,7 @@
 //! Scripted clients and servers on real sockets.
 
 use std::io::{self, ErrorKind, Read};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
@@ -116,6 +116,9 @@ impl Server {
             move || {
                 while let Ok((stream, _)) = self.listener.accept() {
                     if stopped.load(Ordering::Acquire) {
+                        // A process that another test starts just now has the socket, too, until it runs its program: closing it here
+                        // would leave it listening.
+                        let _ = SockRef::from(&self.listener).shutdown(Shutdown::Both);
                         return;
                     }
                     accepted.fetch_add(1, Ordering::Release);
