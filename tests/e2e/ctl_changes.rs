@@ -26,6 +26,24 @@ each_scheduler!(
     the_log_says_more_of_a_module,
 );
 
+/// A scheduler that is another one.
+fn other(scheduler: Scheduler) -> &'static str {
+    match scheduler {
+        Scheduler::PerCore => "work-stealing",
+        _ => "per-core",
+    }
+}
+
+/// Switches to another scheduler, and waits until that is over. Returns its name.
+fn switch_to_other(controlled: &Controlled, scheduler: Scheduler) -> &'static str {
+    let other = other(scheduler);
+    controlled.done(&["switch", other]);
+    wait::until("the switch is over", || {
+        controlled.json(&["schedulers"])["switching"] == false
+    });
+    other
+}
+
 /// An echo that is known by its address, and counts.
 pub(crate) struct Echo {
     pub(crate) address: String,
@@ -117,15 +135,7 @@ fn a_state_and_a_weight_outlive_reloads_and_switches(scheduler: Scheduler) {
     exchange(&open);
     controlled.done(&["reload"]);
     assert_eq!(spread(&controlled, &servers, 4), [0, 4]);
-    let other = if scheduler == Scheduler::PerCore {
-        "work-stealing"
-    } else {
-        "per-core"
-    };
-    controlled.done(&["switch", other]);
-    wait::until("the switch is over", || {
-        controlled.json(&["schedulers"])["switching"] == false
-    });
+    let other = switch_to_other(&controlled, scheduler);
     assert_eq!(controlled.json(&["schedulers"])["running"], other);
     assert_eq!(spread(&controlled, &servers, 4), [0, 4]);
     exchange(&open);
@@ -290,15 +300,7 @@ fn a_paused_listener_keeps_clients_waiting_and_a_drained_one_refuses_them(schedu
     exchange(&open);
     // Neither a reload nor a switch has it accept.
     controlled.done(&["reload"]);
-    let other = if scheduler == Scheduler::PerCore {
-        "work-stealing"
-    } else {
-        "per-core"
-    };
-    controlled.done(&["switch", other]);
-    wait::until("the switch is over", || {
-        controlled.json(&["schedulers"])["switching"] == false
-    });
+    switch_to_other(&controlled, scheduler);
     waiting
         .set_read_timeout(Some(Duration::from_millis(200)))
         .expect("a time");
@@ -394,11 +396,7 @@ fn the_scheduler_switches(scheduler: Scheduler) {
     exchange(&client);
     let same = controlled.done(&["switch", scheduler.name()]);
     assert!(same.contains("as it was"), "{same}");
-    let other = if scheduler == Scheduler::PerCore {
-        "work-stealing"
-    } else {
-        "per-core"
-    };
+    let other = other(scheduler);
     let words = controlled.done(&["switch", other, "--cores", "1"]);
     assert!(
         words.contains(other) && words.contains("1 cores"),

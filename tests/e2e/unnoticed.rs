@@ -4,14 +4,14 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::harness::bytes::{self, MIB};
+use crate::harness::bytes::MIB;
 use crate::harness::change::reload;
+use crate::harness::echoed;
 use crate::harness::metrics::Totals;
 use crate::harness::peer;
 use crate::harness::port;
@@ -100,17 +100,7 @@ impl Scene {
 fn come(address: SocketAddr, interval: Duration, over: &AtomicBool, came: &AtomicU64) {
     let mut due = Instant::now();
     while !over.load(Relaxed) {
-        let client = peer::connect(address);
-        let seed = came.fetch_add(1, Relaxed);
-        let message = bytes::pattern(seed, 300);
-        (&client).write_all(&message).expect("send");
-        client.shutdown(Shutdown::Write).expect("half-close");
-        let mut answer = Vec::new();
-        (&client).read_to_end(&mut answer).expect("receive");
-        assert!(
-            answer == message,
-            "connection {seed} was told something else"
-        );
+        echoed::visit(address, came.fetch_add(1, Relaxed));
         due += interval;
         // What is late is not made up for in a burst.
         due = due.max(Instant::now() - interval);
@@ -123,16 +113,7 @@ fn transfer(address: SocketAddr, seed: u64, length: u64, over: &AtomicBool) -> u
     let mut count = 0;
     while !over.load(Relaxed) {
         let client = peer::connect(address);
-        let sent = thread::scope(|scope| {
-            let sent = scope.spawn(|| {
-                let sent = bytes::send(&mut &client, seed, length);
-                client.shutdown(Shutdown::Write).expect("half-close");
-                sent
-            });
-            let received = bytes::receive(&mut &client);
-            (sent.join().expect("it is sent"), received)
-        });
-        assert_eq!(sent.0, sent.1);
+        echoed::transfer(&client, seed, length);
         count += 1;
     }
     count

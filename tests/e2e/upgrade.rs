@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::Path;
@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::harness::bytes;
 use crate::harness::config::{forward, route};
+use crate::harness::echoed;
 use crate::harness::heirs::Heirs;
 use crate::harness::peer;
 use crate::harness::process;
@@ -66,17 +66,7 @@ fn words(output: &[u8]) -> String {
 /// Connections that come until it is over; none is refused, cut or given other bytes.
 pub(crate) fn come(address: SocketAddr, over: &AtomicBool, came: &AtomicU64) {
     while !over.load(Relaxed) {
-        let client = peer::connect(address);
-        let seed = came.fetch_add(1, Relaxed);
-        let message = bytes::pattern(seed, 300);
-        (&client).write_all(&message).expect("send");
-        client.shutdown(Shutdown::Write).expect("half-close");
-        let mut answer = Vec::new();
-        (&client).read_to_end(&mut answer).expect("receive");
-        assert!(
-            answer == message,
-            "connection {seed} was told something else"
-        );
+        echoed::visit(address, came.fetch_add(1, Relaxed));
         thread::sleep(INTERVAL);
     }
 }

@@ -9,6 +9,7 @@ use std::thread;
 use crate::harness::bytes::{self, MIB};
 use crate::harness::change::text;
 use crate::harness::config::forward;
+use crate::harness::echoed;
 use crate::harness::heirs::Heirs;
 use crate::harness::metrics::Totals;
 use crate::harness::peer;
@@ -66,16 +67,7 @@ fn transfer(proxy: &Proxy, (seed, length): (u64, u64), over: &AtomicBool, counts
     while !over.load(Relaxed) {
         counts.begun.fetch_add(1, Relaxed);
         let client = proxy.connect("main");
-        let sent = thread::scope(|scope| {
-            let sent = scope.spawn(|| {
-                let sent = bytes::send(&mut &client, seed, length);
-                client.shutdown(Shutdown::Write).expect("half-close");
-                sent
-            });
-            let received = bytes::receive(&mut &client);
-            (sent.join().expect("it is sent"), received)
-        });
-        assert_eq!(sent.0, sent.1, "transfer {seed}");
+        echoed::transfer(&client, seed, length);
         counts.done.fetch_add(1, Relaxed);
     }
 }

@@ -52,6 +52,9 @@ enum State {
     Retired { idle_since: Option<Instant> },
 }
 
+/// Removed just now.
+const RETIRED: State = State::Retired { idle_since: None };
+
 /// What may be forgotten once nobody uses it.
 trait Object {
     fn is_idle(&self) -> bool;
@@ -79,14 +82,12 @@ impl Object for Server {
 impl Inventory {
     /// The listener of this name.
     pub fn listener(&self, name: &str) -> Arc<Listener> {
-        let make = || Listener::of(name.to_owned(), self.total.clone());
-        find(&mut self.lock().listeners, name.to_owned(), make)
+        self.listener_in(name, State::New)
     }
 
     /// The upstream of this name.
     pub fn upstream(&self, name: &str) -> Arc<Upstream> {
-        let make = || Upstream::new(name.to_owned());
-        find(&mut self.lock().upstreams, name.to_owned(), make)
+        self.upstream_in(name, State::New)
     }
 
     /// The server with this label of an upstream, made by `make` if it is new.
@@ -96,20 +97,17 @@ impl Inventory {
         label: &str,
         make: impl FnOnce() -> Server,
     ) -> Arc<Server> {
-        let key = (upstream.name.clone(), label.to_owned());
-        find(&mut self.lock().servers, key, make)
+        self.server_in(upstream, label, State::New, make)
     }
 
     /// The same for what another process knew: what no table has had here is like what was removed.
     pub(crate) fn retired_listener(&self, name: &str) -> Arc<Listener> {
-        let make = || Listener::of(name.to_owned(), self.total.clone());
-        find_retired(&mut self.lock().listeners, name.to_owned(), make)
+        self.listener_in(name, RETIRED)
     }
 
     /// The same.
     pub(crate) fn retired_upstream(&self, name: &str) -> Arc<Upstream> {
-        let make = || Upstream::new(name.to_owned());
-        find_retired(&mut self.lock().upstreams, name.to_owned(), make)
+        self.upstream_in(name, RETIRED)
     }
 
     /// The same.
@@ -119,8 +117,28 @@ impl Inventory {
         label: &str,
         make: impl FnOnce() -> Server,
     ) -> Arc<Server> {
+        self.server_in(upstream, label, RETIRED, make)
+    }
+
+    fn listener_in(&self, name: &str, made: State) -> Arc<Listener> {
+        let make = || Listener::of(name.to_owned(), self.total.clone());
+        find(&mut self.lock().listeners, name.to_owned(), made, make)
+    }
+
+    fn upstream_in(&self, name: &str, made: State) -> Arc<Upstream> {
+        let make = || Upstream::new(name.to_owned());
+        find(&mut self.lock().upstreams, name.to_owned(), made, make)
+    }
+
+    fn server_in(
+        &self,
+        upstream: &Upstream,
+        label: &str,
+        made: State,
+        make: impl FnOnce() -> Server,
+    ) -> Arc<Server> {
         let key = (upstream.name.clone(), label.to_owned());
-        find_retired(&mut self.lock().servers, key, make)
+        find(&mut self.lock().servers, key, made, make)
     }
 
     /// All listeners that a table had.
@@ -262,10 +280,16 @@ impl Names {
     }
 }
 
-fn find<K: Ord, T>(names: &mut BTreeMap<K, Known<T>>, key: K, make: impl FnOnce() -> T) -> Arc<T> {
+/// What has the name; else what `make` makes, in the state `made`.
+fn find<K: Ord, T>(
+    names: &mut BTreeMap<K, Known<T>>,
+    key: K,
+    made: State,
+    make: impl FnOnce() -> T,
+) -> Arc<T> {
     let known = names.entry(key).or_insert_with(|| Known {
         object: Arc::new(make()),
-        state: State::New,
+        state: made,
     });
     if let State::Retired { idle_since } = &mut known.state {
         // It is not forgotten just before it is used again.
@@ -274,26 +298,12 @@ fn find<K: Ord, T>(names: &mut BTreeMap<K, Known<T>>, key: K, make: impl FnOnce(
     known.object.clone()
 }
 
-/// What is made here is retired.
-fn find_retired<K: Ord + Clone, T>(
-    names: &mut BTreeMap<K, Known<T>>,
-    key: K,
-    make: impl FnOnce() -> T,
-) -> Arc<T> {
-    let is_known = names.contains_key(&key);
-    let object = find(names, key.clone(), make);
-    if !is_known && let Some(known) = names.get_mut(&key) {
-        known.state = State::Retired { idle_since: None };
-    }
-    object
-}
-
 fn settle<K: Ord, T>(names: &mut BTreeMap<K, Known<T>>, is_used: impl Fn(&T) -> bool) {
     names.retain(|_, known| {
         known.state = match known.state {
             _ if is_used(&known.object) => State::Used,
             State::New => return false,
-            State::Used => State::Retired { idle_since: None },
+            State::Used => RETIRED,
             retired @ State::Retired { .. } => retired,
         };
         true

@@ -2,6 +2,13 @@
 
 use super::*;
 
+/// The first of two servers that is connected to: its place, and its end.
+fn server_of(stage: &Scripted) -> (usize, ScriptedPeer) {
+    wait(stage, "a server", || {
+        (0..2).find_map(|server| Some((server, stage.accept(server)?)))
+    })
+}
+
 /// Two servers that take every connection and end it: each retry is paid for, and then clients see what the server did.
 #[test]
 fn liars_cost_no_more_than_the_budget() {
@@ -44,9 +51,7 @@ fn an_end_that_a_turn_receives_is_kept_from_the_client() {
             ..Setup::default()
         });
         let client = stage.connect();
-        let (liar, server) = wait(&stage, "a server", || {
-            (0..2).find_map(|server| Some((server, stage.accept(server)?)))
-        });
+        let (liar, server) = server_of(&stage);
         stage.end_at_receive(&server);
         let other = wait(&stage, "the other one", || stage.accept(1 - liar));
         pump(
@@ -77,9 +82,7 @@ fn bytes_that_were_lost_are_the_end() {
             ..Setup::default()
         });
         let client = stage.connect();
-        let (place, server) = wait(&stage, "a server", || {
-            (0..2).find_map(|server| Some((server, stage.accept(server)?)))
-        });
+        let (place, server) = server_of(&stage);
         while stage.step() {}
         stage.cut_at_send(&server);
         client.send(&[7; 100]).expect("there is room");
@@ -115,9 +118,7 @@ fn what_others_see_of_it_is_the_server_that_it_has() {
         };
         let id = |place: usize| stage.pool().server(place).id;
         let client = stage.connect();
-        let (liar, server) = wait(&stage, "a server", || {
-            (0..2).find_map(|server| Some((server, stage.accept(server)?)))
-        });
+        let (liar, server) = server_of(&stage);
         while stage.step() {}
         let (number, first) = seen();
         assert_eq!(first, Some(id(liar)));
@@ -160,11 +161,7 @@ fn who_is_left_by_its_server_waits_for_a_place_at_another_one() {
                 ],
             );
         };
-        let accept = || {
-            wait(&stage, "a server", || {
-                (0..2).find_map(|server| Some((server, stage.accept(server)?)))
-            })
-        };
+        let accept = || server_of(&stage);
         let talker = stage.connect();
         let (other, its_server) = accept();
         served(&talker, &its_server, 1);
@@ -211,9 +208,7 @@ fn an_end_that_is_received_while_asking_for_tls_is_followed_by_another_server() 
         let client = stage.connect();
         let said = [SSL_REQUEST, &hello("a.example", 0, 16_384)].concat();
         client.send(&said).expect("there is room");
-        let (liar, server) = wait(&stage, "a server", || {
-            (0..2).find_map(|server| Some((server, stage.accept(server)?)))
-        });
+        let (liar, server) = server_of(&stage);
         stage.end_at_receive(&server);
         let other = wait(&stage, "the other one", || stage.accept(1 - liar));
         other.send(b"S").expect("there is room");

@@ -6,6 +6,7 @@ pub(crate) mod change;
 pub(crate) mod child;
 pub(crate) mod config;
 pub(crate) mod doom;
+pub(crate) mod echoed;
 pub(crate) mod halt;
 pub(crate) mod hang;
 pub(crate) mod heirs;
