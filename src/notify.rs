@@ -4,17 +4,28 @@
 
 use std::env;
 use std::ffi::OsString;
-use std::os::linux::net::SocketAddrExt;
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::os::unix::net::UnixDatagram;
 use std::sync::Arc;
 
 use anyhow::Context;
+use rustix::net::{
+    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, sendmsg_addr,
+};
 use rustix::process::Pid;
 use rustix::time::{ClockId, clock_gettime};
 
 /// Where systemd hears of its services.
 const VARIABLE: &str = "NOTIFY_SOCKET";
+
+/// The name by which systemd keeps sockets of this proxy's.
+pub(crate) const KEPT_NAME: &str = "corelane-kept";
+
+/// Descriptors of a message (`SCM_MAX_FD`, unix(7)).
+const DESCRIPTORS_MAX: usize = 253;
 
 /// Who is told, if anybody.
 #[derive(Clone, Debug, Default)]
@@ -23,7 +34,7 @@ pub(crate) struct Notify(Option<Arc<Told>>);
 #[derive(Debug)]
 struct Told {
     socket: UnixDatagram,
-    to: SocketAddr,
+    to: SocketAddrUnix,
 }
 
 impl Notify {
@@ -40,8 +51,8 @@ impl Notify {
 
     fn to(path: &OsString) -> anyhow::Result<Self> {
         let to = match path.as_bytes().strip_prefix(b"@") {
-            Some(name) => SocketAddr::from_abstract_name(name),
-            None => SocketAddr::from_pathname(path),
+            Some(name) => SocketAddrUnix::new_abstract_name(name),
+            None => SocketAddrUnix::new(path.as_bytes()),
         };
         let to = to.with_context(|| format!("{VARIABLE} names no socket; unset it"))?;
         let socket = UnixDatagram::unbound().context("no descriptor is left to tell systemd")?;
@@ -55,10 +66,8 @@ impl Notify {
     }
 
     /// The proxy serves, or goes on after a reload; `systemctl status` shows the line.
-    pub(crate) fn ready(&self, status: impl FnOnce() -> String) {
-        if self.is_heard() {
-            self.send(&format!("READY=1\nSTATUS={}\n", status()));
-        }
+    pub(crate) fn ready(&self, status: &str) {
+        self.send(&format!("READY=1\nSTATUS={status}\n"));
     }
 
     /// The configuration is read again; [`Notify::ready`] is the end of it.
@@ -70,9 +79,24 @@ impl Notify {
         }
     }
 
+    /// These sockets, and no others, are to be there for the next process if this one crashes (`FileDescriptorStoreMax=`).
+    pub(crate) fn keep(&self, sockets: &[OwnedFd]) {
+        self.forget();
+        let sockets: Vec<_> = sockets.iter().map(AsFd::as_fd).collect();
+        for some in sockets.chunks(DESCRIPTORS_MAX) {
+            self.send_with(&format!("FDSTORE=1\nFDNAME={KEPT_NAME}\n"), some);
+        }
+    }
+
+    /// None is to be there: the proxy is to end.
+    pub(crate) fn forget(&self) {
+        self.send(&format!("FDSTOREREMOVE=1\nFDNAME={KEPT_NAME}\n"));
+    }
+
     /// The proxy drains.
     pub(crate) fn stopping(&self) {
         self.send("STOPPING=1\nSTATUS=drains\n");
+        self.forget();
     }
 
     /// Another process is the proxy from now on.
@@ -81,10 +105,29 @@ impl Notify {
     }
 
     fn send(&self, words: &str) {
+        self.send_with(words, &[]);
+    }
+
+    fn send_with(&self, words: &str, descriptors: &[BorrowedFd<'_>]) {
         if let Some(told) = &self.0
-            && let Err(error) = told.socket.send_to_addr(words.as_bytes(), &told.to)
+            && let Err(error) = told.send(words, descriptors)
         {
             tracing::warn!(%error, "systemd isn't told: {}", words.trim_end().replace('\n', ", "));
         }
+    }
+}
+
+impl Told {
+    fn send(&self, words: &str, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+        const SPACE: usize = rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX));
+        let mut space = [MaybeUninit::uninit(); SPACE];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        if !descriptors.is_empty() && !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
+            unreachable!("there is room for as many as a message may have");
+        }
+        let words = [IoSlice::new(words.as_bytes())];
+        let flags = SendFlags::NOSIGNAL;
+        sendmsg_addr(&self.socket, &self.to, &words, &mut control, flags)?;
+        Ok(())
     }
 }

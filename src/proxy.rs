@@ -65,8 +65,22 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
+    /// Tells systemd that it serves, or goes on, and by which sockets the next process would if this one crashed.
+    pub(crate) fn tell_ready(&self) {
+        if !self.notify.is_heard() {
+            return;
+        }
+        self.notify.ready(&self.status());
+        match self.sockets.own_tcp() {
+            Ok(sockets) => self.notify.keep(&sockets),
+            Err(error) => {
+                tracing::warn!(%error, "systemd keeps no sockets for the time after a crash")
+            }
+        }
+    }
+
     /// How it is, in a line.
-    pub(crate) fn status(&self) -> String {
+    fn status(&self) -> String {
         let profile = self.workers.running.profile();
         let cores = self.workers.running.threads().len();
         let connections = self.workers.connections();

@@ -122,7 +122,7 @@ fn run_as(
     drop(runtime.spawn(rotation.each(move || access_logs.reopen())));
     commands.serve(proxy.api.clone());
     let announcement = announce(&proxy);
-    proxy.notify.ready(|| proxy.status());
+    proxy.tell_ready();
     let reason = runtime.block_on(async {
         let signals = Signals {
             hangup: &mut hangup,

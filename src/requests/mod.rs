@@ -208,7 +208,7 @@ async fn take(
     let answer = reload::answer(&asked.wish(), result);
     asked.answer(answer);
     let switching = begun.map(|begun| switch::go_over(proxy, begun, &config.runtime));
-    proxy.notify.ready(|| proxy.status());
+    proxy.tell_ready();
     switching
 }
 

@@ -6,8 +6,7 @@ use proxy_config as config;
 use proxy_core::ListenOptions;
 use proxy_core::listen::{self, BindAddress, Reserved};
 
-/// How the names begin by which the service manager keeps sockets of this proxy's.
-const KEPT_PREFIX: &str = "corelane-kept";
+use crate::notify::KEPT_NAME;
 
 /// Sockets that listen, until a listener takes them.
 #[derive(Debug, Default)]
@@ -28,12 +27,8 @@ pub(crate) enum Origin {
     /// A socket unit of systemd's, by the name that it gives: who writes `bind = "fd:NAME"` has it for as long as that is
     /// configured. It goes on listening, and the file of a unix socket stays the unit's.
     Unit(String),
-    /// A process of this proxy's. Who listens at the address has it, and the file of a unix socket.
-    Proxy {
-        /// The listener that had it and the address as that was configured, where this is known: so one whose port the kernel
-        /// chose is found, too.
-        owner: Option<(String, config::BindAddress)>,
-    },
+    /// A process of this proxy's that crashed, for which the service manager has kept it. Who listens at the address has it.
+    Proxy,
 }
 
 /// Who wants sockets.
@@ -54,8 +49,8 @@ impl Inherited {
     pub(crate) fn of_environment() -> Self {
         let mut inherited = Self::default();
         for (name, socket) in proxy_sys::inherited_descriptors() {
-            let origin = match name.starts_with(KEPT_PREFIX) {
-                true => Origin::Proxy { owner: None },
+            let origin = match name == KEPT_NAME {
+                true => Origin::Proxy,
                 false => Origin::Unit(name),
             };
             inherited.add(origin, socket);
@@ -112,9 +107,7 @@ impl Inherited {
 
     /// The address of those that somebody wants.
     fn find(&self, wanted: Request<'_>) -> Option<BindAddress> {
-        // One of a port that the kernel chose is the listener's own.
-        let own = self.0.iter().find(|kept| kept.is_of(wanted));
-        let found = own.or_else(|| self.0.iter().find(|kept| kept.is_for(wanted)));
+        let found = self.0.iter().find(|kept| kept.is_for(wanted));
         found.map(|kept| kept.address.clone())
     }
 
@@ -138,19 +131,11 @@ impl Inherited {
 }
 
 impl Kept {
-    /// Whether it is that of this listener and this address, whatever port the kernel chose.
-    fn is_of(&self, wanted: Request<'_>) -> bool {
-        matches!(&self.origin, Origin::Proxy { owner: Some((listener, bind)) }
-            if listener == wanted.listener && bind == wanted.bind)
-            && self.has_interface_of(wanted)
-    }
-
     fn is_for(&self, wanted: Request<'_>) -> bool {
         match (&self.origin, wanted.bind) {
             (Origin::Unit(unit), config::BindAddress::Named(name)) => unit == name,
             (Origin::Unit(_), _) => false,
-            (Origin::Proxy { .. }, _) if self.is_of(wanted) => true,
-            (Origin::Proxy { .. }, _) => {
+            (Origin::Proxy, _) => {
                 wanted.address == Some(&self.address) && self.has_interface_of(wanted)
             }
         }
@@ -211,16 +196,12 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_of_a_process_before_is_had_by_its_address_or_by_who_had_it() {
+    fn a_socket_of_a_process_before_is_had_by_its_address() {
         let mut inherited = Inherited::default();
         let any: Bind = Bind::Tcp(([127, 0, 0, 1], 0).into());
         let (first, first_at) = listening();
-        inherited.add(Origin::Proxy { owner: None }, first);
-        let (second, second_at) = listening();
-        let owner = Some(("web".to_owned(), any.clone()));
-        inherited.add(Origin::Proxy { owner }, second);
+        inherited.add(Origin::Proxy, first);
         assert_eq!(take(&mut inherited, "other", &any), None);
-        assert_eq!(take(&mut inherited, "web", &any), Some(second_at));
         let BindAddress::Tcp(at) = first_at else {
             unreachable!("it is TCP");
         };
@@ -231,7 +212,7 @@ mod tests {
     fn what_nobody_takes_is_closed() {
         let mut inherited = Inherited::default();
         let (socket, address) = listening();
-        inherited.add(Origin::Proxy { owner: None }, socket);
+        inherited.add(Origin::Proxy, socket);
         inherited.close_unclaimed();
         let BindAddress::Tcp(at) = address else {
             unreachable!("it is TCP");

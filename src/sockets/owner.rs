@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::AsFd;
+use std::os::fd::OwnedFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use proxy_config as config;
@@ -214,6 +215,20 @@ impl Sockets {
             .flat_map(|(_, owned)| &owned.binds)
             .map(|bind| bind.sockets.len().saturating_sub(count))
             .sum()
+    }
+
+    /// Descriptors of the sockets of TCP that are this proxy's alone.
+    ///
+    /// # Errors
+    /// When there is no descriptor left.
+    pub(crate) fn own_tcp(&self) -> io::Result<Vec<OwnedFd>> {
+        let mut all = self.lock();
+        let binds = all.values_mut().flat_map(Owned::tcp_binds);
+        let own = binds.filter(|bind| !bind.is_lent);
+        let copies = own.flat_map(|bind| &bind.sockets);
+        copies
+            .map(|one| one.descriptor.try_clone().map(OwnedFd::from))
+            .collect()
     }
 
     /// Removes the files of the unix sockets that are still this process's. Who is connected, or waits, notices nothing.

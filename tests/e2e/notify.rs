@@ -1,16 +1,15 @@
 //! What a service manager is told, by the protocol of systemd's: the test's own socket hears it.
 
 use std::fs;
-use std::os::unix::net::UnixDatagram;
 
 use rustix::process::Signal;
 use rustix::time::{ClockId, clock_gettime};
-use tempfile::TempDir;
 
 use crate::harness::config::{forward, forward_with};
 use crate::harness::proxy::{self, Proxy, configuration};
 use crate::harness::scheduler::{Scheduler, each_scheduler};
-use crate::harness::wait::{self, DEADLINE};
+use crate::harness::unit::Manager;
+use crate::harness::wait;
 
 each_scheduler!(
     it_is_told_of_the_start_of_reloads_and_of_the_end,
@@ -18,51 +17,30 @@ each_scheduler!(
     a_manager_that_is_gone_holds_nobody_up
 );
 
-/// The manager's end.
-struct Manager {
-    socket: UnixDatagram,
-    _directory: TempDir,
+/// It hears that the configuration is read again.
+fn hears_reloading(manager: &Manager) -> i64 {
+    let fields = manager.hears();
+    let reloading = ("RELOADING".to_owned(), "1".to_owned());
+    assert_eq!(fields[0], reloading, "{fields:?}");
+    let (name, at) = &fields[1];
+    assert_eq!(name, "MONOTONIC_USEC");
+    at.parse().expect("a number")
 }
 
-impl Manager {
-    /// The fields of the next message.
-    fn hears(&self) -> Vec<(String, String)> {
-        let mut bytes = [0; 4096];
-        let count = self.socket.recv(&mut bytes).expect("a message");
-        let text = String::from_utf8(bytes[..count].to_vec()).expect("text");
-        let fields = text
-            .lines()
-            .map(|line| line.split_once('=').expect("a field"));
-        fields
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .collect()
-    }
-
-    /// It hears that the configuration is read again.
-    fn hears_reloading(&self) -> i64 {
-        let fields = self.hears();
-        let reloading = ("RELOADING".to_owned(), "1".to_owned());
-        assert_eq!(fields[0], reloading, "{fields:?}");
-        let (name, at) = &fields[1];
-        assert_eq!(name, "MONOTONIC_USEC");
-        at.parse().expect("a number")
-    }
-
-    /// It hears that the proxy serves.
-    fn hears_ready(&self, connections: usize, scheduler: Scheduler) {
-        let fields = self.hears();
-        assert_eq!(
-            fields[0],
-            ("READY".to_owned(), "1".to_owned()),
-            "{fields:?}"
-        );
-        let (name, status) = &fields[1];
-        assert_eq!(name, "STATUS");
-        let start = format!("{connections} connections on ");
-        assert!(status.starts_with(&start), "{status}");
-        let end = format!(" cores under {}", scheduler.name());
-        assert!(status.ends_with(&end), "{status}");
-    }
+/// It hears that the proxy serves.
+fn hears_ready(manager: &Manager, connections: usize, scheduler: Scheduler) {
+    let fields = manager.hears();
+    assert_eq!(
+        fields[0],
+        ("READY".to_owned(), "1".to_owned()),
+        "{fields:?}"
+    );
+    let (name, status) = &fields[1];
+    assert_eq!(name, "STATUS");
+    let start = format!("{connections} connections on ");
+    assert!(status.starts_with(&start), "{status}");
+    let end = format!(" cores under {}", scheduler.name());
+    assert!(status.ends_with(&end), "{status}");
 }
 
 fn it_is_told_of_the_start_of_reloads_and_of_the_end(scheduler: Scheduler) {
@@ -80,9 +58,9 @@ fn it_is_told_of_the_start_of_reloads_and_of_the_end(scheduler: Scheduler) {
         fs::write(&file, text).expect("write");
         let before = microseconds();
         proxy.signal(Signal::HUP);
-        let at = manager.hears_reloading();
+        let at = hears_reloading(&manager);
         assert!((before..=microseconds()).contains(&at), "{at}");
-        manager.hears_ready(1, scheduler);
+        hears_ready(&manager, 1, scheduler);
     }
     drop(client);
     proxy.terminate();
@@ -110,8 +88,8 @@ fn it_is_told_of_reloads_while_a_switch_runs(scheduler: Scheduler) {
     for runtime in ["", "drain_timeout = \"29s\"\n"] {
         fs::write(&file, configuration(other, runtime, &routes)).expect("write");
         proxy.signal(Signal::HUP);
-        manager.hears_reloading();
-        manager.hears_ready(1, other);
+        hears_reloading(&manager);
+        hears_ready(&manager, 1, other);
     }
     drop(silent);
     proxy.stop();
@@ -119,18 +97,11 @@ fn it_is_told_of_reloads_while_a_switch_runs(scheduler: Scheduler) {
 
 /// A proxy without connections, and who is told of it.
 fn start(scheduler: Scheduler, routes: &str) -> (Proxy, Manager) {
-    let directory = tempfile::tempdir().expect("directory");
-    let path = directory.path().join("notify");
-    let manager = Manager {
-        socket: UnixDatagram::bind(&path).expect("a socket"),
-        _directory: directory,
-    };
-    let timeout = Some(DEADLINE);
-    manager.socket.set_read_timeout(timeout).expect("timeout");
+    let manager = Manager::start();
     let mut command = proxy::command();
-    command.env("NOTIFY_SOCKET", &path);
+    manager.is_told_by(&mut command);
     let proxy = Proxy::start_command(command, &configuration(scheduler, "", routes));
-    manager.hears_ready(0, scheduler);
+    hears_ready(&manager, 0, scheduler);
     (proxy, manager)
 }
 

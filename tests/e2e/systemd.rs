@@ -5,13 +5,20 @@ use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 
+use rustix::process::Signal;
+
+use crate::harness::config::route;
 use crate::harness::peer;
+use crate::harness::port;
 use crate::harness::proxy::{Proxy, configuration};
 use crate::harness::scheduler::{Scheduler, each_scheduler};
 use crate::harness::unit;
 use crate::harness::wait;
 
-each_scheduler!(sockets_of_units_are_served_and_go_on_listening);
+each_scheduler!(
+    sockets_of_units_are_served_and_go_on_listening,
+    who_comes_after_a_crash_waits_for_the_next_process,
+);
 
 /// Clients at each socket: enough for each worker to have some.
 const CLIENTS: usize = 8;
@@ -55,4 +62,43 @@ fn sockets_of_units_are_served_and_go_on_listening(scheduler: Scheduler) {
         assert!(path.exists(), "the file is the unit's");
         waiting = (0..CLIENTS).map(|_| peer::connect(address)).collect();
     }
+}
+
+/// Nobody is refused between a process that is killed and the next one, and at an orderly end nothing is kept.
+fn who_comes_after_a_crash_waits_for_the_next_process(scheduler: Scheduler) {
+    let manager = unit::Manager::start();
+    let address = format!("127.0.0.1:{}", port::free());
+    let routes = route("main", &address, &["builtin:echo"], "", "");
+    let configuration = configuration(scheduler, "", &routes);
+    let mut kept = Vec::new();
+    let mut waiting: Vec<TcpStream> = Vec::new();
+    for _ in 0..3 {
+        let sockets: Vec<_> = kept
+            .drain(..)
+            .map(|socket| ("corelane-kept", socket))
+            .collect();
+        let mut command = unit::command(&sockets);
+        manager.is_told_by(&mut command);
+        let mut proxy = Proxy::start_command(command, &configuration);
+        drop(sockets);
+        waiting.iter_mut().for_each(echoes);
+        waiting.clear();
+        kept = manager.keeps();
+        proxy.signal(Signal::KILL);
+        proxy.wait();
+        let address = address.parse().expect("an address");
+        waiting = (0..CLIENTS).map(|_| peer::connect(address)).collect();
+    }
+    drop(waiting);
+    let sockets: Vec<_> = kept
+        .into_iter()
+        .map(|socket| ("corelane-kept", socket))
+        .collect();
+    let mut command = unit::command(&sockets);
+    manager.is_told_by(&mut command);
+    let proxy = Proxy::start_command(command, &configuration);
+    drop((sockets, manager.keeps()));
+    proxy.stop();
+    manager.forgets();
+    TcpStream::connect(address).expect_err("nobody listens");
 }

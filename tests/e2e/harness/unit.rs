@@ -1,10 +1,18 @@
 //! What a service manager does for its services: sockets are passed on by name, and what a service says is heard.
 
+use std::cell::RefCell;
+use std::io::IoSliceMut;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+use tempfile::TempDir;
+
 use super::proxy;
+use super::wait::DEADLINE;
 
 /// The first descriptor that is passed on.
 const FIRST: RawFd = 3;
@@ -37,4 +45,71 @@ pub(crate) fn command(sockets: &[(&str, OwnedFd)]) -> Command {
         });
     }
     command
+}
+
+/// What hears a service, and keeps descriptors for it.
+pub(crate) struct Manager {
+    socket: UnixDatagram,
+    kept: RefCell<Vec<OwnedFd>>,
+    directory: TempDir,
+}
+
+impl Manager {
+    pub(crate) fn start() -> Self {
+        let directory = tempfile::tempdir().expect("directory");
+        let socket = UnixDatagram::bind(directory.path().join("notify")).expect("a socket");
+        socket.set_read_timeout(Some(DEADLINE)).expect("timeout");
+        Self {
+            socket,
+            kept: RefCell::default(),
+            directory,
+        }
+    }
+
+    /// The service that a command starts tells this one.
+    pub(crate) fn is_told_by(&self, command: &mut Command) {
+        command.env("NOTIFY_SOCKET", self.directory.path().join("notify"));
+    }
+
+    /// The fields of the next message that is about something else than descriptors.
+    pub(crate) fn hears(&self) -> Vec<(String, String)> {
+        loop {
+            let fields = self.receive();
+            if !fields[0].0.starts_with("FDSTORE") {
+                return fields;
+            }
+        }
+    }
+
+    /// Waits until descriptors have come that it is to keep, and returns them.
+    pub(crate) fn keeps(&self) -> Vec<OwnedFd> {
+        while self.receive()[0].0 != "FDSTORE" {}
+        self.kept.take()
+    }
+
+    /// Waits until it is to keep none any more.
+    pub(crate) fn forgets(&self) {
+        while self.receive()[0].0 != "FDSTOREREMOVE" {}
+    }
+
+    fn receive(&self) -> Vec<(String, String)> {
+        const DESCRIPTORS_MAX: usize = 253;
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let mut bytes = [0; 4096];
+        let mut slices = [IoSliceMut::new(&mut bytes)];
+        let flags = RecvFlags::CMSG_CLOEXEC;
+        let message = recvmsg(&self.socket, &mut slices, &mut control, flags).expect("a message");
+        for part in control.drain() {
+            if let RecvAncillaryMessage::ScmRights(descriptors) = part {
+                self.kept.borrow_mut().extend(descriptors);
+            }
+        }
+        let text = String::from_utf8(bytes[..message.bytes].to_vec()).expect("text");
+        let fields = text
+            .lines()
+            .map(|line| line.split_once('=').expect("a field"));
+        let fields = fields.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        fields.collect()
+    }
 }
