@@ -247,6 +247,9 @@ async fn restart(
         }
         return Ok(());
     }
+    if death.halts_all && proxy.workers.running.threads().len() == 1 {
+        return Err(restarts::alone(death));
+    }
     if !restarts.may(now()) {
         return Err(restarts::too_many(death));
     }

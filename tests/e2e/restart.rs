@@ -3,7 +3,8 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 
-use crate::harness::config::forward_with;
+use crate::harness::change;
+use crate::harness::config::{forward, forward_with};
 use crate::harness::doom;
 use crate::harness::peer;
 use crate::harness::proxy::{Proxy, configuration};
@@ -13,6 +14,7 @@ use crate::harness::wait;
 each_scheduler!(
     a_worker_that_dies_takes_its_own_connections_alone,
     a_worker_that_dies_again_and_again_ends_the_process,
+    an_only_worker_that_dies_leaves_nobody_waiting,
 );
 
 /// As many as the listener takes: enough for each worker to have some.
@@ -154,5 +156,31 @@ fn a_worker_that_dies_again_and_again_ends_the_process(scheduler: Scheduler) {
     let last = log.lines().last().unwrap_or_default();
     assert!(last.starts_with("corelane: worker "), "{log}");
     assert!(last.contains("died and were replaced"), "{log}");
+    assert_eq!(peer::end_of(&mut client), Some(ErrorKind::ConnectionReset));
+}
+
+/// It is replaced, too, but under work stealing, where nobody is left to end its connections: there the process ends.
+fn an_only_worker_that_dies_leaves_nobody_waiting(scheduler: Scheduler) {
+    let directory = tempfile::tempdir().expect("directory");
+    let Some(command) = doom::command(directory.path()) else {
+        return;
+    };
+    let text = change::text(scheduler, 1, "", &forward(&["builtin:echo"]));
+    let mut proxy = Proxy::start_command(command, &text);
+    let mut client = proxy.connect("main");
+    echoes(&mut client).expect("it is served");
+    doom::kill(&proxy, scheduler, 0);
+    if scheduler == Scheduler::WorkStealing {
+        let address = proxy.address("main");
+        wait::until("it has ended", || TcpStream::connect(address).is_err());
+        let status = proxy.wait();
+        let log = proxy.whole_log();
+        assert_eq!(status.code(), Some(1), "{log}");
+        assert!(log.contains("no other worker could end"), "{log}");
+    } else {
+        await_restarts(&proxy, 1);
+        echoes(&mut proxy.connect("main")).expect("it is served");
+        proxy.stop();
+    }
     assert_eq!(peer::end_of(&mut client), Some(ErrorKind::ConnectionReset));
 }
