@@ -196,6 +196,9 @@ fn a_limit_that_max_connections_does_not_fit_is_said(scheduler: Scheduler) {
     let servers = [&*server.address().to_string()];
     let limited = |max: usize| forward_with(&servers, &format!("max_connections = {max}"), "");
     let proxy = start(scheduler, 128, &limited(1000));
+    // The log is written by a thread of its own.
+    let has_logged = |proxy: &Proxy| wait::until("it logs", || proxy.log().contains("running"));
+    has_logged(&proxy);
     let log = proxy.log();
     assert!(
         log.contains("max_connections allows 1000 connections"),
@@ -203,5 +206,6 @@ fn a_limit_that_max_connections_does_not_fit_is_said(scheduler: Scheduler) {
     );
     assert!(log.contains("may have 128 files open"), "{log}");
     let proxy = start(scheduler, 1024, &limited(10));
+    has_logged(&proxy);
     assert!(!proxy.log().contains("max_connections"), "{}", proxy.log());
 }
