@@ -31,10 +31,16 @@ pub(crate) fn table(results: &[Results]) -> String {
     for results in results {
         for scheduler in SCHEDULERS {
             let system = System::Corelane(scheduler);
+            let mut compared = Vec::new();
             for target in targets(results.workload, scheduler) {
                 let Some(peer) = best(&results.samples, target.peers, target.figure) else {
                     continue;
                 };
+                // The best of all may be the best of those that do the same.
+                if compared.contains(&peer) {
+                    continue;
+                }
+                compared.push(peer);
                 let Some(ratio) = ratios(&results.samples, system, peer, target.figure) else {
                     continue;
                 };
