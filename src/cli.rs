@@ -74,6 +74,8 @@ pub(crate) enum Command {
     Schema,
     /// Run one load under each scheduler on this machine, and tell which one to choose.
     Compare(Compare),
+    /// Make a configuration of that of another proxy: haproxy.cfg. Prints what can't be carried over, and why.
+    Convert(Convert),
     /// Show the same skewed load under each scheduler in turn; nothing needs to be installed.
     Demo {
         /// How long each scheduler runs.
@@ -132,6 +134,20 @@ impl From<Compare> for compare::Options {
             json: compare.json,
         }
     }
+}
+
+/// The files of another proxy, and where the result goes.
+#[derive(Debug, Args)]
+pub(crate) struct Convert {
+    /// The configuration, its files in the order in which the other proxy reads them; a directory stands for the files in it.
+    #[arg(required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// Whose configuration it is; without it, names and contents of the files tell.
+    #[arg(long, value_parser = ["haproxy", "nginx", "envoy", "traefik"])]
+    pub(crate) from: Option<String>,
+    /// The file to write; without it, the result goes to stdout.
+    #[arg(long, short)]
+    pub(crate) output: Option<PathBuf>,
 }
 
 fn within(min: u64, max: usize) -> clap::builder::RangedU64ValueParser {

@@ -15,6 +15,7 @@ mod command_socket;
 mod completion;
 mod config_file;
 mod control;
+mod convert;
 mod cpus;
 mod ctl;
 mod deaths;
@@ -74,6 +75,7 @@ fn run_command(cli: cli::Cli) -> ExitCode {
             demo::run(Duration::from_secs(seconds), listen, &InProcess)
         }
         cli::Command::Compare(options) => compare(&options.into()),
+        cli::Command::Convert(options) => return convert::convert(&options),
         cli::Command::Top { url } => top::run(&url),
         cli::Command::Check { file } => return check::check(&file),
         cli::Command::Reload { check, socket } => {

@@ -1,0 +1,105 @@
+//! haproxy.cfg.
+
+mod bind;
+mod carry;
+mod condition;
+mod global;
+mod proxy;
+mod section;
+mod server;
+mod time;
+mod words;
+
+use std::collections::HashMap;
+
+use super::input::Surroundings;
+use super::plan::Plan;
+
+use self::proxy::Proxy;
+use self::section::{Line, Section};
+use self::words::Environment;
+
+/// Reads the files of a configuration, in the order in which HAProxy reads them.
+///
+/// # Errors
+/// What isn't as haproxy.cfg must be, with its place.
+pub(super) fn read(
+    texts: &[(&str, &str)],
+    surroundings: &dyn Surroundings,
+) -> Result<Plan, String> {
+    let mut plan = Plan::default();
+    let mut environment = Environment::new(surroundings);
+    let sections = section::read(texts, &mut environment, &mut plan.notes)?;
+    let mut defaults = Defaults::default();
+    let mut proxies = Vec::new();
+    for section in sections {
+        match section.kind {
+            "global" => global::read(&section, &mut plan),
+            "defaults" => defaults.add(section)?,
+            "frontend" | "backend" | "listen" => {
+                let inherited = defaults.of(&section)?;
+                proxies.push(Proxy::read(&section, &inherited, &mut plan.notes)?);
+            }
+            kind => plan.notes.lose(
+                &section.from,
+                format!("corelane has nothing like a section `{kind}`; leave it out"),
+            ),
+        }
+    }
+    carry::carry(proxies, &mut plan);
+    Ok(plan)
+}
+
+/// The sections `defaults` so far.
+#[derive(Default)]
+struct Defaults {
+    /// The lines of those that have a name.
+    named: HashMap<String, Vec<Line>>,
+    /// The lines of the last one, which counts for those that name none.
+    last: Vec<Line>,
+}
+
+impl Defaults {
+    fn add(&mut self, section: Section) -> Result<(), String> {
+        let name = match section
+            .arguments
+            .iter()
+            .map(String::as_str)
+            .collect::<Vec<_>>()[..]
+        {
+            [] | ["from", _] => "",
+            [name, ..] => name,
+        }
+        .to_owned();
+        let mut lines = match from(&section) {
+            Some(_) => self.of(&section)?,
+            None => Vec::new(),
+        };
+        lines.extend(section.lines);
+        if !name.is_empty() {
+            self.named.insert(name, lines.clone());
+        }
+        self.last = lines;
+        Ok(())
+    }
+
+    /// The lines that count for a section.
+    fn of(&self, section: &Section) -> Result<Vec<Line>, String> {
+        let Some(name) = from(section) else {
+            return Ok(self.last.clone());
+        };
+        let found = self.named.get(name).cloned();
+        found.ok_or_else(|| {
+            format!(
+                "{}: there is no section `defaults {name}` before it",
+                section.from.place
+            )
+        })
+    }
+}
+
+/// The name of the defaults that a section asks for.
+fn from(section: &Section) -> Option<&str> {
+    let place = section.arguments.iter().position(|word| word == "from")?;
+    section.arguments.get(place + 1).map(String::as_str)
+}

@@ -1,0 +1,167 @@
+//! What a configuration means, whichever proxy's it was: the readers fill it, and one writer makes TOML of it.
+
+use super::note::Notes;
+use super::origin::Origin;
+use super::value::{Item, Value};
+
+/// A configuration of corelane in the making.
+///
+/// Names are made valid and unique by [`Names`](super::names::Names); whether a value is within its limits is decided once, by
+/// the configuration's own readers, after it was written ([`settle`](super::settle)).
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    pub(super) runtime: Keys,
+    pub(super) admin: Keys,
+    pub(super) access_log: Keys,
+    pub(super) listeners: Vec<Listener>,
+    pub(super) upstreams: Vec<Upstream>,
+    /// What the author should hear.
+    pub(super) notes: Notes,
+}
+
+/// A value, and where it stands.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Said<T> {
+    pub(super) value: T,
+    pub(super) from: Origin,
+}
+
+impl<T> Said<T> {
+    pub(super) fn new(value: T, from: &Origin) -> Self {
+        let from = from.clone();
+        Self { value, from }
+    }
+}
+
+/// `[listeners.NAME]`.
+#[derive(Debug)]
+pub(super) struct Listener {
+    pub(super) name: String,
+    pub(super) from: Origin,
+    /// Where it listens, as `bind` has it.
+    pub(super) binds: Vec<Said<String>>,
+    /// The upstream of those that no route takes.
+    pub(super) upstream: Option<Said<String>>,
+    pub(super) routes: Vec<Route>,
+    /// All other keys of the table, such as `idle_timeout`.
+    pub(super) keys: Keys,
+}
+
+/// `[[listeners.NAME.routes]]`: all of its keys.
+#[derive(Debug, Clone)]
+pub(super) struct Route {
+    pub(super) from: Origin,
+    pub(super) keys: Keys,
+}
+
+/// `[upstreams.NAME]`.
+#[derive(Debug)]
+pub(super) struct Upstream {
+    pub(super) name: String,
+    pub(super) from: Origin,
+    pub(super) servers: Vec<Server>,
+    /// All other keys of the table, such as `balance`.
+    pub(super) keys: Keys,
+    /// `[upstreams.NAME.health]` and tables like it, by the last part of their names, such as `health`.
+    pub(super) tables: Vec<(&'static str, Origin, Keys)>,
+}
+
+/// A server of an upstream.
+#[derive(Debug, Clone)]
+pub(super) struct Server {
+    pub(super) address: String,
+    pub(super) from: Origin,
+    /// `weight` and its like.
+    pub(super) keys: Vec<(&'static str, Value)>,
+}
+
+/// Keys of a table, in the order in which they are written.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Keys(Vec<Entry>);
+
+/// A key with its value.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    pub(super) key: &'static str,
+    pub(super) value: Value,
+    pub(super) from: Origin,
+}
+
+impl Keys {
+    /// Sets a key. It replaces what it was.
+    pub(super) fn set(&mut self, key: &'static str, value: impl Into<Value>, from: &Origin) {
+        let (value, from) = (value.into(), from.clone());
+        let entry = Entry { key, value, from };
+        match self.0.iter_mut().find(|entry| entry.key == key) {
+            Some(found) => *found = entry,
+            None => self.0.push(entry),
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn into_entries(self) -> Vec<Entry> {
+        self.0
+    }
+}
+
+impl Listener {
+    pub(super) fn new(name: String, from: &Origin) -> Self {
+        Self {
+            name,
+            from: from.clone(),
+            binds: Vec::new(),
+            upstream: None,
+            routes: Vec::new(),
+            keys: Keys::default(),
+        }
+    }
+}
+
+impl Upstream {
+    pub(super) fn new(name: String, from: &Origin) -> Self {
+        Self {
+            name,
+            from: from.clone(),
+            servers: Vec::new(),
+            keys: Keys::default(),
+            tables: Vec::new(),
+        }
+    }
+
+    /// The keys of one of its tables, such as `health`, which there is from now on.
+    pub(super) fn table(&mut self, name: &'static str, from: &Origin) -> &mut Keys {
+        let place = self.tables.iter().position(|(found, ..)| *found == name);
+        let place = place.unwrap_or_else(|| {
+            self.tables.push((name, from.clone(), Keys::default()));
+            self.tables.len() - 1
+        });
+        &mut self.tables[place].2
+    }
+}
+
+impl Server {
+    pub(super) fn new(address: impl Into<String>, from: &Origin) -> Self {
+        Self {
+            address: address.into(),
+            from: from.clone(),
+            keys: Vec::new(),
+        }
+    }
+
+    pub(super) fn set(&mut self, key: &'static str, value: impl Into<Value>) {
+        self.keys.retain(|(found, _)| *found != key);
+        self.keys.push((key, value.into()));
+    }
+
+    pub(super) fn into_item(self) -> Item {
+        if self.keys.is_empty() {
+            return Item::new(self.address, &self.from);
+        }
+        let address = ("address", self.address.into());
+        let entries = std::iter::once(address).chain(self.keys);
+        Item::new(Value::Table(entries.collect()), &self.from)
+    }
+}
