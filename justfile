@@ -39,6 +39,10 @@ debian13:
 change *arguments:
     cargo run -p bench --release --locked -- change --out docs {{arguments}}
 
+# What connections notice of upgrades, beside HAProxy, nginx and Envoy (`just upgrades --help`).
+upgrades *arguments:
+    cargo run -p bench --release --locked -- upgrade --out docs {{arguments}}
+
 # How long PostgreSQL and Redis that replicate take to recover behind corelane and behind HAProxy, with the same checks.
 recovery:
     cargo test --release --locked --test e2e recovery -- --ignored --nocapture

@@ -35,6 +35,8 @@ pub(crate) enum Command {
     Scrape(ScrapeArgs),
     /// What connections notice while a proxy takes a new configuration or another scheduler: lost ones, pauses, how long.
     Change(ChangeArgs),
+    /// What connections notice while one process after the other takes over from the one before: lost ones, pauses, stranded ones.
+    Upgrade(UpgradeArgs),
     /// Runs one of the echo servers (the harness starts them by itself).
     #[command(hide = true)]
     Echo(EchoArgs),
@@ -250,6 +252,57 @@ pub(crate) struct ChangeArgs {
     /// Workers of corelane, unpinned on the proxy's CPU; one that is pinned by default.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub(crate) workers: Option<u32>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UpgradeArgs {
+    #[command(flatten)]
+    pub(crate) machine: MachineArgs,
+
+    #[command(flatten)]
+    pub(crate) binary: BinaryArgs,
+
+    /// The corelane that runs first and that rollbacks go back to; a copy of the other one by default.
+    #[arg(long)]
+    pub(crate) before: Option<PathBuf>,
+
+    /// Which proxies: `haproxy`, `nginx` and `envoy`, whose old processes have `--drain` seconds; `haproxy-no-limit` and
+    /// `nginx-no-limit`, whose have as long as their connections; `corelane-glommio` and the like; `glommio-to-tokio`, one upgrade
+    /// that changes the scheduler as well; `all`.
+    #[arg(long, short, value_delimiter = ',', default_value = "all")]
+    pub(crate) contestants: Vec<String>,
+
+    /// How often each has its turn.
+    #[arg(long, short, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) rounds: u32,
+
+    /// Idle connections.
+    #[arg(long, default_value_t = 8_000, value_parser = clap::value_parser!(u32).range(0..=100_000))]
+    pub(crate) connections: u32,
+
+    /// Long transfers, whose pauses are measured.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) transfers: u32,
+
+    /// kB a second of each transfer.
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(10..=100_000))]
+    pub(crate) pace: u32,
+
+    /// New connections a second.
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) arrivals: u32,
+
+    /// Upgrades, of which every third one is a rollback.
+    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=30))]
+    pub(crate) steps: u32,
+
+    /// Seconds after which an old process of the others' ends, whatever connections it has.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=60))]
+    pub(crate) drain: u32,
+
+    /// Seconds for which connections are watched before the first upgrade, and after each.
+    #[arg(long, default_value_t = 0.5, value_parser = seconds)]
+    pub(crate) window: f64,
 }
 
 /// What every comparison of proxies needs.

@@ -47,6 +47,7 @@ fn main() -> anyhow::Result<()> {
         cli::Command::Skew(args) => skew::run(&args),
         cli::Command::Scrape(args) => scrape::run(&args),
         cli::Command::Change(args) => change::run(&args),
+        cli::Command::Upgrade(args) => change::upgrade::run(&args),
         cli::Command::Echo(args) => Ok(peers::echo(args.echo, args.listen)?),
         cli::Command::Peer(args) => Ok(peers::run(args.relay, &args.services)?),
     }

@@ -310,7 +310,7 @@ fn descendants(pid: Pid) -> Vec<(Pid, OwnedFd)> {
 }
 
 /// The children of all the threads of `pid`.
-fn children(pid: Pid) -> Vec<Pid> {
+pub(crate) fn children(pid: Pid) -> Vec<Pid> {
     let threads = fs::read_dir(format!("/proc/{}/task", pid.as_raw_pid()));
     let lists = (threads.into_iter().flatten().flatten())
         .filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());

@@ -12,8 +12,7 @@ use anyhow::{Context as _, bail, ensure};
 use peers::{Echo, Relay, Service};
 use rustix::process::Signal;
 
-use self::configs::envoy_config;
-pub(crate) use self::configs::{corelane_config, haproxy_config, nginx_config};
+pub(crate) use self::configs::{corelane_config, envoy_config, haproxy_config, nginx_config};
 use crate::venv;
 use crate::visit::Duty;
 

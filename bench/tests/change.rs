@@ -1,23 +1,27 @@
-//! The harness of changes runs, with a small load, and finds nothing lost of what a proxy keeps.
+//! The harnesses of changes and of upgrades run, with a small load, and find nothing lost of what a proxy keeps.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// A small load, of a second a turn, in the network as it is, on two CPUs.
 const SMALL: &str = "change --congestion as-is --rounds 1 --window 0.3 --idle 20 --busy 4 --every 20 --arrivals 50 --transfers 2 \
                      --pace 1 --contestants";
 
+/// The same for three upgrades.
+const SMALL_UPGRADE: &str = "upgrade --congestion as-is --steps 3 --drain 1 --window 0.2 --connections 20 --arrivals 50 --transfers 2 \
+                             --pace 100 --contestants";
+
 /// Where Debian's stream module is, without which there is no nginx to compare with.
 const NGINX_STREAM_MODULE: &str = "/usr/lib/nginx/modules/ngx_stream_module.so";
 
 /// The rows of the table that `bench` prints, each as its cells; none where the machine has one CPU.
-fn rows(contestants: &str, corelane: Option<&Path>) -> Option<Vec<Vec<String>>> {
+fn rows(asked: &str, contestants: &str, corelane: Option<&Path>) -> Option<Vec<Vec<String>>> {
     if std::thread::available_parallelism().map_or(1, usize::from) < 2 {
         eprintln!("skipped: proxy and load need a CPU each");
         return None;
     }
     let mut command = Command::new(env!("CARGO_BIN_EXE_bench"));
-    command.args(SMALL.split_whitespace()).arg(contestants);
+    command.args(asked.split_whitespace()).arg(contestants);
     if let Some(corelane) = corelane {
         command.arg("--corelane").arg(corelane);
     }
@@ -37,6 +41,12 @@ fn rows(contestants: &str, corelane: Option<&Path>) -> Option<Vec<Vec<String>>> 
     Some(rows.skip(1).map(cells).collect())
 }
 
+/// Beside this package's own program, where the workspace was built.
+fn corelane() -> Option<PathBuf> {
+    let corelane = Path::new(env!("CARGO_BIN_EXE_bench")).with_file_name("corelane");
+    corelane.exists().then_some(corelane)
+}
+
 /// Whether nothing failed, or was late at most: this machine may do much else.
 fn is_kept(cell: &str) -> bool {
     cell == "0" || cell.ends_with(" late") && !cell.contains(',')
@@ -47,7 +57,7 @@ fn a_reload_of_nginx_keeps_its_connections_in_the_old_worker() {
     if !Path::new(NGINX_STREAM_MODULE).exists() {
         return eprintln!("skipped: {NGINX_STREAM_MODULE} is missing (libnginx-mod-stream)");
     }
-    let Some(rows) = rows("nginx", None) else {
+    let Some(rows) = rows(SMALL, "nginx", None) else {
         return;
     };
     let [row] = rows.as_slice() else {
@@ -61,13 +71,11 @@ fn a_reload_of_nginx_keeps_its_connections_in_the_old_worker() {
 
 #[test]
 fn a_change_of_corelane_is_taken_or_refused_and_loses_nothing() {
-    // Beside this package's own, where the workspace was built.
-    let corelane = Path::new(env!("CARGO_BIN_EXE_bench")).with_file_name("corelane");
-    if !corelane.exists() {
+    let Some(corelane) = corelane() else {
         return eprintln!("skipped: corelane was not built");
-    }
+    };
     let contestants = "corelane-tokio-per-core,tokio-per-core-to-tokio";
-    let Some(rows) = rows(contestants, Some(&corelane)) else {
+    let Some(rows) = rows(SMALL, contestants, Some(&corelane)) else {
         return;
     };
     assert_eq!(rows.len(), 2, "{rows:?}");
@@ -78,4 +86,38 @@ fn a_change_of_corelane_is_taken_or_refused_and_loses_nothing() {
             assert!(row[8..12].iter().all(|cell| is_kept(cell)), "{row:?}");
         }
     }
+}
+
+#[test]
+fn upgrades_of_nginx_cut_its_connections_after_a_time() {
+    if !Path::new(NGINX_STREAM_MODULE).exists() {
+        return eprintln!("skipped: {NGINX_STREAM_MODULE} is missing (libnginx-mod-stream)");
+    }
+    let Some(rows) = rows(SMALL_UPGRADE, "nginx", None) else {
+        return;
+    };
+    let [row] = rows.as_slice() else {
+        panic!("one row was to be: {rows:?}");
+    };
+    assert_eq!(row[..3], ["nginx", "2 of 2", "1 of 1"]);
+    assert!(is_kept(&row[10]), "{row:?}");
+    // None of those that were open is left, however each ended.
+    assert!(row[11..13].iter().all(|cell| !is_kept(cell)), "{row:?}");
+    assert_eq!(row[13], "0", "{row:?}");
+}
+
+#[test]
+fn upgrades_of_corelane_lose_nothing() {
+    let Some(corelane) = corelane() else {
+        return eprintln!("skipped: corelane was not built");
+    };
+    let Some(rows) = rows(SMALL_UPGRADE, "corelane-tokio", Some(&corelane)) else {
+        return;
+    };
+    let [row] = rows.as_slice() else {
+        panic!("one row was to be: {rows:?}");
+    };
+    assert_eq!(row[..3], ["corelane-tokio", "2 of 2", "1 of 1"]);
+    assert!(row[10..13].iter().all(|cell| is_kept(cell)), "{row:?}");
+    assert_eq!(row[13], "0", "{row:?}");
 }

@@ -1,7 +1,7 @@
 //! New connections, so many a second: each connects, sends a message, compares its echo, and closes.
 
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use proxy_load::{Clients, Lost, Poller, Tally, begin_connect};
 use rustix::event::epoll::EventFlags;
@@ -23,6 +23,8 @@ pub(super) struct Arrivals<'a> {
     /// Those that have come due.
     pub(super) begun: u64,
     pub(super) faults: Faults,
+    /// How long those waited that were answered before the change, and from then on.
+    waits: [Vec<Duration>; 2],
     slots: Vec<Option<Arrival>>,
     vacant: Vec<usize>,
 }
@@ -44,6 +46,7 @@ impl<'a> Arrivals<'a> {
             proxy: None,
             begun: 0,
             faults: Faults::default(),
+            waits: [Vec::new(), Vec::new()],
             slots: Vec::new(),
             vacant: (0..UNDER_WAY_MAX).rev().collect(),
         }
@@ -51,11 +54,21 @@ impl<'a> Arrivals<'a> {
 
     /// Counts those whose answer hasn't come by `now` and is late.
     pub(super) fn settle(&mut self, now: Instant) {
-        let late = self.cue.late;
-        let waiting = self.slots.iter().flatten();
-        for _ in waiting.filter(|arrival| now.saturating_duration_since(arrival.due) >= late) {
-            self.faults.add(Fault::Late);
+        for arrival in self.slots.iter().flatten() {
+            let waited = now.saturating_duration_since(arrival.due);
+            if waited >= self.cue.late {
+                self.faults.add(Fault::Late);
+                self.waits[1].push(waited);
+            }
         }
+    }
+
+    /// How long they waited before the change and from then on, the shortest first.
+    pub(super) fn pauses(&self) -> [Vec<Duration>; 2] {
+        self.waits.clone().map(|mut waits| {
+            waits.sort_unstable();
+            waits
+        })
     }
 
     /// Connects, for the one that is due next.
@@ -148,8 +161,15 @@ impl Clients for Arrivals<'_> {
         }
         match arrival.echo.receive(&arrival.socket, &arrival.message)? {
             Heard::Part => return Ok(()),
-            Heard::Whole if arrival.due.elapsed() >= self.cue.late => self.faults.add(Fault::Late),
-            Heard::Whole => {}
+            Heard::Whole => {
+                let waited = arrival.due.elapsed();
+                if let Some(window) = self.cue.window() {
+                    self.waits[window].push(waited);
+                }
+                if waited >= self.cue.late {
+                    self.faults.add(Fault::Late);
+                }
+            }
             Heard::Fault(fault) => self.faults.add(fault),
         }
         self.end(index);

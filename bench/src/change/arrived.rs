@@ -119,7 +119,7 @@ impl Watch {
 }
 
 /// Whether a new connection is.
-fn is_answered(listen: SocketAddr) -> bool {
+pub(super) fn is_answered(listen: SocketAddr) -> bool {
     let echo = || -> std::io::Result<bool> {
         let mut stream = TcpStream::connect_timeout(&listen, ANSWER_MAX)?;
         stream.set_read_timeout(Some(ANSWER_MAX))?;

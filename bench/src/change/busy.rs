@@ -150,15 +150,10 @@ impl Clients for Busy<'_> {
             }
         }
         // An echo of nothing that was sent would have been wrong.
-        if let Some(due) = client.due.take() {
-            let window = match self.cue.phase() {
-                Phase::Opening => None,
-                Phase::Before => Some(0),
-                Phase::Change | Phase::Closing | Phase::Check | Phase::Over => Some(1),
-            };
-            if let Some(window) = window {
-                client.longest[window] = client.longest[window].max(due.elapsed());
-            }
+        if let Some(due) = client.due.take()
+            && let Some(window) = self.cue.window()
+        {
+            client.longest[window] = client.longest[window].max(due.elapsed());
         }
         client.round += 1;
         Ok(self.send(index)?)

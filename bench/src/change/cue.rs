@@ -55,6 +55,15 @@ impl Cue {
         PHASES[usize::from(self.phase.load(Ordering::Relaxed))]
     }
 
+    /// Which of two windows what is measured now belongs to: before the change, or from it on. None before both.
+    pub(super) fn window(&self) -> Option<usize> {
+        match self.phase() {
+            Phase::Opening => None,
+            Phase::Before => Some(0),
+            Phase::Change | Phase::Closing | Phase::Check | Phase::Over => Some(1),
+        }
+    }
+
     pub(super) fn set(&self, phase: Phase) {
         self.phase.store(phase as u8, Ordering::Relaxed);
     }

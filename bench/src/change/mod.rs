@@ -17,6 +17,7 @@ mod setting;
 mod table;
 mod transfers;
 mod turn;
+pub(crate) mod upgrade;
 
 #[cfg(test)]
 mod tests;
@@ -62,7 +63,7 @@ pub(crate) fn run(args: &ChangeArgs) -> anyhow::Result<()> {
     versions::check(&systems)?;
     let corelane = prepare::corelane(args.binary.corelane.as_deref(), &systems)?;
     prepare::settle(&args.machine)?;
-    ensure_files(args)?;
+    ensure_files(args.idle + args.busy + args.transfers)?;
 
     let mut rows: Vec<Row> = contestants.into_iter().map(Row::new).collect();
     let mut failures = Vec::new();
@@ -91,14 +92,13 @@ pub(crate) fn run(args: &ChangeArgs) -> anyhow::Result<()> {
     docs::publish(&args.machine, SECTION, &text)
 }
 
-/// Fails where the limit is too low for both ends of all connections, which the load generator has.
-fn ensure_files(args: &ChangeArgs) -> anyhow::Result<()> {
-    let connections = u64::from(args.idle) + u64::from(args.busy) + u64::from(args.transfers);
-    let files = 2 * (connections + arrivals::UNDER_WAY_MAX as u64) + FILES_SPARE;
+/// Fails where the limit is too low for both ends of so many connections and of new ones, which the load generator has.
+fn ensure_files(connections: u32) -> anyhow::Result<()> {
+    let files = 2 * (u64::from(connections) + arrivals::UNDER_WAY_MAX as u64) + FILES_SPARE;
     let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     ensure!(
         files <= limit,
-        "{files} descriptors are needed and {limit} allowed: fewer --idle, or a higher limit (ulimit -Hn)"
+        "{files} descriptors are needed and {limit} allowed: fewer connections, or a higher limit (ulimit -Hn)"
     );
     Ok(())
 }

@@ -93,25 +93,12 @@ impl Setting<'_> {
 
     fn haproxy(&self, dir: &Path, changed: bool) -> String {
         let args = self.args;
-        let connections = args.idle
-            + args.busy
-            + args.transfers
-            + super::arrivals::UNDER_WAY_MAX as u32
-            + HAPROXY_SPARE;
-        let socket = dir.join("haproxy.sock");
-        let mut text = haproxy_config(self.services, false, &Lines::default())
-            .lines()
-            .filter(|line| !line.trim_start().starts_with("maxconn"))
-            .map(|line| format!("{line}\n"))
-            .collect::<String>()
-            .replacen(
-                "global\n",
-                &format!(
-                    "global\n    maxconn {connections}\n    stats socket {} mode 600 level admin expose-fd listeners\n",
-                    socket.display()
-                ),
-                1,
-            );
+        let mut text = haproxy_lending(
+            self.services,
+            args.idle + args.busy + args.transfers,
+            dir,
+            "",
+        );
         if changed {
             let (first, more) = self.servers();
             let server = format!("server upstream {first}\n");
@@ -165,6 +152,31 @@ impl Setting<'_> {
             &Lines::default(),
         )
     }
+}
+
+/// HAProxy's file for so many connections beside new ones, and listening sockets that the next process takes over; `lines` are
+/// more of its global section.
+pub(super) fn haproxy_lending(
+    services: &[Service],
+    connections: u32,
+    dir: &Path,
+    lines: &str,
+) -> String {
+    let connections = connections + super::arrivals::UNDER_WAY_MAX as u32 + HAPROXY_SPARE;
+    let socket = dir.join("haproxy.sock");
+    haproxy_config(services, false, &Lines::default())
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("maxconn"))
+        .map(|line| format!("{line}\n"))
+        .collect::<String>()
+        .replacen(
+            "global\n",
+            &format!(
+                "global\n    maxconn {connections}\n    stats socket {} mode 600 level admin expose-fd listeners\n{lines}",
+                socket.display()
+            ),
+            1,
+        )
 }
 
 #[cfg(test)]

@@ -161,13 +161,22 @@ fn a_busy_connection_that_fails_is_counted_by_how() {
 /// Two transfers.
 fn transfers(then: Then) -> (Faults, u64) {
     let cue = cue(then);
+    cue.set(Phase::Change);
     let mut transfers = Transfers::new(2, 1e6, &cue);
     let mut stage = stage(serve(then), &mut transfers);
     stage.run_for(WHILE).unwrap();
     cue.set(Phase::Check);
     stage.run_for(WHILE).unwrap();
     drop(stage);
-    transfers.settle();
+    transfers.settle(Instant::now());
+    let [before, during] = transfers.pauses();
+    assert_eq!(before, [Duration::ZERO; 2]);
+    // What never came is a pause as well.
+    let least = match then {
+        Then::KeepSilent => WHILE,
+        _ => Duration::from_nanos(1),
+    };
+    assert!(during[0] >= least, "{then:?}: {during:?}");
     (transfers.faults, transfers.bytes())
 }
 
@@ -180,11 +189,13 @@ fn a_transfer_that_fails_is_counted_by_how() {
     assert_eq!(transfers(Then::Close).0.to_string(), "2 closed");
     assert_eq!(transfers(Then::Garble).0.to_string(), "2 wrong");
     assert_eq!(transfers(Then::EchoTwice).0.to_string(), "2 wrong");
+    assert_eq!(transfers(Then::KeepSilent).0.to_string(), "2 late");
 }
 
 /// New connections for a while, and how many there were.
 fn arrivals(target: SocketAddr) -> (Faults, u64) {
     let cue = cue(Then::EchoOn);
+    cue.set(Phase::Change);
     let mut arrivals = Arrivals::new(100.0, &cue);
     let mut stage = stage(target, &mut arrivals);
     stage.run_for(WHILE).unwrap();
@@ -192,6 +203,11 @@ fn arrivals(target: SocketAddr) -> (Faults, u64) {
     stage.run_for(WHILE).unwrap();
     drop(stage);
     arrivals.settle(Instant::now());
+    let [before, during] = arrivals.pauses();
+    let answered = arrivals.begun - arrivals.faults.total();
+    assert!(before.is_empty());
+    assert_eq!(during.is_empty(), answered == 0);
+    assert!(during.len() as u64 <= answered);
     (arrivals.faults, arrivals.begun)
 }
 

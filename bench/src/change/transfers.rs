@@ -40,6 +40,10 @@ struct Transfer {
     socket: Option<OwnedFd>,
     sent: Side,
     received: Side,
+    /// Since when it waits for bytes that it has sent; none where all are back.
+    waits_since: Option<Instant>,
+    /// The longest time that it waited so, before the change and from then on.
+    longest: [Duration; 2],
     /// It has said that it sends no more.
     ended: bool,
 }
@@ -83,10 +87,21 @@ impl<'a> Transfers<'a> {
             .sum()
     }
 
-    /// Counts those that haven't come to their end.
-    pub(super) fn settle(&mut self) {
-        let waiting = self.transfers.iter().filter(|one| one.socket.is_some());
-        for _ in waiting {
+    /// The longest pauses before the change and from then on, each transfer's, the shortest first.
+    pub(super) fn pauses(&self) -> [Vec<Duration>; 2] {
+        [0, 1].map(|window| {
+            let longest = self.transfers.iter().map(|one| one.longest[window]);
+            let mut longest: Vec<Duration> = longest.collect();
+            longest.sort_unstable();
+            longest
+        })
+    }
+
+    /// Counts those that haven't come to their end by `now`.
+    pub(super) fn settle(&mut self, now: Instant) {
+        let waiting = self.transfers.iter_mut().filter(|one| one.socket.is_some());
+        for transfer in waiting {
+            transfer.pause(now, Some(1));
             self.faults.add(Fault::Late);
         }
     }
@@ -113,7 +128,10 @@ impl<'a> Transfers<'a> {
             let most = (allowed - transfer.sent.bytes).min(CHUNK_BYTES as u64) as usize;
             let bytes = &self.pattern[at..PATTERN_BYTES.min(at + most)];
             match send(socket, bytes, SendFlags::NOSIGNAL) {
-                Ok(count) => transfer.sent.add(&bytes[..count]),
+                Ok(count) => {
+                    transfer.sent.add(&bytes[..count]);
+                    transfer.waits_since.get_or_insert_with(Instant::now);
+                }
                 Err(Errno::AGAIN) => break,
                 Err(error) => {
                     transfer.socket = None;
@@ -165,6 +183,7 @@ impl Clients for Transfers<'_> {
             Ok((_, 0)) => transfer.verdict(),
             Ok((_, bytes)) => {
                 transfer.received.add(&self.chunk[..bytes]);
+                transfer.pause(Instant::now(), self.cue.window());
                 return Ok(());
             }
             Err(Errno::AGAIN | Errno::INTR) => return Ok(()),
@@ -179,6 +198,18 @@ impl Clients for Transfers<'_> {
 }
 
 impl Transfer {
+    /// Bytes have come, or the load ends: how long it waited for them counts for a window.
+    fn pause(&mut self, now: Instant, window: Option<usize>) {
+        let Some(since) = self.waits_since.take() else {
+            return;
+        };
+        if let Some(window) = window {
+            let waited = now.saturating_duration_since(since);
+            self.longest[window] = self.longest[window].max(waited);
+        }
+        self.waits_since = (self.received.bytes < self.sent.bytes).then_some(now);
+    }
+
     /// What is wrong with the bytes that came back, if anything is.
     fn verdict(&self) -> Option<Fault> {
         let hash = |side: &Side| side.hash.clone().finalize();

@@ -31,17 +31,17 @@ use crate::sys::{self, Priority};
 use crate::turn::upstreams;
 
 /// How long it may take until all idle connections are there.
-const OPEN_MAX: Duration = Duration::from_secs(60);
+pub(super) const OPEN_MAX: Duration = Duration::from_secs(60);
 /// Load before anything is measured.
-const WARMUP: Duration = Duration::from_secs(1);
+pub(super) const WARMUP: Duration = Duration::from_secs(1);
 /// From so long on an answer is late. A handshake that the proxy's kernel dropped is tried again after a second.
 pub(super) const LATE: Duration = Duration::from_millis(900);
 /// When the connections are counted that the old process still serves.
 const LEFT_AFTER: Duration = Duration::from_secs(2);
 /// What is under way at the end has so long to be answered, in time or late.
-const CLOSING: Duration = LATE.saturating_add(Duration::from_millis(300));
+pub(super) const CLOSING: Duration = LATE.saturating_add(Duration::from_millis(300));
 /// How long the idle connections may take to answer, all together. The transfers have at least [`CLOSING`] to end.
-const CHECK_MAX: Duration = Duration::from_secs(10);
+pub(super) const CHECK_MAX: Duration = Duration::from_secs(10);
 /// Between two looks at how far the load is.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
@@ -84,7 +84,7 @@ pub(super) struct Pauses {
 
 impl Pauses {
     /// Of each connection's longest one, the shortest first.
-    fn of(longest: &[Duration]) -> Self {
+    pub(super) fn of(longest: &[Duration]) -> Self {
         let rank = (longest.len() as f64 * 0.99).ceil() as usize;
         let at = |rank: usize| longest.get(rank.saturating_sub(1)).copied();
         Self {
@@ -175,7 +175,7 @@ fn changed(
     idle.settle();
     busy.settle(now);
     arrivals.settle(now);
-    transfers.settle();
+    transfers.settle(now);
     let Change {
         arrived,
         left,
@@ -210,14 +210,14 @@ struct Change {
 }
 
 /// The time that a CPU was not idle, and what these processes had of it.
-struct Clocks {
+pub(super) struct Clocks {
     at: Instant,
     busy: Duration,
     proxy: Duration,
 }
 
 impl Clocks {
-    fn read(cpu: usize, pids: &[Pid]) -> Self {
+    pub(super) fn read(cpu: usize, pids: &[Pid]) -> Self {
         // One that has ended has no clock any more.
         let own = pids.iter().filter_map(|&pid| sys::cpu_time(pid).ok());
         Self {
@@ -228,7 +228,7 @@ impl Clocks {
     }
 
     /// Part of the time since `before` that others had.
-    fn foreign_since(&self, before: &Self) -> f64 {
+    pub(super) fn foreign_since(&self, before: &Self) -> f64 {
         let busy = self.busy.saturating_sub(before.busy);
         let foreign = busy.saturating_sub(self.proxy.saturating_sub(before.proxy));
         foreign.as_secs_f64() / (self.at - before.at).as_secs_f64()
@@ -295,10 +295,10 @@ fn change(
 }
 
 /// A thread of the load.
-type Player<'scope> = ScopedJoinHandle<'scope, anyhow::Result<Priority>>;
+pub(super) type Player<'scope> = ScopedJoinHandle<'scope, anyhow::Result<Priority>>;
 
 /// Waits until the flag is set, or a thread of the load has ended, `most` at the longest.
-fn await_flag(flag: &AtomicBool, most: Duration, load: &[Player<'_>]) {
+pub(super) fn await_flag(flag: &AtomicBool, most: Duration, load: &[Player<'_>]) {
     let deadline = Instant::now() + most;
     let is_over = || load.iter().any(ScopedJoinHandle::is_finished) || Instant::now() > deadline;
     while !flag.load(Ordering::Relaxed) && !is_over() {
@@ -307,7 +307,7 @@ fn await_flag(flag: &AtomicBool, most: Duration, load: &[Player<'_>]) {
 }
 
 /// Runs clients, and the server behind the proxy, until it is over.
-fn play(
+pub(super) fn play(
     cue: &Cue,
     (target, upstream): (SocketAddr, &TcpListener),
     clients: &mut dyn Clients,

@@ -85,7 +85,7 @@ pub(crate) fn nginx_config(
 
 /// What Envoy's documentation says of benchmarks (FAQ, "What are best practices for benchmarking Envoy?"): as many
 /// workers as the others have, no circuit breakers, no statistics. There is no admin server and no access log.
-pub(super) fn envoy_config(services: &[Service]) -> String {
+pub(crate) fn envoy_config(services: &[Service]) -> String {
     let mut listeners = String::new();
     let mut clusters = String::new();
     for (index, Service { listen, upstream }) in services.iter().enumerate() {
