@@ -189,6 +189,45 @@ fn agent() {
 }
 
 #[test]
+fn mqtt() {
+    let config = example("mqtt.toml");
+    assert_eq!(
+        routes(&config),
+        ["127.0.0.1:1883 -> 127.0.0.1:1884, 127.0.0.1:1885"]
+    );
+    let brokers = &config.upstreams[0];
+    assert!(brokers.servers[1].backup);
+    assert!(
+        brokers
+            .health
+            .as_ref()
+            .is_some_and(|health| health.check.knows_role())
+    );
+}
+
+/// It listens where the kubelet and Prometheus can ask, and is what the manifest has.
+#[test]
+fn kubernetes() {
+    let text = fs::read_to_string(examples().join("kubernetes.toml")).unwrap();
+    let loaded = parse(&text, "kubernetes.toml").unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(loaded.config.admin.listen.to_string(), "0.0.0.0:9600");
+    assert!(loaded.config.upstreams[0].discovery.is_some());
+    let manifest = examples().join("../../docs/recipes/kubernetes.yaml");
+    let manifest = fs::read_to_string(manifest).unwrap();
+    // The first line is for editors.
+    let lines = text.lines().skip(1);
+    let lines = lines.map(|line| match line {
+        "" => String::new(),
+        line => format!("    {line}"),
+    });
+    let block = lines.collect::<Vec<_>>().join("\n");
+    assert!(
+        manifest.contains(block.trim_end()),
+        "its ConfigMap has another file"
+    );
+}
+
+#[test]
 fn every_file_is_tested_above() {
     let entries = fs::read_dir(examples()).unwrap();
     let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
@@ -202,7 +241,9 @@ fn every_file_is_tested_above() {
             "discovery.toml",
             "echo.toml",
             "ejection.toml",
+            "kubernetes.toml",
             "limits.toml",
+            "mqtt.toml",
             "patroni.toml",
             "postgres-tls.toml",
             "postgres.toml",

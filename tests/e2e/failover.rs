@@ -24,7 +24,12 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// What stands for Patroni beside a server: a script that asks the server itself whether it is the primary, and answers as
 /// Patroni's REST does. It is no Patroni: nobody elects anybody here.
 pub(crate) fn scripted_patroni(server: SocketAddr) -> Service {
-    Server::bind().serve(move |mut stream| {
+    scripted_patroni_at(([127, 0, 0, 1], 0).into(), server)
+}
+
+/// The same at an address of its own.
+pub(crate) fn scripted_patroni_at(address: SocketAddr, server: SocketAddr) -> Service {
+    Server::bind_at(address).serve(move |mut stream| {
         let mut request = String::new();
         let mut lines = BufReader::new(&stream);
         while lines.read_line(&mut request).is_ok_and(|count| count > 2) {}

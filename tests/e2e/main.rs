@@ -18,6 +18,7 @@ mod back_pressure;
 mod bad_start;
 mod balance;
 mod bandwidth;
+mod book;
 mod checks;
 mod churn;
 mod command;

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, PipeReader, Read};
 use std::os::unix::process::CommandExt;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
@@ -59,6 +59,14 @@ impl Child {
     pub(crate) fn end_with_input(command: &mut Command, input: Stdio) -> (Option<i32>, String) {
         let mut child = Self::spawn_with(command, input, Signal::KILL, false).0;
         (child.wait().code(), child.whole_log())
+    }
+
+    /// Starts `command` with its input handed to the caller, and no output.
+    pub(crate) fn spawn_typed(command: &mut Command, end_signal: Signal) -> (Self, ChildStdin) {
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = Self::start(command.stdin(Stdio::piped()), end_signal);
+        let input = child.process.stdin.take().expect("asked for");
+        (child, input)
     }
 
     /// Starts `command` with its outputs where the caller says. There is no log.

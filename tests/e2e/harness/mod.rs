@@ -24,6 +24,7 @@ pub(crate) mod proxy;
 pub(crate) mod relay;
 pub(crate) mod restrict;
 pub(crate) mod scheduler;
+pub(crate) mod shell;
 pub(crate) mod strace;
 pub(crate) mod terminal;
 pub(crate) mod unit;

@@ -23,15 +23,20 @@ pub(crate) struct Postgres {
 
 impl Postgres {
     pub(crate) fn start() -> Self {
-        Self::start_if_tls(false)
+        Self::start_on(port::free())
+    }
+
+    /// At a port of its own.
+    pub(crate) fn start_on(port: u16) -> Self {
+        Self::start_if_tls(false, port)
     }
 
     /// With a certificate of nobody's.
     pub(crate) fn start_with_tls() -> Self {
-        Self::start_if_tls(true)
+        Self::start_if_tls(true, port::free())
     }
 
-    fn start_if_tls(with_tls: bool) -> Self {
+    fn start_if_tls(with_tls: bool, port: u16) -> Self {
         let directory = tempfile::tempdir().expect("directory");
         let data = directory.path().join("data");
         let user = User::for_server();
@@ -49,11 +54,16 @@ impl Postgres {
         ]);
         child::run(user.run(initdb.current_dir(directory.path())));
 
-        Self::serve(directory, with_tls)
+        Self::serve(directory, with_tls, port)
     }
 
     /// A standby that follows a server.
     pub(crate) fn start_standby_of(primary: &Self) -> Self {
+        Self::start_standby_on(primary, port::free())
+    }
+
+    /// The same at a port of its own.
+    pub(crate) fn start_standby_on(primary: &Self, port: u16) -> Self {
         let directory = tempfile::tempdir().expect("directory");
         let user = User::for_server();
         user.own(directory.path());
@@ -63,14 +73,13 @@ impl Postgres {
             .args(["-R", "-X", "stream", "-c", "fast", "--no-sync", "-D"])
             .arg(directory.path().join("data"));
         child::run(user.run(&mut backup));
-        Self::serve(directory, false)
+        Self::serve(directory, false, port)
     }
 
     /// Starts a server of the cluster in `data` of a directory.
-    fn serve(directory: TempDir, with_tls: bool) -> Self {
+    fn serve(directory: TempDir, with_tls: bool, port: u16) -> Self {
         let data = directory.path().join("data");
         let user = User::for_server();
-        let port = port::free();
         let mut server = Command::new(program::path("postgres"));
         server
             .current_dir(directory.path())
