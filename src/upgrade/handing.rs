@@ -382,6 +382,9 @@ impl Handing {
         let metrics = self.counted.as_ref().map(Counted::totals);
         if let Err(error) = self.giver.finish(metrics.as_deref(), DONE_PATIENCE) {
             tracing::warn!(%error, "the new process doesn't hear that this one has nothing any more");
+            if let Some(why) = self.lost(proxy).await {
+                return self.take_back(proxy, config, &why).await;
+            }
         }
         let (took, moved) = (now() - self.at, proxy.workers.evacuated());
         tracing::info!(?took, moved, "the upgrade is over");
@@ -395,6 +398,21 @@ impl Handing {
                 "the new process took over, and was ended; the old one ends as well\n".to_owned()
             }
         })
+    }
+
+    /// Why the new process, which no longer hears this one, is of no use: it has failed, or doesn't end either. None where somebody
+    /// has ended it, which goes for both.
+    async fn lost(&self, proxy: &mut Proxy) -> Option<String> {
+        let successor = proxy.successor.as_mut()?;
+        let until = now() + DONE_PATIENCE;
+        while now() < until {
+            match successor.ended() {
+                Some(status) if status.success() => return None,
+                Some(status) => return Some(status.to_string()),
+                None => sleep(LOOK_INTERVALS.0).await,
+            }
+        }
+        Some("it doesn't hear this one".to_owned())
     }
 
     /// Has the connections that the new process doesn't take finish here, on a scheduler that accepts nobody.
