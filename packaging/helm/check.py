@@ -1,0 +1,118 @@
+#!/usr/bin/env python3
+"""Holds the chart against helm, the API's schemas, promtool and `corelane check`: `check.py HELM CORELANE`.
+
+No cluster is needed, and none is asked: what a cluster would do with the manifests is not shown here.
+"""
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import kubernetes_validate
+import yaml
+
+CHART = pathlib.Path(__file__).parent / "corelane"
+VERSIONS = ["1.30", "1.34"]
+# Of the Prometheus operator: no schema of the API server's. promtool knows what is in the rules.
+CUSTOM = {"PodMonitor", "PrometheusRule"}
+
+
+def run(*command, ok=True):
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
+    if (done.returncode == 0) != ok:
+        sys.exit(f"{' '.join(map(str, command))}: {done.returncode}\n{done.stdout}{done.stderr}")
+    return done.stdout + (done.stderr if not ok else "")
+
+
+def rendered(helm, values):
+    options = [part for value in values for part in ("--values", value)]
+    text = run(helm, "template", "web", CHART, "--namespace", "edge", *options)
+    return [document for document in yaml.safe_load_all(text) if document]
+
+
+def check_api(documents):
+    for document in documents:
+        if document["kind"] in CUSTOM:
+            assert document["apiVersion"] == "monitoring.coreos.com/v1", document
+            continue
+        for version in VERSIONS:
+            kubernetes_validate.validate(document, version, strict=True)
+
+
+def check_rules(documents, folder):
+    for index, document in enumerate(documents):
+        if document["kind"] == "PrometheusRule":
+            path = folder / f"rules-{index}.yaml"
+            path.write_text(yaml.safe_dump(document["spec"]))
+            run("promtool", "check", "rules", path)
+
+
+def check_configuration(documents, corelane, folder):
+    """As the kubelet mounts it: links to a folder that it swaps. In the paths that the pod has only `/run` is another."""
+    maps = [one["data"] for one in documents if one["kind"] == "ConfigMap" and "corelane.toml" in one["data"]]
+    (data,) = maps
+    (folder / "..1").mkdir()
+    (folder / "..data").symlink_to("..1")
+    for name, text in data.items():
+        (folder / "..1" / name).write_text(text.replace("/run/corelane/", f"{folder}/"))
+        (folder / name).symlink_to(f"..data/{name}")
+    run(corelane, "check", folder / "corelane.toml")
+
+
+def check_pod(documents):
+    (workload,) = [one for one in documents if one["kind"] in ("Deployment", "DaemonSet")]
+    pod = workload["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    named = {port["name"]: port["containerPort"] for port in container["ports"]}
+    for probe in ("readinessProbe", "livenessProbe"):
+        assert container[probe]["httpGet"]["port"] in named
+    for service in (one for one in documents if one["kind"] == "Service"):
+        assert all(port["targetPort"] in named for port in service["spec"]["ports"])
+    labels = workload["spec"]["template"]["metadata"]["labels"]
+    for one in documents:
+        selector = one.get("spec", {}).get("selector") or one.get("spec", {}).get("podSelector")
+        if selector:
+            assert (selector.get("matchLabels") or selector).items() <= labels.items(), one
+    mounts = {mount["name"] for mount in container["volumeMounts"]}
+    assert mounts == {volume["name"] for volume in pod["volumes"]}
+    assert container["securityContext"]["readOnlyRootFilesystem"] and pod["securityContext"]["runAsNonRoot"]
+
+
+def main(helm, corelane):
+    run(helm, "lint", "--strict", CHART)
+    cases = [[], *([path] for path in sorted((CHART / "ci").glob("*.yaml")))]
+    kinds = set()
+    for values in cases:
+        documents = rendered(helm, values)
+        kinds |= {document["kind"] for document in documents}
+        check_api(documents)
+        check_pod(documents)
+        with tempfile.TemporaryDirectory() as folder:
+            folder = pathlib.Path(folder)
+            check_rules(documents, folder)
+            (folder / "etc").mkdir()
+            check_configuration(documents, corelane, folder / "etc")
+        for document in documents:
+            if document["kind"] == "ConfigMap" and "corelane.toml" not in document["data"]:
+                (text,) = document["data"].values()
+                assert json.loads(text)["panels"], document["metadata"]["name"]
+    wanted = {"ConfigMap", "Deployment", "DaemonSet", "Service", "ServiceAccount", "Role", "RoleBinding"}
+    wanted |= {"HorizontalPodAutoscaler", "PodDisruptionBudget", "NetworkPolicy"} | CUSTOM
+    assert kinds == wanted, kinds ^ wanted
+    # What can't work is refused, and says why.
+    for wrong, why in {
+        "termination.drainSeconds=80": "gracePeriodSeconds",
+        "termination.closeOverSeconds=75": "closeOverSeconds",
+        "kind=StatefulSet": "kind",
+        "runtime.scheduler=fifo": "scheduler",
+    }.items():
+        said = run(helm, "template", "web", CHART, "--set", wrong, ok=False)
+        assert why in said, said
+    print(f"the chart is good: {len(cases)} sets of values, {len(kinds)} kinds")
+
+
+if __name__ == "__main__":
+    os.environ["HELM_CACHE_HOME"] = os.environ["HELM_CONFIG_HOME"] = os.environ["HELM_DATA_HOME"] = tempfile.gettempdir()
+    main(*sys.argv[1:])
