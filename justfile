@@ -43,6 +43,10 @@ change *arguments:
 upgrades *arguments:
     cargo run -p bench --release --locked -- upgrade --out docs {{arguments}}
 
+# What connections of a fleet notice when a proxy or a server comes or goes, simulated (docs/fleet.md).
+fleet:
+    cargo test -p proxy-core --release --locked --lib fleet -- --ignored --nocapture
+
 # How long PostgreSQL and Redis that replicate take to recover behind corelane and behind HAProxy, with the same checks.
 recovery:
     cargo test --release --locked --test e2e recovery -- --ignored --nocapture

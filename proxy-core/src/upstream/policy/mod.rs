@@ -1,5 +1,7 @@
 //! How a server is chosen: pure code over what is known of each.
 
+#[cfg(test)]
+mod fleet;
 pub(crate) mod group;
 pub(crate) mod hash;
 pub(crate) mod maglev;
