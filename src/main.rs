@@ -32,6 +32,7 @@ mod logging;
 mod notify;
 mod privileges;
 mod proxy;
+mod pulses;
 mod reload;
 mod requests;
 mod restarts;
@@ -45,6 +46,7 @@ mod start_error;
 mod surroundings;
 mod switch;
 mod upgrade;
+mod watchdog;
 mod workers;
 
 use std::process::ExitCode;

@@ -10,12 +10,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixDatagram;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use anyhow::Context;
 use rustix::net::{
     SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, sendmsg_addr,
 };
-use rustix::process::Pid;
+use rustix::process::{Pid, getpid};
 use rustix::time::{ClockId, clock_gettime};
 
 /// Where systemd hears of its services.
@@ -35,6 +36,8 @@ pub(crate) struct Notify(Option<Arc<Told>>);
 struct Told {
     socket: UnixDatagram,
     to: SocketAddrUnix,
+    /// This process is the proxy.
+    is_main: AtomicBool,
 }
 
 impl Notify {
@@ -57,7 +60,11 @@ impl Notify {
         let to = to.with_context(|| format!("{VARIABLE} names no socket; unset it"))?;
         let socket = UnixDatagram::unbound().context("no descriptor is left to tell systemd")?;
         socket.set_nonblocking(true)?;
-        Ok(Self(Some(Arc::new(Told { socket, to }))))
+        Ok(Self(Some(Arc::new(Told {
+            socket,
+            to,
+            is_main: AtomicBool::new(true),
+        }))))
     }
 
     /// Whether anybody is told.
@@ -99,9 +106,24 @@ impl Notify {
         self.forget();
     }
 
-    /// Another process is the proxy from now on.
+    /// This process, or another one, is the proxy from now on.
     pub(crate) fn main_process(&self, pid: Pid) {
+        if let Some(told) = &self.0 {
+            told.is_main.store(pid == getpid(), Relaxed);
+        }
         self.send(&format!("MAINPID={}\n", pid.as_raw_nonzero()));
+    }
+
+    /// All cores turn: as long as that comes in time, the process is not ended (`WatchdogSec=`). Where another process is the proxy,
+    /// that one says it.
+    pub(crate) fn turns(&self) {
+        if self
+            .0
+            .as_ref()
+            .is_some_and(|told| told.is_main.load(Relaxed))
+        {
+            self.send("WATCHDOG=1\n");
+        }
     }
 
     fn send(&self, words: &str) {

@@ -17,6 +17,7 @@ use crate::signals::{Ending, Hangup, Rotation, Upgrading};
 use crate::sockets::{Abandoned, AdminAddress, Inherited};
 use crate::start_error::{Asker, Explain, cannot_start};
 use crate::upgrade::{Parent, Predecessor};
+use crate::watchdog::Watchdog;
 use crate::workers::STOP_PATIENCE_AFTER_DEATH;
 use crate::{
     assemble, config_file, cpus, deaths, drain, privileges, proxy, requests, restarts, upgrade,
@@ -123,6 +124,9 @@ fn run_as(
     commands.serve(proxy.api.clone());
     let announcement = announce(&proxy);
     proxy.tell_ready();
+    if let Some(watchdog) = Watchdog::of_environment(&proxy.notify, &proxy.workers.pulses) {
+        drop(runtime.spawn(watchdog.feed()));
+    }
     let reason = runtime.block_on(async {
         let signals = Signals {
             hangup: &mut hangup,
@@ -139,12 +143,13 @@ fn run_as(
         // A successor may have its own.
         drop(commands);
         let mut lost = None;
-        let runs = proxy.workers.live_runs();
+        let (runs, pulses) = (proxy.workers.live_runs(), proxy.workers.pulses.clone());
         let mut drain = pin!(drain::drain(&mut proxy, &config.runtime, &mut ending));
         loop {
             tokio::select! {
                 () = &mut drain => return lost,
                 death = died.next() => if runs.contains(&death.run) {
+                    pulses.bury(&death);
                     lost = Some(restarts::while_draining(&death));
                     if death.halts_all {
                         return lost;

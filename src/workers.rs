@@ -10,6 +10,7 @@ use proxy_core::{Closing, Generation};
 use tokio::time::{sleep, timeout};
 
 use crate::aside::Stopper;
+use crate::pulses::Pulses;
 
 /// How long a scheduler that has no connections may take to end.
 pub(crate) const STOP_PATIENCE: Duration = Duration::from_secs(5);
@@ -35,6 +36,8 @@ pub(crate) struct Workers {
     deaths: Deaths,
     /// How many runs of schedulers were begun.
     runs: AtomicU64,
+    /// Whether they turn.
+    pub(crate) pulses: Pulses,
 }
 
 /// A scheduler whose connections leave, or finish.
@@ -73,6 +76,8 @@ impl Workers {
         generation: Arc<Generation>,
         deaths: Deaths,
     ) -> Self {
+        let pulses = Pulses::default();
+        pulses.add(deaths.run(), &*running);
         Self {
             running,
             generation,
@@ -80,6 +85,7 @@ impl Workers {
             leaving: Vec::new(),
             deaths,
             runs: AtomicU64::new(1),
+            pulses,
         }
     }
 
@@ -116,6 +122,7 @@ impl Workers {
             stopper,
         } = next;
         let to = backend.adopter();
+        self.pulses.add(deaths.run(), &*backend);
         let old = Next {
             backend: std::mem::replace(&mut self.running, backend),
             generation: std::mem::replace(&mut self.generation, generation),
@@ -179,6 +186,7 @@ impl Workers {
     /// it has ended already.
     pub(crate) async fn end_halted(&mut self, run: u64) -> Option<Left> {
         let place = self.leaving.iter().position(|leaving| leaving.run == run)?;
+        self.pulses.remove(run);
         Some(self.leaving.remove(place).end().await)
     }
 
@@ -226,6 +234,7 @@ impl Workers {
     pub(crate) async fn leave(&mut self) -> Left {
         let mut all = Left::default();
         for leaving in std::mem::take(&mut self.leaving) {
+            self.pulses.remove(leaving.run);
             let Left { moved, cut } = leaving.end().await;
             all.moved += moved;
             all.cut += cut;
@@ -282,6 +291,7 @@ impl Workers {
 
     /// Ends the connections that are left, and all workers; returns when they are gone, or after `patience`.
     pub(crate) fn stop(self, patience: Duration) {
+        self.pulses.clear();
         for leaving in self.leaving {
             leaving.backend.stop(patience);
             if let Some(evacuation) = leaving.evacuation {

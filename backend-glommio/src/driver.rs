@@ -365,6 +365,7 @@ impl<P: Poller> Driver<P> {
                     let _ = self.evacuation.set(evacuation);
                     self.ready.borrow_mut().schedule_all();
                 }
+                Message::Answer(answers) => answers.give(self.neighbours.borrow().index()),
                 Message::Stop => self.stop(),
                 Message::RunAll => {
                     let lanes = self.orders.borrow().len();

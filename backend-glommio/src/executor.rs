@@ -10,8 +10,8 @@ use std::time::Duration;
 use proxy_core::Generation;
 use proxy_core::Listener;
 use proxy_core::backend::{
-    Adopter, Backend, BindSockets, Evacuation, Evening, Listening, OpenSockets, OwnMetrics, Plan,
-    Profile, WORKER_THREAD_PREFIX, WorkerThread,
+    Adopter, Answers, Asked, Backend, BindSockets, Evacuation, Evening, Listening, OpenSockets,
+    OwnMetrics, Plan, Profile, Pulse, WORKER_THREAD_PREFIX, WorkerThread,
 };
 
 use crate::adoption::Adoption;
@@ -258,6 +258,10 @@ impl Backend for Glommio {
         self.adoption.clone()
     }
 
+    fn pulse(&self) -> Arc<dyn Pulse> {
+        Arc::new(Mailboxes(self.mailboxes.clone()))
+    }
+
     fn stop(mut self: Box<Self>, patience: Duration) {
         self.send_all(|| Message::Stop);
         // Nothing is ever sent: it ends with the last worker.
@@ -266,6 +270,20 @@ impl Backend for Glommio {
             self.workers.clear();
         }
         // Dropping waits for the threads, which have ended.
+    }
+}
+
+/// Asks each core by a message.
+#[derive(Debug)]
+struct Mailboxes(Arc<[Mailbox]>);
+
+impl Pulse for Mailboxes {
+    fn ask(&self) -> Box<dyn Asked> {
+        let answers = Answers::new(self.0.len());
+        for mailbox in self.0.iter() {
+            mailbox.send(Message::Answer(answers.clone()));
+        }
+        Box::new(answers)
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::task::Wake;
 use std::time::Instant;
 
-use proxy_core::backend::{Evacuation, Moving, OpenSocket, OpenSockets};
+use proxy_core::backend::{Answers, Evacuation, Moving, OpenSocket, OpenSockets};
 use proxy_core::metrics::{CoreCells, Slot};
 use proxy_core::{Accepted, Descriptor, Detached, ListenerSettings, Transport};
 use rustix::event::EventfdFlags;
@@ -28,6 +28,8 @@ pub(crate) enum Message {
     },
     /// Run every connection once.
     RunAll,
+    /// Answer: the core turns.
+    Answer(Answers),
     /// Send all connections away.
     Evacuate(Arc<Evacuation>),
     /// End every connection and the worker.

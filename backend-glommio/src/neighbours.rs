@@ -28,6 +28,11 @@ impl Neighbours {
         Arc::new(TaskWaker::new(self.mailboxes.clone(), self.own, task)).into()
     }
 
+    /// This core's index.
+    pub(crate) fn index(&self) -> usize {
+        self.own
+    }
+
     /// This core's mailbox.
     pub(crate) fn mailbox(&self) -> &Mailbox {
         &self.mailboxes[self.own]

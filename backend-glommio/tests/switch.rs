@@ -14,7 +14,7 @@ use backend_glommio::{Glommio, Readiness};
 use backend_tokio::{PerCore, WorkStealing};
 use conformance::{Real, Scheduler, resources};
 use proxy_core::backend::{
-    Adopter, Backend, Evacuation, Listening, OwnMetrics, Pace, Plan, Profile, WorkerThread,
+    Adopter, Backend, Evacuation, Listening, OwnMetrics, Pace, Plan, Profile, Pulse, WorkerThread,
 };
 use proxy_core::{Descriptor, Generation, Listener, ListenerSettings};
 
@@ -224,6 +224,10 @@ impl Backend for Switched {
 
     fn adopter(&self) -> Arc<dyn Adopter> {
         self.lock().running().adopter()
+    }
+
+    fn pulse(&self) -> Arc<dyn Pulse> {
+        self.lock().running().pulse()
     }
 
     fn stop(self: Box<Self>, patience: Duration) {

@@ -8,6 +8,7 @@ mod fate;
 mod gates;
 mod own;
 mod per_core;
+mod pulse;
 mod socket;
 #[allow(unsafe_code, reason = "the file that is for it")]
 mod sys;

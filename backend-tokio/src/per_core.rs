@@ -11,7 +11,7 @@ use proxy_core::Generation;
 use proxy_core::Listener;
 use proxy_core::backend::{
     Adopter, Backend, BindSockets, Evacuation, Evening, Listening, OwnMetrics, Plan, Profile,
-    WORKER_THREAD_PREFIX, WorkerThread,
+    Pulse, WORKER_THREAD_PREFIX, WorkerThread,
 };
 use proxy_core::lifeline::{Deaths, Lifeline};
 use tokio::runtime::{Builder, Handle, LocalOptions};
@@ -20,6 +20,7 @@ use tokio::sync::watch;
 use crate::adopt::Runtimes;
 use crate::gates::Gates;
 use crate::own::Own;
+use crate::pulse::Each;
 use crate::tasks::Tasks;
 use crate::worker::{self, Enlisted};
 use crate::{SCHEDULER, task, threads};
@@ -218,6 +219,11 @@ impl Backend for PerCore {
         let handles = self.workers.iter().map(|(_, handle)| handle.clone());
         let spawn = |task| drop(tokio::task::spawn_local(task));
         Arc::new(Runtimes::new(handles, spawn))
+    }
+
+    fn pulse(&self) -> Arc<dyn Pulse> {
+        let handles = self.workers.iter().map(|(_, handle)| handle.clone());
+        Arc::new(Each(handles.collect()))
     }
 
     fn stop(self: Box<Self>, patience: Duration) {

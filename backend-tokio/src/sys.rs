@@ -18,9 +18,9 @@ pub(crate) fn register(
     registered.map_err(|error| error.into_parts())
 }
 
-/// Has the current runtime's reactor tell when a clock (`timerfd(2)`) rings.
-pub(crate) fn register_clock(clock: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+/// Has the current runtime's reactor tell when a clock (`timerfd(2)`) rings, or that an event (`eventfd(2)`) has happened.
+pub(crate) fn register_event(event: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: as above, an `OwnedFd` owns its descriptor, and nothing of it can be changed through the `AsyncFd`.
-    let registered = unsafe { AsyncFd::register_with_interest(clock, Interest::READABLE) };
+    let registered = unsafe { AsyncFd::register_with_interest(event, Interest::READABLE) };
     Ok(registered?)
 }

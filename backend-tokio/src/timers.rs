@@ -130,7 +130,7 @@ impl Ticker {
     pub(crate) fn new(timers: Arc<Timers>) -> io::Result<Self> {
         let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
         let clock = timerfd_create(TimerfdClockId::Monotonic, flags)?;
-        let clock = sys::register_clock(clock)?;
+        let clock = sys::register_event(clock)?;
         Ok(Self { timers, clock })
     }
 

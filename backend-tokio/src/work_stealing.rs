@@ -8,13 +8,14 @@ use std::time::Duration;
 use proxy_core::Listener;
 use proxy_core::backend::{
     Adopter, Backend, BindSockets, Evacuation, Evening, Listening, OwnMetrics, Plan, Profile,
-    WORKER_THREAD_PREFIX, WorkerThread,
+    Pulse, WORKER_THREAD_PREFIX, WorkerThread,
 };
 use tokio::runtime::{Builder, Runtime, worker_index};
 
 use crate::adopt::Runtimes;
 use crate::gates::Gates;
 use crate::own::Own;
+use crate::pulse::Shared;
 use crate::tasks::Tasks;
 use crate::worker::{self, Enlisted};
 use crate::{SCHEDULER, task, threads};
@@ -201,6 +202,10 @@ impl Backend for WorkStealing {
         let handle = self.runtime.handle().clone();
         let spawn = |task| drop(tokio::spawn(task));
         Arc::new(Runtimes::new(std::iter::once(handle), spawn))
+    }
+
+    fn pulse(&self) -> Arc<dyn Pulse> {
+        Arc::new(Shared(self.runtime.handle().clone(), self.threads.len()))
     }
 
     fn stop(self: Box<Self>, patience: Duration) {

@@ -235,6 +235,7 @@ async fn restart(
     proxy: &mut Proxy,
     switching: &mut Option<Switching>,
 ) -> Result<(), String> {
+    proxy.workers.pulses.bury(death);
     if death.run != proxy.workers.run() {
         if death.halts_all
             && let Some(Left { moved, cut }) = proxy.workers.end_halted(death.run).await

@@ -113,3 +113,4 @@ mod upstream_failure;
 mod urgent;
 mod verdicts;
 mod watch;
+mod watchdog;

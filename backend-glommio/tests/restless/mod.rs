@@ -10,7 +10,7 @@ use backend_glommio::{Options, Placement};
 use conformance::Scheduler;
 use proxy_core::Listener;
 use proxy_core::backend::{
-    Adopter, Backend, Evacuation, Listening, OwnMetrics, Plan, Profile, WorkerThread,
+    Adopter, Backend, Evacuation, Listening, OwnMetrics, Plan, Profile, Pulse, WorkerThread,
 };
 
 use crate::backends::{options, unavailable};
@@ -125,6 +125,10 @@ impl Backend for Stirred {
 
     fn adopter(&self) -> Arc<dyn Adopter> {
         self.lock().adopter()
+    }
+
+    fn pulse(&self) -> Arc<dyn Pulse> {
+        self.lock().pulse()
     }
 
     fn stop(self: Box<Self>, _patience: Duration) {

@@ -5,11 +5,13 @@ mod evacuation;
 mod open;
 mod own;
 mod profile;
+mod pulse;
 
 pub use self::evacuation::{Adopter, Evacuation, LEAVING_PER_MS, MOVING_MAX, Moving, Pace};
 pub use self::open::{OpenSocket, OpenSockets};
 pub use self::own::{OwnFamily, OwnKind, OwnMetrics, OwnSample};
 pub use self::profile::{BindSockets, Evening, Profile, Stealing};
+pub use self::pulse::{Answers, Asked, Pulse};
 
 use std::io;
 use std::sync::Arc;
@@ -123,6 +125,9 @@ pub trait Backend: Send {
 
     /// Takes connections of another scheduler's.
     fn adopter(&self) -> Arc<dyn Adopter>;
+
+    /// Asks the workers whether they turn.
+    fn pulse(&self) -> Arc<dyn Pulse>;
 
     /// Ends the connections that are left, and the workers; returns when they are gone, or after `patience`.
     fn stop(self: Box<Self>, patience: Duration);

@@ -7,12 +7,13 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::time::Duration;
 
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use tempfile::TempDir;
 
 use super::proxy;
-use super::wait::DEADLINE;
+use super::wait::{self, DEADLINE};
 
 /// The first descriptor that is passed on.
 const FIRST: RawFd = 3;
@@ -92,14 +93,35 @@ impl Manager {
         while self.receive()[0].0 != "FDSTOREREMOVE" {}
     }
 
+    /// Waits until the watchdog is fed.
+    pub(crate) fn is_fed(&self) {
+        while self.receive()[0].0 != "WATCHDOG" {}
+    }
+
+    /// Whether the watchdog is fed within this time, from now on.
+    pub(crate) fn is_fed_within(&self, time: Duration) -> bool {
+        self.socket.set_nonblocking(true).expect("a flag");
+        while self.try_receive().is_some() {}
+        let fed = wait::holds_within(time, || {
+            let fields = self.try_receive();
+            fields.is_some_and(|fields| fields[0].0 == "WATCHDOG")
+        });
+        self.socket.set_nonblocking(false).expect("a flag");
+        fed
+    }
+
     fn receive(&self) -> Vec<(String, String)> {
+        self.try_receive().expect("a message")
+    }
+
+    fn try_receive(&self) -> Option<Vec<(String, String)>> {
         const DESCRIPTORS_MAX: usize = 253;
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let mut bytes = [0; 4096];
         let mut slices = [IoSliceMut::new(&mut bytes)];
         let flags = RecvFlags::CMSG_CLOEXEC;
-        let message = recvmsg(&self.socket, &mut slices, &mut control, flags).expect("a message");
+        let message = recvmsg(&self.socket, &mut slices, &mut control, flags).ok()?;
         for part in control.drain() {
             if let RecvAncillaryMessage::ScmRights(descriptors) = part {
                 self.kept.borrow_mut().extend(descriptors);
@@ -110,6 +132,6 @@ impl Manager {
             .lines()
             .map(|line| line.split_once('=').expect("a field"));
         let fields = fields.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        fields.collect()
+        Some(fields.collect())
     }
 }
