@@ -11,6 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixDatagram;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
 
 use anyhow::Context;
 use rustix::net::{
@@ -100,9 +101,12 @@ impl Notify {
         self.send(&format!("FDSTOREREMOVE=1\nFDNAME={KEPT_NAME}\n"));
     }
 
-    /// The proxy drains.
-    pub(crate) fn stopping(&self) {
-        self.send("STOPPING=1\nSTATUS=drains\n");
+    /// The proxy drains, and is over after this time at the latest: systemd waits for so long, if `TimeoutStopSec=` is less.
+    pub(crate) fn stopping(&self, within: Duration) {
+        let microseconds = within.as_micros();
+        self.send(&format!(
+            "STOPPING=1\nSTATUS=drains\nEXTEND_TIMEOUT_USEC={microseconds}\n"
+        ));
         self.forget();
     }
 

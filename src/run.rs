@@ -31,6 +31,9 @@ const RETURNED_BYTES_MIN: usize = 32 * 1024;
 /// How long workers may take to end their connections at the end of the process.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long the end of the process takes after the drain, at most: of two schedulers, and of the logs.
+const END_TIME: Duration = Duration::from_secs(15);
+
 /// Runs a proxy until a signal ends it, or another process has taken over. A signal before it has started ends it at once, and
 /// that is no failure. Returns the exit code.
 ///
@@ -137,7 +140,7 @@ fn run_as(
             () = ending.next() => {}
             reason = requests::at_each(signals, &mut commands, file, &mut config, &mut proxy) => return reason,
         }
-        proxy.notify.stopping();
+        proxy.notify.stopping(config.runtime.drain_timeout + END_TIME);
         // It ends as this one does.
         proxy.successor.iter().for_each(|successor| successor.signal(Signal::TERM));
         // A successor may have its own.

@@ -70,6 +70,11 @@ fn it_is_told_of_the_start_of_reloads_and_of_the_end(scheduler: Scheduler) {
         ("STOPPING".to_owned(), "1".to_owned()),
         "{fields:?}"
     );
+    let (name, time) = &fields[2];
+    assert_eq!(name, "EXTEND_TIMEOUT_USEC");
+    // The drain may take 9 seconds.
+    let time: u64 = time.parse().expect("a number");
+    assert!((9_000_000..30_000_000).contains(&time), "{time}");
     assert!(proxy.wait().success(), "{}", proxy.whole_log());
 }
 
