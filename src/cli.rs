@@ -10,6 +10,7 @@ use tracing::level_filters::LevelFilter;
 
 use crate::client::DEFAULT_SOCKET;
 use crate::ctl::Ctl;
+use crate::pairs::Pairs;
 use proxy_console::{errln, outln};
 use proxy_tools::compare::{self, BYTES_MAX, CONNECTIONS_MAX, HEAVY_MAX};
 
@@ -26,10 +27,25 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run the proxy of a configuration file, until SIGTERM or SIGINT. SIGHUP reads the configuration again, SIGUSR2 upgrades.
+    /// Run a proxy until SIGTERM or SIGINT: that of a configuration file, or of --listen and --to. SIGHUP reads the file again,
+    /// SIGUSR2 upgrades.
     Run {
         /// The configuration, in TOML; - is standard input.
+        #[arg(required_unless_present = "listen", conflicts_with_all = ["listen", "to", "scheduler", "admin"])]
+        file: Option<PathBuf>,
+        #[command(flatten)]
+        pairs: Pairs,
+    },
+    /// Write a configuration file to begin with, whose comments name what comes next.
+    Init {
+        #[command(flatten)]
+        pairs: Pairs,
+        /// Where to write it; - is standard output.
+        #[arg(default_value = "corelane.toml")]
         file: PathBuf,
+        /// Replace a file that exists.
+        #[arg(long)]
+        force: bool,
     },
     /// Read a configuration file and report everything that is wrong with it.
     Check {
@@ -61,7 +77,7 @@ pub(crate) enum Command {
     Supervise { pid: i32, line: i32 },
     /// Print what has a shell complete names: `eval "$(corelane completions bash)"`.
     Completions {
-        #[arg(value_parser = ["bash", "zsh"])]
+        #[arg(value_parser = ["bash", "zsh", "fish"])]
         shell: String,
     },
     /// What the last of some words may become.

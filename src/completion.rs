@@ -6,8 +6,9 @@ use proxy_admin::commands::LISTENER_KEYS;
 use crate::cli::Cli;
 use crate::ctl::Names;
 
-/// For bash: what is completed is the line as it is, as bash takes a name with a colon for several words.
-pub(crate) const BASH: &str = r#"_corelane() {
+/// For bash: what is completed is the line as it is, as bash takes a name with a colon for several words. Where there are no names, a
+/// file is meant.
+const BASH: &str = r#"_corelane() {
     local line="${COMP_LINE:0:COMP_POINT}" words current prefix
     read -r -a words <<<"$line"
     [[ "$line" == *' ' ]] && words+=("")
@@ -19,18 +20,36 @@ pub(crate) const BASH: &str = r#"_corelane() {
     fi
     [[ ${#COMPREPLY[@]} -eq 1 && "${COMPREPLY[0]}" == *= ]] && compopt -o nospace
 }
-complete -F _corelane corelane
+complete -o default -F _corelane corelane
 "#;
 
 /// For zsh.
-pub(crate) const ZSH: &str = r#"#compdef corelane
+const ZSH: &str = r#"#compdef corelane
 _corelane() {
     local -a names
     names=("${(@f)$(corelane complete -- "${(@)words[2,CURRENT]}" 2>/dev/null)}")
-    compadd -- $names
+    if [[ -n "$names" ]]; then compadd -- $names; else _files; fi
 }
 compdef _corelane corelane
 "#;
+
+/// For fish.
+const FISH: &str = r#"function __corelane_names
+    set -l words (commandline -opc) (commandline -ct)
+    corelane complete -- $words[2..] 2>/dev/null
+end
+complete -c corelane -f -n 'count (__corelane_names) >/dev/null' -a '(__corelane_names)'
+complete -c corelane -F -n 'not count (__corelane_names) >/dev/null'
+"#;
+
+/// What a shell reads to complete words.
+pub(crate) fn script(shell: &str) -> &'static str {
+    match shell {
+        "zsh" => ZSH,
+        "fish" => FISH,
+        _ => BASH,
+    }
+}
 
 /// What the last of the words may become, which is typed in part.
 pub(crate) fn candidates(

@@ -27,9 +27,11 @@ mod echo;
 mod handover;
 mod health;
 mod host;
+mod init;
 mod lists;
 mod logging;
 mod notify;
+mod pairs;
 mod privileges;
 mod proxy;
 mod pulses;
@@ -56,6 +58,7 @@ use proxy_admin::commands::Wish;
 use proxy_console::{Console, errln, outln};
 use proxy_tools::{compare, demo, top};
 
+use self::config_file::Given;
 use self::host::InProcess;
 
 fn main() -> ExitCode {
@@ -71,7 +74,14 @@ fn run_command(cli: cli::Cli) -> ExitCode {
     logging::start(cli.log);
     deaths::report_panics();
     let result = match cli.command {
-        cli::Command::Run { file } => return ended(run::run(&file)),
+        cli::Command::Run { file, pairs } => {
+            let given = match file {
+                Some(file) => Given::File(file),
+                None => Given::Arguments(pairs.to_toml()),
+            };
+            return ended(run::run(&given));
+        }
+        cli::Command::Init { pairs, file, force } => return init::init(pairs, &file, force),
         cli::Command::Supervise { pid, line } => return ended(upgrade::supervise(pid, line)),
         cli::Command::Demo { seconds, listen } => {
             demo::run(Duration::from_secs(seconds), listen, &InProcess)
@@ -96,12 +106,7 @@ fn run_command(cli: cli::Cli) -> ExitCode {
             return ended(client::upgrade(&socket, binary.as_deref()));
         }
         cli::Command::Completions { shell } => {
-            let script = if shell == "zsh" {
-                completion::ZSH
-            } else {
-                completion::BASH
-            };
-            outln!("{}", script.trim_end());
+            outln!("{}", completion::script(&shell).trim_end());
             return ExitCode::SUCCESS;
         }
         cli::Command::Complete { words } => {

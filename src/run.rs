@@ -10,6 +10,7 @@ use anyhow::bail;
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 
 use crate::command_socket::Commands;
+use crate::config_file::Given;
 use crate::notify::Notify;
 use crate::proxy::{Origin, Proxy};
 use crate::requests::Signals;
@@ -19,9 +20,7 @@ use crate::start_error::{Asker, Explain, cannot_start};
 use crate::upgrade::{Parent, Predecessor};
 use crate::watchdog::Watchdog;
 use crate::workers::STOP_PATIENCE_AFTER_DEATH;
-use crate::{
-    assemble, config_file, cpus, deaths, drain, privileges, proxy, requests, restarts, upgrade,
-};
+use crate::{assemble, cpus, deaths, drain, privileges, proxy, requests, restarts, upgrade};
 use proxy_console::Announcement;
 
 /// Pieces of memory of so many bytes and more are the system's again when they are freed: buffers of relaying, which workers keep
@@ -39,13 +38,13 @@ const END_TIME: Duration = Duration::from_secs(15);
 ///
 /// # Errors
 /// What keeps it from starting, with what to do.
-pub(crate) fn run(file: &Path) -> anyhow::Result<u8> {
+pub(crate) fn run(given: &Given) -> anyhow::Result<u8> {
     proxy_sys::return_memory_from(RETURNED_BYTES_MIN);
     let notify = Notify::of_environment()?;
     let parent = Parent::of_environment(&notify)?;
     let predecessor = Predecessor::of_environment()?;
     let refusing = predecessor.as_ref().map(Predecessor::refusing);
-    let run = run_as(file, notify, parent, predecessor);
+    let run = run_as(given, notify, parent, predecessor);
     if let (Err(error), Some(refusing)) = (&run, refusing) {
         refusing.tell(error);
     }
@@ -53,7 +52,7 @@ pub(crate) fn run(file: &Path) -> anyhow::Result<u8> {
 }
 
 fn run_as(
-    file: &Path,
+    given: &Given,
     notify: Notify,
     parent: Parent,
     predecessor: Option<Predecessor>,
@@ -68,7 +67,7 @@ fn run_as(
         let caught = Hangup::catch().and_then(|hangup| Ok((hangup, Upgrading::catch()?)));
         caught.explain(|error| cannot_start("the handlers of SIGHUP and SIGUSR2", error))?
     };
-    let loaded = config_file::load(file)?;
+    let loaded = given.load()?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
@@ -87,9 +86,15 @@ fn run_as(
     let (deaths, mut died) = deaths::channel();
     let admin = AdminAddress {
         listen: assemble::listen_address(config.admin.listen),
-        asker: Asker {
-            name: "[admin]",
-            key: "`listen`",
+        asker: match given.file() {
+            Some(_) => Asker {
+                name: "[admin]",
+                key: "`listen`",
+            },
+            None => Asker {
+                name: "the admin server",
+                key: "--admin",
+            },
         },
     };
     let mut commands = Commands::new();
@@ -138,7 +143,7 @@ fn run_as(
         };
         tokio::select! {
             () = ending.next() => {}
-            reason = requests::at_each(signals, &mut commands, file, &mut config, &mut proxy) => return reason,
+            reason = requests::at_each(signals, &mut commands, given, &mut config, &mut proxy) => return reason,
         }
         proxy.notify.stopping(config.runtime.drain_timeout + END_TIME);
         // It ends as this one does.
@@ -209,6 +214,10 @@ fn announce(proxy: &Proxy) -> Announcement {
         scheduler = profile.scheduler,
         mode = profile.mode,
         workers = proxy.workers.running.threads().len(),
+        page = proxy
+            .admin
+            .as_ref()
+            .map(|admin| format!("{}/", admin.url())),
         "running"
     );
     proxy_console::announce(&lines)

@@ -70,7 +70,8 @@ pub use crate::values::access::{
 };
 pub use crate::values::account::{ACCOUNT_BYTES_MAX, Account};
 pub use crate::values::address::{
-    BindAddress, ListenAddress, ServerAddress, UNIX_PATH_BYTES_MAX, discovered_address, server_name,
+    BindAddress, ListenAddress, ServerAddress, UNIX_PATH_BYTES_MAX, bind_name, discovered_address,
+    listen_name, server_name,
 };
 pub use crate::values::cores::{CORES_MAX, Cores};
 pub use crate::values::dscp::Dscp;

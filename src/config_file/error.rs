@@ -49,6 +49,15 @@ pub(crate) enum LoadError {
          file that can be read again"
     )]
     StdinAgain,
+    /// There is no file: the command line says it all.
+    #[error(
+        "there is nothing to read again: this proxy runs by --listen and --to, without a file; `corelane init` with the same words \
+         writes one, to be started with `corelane run FILE`"
+    )]
+    NothingAgain,
+    /// The command line asks for what can't be.
+    #[error("{0}")]
+    Arguments(String),
     /// There is no thread to read it.
     #[error("{}", cannot_start("the thread that reads the configuration", source))]
     NoThread { source: io::Error },

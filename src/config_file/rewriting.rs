@@ -12,10 +12,10 @@ use tokio::time::timeout;
 use super::content::{Content, read};
 use super::error::READ_PATIENCE;
 use super::gather::{Gathered, gather};
+use super::given::Given;
 use super::progress::Progress;
 use super::reading::{Reading, on_this_machine};
 use super::sources::{Sources, Stamp};
-use super::stdin::STDIN;
 
 /// Files that are to take the place of others. Dropped, they are removed.
 pub(crate) struct Rewriting(Vec<Rewritten>);
@@ -39,18 +39,22 @@ impl Drop for Beside {
     }
 }
 
-/// Has `change` make other texts of those of the configuration's files, of which the first one is at `path`, and gets files with
+/// Has `change` make other texts of those of the configuration's files, of which the first one is `given`, and gets files with
 /// these ready. It says the places of those that change. What it makes is a valid configuration.
 ///
 /// # Errors
 /// Why it can't be, in words.
 pub(crate) async fn rewrite_meanwhile(
-    path: &Path,
+    given: &Given,
     change: impl FnOnce(&[String]) -> Result<Vec<(usize, String)>, String> + Send + 'static,
 ) -> Result<Rewriting, String> {
-    if path == Path::new(STDIN) {
-        return Err("the configuration came from standard input, which has no file".to_owned());
-    }
+    let path = match given.file() {
+        Some(_) if given.is_read_once() => {
+            return Err("the configuration came from standard input, which has no file".to_owned());
+        }
+        Some(path) => path,
+        None => return Err("the proxy runs by --listen and --to, without a file".to_owned()),
+    };
     let first = path.to_owned();
     let (sender, answer) = oneshot::channel();
     let write = move |progress: &Progress| prepare(&first, progress, change);

@@ -25,7 +25,7 @@ use self::around::Prepared;
 use self::change::Change;
 use crate::access_log::AccessLog;
 use crate::command_socket::Commands;
-use crate::config_file::{self, LoadError};
+use crate::config_file::{Given, LoadError};
 use crate::proxy::{Proxy, listening};
 use crate::sockets::Preparing;
 use crate::start_error::{Explain, cannot_start};
@@ -91,14 +91,14 @@ pub(crate) fn answer(wish: &Wish, result: Result<Change, String>) -> Reply {
     Reply::Done(words)
 }
 
-/// Reads `file` again, and says what a reload would change. What can be tried is tried, as far as nobody notices.
+/// Reads what was given again, and says what a reload would change. What can be tried is tried, as far as nobody notices.
 pub(crate) async fn check(
-    file: &Path,
+    given: &Given,
     config: &Config,
     proxy: &Proxy,
     commands: &Commands,
 ) -> Result<Change, String> {
-    let new = read(file, proxy).await?;
+    let new = read(given, proxy).await?;
     if let Some(reason) = privileges::cannot_change(&new.runtime, &config.runtime) {
         return Err(reason);
     }
@@ -120,9 +120,9 @@ pub(crate) async fn check(
     Ok(change::diff(config, &new))
 }
 
-/// Reads `file` and its lists of clients. All is in order, and fits this machine.
-pub(crate) async fn read(file: &Path, proxy: &Proxy) -> Result<Config, String> {
-    let new = read_file(file).await?;
+/// Reads what was given and its lists of clients. All is in order, and fits this machine.
+pub(crate) async fn read(given: &Given, proxy: &Proxy) -> Result<Config, String> {
+    let new = read_given(given).await?;
     proxy.lists.again(&new).await?;
     socket_options::try_out(&new).map_err(|refused| refused.to_string())?;
     let fits = cpus::assign(&new.runtime).and_then(|_| {
@@ -133,9 +133,9 @@ pub(crate) async fn read(file: &Path, proxy: &Proxy) -> Result<Config, String> {
     Ok(new)
 }
 
-/// Reads `file` again. All is in order; whether it fits this machine is seen when it is applied.
-pub(crate) async fn read_file(file: &Path) -> Result<Config, String> {
-    checked(config_file::load_meanwhile(file).await)
+/// Reads what was given again. All is in order; whether it fits this machine is seen when it is applied.
+pub(crate) async fn read_given(given: &Given) -> Result<Config, String> {
+    checked(given.load_again().await)
 }
 
 /// Notes how a reading went, which was refused for a reason, or succeeded.

@@ -3,7 +3,6 @@
 
 mod waiting;
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use proxy_admin::commands::{Reply, Wish};
@@ -13,7 +12,7 @@ use tokio::time::sleep;
 
 use self::waiting::{Asked, Waiting};
 use crate::command_socket::Commands;
-use crate::config_file::{self, Watch, Watched};
+use crate::config_file::{Given, Watch, Watched};
 use crate::deaths::Died;
 use crate::proxy::Proxy;
 use crate::reload::changes::Running;
@@ -44,7 +43,7 @@ pub(crate) struct Signals<'a> {
 pub(crate) async fn at_each(
     signals: Signals<'_>,
     commands: &mut Commands,
-    file: &Path,
+    given: &Given,
     config: &mut Config,
     proxy: &mut Proxy,
 ) -> Option<String> {
@@ -111,7 +110,7 @@ pub(crate) async fn at_each(
         };
         match (asked.wish(), &switching) {
             (Wish::Upgrade(binary), None) => {
-                let refusal = cannot_upgrade(file, proxy);
+                let refusal = cannot_upgrade(given, proxy);
                 let upgraded = match refusal {
                     Some(words) => Upgraded::Refused(words),
                     None => upgrade::upgrade(proxy, config, commands, binary, hangup).await,
@@ -137,17 +136,17 @@ pub(crate) async fn at_each(
             }
             // What is only checked is still to be reloaded: the watch goes on from what was read before.
             (Wish::Check, _) => {
-                let result = reload::check(file, config, proxy, commands).await;
+                let result = reload::check(given, config, proxy, commands).await;
                 asked.answer(reload::answer(&Wish::Check, result));
             }
-            (Wish::Difference, _) => asked.answer(match reload::read(file, proxy).await {
+            (Wish::Difference, _) => asked.answer(match reload::read(given, proxy).await {
                 Ok(new) => Reply::Lines(reload::change::diff(config, &new).lines),
                 Err(reason) => Reply::Refused(format!("the files can't be taken: {reason}\n")),
             }),
             (Wish::Change(change), _) => {
                 let switch = switching.as_ref().map(|one| one.words(&proxy.workers));
                 let running = Running {
-                    file,
+                    given,
                     config: &mut *config,
                     proxy: &mut *proxy,
                     commands: &mut *commands,
@@ -162,12 +161,12 @@ pub(crate) async fn at_each(
                 asked.answer(reply);
             }
             (_, None) => {
-                let new = reload::read_file(file);
+                let new = reload::read_given(given);
                 switching = take(new, asked, config, proxy, commands).await;
                 watch.restart_configuration(config.runtime.watch);
                 list_watch.restart(proxy.lists.sources());
             }
-            (wish, Some(switching)) => match reload::read(file, proxy).await {
+            (wish, Some(switching)) => match reload::read(given, proxy).await {
                 // Only one switch runs at a time. What else changes is none of a scheduler that goes.
                 Ok(new)
                     if !reload::is_switch(&new, config, proxy)
@@ -213,8 +212,8 @@ async fn take(
 }
 
 /// Why there can't be an upgrade now; none: there can.
-fn cannot_upgrade(file: &Path, proxy: &Proxy) -> Option<String> {
-    if file == Path::new(config_file::STDIN) {
+fn cannot_upgrade(given: &Given, proxy: &Proxy) -> Option<String> {
+    if given.is_read_once() {
         return Some("not upgraded: the configuration came from standard input, which is read once; restart\n".to_owned());
     }
     let is_over = proxy.predecessor.as_ref().is_none_or(Over::is);

@@ -84,6 +84,7 @@ mod restart;
 mod retries;
 mod ring;
 mod routes;
+mod run_words;
 mod self_connect;
 mod sequences;
 mod series;

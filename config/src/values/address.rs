@@ -8,7 +8,7 @@ use std::path::{Component, Path, PathBuf};
 
 pub(crate) use self::bind::bind_addresses;
 use self::bind::{BIND_PORTS_MAX, FD_NAME_BYTES_MAX};
-pub use self::bind::{BindAddress, ListenAddress};
+pub use self::bind::{BindAddress, ListenAddress, bind_name, listen_name};
 use self::server::BUILTIN_ECHO;
 pub use self::server::{ServerAddress, discovered_address, server_name};
 pub(crate) use self::server::{parse_server, server_address};

@@ -10,20 +10,18 @@ mod listener;
 mod scheduler;
 mod server;
 
-use std::path::Path;
-
 use proxy_admin::EventKind;
 use proxy_admin::commands::{Change, Reply, What};
 use proxy_config::{Config, Files};
 
 use self::edit::Edit;
 use super::{Begun, Commands, Proxy, apply};
-use crate::config_file::{self, Rewriting};
+use crate::config_file::{self, Given, Rewriting};
 use crate::logging;
 
 /// What a change is made of.
 pub(crate) struct Running<'a> {
-    pub(crate) file: &'a Path,
+    pub(crate) given: &'a Given,
     pub(crate) config: &'a mut Config,
     pub(crate) proxy: &'a mut Proxy,
     pub(crate) commands: &'a mut Commands,
@@ -122,7 +120,7 @@ impl Running<'_> {
         }
         let new = edited(self.config, &edits).map_err(NotMade::Refused)?;
         let rewriting = match write {
-            true => Some(rewrite(self.file, edits).await?),
+            true => Some(rewrite(self.given, edits).await?),
             false => None,
         };
         let applied = apply(new, self.config, self.proxy, self.commands).await;
@@ -156,7 +154,7 @@ fn edited(config: &Config, edits: &[Edit]) -> Result<Config, String> {
 }
 
 /// Gets the configuration's files ready with some edits, each in the one that has most of what it changes.
-async fn rewrite(file: &Path, edits: Vec<Edit>) -> Result<Rewriting, NotMade> {
+async fn rewrite(given: &Given, edits: Vec<Edit>) -> Result<Rewriting, NotMade> {
     let change = move |texts: &[String]| -> Result<Vec<(usize, String)>, String> {
         let mut documents = Vec::with_capacity(texts.len());
         for text in texts {
@@ -180,7 +178,7 @@ async fn rewrite(file: &Path, edits: Vec<Edit>) -> Result<Rewriting, NotMade> {
             .map(|(place, (document, _))| (place, document.to_string()))
             .collect())
     };
-    let prepared = config_file::rewrite_meanwhile(file, change).await;
+    let prepared = config_file::rewrite_meanwhile(given, change).await;
     prepared.map_err(|why| {
         NotMade::Refused(format!(
             "it can't be written into the file, and nothing was changed: {why}"

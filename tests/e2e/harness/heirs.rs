@@ -16,9 +16,12 @@ pub(crate) struct Heirs {
 impl Heirs {
     pub(crate) fn of(proxy: &Proxy) -> Self {
         let file = proxy.directory().join("corelane.toml");
-        Self {
-            mark: file.display().to_string(),
-        }
+        Self::marked(file.display().to_string())
+    }
+
+    /// Of a proxy that has this word in its command line, which no other has.
+    pub(crate) fn marked(mark: String) -> Self {
+        Self { mark }
     }
 
     /// All that run the configuration, the youngest last.
@@ -34,7 +37,7 @@ impl Heirs {
         let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let mut words = line.split(|&byte| byte == 0);
         // Not of whoever calls `corelane` for the tests, such as strace.
-        words.nth(1) == Some(b"run") && words.next() == Some(self.mark.as_bytes())
+        words.nth(1) == Some(b"run") && words.any(|word| word == self.mark.as_bytes())
     }
 
     /// The one that runs when all upgrades are over.

@@ -62,6 +62,14 @@ impl Proxy {
         })
     }
 
+    /// Starts the proxy with these words instead of a file.
+    pub(crate) fn start_words(words: &[&str]) -> Self {
+        let directory = tempfile::tempdir().expect("temporary directory");
+        Self::start_in(directory, command().arg("run").args(words), |command| {
+            Child::spawn_piped(command, Signal::KILL)
+        })
+    }
+
     fn start_by(
         mut command: Command,
         configuration: &str,
@@ -73,7 +81,15 @@ impl Proxy {
         // It may run as another user.
         let readable = fs::Permissions::from_mode(0o755);
         fs::set_permissions(directory.path(), readable).expect("permissions");
-        let (mut child, stdout) = spawn(command.arg("run").arg(&file));
+        Self::start_in(directory, command.arg("run").arg(&file), spawn)
+    }
+
+    fn start_in(
+        directory: TempDir,
+        command: &mut Command,
+        spawn: impl FnOnce(&mut Command) -> (Child, PipeReader),
+    ) -> Self {
+        let (mut child, stdout) = spawn(command);
         let (lines_in, lines) = mpsc::channel();
         // Reads to the end: the proxy must never wait for a reader of its output.
         thread::spawn(move || {

@@ -121,6 +121,28 @@ impl Read for ListenAddress {
     }
 }
 
+/// What a listener's address is called that is written like this, wherever that is shown.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn bind_name(text: &str) -> Result<String, String> {
+    match parse_binds(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// What the admin server's address is called that is written like this.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn listen_name(text: &str) -> Result<String, String> {
+    match parse_listen(text) {
+        Ok(address) => Ok(address.to_string()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 /// An address to bind.
 pub(crate) fn bind_addresses(value: &DeValue<'_>) -> Result<Vec<BindAddress>, Refusal> {
     let text = string(value, BIND)?;
