@@ -43,6 +43,8 @@ macro_rules! suite {
             long_answer_before_a_reset
             request_before_a_reset
             answer_then_reset
+            reset_by_server_after_the_client_is_gone
+            reset_by_client_after_the_server_is_gone
             close_with_bytes_unread
             refused_server_is_passed_over
             all_refused

@@ -192,6 +192,44 @@ pub fn answer_then_reset<S: Stage>() {
     settle(&stage);
 }
 
+/// The client has closed, and what the server still said to it has been answered by a reset; then the server resets as well. It is what a
+/// client of PostgreSQL leaves behind that ends its session under TLS.
+pub fn reset_by_server_after_the_client_is_gone<S: Stage>() {
+    reset_after_the_other_side_is_gone::<S>(false);
+}
+
+/// The same from the other side.
+pub fn reset_by_client_after_the_server_is_gone<S: Stage>() {
+    reset_after_the_other_side_is_gone::<S>(true);
+}
+
+/// Nobody is left who could acknowledge anything, so nobody is waited for.
+fn reset_after_the_other_side_is_gone<S: Stage>(by_client: bool) {
+    let stage = S::start(Setup::default());
+    let (client, server) = stage.pair();
+    let (stays, leaves) = if by_client {
+        (client, server)
+    } else {
+        (server, client)
+    };
+    pump(&stage, &mut [Flow::new(&leaves, &stays, 1, 10)]);
+    drop(leaves);
+    wait(&stage, "the end", || {
+        (stays.receive(&mut [0; 16]) == Received::End).then_some(())
+    });
+    stays.send(&[7; 24]).expect("there is room");
+    wait(&stage, "they are sent on", || {
+        let (from_client, from_server) = Counts(&stage).bytes();
+        let bytes = if by_client { from_client } else { from_server };
+        (bytes > 0).then_some(())
+    });
+    stays.reset();
+    wait_within(&stage, ACKNOWLEDGEMENT + SLACK, "its end", || {
+        (stage.listener().connections() == 0).then_some(())
+    });
+    settle(&stage);
+}
+
 /// A client that closes without reading what has arrived resets by that, and the server is told.
 pub fn close_with_bytes_unread<S: Stage>() {
     let stage = S::start(Setup::default());

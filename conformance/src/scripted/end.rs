@@ -35,6 +35,8 @@ pub(super) struct End {
     pub(super) resets_on_close: bool,
     /// All that it sent has arrived, as it was told.
     pub(super) acknowledged: bool,
+    /// What it had sent when the other side was gone: it is never acknowledged, and the kernel counts it for ever.
+    pub(super) lost: usize,
     /// A send was refused or cut short: room is an event.
     pub(super) wants_room: bool,
     /// There are always so many bytes to receive.
@@ -66,6 +68,7 @@ impl End {
             closed: false,
             resets_on_close: false,
             acknowledged: false,
+            lost: 0,
             wants_room: false,
             fountain: None,
             is_drain: false,

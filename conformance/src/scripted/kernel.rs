@@ -155,6 +155,7 @@ impl Kernel {
         let other = self.ends[id].other;
         if self.ends[other].closed {
             // They are taken, and answered by a reset.
+            self.ends[id].lost = bytes.len();
             self.cut(id);
             return Ok(Attempt::Done(bytes.len()));
         }
@@ -290,7 +291,9 @@ impl Kernel {
     /// What a reset of this end would throw away.
     pub(super) fn unacknowledged(&mut self, id: EndId) -> usize {
         let other = self.ends[id].other;
-        if self.dice.mischief(2) {
+        if self.ends[id].lost > 0 {
+            self.ends[id].lost
+        } else if self.dice.mischief(2) {
             // The acknowledgement is on its way.
             self.ends[other].inbox.len()
         } else {

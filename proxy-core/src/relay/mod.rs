@@ -405,13 +405,13 @@ impl Relay {
             Err(_) => return self.failed(),
         };
         if told {
-            // Who can't be asked is not waited for.
-            lost.unacknowledged = sides
-                .from(side)
-                .destination
-                .transport()
-                .unacknowledged()
-                .unwrap_or(0);
+            // Who can't be asked is not waited for, nor who was reset after its end: a receive doesn't say that, and the kernel goes on
+            // counting what nobody acknowledges any more.
+            let sides = sides.from(side);
+            let transport = sides.destination.transport();
+            let lives = transport.take_error();
+            let left = lives.and_then(|()| transport.unacknowledged());
+            lost.unacknowledged = left.unwrap_or(0);
             if lost.unacknowledged == 0 {
                 return self.failed();
             }
