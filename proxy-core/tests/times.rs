@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use conformance::{
-    Flow, Peer, Received, Scripted, ServerKind, Setup, Stage, elapse, pump, run, settle,
+    Flow, Peer, Received, Scripted, ServerKind, Setup, Stage, elapse, pump, run, settle, wait,
     wait_within,
 };
 use proxy_core::metrics::Cause;
 use proxy_core::prologue::{AcceptProxy, Expected, PrologueSettings, Untrusted};
 use proxy_core::{
-    BUFFER_BYTES, LIFETIME_GRACE, Lifetime, QUIET_BEFORE_END, STALL_CHECK_INTERVAL, Times,
+    BUFFER_BYTES, LIFETIME_GRACE, Lifetime, QUIET_BEFORE_END, QueueSettings, STALL_CHECK_INTERVAL,
+    Times,
 };
 
 const MAX: Duration = Duration::from_secs(20);
@@ -117,6 +118,51 @@ fn a_lifetime_ends_before_there_is_a_server() {
             drop(client);
             settle(&stage);
         }
+    });
+}
+
+/// The same while it waits for a place at a server: nobody is asked for it then, and who comes next has the place.
+#[test]
+fn a_lifetime_ends_while_a_place_is_waited_for() {
+    run::<Scripted>(|| {
+        let stage = Scripted::start(Setup {
+            server_connections: Some(1),
+            queue: Some(QueueSettings {
+                max: 10,
+                timeout: 10 * MAX,
+            }),
+            ..with_lifetime(0)
+        });
+        let begun_at = stage.now();
+        let (client, server) = stage.pair();
+        let waits = stage.connect();
+        waits.send(b"hello").expect("it is open");
+        let upstream = stage.pool().upstream();
+        // The one that has the place is busy, and has a while more to become quiet.
+        let mut seed = 0;
+        while !waits.is_reset() {
+            pump(&stage, &mut [Flow::new(&client, &server, seed, 100)]);
+            elapse(&stage, QUIET_BEFORE_END / 4);
+            seed += 1;
+            let lasted = stage.now() - begun_at;
+            assert!(lasted < MAX + LIFETIME_GRACE, "it waits for {lasted:?}");
+            if lasted < MAX {
+                assert_eq!(upstream.slot_queue(), 1);
+            }
+        }
+        assert!(stage.now() - begun_at >= MAX);
+        assert_eq!(
+            (ended(&stage, Cause::MaxLifetime), upstream.slot_queue()),
+            (1, 0)
+        );
+        let next = stage.connect();
+        drop((client, server));
+        let server = wait(&stage, "the next one is served", || stage.accept(0));
+        pump(&stage, &mut [Flow::new(&next, &server, seed, 100)]);
+        assert_eq!(stage.pool().upstream().connections(), 1);
+        assert!(stage.accept(0).is_none());
+        drop((waits, next, server));
+        settle(&stage);
     });
 }
 
