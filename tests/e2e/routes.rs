@@ -1,7 +1,9 @@
 //! Where connections go by what a ClientHello says, by source and by port: with openssl, curl and psql.
 
+mod hellos;
+
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::process::{self, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -18,7 +20,6 @@ use crate::service::tls::{TlsServer, curl, who};
 
 each_scheduler!(
     names_and_protocols,
-    hellos_of_real_clients_byte_by_byte,
     without_tls,
     postgres_by_name,
     mail_by_name,
@@ -121,80 +122,6 @@ fn names_and_protocols(scheduler: Scheduler) {
     ] {
         assert!(listed.contains(field), "no {field} in {listed}");
     }
-}
-
-/// What a real client says first.
-fn hello(command: impl FnOnce(SocketAddr) -> Command) -> Vec<u8> {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
-    let address = listener.local_addr().expect("address");
-    let _client = Child::spawn(&mut command(address), Signal::KILL);
-    listener.set_nonblocking(true).expect("nonblocking");
-    let mut stream = None;
-    wait::until("the client connects", || {
-        stream = listener.accept().ok();
-        stream.is_some()
-    });
-    let mut stream = stream.expect("a client").0;
-    stream.set_nonblocking(false).expect("blocking");
-    stream
-        .set_read_timeout(Some(wait::DEADLINE))
-        .expect("a timeout");
-    let mut head = [0; 5];
-    stream.read_exact(&mut head).expect("a record");
-    let length = usize::from(u16::from_be_bytes([head[3], head[4]]));
-    let mut hello = head.to_vec();
-    hello.resize(5 + length, 0);
-    stream
-        .read_exact(&mut hello[5..])
-        .expect("the whole record");
-    hello
-}
-
-fn s_client(address: SocketAddr, options: &[&str]) -> Command {
-    let mut command = Command::new(program::path("openssl"));
-    command
-        .args(["s_client", "-connect", &address.to_string()])
-        .args(["-servername", "b.example"])
-        .args(options);
-    command
-}
-
-/// The fixtures are made by the clients of this machine; those that it lacks are left out.
-fn hellos() -> Vec<Vec<u8>> {
-    let mut hellos = vec![
-        hello(|address| s_client(address, &["-alpn", "h2,http/1.1"])),
-        hello(|address| s_client(address, &["-tls1_2"])),
-        hello(|address| curl(address, "b.example", &[])),
-    ];
-    let groups = ["-groups", "X25519MLKEM768"];
-    let mut probe = s_client(peer::refusing(), &groups);
-    let output = probe.output().expect("openssl");
-    if String::from_utf8_lossy(&output.stderr).contains("onnect") {
-        let hello = hello(|address| s_client(address, &groups));
-        assert!(hello.len() > 1_200, "a post-quantum key");
-        hellos.push(hello);
-    } else {
-        println!("skipped: this openssl has no post-quantum groups");
-    }
-    hellos
-}
-
-fn hellos_of_real_clients_byte_by_byte(scheduler: Scheduler) {
-    let server = TlsServer::start("b");
-    let routes = "[[listeners.main.routes]]\nsni = \"*.example\"\nupstream = \"b\"\n";
-    let proxy = Proxy::start(scheduler, &configuration(routes, &[("b", server.address)]));
-    for hello in hellos() {
-        let mut client = proxy.connect("main");
-        client.set_nodelay(true).expect("TCP_NODELAY");
-        for byte in &hello {
-            client.write_all(&[*byte]).expect("send");
-        }
-        // The server's answer: a record with a ServerHello.
-        let mut answer = [0; 6];
-        client.read_exact(&mut answer).expect("an answer");
-        assert_eq!((answer[0], answer[5]), (22, 2));
-    }
-    assert_eq!(taken(&proxy, "1"), taken(&proxy, "1").max(3.0));
 }
 
 fn exchange(mut client: &TcpStream) {
@@ -351,7 +278,6 @@ fn a_reload_changes_routes(scheduler: Scheduler) {
     );
 }
 
-/// openssl's client asks a mail server that speaks SMTP in the clear first. Behind that, it is openssl's server.
 /// What a server of mail says and is told before TLS: its lines and the client's in turn, of which the last one begins TLS.
 const SMTP: &[[&str; 2]] = &[
     ["220-mail.example ESMTP\r\n220 welcome\r\n", "EHLO "],

@@ -9,6 +9,7 @@ pub(crate) mod iperf;
 pub(crate) mod kubernetes;
 pub(crate) mod mariadb;
 pub(crate) mod nginx;
+pub(crate) mod post_quantum;
 pub(crate) mod postgres;
 pub(crate) mod prometheus;
 pub(crate) mod redis;
