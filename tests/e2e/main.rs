@@ -109,6 +109,7 @@ mod unnoticed;
 mod upgrade;
 mod upgrade_connections;
 mod upgrade_killed;
+mod upgrade_prologue;
 mod upgrade_verdicts;
 mod upstream_failure;
 mod urgent;

@@ -2,11 +2,20 @@
 
 /// A ClientHello that asks for a name and offers a protocol, whatever bytes they are.
 pub(crate) fn client_hello(name: &str, protocol: &[u8]) -> Vec<u8> {
+    padded_hello(name, protocol, &[])
+}
+
+/// The same with these bytes of padding, in as many records as it takes.
+pub(crate) fn padded_hello(name: &str, protocol: &[u8], padding: &[u8]) -> Vec<u8> {
     let name = [&[0][..], &counted::<2>(name.as_bytes())].concat();
     let protocols = counted::<2>(&counted::<1>(protocol));
     let extensions = [
         extension(0, &counted::<2>(&name)),
         extension(16, &protocols),
+        match padding {
+            [] => Vec::new(),
+            padding => extension(21, padding),
+        },
     ]
     .concat();
     let body = [
@@ -19,7 +28,10 @@ pub(crate) fn client_hello(name: &str, protocol: &[u8]) -> Vec<u8> {
     ]
     .concat();
     let handshake = [&[1][..], &counted::<3>(&body)].concat();
-    [&[22, 3, 1][..], &counted::<2>(&handshake)].concat()
+    let records = handshake.chunks(1 << 14);
+    records
+        .flat_map(|part| [&[22, 3, 1][..], &counted::<2>(part)].concat())
+        .collect()
 }
 
 fn extension(kind: u16, data: &[u8]) -> Vec<u8> {
