@@ -1,7 +1,9 @@
 //! Options of sockets: as `ss` sees them at both sides, by what they do, and what is said where they can't be set.
 
+mod source_address;
+
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::os::fd::AsRawFd;
 use std::process::{Command, Output};
 
@@ -10,7 +12,7 @@ use socket2::{Domain, Socket, Type};
 
 use crate::harness::config::{forward, forward_with, route};
 use crate::harness::network;
-use crate::harness::peer::{self, Server, Service};
+use crate::harness::peer::{self, Service};
 use crate::harness::proxy::{self, Proxy};
 use crate::harness::restrict;
 use crate::harness::scheduler::{Scheduler, each_scheduler};
@@ -20,9 +22,8 @@ use crate::harness::wait;
 each_scheduler!(
     both_sides_have_what_is_configured,
     a_reload_changes_them_for_who_comes_next,
+    what_ss_does_not_show_is_set_as_well,
     without_a_key_there_is_no_call,
-    servers_are_connected_to_from_an_address,
-    servers_are_connected_to_from_the_clients_address,
     a_deferred_client_is_accepted_with_its_first_bytes,
     the_first_bytes_come_with_a_fast_open,
     unix_sockets_stand_beside_tcp_with_options,
@@ -43,11 +44,11 @@ fn keys(number: u32) -> String {
     )
 }
 
-/// What `ss` says of the established sockets with this port at the proxy's end.
-fn sockets(which: &str) -> String {
+/// What `ss` says of the established socket that has these ends. Ports alone are others' as well.
+fn sockets(which: &[&str]) -> String {
     let ss = Command::new("ss")
         .args(["-tinmoeH", "--tos", "state", "established"])
-        .arg(which)
+        .args(which)
         .output();
     let Output { stdout, .. } = ss.expect("ss");
     String::from_utf8(stdout)
@@ -98,6 +99,13 @@ fn established(proxy: &Proxy) -> TcpStream {
     client
 }
 
+/// The ends of a client's connection at the proxy, as `ss` is asked for them.
+fn accepted(proxy: &Proxy, client: &TcpStream) -> [String; 4] {
+    let peer = client.local_addr().expect("an address");
+    let [at, from] = [proxy.address("main"), peer].map(|address| address.to_string());
+    ["src".to_owned(), at, "dst".to_owned(), from]
+}
+
 fn to(echo: &Service, listener: &str, upstream: &str) -> String {
     forward_with(&[&echo.address().to_string()], listener, upstream)
 }
@@ -105,14 +113,15 @@ fn to(echo: &Service, listener: &str, upstream: &str) -> String {
 fn both_sides_have_what_is_configured(scheduler: Scheduler) {
     let echo = peer::echo();
     let proxy = Proxy::start(scheduler, &to(&echo, &keys(50), &keys(58)));
-    let _client = established(&proxy);
-    let here = format!("sport = :{}", proxy.address("main").port());
-    let there = format!("dport = :{}", echo.address().port());
-    for (which, number) in [(&here, 50), (&there, 58)] {
-        expect_set(&sockets(which), number);
+    let client = established(&proxy);
+    let here = accepted(&proxy, &client);
+    let there = ["dst".to_owned(), echo.address().to_string()];
+    for (which, number) in [(here.as_slice(), 50), (&there, 58)] {
+        let said = || sockets(&which.iter().map(String::as_str).collect::<Vec<_>>());
+        expect_set(&said(), number);
         // Right after a byte the timer is that of its acknowledgement.
         wait::until("the keepalive's time", || {
-            keepalive_seconds(&sockets(which)).is_some_and(|seconds| seconds <= number)
+            keepalive_seconds(&said()).is_some_and(|seconds| seconds <= number)
         });
     }
 }
@@ -128,8 +137,8 @@ fn a_reload_changes_them_for_who_comes_next(scheduler: Scheduler) {
     let echo = peer::echo();
     let proxy = Proxy::start(scheduler, &to(&echo, "", ""));
     let said = |client: &TcpStream| {
-        let port = client.local_addr().expect("an address").port();
-        sockets(&format!("dport = :{port}"))
+        let ends = accepted(&proxy, client);
+        sockets(&ends.each_ref().map(String::as_str))
     };
     let first = established(&proxy);
     let plain = said(&first);
@@ -150,6 +159,33 @@ fn a_reload_changes_them_for_who_comes_next(scheduler: Scheduler) {
         );
     }
     exchange(&second);
+}
+
+/// A reload sets a listener's on its listening sockets, with the queue that they have, and a server's socket gets its own.
+fn what_ss_does_not_show_is_set_as_well(scheduler: Scheduler) {
+    if let Some(why) = strace::refusal() {
+        return println!("skipped: {why}");
+    }
+    let echo = peer::echo();
+    let proxy = Proxy::start(scheduler, &to(&echo, "", ""));
+    let strace = Strace::attach(&proxy, &["--trace=setsockopt,listen"]);
+    let both =
+        |timeout: u32| format!("user_timeout = \"{timeout}s\"\nnotsent_lowat = \"{timeout}KiB\"");
+    let listener = both(50) + "\nbacklog = 77";
+    reload(&proxy, scheduler, &to(&echo, &listener, &both(58)));
+    drop(established(&proxy));
+    let trace = strace.finish();
+    for number in [50, 58] {
+        for (option, value) in [
+            ("TCP_USER_TIMEOUT", number * 1000),
+            ("TCP_NOTSENT_LOWAT", number * 1024),
+        ] {
+            let call = format!("{option}, [{value}]");
+            assert!(trace.contains(&call), "no {call} in {trace}");
+        }
+    }
+    let is_queue = |line: &str| line.contains("listen(") && line.contains(", 77");
+    assert!(trace.lines().any(is_queue), "{trace}");
 }
 
 /// Options of listeners cost none either: accepted sockets have them.
@@ -181,45 +217,6 @@ fn without_a_key_there_is_no_call(scheduler: Scheduler) {
     assert_eq!(calls("", "keepalive = \"off\""), [CLIENTS, 0, CLIENTS, 0]);
     let dscp = calls("", "dscp = 46\nsource_address = \"127.0.0.1\"");
     assert_eq!(dscp, [CLIENTS, CLIENTS, 4 * CLIENTS, CLIENTS]);
-}
-
-/// From where the server was connected to.
-fn source(proxy: &Proxy, server: &Server, client: Ipv4Addr) -> Ipv4Addr {
-    let client = peer::connect_from(client, proxy.address("main"));
-    let from = server.accept().peer_addr().expect("an address");
-    drop(client);
-    match from {
-        SocketAddr::V4(from) => *from.ip(),
-        SocketAddr::V6(from) => panic!("{from}"),
-    }
-}
-
-fn servers_are_connected_to_from_an_address(scheduler: Scheduler) {
-    let server = Server::bind();
-    let address = server.address().to_string();
-    let with = |source: &str| {
-        let line = format!("source_address = \"{source}\"");
-        forward_with(&[&address], "", &line)
-    };
-    let proxy = Proxy::start(scheduler, &with("127.0.0.5"));
-    let client = Ipv4Addr::new(127, 0, 0, 9);
-    assert_eq!(source(&proxy, &server, client).octets(), [127, 0, 0, 5]);
-    reload(&proxy, scheduler, &with("127.0.0.6"));
-    assert_eq!(source(&proxy, &server, client).octets(), [127, 0, 0, 6]);
-}
-
-fn servers_are_connected_to_from_the_clients_address(scheduler: Scheduler) {
-    if !rustix::process::geteuid().is_root() {
-        return println!("skipped: it needs CAP_NET_ADMIN");
-    }
-    let server = Server::bind();
-    let address = server.address().to_string();
-    let routes = forward_with(&[&address], "", "source_address = \"client\"");
-    let proxy = Proxy::start(scheduler, &routes);
-    for host in [9, 10] {
-        let client = Ipv4Addr::new(127, 0, 0, host);
-        assert_eq!(source(&proxy, &server, client), client);
-    }
 }
 
 fn a_deferred_client_is_accepted_with_its_first_bytes(scheduler: Scheduler) {
