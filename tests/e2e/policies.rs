@@ -1,11 +1,13 @@
 //! Each way to choose a server, limits of servers, backups, and who stands in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
 use std::net::{Ipv4Addr, TcpStream};
 
 use crate::balance::{name_of, named};
 use crate::harness::change;
 use crate::harness::config::route;
+use crate::harness::hello::client_hello;
 use crate::harness::peer::{self, Service, assert_closed_unanswered, connect_from};
 use crate::harness::proxy::Proxy;
 use crate::harness::scheduler::{Scheduler, each_scheduler};
@@ -14,6 +16,7 @@ use crate::harness::wait;
 each_scheduler!(
     full_servers_are_passed_over_under_each_policy,
     the_same_client_has_the_same_server_whoever_forwards,
+    who_is_announced_who_announces_or_what_is_asked_for_is_hashed,
     random_two_avoids_the_busy_one,
     an_upstream_has_a_limit,
     backups_serve_when_nobody_else_can,
@@ -117,6 +120,46 @@ fn the_same_client_has_the_same_server_whoever_forwards(scheduler: Scheduler) {
         *names.entry(had).or_insert(0) += 1;
     }
     assert_eq!(names.len(), 4, "{names:?}");
+}
+
+/// `hash_on`: of the client, its peer and the name that it asks for, one decides and the others don't.
+fn who_is_announced_who_announces_or_what_is_asked_for_is_hashed(scheduler: Scheduler) {
+    let servers = [named(0), named(1), named(2), named(3)];
+    let addresses = servers.each_ref().map(address);
+    let servers = addresses.each_ref().map(String::as_str);
+    let keys = ["source", "peer", "sni"];
+    let routes = keys.map(|key| {
+        let listener = format!(
+            "accept_proxy_protocol = true\n[[listeners.{key}.routes]]\nsni = \"*\"\nupstream = \"{key}\""
+        );
+        let upstream = format!("balance = \"source-hash\"\nhash_on = \"{key}\"");
+        route(key, "127.0.0.1:0", &servers, &listener, &upstream)
+    });
+    let proxy = Proxy::start(scheduler, &routes.concat());
+    for key in keys {
+        // Each is another one in turn, and the other two are the same.
+        for varied in keys {
+            let names: BTreeSet<u8> = (1..=24_u8)
+                .map(|number| {
+                    let is = |what: &str| if what == varied { number } else { 1 };
+                    let peer = Ipv4Addr::new(127, 0, 3, is("peer"));
+                    let mut client = connect_from(peer, proxy.address(key));
+                    let header = format!("PROXY TCP4 10.1.2.{} 192.0.2.1 5 443\r\n", is("source"));
+                    let hello = client_hello(&format!("{}.example", is("sni")), b"h2");
+                    let said = [header.as_bytes(), &hello].concat();
+                    client.write_all(&said).expect("send");
+                    name_of(&client)
+                })
+                .collect();
+            let expected = if varied == key { 4 } else { 1 };
+            assert_eq!(
+                names.len(),
+                expected,
+                "{key} where each {varied} is another: {names:?}"
+            );
+        }
+    }
+    proxy.stop();
 }
 
 fn random_two_avoids_the_busy_one(scheduler: Scheduler) {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::harness::change;
 use crate::harness::config::forward_with;
 use crate::harness::hello::client_hello;
 use crate::harness::peer::{Server, Service};
@@ -18,6 +19,7 @@ each_scheduler!(
     servers_that_take_no_tls_are_passed_over_and_ejected,
     without_another_server_the_log_says_that_none_answered,
     a_greeting_may_come_later_than_a_connect_may_take,
+    a_reload_changes_how_long_a_server_may_take,
 );
 
 const SSL_REQUEST: &[u8] = &[0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
@@ -146,5 +148,58 @@ fn a_greeting_may_come_later_than_a_connect_may_take(scheduler: Scheduler) {
     let _ = client.read_to_end(&mut word);
     assert_eq!(word, b"OK");
     drop((client, lines));
+    proxy.stop();
+}
+
+/// A connection that asks its server keeps the time that it began with; the next one has the new one.
+fn a_reload_changes_how_long_a_server_may_take(scheduler: Scheduler) {
+    let server = Server::bind();
+    let address = server.address().to_string();
+    let text = |timeout: &str| {
+        let upstream = format!("connect_timeout = \"30s\"\nstarttls_timeout = \"{timeout}\"");
+        let routes = forward_with(&[&address], "starttls = \"postgres\"", &upstream);
+        change::text(scheduler, 2, "", &routes)
+    };
+    let asks = |client: &mut TcpStream| {
+        client.write_all(SSL_REQUEST).expect("send");
+        client.read_exact(&mut [0; 1]).expect("the proxy takes TLS");
+        client.write_all(&hello()).expect("send");
+    };
+    let is_asked = || {
+        let mut asked = [0; SSL_REQUEST.len()];
+        let mut stream = server.accept();
+        stream.read_exact(&mut asked).expect("a request");
+        assert_eq!(asked, SSL_REQUEST);
+        stream
+    };
+    let proxy = Proxy::start_file(&text("1h"));
+    let mut patient = proxy.connect("main");
+    asks(&mut patient);
+    let mut late = is_asked();
+    change::reload(&proxy, &text("200ms"));
+    let mut other = proxy.connect("main");
+    asks(&mut other);
+    let silent = is_asked();
+    // Nobody is left to ask.
+    let mut end = Vec::new();
+    let _ = other.read_to_end(&mut end);
+    assert_eq!(end, b"");
+    assert_eq!(failures(&proxy, &address, "timeout"), 1.0);
+    drop(silent);
+    change::reload(&proxy, &text("1h"));
+    let mut next = proxy.connect("main");
+    asks(&mut next);
+    for (client, stream) in [(&mut patient, &mut late), (&mut next, &mut is_asked())] {
+        stream.write_all(b"S").expect("send");
+        let mut heard = vec![0; hello().len()];
+        stream.read_exact(&mut heard).expect("the hello");
+        assert!(heard == hello());
+        stream.write_all(b"OK").expect("send");
+        let mut word = [0; 2];
+        client.read_exact(&mut word).expect("an answer");
+        assert_eq!(&word, b"OK");
+    }
+    assert_eq!(failures(&proxy, &address, "timeout"), 1.0);
+    drop((patient, next, late));
     proxy.stop();
 }

@@ -22,6 +22,30 @@ each_scheduler!(
     bytes_in_both_directions,
 );
 
+/// Checks of the servers have headers, too, which HAProxy and nginx insist on.
+const CHECKED: &str =
+    "[upstreams.NAME.health]\ntype = \"http\"\nhttp = { path = \"/client\" }\ninterval = \"100ms\"";
+
+fn checked(name: &str, upstream: &str) -> String {
+    format!("{upstream}\n{}", CHECKED.replace("NAME", name))
+}
+
+fn expect_checks_to_pass(proxy: &Proxy, upstream: &str) {
+    let results = || {
+        let metrics = proxy.metrics();
+        let name = "corelane_upstream_health_checks_total";
+        let all: f64 = metrics
+            .series(name, &[("upstream", upstream)])
+            .map(|(_, count)| count)
+            .sum();
+        let passed = [("upstream", upstream), ("result", "passed")];
+        (metrics.get(name, &passed), all)
+    };
+    wait::until("checks pass", || results().0 >= 2.0);
+    let (passed, all) = results();
+    assert_eq!(passed, all, "{upstream}");
+}
+
 /// Both versions: HAProxy announces, the proxy passes it on, and the HAProxy behind it knows the client, the address that
 /// it connected to, and the id that the one in front gave it.
 fn haproxy_in_front_and_behind(scheduler: Scheduler) {
@@ -42,14 +66,17 @@ fn haproxy_in_front_and_behind(scheduler: Scheduler) {
             "127.0.0.1:0",
             &[&server],
             accept,
-            "send_proxy_protocol = \"v1\"",
+            &checked("v1", "send_proxy_protocol = \"v1\""),
         ),
         route(
             "v2",
             "127.0.0.1:0",
             &[&server],
             accept,
-            "send_proxy_protocol = \"v2\"\nproxy_tlvs = [\"crc32c\"]",
+            &checked(
+                "v2",
+                "send_proxy_protocol = \"v2\"\nproxy_tlvs = [\"crc32c\"]",
+            ),
         ),
     ];
     let proxy = Proxy::start(scheduler, &routes.concat());
@@ -74,6 +101,7 @@ fn haproxy_in_front_and_behind(scheduler: Scheduler) {
             "{name}"
         );
         assert_eq!(words[2].starts_with("front-"), name == "v2", "{answer}");
+        expect_checks_to_pass(&proxy, name);
         let is_its = |line: &Value| line["client"] == address.to_string();
         wait::until("its line is in the log", || {
             lines(&log, 1).iter().any(is_its)
@@ -101,7 +129,7 @@ fn nginx_in_front_and_behind(scheduler: Scheduler) {
     let server = nginx.behind_proxy.to_string();
     let written = nginx.write_file("large", 20 * MIB);
     for version in ["v1", "v2"] {
-        let send = format!("send_proxy_protocol = \"{version}\"");
+        let send = checked("main", &format!("send_proxy_protocol = \"{version}\""));
         let routes = forward_with(&[&server], "accept_proxy_protocol = \"required\"", &send);
         let proxy = Proxy::start(scheduler, &routes);
         let front = NginxStream::start(proxy.address("main"));
@@ -111,6 +139,7 @@ fn nginx_in_front_and_behind(scheduler: Scheduler) {
         let client = peer::connect_from(CLIENT, front.address);
         let answer = http::get_on(client, "/large");
         assert_eq!(digest(&answer.body), written);
+        expect_checks_to_pass(&proxy, "main");
         proxy.stop();
     }
 }

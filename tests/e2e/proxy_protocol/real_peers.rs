@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 
+use crate::harness::change;
 use crate::harness::config::forward_with;
 use crate::harness::peer::{self, connect_from};
 use crate::harness::proxy::Proxy;
@@ -13,6 +14,7 @@ each_scheduler!(
     lists_of_peers_hold_whoever_is_announced,
     routes_go_by_the_peer_whoever_is_announced,
     half_headers_of_a_peer_are_bounded,
+    half_headers_are_counted_over_a_reload_and_a_switch,
     peers_that_are_trusted_by_name_send_as_many_as_they_like,
     untrusted_peers_count_as_clients_at_the_accept,
 );
@@ -124,6 +126,58 @@ fn half_headers_of_a_peer_are_bounded(scheduler: Scheduler) {
     }
     assert_eq!(rejected(&proxy, "peer_headers"), 10.0);
     drop((half, other, more));
+    proxy.stop();
+}
+
+/// Those that are still heard where they came count for their peer in the new settings, and under the new scheduler.
+fn half_headers_are_counted_over_a_reload_and_a_switch(scheduler: Scheduler) {
+    let text = |scheduler, lines: &str| {
+        let listener = format!(
+            "accept_proxy_protocol = true\nprologue_timeout = \"1h\"\nmax_headers_per_peer = 2\n{lines}"
+        );
+        let routes = forward_with(&["builtin:echo"], &listener, "");
+        change::text(scheduler, 2, "drain_timeout = \"1h\"", &routes)
+    };
+    let proxy = Proxy::start_file(&text(scheduler, ""));
+    let mut half: Vec<_> = (0..2).map(|_| said(&proxy, 9, HALF)).collect();
+    wait::until("both are accepted", || connections(&proxy) == 2.0);
+    let is_full = || {
+        let before = rejected(&proxy, "peer_headers");
+        peer::assert_closed_unanswered(said(&proxy, 9, HALF));
+        wait::until("it is counted", || {
+            rejected(&proxy, "peer_headers") == before + 1.0
+        });
+        assert!(announces(&proxy, 3, "10.1.1.1").is_some(), "another peer");
+    };
+    is_full();
+    change::reload(&proxy, &text(scheduler, "max_rate = 1000000"));
+    is_full();
+    let mut others = Scheduler::ALL.into_iter();
+    let to = others.find(|to| *to != scheduler && to.usable());
+    let to = to.expect("Tokio has two modes");
+    change::reload(&proxy, &text(to, "max_rate = 1000000"));
+    is_full();
+    // The switch ends with the last of them. Each leaves its place to another one, whoever runs it.
+    let mut served = Vec::new();
+    while let Some(client) = half.pop() {
+        assert_eq!(change::switched(&proxy.metrics()), 0.0);
+        let mut writer: &TcpStream = &client;
+        let rest = "10.2.2.2 192.0.2.1 5 443\r\n";
+        writer.write_all(rest.as_bytes()).expect("send");
+        assert!(answers(&client));
+        served.push(client);
+        served.push(said(&proxy, 9, HALF));
+        wait::until("it is accepted", || {
+            connections(&proxy) == (served.len() + half.len()) as f64
+        });
+        is_full();
+    }
+    wait::until("the switch is over", || {
+        change::switched(&proxy.metrics()) == 1.0
+    });
+    is_full();
+    assert!(answers(&served[0]) && answers(&served[2]));
+    drop(served);
     proxy.stop();
 }
 
