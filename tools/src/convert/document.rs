@@ -142,7 +142,9 @@ impl Table {
                 }
                 value => {
                     let inline = format!("{} = {}", line.key, value.inline());
-                    text.commented(of_line, &inline, Some(&line.from));
+                    // What came from the same line as the table needs no second comment.
+                    let from = Some(&line.from).filter(|from| self.from.as_ref() != Some(from));
+                    text.commented(of_line, &inline, from);
                 }
             }
         }

@@ -28,6 +28,11 @@ const BEGINNINGS: [(Kind, &[&str]); 4] = [
             "resolvers",
             "peers",
             "program",
+            "bind",
+            "mode",
+            "balance",
+            "option",
+            "timeout",
         ],
     ),
     (

@@ -3,6 +3,7 @@
 //! A reader for each proxy fills a [plan](plan::Plan), and one writer makes TOML of it, in which a comment says of each key where it came
 //! from. All of it is pure: what a reader needs besides its files it asks its [`Surroundings`] for.
 
+mod access;
 mod document;
 mod haproxy;
 mod input;
@@ -11,6 +12,7 @@ mod names;
 mod note;
 mod origin;
 mod plan;
+mod routing;
 mod settle;
 mod value;
 
@@ -91,7 +93,7 @@ pub fn convert(
     };
     let (mut document, mut notes) = Document::new(plan.map_err(Refused::Invalid)?);
     let title = format!(
-        "Made of {} by `corelane convert`. A comment says of each line where it came from.",
+        "Made of {} by `corelane convert`. A comment says where a line came from; without one, from that of its table.",
         shown(name)
     );
     let file = settle::settle(&mut document, &mut notes, &title);

@@ -98,6 +98,24 @@ impl Keys {
         }
     }
 
+    /// The value of a key that was set.
+    pub(super) fn get(&self, key: &str) -> Option<&Value> {
+        let found = self.0.iter().find(|entry| entry.key == key);
+        found.map(|entry| &entry.value)
+    }
+
+    /// Takes a key back. Returns where it came from.
+    pub(super) fn remove(&mut self, key: &str) -> Option<Origin> {
+        let place = self.0.iter().position(|entry| entry.key == key)?;
+        Some(self.0.remove(place).from)
+    }
+
+    /// Whether both have the same keys with the same values.
+    pub(super) fn says_the_same(&self, other: &Self) -> bool {
+        let is_same = |entry: &Entry| other.get(entry.key) == Some(&entry.value);
+        self.0.len() == other.0.len() && self.0.iter().all(is_same)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -1,13 +1,20 @@
 //! haproxy.cfg.
 
+mod acl;
 mod bind;
 mod carry;
+mod check;
 mod condition;
+mod frontend;
 mod global;
+mod options;
 mod proxy;
+mod rules;
 mod section;
 mod server;
+mod stats;
 mod time;
+mod useless;
 mod words;
 
 use std::collections::HashMap;
@@ -15,6 +22,7 @@ use std::collections::HashMap;
 use super::input::Surroundings;
 use super::plan::Plan;
 
+use self::global::Globals;
 use self::proxy::Proxy;
 use self::section::{Line, Section};
 use self::words::Environment;
@@ -30,24 +38,38 @@ pub(super) fn read(
     let mut plan = Plan::default();
     let mut environment = Environment::new(surroundings);
     let sections = section::read(texts, &mut environment, &mut plan.notes)?;
+    let mut globals = Globals::default();
     let mut defaults = Defaults::default();
     let mut proxies = Vec::new();
     for section in sections {
         match section.kind {
-            "global" => global::read(&section, &mut plan),
+            "global" => globals.read(&section, &mut plan),
             "defaults" => defaults.add(section)?,
             "frontend" | "backend" | "listen" => {
                 let inherited = defaults.of(&section)?;
                 proxies.push(Proxy::read(&section, &inherited, &mut plan.notes)?);
             }
-            kind => plan.notes.lose(
-                &section.from,
-                format!("corelane has nothing like a section `{kind}`; leave it out"),
-            ),
+            kind => plan.notes.lose(&section.from, nothing_like(kind)),
         }
     }
-    carry::carry(proxies, &mut plan);
+    carry::carry(&proxies, &globals, &mut plan, surroundings);
     Ok(plan)
+}
+
+/// Why a section is lost.
+fn nothing_like(kind: &str) -> &'static str {
+    match kind {
+        "resolvers" => {
+            "names are asked for by the system's resolv.conf, again when their TTL is over; write its name servers there"
+        }
+        "peers" => {
+            "nothing is remembered of clients that proxies could tell each other; a hash finds the same server on each"
+        }
+        "mailers" => "corelane sends no mail; Prometheus' alerts do",
+        "userlist" => "corelane asks nobody for a password",
+        "program" => "corelane runs no programs; systemd does",
+        _ => "corelane has nothing like this section",
+    }
 }
 
 /// The sections `defaults` so far.

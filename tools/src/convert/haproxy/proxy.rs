@@ -8,6 +8,7 @@ use super::super::origin::Origin;
 use super::super::plan::Said;
 use super::section::{Line, Section};
 use super::time;
+use super::useless;
 
 /// What a proxy of HAProxy's says.
 #[derive(Debug)]
@@ -16,12 +17,71 @@ pub(super) struct Proxy {
     pub(super) name: String,
     pub(super) from: Origin,
     pub(super) mode: Option<Said<String>>,
-    pub(super) binds: Vec<Line>,
-    pub(super) servers: Vec<Line>,
-    pub(super) default_backend: Option<Said<String>>,
     /// `timeout NAME`.
     pub(super) times: HashMap<String, Said<Duration>>,
+    /// `maxconn` and other words with a number.
+    pub(super) numbers: HashMap<&'static str, Said<u64>>,
+    /// The words of `option NAME`, those that were taken back left out.
+    pub(super) options: HashMap<String, Line>,
+    /// The last option that says what a check is, such as `httpchk`.
+    pub(super) check: Option<Line>,
+    /// The last line of each word that counts once, such as `balance`.
+    pub(super) last: HashMap<&'static str, Line>,
+    /// The lines of each word that adds something, such as `bind`.
+    pub(super) lines: HashMap<&'static str, Vec<Line>>,
+    pub(super) is_disabled: bool,
 }
+
+/// Words with a number.
+const NUMBERS: [&str; 9] = [
+    "maxconn",
+    "backlog",
+    "fullconn",
+    "clitcpka-cnt",
+    "clitcpka-idle",
+    "clitcpka-intvl",
+    "srvtcpka-cnt",
+    "srvtcpka-idle",
+    "srvtcpka-intvl",
+];
+
+/// Words of which the last line counts.
+const ONCE: [&str; 6] = [
+    "balance",
+    "default_backend",
+    "dispatch",
+    "rate-limit",
+    "source",
+    "stick-table",
+];
+
+/// Words of which each line adds something.
+const ADDING: [&str; 11] = [
+    "acl",
+    "bind",
+    "default-server",
+    "http-check",
+    "server",
+    "server-template",
+    "stats",
+    "stick",
+    "tcp-check",
+    "tcp-request",
+    "use_backend",
+];
+
+/// Options that say what a check is.
+const CHECKS: [&str; 9] = [
+    "external-check",
+    "httpchk",
+    "ldap-check",
+    "mysql-check",
+    "pgsql-check",
+    "redis-check",
+    "smtpchk",
+    "ssl-hello-chk",
+    "tcp-check",
+];
 
 impl Proxy {
     /// Whether it accepts connections.
@@ -32,6 +92,16 @@ impl Proxy {
     /// Whether it has servers.
     pub(super) fn is_backend(&self) -> bool {
         self.kind != "frontend"
+    }
+
+    /// Whether it is one that forwards TCP.
+    pub(super) fn is_tcp(&self) -> bool {
+        self.mode.as_ref().is_none_or(|mode| mode.value == "tcp")
+    }
+
+    /// The lines of a word that adds something.
+    pub(super) fn all(&self, word: &str) -> &[Line] {
+        self.lines.get(word).map_or(&[], Vec::as_slice)
     }
 
     /// Reads a section, after the lines that count for it by default.
@@ -51,12 +121,24 @@ impl Proxy {
             name: section.name().to_owned(),
             from: section.from.clone(),
             mode: None,
-            binds: Vec::new(),
-            servers: Vec::new(),
-            default_backend: None,
             times: HashMap::new(),
+            numbers: HashMap::new(),
+            options: HashMap::new(),
+            check: None,
+            last: HashMap::new(),
+            lines: HashMap::new(),
+            is_disabled: false,
         };
-        for line in inherited.iter().chain(&section.lines) {
+        let lines: Vec<&Line> = inherited.iter().chain(&section.lines).collect();
+        let modes = lines.iter().filter(|line| line.words[0] == "mode");
+        if let Some(line) = modes.last() {
+            let mode = line.words.get(1).cloned().unwrap_or_default();
+            proxy.mode = Some(Said::new(mode, &line.from));
+        }
+        // A section of HTTP is one loss, and not one for each of its lines.
+        let mut unheard = Notes::default();
+        let notes = if proxy.is_tcp() { notes } else { &mut unheard };
+        for line in lines {
             proxy.line(line, notes)?;
         }
         Ok(proxy)
@@ -64,23 +146,61 @@ impl Proxy {
 
     fn line(&mut self, line: &Line, notes: &mut Notes) -> Result<(), String> {
         let from = &line.from;
-        match line.words()[..] {
-            ["mode", mode] => self.mode = Some(Said::new(mode.to_owned(), from)),
-            ["bind", _, ..] => self.binds.push(line.clone()),
-            ["server", _, _, ..] => self.servers.push(line.clone()),
-            ["default_backend", name] => {
-                self.default_backend = Some(Said::new(name.to_owned(), from))
+        let wrong = |reason: &str| Err(format!("{}: {reason}", from.place));
+        let words = line.words();
+        let has_arguments = words.len() > 1;
+        match words[..] {
+            ["mode", _] => {}
+            ["disabled"] => self.is_disabled = true,
+            ["enabled"] => self.is_disabled = false,
+            ["no", "option", name, ..] => {
+                self.options.remove(name);
+                self.check.take_if(|check| check.words[1] == name);
+            }
+            ["option", name, ..] => {
+                if CHECKS.contains(&name) {
+                    self.check = Some(line.clone());
+                }
+                self.options.insert(name.to_owned(), line.clone());
             }
             ["timeout", name, text] => {
                 let Some(time) = time::parse(text) else {
-                    return Err(format!("{}: {text} is no time", from.place));
+                    return wrong("this is no time; write a number with us, ms, s, m, h or d");
                 };
                 self.times.insert(name.to_owned(), Said::new(time, from));
             }
-            _ => notes.lose(
-                from,
-                "corelane has nothing like it, or `convert` does not know it; leave it out",
-            ),
+            [word, text] if NUMBERS.contains(&word) => {
+                // Times of keepalive are numbers of seconds, with a unit or without.
+                let seconds = || time::parse(text).map(|time| time.as_secs());
+                let Some(number) = text.parse().ok().or_else(seconds) else {
+                    return wrong("a number is expected");
+                };
+                if let Some(word) = NUMBERS.iter().find(|known| **known == word) {
+                    self.numbers.insert(word, Said::new(number, from));
+                }
+            }
+            [word, ..] if ONCE.contains(&word) => {
+                if !has_arguments {
+                    return wrong("something is missing after this word");
+                }
+                if let Some(word) = ONCE.iter().find(|known| **known == word) {
+                    self.last.insert(word, line.clone());
+                }
+            }
+            [word, ..] if ADDING.contains(&word) => {
+                let needed = match word {
+                    "server" => 3,
+                    "server-template" => 4,
+                    _ => 2,
+                };
+                if words.len() < needed {
+                    return wrong("something is missing after this word");
+                }
+                if let Some(word) = ADDING.iter().find(|known| **known == word) {
+                    self.lines.entry(word).or_default().push(line.clone());
+                }
+            }
+            _ => useless::line(&words, from, notes),
         }
         Ok(())
     }
