@@ -1,6 +1,6 @@
 //! `corelane convert`: the configuration of another proxy as one of corelane.
 //!
-//! A reader for each proxy fills a [plan](plan::Plan), and one writer makes TOML of it, in which a comment says of each key where it came
+//! A reader for each proxy fills a plan, and one writer makes TOML of it, in which a comment says of each key where it came
 //! from. All of it is pure: what a reader needs besides its files it asks its [`Surroundings`] for.
 
 mod access;

@@ -102,7 +102,7 @@ fn push(
             suits = suits.iter().flat_map(|wanted| wanted.with(term)).collect();
         }
         for wanted in suits {
-            // Whom the rule leaves to those after it goes first.
+            // Those that the rule leaves to the ones after it go first.
             for term in &negated {
                 for left in wanted.with(term) {
                     push(routes, &rules[place + 1..], &left, others, others_from)?;

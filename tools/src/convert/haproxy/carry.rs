@@ -1,28 +1,19 @@
 //! Proxies of HAProxy's as listeners and upstreams.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use super::super::input::Surroundings;
 use super::super::names::Names;
-use super::super::plan::{Keys, Plan, Said, Server, Upstream};
+use super::super::plan::{Plan, Server, Upstream};
+use super::backend::{Backend, Backends};
 use super::frontend;
 use super::global::Globals;
+use super::keepalive::keepalive;
 use super::proxy::Proxy;
 use super::section::Line;
 use super::server;
 use super::stats;
 use super::useless;
-
-/// The names that backends have as upstreams.
-pub(super) type Backends<'p> = HashMap<&'p str, Backend<'p>>;
-
-/// A backend that is carried over.
-#[derive(Debug)]
-pub(super) struct Backend<'p> {
-    /// What its upstream is called.
-    pub(super) name: String,
-    pub(super) proxy: &'p Proxy,
-}
 
 /// Options that are carried over, in whatever place.
 const CARRIED: [&str; 15] = [
@@ -267,33 +258,5 @@ fn stick(proxy: &Proxy, upstream: &mut Upstream, plan: &mut Plan) {
             false => "sources are counted where a limit of them asks for it",
         };
         plan.notes.remark(&line.from, why);
-    }
-}
-
-/// `option clitcpka` and its times, which are those of `keepalive`.
-pub(super) fn keepalive(proxy: &Proxy, option: &'static str, keys: &mut Keys) {
-    let Some(line) = proxy
-        .options
-        .get(option)
-        .or_else(|| proxy.options.get("tcpka"))
-    else {
-        return;
-    };
-    let of = |what| proxy.numbers.get(format!("{option}-{what}").as_str());
-    let mut table = Vec::new();
-    for (key, what) in [("idle", "idle"), ("interval", "intvl")] {
-        if let Some(Said { value, .. }) = of(what) {
-            table.push((key, std::time::Duration::from_secs((*value).max(1)).into()));
-        }
-    }
-    if let Some(Said { value, .. }) = of("cnt") {
-        table.push(("count", (*value).into()));
-    }
-    if !table.is_empty() {
-        keys.set(
-            "keepalive",
-            super::super::value::Value::Table(table),
-            &line.from,
-        );
     }
 }

@@ -1,12 +1,14 @@
 //! haproxy.cfg.
 
 mod acl;
+mod backend;
 mod bind;
 mod carry;
 mod check;
 mod condition;
 mod frontend;
 mod global;
+mod keepalive;
 mod options;
 mod proxy;
 mod rules;

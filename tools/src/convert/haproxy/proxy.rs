@@ -130,8 +130,7 @@ impl Proxy {
             is_disabled: false,
         };
         let lines: Vec<&Line> = inherited.iter().chain(&section.lines).collect();
-        let modes = lines.iter().filter(|line| line.words[0] == "mode");
-        if let Some(line) = modes.last() {
+        if let Some(line) = lines.iter().rfind(|line| line.words[0] == "mode") {
             let mode = line.words.get(1).cloned().unwrap_or_default();
             proxy.mode = Some(Said::new(mode, &line.from));
         }

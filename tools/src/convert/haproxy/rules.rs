@@ -119,11 +119,11 @@ impl Rules {
         if allows {
             notes.lose(
                 from,
-                format!("{why}. Those whom it accepts go on to the rules after it"),
+                format!("{why}. Clients that it accepts go on to the rules after it"),
             );
         } else {
             self.is_open.get_or_insert_with(|| from.clone());
-            notes.lose(from, format!("{why}. Those whom it refuses would be let in, so the listener is left out; add `deny` or routes with `reject`"));
+            notes.lose(from, format!("{why}. Clients that it refuses would be let in, so the listener is left out; add `deny` or routes with `reject`"));
         }
     }
 
