@@ -396,3 +396,18 @@ fn a_value_that_there_can_not_be_is_a_loss_and_the_rest_stays() {
         losses(&converted)
     );
 }
+
+#[test]
+fn nginxs_files_become_what_stands_beside_them() {
+    compare("nginx");
+}
+
+#[test]
+fn envoys_files_become_what_stands_beside_them() {
+    compare("envoy");
+}
+
+#[test]
+fn traefiks_files_become_what_stands_beside_them() {
+    compare("traefik");
+}

@@ -5,15 +5,19 @@
 
 mod access;
 mod document;
+mod envoy;
 mod haproxy;
 mod input;
 mod kind;
 mod names;
+mod nginx;
 mod note;
 mod origin;
 mod plan;
 mod routing;
 mod settle;
+mod traefik;
+mod tree;
 mod value;
 
 pub use self::input::{FILE_BYTES_MAX, FILES_MAX, Input, Nowhere, Surroundings};
@@ -83,9 +87,9 @@ pub fn convert(
     };
     let plan = match kind.or_else(detected) {
         Some(Kind::Haproxy) => haproxy::read(&texts, surroundings),
-        Some(Kind::Nginx | Kind::Envoy | Kind::Traefik) => Err(format!(
-            "{name} is not HAProxy's, and corelane converts haproxy.cfg only"
-        )),
+        Some(Kind::Nginx) => nginx::read(&texts, surroundings),
+        Some(Kind::Envoy) => envoy::read(&texts, surroundings),
+        Some(Kind::Traefik) => traefik::read(&texts, surroundings),
         None => {
             let name = name.to_owned();
             return Err(Refused::Unknown { name });

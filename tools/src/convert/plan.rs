@@ -98,12 +98,6 @@ impl Keys {
         }
     }
 
-    /// The value of a key that was set.
-    pub(super) fn get(&self, key: &str) -> Option<&Value> {
-        let found = self.0.iter().find(|entry| entry.key == key);
-        found.map(|entry| &entry.value)
-    }
-
     /// Takes a key back. Returns where it came from.
     pub(super) fn remove(&mut self, key: &str) -> Option<Origin> {
         let place = self.0.iter().position(|entry| entry.key == key)?;
@@ -118,6 +112,12 @@ impl Keys {
 
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// The value of a key that was set.
+    pub(super) fn get(&self, key: &str) -> Option<&Value> {
+        let found = self.0.iter().find(|entry| entry.key == key);
+        found.map(|entry| &entry.value)
     }
 
     pub(super) fn into_entries(self) -> Vec<Entry> {
@@ -135,6 +135,22 @@ impl Listener {
             routes: Vec::new(),
             keys: Keys::default(),
         }
+    }
+}
+
+impl Listener {
+    /// Whether connections go to this upstream, by a route or without one.
+    pub(super) fn leads_to(&self, upstream: &str) -> bool {
+        let by_route =
+            |route: &Route| match (route.keys.get("upstream"), route.keys.get("upstreams")) {
+                (Some(Value::Text(name)), _) => name == upstream,
+                (_, Some(Value::Weights(weights))) => {
+                    weights.iter().any(|(name, _)| name == upstream)
+                }
+                _ => false,
+            };
+        let rest = self.upstream.as_ref();
+        rest.is_some_and(|rest| rest.value == upstream) || self.routes.iter().any(by_route)
     }
 }
 

@@ -17,6 +17,8 @@ pub(super) enum Value {
     List(Vec<Item>),
     /// On one line.
     Table(Vec<(&'static str, Value)>),
+    /// Names with their weights, on one line.
+    Weights(Vec<(String, u64)>),
 }
 
 /// An item of a list.
@@ -99,6 +101,13 @@ impl Value {
                     .map(|(key, value)| format!("{key} = {}", value.inline()))
                     .collect();
                 format!("{{ {} }}", entries.join(", "))
+            }
+            Self::Weights(weights) => {
+                let weights: Vec<_> = weights
+                    .iter()
+                    .map(|(name, weight)| format!("{} = {weight}", quoted(name)))
+                    .collect();
+                format!("{{ {} }}", weights.join(", "))
             }
         }
     }

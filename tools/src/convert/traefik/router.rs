@@ -1,0 +1,222 @@
+//! Routers: what they ask for, and where they lead.
+
+use super::super::note::Notes;
+use super::super::origin::Origin;
+use super::super::tree::View;
+use super::rule::{Condition, alternatives};
+use super::service::{Services, To};
+use super::{lose_others, without_provider};
+
+/// A router that was read.
+pub(super) struct Router {
+    pub(super) name: String,
+    pub(super) from: Origin,
+    /// The entry points; all of them if there are none.
+    entries: Vec<String>,
+    pub(super) is_tls: bool,
+    pub(super) priority: i64,
+    alternatives: Vec<Vec<Condition>>,
+    pub(super) to: To,
+    /// Who may connect, if not everybody.
+    allowed: Option<Vec<String>>,
+    /// Connections of each source.
+    pub(super) in_flight: Option<(u64, Origin)>,
+}
+
+/// Some connections, and where they go.
+#[derive(Clone)]
+pub(super) struct Case {
+    pub(super) conditions: Vec<Condition>,
+    pub(super) to: To,
+    pub(super) from: Origin,
+}
+
+impl Case {
+    /// Whether it takes every connection.
+    pub(super) fn is_rest(&self) -> bool {
+        self.conditions.is_empty()
+    }
+
+    /// Whether both are one route: they differ in the values of their only condition.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        let key = |case: &Self| match &case.conditions[..] {
+            [(key, _)] => Some(*key),
+            _ => None,
+        };
+        self.to == other.to && key(self).is_some() && key(self) == key(other)
+    }
+}
+
+impl Router {
+    /// Reads a router, unless it is of no use here.
+    pub(super) fn read<'n>(
+        name: &str,
+        view: &View<'n>,
+        middlewares: &[(&'n str, View<'n>)],
+        services: &mut Services<'n>,
+        notes: &mut Notes,
+    ) -> Option<Self> {
+        let from = view.from();
+        let rule = view.text_of("rule").unwrap_or_default();
+        let alternatives = match alternatives(rule) {
+            Ok(all) => all,
+            Err(why) => {
+                notes.lose(
+                    &view
+                        .view("rule")
+                        .map_or_else(|| from.clone(), |rule| rule.from()),
+                    format!("the router is left out: {why}"),
+                );
+                return None;
+            }
+        };
+        let tls = view.view("tls");
+        let target = match &tls {
+            Some(tls) if !tls.is_true("passthrough") => Err(
+                "TLS is not ended here; let the servers end it, and write `passthrough`".to_owned(),
+            ),
+            _ => services.lead(view.text_of("service").unwrap_or_default(), notes),
+        };
+        let to = target.unwrap_or_else(|why| {
+            notes.lose(
+                &from,
+                format!("the router is left out, and its clients are refused: {why}"),
+            );
+            To::Reject
+        });
+        // `HostSNI(*)` comes last unless it has a priority.
+        let takes_all = alternatives.iter().any(|all| {
+            all.iter()
+                .all(|(key, values)| *key == "sni" && values == &["*"])
+        });
+        let priority = view
+            .text_of("priority")
+            .and_then(|priority| priority.parse().ok())
+            .filter(|priority| *priority != 0);
+        let length = i64::try_from(rule.len()).unwrap_or(i64::MAX);
+        let mut router = Self {
+            name: name.to_owned(),
+            from: from.clone(),
+            entries: view
+                .items_of("entryPoints")
+                .iter()
+                .filter_map(|entry| entry.text().map(str::to_owned))
+                .collect(),
+            is_tls: tls.is_some(),
+            priority: priority.unwrap_or(if takes_all { -1 } else { length }),
+            alternatives,
+            to,
+            allowed: None,
+            in_flight: None,
+        };
+        for used in view.items_of("middlewares") {
+            let name = without_provider(used.text().unwrap_or_default());
+            match middlewares.iter().find(|(found, _)| *found == name) {
+                Some((_, middleware)) => router.apply(middleware, notes),
+                None => router.refuse(
+                    &used.from(),
+                    "there is no such middleware in the files",
+                    notes,
+                ),
+            }
+        }
+        lose_others(
+            view,
+            &[
+                "rule",
+                "service",
+                "tls",
+                "priority",
+                "entryPoints",
+                "middlewares",
+                "ruleSyntax",
+                "observability",
+            ],
+            "corelane has nothing like it for a route",
+            notes,
+        );
+        Some(router)
+    }
+
+    fn apply(&mut self, middleware: &View<'_>, notes: &mut Notes) {
+        let list = middleware
+            .view("ipAllowList")
+            .or_else(|| middleware.view("ipWhiteList"));
+        if let Some(list) = list {
+            let ranges = list.items_of("sourceRange");
+            let ranges: Vec<_> = ranges
+                .iter()
+                .filter_map(|range| range.text().map(str::to_owned))
+                .collect();
+            let asks = |all: &Vec<Condition>| all.iter().any(|(key, _)| *key == "source");
+            if self.allowed.take().is_some()
+                || ranges.is_empty()
+                || self.alternatives.iter().any(asks)
+            {
+                let why = "a route has one list of networks, by `ClientIP` or by one middleware";
+                return self.refuse(&list.from(), why, notes);
+            }
+            self.allowed = Some(ranges);
+            return;
+        }
+        let amount = middleware.at(&["inFlightConn", "amount"]);
+        match amount
+            .as_ref()
+            .and_then(|amount| Some((amount.text()?.parse().ok()?, amount.from())))
+        {
+            Some(limit) => self.in_flight = Some(limit),
+            None => self.refuse(
+                &middleware.from(),
+                "it is neither ipAllowList nor inFlightConn",
+                notes,
+            ),
+        }
+    }
+
+    /// Without what keeps clients out, a router would let in more.
+    fn refuse(&mut self, from: &Origin, why: &str, notes: &mut Notes) {
+        notes.lose(
+            from,
+            format!(
+                "the clients of the router {:?} are refused: {why}",
+                self.name
+            ),
+        );
+        self.to = To::Reject;
+    }
+
+    /// Whether it is one of an entry point.
+    pub(super) fn is_at(&self, entry: &str) -> bool {
+        self.entries.is_empty() || self.entries.iter().any(|name| name == entry)
+    }
+
+    /// The entry points that it names.
+    pub(super) fn entries(&self) -> &[String] {
+        &self.entries
+    }
+
+    /// Its cases, in order.
+    pub(super) fn cases(&self) -> Vec<Case> {
+        let case = |conditions, to: &To| Case {
+            conditions,
+            to: to.clone(),
+            from: self.from.clone(),
+        };
+        let mut cases = Vec::new();
+        for all in &self.alternatives {
+            let mut conditions = all.clone();
+            conditions.retain(|(key, values)| *key != "sni" || values != &["*"]);
+            match &self.allowed {
+                None => cases.push(case(conditions, &self.to)),
+                Some(allowed) => {
+                    // Those that are allowed come first, and then nobody.
+                    let mut inside = conditions.clone();
+                    inside.push(("source", allowed.clone()));
+                    cases.push(case(inside, &self.to));
+                    cases.push(case(conditions, &To::Reject));
+                }
+            }
+        }
+        cases
+    }
+}
