@@ -1,5 +1,6 @@
 //! What ticks beside the workers, with one owner: health checks, the addresses of names, and sources of servers.
 
+use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::thread;
@@ -10,7 +11,7 @@ use proxy_config::Config;
 use proxy_core::Table;
 
 use crate::assemble;
-use crate::discovery::{FIRST_ANSWERS_WAIT, Lookup, Names, Sources, Thread};
+use crate::discovery::{FIRST_ANSWERS_WAIT, Found, Lookup, Names, Sources, Thread};
 use crate::health::Checks;
 use crate::start_error::{Explain, cannot_start};
 
@@ -38,6 +39,16 @@ impl Control {
             sources: Sources::new(shown),
             thread: Thread::default(),
         }
+    }
+
+    /// What its sources named last, by upstream, for the process that takes over.
+    pub(crate) fn found(&self) -> HashMap<String, Vec<Found>> {
+        self.sources.found()
+    }
+
+    /// What the process before found is good until sources are heard.
+    pub(crate) fn go_on_with(&mut self, found: &HashMap<String, Vec<Found>>) {
+        self.sources.go_on_with(found);
     }
 
     /// Begins with the sources of a configuration. Returns it with the servers that they name, when each was heard, or after a

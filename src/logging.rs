@@ -18,6 +18,9 @@ const MODULES_MAX: usize = 64;
 /// Bytes of a module's name.
 const MODULE_BYTES_MAX: usize = 128;
 
+/// How the names of the resolver's modules begin.
+const RESOLVER: &str = "hickory";
+
 /// What the log's filter is changed by.
 static FILTER: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
 
@@ -106,8 +109,15 @@ impl Levels {
             .modules
             .iter()
             .map(|(module, level)| (module.as_str(), *level));
+        // What comes by the network must not fill the log: each answer of DNS that nobody has asked for would be a line. What it
+        // means for discovery is told by that.
+        let resolver = match self.level {
+            LevelFilter::INFO | LevelFilter::WARN => LevelFilter::ERROR,
+            level => level,
+        };
         Targets::new()
             .with_default(self.level)
+            .with_target(RESOLVER, resolver)
             .with_targets(modules)
     }
 
@@ -135,4 +145,27 @@ fn of(level: LogLevel) -> LevelFilter {
 
 fn lock() -> MutexGuard<'static, Option<Levels>> {
     LEVELS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+
+    use super::*;
+
+    #[test]
+    fn a_resolver_that_is_sent_nonsense_fills_no_log() {
+        let warns = |level, module: Option<&str>| {
+            let modules = module.map(|module| (module.to_owned(), LevelFilter::WARN));
+            let modules = modules.into_iter().collect();
+            let filter = Levels { level, modules }.filter();
+            assert!(filter.would_enable("corelane::reload", &Level::WARN));
+            filter.would_enable("hickory_net::udp", &Level::WARN)
+        };
+        assert!(!warns(LevelFilter::INFO, None) && !warns(LevelFilter::WARN, None));
+        // Who wants all of it has it.
+        assert!(warns(LevelFilter::DEBUG, None));
+        assert!(warns(LevelFilter::INFO, Some("hickory")));
+        assert!(warns(LevelFilter::INFO, Some("hickory_net")));
+    }
 }

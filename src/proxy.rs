@@ -144,6 +144,9 @@ pub(crate) fn start(
     let inventory = Arc::new(Inventory::default());
     let discoveries = Arc::new(Discoveries::default());
     let mut control = Control::new(discoveries.clone());
+    if let Some(predecessor) = &origin.predecessor {
+        control.go_on_with(predecessor.found());
+    }
     let complete = control.discover(config)?;
     let mut table = assemble::table(&complete, &inventory, &around);
     inventory.settle(&table, now());

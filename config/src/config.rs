@@ -3,7 +3,7 @@
 use crate::addresses::claims::Claims;
 use crate::addresses::loops::{self, Machine};
 use crate::addresses::{
-    announced, unreachable_routes, unused_keys, unused_options, unused_servers,
+    announced, unreachable_routes, unused_balance, unused_keys, unused_options, unused_servers,
 };
 use crate::problems::findings::Findings;
 use crate::raw::node::{Node, Place};
@@ -104,6 +104,7 @@ pub(crate) fn read(
             upstream::read(name, section, index, &names, &mut routes, &mut fallbacks)
         });
         unused_options::of_upstream(&upstream, &place, errors, warnings);
+        unused_balance::of_upstream(&upstream, &place, warnings);
         unused_servers::warn(&upstream, &place, warnings);
         upstreams.push(upstream);
         places.push(place);

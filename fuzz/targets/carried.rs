@@ -146,7 +146,7 @@ impl World {
         let table = Table::new(vec![Arc::new(settings)], vec![pool]);
         table.apply_bandwidth();
         inventory.settle(&table, now);
-        fixed.set_up(false);
+        fixed.set_up(false, now);
         fixed.set_hold(Hold::Maintenance, true, now);
         // What it says doesn't matter.
         let _ = listener.counted.meter(rate).take(now, 1);

@@ -101,7 +101,7 @@ pub use upstream::queue::settings::{QUEUE_MAX, QueueSettings};
 pub use upstream::rest::REST;
 pub use upstream::retry_budget::{RETRIES_AT_ONCE_MIN, RETRIES_EARNED_FOR, RETRIES_PER_SECOND_MIN};
 pub use upstream::send_proxy::{SendProxy, SendTlvs};
-pub use upstream::server::Server;
+pub use upstream::server::{ANSWER_CHARS_MAX, Server};
 pub use upstream::state::{Hold, Holds, ServerState};
 pub use upstream::taken::Taken;
 pub use worker::Worker;

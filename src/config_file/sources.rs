@@ -1,5 +1,6 @@
 //! What a configuration was read from, and whether that is still the same.
 
+use std::collections::BTreeMap;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -89,6 +90,23 @@ impl Sources {
                 .collect(),
             is_stdin: self.is_stdin,
         }
+    }
+
+    /// The files of each folder by themselves; those of folders beyond `max` are with those of the last one.
+    pub(super) fn by_folder(&self, max: usize) -> BTreeMap<PathBuf, Self> {
+        let mut parts = BTreeMap::<PathBuf, Self>::new();
+        for (path, stamp) in &self.files {
+            let folder = path.parent().unwrap_or(path).to_owned();
+            let folder = match parts.last_key_value() {
+                Some((last, _)) if parts.len() >= max && !parts.contains_key(&folder) => {
+                    last.clone()
+                }
+                _ => folder,
+            };
+            let part = parts.entry(folder).or_default();
+            part.add_file(path, stamp.clone());
+        }
+        parts
     }
 
     /// Whether a file that this has is gone in `now`, and no pattern finds less for it: somebody is about to replace it.

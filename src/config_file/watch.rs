@@ -3,8 +3,11 @@
 //! A thread waits for events of the folders that the files are in, and of the folders of every link on the way to them. So
 //! it notices a file that is renamed over another one, and a link that is (Kubernetes' `..data`). When no more events
 //! come, it compares what is there with what was read. Idle, it makes no system calls.
+//!
+//! Lists of clients may be on file systems of their own. Each folder of them has a thread, so that one that hangs keeps nobody from
+//! noticing the others.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io::{self, PipeReader, PipeWriter, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -37,10 +40,17 @@ const FOLDERS_MAX: usize = 1024;
 /// Bytes of events that are read at a time; what they say doesn't matter.
 const EVENTS_BYTES: usize = 4096;
 
+/// The most threads that watch lists; where there are more folders, the last thread has the rest of them.
+const THREADS_MAX: usize = 16;
+
 /// Watches the files that were read last, while that is wanted.
 pub(crate) struct Watch {
     what: Watched,
-    watching: Option<Watching>,
+    /// By the folder, where each has its own thread.
+    watching: BTreeMap<PathBuf, Watching>,
+    replaced: Arc<Notify>,
+    /// What is there of what was read: [`Sources::now`].
+    look: fn(&Sources) -> Sources,
 }
 
 /// What is watched.
@@ -78,18 +88,22 @@ struct Watching {
     waker: PipeWriter,
 }
 
-#[derive(Default)]
 struct Shared {
     /// What was read since the thread looked.
     read: Mutex<Option<Sources>>,
-    replaced: Notify,
+    replaced: Arc<Notify>,
+    look: fn(&Sources) -> Sources,
 }
 
 impl Watch {
     /// Watches nothing yet.
     pub(crate) fn new(what: Watched) -> Self {
-        let watching = None;
-        Self { what, watching }
+        Self {
+            what,
+            watching: BTreeMap::new(),
+            replaced: Arc::default(),
+            look: Sources::now,
+        }
     }
 
     /// Watches the files of the configuration that were read last from now on, or nothing.
@@ -106,37 +120,54 @@ impl Watch {
 
     /// Watches these files from now on, or nothing.
     pub(crate) fn restart(&mut self, sources: Option<&Sources>) {
-        let Some(sources) = sources else {
-            self.watching = None;
-            return;
+        let parts = match (sources, self.what) {
+            (None, _) => BTreeMap::new(),
+            (Some(sources), Watched::Lists) => sources.by_folder(THREADS_MAX),
+            (Some(sources), _) => BTreeMap::from([(PathBuf::new(), sources.clone())]),
         };
-        if let Some(watching) = &mut self.watching
-            && watching.hand_over(sources)
-        {
-            return;
+        self.watching.retain(|folder, _| parts.contains_key(folder));
+        if self.watching.is_empty() {
+            // What was noticed of others means nothing any more.
+            self.replaced = Arc::default();
         }
-        match Watching::start(self.what, sources.clone()) {
-            Ok(watching) => self.watching = Some(watching),
-            Err(error) => tracing::warn!(
-                "{} are not watched, SIGHUP goes on to reload them: {error}",
-                self.what.name()
-            ),
+        for (folder, sources) in parts {
+            if let Some(watching) = self.watching.get_mut(&folder)
+                && watching.hand_over(&sources)
+            {
+                continue;
+            }
+            match Watching::start(self.what, sources, self.replaced.clone(), self.look) {
+                Ok(watching) => drop(self.watching.insert(folder, watching)),
+                Err(error) => tracing::warn!(
+                    "{} are not watched, SIGHUP goes on to reload them: {error}",
+                    self.what.name()
+                ),
+            }
         }
     }
 
     /// Waits until one of them is replaced or written; for ever, while nothing is watched.
     pub(crate) async fn replaced(&self) {
-        match &self.watching {
-            Some(watching) => watching.shared.replaced.notified().await,
-            None => std::future::pending().await,
+        if self.watching.is_empty() {
+            std::future::pending().await
         }
+        self.replaced.notified().await;
     }
 }
 
 impl Watching {
-    fn start(what: Watched, sources: Sources) -> io::Result<Self> {
+    fn start(
+        what: Watched,
+        sources: Sources,
+        replaced: Arc<Notify>,
+        look: fn(&Sources) -> Sources,
+    ) -> io::Result<Self> {
         let (wake, waker) = io::pipe()?;
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared {
+            read: Mutex::default(),
+            replaced,
+            look,
+        });
         let its = shared.clone();
         let thread = thread::Builder::new().name(what.thread().to_owned());
         thread.spawn(move || {
@@ -172,7 +203,7 @@ fn watch(what: Watched, mut known: Sources, wake: &PipeReader, shared: &Shared) 
         // Before the files are compared, so that no change gets lost in between; and again after each event, since a
         // folder may be another one by then.
         let events = arm(&known)?;
-        let now = known.now();
+        let now = (shared.look)(&known);
         // A list that is gone is to be told of.
         let is_awaited = what == Watched::Configuration && known.is_incomplete(&now);
         let is_other = now != known && !is_awaited;
@@ -286,6 +317,47 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
+
+    /// As [`Sources::now`], where no folder `hung` is among them: one that is never answers.
+    fn look(sources: &Sources) -> Sources {
+        let is_hung = |path: &Path| path.iter().any(|part| part == "hung");
+        while sources.paths().any(is_hung) {
+            thread::park();
+        }
+        sources.now()
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_list_is_noticed_while_another_one_hangs() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let list = |folder: &str| {
+            let folder = directory.path().join(folder);
+            fs::create_dir(&folder).expect("a folder");
+            let path = folder.join("list");
+            fs::write(&path, "10.0.0.1").expect("write");
+            path
+        };
+        let (hung, well) = (list("hung"), list("well"));
+        let mut sources = Sources::default();
+        for path in [&hung, &well] {
+            sources.add_file(path, None);
+        }
+        let mut watch = Watch {
+            look,
+            ..Watch::new(Watched::Lists)
+        };
+        watch.restart(Some(&sources.now()));
+        assert_eq!(watch.watching.len(), 2);
+        fs::write(&well, "10.0.0.2, and more").expect("write");
+        watch.replaced().await;
+        // A reload goes on, too, and ends what it names no more.
+        let mut rest = Sources::default();
+        rest.add_file(&well, None);
+        watch.restart(Some(&rest.now()));
+        fs::write(&well, "10.0.0.3, and much more").expect("write");
+        watch.replaced().await;
+        assert_eq!(watch.watching.len(), 1);
+    }
 
     #[test]
     fn folders_of_links_are_watched_too() {

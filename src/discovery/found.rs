@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::num::{NonZeroU16, NonZeroU64};
 
 use proxy_config::{SERVERS_MAX, Server, ServerAddress, discovered_address};
+use serde::{Deserialize, Serialize};
 
 use super::failure::{Failure, Reason};
 
@@ -12,7 +13,7 @@ use super::failure::{Failure, Reason};
 pub(super) const WEIGHT_MAX: u16 = 256;
 
 /// A server that a source names.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Found {
     pub(crate) address: SocketAddr,
     /// It serves only while no other server can. Of two that say otherwise, the one that is none counts.

@@ -33,6 +33,7 @@ mod scripted_kubernetes;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use self::found::Found;
 pub(crate) use self::lookup::Lookup;
 pub(crate) use self::names::{FIRST_ANSWERS_WAIT, Name, Names};
 pub(crate) use self::sources::Sources;

@@ -109,14 +109,18 @@ struct State {
     is_heard: bool,
     /// Whether its upstream goes by it: one that a reload only tries out shows and changes nothing.
     in_force: bool,
-    has_failed: bool,
+    /// What was logged of its failure, and when; none: it has not failed.
+    failing: Option<(String, Instant)>,
     calm: Calm,
 }
 
+/// How soon another failure of a source that fails is logged.
+const LOGGED_AGAIN: Duration = Duration::from_secs(4);
+
 impl Said {
-    /// Nothing yet: what `before` said of the same upstream is good until then.
-    pub(super) fn new(upstream: &str, board: Arc<Board>, before: Option<&Self>) -> Self {
-        let found = before.map_or_else(Arc::default, Self::found);
+    /// Nothing yet: what was found `before` for the same upstream is good until then.
+    pub(super) fn new(upstream: &str, board: Arc<Board>, before: Option<Arc<[Found]>>) -> Self {
+        let found = before.unwrap_or_default();
         Self {
             upstream: upstream.to_owned(),
             board,
@@ -143,7 +147,7 @@ impl Said {
         let shown = &self.board.shown;
         let reasons = Reason::ALL.map(Reason::label);
         shown.on_configured(&self.upstream, state.found.len(), reasons);
-        if state.is_heard && !state.has_failed {
+        if state.is_heard && state.failing.is_none() {
             shown.on_success(&self.upstream, state.found.len(), utc_now());
         }
     }
@@ -155,7 +159,7 @@ impl Said {
             return Duration::ZERO;
         }
         let mut state = self.lock();
-        if std::mem::take(&mut state.has_failed) {
+        if state.failing.take().is_some() {
             tracing::info!(
                 upstream = self.upstream,
                 "the source of servers answers again"
@@ -182,7 +186,9 @@ impl Said {
     /// It has failed: what it named last stays.
     pub(super) fn on_failure(&self, failure: &Failure) {
         let mut state = self.lock();
-        if !std::mem::replace(&mut state.has_failed, true) {
+        let (words, now) = (failure.to_string(), now());
+        if is_worth_a_line(state.failing.as_ref(), &words, now) {
+            state.failing = Some((words, now));
             tracing::warn!(
                 upstream = self.upstream,
                 reason = failure.reason.label(),
@@ -213,6 +219,13 @@ impl Said {
     }
 }
 
+/// Whether a failure is logged: the first one, and each that is another one than was `logged`, not too often.
+fn is_worth_a_line(logged: Option<&(String, Instant)>, words: &str, now: Instant) -> bool {
+    logged.is_none_or(|(before, at)| {
+        before != words && now.saturating_duration_since(*at) >= LOGGED_AGAIN
+    })
+}
+
 #[expect(
     clippy::disallowed_methods,
     reason = "who asks for servers is no worker"
@@ -227,4 +240,24 @@ pub(super) fn now() -> Instant {
 )]
 fn utc_now() -> SystemTime {
     SystemTime::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_logged_again_where_it_is_another_one() {
+        let (first, later) = (now(), now() + LOGGED_AGAIN);
+        assert!(is_worth_a_line(None, "a", first));
+        let logged = ("a".to_owned(), first);
+        for (words, at, is_worth) in [("a", later, false), ("b", later, true), ("b", first, false)]
+        {
+            assert_eq!(
+                is_worth_a_line(Some(&logged), words, at),
+                is_worth,
+                "{words}"
+            );
+        }
+    }
 }

@@ -9,7 +9,7 @@ use proxy_config::{Config, Discovery, DiscoverySource, Loops, ServerAddress};
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
-use super::found::merge;
+use super::found::{Found, merge};
 use super::lookup::Lookup;
 use super::report::{Board, Said};
 use super::{dns, file, http, kubernetes};
@@ -18,6 +18,9 @@ use crate::config_file::on_this_machine;
 /// How often a reload looks whether new sources were heard.
 const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 
+/// Servers of all sources that a process hands over when another one takes over. More is a few megabytes, and no proxy that there is.
+const CARRIED_MAX: usize = 65_536;
+
 /// The sources that are asked until this is dropped, or their thread.
 pub(crate) struct Sources {
     board: Arc<Board>,
@@ -25,6 +28,8 @@ pub(crate) struct Sources {
     in_force: HashMap<String, Source>,
     /// Those that a configuration has that may come in force.
     prepared: HashMap<String, Source>,
+    /// What those of the process before named last, by upstream.
+    carried: HashMap<String, Arc<[Found]>>,
     /// The changes that tables were made of.
     seen: u64,
 }
@@ -48,8 +53,31 @@ impl Sources {
             board: Arc::new(Board::new(shown)),
             in_force: HashMap::new(),
             prepared: HashMap::new(),
+            carried: HashMap::new(),
             seen: 0,
         }
+    }
+
+    /// What the sources of this process named last, by upstream, for the process that takes over: up to [`CARRIED_MAX`] servers.
+    pub(crate) fn found(&self) -> HashMap<String, Vec<Found>> {
+        let mut room = CARRIED_MAX;
+        let all = self.in_force.iter().map(|(name, source)| {
+            let found = source.said.found();
+            (name.clone(), found.to_vec())
+        });
+        all.take_while(|(_, found)| {
+            let fits = found.len() <= room;
+            room = room.saturating_sub(found.len());
+            fits
+        })
+        .collect()
+    }
+
+    /// The process before found these: they are good until sources are heard.
+    pub(crate) fn go_on_with(&mut self, found: &HashMap<String, Vec<Found>>) {
+        let found = found.iter();
+        let found = found.map(|(name, found)| (name.clone(), found.as_slice().into()));
+        self.carried = found.collect();
     }
 
     /// Whether a configuration has sources that are not asked yet.
@@ -65,7 +93,8 @@ impl Sources {
             if self.of(name, source).is_some() {
                 continue;
             }
-            let before = self.in_force.get(name).map(|before| &*before.said);
+            let before = self.in_force.get(name).map(|before| before.said.found());
+            let before = before.or_else(|| self.carried.remove(name));
             let said = Arc::new(Said::new(name, self.board.clone(), before));
             let task = on.spawn(ask(source.clone(), said.clone())).abort_handle();
             let source = Source {
@@ -108,6 +137,7 @@ impl Sources {
             }
         }
         self.prepared.clear();
+        self.carried.clear();
         if !in_force.is_empty() {
             self.board.watch(config);
         }

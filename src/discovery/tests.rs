@@ -2,6 +2,7 @@
 
 mod kubernetes;
 
+use std::collections::HashMap;
 use std::fs;
 use std::io::Write;
 use std::net::TcpStream;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use proxy_admin::Discoveries;
 use proxy_config::{Config, parse};
 
+use super::found::Found;
 use super::scripted::{A, AAAA, NXDOMAIN, Reply, SERVFAIL, SRV, ScriptedDns};
 use super::scripted_http::ScriptedHttp;
 use super::sources::Sources;
@@ -56,9 +58,15 @@ struct Asked {
 
 impl Asked {
     fn new(discovery: &str) -> Self {
+        Self::after(&HashMap::new(), discovery)
+    }
+
+    /// In a process that takes over from one that found these.
+    fn after(found: &HashMap<String, Vec<Found>>, discovery: &str) -> Self {
         let (config, shown) = (config(discovery), Arc::<Discoveries>::default());
         let mut thread = Thread::default();
         let mut sources = Sources::new(shown.clone());
+        sources.go_on_with(found);
         sources.prepare(&config, &thread.handle().expect("a thread"));
         sources.commit(&config);
         Self {
@@ -157,6 +165,23 @@ fn a_file_that_fails_or_lies_keeps_the_last_good_set() {
         &|ip| write(&format!("[\"{ip}:8080\"]")),
         &bad,
     );
+}
+
+#[test]
+fn what_a_source_named_last_is_good_in_the_process_that_takes_over() {
+    let _reader = reader();
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("servers.json");
+    fs::write(&path, "[\"10.0.0.1:8080\"]").expect("write");
+    let discovery = format!("file = \"{}\"", path.display());
+    let before = Asked::new(&discovery);
+    before.comes_to("10.0.0.1:8080");
+    fs::remove_file(&path).expect("remove");
+    let after = Asked::after(&before.sources.found(), &discovery);
+    wait_for("it fails", || after.failures("not_found") > 0);
+    assert_eq!(after.servers(), ["10.0.0.1:8080"]);
+    fs::write(&path, "[\"10.0.0.2:8080\"]").expect("write");
+    after.comes_to("10.0.0.2:8080");
 }
 
 /// A page of a test.

@@ -107,7 +107,7 @@ impl Target {
         }
         let is_unknown = health.check.knows_role() && !server.checks.say_anything();
         if is_unknown {
-            server.set_up(false);
+            server.set_down();
         }
         // One that is new gets no connection before its first check, from the first moment on.
         let is_new = is_unknown && server.cells.sum(|cells| cells.opened.get()) == 0;
@@ -264,12 +264,18 @@ impl Target {
             self.health.on_check(result.passed())
         };
         match &checked {
-            Err(failed) => self.server().outage.on_failure(failed.fault, now),
+            Err(failed) => {
+                if failed.fault.reason == ConnectFailure::Answer {
+                    let words = failed.detail.as_deref().unwrap_or_default();
+                    self.server().set_wrong_answer(words);
+                }
+                self.server().outage.on_failure(failed.fault, now);
+            }
             Ok(()) if self.health.is_up() => self.server().outage.on_success(),
             // It takes more of them to be up again.
             Ok(()) => {}
         }
-        self.server().set_up(self.health.is_up());
+        self.server().set_up(self.health.is_up(), now);
         self.hold(now);
         // Who waits for it may go on now.
         drop(self.first.take());

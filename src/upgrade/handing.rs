@@ -107,6 +107,7 @@ async fn begin(
         magic: MAGIC.to_owned(),
         version: 0,
         configuration: config.to_toml(),
+        found: proxy.control.found(),
         command_file: own.and_then(|socket| OwnFile::at(&socket.path)),
     };
     let offered = proxy.sockets.offer();

@@ -1,5 +1,6 @@
 //! The old process, as the new one sees it.
 
+use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,6 +20,7 @@ use super::taker::{Over, Taker};
 use super::words::{
     Accepts, Go, Hello, MAGIC, OwnFile, PREDECESSOR_VARIABLE, RECORDS, VERSIONS, Welcome,
 };
+use crate::discovery::Found;
 use crate::sockets::{Abandoned, Offered, Pause, Sockets, SocketsRecord};
 
 /// How long the old process may take for an answer; it has other things to do.
@@ -90,6 +92,11 @@ impl Predecessor {
     pub(crate) fn has_file(&self, path: &Path) -> bool {
         let file = self.welcome.command_file.as_ref();
         file.is_some_and(|file| file.is_at(path))
+    }
+
+    /// What its sources of servers named last, by upstream.
+    pub(crate) fn found(&self) -> &HashMap<String, Vec<Found>> {
+        &self.welcome.found
     }
 
     /// Has what it knows of servers, and what its limits have counted, hold here: before any server is checked. What was set by hand

@@ -1,9 +1,12 @@
 //! What the two processes say of themselves: JSON, in which a later version may say more.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use proxy_core::carry::{self, agree};
 use serde::{Deserialize, Serialize};
+
+use crate::discovery::Found;
 
 /// The environment variable with the number of the descriptor that leads to the process before.
 pub(super) const PREDECESSOR_VARIABLE: &str = "CORELANE_UPGRADE";
@@ -39,6 +42,9 @@ pub(super) struct Welcome {
     pub(super) version: u16,
     /// The file that means what runs, with the options of its sockets.
     pub(super) configuration: String,
+    /// What its sources of servers named last, by upstream.
+    #[serde(default)]
+    pub(super) found: HashMap<String, Vec<Found>>,
     /// The file of its socket of commands, whose place the new one's takes.
     pub(super) command_file: Option<OwnFile>,
 }

@@ -206,7 +206,7 @@ pub struct Server {
     /// Why, where it is not up; may be empty.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub why: String,
-    /// Since when it is not up, as Unix time in seconds.
+    /// Since when it is in that state, as Unix time in seconds; none where nobody knows, as of one that is full.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<f64>,
     /// How often it was ejected, since the start.

@@ -18,6 +18,7 @@ each_scheduler!(
     what_was_set_by_hand_goes_on,
     connections_that_went_over_count_for_limits,
     a_connection_of_what_is_configured_no_longer_goes_on,
+    servers_that_a_source_named_stay_though_it_fails_meanwhile,
 );
 
 fn what_was_set_by_hand_goes_on(scheduler: Scheduler) {
@@ -95,4 +96,25 @@ fn a_connection_of_what_is_configured_no_longer_goes_on(scheduler: Scheduler) {
     wait::until("they have ended", || {
         (listeners("gone"), servers("gone"), servers("main")) == (0.0, 0.0, 0.0)
     });
+}
+
+fn servers_that_a_source_named_stay_though_it_fails_meanwhile(scheduler: Scheduler) {
+    let echo = Echo::start();
+    let directory = tempfile::tempdir().expect("a directory");
+    let list = directory.path().join("servers.json");
+    fs::write(&list, format!("[\"{}\"]", echo.address)).expect("write");
+    let routes = format!(
+        "[listeners.main]\nbind = \"127.0.0.1:0\"\nupstream = \"main\"\n\
+         [upstreams.main.discovery]\nfile = \"{}\"\n",
+        list.display()
+    );
+    let controlled = Controlled::start(scheduler, "", &routes);
+    let heirs = Heirs::of(&controlled.proxy);
+    exchange(&controlled.proxy.connect("main"));
+    let since = server(&controlled, &echo.address)["since"].as_f64();
+    assert!(since.is_some_and(|since| since > 1e9));
+    fs::remove_file(&list).expect("remove");
+    upgrade(&controlled.proxy, &heirs);
+    exchange(&controlled.proxy.connect("main"));
+    assert_eq!(server(&controlled, &echo.address)["state"], "up");
 }

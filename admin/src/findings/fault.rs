@@ -52,6 +52,12 @@ pub(crate) fn words(server: &Server, fault: Fault) -> String {
         (ConnectFailure::Other, None) => "another error",
         (ConnectFailure::Closed, _) => "it accepts connections and ends them at once (closed)",
         (ConnectFailure::Starttls, _) => "it takes no TLS when it is asked for it (starttls)",
+        (ConnectFailure::Answer, _) if !server.wrong_answer().is_empty() => {
+            return format!(
+                "it answers health checks otherwise than it should: {} (answer)",
+                server.wrong_answer()
+            );
+        }
         (ConnectFailure::Answer, _) => "it answers health checks otherwise than it should (answer)",
     };
     told.to_owned()
@@ -172,7 +178,7 @@ fn of_any(label: &str, fault: Fault) -> String {
 mod tests {
     use std::net::SocketAddr;
 
-    use proxy_core::{ServerAddress, Upstream};
+    use proxy_core::{ANSWER_CHARS_MAX, ServerAddress, Upstream};
 
     use super::*;
 
@@ -184,6 +190,21 @@ mod tests {
             Fault::of(error),
         );
         (words(&server, fault), remedy(&server, fault))
+    }
+
+    #[test]
+    fn a_wrong_answer_is_told_in_the_words_of_the_check() {
+        let address = ServerAddress::Tcp(SocketAddr::from(([10, 0, 0, 1], 1)));
+        let server = Server::fixed(&Upstream::new("u".to_owned()), TCP.to_owned(), address);
+        let told = || words(&server, ConnectFailure::Answer.into());
+        let plain = "it answers health checks otherwise than it should";
+        assert_eq!(told(), format!("{plain} (answer)"));
+        server.set_wrong_answer("the status is 503\r\n");
+        assert_eq!(told(), format!("{plain}: the status is 503   (answer)"));
+        let refused = words(&server, ConnectFailure::Refused.into());
+        assert_eq!(refused, "connection refused");
+        server.set_wrong_answer(&"ä".repeat(1000));
+        assert_eq!(server.wrong_answer().chars().count(), ANSWER_CHARS_MAX);
     }
 
     const TCP: &str = "10.0.0.1:80";

@@ -162,7 +162,7 @@ fn beyond(
         Rejection::ServersDown => (
             Level::Alarm,
             format!("no server that it leads to {} up", tense.choose("is", "was")),
-            "bring the servers back, or name a `fallback`; when_all_down = \"try\" tries them all the same".to_owned(),
+            "bring the servers back (`corelane ctl servers` says which are down, drained or of weight 0), or name a `fallback`; when_all_down = \"try\" tries those that are down all the same".to_owned(),
         ),
         _ => (
             Level::Alarm,

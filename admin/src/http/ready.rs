@@ -63,9 +63,9 @@ mod tests {
         };
         let ready = (200, "ready\n".to_owned());
         let servers = [0, 1].map(|place| fixture::server(&observed, place));
-        servers[0].set_up(false);
+        servers[0].set_down();
         assert_eq!(answer("strict"), ready);
-        servers[1].set_up(false);
+        servers[1].set_down();
         let down = "upstream pool has no server up (2 of 2 down)\n".to_owned();
         assert_eq!(answer("strict"), (503, down.clone()));
         assert_eq!(answer("strict=1"), (503, down));

@@ -159,7 +159,7 @@ mod tests {
         let observed = fixture::proxy();
         let labels: Vec<_> = (1..=600).map(|port| port.to_string()).collect();
         let pool = fixture::pool(&observed.inventory, "many", &labels, false);
-        pool.server(599).set_up(false);
+        pool.server(599).set_down();
         let slot = |worker| observed.running().generation.slot(worker);
         let _connections = [(); 3].map(|()| proxy_core::Taken::beside(pool.server(500)));
         fixture::configure(&observed, Vec::new(), vec![pool.clone()]);
@@ -248,7 +248,7 @@ mod tests {
         first
             .outage
             .on_failure(ConnectFailure::Refused.into(), moment);
-        first.set_up(false);
+        first.set_down();
         let since = watch.origin().utc.duration_since(SystemTime::UNIX_EPOCH);
         let since = Some(since.expect("after 1970").as_secs_f64().round());
         let refused = "connection refused".to_owned();
@@ -256,14 +256,14 @@ mod tests {
         let down = (at(1), "down".to_owned(), refused, since, shares);
         assert_eq!(servers(), [down, up(2, (Some(1.0), Some(1.0)), Some(0.25))]);
         // Where none is up, all are tried.
-        second.set_up(false);
+        second.set_down();
         assert!(
             servers()
                 .iter()
                 .all(|(.., (_, wanted, _))| *wanted == Some(0.5))
         );
         for server in [&first, &second] {
-            server.set_up(true);
+            server.set_up(true, moment);
         }
         second.set_hold(Hold::Draining, true, moment);
         let drained = servers().remove(1);

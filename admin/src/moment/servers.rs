@@ -67,7 +67,7 @@ pub(super) fn of(view: &View, rates: &Rates, origin: Origin, now: Instant) -> (V
         Server {
             state: state.map_or("removed", ServerState::label).to_owned(),
             why: state.map_or_else(String::new, |state| why(server, state, now)),
-            since: state.and_then(|state| since(server, state, origin)),
+            since: since(server, state, origin),
             weight: shares.weight(of.index),
             configured_weight: shares.configured(of.index),
             wanted: shares.wanted(of.index),
@@ -164,12 +164,21 @@ fn closing(server: &proxy_core::Server, origin: Origin) -> Option<Closing> {
     })
 }
 
-/// Since when it is, as a finding says it.
+/// Since when it is in a state, or removed; none where nobody knows, as of one that is full.
 pub(crate) fn since(
     server: &proxy_core::Server,
-    state: ServerState,
+    state: Option<ServerState>,
     origin: Origin,
 ) -> Option<f64> {
+    let since = match state {
+        None => server.removed_since(),
+        Some(ServerState::Up) => server.clear_since(),
+        Some(state) => held_since(server, state),
+    };
+    Some(unix_seconds(origin.utc_of(since?)))
+}
+
+fn held_since(server: &proxy_core::Server, state: ServerState) -> Option<Instant> {
     let hold = match state {
         ServerState::Maintenance => Some(Hold::Maintenance),
         ServerState::Draining => Some(Hold::Draining),
@@ -178,6 +187,5 @@ pub(crate) fn since(
         ServerState::Full | ServerState::Up => None,
     };
     let holds = hold.into_iter().chain(agent_s(state));
-    let since = holds.filter_map(|hold| server.since(hold)).min()?;
-    Some(unix_seconds(origin.utc_of(since)))
+    holds.filter_map(|hold| server.since(hold)).min()
 }

@@ -4,6 +4,7 @@ pub(crate) mod announced;
 pub(crate) mod claims;
 pub(crate) mod loops;
 pub(crate) mod unreachable_routes;
+pub(crate) mod unused_balance;
 pub(crate) mod unused_keys;
 pub(crate) mod unused_options;
 pub(crate) mod unused_servers;

@@ -125,16 +125,16 @@ impl Read for DnsName {
         let text = string(value, EXPECTED)?;
         let refuse = || Refusal::new(EXPECTED, value);
         if text.starts_with('_') && !text.contains(':') {
-            let is_service = text
-                .split('.')
-                .filter(|label| label.starts_with('_'))
-                .count()
-                >= 2;
-            return if is_service && is_host(text) {
+            return if is_service(text) && is_host(text) {
                 Ok(Self::Services(text.to_owned()))
             } else {
                 Err(refuse())
             };
+        }
+        if let Some((service, _)) = text.split_once(':').filter(|(name, _)| is_service(name)) {
+            let advice =
+                format!("records of type SRV have ports of their own; write \"{service}\"");
+            return Err(refuse().advise(advice));
         }
         match parse_server(text) {
             Ok(ServerAddress::Name { host, port }) => Ok(Self::Addresses { host, port }),
@@ -145,6 +145,12 @@ impl Read for DnsName {
             Err(error) => Err(refuse().advise(error.to_string())),
         }
     }
+}
+
+/// Whether a name has the two labels of a service.
+fn is_service(name: &str) -> bool {
+    let labels = name.split('.');
+    labels.filter(|label| label.starts_with('_')).count() >= 2
 }
 
 impl Read for HttpUrl {

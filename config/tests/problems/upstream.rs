@@ -25,6 +25,11 @@ fn keys() {
                  have one on this machine, such as an agent or a sidecar, speak it",
             ),
             (
+                "discovery = { dns = \"_http._tcp.a.b:80\" }",
+                "6:21: `upstreams.u.discovery.dns` must be \"_SERVICE._tcp.DOMAIN\" or \"HOST:PORT\", not \
+                 \"_http._tcp.a.b:80\"; records of type SRV have ports of their own; write \"_http._tcp.a.b\"",
+            ),
+            (
                 "balanse = \"round-robin\"",
                 "6:1: unknown key `balanse` in [upstreams.u]; did you mean `balance`?",
             ),

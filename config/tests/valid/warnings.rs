@@ -132,6 +132,80 @@ fn what_ends_no_connection_is_a_warning() {
     }
 }
 
+#[test]
+fn what_shares_no_connections_is_a_warning() {
+    let warnings = |keys: &str, servers: &str| -> Vec<_> {
+        let text = format!(
+            "[listeners.l]\nbind = \"127.0.0.1:0\"\nupstream = \"u\"\n\
+             [upstreams.u]\n{servers}\n{keys}\n"
+        );
+        let loaded = parse(&text, "f").unwrap_or_else(|problems| panic!("{problems}\n{text}"));
+        let warnings = loaded.warnings.into_iter();
+        let keys = warnings.map(|warning| warning.key.unwrap_or_default());
+        keys.map(|key| key.replace("upstreams.u.", "")).collect()
+    };
+    let plain = "servers = [\"a:1\", \"b:1\"]";
+    // The first one of several is full some time.
+    let full = "servers = [{ address = \"a:1\", max_connections = 2 }, \"b:1\"]";
+    for (keys, servers, warned) in [
+        ("queue = 5", plain, "queue"),
+        (
+            "balance = \"first\"\nslow_start = \"1s\"",
+            full,
+            "slow_start",
+        ),
+        (
+            "balance = \"source-hash\"\nslow_start = \"1s\"",
+            plain,
+            "slow_start",
+        ),
+        (
+            "",
+            "servers = [\"a:1\", { address = \"b:1\", check_port = 2 }]",
+            "servers[1].check_port",
+        ),
+        (
+            "health.type = \"tls\"\nhealth.tls.ca = \"/ca.pem\"",
+            plain,
+            "health.tls.ca",
+        ),
+        (
+            "health.interval = \"1s\"\nhealth.fast_interval = \"2s\"",
+            plain,
+            "health.fast_interval",
+        ),
+        (
+            "discovery.file = \"/f\"\ndiscovery.nameservers = [\"127.0.0.1:53\"]",
+            plain,
+            "discovery.nameservers",
+        ),
+    ] {
+        assert_eq!(warnings(keys, servers), [warned], "{keys}");
+    }
+    let limited = "servers = [\"a:1\", { address = \"b:1\", max_connections = 2, check_port = 2 }]";
+    for (keys, servers) in [
+        ("queue = 5", full),
+        ("queue = 5\nmax_connections = 9", plain),
+        ("queue = 5\nagent.port = 9", plain),
+        ("queue = 5\ndiscovery.file = \"/f\"", plain),
+        ("slow_start = \"1s\"", plain),
+        (
+            "health.type = \"tls\"\nhealth.tls.ca = \"/ca.pem\"\nhealth.tls.verify = true",
+            plain,
+        ),
+        (
+            "health.interval = \"1s\"\nhealth.fast_interval = \"1s\"",
+            limited,
+        ),
+        (
+            "discovery.dns = \"a.b:1\"\ndiscovery.nameservers = [\"127.0.0.1:53\"]",
+            plain,
+        ),
+    ] {
+        assert_eq!(warnings(keys, servers), [""; 0], "{keys}");
+    }
+}
+
 /// The keys and the texts of the warnings for routes of a listener that has these addresses.
 fn of_routes(bind: &str, routes: &[&str]) -> Vec<(String, String)> {
     let mut text = format!(

@@ -180,7 +180,7 @@ impl Inventory {
     pub fn settle(&self, table: &Table, now: Instant) {
         let mut names = self.lock();
         let names = &mut *names;
-        names.note_comers(table);
+        names.note_comers(table, now);
         settle(&mut names.listeners, |listener| {
             table.settings_of(listener).is_some()
         });
@@ -193,6 +193,7 @@ impl Inventory {
             pools.contains_key(&upstream.id)
         });
         let members = members(table);
+        names.note_goers(&members, now);
         settle(&mut names.servers, |server| members.contains(&server.id));
         names.forget(now);
     }
@@ -246,21 +247,33 @@ impl Inventory {
 }
 
 impl Names {
-    /// Has servers begin slowly that a table adds to an upstream which was there before.
-    fn note_comers(&self, table: &Table) {
+    /// Takes note of servers that come, and has those begin slowly that a table adds to an upstream which was there before.
+    fn note_comers(&self, table: &Table, now: Instant) {
         for pool in &table.pools {
             let known = self.upstreams.get(&pool.upstream().name);
-            if known.is_none_or(|known| known.state != State::Used) {
-                continue;
-            }
+            let is_known = known.is_some_and(|known| known.state == State::Used);
             for server in pool.servers() {
                 let key = (server.upstream.clone(), server.label.clone());
                 let known = self.servers.get(&key);
-                if known.is_none_or(|known| known.state != State::Used) {
+                if known.is_some_and(|known| known.state == State::Used) {
+                    continue;
+                }
+                server.note_coming(now);
+                if is_known {
                     server.on_come();
                 }
             }
         }
+    }
+
+    /// Takes note of servers that go.
+    fn note_goers(&self, members: &HashSet<Id>, now: Instant) {
+        let used = self
+            .servers
+            .values()
+            .filter(|known| known.state == State::Used);
+        let gone = used.filter(|known| !members.contains(&known.object.id));
+        gone.for_each(|known| known.object.note_removal(now));
     }
 
     fn forget(&mut self, now: Instant) {

@@ -71,6 +71,11 @@ impl Addresses {
         any_new
     }
 
+    /// All that there are now.
+    pub(crate) fn all(&self) -> Vec<SocketAddr> {
+        self.places().iter().map(|place| place.address).collect()
+    }
+
     /// A way that begins with another address than the last one did.
     pub(crate) fn walk(&self) -> Walk {
         self.walk_from(self.turn.fetch_add(1, Relaxed))

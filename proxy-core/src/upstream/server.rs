@@ -1,8 +1,8 @@
 //! A server of an upstream: what survives every change of settings.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Release};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::carry::{Error, Fields, Moment, TEXT_BYTES_MAX, Writer};
@@ -10,7 +10,7 @@ use crate::closing::ClosingCell;
 use crate::id::Id;
 use crate::metrics::{CheckCells, PerWorker, ServerCells};
 use crate::upstream::address::ServerAddress;
-use crate::upstream::addresses::{Addresses, Walk};
+use crate::upstream::addresses::{ADDRESSES_MAX, Addresses, Walk};
 use crate::upstream::agent::{Admission, Agent, AgentReport, CONFIGURED};
 use crate::upstream::by_hand::WeightByHand;
 use crate::upstream::connect_time::ConnectTime;
@@ -57,12 +57,19 @@ pub struct Server {
     pub(crate) agent: Agent,
     pub(crate) connect_time: ConnectTime,
     weight_by_hand: WeightByHand,
+    /// What its last health check that it answered wrongly found, in words.
+    answer: Mutex<Arc<str>>,
+    /// When it was taken out of the configuration the last time, or by its source.
+    removed: Mutex<Option<Instant>>,
     /// Its place in the order of its upstream, and when it was picked there last: both under that one's lock.
     pub(crate) seat: AtomicU64,
     pub(crate) picked: AtomicU64,
     /// What its upstream's servers share.
     common: Arc<Common>,
 }
+
+/// Characters of what was wrong with an answer that are kept.
+pub const ANSWER_CHARS_MAX: usize = 240;
 
 #[derive(Debug)]
 enum Location {
@@ -100,6 +107,8 @@ impl Server {
             agent: Agent::default(),
             connect_time: ConnectTime::default(),
             weight_by_hand: WeightByHand::default(),
+            answer: Mutex::new("".into()),
+            removed: Mutex::default(),
             seat: AtomicU64::default(),
             picked: AtomicU64::default(),
             common: upstream.common.clone(),
@@ -161,6 +170,26 @@ impl Server {
             Hold::Down => (self.outage.since()).filter(|_| self.holds().has(Hold::Down)),
             _ => self.standing.since(hold),
         }
+    }
+
+    /// Since when nothing is held against it; none: something is.
+    pub fn clear_since(&self) -> Option<Instant> {
+        self.standing.clear_since()
+    }
+
+    /// It has come, or is back: nothing is held against it from now on but what is.
+    pub(crate) fn note_coming(&self, now: Instant) {
+        self.standing.begin_clear(now);
+    }
+
+    /// When it was removed the last time; none: it never was.
+    pub fn removed_since(&self) -> Option<Instant> {
+        *self.removed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// It is in no configuration any more, and no source names it.
+    pub(crate) fn note_removal(&self, now: Instant) {
+        *self.removed.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
     }
 
     /// The weight that somebody has set, which is in force instead of the one that is configured; none: nobody has.
@@ -252,9 +281,35 @@ impl Server {
     }
 
     /// Says whether it is up: for who checks it.
-    pub fn set_up(&self, up: bool) {
-        if self.standing.change(Hold::Down, !up) {
+    pub fn set_up(&self, up: bool, now: Instant) {
+        if self.standing.change(Hold::Down, !up, now) {
             self.on_hold(Hold::Down, !up);
+        }
+    }
+
+    /// It is down until who checks it says otherwise.
+    pub fn set_down(&self) {
+        if self.standing.begin(Hold::Down) {
+            self.on_hold(Hold::Down, true);
+        }
+    }
+
+    /// What was wrong with its last answer to a health check that failed for it, in words; may be empty.
+    pub fn wrong_answer(&self) -> Arc<str> {
+        let answer = self.answer.lock();
+        answer.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Its answer to a health check was wrong: for people, so that only the first [`ANSWER_CHARS_MAX`] characters are kept.
+    pub fn set_wrong_answer(&self, words: &str) {
+        let mut answer = self.answer.lock().unwrap_or_else(PoisonError::into_inner);
+        let printable = words.chars().map(|char| match char {
+            char if char.is_control() => ' ',
+            char => char,
+        });
+        let kept = printable.take(ANSWER_CHARS_MAX);
+        if !kept.clone().eq(answer.chars()) {
+            *answer = kept.collect::<String>().into();
         }
     }
 
@@ -266,7 +321,7 @@ impl Server {
 
     /// A connect failed at all of its addresses, or worked: without checks, that is what its state is.
     pub(crate) fn on_connect(&self, worked: bool, now: Instant) {
-        self.set_up(worked);
+        self.set_up(worked, now);
         let changes = if worked {
             self.rest.on_success()
         } else {
@@ -372,6 +427,11 @@ mod tag {
     pub(super) const AGENT_LINE: u8 = 9;
     pub(super) const WAS_CHECKED: u8 = 10;
     pub(super) const WEIGHT_BY_HAND: u8 = 11;
+    /// A process that doesn't know it can do without.
+    pub(super) const CLEAR_SINCE: u8 = crate::carry::SKIPPED_FROM;
+    /// The same: it resolves the name itself.
+    pub(super) const ADDRESSES: u8 = crate::carry::SKIPPED_FROM + 1;
+    pub(super) const ADDRESS: u8 = 0;
 }
 
 /// The highest weight that there can be: see [`WEIGHT_MAX`](crate::WEIGHT_MAX), which pools say.
@@ -405,6 +465,12 @@ impl Server {
         out.flag(tag::WAS_CHECKED, self.checks.say_anything());
         let weight = self.weight_by_hand.get();
         out.maybe_number(tag::WEIGHT_BY_HAND, weight.map(Into::into));
+        out.maybe_moment(tag::CLEAR_SINCE, self.clear_since());
+        if let Location::Named(named) = &self.location {
+            out.each(tag::ADDRESSES, named.all(), |out, address| {
+                out.address(tag::ADDRESS, Some(address));
+            });
+        }
     }
 
     /// The same back.
@@ -447,7 +513,20 @@ impl Server {
         if weight.is_some_and(|weight| weight > WEIGHT_BY_HAND_MAX) {
             return Err(Error::Bad("a weight"));
         }
+        let clear_since = fields.maybe_moment(tag::CLEAR_SINCE, "since when a server is up")?;
+        let (mut addresses, what) = (Vec::new(), "the addresses of a name");
+        fields.each(tag::ADDRESSES, ADDRESSES_MAX, what, |one| {
+            addresses.extend(one.address(tag::ADDRESS, what)?);
+            Ok(())
+        })?;
         fields.finish()?;
+        // They are good until the name is resolved here.
+        if is_start && !addresses.is_empty() {
+            self.set_addresses(&addresses);
+        }
+        if let Some(since) = clear_since.filter(|_| is_start) {
+            self.standing.begin_clear(since);
+        }
         if is_start {
             self.set_percent(percent.map_or(CONFIGURED, Into::into));
             self.agent.set_max_connections(max);

@@ -1,6 +1,7 @@
 //! What is held against a server: one word that a pick reads, and the state that people are shown.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use crate::carry::{Error, Fields, Writer};
@@ -91,6 +92,8 @@ pub(crate) struct Standing {
     epoch: Epoch,
     /// Nanoseconds from there, by the hold.
     since: [AtomicU64; Hold::ALL.len()],
+    /// When the last hold was lifted, or the server came; for people, and touched at such a change only.
+    clear: Mutex<Option<Instant>>,
 }
 
 impl Standing {
@@ -108,21 +111,47 @@ impl Standing {
             // First, so that who sees the hold doesn't find the moment of an earlier one.
             self.since[hold as usize].store(self.epoch.note(now), Relaxed);
         }
-        self.change(hold, holds)
+        self.change(hold, holds, now)
     }
 
-    /// The same without a note of since when.
-    pub(crate) fn change(&self, hold: Hold, holds: bool) -> bool {
-        if self.holds().has(hold) == holds {
+    /// The same without a note of since when a hold holds.
+    pub(crate) fn change(&self, hold: Hold, holds: bool, now: Instant) -> bool {
+        if holds {
+            self.begin(hold)
+        } else {
+            self.lift(hold, now)
+        }
+    }
+
+    /// Sets a hold. Returns whether that is a change.
+    pub(crate) fn begin(&self, hold: Hold) -> bool {
+        !self.holds().has(hold) && !Holds(self.holds.fetch_or(hold.bit(), Relaxed)).has(hold)
+    }
+
+    fn lift(&self, hold: Hold, now: Instant) -> bool {
+        if !self.holds().has(hold) {
             return false;
         }
-        let bit = hold.bit();
-        let before = if holds {
-            self.holds.fetch_or(bit, Relaxed)
-        } else {
-            self.holds.fetch_and(!bit, Relaxed)
-        };
-        Holds(before).has(hold) != holds
+        let before = Holds(self.holds.fetch_and(!hold.bit(), Relaxed));
+        if before == Holds(hold.bit()) {
+            self.begin_clear(now);
+        }
+        before.has(hold)
+    }
+
+    /// Nothing is held against it since then.
+    pub(crate) fn begin_clear(&self, since: Instant) {
+        *self.lock() = Some(since);
+    }
+
+    /// Since when nothing is held against it; none: something is, or nobody has said when the server came.
+    pub(crate) fn clear_since(&self) -> Option<Instant> {
+        let since = *self.lock();
+        since.filter(|_| self.holds().is_clear())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.clear.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Since when a hold holds; none: it doesn't.
@@ -184,7 +213,7 @@ impl Standing {
         held.sort_by_key(|&(since, _)| since);
         for &hold in which {
             if !held.iter().any(|&(_, held)| held == hold) {
-                self.change(hold, false);
+                self.change(hold, false, now);
             }
         }
         for (since, hold) in held {
@@ -281,8 +310,12 @@ mod tests {
         assert!(standing.set(Hold::Draining, false, now + 3 * second));
         assert_eq!(standing.since(Hold::Draining), None);
         assert!(!standing.holds().is_closed() && !standing.holds().is_clear());
-        assert!(standing.set(Hold::Ejected, false, now));
+        assert_eq!(standing.clear_since(), None);
+        assert!(standing.set(Hold::Ejected, false, now + 4 * second));
         assert!(standing.holds().is_clear());
+        assert_eq!(standing.clear_since(), Some(now + 4 * second));
+        assert!(!standing.set(Hold::Ejected, false, now + 5 * second));
+        assert_eq!(standing.clear_since(), Some(now + 4 * second));
     }
 
     proptest! {
@@ -291,7 +324,7 @@ mod tests {
         fn the_weightiest_is_shown(held in prop::collection::vec(any::<bool>(), 8), is_checked: bool, is_full: bool) {
             let standing = Standing::default();
             for (hold, &holds) in Hold::ALL.into_iter().zip(&held) {
-                standing.change(hold, holds);
+                standing.change(hold, holds, origin());
             }
             let [down, ejected, draining, maintenance, _, agent_down, agent_draining, agent_maintenance] = held[..] else {
                 unreachable!()

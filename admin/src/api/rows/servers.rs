@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use proxy_core::{ServerState, View};
+use proxy_core::{Member, ServerState, View};
 use serde::Serialize;
 
 use crate::moment::servers::{since, why};
@@ -23,7 +23,7 @@ pub(crate) struct Row<'v> {
     state: &'static str,
     /// Why, where it is not up; may be empty.
     why: String,
-    /// Since when it is not up, as Unix time in seconds.
+    /// Since when it is in that state, as Unix time in seconds; none: nobody knows, as of one that is full.
     since: Option<f64>,
     /// Without what its agent and its age make of it; none: it was removed.
     weight: Option<u16>,
@@ -31,7 +31,10 @@ pub(crate) struct Row<'v> {
     weight_by_hand: bool,
     weight_in_force: Option<f64>,
     backup: bool,
+    /// As it is configured.
     max_connections: Option<u64>,
+    /// What is in force: its agent may say otherwise. None: as many as come.
+    max_connections_in_force: Option<u64>,
     connections: u64,
     checked: bool,
 }
@@ -76,13 +79,54 @@ fn row(view: &proxy_core::UpstreamView, place: usize, origin: Origin) -> Row<'_>
         server: &server.label,
         state: state.map_or("removed", ServerState::label),
         why: state.map_or_else(String::new, |state| why(server, state, now)),
-        since: state.and_then(|state| since(server, state, origin)),
+        since: since(server, state, origin),
         weight: member.map(|member| member.weight),
         weight_by_hand: server.weight_by_hand().is_some(),
         weight_in_force: pool.map(|pool| pool.weight_in_force(place, now)),
         backup: member.is_some_and(|member| member.backup),
         max_connections: member.and_then(|member| member.max_connections),
+        max_connections_in_force: member.and_then(Member::most_connections),
         connections: server.connections(),
         checked: view.is_checked(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proxy_core::{AgentReport, Hold};
+
+    use super::*;
+    use crate::fixture;
+
+    #[test]
+    fn a_server_has_since_when_it_is_in_its_state_and_the_limit_of_its_agent() {
+        let observed = fixture::proxy();
+        let server = fixture::server(&observed, 1);
+        let origin = Origin::now();
+        let row = || {
+            let view = observed.view();
+            let row = Servers::one(&view, &server.upstream, &server.label, origin);
+            let row = row.expect("it is there");
+            let limits = (row.max_connections, row.max_connections_in_force);
+            (row.state, row.since, limits)
+        };
+        let at = |moment| Some(crate::findings::unix_seconds(origin.utc_of(moment)));
+        assert_eq!(row(), ("up", None, (None, None)), "nobody has noted it");
+        let came = origin.instant;
+        let (down, up) = (
+            came + Duration::from_secs(10),
+            came + Duration::from_secs(20),
+        );
+        server.set_hold(Hold::AgentDown, true, down);
+        assert_eq!(row(), ("down", at(down), (None, None)));
+        server.set_hold(Hold::AgentDown, false, up);
+        let said = AgentReport {
+            max_connections: Some(7),
+            ..AgentReport::default()
+        };
+        server.on_agent(&said, up);
+        assert_eq!(row(), ("up", at(up), (None, Some(7))));
     }
 }

@@ -95,7 +95,7 @@ fn observed(
             let pool = fixture::pool(inventory, name, &labels.collect::<Vec<_>>(), checked);
             for (server, failure) in pool.servers().zip(*servers) {
                 if let Some(reason) = failure {
-                    server.set_up(false);
+                    server.set_down();
                     server.outage.on_failure((*reason).into(), since);
                 }
             }

@@ -40,7 +40,7 @@ fn what_is_over_is_told_in_the_past() {
     ] {
         assert!(now.contains(told), "{told:?} is missing in: {now}");
     }
-    fixture::server(&observed, 0).set_up(true);
+    fixture::server(&observed, 0).set_up(true, origin.instant);
     let then = look(&idle(), 5).join("; ");
     for told in [
         "listener aa turned clients away: it had its max_connections",

@@ -82,7 +82,7 @@ fn connects_that_all_fail_are_an_alarm_before_checks_notice() {
     );
     // Once they have, it is one alarm still.
     for place in [0, 1] {
-        fixture::server(&observed, place).set_up(false);
+        fixture::server(&observed, place).set_down();
     }
     assert_eq!(
         look(2).what,

@@ -13,6 +13,7 @@ use crate::connection::origin::ClientAddress;
 use crate::epoch::origin;
 use crate::listener::settings::ListenerSettings;
 use crate::metrics::{ConnectFailure, Slots};
+use crate::upstream::address::ServerAddress;
 use crate::upstream::agent::{Admission, AgentReport};
 use crate::upstream::ejection::{EjectionCause, EjectionSettings};
 use crate::upstream::outage::Fault;
@@ -123,7 +124,7 @@ fn eventful(now: Instant) -> Process {
     let (x, y) = (process.server(0), process.server(1));
     let fault = Fault::from(ConnectFailure::Timeout);
     x.outage.on_failure(fault, now - 50 * SECOND);
-    x.set_up(false);
+    x.set_up(false, now - 50 * SECOND);
     x.set_hold(Hold::Maintenance, true, now - 40 * SECOND);
     x.on_agent(
         &AgentReport {
@@ -168,6 +169,38 @@ fn eventful(now: Instant) -> Process {
 }
 
 #[test]
+fn a_name_has_its_addresses_in_another_process_until_it_is_resolved() {
+    let now = origin() + 2000 * SECOND;
+    let one = Process::new(&["x:1", "y:1"], now);
+    let address = |last| std::net::SocketAddr::from(([10, 0, 0, last], 7));
+    one.server(0).set_addresses(&[address(1), address(2)]);
+    let other = Process::new(&["x:1", "y:1"], now);
+    let _ = other.apply(&one.encode(now), Moment::Start, now);
+    let first = |server: usize| other.server(server).walk_aside().next(now);
+    assert_eq!(first(0), Some(ServerAddress::Tcp(address(1))));
+    assert_eq!(first(1), None);
+    // It has the last word.
+    other.server(0).set_addresses(&[address(3)]);
+    let _ = other.apply(&one.encode(now), Moment::Takeover, now);
+    assert_eq!(first(0), Some(ServerAddress::Tcp(address(3))));
+}
+
+#[test]
+fn a_server_is_up_since_the_same_moment_in_another_process() {
+    let now = origin() + 2000 * SECOND;
+    let one = Process::new(&["x:1", "y:1"], now - 100 * SECOND);
+    one.server(1).set_up(false, now - 90 * SECOND);
+    one.server(1).set_up(true, now - 80 * SECOND);
+    let other = Process::new(&["x:1", "y:1"], now);
+    assert_eq!(other.server(0).clear_since(), Some(now));
+    let _ = other.apply(&one.encode(now), Moment::Start, now);
+    for (server, since) in [(0, 100), (1, 80)] {
+        let clear_since = other.server(server).clear_since();
+        assert_eq!(clear_since, Some(now - since * SECOND), "server {server}");
+    }
+}
+
+#[test]
 fn verdicts_hold_in_another_process() {
     let now = origin() + 2000 * SECOND;
     let one = eventful(now);
@@ -183,6 +216,7 @@ fn verdicts_hold_in_another_process() {
     ] {
         assert_eq!(x.since(hold), Some(now - since * SECOND), "{hold:?}");
     }
+    assert_eq!(x.clear_since(), None);
     let fault = Fault::from(ConnectFailure::Timeout);
     assert_eq!(x.outage.fault(), Some(fault));
     assert_eq!(&*x.agent_line(), "drain 50%");

@@ -162,3 +162,25 @@ fn names_that_are_idle_are_bounded() {
     );
     assert_eq!((listeners[1], listeners[RETIRED_MAX]), ("l049", "l304"));
 }
+
+#[test]
+fn a_server_is_up_or_removed_since_it_came_or_went() {
+    let (inventory, now) = (Inventory::default(), origin());
+    let at = |seconds| Some(now + Duration::from_secs(seconds));
+    let settle = |servers: &[&str], seconds| {
+        let table = table(&inventory, &["a"], servers);
+        inventory.settle(&table, now + Duration::from_secs(seconds));
+        table
+    };
+    let first = settle(&["x:1", "y:1"], 1);
+    let (x, y) = (first.pools[0].server(0), first.pools[0].server(1));
+    assert_eq!((x.clear_since(), y.clear_since()), (at(1), at(1)));
+    // A reload that leaves it alone changes nothing.
+    settle(&["x:1", "y:1"], 2);
+    settle(&["x:1"], 3);
+    settle(&["x:1"], 4);
+    assert_eq!((x.clear_since(), x.removed_since()), (at(1), None));
+    assert_eq!(y.removed_since(), at(3));
+    settle(&["x:1", "y:1"], 5);
+    assert_eq!((x.clear_since(), y.clear_since()), (at(1), at(5)));
+}

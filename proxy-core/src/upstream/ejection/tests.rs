@@ -171,18 +171,18 @@ fn in_a_panic_who_is_ejected_is_tried_like_the_others() {
     fail(&pool, 0, 5, now);
     let picks_it = |now| (0..8).filter(|_| pool.pick(&[], now) == Some(0)).count();
     assert_eq!(picks_it(now), 0);
-    pool.server(1).set_up(false);
+    pool.server(1).set_up(false, now);
     let later = now + PANIC_COUNT_INTERVAL;
     assert_eq!(
         (picks_it(later), pool.is_panic(later)),
         (0, false),
         "half are available"
     );
-    pool.server(2).set_up(false);
+    pool.server(2).set_up(false, now);
     let later = later + PANIC_COUNT_INTERVAL;
     assert_eq!((picks_it(later), pool.is_panic(later)), (4, true));
     assert!(is_ejected(&pool, 0, later), "it is shown as such");
-    pool.server(2).set_up(true);
+    pool.server(2).set_up(true, now);
     let later = later + PANIC_COUNT_INTERVAL;
     assert_eq!((picks_it(later), pool.is_panic(later)), (0, false));
 }

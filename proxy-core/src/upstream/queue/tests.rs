@@ -207,11 +207,11 @@ fn a_reload_that_raises_a_limit_serves_as_many_as_it_lets_in() {
 #[test]
 fn a_server_that_comes_serves_those_who_wait() {
     let pool = pool(&[1, 2], settings(100));
-    pool.server(1).set_up(false);
+    pool.server(1).set_up(false, origin());
     let _held = fill(&pool);
     let all = [(); 3].map(|()| One::join(&pool, &[]).expect("there is room"));
     assert!(all.iter().all(One::waits));
-    pool.server(1).set_up(true);
+    pool.server(1).set_up(true, origin());
     // One of them runs, and finds that there is more.
     assert_eq!(all[0].wakes(), 1);
     let _ = all[0].poll();
@@ -225,12 +225,12 @@ fn while_all_are_down_nobody_waits() {
     let _held = fill(&pool);
     let all = [&[1][..], &[], &[]].map(|tried| One::join(&pool, tried).expect("room"));
     assert!(all.iter().all(One::waits));
-    pool.server(0).set_up(false);
+    pool.server(0).set_up(false, origin());
     // The one that has tried the other one in vain has nothing to wait for.
     let _ = all[1].poll();
     let is_told = |one: &One| matches!(one.poll(), Polled::Answered(Answer::NoneUp));
     assert!(is_told(&all[0]) && all[1].waits() && all[2].waits());
-    pool.server(1).set_up(false);
+    pool.server(1).set_up(false, origin());
     let _ = all[2].poll();
     assert!(is_told(&all[1]) && is_told(&all[2]));
     assert_eq!(pool.upstream().slot_queue(), 0);

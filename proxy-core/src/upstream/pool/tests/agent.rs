@@ -89,22 +89,22 @@ fn only_the_agent_takes_back_what_it_said_and_both_must_say_that_it_is_up() {
         let pool = weighed(&[1, 1], checked(balance));
         let server = pool.server(0);
         server.on_agent(&is_up(false), now);
-        server.set_up(true);
+        server.set_up(true, now);
         assert!(!server.is_up() && &*server.agent_line() == "up is false");
         assert_eq!(pool.state(0, now), ServerState::Down);
         assert_eq!(server.since(Hold::AgentDown), Some(now));
         assert_eq!(picks(&pool, 4, now), [1; 4], "{balance:?}");
         // It was asked, so it is not the way there that fails.
-        pool.server(1).set_up(false);
+        pool.server(1).set_up(false, now);
         assert_eq!(picks(&pool, 2, now), [1; 2], "{balance:?}");
         assert_eq!(pool.pick(&[1], now), None);
-        server.set_up(false);
+        server.set_up(false, now);
         server.on_agent(&is_up(true), now);
         assert_eq!(
             (server.is_up(), pool.state(0, now)),
             (false, ServerState::Down)
         );
-        server.set_up(true);
+        server.set_up(true, now);
         assert_eq!(picks(&pool, 2, now), [0; 2], "{balance:?}");
     }
 }

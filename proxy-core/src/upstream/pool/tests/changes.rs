@@ -16,9 +16,9 @@ fn a_server_that_comes_gets_more_and_more_up_to_its_weight() {
             placed.into_iter().filter(|&place| place == 0).count()
         };
         assert!(has(0).abs_diff(1000) < 100, "at the start all are there");
-        pool.server(0).set_up(false);
+        pool.server(0).set_up(false, now);
         assert_eq!(has(1), 0);
-        pool.server(0).set_up(true);
+        pool.server(0).set_up(true, now);
         // With a part p of its weight it has p of p + 2 turns; who is drawn is compared by weight as well.
         let parts: Vec<_> = [10, 20, 60, 110].into_iter().map(has).collect();
         assert!(parts[0] < 30 && parts[0] >= 1, "{balance:?} {parts:?}");
@@ -27,9 +27,9 @@ fn a_server_that_comes_gets_more_and_more_up_to_its_weight() {
         assert!(parts[3].abs_diff(1000) < 100, "{balance:?} {parts:?}");
     }
     let (pool, now) = (weighed(&[4, 4], slow(Balance::LeastConnections)), origin());
-    pool.server(0).set_up(false);
+    pool.server(0).set_up(false, now);
     let (_, first) = shares(&pool, 100, now);
-    pool.server(0).set_up(true);
+    pool.server(0).set_up(true, now);
     let mut held = vec![first];
     // At a quarter of its time it has a quarter of the other's, and at the end as many.
     for (seconds, more, wanted) in [(0, 1, 0), (25, 40, 28), (50, 60, 67), (101, 100, 150)] {
@@ -94,7 +94,7 @@ fn cost_of_a_pick() {
             let costs = [10, 1000].map(|count| {
                 let pool = weighed(&vec![1; count], checked(balance));
                 for place in (0..count).filter(|place| down > 0 && place % down == 0) {
-                    pool.server(place).set_up(false);
+                    pool.server(place).set_up(false, origin());
                 }
                 let now = origin();
                 let held = shares(&pool, 2 * count, now);

@@ -83,7 +83,7 @@ fn first_fills_one_and_then_the_next() {
     held.remove(3);
     held.remove(0);
     assert_eq!(pool.pick(&[], now), Some(0));
-    pool.server(0).set_up(false);
+    pool.server(0).set_up(false, now);
     assert_eq!(pool.pick(&[], now), Some(1));
 }
 
@@ -103,7 +103,7 @@ fn backups_serve_only_while_no_other_server_can() {
             places
         };
         assert!(served(40).iter().all(|&place| place < 2), "{balance:?}");
-        pool.server(0).set_up(false);
+        pool.server(0).set_up(false, now);
         assert_eq!(served(40), [1], "{balance:?}");
         let last = pool.hold(&[], 0, now);
         let backups = if balance == Balance::First {
@@ -124,7 +124,7 @@ fn without_weight_a_server_gets_nothing_even_if_all_others_are_down() {
         let held = Taken::beside(pool.server(0));
         let drained = reloaded(&pool, &[0, 1], checked(balance));
         assert_eq!(picks(&drained, 4, now), [1; 4], "{balance:?}");
-        drained.server(1).set_up(false);
+        drained.server(1).set_up(false, now);
         assert_eq!(picks(&drained, 4, now), [1; 4], "{balance:?}");
         assert_eq!(drained.pick(&[1], now), None, "{balance:?}");
         assert_eq!(drained.server(0).connections(), 1, "what it has goes on");

@@ -101,17 +101,17 @@ fn with_checks_they_alone_say_it_and_who_is_down_is_passed_over() {
         let (pool, now) = (weighed(&[1, 1], checked(balance)), origin());
         pool.note_attempt(0, Err(crate::metrics::ConnectFailure::Refused.into()), now);
         assert!(pool.server(0).is_up());
-        pool.server(0).set_up(false);
+        pool.server(0).set_up(false, now);
         pool.note_attempt(0, Ok(Duration::ZERO), now);
         assert!(!pool.server(0).is_up());
         assert_eq!(picks(&pool, 2, now), [1, 1], "{balance:?}");
         assert_eq!(pool.pick(&[1], now), Some(0));
-        pool.server(1).set_up(false);
+        pool.server(1).set_up(false, now);
         assert_eq!(
             pool.take(&[], Ask::Able, 0, now).err(),
             Some(Unserved::Down)
         );
-        pool.server(0).set_up(true);
+        pool.server(0).set_up(true, now);
         assert_eq!(picks(&pool, 2, now), [0, 0], "{balance:?}");
     }
 }
@@ -129,9 +129,9 @@ fn one_that_drains_gets_none_whatever_becomes_of_the_others() {
                 pool.server(0).set_hold(hold, true, now);
                 assert_eq!(picks(&pool, 4, now), [1; 4], "{balance:?}");
                 assert_eq!(pool.pick(&[1], now), None);
-                pool.server(1).set_up(false);
+                pool.server(1).set_up(false, now);
                 assert_eq!(pool.pick(&[], now), Some(1), "down, and not closed");
-                pool.server(1).set_up(true);
+                pool.server(1).set_up(true, now);
                 pool.server(0).set_hold(hold, false, now);
             }
             let picked = (0..20).map(|number| pool.hold(&[], mix(number), now));
@@ -158,12 +158,12 @@ fn turns_that_a_server_leaves_are_shared_by_weight() {
     let now = origin();
     for balance in [Balance::RoundRobin, Balance::LeastConnections] {
         let pool = weighed(&[1, 1, 1], checked(balance));
-        pool.server(0).set_up(false);
+        pool.server(0).set_up(false, now);
         assert_eq!(picks(&pool, 4, now), [1, 2, 1, 2]);
     }
     // Without the second: 0 0 2 0 0, a round.
     let pool = weighed(&[4, 2, 1], checked(Balance::RoundRobin));
-    pool.server(1).set_up(false);
+    pool.server(1).set_up(false, now);
     assert_eq!(picks(&pool, 10, now), [0, 0, 2, 0, 0, 0, 0, 2, 0, 0]);
 }
 
@@ -171,7 +171,7 @@ fn turns_that_a_server_leaves_are_shared_by_weight() {
 fn many_that_are_down_leave_their_turns_to_all_others() {
     let (pool, now) = (weighed(&[1; 1000], checked(Balance::RoundRobin)), origin());
     for place in 0..500 {
-        pool.server(place).set_up(false);
+        pool.server(place).set_up(false, now);
     }
     let (shares, _) = shares(&pool, 10_000, now);
     assert!(shares[..500].iter().all(|&count| count == 0));

@@ -48,11 +48,11 @@ fn a_place_that_is_free_there_is_handed_to_the_first() {
 #[test]
 fn a_server_there_that_comes_up_serves() {
     let [own, other] = pools(1, None);
-    other.server(0).set_up(false);
+    other.server(0).set_up(false, origin());
     let _held = fill(&own);
     let one = One::join(&own, &[]).expect("there is room");
     assert!(one.waits());
-    other.server(0).set_up(true);
+    other.server(0).set_up(true, origin());
     // It is woken, and looks.
     assert_eq!(one.wakes(), 1);
     one.poll();

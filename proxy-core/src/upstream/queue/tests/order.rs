@@ -84,7 +84,7 @@ proptest! {
                 }
                 Event::Run(which) if len > 0 => run = Some(which % len),
                 Event::Go(which) if len > 0 => drop(waiting.swap_remove(which % len)),
-                Event::Up(server, up) => pool.server(server).set_up(up),
+                Event::Up(server, up) => pool.server(server).set_up(up, origin()),
                 Event::Limits(limits) => {
                     pool = reloaded(&pool, &limits);
                     pool.serve_waiting();

@@ -73,6 +73,8 @@ pub(super) fn of(view: &View) -> Sheet {
     }
     if each().any(|row| row.since.is_some()) {
         columns.push(Column::figures("for", each().map(since)).optional(3));
+    }
+    if each().any(|row| !row.why.is_empty()) {
         columns.push(Column::words("why", each().map(|row| row.why.clone())).optional(0));
     }
     // One server has all of it.
