@@ -6,8 +6,10 @@
 pub(crate) mod home;
 pub(crate) mod key;
 pub(crate) mod keys;
+mod limits;
 mod reference;
 mod schema;
+mod shown;
 pub(crate) mod syntax;
 #[cfg(test)]
 mod tests;

@@ -2,13 +2,10 @@
 
 use std::fmt::Write;
 
-use super::key::{Absent, Key, Kind, Table};
+use super::key::{Key, Kind};
 use super::keys::ROOT;
-use crate::problems::path::NAME_BYTES_MAX;
-use crate::raw::read::INTEGER_MAX;
-use crate::values::dscp::{DSCP_MAX, NAMES};
-use crate::values::duration::written;
-use crate::values::size;
+use super::limits::{full_names, limits};
+use super::shown::{default, heading, kind};
 
 /// What holds for the file as a whole.
 const ABOUT: &str = include_str!("reference.md");
@@ -30,16 +27,7 @@ pub fn reference() -> String {
             let _ = writeln!(text, "| `{}` | {kind} | {default} | {meaning} |", key.name);
         }
     }
-    text
-}
-
-fn heading(table: &Table) -> String {
-    match table.path {
-        "" => "The top level".to_owned(),
-        // A table in an array has no header.
-        path if path.ends_with("[0]") => format!("A table in `{}`", &path[..path.len() - 3]),
-        path => format!("`[{path}]`"),
-    }
+    text + &limits() + &full_names()
 }
 
 /// A table is described where its keys are.
@@ -50,81 +38,6 @@ fn meaning(key: &Key) -> String {
             format!("see [`[{}]`](#{anchor})", table.path)
         }
         _ => key.about.to_owned(),
-    }
-}
-
-fn kind(kind: &Kind) -> String {
-    match kind {
-        Kind::Boolean => "`true` or `false`".to_owned(),
-        &Kind::Integer {
-            min,
-            max: INTEGER_MAX,
-        } => format!("integer, {min} or more"),
-        Kind::Integer { min, max } => format!("integer, {min} to {max}"),
-        Kind::PowerOfTwo { min, max } => format!("power of two, {min} to {max}"),
-        Kind::Number { min, max } => format!("number, {min} to {max}"),
-        Kind::Duration { min, max } => {
-            format!("duration, {} to {}", written(*min), written(*max))
-        }
-        Kind::DurationOrOff { min, max } => {
-            format!(
-                "duration, {} to {}, or `\"off\"`",
-                written(*min),
-                written(*max)
-            )
-        }
-        Kind::Seconds { max } => format!("duration of whole seconds, 1s to {max}s"),
-        Kind::SecondsOrOffOrTable { max, .. } => {
-            format!("duration of whole seconds, 1s to {max}s, `\"off\"`, or table")
-        }
-        Kind::Dscp => {
-            let names: Vec<_> = NAMES.iter().map(|name| format!("`\"{name}\"`")).collect();
-            format!("integer, 0 to {DSCP_MAX}, or {}", names.join(", "))
-        }
-        Kind::Percent { max } => format!("percentage, `\"0%\"` to `\"{max}%\"`"),
-        Kind::Size { min, max } => {
-            format!("size, {} to {}", size::written(*min), size::written(*max))
-        }
-        Kind::Choice(names) => choices(names),
-        Kind::ChoiceOrBoolean(names) => format!("{}, `true` or `false`", choices(names)),
-        Kind::Cores => format!(
-            "`\"all\"`, integer from 1 to {}, or string",
-            crate::values::cores::CORES_MAX
-        ),
-        Kind::Text(syntax) => syntax.what.to_owned(),
-        Kind::TextOrTexts { of, max } => format!("{}, or array of 1 to {max}", of.what),
-        Kind::Texts { of, max } => format!("array of 1 to {max} {}", of.what),
-        Kind::TextsOrTables { of, max, .. } => {
-            format!("array of 1 to {max}, each {} or table", of.what)
-        }
-        Kind::Ports { max } => {
-            format!("port, range such as `\"8000-8010\"`, or array of 1 to {max}")
-        }
-        Kind::Statuses { max } => {
-            format!("array of 1 to {max}, each a status or a range such as `\"200-299\"`")
-        }
-        Kind::Tables { max, .. } => format!("array of 1 to {max} tables"),
-        Kind::Weights { highest, max } => {
-            format!("table of 1 to {max} names, each with an integer from 0 to {highest}")
-        }
-        Kind::Table(_) => "table".to_owned(),
-        Kind::Named { max, .. } => {
-            format!("1 to {max} tables with names: 1 to {NAME_BYTES_MAX} of `A-Z a-z 0-9 _ . -`")
-        }
-    }
-}
-
-fn choices(names: &[&str]) -> String {
-    let names: Vec<_> = names.iter().map(|name| format!("`\"{name}\"`")).collect();
-    names.join(", ")
-}
-
-fn default(key: &Key) -> String {
-    match key.absent {
-        Absent::Required => "required".to_owned(),
-        Absent::Default(value) => format!("`{value}`"),
-        Absent::Means(absence) => absence.to_owned(),
-        Absent::Empty => String::new(),
     }
 }
 

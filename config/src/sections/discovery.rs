@@ -17,7 +17,7 @@ use crate::values::address::{ServerAddress, is_host, parse_server};
 pub const NAMESERVERS_MAX: usize = 8;
 
 /// The longest URL, in bytes.
-const URL_BYTES_MAX: usize = 2048;
+pub(crate) const URL_BYTES_MAX: usize = 2048;
 
 /// Who says which servers there are, beside those that are configured.
 #[derive(Debug, Clone, PartialEq, Eq)]

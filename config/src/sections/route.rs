@@ -26,9 +26,9 @@ pub const ROUTE_UPSTREAMS_MAX: usize = 64;
 /// The highest weight of an upstream.
 pub const ROUTE_WEIGHT_MAX: u32 = 1_000_000;
 /// The longest name of a protocol, in bytes.
-const PROTOCOL_BYTES_MAX: usize = 255;
+pub(crate) const PROTOCOL_BYTES_MAX: usize = 255;
 /// The longest name of a route, in bytes.
-const LABEL_BYTES_MAX: usize = 128;
+pub(crate) const LABEL_BYTES_MAX: usize = 128;
 
 /// A route: connections that have what it asks for, and where they go.
 #[derive(Debug, Clone, PartialEq, Eq)]

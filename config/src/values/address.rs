@@ -1,6 +1,6 @@
 //! Where to listen and where to connect.
 
-mod bind;
+pub(crate) mod bind;
 mod server;
 
 use std::net::{IpAddr, SocketAddr};
@@ -18,7 +18,7 @@ pub(crate) use self::server::{parse_server, server_address};
 pub const UNIX_PATH_BYTES_MAX: usize = 107;
 
 /// The longest name of a host and the longest of its labels, in bytes (RFC 1035, 2.3.4).
-const HOST_BYTES_MAX: usize = 253;
+pub(crate) const HOST_BYTES_MAX: usize = 253;
 const LABEL_BYTES_MAX: usize = 63;
 
 /// What is wrong with an address, or what to write instead.

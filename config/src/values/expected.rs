@@ -11,7 +11,7 @@ use crate::raw::read::string;
 /// The most memory that a regular expression may take, in bytes.
 pub const REGEX_MEMORY_MAX: usize = 1 << 20;
 /// The most bytes of what is sent or expected.
-const BYTES_MAX: usize = 1024;
+pub(crate) const BYTES_MAX: usize = 1024;
 /// The most bytes of a user's name.
 const USER_BYTES_MAX: usize = 32;
 

@@ -13,10 +13,10 @@ use crate::raw::read::{Read, string};
 use crate::values::ports::range as range_of;
 
 /// The longest name of a socket of systemd's (`FDNAME_MAX` of its `fd-util.h`).
-pub(super) const FD_NAME_BYTES_MAX: usize = 255;
+pub(crate) const FD_NAME_BYTES_MAX: usize = 255;
 
 /// The most ports of a range.
-pub(super) const BIND_PORTS_MAX: usize = 1024;
+pub(crate) const BIND_PORTS_MAX: usize = 1024;
 
 const LISTEN: &str =
     "an IP address and port such as \"127.0.0.1:9600\", \"[::1]:9600\" or \"*:9600\"";
