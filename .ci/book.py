@@ -59,7 +59,7 @@ class Book:
             if re.match(r"[a-z]+:|#", target):
                 return match[0]
             path, _, anchor = target.partition("#")
-            path = os.path.normpath(os.path.join(folder, path))
+            path = os.path.relpath(os.path.join(self.root, folder, path), self.root)
             anchor = anchor and "#" + anchor
             if path in self.included:
                 return f"{mark}[{words}]({os.path.relpath(self.included[path], folder or '.')}{anchor})"
