@@ -286,6 +286,39 @@ fn headers() -> impl Strategy<Value = Vec<u8>> {
     )
 }
 
+/// Each bit of each byte, one at a time.
+#[test]
+fn each_byte_that_is_flipped_is_judged_as_early_as_late() {
+    let mut with_checksum = Vec::new();
+    let ends = inet("[2001:db8::1]:1", "[2001:db8::2]:2");
+    let mut writer = V2Writer::new(&ends, &mut with_checksum);
+    writer.checksum().expect("room");
+    writer.tlv(tlv::AUTHORITY, b"a.example").expect("room");
+    writer.finish();
+    for valid in [
+        b"PROXY TCP4 192.0.2.7 192.0.2.1 56324 443\r\n".to_vec(),
+        b"PROXY TCP6 2001:db8::1 ::1 1 65535\r\n".to_vec(),
+        b"PROXY UNKNOWN\r\n".to_vec(),
+        v2(0x21, 0x11, &V4_BLOCK),
+        v2(0x20, 0, b"\x04\0\x01x"),
+        with_checksum,
+    ] {
+        for place in 0..valid.len() {
+            for bit in 0..8 {
+                let mut header = valid.clone();
+                header[place] ^= 1 << bit;
+                let at_once = parse(&header);
+                let mut ends = 0..=header.len();
+                let first = ends.find_map(|end| match parse(&header[..end]) {
+                    Parsed::More => None,
+                    answer => Some(answer),
+                });
+                assert_eq!(first.unwrap_or(Parsed::More), at_once, "{place}, {bit}");
+            }
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn what_is_written_is_read(

@@ -202,6 +202,51 @@ fn a_server_that_takes_no_tls_is_heard() {
     );
 }
 
+/// Each bit of each byte, one at a time, and each prefix.
+#[test]
+fn each_byte_that_is_flipped_is_judged_as_early_as_late() {
+    for (protocol, client, server) in [
+        (Protocol::Postgres, [GSSENC, SSL].concat(), b"S".to_vec()),
+        (
+            Protocol::Smtp,
+            b"EHLO a\r\nSTARTTLS\r\n".to_vec(),
+            b"220-a\r\n220 a\r\n250-a\r\n250 STARTTLS\r\n220 go\r\n".to_vec(),
+        ),
+        (
+            Protocol::Imap,
+            b"a CAPABILITY\r\nb STARTTLS\r\n".to_vec(),
+            b"* OK a\r\ncorelane OK go\r\n".to_vec(),
+        ),
+    ] {
+        let flipped = |valid: &[u8]| {
+            let bits = (0..valid.len()).flat_map(|place| (0..8).map(move |bit| (place, bit)));
+            let flip = |(place, bit): (usize, u8)| {
+                let mut received = valid.to_vec();
+                received[place] ^= 1 << bit;
+                received
+            };
+            bits.map(flip).collect::<Vec<_>>()
+        };
+        for received in flipped(&client) {
+            assert_eq!(hear_slowly(protocol, &received), hear(protocol, &received));
+        }
+        for received in flipped(&server) {
+            assert_eq!(ask_slowly(protocol, &received), ask(protocol, &received));
+        }
+        let is_more = |answer| matches!(answer, Parsed::More);
+        assert!((0..client.len()).all(|end| is_more(hear(protocol, &client[..end]).0)));
+        assert!((0..server.len()).all(|end| ask(protocol, &server[..end]).0 == Parsed::More));
+        assert!(!is_more(hear(protocol, &client).0));
+        assert_eq!(
+            ask(protocol, &server).0,
+            Parsed::Done {
+                value: (),
+                consumed: server.len()
+            }
+        );
+    }
+}
+
 fn protocols() -> impl Strategy<Value = Protocol> {
     prop::sample::select(&PROTOCOLS[..])
 }

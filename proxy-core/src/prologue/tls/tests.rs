@@ -327,6 +327,22 @@ fn bytes_that_come_one_by_one_cost_no_more_than_all_at_once() {
     assert!(matches!(one_by_one(&received), Parsed::Done { .. }));
 }
 
+/// Each bit of each byte, one at a time.
+#[test]
+fn each_byte_that_is_flipped_is_judged_as_early_as_late() {
+    let extensions = [name("a.example"), alpn(&["h2", "http/1.1"])].concat();
+    for size in [1 << 14, 40] {
+        let valid = records(&message(0x0303, Some(&extensions)), size);
+        for place in 0..valid.len() {
+            for bit in 0..8 {
+                let mut received = valid.clone();
+                received[place] ^= 1 << bit;
+                assert_eq!(one_by_one(&received), parse(&received), "{place}, {bit}");
+            }
+        }
+    }
+}
+
 fn extensions() -> impl Strategy<Value = Vec<Vec<u8>>> {
     let other = (any::<u16>(), vec(any::<u8>(), 0..100))
         .prop_map(|(kind, value)| extension(kind | 0x0100, &value));
