@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use proxy_admin::commands::Command;
-use proxy_admin::{Admin, Api, Discoveries, Observed, Running, Security};
+use proxy_admin::{Admin, Api, Discoveries, EventKind, Events, Observed, Running, Security};
 use proxy_config::Config;
 use proxy_core::backend::{Backend, Listening, Plan};
 use proxy_core::lifeline::Deaths;
@@ -141,7 +141,8 @@ pub(crate) fn start(
         ends,
         accesses: Arc::new(lists.accesses(config)),
     };
-    let inventory = Arc::new(Inventory::default());
+    let events = Arc::new(Events::default());
+    let inventory = Arc::new(Inventory::witnessed(events.clone()));
     let discoveries = Arc::new(Discoveries::default());
     let mut control = Control::new(discoveries.clone());
     if let Some(predecessor) = &origin.predecessor {
@@ -198,6 +199,7 @@ pub(crate) fn start(
         utc_now(),
     );
     observed.discoveries = discoveries;
+    observed.events = events;
     let observed = observed.with_surroundings(Arc::new(Counts {
         sockets: sockets.clone(),
         access_logs: access_logs.clone(),
@@ -252,6 +254,13 @@ pub(crate) fn start(
             if let Err(error) = accepts {
                 tracing::warn!("{error:#}");
             }
+            let words = format!(
+                "process {} has taken over from process {}",
+                std::process::id(),
+                predecessor.pid()
+            );
+            let events = &observed.events;
+            events.note(EventKind::Process, "an upgrade", &words);
             let over = predecessor.follow(observed.clone(), running.adopter());
             Some(over.explain(|error| cannot_start("the thread of an upgrade", error))?)
         }

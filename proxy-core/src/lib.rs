@@ -104,4 +104,5 @@ pub use upstream::send_proxy::{SendProxy, SendTlvs};
 pub use upstream::server::{ANSWER_CHARS_MAX, Server};
 pub use upstream::state::{Hold, Holds, ServerState};
 pub use upstream::taken::Taken;
+pub use upstream::witness::{Judge, Witness};
 pub use worker::Worker;

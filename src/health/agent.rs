@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use proxy_checks::agent::Report;
 use proxy_checks::{Dialogue, Script, agent};
 use proxy_core::metrics::CheckResult;
-use proxy_core::{Admission, AgentReport, ConnectOptions, Dial, Server, ServerAddress};
+use proxy_core::{Admission, AgentReport, ConnectOptions, Dial, Judge, Server, ServerAddress};
 
 use super::schedule::Pace;
 use super::target::{Begun, Failed};
@@ -131,6 +131,8 @@ impl Agent {
                 says,
                 "the server's agent changes its state"
             );
+            let words = format!("gets another state by its agent: {says}");
+            self.server.tell(Judge::Agent, &words);
         }
     }
 

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use proxy_checks::{Dialogue, Progress, Script};
 use proxy_core::metrics::{CheckResult, ConnectFailure};
-use proxy_core::{ConnectOptions, Dial, Fault, Health, Hold, SendProxy, Server, ServerAddress};
+use proxy_core::{
+    ConnectOptions, Dial, Fault, Health, Hold, Judge, SendProxy, Server, ServerAddress,
+};
 
 use super::schedule::Pace;
 use super::script::{Said, Saying};
@@ -80,6 +82,15 @@ impl From<ConnectFailure> for Failed {
 }
 
 impl Failed {
+    /// For people.
+    fn words(&self) -> String {
+        let Fault { reason, errno } = self.fault;
+        let error = errno.map(|errno| format!(" ({})", io::Error::from(errno)));
+        let detail = self.detail.as_ref().map(|detail| format!(" ({detail})"));
+        let error = error.or(detail).unwrap_or_default();
+        format!("{}{error}", reason.label())
+    }
+
     /// The server answered otherwise than it should.
     pub(super) fn answer(detail: String) -> Self {
         Self {
@@ -286,6 +297,12 @@ impl Target {
 
     fn log(&self, checked: Result<(), Failed>, is_first: bool) {
         let (upstream, server) = (&self.server.upstream, &self.server.label);
+        let words = match &checked {
+            Ok(()) if is_first => "is up".to_owned(),
+            Ok(()) => "is up again".to_owned(),
+            Err(failed) => format!("is down: its checks fail: {}", failed.words()),
+        };
+        self.server.tell(Judge::Check, &words);
         match checked {
             Ok(()) if is_first => tracing::info!(upstream, server, "the server is up"),
             Ok(()) => tracing::info!(upstream, server, "the server is up again"),

@@ -5,6 +5,7 @@ mod waiting;
 
 use std::time::{Duration, Instant};
 
+use proxy_admin::EventKind;
 use proxy_admin::commands::{Reply, Wish};
 use proxy_config::Config;
 use proxy_core::lifeline::Death;
@@ -115,6 +116,10 @@ pub(crate) async fn at_each(
                     Some(words) => Upgraded::Refused(words),
                     None => upgrade::upgrade(proxy, config, commands, binary, hangup).await,
                 };
+                if let Upgraded::Refused(words) | Upgraded::TakenBack(words, _) = &upgraded {
+                    let events = &proxy.observed.events;
+                    events.note(EventKind::Process, asked.by(), words.trim_end());
+                }
                 match upgraded {
                     Upgraded::Refused(words) => asked.answer(Reply::Refused(words)),
                     Upgraded::TakenBack(words, begun) => {
@@ -255,6 +260,12 @@ async fn restart(
     }
     proxy.observed.restarts.begin(death.worker);
     let replaced = switch::replace(proxy, config, switching, death).await;
+    if replaced.is_ok() {
+        let by = format!("worker {}", death.worker);
+        let words = format!("{death}, and new workers have taken over");
+        let events = &proxy.observed.events;
+        events.note(EventKind::Process, &by, &words);
+    }
     replaced.map_err(|error| restarts::cannot(death, &error))
 }
 

@@ -30,8 +30,6 @@ pub(crate) struct SocketsRecord {
     pub(crate) configured: AddressRecord,
     pub(crate) address: AddressRecord,
     pub(crate) backlog: u16,
-    /// What the kernel dropped at the owner's sockets.
-    pub(crate) owner_drops: u64,
     /// Whether others can join them.
     #[serde(default)]
     pub(crate) can_join: bool,
@@ -101,18 +99,22 @@ impl AddressRecord {
 }
 
 impl Sockets {
-    /// Descriptors of all sockets, for another process.
+    /// Descriptors of all sockets, for another process, which counts from here on what the kernel drops there.
     ///
     /// # Errors
     /// When there is no descriptor left.
     pub(crate) fn offer(&self) -> io::Result<Vec<Offered>> {
-        let all = self.lock();
+        let mut all = self.lock();
+        for owned in all.values_mut() {
+            owned.count_drops();
+            owned.offered_drops = owned.drops;
+        }
         let binds = all.iter().flat_map(|(owner, owned)| {
             let binds = owned.binds.iter().enumerate();
-            binds.map(move |(place, bind)| (owner, owned.drops, place, bind))
+            binds.map(move |(place, bind)| (owner, place, bind))
         });
         let mut offered = Vec::new();
-        for (owner, owner_drops, place, bind) in binds {
+        for (owner, place, bind) in binds {
             for (part, sockets) in bind.sockets.chunks(SOCKETS_MAX).enumerate() {
                 let record = SocketsRecord {
                     owner: owner.clone(),
@@ -120,7 +122,6 @@ impl Sockets {
                     configured: (&bind.configured).into(),
                     address: (&bind.address).into(),
                     backlog: bind.backlog,
-                    owner_drops,
                     can_join: bind.can_join,
                     is_lent: bind.is_lent,
                     has_file: bind.file.is_some() && part == 0,
@@ -206,7 +207,6 @@ impl Owned {
             configured,
             address,
             backlog,
-            owner_drops,
             can_join,
             is_lent,
             has_file,
@@ -230,7 +230,6 @@ impl Owned {
         if descriptors.len() != sockets.len() || !is_more && place != self.binds.len() {
             return Err(unfit());
         }
-        self.drops = owner_drops;
         if !is_more {
             let bound = Bound {
                 address,

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use proxy_config as config;
@@ -28,6 +29,7 @@ pub(crate) struct Sockets {
     owned: Mutex<BTreeMap<String, Owned>>,
     /// Those that this process was started with and that no listener has taken.
     inherited: Mutex<Inherited>,
+    is_counted_elsewhere: AtomicBool,
 }
 
 /// What the admin server is called among the listeners, none of which can have such a name.
@@ -39,6 +41,8 @@ pub(super) struct Owned {
     pub(super) binds: Vec<Bind>,
     /// What the kernel dropped, as of the last look.
     pub(super) drops: u64,
+    /// The same when the sockets were offered to another process.
+    pub(super) offered_drops: u64,
 }
 
 /// Those of one address.
@@ -60,6 +64,8 @@ pub(super) struct Bind {
     pub(super) file: Option<SocketFile>,
     /// Another process has its sockets as well, or may: they go on taking clients, and the file stays.
     pub(super) is_shared: bool,
+    /// Its sockets take nobody as long as another process takes over.
+    is_paused: bool,
 }
 
 #[derive(Debug)]
@@ -249,6 +255,23 @@ impl Sockets {
         }
     }
 
+    /// The same of TCP's that no other process has, until they [take](Self::take_again) clients again. Those of unix sockets, which
+    /// can't, keep clients waiting.
+    pub(crate) fn pause_taking(&self) {
+        let mut all = self.lock();
+        let owned = all.iter_mut().filter(|(name, _)| *name != ADMIN);
+        owned
+            .flat_map(|(_, owned)| owned.tcp_binds())
+            .for_each(Bind::pause_taking);
+    }
+
+    /// Those that were paused take clients again.
+    pub(crate) fn take_again(&self) {
+        let mut all = self.lock();
+        let binds = all.values_mut().flat_map(Owned::tcp_binds);
+        binds.for_each(Bind::take_again);
+    }
+
     /// The same for those of the admin server, which are closed when that has let go of them.
     pub(crate) fn release_admin(&self) {
         if let Some(owned) = self.lock().get_mut(ADMIN) {
@@ -269,19 +292,21 @@ impl Sockets {
     /// Connection attempts that the kernel dropped at a listener, by its name. It never shrinks; those between the last
     /// look and [`Sockets::close`] are not known.
     pub(crate) fn drops(&self, listener: &str) -> u64 {
+        let is_counted_elsewhere = self.is_counted_elsewhere.load(Relaxed);
         let mut all = self.lock();
         let Some(owned) = all.get_mut(listener) else {
             return 0;
         };
-        let mut more = 0;
-        for socket in owned.tcp() {
-            if let Some(now) = listen_drops(socket.descriptor.as_fd()) {
-                more += u64::from(now.wrapping_sub(socket.drops));
-                socket.drops = now;
-            }
+        if is_counted_elsewhere {
+            return owned.offered_drops;
         }
-        owned.drops += more;
+        owned.count_drops();
         owned.drops
+    }
+
+    /// Whether another process counts what is dropped from when the sockets were offered to it.
+    pub(crate) fn set_counted_elsewhere(&self, is: bool) {
+        self.is_counted_elsewhere.store(is, Relaxed);
     }
 
     /// The workers have closed the sockets of a listener, by its name.
@@ -306,6 +331,17 @@ impl Sockets {
 impl Owned {
     fn tcp(&mut self) -> impl Iterator<Item = &mut Socket> {
         self.tcp_binds().flat_map(|bind| &mut bind.sockets)
+    }
+
+    pub(super) fn count_drops(&mut self) {
+        let mut more = 0;
+        for socket in self.tcp() {
+            if let Some(now) = listen_drops(socket.descriptor.as_fd()) {
+                more += u64::from(now.wrapping_sub(socket.drops));
+                socket.drops = now;
+            }
+        }
+        self.drops += more;
     }
 
     fn tcp_binds(&mut self) -> impl Iterator<Item = &mut Bind> {
@@ -337,6 +373,7 @@ impl Bind {
             backlog,
             file: bound.file,
             is_shared: false,
+            is_paused: false,
         }
     }
 
@@ -406,6 +443,24 @@ impl Bind {
         for socket in &self.sockets {
             if let Err(error) = listen::stop_taking(&socket.descriptor) {
                 tracing::warn!(%error, "a socket takes new connections until its worker closes it");
+            }
+        }
+    }
+
+    fn pause_taking(&mut self) {
+        if !self.is_lent && !self.is_shared {
+            self.is_paused = true;
+            self.stop_taking();
+        }
+    }
+
+    fn take_again(&mut self) {
+        if !std::mem::take(&mut self.is_paused) {
+            return;
+        }
+        for socket in &self.sockets {
+            if let Err(error) = listen::take_again(&socket.descriptor) {
+                tracing::error!(address = %self.address, %error, "a socket takes no new connections; restart");
             }
         }
     }

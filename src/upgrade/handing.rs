@@ -211,6 +211,7 @@ async fn accept(
 ) -> anyhow::Result<Handing> {
     // Whatever becomes of this process from here on, they are the new one's as well.
     proxy.sockets.set_shared(|_, _| true);
+    proxy.sockets.set_counted_elsewhere(true);
     // It shows no more than what the new one is told.
     let counted = proxy.admin.take().map(Admin::retire);
     let metrics = counted.as_ref().map(Counted::totals);
@@ -250,6 +251,7 @@ async fn accept(
                 successor.kill();
             }
             proxy.sockets.set_shared(|_, _| false);
+            proxy.sockets.set_counted_elsewhere(false);
             show_again(proxy, config);
             Err(error)
         }
@@ -309,7 +311,7 @@ impl Handing {
         let is_kept = |owner: &str, place| kept.contains(&(owner.to_owned(), place));
         proxy.sockets.set_shared(is_kept);
         // Of those that nobody has any more.
-        proxy.sockets.stop_taking();
+        proxy.sockets.pause_taking();
         if let Some(successor) = &proxy.successor {
             proxy.parent.tell(successor.pid());
             tracing::info!(pid = %successor.pid(), "the new process accepts");
@@ -450,6 +452,8 @@ impl Handing {
         proxy.observed.upgrades.count(false);
         proxy.parent.tell(rustix::process::getpid());
         proxy.sockets.set_shared(|_, _| false);
+        proxy.sockets.set_counted_elsewhere(false);
+        proxy.sockets.take_again();
         let mut tries = 0;
         let begun = loop {
             match switch::begin(proxy, config).await {

@@ -88,6 +88,11 @@ impl Predecessor {
         }))
     }
 
+    /// Its number.
+    pub(crate) fn pid(&self) -> Pid {
+        self.parent
+    }
+
     /// Whether the file that its socket of commands has is at a path.
     pub(crate) fn has_file(&self, path: &Path) -> bool {
         let file = self.welcome.command_file.as_ref();

@@ -66,6 +66,8 @@ fn a_server_goes_and_comes_back(scheduler: Scheduler) {
     assert!(checks(&proxy, &servers[1], "refused") >= 3.0);
     assert!(is_up(&proxy, &servers[0]));
     wait_for_log(&proxy, &servers[1], "the server is down");
+    let event = |words: &str| proxy.has_event("check", &format!("main {} {words}", servers[1]));
+    assert!(event("is down: its checks fail: refused"));
 
     let before = retries(&proxy);
     (0..20).for_each(|_| ping(&proxy));
@@ -76,6 +78,7 @@ fn a_server_goes_and_comes_back(scheduler: Scheduler) {
     wait::until("it is up again", || is_up(&proxy, &servers[1]));
     assert!(checks(&proxy, &servers[1], "passed") >= passed + 2.0);
     wait_for_log(&proxy, &servers[1], "the server is up again");
+    assert!(event("is up again"));
     let connects = || bytes(&proxy, &servers[1], "in");
     let before = connects();
     wait::until("it has its part of the connections", || {

@@ -111,6 +111,7 @@ mod upgrade;
 mod upgrade_connections;
 mod upgrade_killed;
 mod upgrade_prologue;
+mod upgrade_liars;
 mod upgrade_verdicts;
 mod upstream_failure;
 mod urgent;

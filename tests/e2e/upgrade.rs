@@ -124,6 +124,8 @@ fn nobody_is_refused(scheduler: Scheduler) {
             }
             assert_ne!(heirs.only(), first);
             assert_eq!(proxy.get("/readyz").status, 200);
+            let words = format!("has taken over from process {first}");
+            assert!(proxy.has_event("an upgrade", &words));
             echoes();
             // The first one supervises, however many there were, and has nothing else.
             wait::until("it only supervises", || {
@@ -188,6 +190,8 @@ fn a_process_that_cannot_take_over_changes_nothing(scheduler: Scheduler) {
     assert_eq!(heirs.only(), pid, "{}", proxy.log());
     let failed = proxy.metric("corelane_upgrades_total", &[("result", "failure")]);
     assert_eq!(failed, 5.0);
+    let by = format!("uid={} ", rustix::process::geteuid().as_raw());
+    assert!(proxy.has_event(&by, "not upgraded"));
     echoes();
     drop(proxy.connect("main"));
     drop(client);

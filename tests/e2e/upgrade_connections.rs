@@ -39,7 +39,7 @@ const SHORT: Size = Size {
     transfers: 4,
     transfer_bytes: 4 * MIB,
     coming: 1,
-    upgrades: 2,
+    upgrades: 3,
 };
 
 /// `CORELANE_SOAK=full` (`just soak`).
@@ -151,7 +151,8 @@ fn nobody_notices(first: Scheduler) {
             if step % 3 == 0 {
                 let asked = ask(&socket, Some(&before));
                 assert!(asked.status.success(), "{asked:?}\n{}", proxy.log());
-                heirs.only();
+                let runs = fs::read_link(format!("/proc/{}/exe", heirs.only()));
+                assert_eq!(runs.expect("it runs"), before);
             } else {
                 upgrade(proxy, &heirs);
             }

@@ -1,13 +1,16 @@
 //! What is known of servers, what was set by hand and what limits have counted goes on in the process that takes over.
 
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::time::Duration;
+
+use rustix::process::Signal;
 
 use crate::ctl::Controlled;
 use crate::ctl_changes::{Echo, exchange, server, spread, two_servers};
 use crate::harness::config::route;
-use crate::harness::heirs::Heirs;
+use crate::harness::heirs::{self, Heirs};
 use crate::harness::peer;
 use crate::harness::proxy::{self, Proxy};
 use crate::harness::scheduler::{Scheduler, each_scheduler};
@@ -19,6 +22,7 @@ each_scheduler!(
     connections_that_went_over_count_for_limits,
     a_connection_of_what_is_configured_no_longer_goes_on,
     servers_that_a_source_named_stay_though_it_fails_meanwhile,
+    what_the_kernel_dropped_is_counted_once,
 );
 
 fn what_was_set_by_hand_goes_on(scheduler: Scheduler) {
@@ -117,4 +121,39 @@ fn servers_that_a_source_named_stay_though_it_fails_meanwhile(scheduler: Schedul
     upgrade(&controlled.proxy, &heirs);
     exchange(&controlled.proxy.connect("main"));
     assert_eq!(server(&controlled, &echo.address)["state"], "up");
+}
+
+fn what_the_kernel_dropped_is_counted_once(scheduler: Scheduler) {
+    let routes = route("main", "127.0.0.1:0", &["builtin:echo"], "backlog = 1", "");
+    let proxy = Proxy::start(scheduler, &routes);
+    let heirs = Heirs::of(&proxy);
+    let address = proxy.address("main");
+    let labels = [("listener", "main")];
+    let drops = || proxy.metric("corelane_listener_accept_drops_total", &labels);
+    let fill = || {
+        let pid = heirs.only();
+        heirs::signal(pid, Signal::STOP);
+        let timeout = Duration::from_millis(100);
+        let connect = |_| TcpStream::connect_timeout(&address, timeout);
+        let clients: Vec<_> = (0..64).map(connect).take_while(Result::is_ok).collect();
+        heirs::signal(pid, Signal::CONT);
+        assert!(clients.len() < 64, "every client finds room in the queue");
+    };
+    let answers = || {
+        let mut client = proxy.connect("main");
+        client.write_all(b"?").expect("send");
+        client.read_exact(&mut [0; 1]).expect("an answer");
+    };
+    fill();
+    answers();
+    let first = drops();
+    assert!(first >= 1.0);
+    upgrade(&proxy, &heirs);
+    assert_eq!(drops(), first);
+    fill();
+    answers();
+    let second = drops();
+    assert!(second > first, "{first}, then {second}");
+    upgrade(&proxy, &heirs);
+    assert_eq!(drops(), second);
 }

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use proxy_core::{Judge, Witness};
 use serde::Serialize;
 
 /// Events that are kept; the oldest go first.
@@ -42,7 +43,7 @@ pub struct Event {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EventKind {
-    /// The proxy started, drains, or ends.
+    /// The process: another one takes over, or a worker was replaced.
     Process,
     /// The configuration was read again, or refused.
     Reload,
@@ -92,6 +93,13 @@ impl Events {
 
     fn lock(&self) -> MutexGuard<'_, Ring> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Witness for Events {
+    fn on_verdict(&self, judge: Judge, upstream: &str, server: &str, words: &str) {
+        let what = format!("{upstream} {server} {words}");
+        self.note(EventKind::Server, judge.label(), &what);
     }
 }
 

@@ -14,7 +14,7 @@ pub use self::file::SocketFile;
 pub use self::inherited::{address_of, inherit, interface_of};
 pub use self::reserved::{Bound, Reserved};
 pub use self::steer::steer;
-pub use self::stop::stop_taking;
+pub use self::stop::{stop_taking, take_again};
 
 use std::io;
 

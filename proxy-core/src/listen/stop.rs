@@ -39,3 +39,11 @@ pub fn stop_taking(socket: impl AsFd) -> io::Result<()> {
         SockFilter::new(RETURN, 0, 0, KEEP),
     ])
 }
+
+/// Has a listening socket of TCP that [takes nobody](stop_taking) take clients again.
+///
+/// # Errors
+/// What `setsockopt(2)` returns.
+pub fn take_again(socket: impl AsFd) -> io::Result<()> {
+    SockRef::from(&socket).detach_filter()
+}

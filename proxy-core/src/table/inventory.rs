@@ -11,6 +11,7 @@ use crate::table::Table;
 use crate::table::view::{Forgotten, ListenerView, UpstreamView, View};
 use crate::upstream::Upstream;
 use crate::upstream::server::Server;
+use crate::upstream::witness::Witness;
 
 /// How long what was removed is shown after its last connection has ended.
 pub const RETIRED_KEPT: Duration = Duration::from_secs(600);
@@ -25,6 +26,7 @@ pub struct Inventory {
     names: Mutex<Names>,
     /// Connections of all listeners.
     total: Arc<Total>,
+    witness: Option<Arc<dyn Witness>>,
 }
 
 #[derive(Debug, Default)]
@@ -80,6 +82,14 @@ impl Object for Server {
 }
 
 impl Inventory {
+    /// One whose servers' verdicts somebody is told of.
+    pub fn witnessed(witness: Arc<dyn Witness>) -> Self {
+        Self {
+            witness: Some(witness),
+            ..Self::default()
+        }
+    }
+
     /// The listener of this name.
     pub fn listener(&self, name: &str) -> Arc<Listener> {
         self.listener_in(name, State::New)
@@ -126,7 +136,7 @@ impl Inventory {
     }
 
     fn upstream_in(&self, name: &str, made: State) -> Arc<Upstream> {
-        let make = || Upstream::new(name.to_owned());
+        let make = || Upstream::witnessed(name.to_owned(), self.witness.clone());
         find(&mut self.lock().upstreams, name.to_owned(), made, make)
     }
 

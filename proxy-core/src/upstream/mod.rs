@@ -23,6 +23,7 @@ pub(crate) mod server;
 pub(crate) mod state;
 pub(crate) mod taken;
 pub(crate) mod warmth;
+pub(crate) mod witness;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
@@ -38,6 +39,7 @@ use crate::upstream::policy::turns::{Turn, Turns};
 use crate::upstream::queue::Queue;
 use crate::upstream::queue::followers::{Followers, HasQueue};
 use crate::upstream::retry_budget::RetryBudget;
+use crate::upstream::witness::Witness;
 
 /// A set of servers that are as good as each other, as long as it is known.
 #[derive(Debug)]
@@ -69,6 +71,8 @@ pub(crate) struct Common {
     pub(crate) queue: Queue,
     /// Upstreams that this one stands in for, of which connections wait.
     pub(crate) followers: Followers,
+    /// None: nobody wants to know.
+    pub(crate) witness: Option<Arc<dyn Witness>>,
 }
 
 impl Common {
@@ -94,6 +98,15 @@ impl HasQueue for Common {
 impl Upstream {
     /// An upstream that nothing is counted of yet.
     pub fn new(name: String) -> Self {
+        Self::witnessed(name, None)
+    }
+
+    /// The same where somebody is told what becomes of its servers.
+    pub(crate) fn witnessed(name: String, witness: Option<Arc<dyn Witness>>) -> Self {
+        let common = Common {
+            witness,
+            ..Common::default()
+        };
         Self {
             id: Id::next(),
             name,
@@ -102,7 +115,7 @@ impl Upstream {
             jury: Jury::default(),
             backup_turns: Turns::default(),
             retry_budget: RetryBudget::default(),
-            common: Arc::default(),
+            common: Arc::new(common),
         }
     }
 

@@ -21,6 +21,7 @@ use crate::upstream::outage::Outage;
 use crate::upstream::rest::Rest;
 use crate::upstream::state::{Hold, Holds, Standing};
 use crate::upstream::warmth::Warmth;
+use crate::upstream::witness::Judge;
 use crate::upstream::{Common, Upstream};
 
 /// A server, as long as it is known: its name, its counters, and what is known of its state.
@@ -362,6 +363,14 @@ impl Server {
                 server,
                 "the server is no longer ejected: a check passed"
             );
+            self.tell(Judge::Ejection, "is no longer ejected: a check passed");
+        }
+    }
+
+    /// Tells who wants to know what becomes of servers.
+    pub fn tell(&self, judge: Judge, words: &str) {
+        if let Some(witness) = &self.common.witness {
+            witness.on_verdict(judge, &self.upstream, &self.label, words);
         }
     }
 

@@ -86,3 +86,19 @@ fn sockets_join_and_none_goes() {
     sockets.close("web");
     assert!(TcpStream::connect(address).is_err());
 }
+
+#[test]
+fn who_is_paused_takes_clients_again() {
+    let (sockets, address) = listening(8, 1);
+    let connect = || TcpStream::connect_timeout(&address, Duration::from_millis(50));
+    sockets.set_shared(|_, _| true);
+    sockets.pause_taking();
+    connect().expect("another process has it as well");
+    sockets.set_shared(|_, _| false);
+    sockets.pause_taking();
+    connect().expect_err("nobody is taken");
+    sockets.take_again();
+    connect().expect("it takes clients again");
+    sockets.take_again();
+    connect().expect("twice is as good");
+}

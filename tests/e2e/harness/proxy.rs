@@ -157,6 +157,17 @@ impl Proxy {
         self.metrics().get(name, labels)
     }
 
+    /// Whether an event that these words are part of has happened by somebody whose name begins so.
+    pub(crate) fn has_event(&self, by: &str, what: &str) -> bool {
+        let body = self.get("/api/v1/events").body;
+        let shown: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
+        let events = shown["events"].as_array().expect("events");
+        events.iter().any(|event| {
+            let text = |name: &str| event[name].as_str().unwrap_or_default();
+            text("by").starts_with(by) && text("what").contains(what)
+        })
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.child.pid()
     }

@@ -8,6 +8,7 @@ use crate::upstream::ejection::{EjectionCause, EjectionSettings};
 use crate::upstream::outage::Fault;
 use crate::upstream::pool::Pool;
 use crate::upstream::state::{Hold, Holds};
+use crate::upstream::witness::Judge;
 
 impl Pool {
     /// What is held against a server now: an ejection is over when its time is, and holds only where servers are ejected.
@@ -24,12 +25,13 @@ impl Pool {
             let _deciding = self.upstream().jury.decide();
             // Somebody else may have ended it meanwhile, and ejected it again.
             if server.conduct.is_over(now) && server.end_ejection(now) {
-                let (upstream, server) = (&server.upstream, &server.label);
+                let (upstream, label) = (&server.upstream, &server.label);
                 tracing::info!(
                     upstream,
-                    server,
+                    server = label,
                     "the server is no longer ejected: its time is over"
                 );
+                server.tell(Judge::Ejection, "is no longer ejected: its time is over");
             }
         }
         server.holds()
@@ -169,6 +171,10 @@ impl Pool {
             cause = why,
             ?length,
             "the server is ejected"
+        );
+        server.tell(
+            Judge::Ejection,
+            &format!("is ejected for {length:?}: {why}"),
         );
     }
 }
