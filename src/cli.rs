@@ -103,9 +103,12 @@ pub(crate) enum Command {
     },
     /// Show the cores of a running proxy in the terminal: h lists the keys, q ends it.
     Top {
-        /// The admin server: http://HOST:PORT, with port 9600 unless another is given.
+        /// The admin server: http://HOST:PORT or https://HOST:PORT, with port 9600 unless another is given.
         #[arg(default_value = "http://127.0.0.1:9600")]
         url: String,
+        /// With an https:// URL: certificates in PEM, of which one must have signed the server's. It may be the server's own.
+        #[arg(long, value_name = "FILE")]
+        ca: Option<PathBuf>,
     },
 }
 

@@ -10,7 +10,7 @@ use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use proxy_admin::commands::Wish;
 use proxy_console::{errln, outln};
 use proxy_state::client;
-use proxy_tools::ctl::socket_advice;
+use proxy_tools::socket_advice;
 
 /// Where a proxy takes commands, unless it is said.
 pub(crate) const DEFAULT_SOCKET: &str = "/run/corelane/admin.sock";

@@ -1,11 +1,12 @@
 //! The command line of `corelane ctl`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use proxy_tools::ctl::{self, Order, Show, Target};
+use proxy_tools::Target;
+use proxy_tools::ctl::{self, Order, Show};
 use serde_json::{Map, Value};
 
 use crate::client::DEFAULT_SOCKET;
@@ -183,6 +184,16 @@ const PLAIN: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'_')
     .remove(b':');
 
+/// The admin server at a URL; `ca` is the file of certificates that are trusted under https://.
+///
+/// # Errors
+/// When the file can't be read, or they don't fit.
+pub(crate) fn at(url: &str, token: Option<&str>, ca: Option<&Path>) -> anyhow::Result<Target> {
+    let read =
+        |path: &Path| std::fs::read(path).with_context(|| format!("--ca {}", path.display()));
+    Target::url(url, token.map(ToOwned::to_owned), ca.map(read).transpose()?)
+}
+
 impl Ctl {
     /// Asks, and prints the answer. Returns whether it was done.
     ///
@@ -198,11 +209,8 @@ impl Ctl {
                 let read = std::fs::read_to_string(path);
                 read.with_context(|| format!("--token-file {}", path.display()))
             });
-            let ca = self.ca.as_ref().map(|path| {
-                std::fs::read(path).with_context(|| format!("--ca {}", path.display()))
-            });
             let token = token.transpose()?.map(|token| token.trim().to_owned());
-            return Target::url(url, token, ca.transpose()?);
+            return at(url, token.as_deref(), self.ca.as_deref());
         }
         let Some(file) = &self.config else {
             return Ok(Target::Socket(self.socket.clone()));

@@ -88,7 +88,7 @@ fn run_command(cli: cli::Cli) -> ExitCode {
         }
         cli::Command::Compare(options) => compare(&options.into()),
         cli::Command::Convert(options) => return convert::convert(&options),
-        cli::Command::Top { url } => top::run(&url),
+        cli::Command::Top { url, ca } => ctl::at(&url, None, ca.as_deref()).and_then(top::run),
         cli::Command::Check { file } => return check::check(&file),
         cli::Command::Reload { check, socket } => {
             let wish = if check { Wish::Check } else { Wish::Reload };

@@ -7,12 +7,16 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use rcgen::generate_simple_self_signed;
+use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::ctl::Controlled;
+use crate::harness::child::Child;
 use crate::harness::config::route;
 use crate::harness::proxy;
 use crate::harness::scheduler::{Scheduler, each_scheduler};
+use crate::harness::terminal::Terminal;
+use crate::harness::wait;
 
 each_scheduler!(
     a_token_may_change_until_a_reload_has_another_one,
@@ -180,6 +184,14 @@ fn over_tls_a_token_goes_anywhere(scheduler: Scheduler) {
     );
     assert!(done.status.success(), "{done:?}");
     assert_eq!(state(&controlled), "draining");
+    let mut terminal = Terminal::open(80, 24);
+    let mut top = proxy::command();
+    top.args(["top", &url]).arg("--ca").arg(&certificate);
+    let mut top =
+        terminal.begin(|terminal| Child::spawn_on_terminal(&mut top, terminal, Signal::KILL));
+    wait::until("top shows it", || terminal.shows("builtin:echo"));
+    terminal.press("q");
+    assert_eq!(top.wait().code(), Some(0));
     // Who doesn't know the certificate sends no token.
     let other = generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
     let other = secret(folder.path(), "other.pem", &other.cert.pem());

@@ -107,21 +107,14 @@ fn write_program(path: &Path, text: &str) {
 
 fn who_lies_changes_nothing(scheduler: Scheduler) {
     let old = Old::start(scheduler);
+    // What is no message at all, or no sense, is refused by tests of the channel.
     let lies = [
-        ("hello(versions=[98, 99]); hear(2)", "versions 98 to 99"),
-        ("hello(records=[98, 99]); hear(2)", "records of connections"),
-        ("hello(magic='nginx'); hear(2)", "no corelane"),
-        ("send(1, b'no JSON'); hear(2)", "no sense"),
-        ("s.send(b'\\x01\\x01')", "no message"),
-        ("send(1, b'short', length=99)", "no message"),
+        ("hello(versions=[98, 99])", "versions 98 to 99"),
+        ("hello(records=[98, 99])", "records of connections"),
         ("send(1, b'long', length=1 << 30)", "no message"),
-        ("send(1, b'', count=9999)", "no message"),
-        ("send(200)", "no message"),
-        ("send(7)", "out of turn"),
         ("hello(); hear(4); send(8)", "out of turn"),
         ("hello(); hear(4); send(6, b'\\xff' * 9000)", "\u{fffd}"),
-        ("hello(); hear(4)", "exit status: 0"),
-        ("ready(); hear(7); send(8, b'no JSON'); hear(9)", ""),
+        ("ready(); hear(7); send(8, b'no JSON')", ""),
         ("ready(); hear(7); sys.exit(3)", ""),
     ];
     let mut count = 0.0;
@@ -133,10 +126,8 @@ fn who_lies_changes_nothing(scheduler: Scheduler) {
     }
     // Descriptors that it sends are nobody's.
     let before = process::descriptors(old.proxy.pid());
-    for _ in 0..3 {
-        old.refuse("send(1, b'{', [0] * 200); hear(2)");
-        old.refuse("send(1, b'{', [0] * 200, last=0); sys.exit(1)");
-    }
+    old.refuse("send(1, b'{', [0] * 200)");
+    old.refuse("send(1, b'{', [0] * 200, last=0); sys.exit(1)");
     wait::until("they are closed", || {
         process::descriptors(old.proxy.pid()) <= before + 5
     });
@@ -148,10 +139,8 @@ fn who_lies_changes_nothing(scheduler: Scheduler) {
 fn who_lies_later_gives_back_what_it_has_not_taken(scheduler: Scheduler) {
     let old = Old::start(scheduler);
     for script in [
-        "accepts(); hear(10); send(11, b'\\2'); hear(9)",
-        "accepts(); hear(10); send(11, b'\\1' * 60); hear(9)",
-        "accepts(); hear(10); send(1, b'\\1'); hear(9)",
-        "accepts(); hear(10); s.close(); time.sleep(60)",
+        "accepts(); hear(10); send(11, b'\\2')",
+        "accepts(); hear(10); send(11, b'\\1' * 60)",
         "accepts(); hear(10); sys.exit(1)",
     ] {
         let words = old.refuse(script);

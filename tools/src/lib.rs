@@ -13,8 +13,10 @@ pub mod demo;
 mod fixture;
 mod host;
 mod machine;
+mod target;
 pub mod top;
 
 pub use self::authority::Authority;
 pub use self::candidate::{Candidate, Evens};
 pub use self::host::{Host, NoStart, Proxy};
+pub use self::target::{Target, socket_advice};

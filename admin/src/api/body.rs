@@ -31,6 +31,16 @@ pub(super) async fn read<T: DeserializeOwned, B>(request: Request<B>) -> Result<
 where
     B: Body<Error: std::error::Error + Send + Sync + 'static>,
 {
+    read_within(BODY_TIMEOUT, request).await
+}
+
+async fn read_within<T: DeserializeOwned, B>(
+    patience: Duration,
+    request: Request<B>,
+) -> Result<T, BadBody>
+where
+    B: Body<Error: std::error::Error + Send + Sync + 'static>,
+{
     let refused = |status, why: &str| BadBody {
         status,
         why: why.to_owned(),
@@ -46,7 +56,7 @@ where
         return Err(refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, why));
     }
     let body = Limited::new(request.into_body(), BODY_BYTES_MAX).collect();
-    let Ok(body) = timeout(BODY_TIMEOUT, std::pin::pin!(body)).await else {
+    let Ok(body) = timeout(patience, std::pin::pin!(body)).await else {
         return Err(refused(
             StatusCode::REQUEST_TIMEOUT,
             "the body takes too long",
@@ -91,20 +101,56 @@ fn with_whole_numbers(value: Value) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
     use http_body_util::Full;
-    use hyper::body::Bytes;
+    use hyper::body::{Bytes, Frame};
 
     use super::*;
 
     fn ask(kind: &str, body: &str) -> Result<Value, u16> {
         let body = Full::new(Bytes::from(body.to_owned()));
+        ask_within(BODY_TIMEOUT, kind, body)
+    }
+
+    fn ask_within<B>(patience: Duration, kind: &str, body: B) -> Result<Value, u16>
+    where
+        B: Body<Error: std::error::Error + Send + Sync + 'static>,
+    {
         let request = Request::builder().header(CONTENT_TYPE, kind).body(body);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .build()
             .expect("a runtime");
-        let read = runtime.block_on(read(request.expect("a request")));
+        let read = runtime.block_on(read_within(patience, request.expect("a request")));
         read.map_err(|bad| bad.status.as_u16())
+    }
+
+    /// A body that begins and never ends.
+    struct Slow(bool);
+
+    impl Body for Slow {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            if std::mem::replace(&mut self.0, true) {
+                return Poll::Pending;
+            }
+            Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"{")))))
+        }
+    }
+
+    #[test]
+    fn a_body_that_does_not_end_is_given_up() {
+        let patience = Duration::from_millis(20);
+        let refused = ask_within(patience, "application/json", Slow(false));
+        assert_eq!(refused, Err(408));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use proxy_config::Config;
 use proxy_load::{Flows, Workload};
 use rustix::process::{Resource, getrlimit};
@@ -74,7 +74,13 @@ impl Comparison {
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = (cpus / CPUS_A_LOAD_THREAD).clamp(1, LOAD_THREADS_MAX);
         let (workload, notes) = if options.record {
-            let recorded = record::record(config.admin.listen.local())?;
+            let tls = config.admin.tls.as_ref();
+            let certificate = tls.map(|tls| {
+                let path = &tls.certificate;
+                std::fs::read(path).with_context(|| format!("tls_certificate {}", path.display()))
+            });
+            let certificate = certificate.transpose()?;
+            let recorded = record::record(config.admin.listen.local(), certificate.as_deref())?;
             let workload = Workload {
                 light: recorded.light,
                 heavy: recorded.heavy,

@@ -48,11 +48,11 @@ pub(super) struct Recorded {
     pub(super) notes: Vec<String>,
 }
 
-/// Looks twice at the proxy whose admin server is at `admin`.
+/// Looks twice at the proxy whose admin server is at `admin`; by TLS where its certificate is given, in PEM.
 ///
 /// # Errors
 /// When there is none, or it has no load; with what to do.
-pub(super) fn record(admin: SocketAddr) -> anyhow::Result<Recorded> {
+pub(super) fn record(admin: SocketAddr, certificate: Option<&[u8]>) -> anyhow::Result<Recorded> {
     let missing = || {
         format!(
             "no live proxy answers at [admin] listen = \"{admin}\"; start it with `corelane run` and put it under its \
@@ -65,10 +65,10 @@ pub(super) fn record(admin: SocketAddr) -> anyhow::Result<Recorded> {
             missing()
         );
     }
-    let before = Page::fetch(admin).with_context(missing)?;
+    let before = Page::fetch(admin, certificate).with_context(missing)?;
     let began = now();
     pause(LOOK_INTERVAL);
-    let after = Page::fetch(admin).with_context(missing)?;
+    let after = Page::fetch(admin, certificate).with_context(missing)?;
     derive(&before, &after, began.elapsed().as_secs_f64())
 }
 

@@ -4,7 +4,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use proxy_state::client;
+use proxy_state::client::{self, Question};
 
 /// How long each step to a live proxy's answer may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -13,12 +13,18 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) struct Page(String);
 
 impl Page {
-    /// Asks `admin`, the address of a configuration's admin server.
+    /// Asks `admin`, the address of a configuration's admin server; by TLS where its certificate is given, in PEM.
     ///
     /// # Errors
     /// When nobody answers, or something else than metrics.
-    pub(super) fn fetch(admin: SocketAddr) -> io::Result<Self> {
-        let answer = client::get(&reachable(admin).to_string(), "/metrics", PATIENCE)?;
+    pub(super) fn fetch(admin: SocketAddr, certificate: Option<&[u8]>) -> io::Result<Self> {
+        let question = Question {
+            method: "GET".to_owned(),
+            path: "/metrics".to_owned(),
+            ..Question::default()
+        };
+        let authority = reachable(admin).to_string();
+        let answer = client::ask_tcp(&authority, certificate, &question, PATIENCE)?;
         if answer.status != 200 || !answer.body.contains("\ncorelane_") {
             return Err(io::Error::other("what answers there is no corelane"));
         }

@@ -1,7 +1,6 @@
 //! `corelane ctl`: the client of the API, with tables.
 
 mod table;
-mod target;
 mod words;
 
 use std::time::Duration;
@@ -11,7 +10,7 @@ use proxy_state::client::Question;
 use serde_json::Value;
 
 use self::table::Table;
-pub use self::target::{Target, socket_advice};
+use crate::target::Target;
 
 /// How long each step of a question may take that nothing has to be waited for.
 const PATIENCE: Duration = Duration::from_secs(120);

@@ -20,23 +20,22 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use self::source::{Source, Update};
 use self::view::View;
-use crate::authority::Authority;
+use crate::target::Target;
 
 /// How long a key or an update may go unnoticed.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Shows the proxy whose admin server is at `url`, until q or Ctrl-C.
+/// Shows the proxy whose admin server is `target`, until q or Ctrl-C.
 ///
 /// # Errors
-/// When the URL is not valid, or there is no terminal to draw on.
-pub fn run(url: &str) -> anyhow::Result<()> {
-    let target = Authority::parse(url)?;
+/// When there is no terminal to draw on.
+pub fn run(target: Target) -> anyhow::Result<()> {
     anyhow::ensure!(
         stdout().is_terminal(),
         "`corelane top` draws on a terminal, and stdout is not one; {}/state has the same as JSON",
-        target.url()
+        target.shown()
     );
-    let mut view = View::new(target.url());
+    let mut view = View::new(target.shown());
     let source = Source::start(target).context("there is no thread for it")?;
     let mut terminal = ratatui::try_init().context("the terminal can't be drawn on")?;
     let result = show(&mut terminal, &mut view, &source);

@@ -5,10 +5,9 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::thread;
 use std::time::Duration;
 
-use proxy_state::client::{self, Answer};
 use proxy_state::{Connections, State};
 
-use crate::authority::Authority;
+use crate::target::Target;
 
 /// Time from an answer to the next question.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -39,7 +38,7 @@ impl Source {
     ///
     /// # Errors
     /// When there is no thread for it.
-    pub(super) fn start(target: Authority) -> io::Result<Self> {
+    pub(super) fn start(target: Target) -> io::Result<Self> {
         let (send, updates) = mpsc::channel();
         let (stop, stopped) = mpsc::channel::<()>();
         thread::Builder::new()
@@ -73,12 +72,8 @@ impl Source {
     }
 }
 
-fn get(target: &Authority, path: &str) -> io::Result<Answer> {
-    client::get(target.as_str(), path, STEP_TIMEOUT)
-}
-
-fn ask(target: &Authority) -> io::Result<Update> {
-    let answer = get(target, "/state")?;
+fn ask(target: &Target) -> io::Result<Update> {
+    let answer = target.get("/state", STEP_TIMEOUT)?;
     if answer.status != 200 {
         let what = match answer.status {
             // It says what to do.
@@ -89,7 +84,7 @@ fn ask(target: &Authority) -> io::Result<Update> {
     }
     let state = serde_json::from_str(&answer.body)?;
     let path = format!("/connections?limit={CONNECTIONS_MAX}&sort=bytes");
-    let connections = get(target, &path)?;
+    let connections = target.get(&path, STEP_TIMEOUT)?;
     let connections = match connections.status {
         200 => Some(serde_json::from_str(&connections.body)?),
         _ => None,
@@ -105,7 +100,7 @@ mod tests {
     use super::*;
 
     /// Answers each connection with the next of `answers`, and ends.
-    fn serve(answers: &'static [&'static str]) -> Authority {
+    fn serve(answers: &'static [&'static str]) -> Target {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
         thread::spawn(move || {
@@ -116,7 +111,7 @@ mod tests {
                 stream.write_all(answer.as_bytes()).expect("it reads");
             }
         });
-        Authority::parse(&address.to_string()).expect("an address")
+        Target::url(&address.to_string(), None, None).expect("an address")
     }
 
     #[test]

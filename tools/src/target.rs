@@ -50,14 +50,14 @@ impl Target {
         })
     }
 
-    pub(super) fn token(&self) -> Option<String> {
+    pub(crate) fn token(&self) -> Option<String> {
         match self {
             Self::Socket(_) => None,
             Self::Address { token, .. } => token.clone(),
         }
     }
 
-    pub(super) fn shown(&self) -> String {
+    pub(crate) fn shown(&self) -> String {
         match self {
             Self::Socket(path) => path.display().to_string(),
             Self::Address { authority, ca, .. } => match ca {
@@ -71,17 +71,38 @@ impl Target {
     ///
     /// # Errors
     /// When nobody answers, with what to do.
-    pub(super) fn ask(&self, question: &Question, patience: Duration) -> anyhow::Result<Answer> {
+    pub(crate) fn ask(&self, question: &Question, patience: Duration) -> anyhow::Result<Answer> {
+        let asked = self.try_ask(question, patience);
+        asked.map_err(|error| {
+            let advice = match self {
+                Self::Socket(_) => socket_advice(&error),
+                Self::Address { .. } => {
+                    "see that a proxy runs there, and what `listen` of its [admin] is"
+                }
+            };
+            self.explain(advice, error)
+        })
+    }
+
+    /// What a path shows.
+    ///
+    /// # Errors
+    /// When nobody answers.
+    pub(crate) fn get(&self, path: &str, patience: Duration) -> io::Result<Answer> {
+        let question = Question {
+            method: "GET".to_owned(),
+            path: path.to_owned(),
+            token: self.token(),
+            ..Question::default()
+        };
+        self.try_ask(&question, patience)
+    }
+
+    fn try_ask(&self, question: &Question, patience: Duration) -> io::Result<Answer> {
         match self {
-            Self::Socket(path) => client::ask_unix(path, question, patience)
-                .map_err(|error| self.explain(socket_advice(&error), error)),
+            Self::Socket(path) => client::ask_unix(path, question, patience),
             Self::Address { authority, ca, .. } => {
-                let ca = ca.as_deref();
-                let asked = client::ask_tcp(authority.as_str(), ca, question, patience);
-                asked.map_err(|error| {
-                    let advice = "see that a proxy runs there, and what `listen` of its [admin] is";
-                    self.explain(advice, error)
-                })
+                client::ask_tcp(authority.as_str(), ca.as_deref(), question, patience)
             }
         }
     }
