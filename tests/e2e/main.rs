@@ -26,6 +26,7 @@ mod compare;
 mod config_file;
 mod connections;
 mod console;
+mod convert;
 mod convert_nginx;
 mod cpu;
 mod ctl;

@@ -1,0 +1,489 @@
+//! Configurations of HAProxy as they are found: HAProxy takes each, `corelane convert` makes one of it that passes `corelane check`, and
+//! clients meet the same of both in front of the same servers.
+
+mod scripts;
+mod site;
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
+use std::process::Command;
+use std::sync::atomic::Ordering;
+
+use self::scripts::{answers, greets, http, ldap, mail, mysql, number, redis, role};
+use self::site::{Site, folder};
+use crate::harness::hello::client_hello;
+use crate::harness::peer::{self, connect_from};
+use crate::harness::program;
+use crate::harness::proxy;
+use crate::harness::scheduler::{Scheduler, each_scheduler};
+use crate::service::tls::certify;
+
+each_scheduler!(patroni);
+
+/// Runs a test under one scheduler, if it is usable.
+fn under(scheduler: Scheduler, test: fn(Scheduler)) {
+    if scheduler.usable() {
+        test(scheduler);
+    }
+}
+
+/// Nobody says anything first.
+const NOTHING: &[u8] = b"";
+
+/// Writes go to the primary, reads to the others; clients of one that is the primary no longer are cut.
+fn patroni(scheduler: Scheduler) {
+    let site = Site::new("patroni.cfg").with(
+        "http-check expect status 200\n    default-server inter 3s fall 3 rise 2",
+        "http-check expect status 200\n    default-server inter 3s fall 1 rise 1",
+    );
+    let primary = [11, 12, 13].map(|number| role(number == 11));
+    let _servers = [11, 12, 13].map(|number| greets(site.server(number, 5432), number, ""));
+    // Patroni's REST answers 200 at /primary; who asks for replicas gets the same here.
+    let _rests: Vec<_> = [11, 12, 13]
+        .iter()
+        .zip(&primary)
+        .map(|(number, role)| http(site.server(*number, 8008), role))
+        .collect();
+    let pair = site.start(scheduler, false);
+    pair.agree(5000, NOTHING, &[(11, 6)]);
+    let clients = pair.both(5000).map(peer::connect);
+    let clients = clients.map(|mut client| {
+        assert_eq!(number(&mut client), Some(11));
+        client
+    });
+    primary[0].store(false, Ordering::SeqCst);
+    primary[1].store(true, Ordering::SeqCst);
+    for mut client in clients {
+        // HAProxy closes it, corelane resets it.
+        let _ = client.read_to_end(&mut Vec::new());
+    }
+    pair.agree(5000, NOTHING, &[(12, 6)]);
+    primary[2].store(true, Ordering::SeqCst);
+    pair.agree(5001, NOTHING, &[(12, 3), (13, 3)]);
+    // Nobody is the primary: nobody is let in.
+    primary
+        .iter()
+        .for_each(|role| role.store(false, Ordering::SeqCst));
+    pair.agree(5000, NOTHING, &[(0, 2)]);
+}
+
+#[test]
+fn kubeadm() {
+    under(Scheduler::Glommio, |scheduler| {
+        let site = Site::new("kubeadm.cfg");
+        let healthy = [21, 22, 23].map(|_| role(true));
+        let _servers = [21, 22, 23].map(|number| greets(site.server(number, 6443), number, ""));
+        let _checked: Vec<_> = [21, 22, 23]
+            .iter()
+            .zip(&healthy)
+            .map(|(number, role)| http(site.server(*number, 8080), role))
+            .collect();
+        let pair = site.start(scheduler, false);
+        pair.agree(16443, NOTHING, &[(21, 4), (22, 4), (23, 4)]);
+        healthy[1].store(false, Ordering::SeqCst);
+        pair.agree(16443, NOTHING, &[(21, 3), (23, 3)]);
+    });
+}
+
+/// Reads go to whoever has the fewest, writes to one; of two backups only the first one takes them.
+#[test]
+fn galera() {
+    under(Scheduler::WorkStealing, |scheduler| {
+        let site = Site::new("galera.cfg");
+        let synced = [31, 32, 33].map(|_| role(true));
+        let _servers = [31, 32, 33].map(|number| mysql(site.server(number, 3306), number));
+        let _checked: Vec<_> = [31, 32, 33]
+            .iter()
+            .zip(&synced)
+            .map(|(number, role)| http(site.server(*number, 9200), role))
+            .collect();
+        let pair = site.start(scheduler, false);
+        pair.agree(3307, NOTHING, &[(31, 2), (32, 2), (33, 2)]);
+        pair.agree(3306, NOTHING, &[(31, 4)]);
+        synced[0].store(false, Ordering::SeqCst);
+        pair.agree(3306, NOTHING, &[(32, 4)]);
+        synced[1].store(false, Ordering::SeqCst);
+        pair.agree(3306, NOTHING, &[(33, 4)]);
+    });
+}
+
+#[test]
+fn redis_with_sentinel() {
+    under(Scheduler::PerCore, |scheduler| {
+        let site = Site::new("redis.cfg");
+        let master = [role(true), role(false)];
+        let _servers = [41, 42].map(|number| {
+            redis(
+                site.server(number, 6379),
+                number,
+                &master[usize::from(number - 41)],
+            )
+        });
+        let pair = site.start(scheduler, false);
+        pair.agree(6379, b"WHO\r\n", &[(41, 3)]);
+        let clients = pair.both(6379).map(peer::connect);
+        for mut client in &clients {
+            client.write_all(b"WHO\r\n").expect("send");
+        }
+        master[0].store(false, Ordering::SeqCst);
+        master[1].store(true, Ordering::SeqCst);
+        for mut client in clients {
+            let _ = client.read_to_end(&mut Vec::new());
+        }
+        pair.agree(6379, b"WHO\r\n", &[(42, 3)]);
+    });
+}
+
+/// Clients stay at their broker, which hears of them first. Which broker that is, is each proxy's own affair.
+#[test]
+fn mqtt() {
+    under(Scheduler::Glommio, |scheduler| {
+        let site = Site::new("mqtt.cfg");
+        let _servers = [51, 52, 53].map(|number| answers(site.server(number, 1883), number));
+        let pair = site.start(scheduler, false);
+        for address in pair.both(1883) {
+            let found = |client: u8| {
+                let mut stream = connect_from(Ipv4Addr::new(127, 0, 3, client), address);
+                number(&mut stream).expect("a broker")
+            };
+            let first: Vec<_> = (1..=12).map(found).collect();
+            assert_eq!(first, (1..=12).map(found).collect::<Vec<_>>());
+            assert!(
+                [51, 52, 53].iter().all(|broker| first.contains(broker)),
+                "{first:?}"
+            );
+        }
+    });
+}
+
+/// Names decide; the servers get the hello that was heard.
+#[test]
+fn tls_by_name() {
+    under(Scheduler::WorkStealing, |scheduler| {
+        let site = Site::new("sni.cfg").with("option ssl-hello-chk", "");
+        let ports = [
+            (61, 443),
+            (62, 443),
+            (63, 993),
+            (64, 8443),
+            (65, 8443),
+            (66, 443),
+        ];
+        let _servers = ports.map(|(number, port)| answers(site.server(number, port), number));
+        let pair = site.start(scheduler, false);
+        let hello = |name: &str| client_hello(name, b"h2");
+        pair.agree(443, &hello("mail.example.com"), &[(63, 2)]);
+        pair.agree(443, &hello("IMAP.example.com"), &[(63, 2)]);
+        pair.agree(443, &hello("a.b.apps.example.com"), &[(64, 6), (65, 2)]);
+        pair.agree(443, &hello("office.example.com"), &[(66, 2)]);
+        for address in pair.both(443) {
+            let counts = scripts::counts(address, 4, &hello("apps.example.com"));
+            assert!(
+                counts == [(61, 4)].into() || counts == [(62, 4)].into(),
+                "{counts:?}"
+            );
+        }
+    });
+}
+
+#[test]
+fn mail_with_lists() {
+    under(Scheduler::PerCore, |scheduler| {
+        let site = Site::new("smtp.cfg")
+            .with("203.0.113.0/24 203.0.113.77", "127.9.0.0/24 127.9.0.77")
+            .with("203.0.113.128/25", "127.9.0.128/25");
+        let mut servers = [71, 72, 73].map(|number| Some(mail(site.server(number, 25), number)));
+        let pair = site.start(scheduler, false);
+        pair.agree(25, NOTHING, &[(71, 3), (72, 3)]);
+        for address in pair.both(25) {
+            let from =
+                |client: [u8; 4]| number(&mut connect_from(client.into(), address)).is_some();
+            assert!(from([127, 0, 0, 9]), "{address}");
+            assert!(!from([127, 9, 0, 77]), "{address}");
+            assert!(from([127, 9, 0, 200]), "{address}");
+        }
+        servers[0] = None;
+        pair.agree(25, NOTHING, &[(72, 4)]);
+        servers[1] = None;
+        pair.agree(25, NOTHING, &[(73, 4)]);
+    });
+}
+
+/// What a balancer says before its client does.
+fn announced(client: &str) -> Vec<u8> {
+    format!("PROXY TCP4 {client} 198.51.100.1 4000 443\r\nhello").into_bytes()
+}
+
+#[test]
+fn behind_a_balancer() {
+    under(Scheduler::Glommio, |scheduler| {
+        let site = Site::new("behind.cfg");
+        let _servers = [81, 82].map(|number| answers(site.server(number, 443), number));
+        let pair = site.start(scheduler, false);
+        for address in pair.both(8443) {
+            let meets = |peer: [u8; 4], said: &[u8]| {
+                let mut stream = connect_from(peer.into(), address);
+                let _ = stream.write_all(said);
+                number(&mut stream)
+            };
+            let balancer = [127, 0, 0, 1];
+            assert!(
+                matches!(meets(balancer, &announced("198.51.100.7")), Some(81 | 82)),
+                "{address}"
+            );
+            assert_eq!(meets(balancer, &announced("192.0.2.66")), None, "{address}");
+            assert_eq!(meets(balancer, b"no header at all\r\n"), None, "{address}");
+            assert_eq!(
+                meets([127, 0, 0, 5], &announced("198.51.100.7")),
+                None,
+                "{address}"
+            );
+        }
+    });
+}
+
+#[test]
+fn imap_without_ports() {
+    under(Scheduler::WorkStealing, |scheduler| {
+        let site = Site::new("imap.cfg");
+        let _servers = [(91, 143), (92, 143), (91, 993), (92, 993)]
+            .map(|(number, port)| greets(site.server(number, port), number, "* OK "));
+        let pair = site.start(scheduler, false);
+        pair.agree(143, NOTHING, &[(91, 2), (92, 2)]);
+        pair.agree(993, NOTHING, &[(91, 2), (92, 2)]);
+    });
+}
+
+#[test]
+fn rabbitmq() {
+    under(Scheduler::PerCore, |scheduler| {
+        let site = Site::new("rabbitmq.cfg");
+        let mut servers =
+            [101, 102, 103].map(|number| Some(greets(site.server(number, 5672), number, "")));
+        let _management = [101, 102].map(|number| greets(site.server(number, 15672), number, ""));
+        let pair = site.start(scheduler, false);
+        pair.agree(5672, NOTHING, &[(101, 3), (102, 3), (103, 3)]);
+        servers[1] = None;
+        pair.agree(5672, NOTHING, &[(101, 3), (103, 3)]);
+        for address in pair.both(15672) {
+            assert_eq!(scripts::counts(address, 4, NOTHING).len(), 1, "{address}");
+        }
+    });
+}
+
+/// The first server until it is full; and a client that waits until another one goes.
+#[test]
+fn directories() {
+    under(Scheduler::Glommio, |scheduler| {
+        let site = Site::new("ldap.cfg");
+        let _servers = [111, 112].map(|number| ldap(site.server(number, 389), number));
+        let pair = site.start(scheduler, false);
+        pair.agree(389, b"?", &[(111, 2), (112, 2)]);
+        for address in pair.both(3890) {
+            let ask = |stream: &mut TcpStream| stream.write_all(b"?").expect("send");
+            // Those of before may not be gone yet.
+            let mut first = peer::connect(address);
+            ask(&mut first);
+            assert_eq!(number(&mut first), Some(111));
+            let mut second = peer::connect(address);
+            ask(&mut second);
+            second.set_nonblocking(true).expect("non-blocking");
+            assert!(
+                second.read(&mut [0; 1]).is_err(),
+                "{address}: it did not wait"
+            );
+            second.set_nonblocking(false).expect("blocking");
+            drop(first);
+            assert_eq!(number(&mut second), Some(111), "{address}");
+        }
+    });
+}
+
+/// The cookie of RDP is lost, which is said; connections are spread as before.
+#[test]
+fn terminals() {
+    under(Scheduler::WorkStealing, |scheduler| {
+        let site = Site::new("rdp.cfg")
+            .with("peer lb1 127.0.0.1:10001", "")
+            .with("peers mypeers", "");
+        let _servers = [121, 122].map(|number| answers(site.server(number, 3389), number));
+        let pair = site.start(scheduler, true);
+        assert!(pair.converted.contains("persist rdp-cookie"));
+        pair.agree(
+            3389,
+            b"this is not what RDP says at first\r\n",
+            &[(121, 2), (122, 2)],
+        );
+    });
+}
+
+/// SSH and TLS on one port; another upstream stands in; and the part that is HTTP is lost.
+#[test]
+fn mixed() {
+    under(Scheduler::PerCore, |scheduler| {
+        let site = Site::new("mixed.cfg").with(
+            "server s1 192.0.2.131:22 check",
+            "server s1 192.0.2.131:22 check inter 1s",
+        );
+        let mut ssh = Some(answers(site.server(131, 22), 131));
+        let _others = [(132, 22), (133, 443), (134, 443)]
+            .map(|(number, port)| answers(site.server(number, port), number));
+        let pair = site.start(scheduler, true);
+        let says_ssh = b"SSH-2.0-test\r\n";
+        pair.agree(2222, says_ssh, &[(131, 2)]);
+        pair.agree(
+            2222,
+            &client_hello("a.example.com", b"h2"),
+            &[(133, 2), (134, 2)],
+        );
+        let behind = [
+            &b"PROXY TCP4 198.51.100.7 198.51.100.1 4000 22\r\n"[..],
+            says_ssh,
+        ]
+        .concat();
+        pair.agree(2223, &behind, &[(131, 2)]);
+        drop(ssh.take());
+        pair.agree(2222, says_ssh, &[(132, 2)]);
+    });
+}
+
+/// What begins or ends TLS is lost; the rest of the file works.
+#[test]
+fn tls_of_its_own() {
+    let directory = tempfile::tempdir().expect("directory");
+    let (certificate, key) = certify(directory.path());
+    let both = [certificate, key]
+        .map(|path| fs::read(path).expect("read"))
+        .concat();
+    let pem = directory.path().join("site.pem");
+    fs::write(&pem, both).expect("write");
+    let pem = pem.display().to_string();
+    let site = Site::new("tls.cfg").with("/etc/haproxy/site.pem", &pem);
+    let _server = greets(site.server(143, 80), 143, "");
+    let pair = site.start(Scheduler::WorkStealing, true);
+    assert!(
+        pair.converted.contains("corelane ends no TLS") && pair.converted.contains("speaks no TLS")
+    );
+    // HAProxy's other server is down.
+    pair.agree(8080, NOTHING, &[(143, 2)]);
+    assert!(TcpStream::connect(pair.both(8443)[1]).is_err());
+}
+
+/// HAProxy itself says that each file of the folder is valid, whatever comes out.
+#[test]
+fn haproxy_takes_each_file() {
+    let directory = tempfile::tempdir().expect("directory");
+    let (certificate, key) = certify(directory.path());
+    let both = [certificate, key]
+        .map(|path| fs::read(path).expect("read"))
+        .concat();
+    let pem = directory.path().join("site.pem");
+    fs::write(&pem, both).expect("write");
+    for entry in fs::read_dir(folder()).expect("the folder") {
+        let path = entry.expect("an entry").path();
+        if path.extension().is_none_or(|ending| ending != "cfg") {
+            continue;
+        }
+        let text = fs::read_to_string(&path).expect("read");
+        let text = text.replace("/etc/haproxy/site.pem", &pem.display().to_string());
+        // Users and folders of the package's, which needn't be there.
+        let lines = text.lines().filter(|line| {
+            !["user ", "group ", "chroot "]
+                .iter()
+                .any(|word| line.trim().starts_with(word))
+        });
+        let file = directory.path().join("haproxy.cfg");
+        fs::write(&file, lines.collect::<Vec<_>>().join("\n") + "\n").expect("write");
+        let check = Command::new(program::path("haproxy"))
+            .arg("-c")
+            .arg("-f")
+            .arg(&file)
+            .output()
+            .expect("haproxy");
+        assert!(
+            check.status.success(),
+            "{}: {}",
+            path.display(),
+            String::from_utf8_lossy(&check.stderr)
+        );
+    }
+}
+
+#[test]
+fn the_command_line() {
+    let directory = tempfile::tempdir().expect("directory");
+    let path = |name: &str| directory.path().join(name);
+    let convert = |arguments: &[&str]| {
+        let output = proxy::command()
+            .arg("convert")
+            .args(arguments)
+            .current_dir(directory.path())
+            .output();
+        let output = output.expect("corelane");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (
+            output.status.code(),
+            text(&output.stdout),
+            text(&output.stderr),
+        )
+    };
+    fs::write(
+        path("a.cfg"),
+        "listen a\n bind 127.0.0.1:80\n server s 192.0.2.1:80\n",
+    )
+    .expect("write");
+    let (code, stdout, stderr) = convert(&["a.cfg"]);
+    assert_eq!((code, stderr.as_str()), (Some(0), ""));
+    assert!(
+        stdout.contains("# a.cfg:3 server s 192.0.2.1:80"),
+        "{stdout}"
+    );
+    // A loss.
+    fs::write(
+        path("b.cfg"),
+        "listen b\n bind 127.0.0.1:81\n server s 192.0.2.1:80\n fullconn 3\n",
+    )
+    .expect("write");
+    let (code, stdout, stderr) = convert(&["b.cfg"]);
+    assert_eq!(code, Some(1));
+    assert!(
+        stderr.contains("b.cfg:4 `fullconn 3`: ") && stdout.contains("NOT carried over"),
+        "{stderr}{stdout}"
+    );
+    // A directory, and a file to write.
+    fs::create_dir(path("conf")).expect("a directory");
+    fs::copy(path("a.cfg"), path("conf/1.cfg")).expect("copy");
+    fs::copy(path("b.cfg"), path("conf/2.cfg")).expect("copy");
+    fs::write(path("conf/notes.txt"), "not this\n").expect("write");
+    let (code, stdout, _) = convert(&["conf", "--output", "out.toml"]);
+    assert_eq!((code, stdout.as_str()), (Some(1), ""));
+    let written = fs::read_to_string(path("out.toml")).expect("the result");
+    assert!(
+        written.contains("[listeners.a]") && written.contains("[listeners.b]"),
+        "{written}"
+    );
+    // No result.
+    for arguments in [
+        &["none.cfg"][..],
+        &["out.toml", "--from", "haproxy"],
+        &["a.cfg", "--output", "a.cfg"],
+        &["conf/notes.txt"],
+        &[],
+    ] {
+        let (code, _, stderr) = convert(arguments);
+        assert_eq!(code, Some(2), "{arguments:?}: {stderr}");
+        assert!(!stderr.is_empty());
+    }
+    assert!(
+        fs::read_to_string(path("a.cfg"))
+            .expect("read")
+            .starts_with("listen")
+    );
+    // Standard input.
+    let mut command = proxy::command();
+    command.args(["convert", "--from", "haproxy", "-"]);
+    let input = fs::File::open(path("a.cfg")).expect("open");
+    let output = command.stdin(input).output().expect("corelane");
+    assert_eq!(output.status.code(), Some(0));
+}
