@@ -6,12 +6,12 @@ use std::process::ExitCode;
 use proxy_console::{errln, outln};
 
 use crate::config_file::{self, LoadError};
-use crate::cpus;
 use crate::lists::Lists;
 use crate::socket_options;
+use crate::{cpus, explain};
 
-/// Reports every problem of a configuration file at once.
-pub(crate) fn check(file: &Path) -> ExitCode {
+/// Reports every problem of a configuration file at once; with `explained`, also what it means here and what is dangerous in it.
+pub(crate) fn check(file: &Path, explained: bool) -> ExitCode {
     match config_file::load(file) {
         Ok(loaded) => {
             for warning in &loaded.warnings {
@@ -27,6 +27,13 @@ pub(crate) fn check(file: &Path) -> ExitCode {
             if let Err(refused) = socket_options::try_out(&loaded.config) {
                 errln!("{refused}");
                 return ExitCode::FAILURE;
+            }
+            if explained {
+                for danger in explain::dangers(&loaded.config) {
+                    errln!("warning: {danger}");
+                }
+                outln!("{}", explain::explain(&loaded.config).trim_end());
+                return ExitCode::SUCCESS;
             }
             outln!("{}: ok", file.display());
             ExitCode::SUCCESS

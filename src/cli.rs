@@ -51,6 +51,19 @@ pub(crate) enum Command {
     Check {
         /// The configuration, in TOML; - is standard input.
         file: PathBuf,
+        /// Print what it means on this machine: a file with every default, and in comments CPUs, addresses and limits. Warn of what
+        /// is dangerous.
+        #[arg(long)]
+        explain: bool,
+    },
+    /// Look at this machine: what a proxy needs of it, what is missing, and the command that mends it. Fails where something is
+    /// missing that it can't do without.
+    Doctor {
+        /// A configuration, to look for what it asks for; - is standard input.
+        file: Option<PathBuf>,
+        /// Print the findings as JSON.
+        #[arg(long)]
+        json: bool,
     },
     /// Have a running proxy read its configuration again, and say what that changed.
     Reload {

@@ -39,7 +39,9 @@ pub(crate) fn init(pairs: Pairs, file: &Path, force: bool) -> ExitCode {
     match write(file, &text, force) {
         Ok(()) => {
             let shown = file.display();
-            outln!("{shown} is written; next: corelane check {shown}; corelane run {shown}");
+            outln!(
+                "{shown} is written; next: corelane check --explain {shown}; corelane run {shown}"
+            );
             ExitCode::SUCCESS
         }
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
@@ -78,6 +80,7 @@ fn text(pairs: &Pairs) -> String {
         r##"# A configuration of corelane: where it listens, and where connections go.
 #
 #     corelane check FILE              every mistake, by line and column
+#     corelane check --explain FILE    what the file means on this machine, and what is dangerous
 #     corelane run FILE
 #
 # SIGHUP (systemctl reload corelane) applies a change while connections run. A line that begins with # and a key is off:

@@ -21,9 +21,11 @@ mod ctl;
 mod deaths;
 mod descriptors;
 mod discovery;
+mod doctor;
 mod downs;
 mod drain;
 mod echo;
+mod explain;
 mod handover;
 mod health;
 mod host;
@@ -89,7 +91,8 @@ fn run_command(cli: cli::Cli) -> ExitCode {
         cli::Command::Compare(options) => compare(&options.into()),
         cli::Command::Convert(options) => return convert::convert(&options),
         cli::Command::Top { url, ca } => ctl::at(&url, None, ca.as_deref()).and_then(top::run),
-        cli::Command::Check { file } => return check::check(&file),
+        cli::Command::Check { file, explain } => return check::check(&file, explain),
+        cli::Command::Doctor { file, json } => return doctor::doctor(file.as_deref(), json),
         cli::Command::Reload { check, socket } => {
             let wish = if check { Wish::Check } else { Wish::Reload };
             match client::reload(&socket, &wish) {

@@ -43,7 +43,9 @@ pub use executor::Glommio;
 pub use metrics::Cells;
 pub use options::Options;
 pub use placement::Placement;
-pub use probe::{MEMLOCK_BYTES_MIN, Memlock, Unavailable, probe};
+pub use probe::{
+    MEMLOCK_BYTES_MIN, Memlock, Unavailable, memlock_needed, missing_operations, probe,
+};
 pub use readiness::Readiness;
 pub use rebalance::Rebalance;
 pub use start_error::StartError;

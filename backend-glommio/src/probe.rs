@@ -2,7 +2,7 @@
 
 use std::{fmt, io};
 
-use io_uring::IoUring;
+use io_uring::{IoUring, Probe, opcode};
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 
@@ -67,9 +67,54 @@ impl Memlock {
     }
 
     fn needed(self) -> u64 {
-        let worker = MEMLOCK_WORKER_BYTES + u64::from(self.ring_depth) * MEMLOCK_PLACE_BYTES;
-        (self.workers * worker).max(MEMLOCK_BYTES_MIN)
+        memlock_needed(self.workers as usize, self.ring_depth)
     }
+}
+
+/// Bytes of locked memory that so many workers need, whether or not it is limited.
+pub fn memlock_needed(workers: usize, ring_depth: u32) -> u64 {
+    let worker = MEMLOCK_WORKER_BYTES + u64::from(ring_depth) * MEMLOCK_PLACE_BYTES;
+    (workers as u64 * worker).max(MEMLOCK_BYTES_MIN)
+}
+
+/// The operations of io_uring that Glommio and the driver can't do without and this kernel lacks, by their names.
+///
+/// # Errors
+/// When no ring can be made, or it can't be asked.
+pub fn missing_operations() -> io::Result<Vec<&'static str>> {
+    let needed = [
+        ("NOP", opcode::Nop::CODE),
+        ("READV", opcode::Readv::CODE),
+        ("WRITEV", opcode::Writev::CODE),
+        ("FSYNC", opcode::Fsync::CODE),
+        ("READ_FIXED", opcode::ReadFixed::CODE),
+        ("WRITE_FIXED", opcode::WriteFixed::CODE),
+        ("POLL_ADD", opcode::PollAdd::CODE),
+        ("POLL_REMOVE", opcode::PollRemove::CODE),
+        ("SENDMSG", opcode::SendMsg::CODE),
+        ("RECVMSG", opcode::RecvMsg::CODE),
+        ("TIMEOUT", opcode::Timeout::CODE),
+        ("TIMEOUT_REMOVE", opcode::TimeoutRemove::CODE),
+        ("ACCEPT", opcode::Accept::CODE),
+        ("LINK_TIMEOUT", opcode::LinkTimeout::CODE),
+        ("CONNECT", opcode::Connect::CODE),
+        ("FALLOCATE", opcode::Fallocate::CODE),
+        ("OPENAT", opcode::OpenAt::CODE),
+        ("CLOSE", opcode::Close::CODE),
+        ("STATX", opcode::Statx::CODE),
+        ("READ", opcode::Read::CODE),
+        ("WRITE", opcode::Write::CODE),
+        ("SEND", opcode::Send::CODE),
+        ("RECV", opcode::Recv::CODE),
+        ("ASYNC_CANCEL", opcode::AsyncCancel::CODE),
+    ];
+    let ring = IoUring::new(2)?;
+    let mut probe = Probe::new();
+    ring.submitter().register_probe(&mut probe)?;
+    let lacks = needed
+        .into_iter()
+        .filter(|(_, code)| !probe.is_supported(*code));
+    Ok(lacks.map(|(name, _)| name).collect())
 }
 
 impl fmt::Display for Memlock {

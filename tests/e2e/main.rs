@@ -37,6 +37,7 @@ mod death;
 mod demo;
 mod descriptors;
 mod discovery;
+mod doctor;
 mod drain;
 mod duplex;
 mod ejection;
