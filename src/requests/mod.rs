@@ -128,8 +128,7 @@ pub(crate) async fn at_each(
                     }
                     Upgraded::Over(words) => {
                         asked.answer(Reply::Done(words));
-                        // Tasks that are ready run before this one does again.
-                        sleep(ANSWER_TIME).await;
+                        send_away(&mut waiting, commands).await;
                         return None;
                     }
                 }
@@ -267,6 +266,21 @@ async fn restart(
         events.note(EventKind::Process, &by, &words);
     }
     replaced.map_err(|error| restarts::cannot(death, &error))
+}
+
+/// Answers whoever waits, or asks in the last moment, that another process has taken over. Answers go out meanwhile.
+async fn send_away(waiting: &mut Waiting, commands: &mut Commands) {
+    let reply = || Reply::Busy("another process has just taken over: ask again\n".to_owned());
+    while let Some(asked) = waiting.next() {
+        asked.answer(reply());
+    }
+    let until = now() + ANSWER_TIME;
+    loop {
+        tokio::select! {
+            command = commands.next() => command.answer(reply()),
+            () = sleep(until.saturating_duration_since(now())) => return,
+        }
+    }
 }
 
 /// Waits until a switch is over that runs.

@@ -20,6 +20,7 @@ each_scheduler!(
     a_state_and_a_weight_outlive_reloads_and_switches,
     servers_come_and_go,
     what_is_written_stays_and_what_is_not_goes_with_a_reload,
+    each_change_that_is_written_outlives_a_reload_and_keeps_comments,
     a_paused_listener_keeps_clients_waiting_and_a_drained_one_refuses_them,
     one_connection_is_closed_reset_or_moved,
     the_scheduler_switches,
@@ -274,6 +275,45 @@ fn what_is_written_stays_and_what_is_not_goes_with_a_reload(scheduler: Scheduler
     let beside = fs::read_dir(controlled.proxy.directory()).expect("a folder");
     let names: Vec<_> = beside.flatten().map(|entry| entry.file_name()).collect();
     assert_eq!(names, ["corelane.toml"], "nothing is left beside it");
+    controlled.proxy.stop();
+}
+
+fn each_change_that_is_written_outlives_a_reload_and_keeps_comments(scheduler: Scheduler) {
+    let [server, another] = [Echo::start(), Echo::start()].map(|one| one.address);
+    let of_listener = "max_connections = 9 # enough";
+    let of_upstream = "# soon\nconnect_timeout = \"2s\" # or never";
+    let routes = route("main", "127.0.0.1:0", &[&server], of_listener, of_upstream);
+    let controlled = Controlled::start(scheduler, "", &routes);
+    let file = controlled.proxy.directory().join("corelane.toml");
+    let written = |words: &[&str]| {
+        controlled.done(&[words, &["--write"]].concat());
+        wait::until("no switch runs", || {
+            controlled.json(&["schedulers"])["switching"] == false
+        });
+        controlled.done(&["reload"]);
+        let text = fs::read_to_string(&file).expect("it is ours");
+        for comment in ["# enough", "# soon", "# or never"] {
+            assert!(text.contains(comment), "{words:?}: {text}");
+        }
+    };
+    written(&["set-server", "main", &server, "--weight", "5"]);
+    assert_eq!(self::server(&controlled, &server)["weight"], 5);
+    written(&["add-server", "main", &another, "--weight", "3"]);
+    assert_eq!(self::server(&controlled, &another)["weight"], 3);
+    written(&["remove-server", "main", &server]);
+    let in_force = controlled.done(&["config"]);
+    let is_left = |address: &str| in_force.contains(address);
+    assert!(is_left(&another) && !is_left(&server), "{in_force}");
+    written(&["set-listener", "main", "max_connections=8", "shares=70"]);
+    let listener = controlled.json(&["listeners", "main"]);
+    let shown = (&listener["max_connections"], &listener["shares"]);
+    assert_eq!(shown, (&8.into(), &70.into()));
+    let other = other(scheduler);
+    written(&["switch", other, "--cores", "1"]);
+    let shown = controlled.json(&["schedulers"]);
+    assert_eq!(shown["running"], other);
+    assert_eq!(shown["cores"].as_array().map(Vec::len), Some(1));
+    assert_eq!(controlled.json(&["config", "--diff"])["differs"], false);
     controlled.proxy.stop();
 }
 

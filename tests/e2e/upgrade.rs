@@ -26,6 +26,7 @@ each_scheduler!(
     nobody_is_refused,
     a_process_that_cannot_take_over_changes_nothing,
     addresses_come_and_go,
+    of_two_that_ask_at_once_one_is_told_to_ask_again,
     systemd_is_told_who_to_watch,
 );
 
@@ -221,6 +222,29 @@ fn addresses_come_and_go(scheduler: Scheduler) {
         std::net::TcpStream::connect_timeout(&gone, Duration::from_millis(100)).is_err()
     });
     assert_eq!(upgrades(&proxy), 1.0);
+    proxy.stop();
+}
+
+fn of_two_that_ask_at_once_one_is_told_to_ask_again(scheduler: Scheduler) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = folder.path().join("admin.sock");
+    let admin = format!("socket = {socket:?}");
+    let routes = forward(&["builtin:echo"]);
+    let proxy = Proxy::start_file(&configuration_with(scheduler, "", &admin, &routes));
+    let heirs = Heirs::of(&proxy);
+    let asked: Vec<Output> = thread::scope(|scope| {
+        let asking: Vec<_> = (0..3).map(|_| scope.spawn(|| ask(&socket, None))).collect();
+        let asked = asking.into_iter().map(thread::ScopedJoinHandle::join);
+        asked.map(|one| one.expect("it asks")).collect()
+    });
+    // One that comes when that is over asks the new process.
+    let done = asked.iter().filter(|one| one.status.success()).count();
+    assert!(done >= 1, "{asked:?}\n{}", proxy.log());
+    for one in asked.iter().filter(|one| !one.status.success()) {
+        assert!(words(&one.stderr).contains("ask again"), "{asked:?}");
+    }
+    heirs.only();
+    assert_eq!(upgrades(&proxy), done as f64);
     proxy.stop();
 }
 

@@ -15,6 +15,9 @@ use crate::target::Target;
 /// How long each step of a question may take that nothing has to be waited for.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// The status that says that the caller may not.
+const FORBIDDEN: u16 = 403;
+
 /// A question, and how its answer is shown.
 #[derive(Clone, Debug)]
 pub struct Order {
@@ -73,7 +76,13 @@ pub fn run(target: &Target, order: &Order, is_json: bool) -> anyhow::Result<bool
         token: target.token(),
     };
     let answer = target.ask(&question, PATIENCE)?;
-    let value: Value = serde_json::from_str(&answer.body).map_err(|_| {
+    let read = serde_json::from_str(&answer.body);
+    if read.is_err() && answer.status == FORBIDDEN {
+        // Who may not even ask is told so in plain words.
+        errln!("{}", answer.body.trim_end());
+        return Ok(false);
+    }
+    let value: Value = read.map_err(|_| {
         anyhow::anyhow!(
             "{} answers {} without JSON: is this a corelane of this version?",
             target.shown(),
