@@ -27,6 +27,15 @@ soak:
     ulimit -n "$(ulimit -H -n)" && CORELANE_SOAK=full cargo test --release --locked --test e2e -- unnoticed leak upgrade_connections --test-threads 1
     ulimit -n "$(ulimit -H -n)" && CORELANE_KILLS=50 cargo test --release --locked --test e2e upgrade_killed -- --nocapture --test-threads 1
 
+# The release binary without symbols, and its symbols beside it, in target/package.
+release:
+    CARGO_PROFILE_RELEASE_STRIP=none cargo build --release --locked --bin corelane
+    mkdir -p target/package && bash packaging/strip target/release/corelane target/package
+
+# The Debian package of that, in target/debian.
+deb: release
+    bash packaging/deb/build target/release/corelane
+
 # The comparison with the peers; arguments are passed on (`just bench --help`).
 bench *arguments:
     cargo run -p bench --release --locked -- {{arguments}}

@@ -99,6 +99,11 @@ pub(crate) enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         words: Vec<String>,
     },
+    /// Print the manual page: `corelane man | man -l -`; or write those of all commands.
+    Man {
+        /// A folder, for a page of each command.
+        folder: Option<PathBuf>,
+    },
     /// Print the JSON schema of the configuration, for editors.
     Schema,
     /// Run one load under each scheduler on this machine, and tell which one to choose.

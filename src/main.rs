@@ -32,6 +32,7 @@ mod host;
 mod init;
 mod lists;
 mod logging;
+mod man;
 mod notify;
 mod pairs;
 mod privileges;
@@ -117,6 +118,7 @@ fn run_command(cli: cli::Cli) -> ExitCode {
             names.iter().for_each(|name| outln!("{name}"));
             return ExitCode::SUCCESS;
         }
+        cli::Command::Man { folder } => man::man(folder.as_deref()),
         cli::Command::Schema => {
             outln!("{}", proxy_config::schema().trim_end());
             return ExitCode::SUCCESS;

@@ -88,6 +88,7 @@ mod retries;
 mod ring;
 mod routes;
 mod run_words;
+mod schema_editor;
 mod self_connect;
 mod sequences;
 mod series;
