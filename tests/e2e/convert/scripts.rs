@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use crate::harness::peer::{self, Server, Service};
 
@@ -158,12 +159,16 @@ pub(crate) fn number(stream: &mut TcpStream) -> Option<u8> {
     text.rsplit('<').next()?.strip_suffix('>')?.parse().ok()
 }
 
+/// How long a client waits for its server before it is asked again where everybody is.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// How often clients that stay, one after the other, find each server. Those that find none count for server 0.
 pub(crate) fn counts(address: SocketAddr, clients: usize, hello: &[u8]) -> BTreeMap<u8, usize> {
     let mut counts = BTreeMap::new();
     let mut open = Vec::new();
     for _ in 0..clients {
         let mut stream = peer::connect(address);
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         let _ = stream.write_all(hello);
         *counts.entry(number(&mut stream).unwrap_or(0)).or_default() += 1;
         open.push(stream);
