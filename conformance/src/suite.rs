@@ -115,6 +115,7 @@ macro_rules! suite {
             server_without_tls_is_passed_over
             smtp_by_name
             stop_cuts_connections
+            panic_is_the_end_of_one_connection
         }
     };
 }

@@ -1,6 +1,7 @@
 //! The cases. Each plays clients and servers of one proxy, and ends with none of its connections left.
 
 mod bandwidth;
+mod bug;
 mod bytes;
 mod connect;
 mod counters;
@@ -20,6 +21,7 @@ mod sockets;
 mod times;
 
 pub use bandwidth::*;
+pub use bug::*;
 pub use bytes::*;
 pub use connect::*;
 pub(crate) use counters::{ACKNOWLEDGEMENT, Counts, expect_end, expect_reset};
