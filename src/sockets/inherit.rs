@@ -10,12 +10,16 @@ use proxy_core::listen::{BindAddress, Bound, SocketFile};
 use proxy_core::{Descriptor, ListenOptions};
 use serde::{Deserialize, Serialize};
 
+use super::inherited::Origin;
 use super::owner::{ADMIN, Bind, Owned, Socket, Sockets};
 use super::rebind::{Rebinding, Rebound};
 use crate::assemble;
 
 /// Sockets in one record; a message has room for 253 descriptors.
 const SOCKETS_MAX: usize = 200;
+
+/// Who has the sockets of units among the owners, none of which can have such a name: they are what a reload may want.
+const UNITS: &str = "[units]";
 
 /// A record, and the descriptors that go with it.
 pub(crate) type Offered = (SocketsRecord, Vec<OwnedFd>);
@@ -137,6 +141,25 @@ impl Sockets {
                 offered.push((record, descriptors));
             }
         }
+        drop(all);
+        for (place, (name, address, socket)) in self.inherited().units()?.into_iter().enumerate() {
+            let record = SocketsRecord {
+                owner: UNITS.to_owned(),
+                place,
+                configured: AddressRecord::Named(name.to_owned()),
+                address: address.into(),
+                backlog: 0,
+                owner_drops: 0,
+                can_join: false,
+                is_lent: true,
+                has_file: false,
+                sockets: vec![SocketRecord {
+                    drops: 0,
+                    steered_to: None,
+                }],
+            };
+            offered.push((record, vec![socket]));
+        }
         Ok(offered)
     }
 
@@ -148,9 +171,24 @@ impl Sockets {
     pub(crate) fn inherit(&self, offered: Vec<Offered>, before: Option<&Config>) -> io::Result<()> {
         let mut all = self.lock();
         for (record, descriptors) in offered {
+            if record.owner == UNITS {
+                self.inherit_unit(record, descriptors)?;
+                continue;
+            }
             let options = before.and_then(|before| options_of(before, &record.owner));
             let owned = all.entry(record.owner.clone()).or_default();
             owned.take(record, descriptors, options.unwrap_or_default())?;
+        }
+        Ok(())
+    }
+
+    fn inherit_unit(&self, record: SocketsRecord, descriptors: Vec<OwnedFd>) -> io::Result<()> {
+        let AddressRecord::Named(name) = record.configured else {
+            return Err(unfit());
+        };
+        for socket in descriptors {
+            let origin = Origin::Unit(name.clone());
+            self.inherited().add(origin, socket);
         }
         Ok(())
     }

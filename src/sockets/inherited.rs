@@ -1,5 +1,6 @@
 //! Listening sockets that this process was started with: from systemd, or from a process of before.
 
+use std::io;
 use std::os::fd::OwnedFd;
 
 use proxy_config as config;
@@ -84,8 +85,23 @@ impl Inherited {
         self.0.iter().any(is_it)
     }
 
+    /// Descriptors of those of socket units, each with its unit's name: also of those that a listener has, which a reload may give
+    /// another one.
+    ///
+    /// # Errors
+    /// When there is no descriptor left.
+    pub(super) fn units(&self) -> io::Result<Vec<(&str, &BindAddress, OwnedFd)>> {
+        let units = self.0.iter().filter_map(|kept| match &kept.origin {
+            Origin::Unit(name) => Some((name, kept)),
+            Origin::Proxy => None,
+        });
+        units
+            .map(|(name, kept)| Ok((name.as_str(), &kept.address, kept.socket.try_clone()?)))
+            .collect()
+    }
+
     /// Takes the sockets that somebody wants; none where there are none.
-    pub(crate) fn take(&mut self, wanted: Request<'_>) -> Option<std::io::Result<Reserved>> {
+    pub(crate) fn take(&mut self, wanted: Request<'_>) -> Option<io::Result<Reserved>> {
         let address = self.find(wanted)?;
         let is_wanted = |kept: &Kept| kept.address == address && kept.is_for(wanted);
         let is_lent = matches!(wanted.bind, config::BindAddress::Named(_));

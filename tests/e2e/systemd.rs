@@ -7,17 +7,21 @@ use std::os::unix::net::{UnixListener, UnixStream};
 
 use rustix::process::Signal;
 
+use crate::harness::change;
 use crate::harness::config::route;
+use crate::harness::heirs::Heirs;
 use crate::harness::peer;
 use crate::harness::port;
 use crate::harness::proxy::{Proxy, configuration};
 use crate::harness::scheduler::{Scheduler, each_scheduler};
 use crate::harness::unit;
 use crate::harness::wait;
+use crate::upgrade;
 
 each_scheduler!(
     sockets_of_units_are_served_and_go_on_listening,
     who_comes_after_a_crash_waits_for_the_next_process,
+    a_socket_that_nobody_has_yet_goes_over_an_upgrade,
 );
 
 /// Clients at each socket: enough for each worker to have some.
@@ -62,6 +66,30 @@ fn sockets_of_units_are_served_and_go_on_listening(scheduler: Scheduler) {
         assert!(path.exists(), "the file is the unit's");
         waiting = (0..CLIENTS).map(|_| peer::connect(address)).collect();
     }
+}
+
+/// Which a reload names after it; and so does one that a listener had before.
+fn a_socket_that_nobody_has_yet_goes_over_an_upgrade(scheduler: Scheduler) {
+    let bind = || TcpListener::bind("127.0.0.1:0").expect("bind");
+    let (web, spare) = (bind(), bind());
+    let address = spare.local_addr().expect("address");
+    let sockets: [(&str, OwnedFd); 2] = [("web", web.into()), ("spare", spare.into())];
+    let text = |name: &str| {
+        let routes = route("main", &format!("fd:{name}"), &["builtin:echo"], "", "");
+        configuration(scheduler, "", &routes)
+    };
+    let proxy = Proxy::start_command(unit::command(&sockets), &text("web"));
+    let heirs = Heirs::of(&proxy);
+    upgrade::upgrade(&proxy, &heirs);
+    let mut waits = peer::connect(address);
+    change::reload(&proxy, &text("spare"));
+    echoes(&mut waits);
+    drop(waits);
+    upgrade::upgrade(&proxy, &heirs);
+    echoes(&mut peer::connect(address));
+    change::reload(&proxy, &text("web"));
+    echoes(&mut proxy.connect("main"));
+    proxy.stop();
 }
 
 /// Nobody is refused between a process that is killed and the next one, and at an orderly end nothing is kept.
