@@ -59,6 +59,10 @@ impl Heard {
         self.more.notify_one();
     }
 
+    fn is_any(&self) -> bool {
+        self.lock().values().any(Option::is_some)
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<(u64, usize), Option<Death>>> {
         self.deaths.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -74,6 +78,15 @@ impl Died {
             // One that came in between has left a permit.
             self.0.more.notified().await;
         }
+    }
+
+    /// Waits until there is one that dies, and takes it from nobody: [`Died::next`] tells of it.
+    pub(crate) async fn come(&self) {
+        while !self.0.is_any() {
+            self.0.more.notified().await;
+        }
+        // The permit is for who takes it.
+        self.0.more.notify_one();
     }
 
     /// One that has died already.

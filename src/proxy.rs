@@ -268,8 +268,12 @@ pub(crate) fn start(
     };
     let mut downs = Downs::default();
     downs.watch(config, &table);
+    let mut workers = Workers::new(running, generation, deaths);
+    if let Some(over) = &predecessor {
+        workers.set_arriving(over.arriving());
+    }
     Ok(Proxy {
-        workers: Workers::new(running, generation, deaths),
+        workers,
         observed,
         sockets,
         admin,

@@ -48,6 +48,11 @@ pub(crate) fn cannot(death: &Death, error: &anyhow::Error) -> String {
     format!("{death}; the process ends, as nobody can take its place: {error:#}")
 }
 
+/// The same where another process takes over.
+pub(crate) fn while_upgrading(death: &Death) -> String {
+    format!("{death}; its connections were cut before they went to the new process")
+}
+
 /// The same at the end of a proxy.
 pub(crate) fn while_draining(death: &Death) -> String {
     format!("{death}; its connections were cut before they ended")

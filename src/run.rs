@@ -7,10 +7,12 @@ use std::pin::pin;
 use std::time::Duration;
 
 use anyhow::bail;
+use proxy_config::Config;
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 
 use crate::command_socket::Commands;
 use crate::config_file::Given;
+use crate::deaths::Died;
 use crate::notify::Notify;
 use crate::proxy::{Origin, Proxy};
 use crate::requests::Signals;
@@ -20,7 +22,9 @@ use crate::start_error::{Asker, Explain, cannot_start};
 use crate::upgrade::{Parent, Predecessor};
 use crate::watchdog::Watchdog;
 use crate::workers::STOP_PATIENCE_AFTER_DEATH;
-use crate::{assemble, cpus, deaths, drain, privileges, proxy, requests, restarts, upgrade};
+use crate::{
+    assemble, cpus, deaths, drain, privileges, proxy, requests, restarts, switch, upgrade, workers,
+};
 use proxy_console::Announcement;
 
 /// Pieces of memory of so many bytes and more are the system's again when they are freed: buffers of relaying, which workers keep
@@ -130,6 +134,13 @@ fn run_as(
     let access_logs = proxy.access_logs.clone();
     drop(runtime.spawn(rotation.each(move || access_logs.reopen())));
     commands.serve(proxy.api.clone());
+    if std::process::id() == upgrade::FIRST_PROCESS {
+        let _context = runtime.enter();
+        match upgrade::reap() {
+            Ok(reaping) => drop(runtime.spawn(reaping)),
+            Err(error) => tracing::warn!(%error, "processes whose parents end stay as zombies"),
+        }
+    }
     let announcement = announce(&proxy);
     proxy.tell_ready();
     if let Some(watchdog) = Watchdog::of_environment(&proxy.notify, &proxy.workers.pulses) {
@@ -150,21 +161,7 @@ fn run_as(
         proxy.successor.iter().for_each(|successor| successor.signal(Signal::TERM));
         // A successor may have its own.
         drop(commands);
-        let mut lost = None;
-        let (runs, pulses) = (proxy.workers.live_runs(), proxy.workers.pulses.clone());
-        let mut drain = pin!(drain::drain(&mut proxy, &config.runtime, &mut ending));
-        loop {
-            tokio::select! {
-                () = &mut drain => return lost,
-                death = died.next() => if runs.contains(&death.run) {
-                    pulses.bury(&death);
-                    lost = Some(restarts::while_draining(&death));
-                    if death.halts_all {
-                        return lost;
-                    }
-                }
-            }
-        }
+        drain(&mut proxy, &config, &mut ending, &mut died).await
     });
     // While the sockets are there: nobody has taken the paths over.
     proxy.sockets.remove_files();
@@ -195,6 +192,41 @@ fn run_as(
                 })
             };
             Ok(upgrade::leave(successor, pending))
+        }
+    }
+}
+
+/// Drains, and returns what a worker took with it that died meanwhile.
+async fn drain(
+    proxy: &mut Proxy,
+    config: &Config,
+    ending: &mut Ending,
+    died: &mut Died,
+) -> Option<String> {
+    let until = workers::now() + config.runtime.drain_timeout;
+    let mut runtime = config.runtime.clone();
+    let mut lost = None;
+    loop {
+        let (runs, pulses) = (proxy.workers.live_runs(), proxy.workers.pulses.clone());
+        let death = {
+            let mut drain = pin!(drain::drain(proxy, &runtime, ending));
+            loop {
+                tokio::select! {
+                    () = &mut drain => return lost,
+                    death = died.next() => if runs.contains(&death.run) {
+                        lost = Some(restarts::while_draining(&death));
+                        pulses.bury(&death);
+                        if death.halts_all {
+                            break death;
+                        }
+                    }
+                }
+            }
+        };
+        // The drain begins once more, with what is left of the time.
+        runtime.drain_timeout = until.saturating_duration_since(workers::now());
+        if !switch::rescue(proxy, config, &death, runtime.drain_timeout).await {
+            return lost;
         }
     }
 }

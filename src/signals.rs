@@ -26,9 +26,16 @@ impl Rotation {
 
     /// Calls `act` for each.
     pub(crate) async fn each(mut self, act: impl Fn()) {
-        while self.0.recv().await.is_some() {
+        loop {
+            self.next().await;
             act();
         }
+    }
+
+    /// Waits for the next one. Several at once may be one.
+    pub(crate) async fn next(&mut self) {
+        // None would mean that no more can come, and the runtime is still there.
+        let _ = self.0.recv().await;
     }
 }
 

@@ -120,6 +120,46 @@ pub(crate) async fn replace(
     Ok(())
 }
 
+/// Has workers that accept nobody take the place of those that run, and their connections, which have so long to move. False: there
+/// can be none, as the log says.
+pub(crate) fn start_rest(proxy: &mut Proxy, config: &Config, patience: Duration) -> bool {
+    match start(proxy, config, STOP_PATIENCE) {
+        Ok(next) => {
+            let observed = &proxy.observed;
+            observed.switch_to(observe(&*next.backend, next.generation.clone()));
+            proxy.workers.replace(next, true, patience, None);
+            true
+        }
+        Err(error) => {
+            tracing::error!("no scheduler can be started for connections that stay: {error:#}");
+            false
+        }
+    }
+}
+
+/// A worker has died while the proxy drains, or hands over what it has. Where the others of its run get no work any more by that,
+/// their connections are sent away, to workers that accept nobody if there is nobody else. False: they can't be.
+pub(crate) async fn rescue(
+    proxy: &mut Proxy,
+    config: &Config,
+    death: &Death,
+    patience: Duration,
+) -> bool {
+    proxy.workers.pulses.bury(death);
+    let Some(workers) = proxy.workers.workers_of(death.run) else {
+        return true;
+    };
+    if !death.halts_all {
+        return true;
+    }
+    let runs = death.run == proxy.workers.run();
+    if workers == 1 || runs && !start_rest(proxy, config, patience) {
+        return false;
+    }
+    proxy.workers.end_halted(death.run).await;
+    true
+}
+
 /// The workers that took the place of others are alone.
 fn end_leaving(proxy: &Proxy) {
     proxy.observed.retire();

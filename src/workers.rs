@@ -32,6 +32,10 @@ pub(crate) struct Workers {
     evacuation: Option<Arc<Evacuation>>,
     /// Those that it takes the place of, the first to be replaced first.
     leaving: Vec<Leaving>,
+    /// By which connections of the process before come to the one that runs.
+    arriving: Option<Arc<Evacuation>>,
+    /// By which the connections of schedulers go that were ended before the rest.
+    gone: Vec<Arc<Evacuation>>,
     /// Where deaths of its workers are reported.
     deaths: Deaths,
     /// How many runs of schedulers were begun.
@@ -83,6 +87,8 @@ impl Workers {
             generation,
             evacuation: None,
             leaving: Vec::new(),
+            arriving: None,
+            gone: Vec::new(),
             deaths,
             runs: AtomicU64::new(1),
             pulses,
@@ -122,6 +128,9 @@ impl Workers {
             stopper,
         } = next;
         let to = backend.adopter();
+        if let Some(arriving) = &self.arriving {
+            arriving.redirect(to.clone());
+        }
         self.pulses.add(deaths.run(), &*backend);
         let old = Next {
             backend: std::mem::replace(&mut self.running, backend),
@@ -177,9 +186,30 @@ impl Workers {
 
     /// Connections that have gone to another process.
     pub(crate) fn evacuated(&self) -> u64 {
+        self.evacuations()
+            .map(|evacuation| evacuation.moved())
+            .sum()
+    }
+
+    /// All by which connections go.
+    fn evacuations(&self) -> impl Iterator<Item = &Arc<Evacuation>> {
         let leaving = self.leaving.iter().map(|leaving| &leaving.evacuation);
-        let evacuations = leaving.chain([&self.evacuation]).flatten();
-        evacuations.map(|evacuation| evacuation.moved()).sum()
+        let own = leaving.chain([&self.evacuation]).flatten();
+        own.chain(&self.gone)
+    }
+
+    /// How many workers a run of a scheduler has that is there.
+    pub(crate) fn workers_of(&self, run: u64) -> Option<usize> {
+        let leaving = self.leaving.iter();
+        let leaving = leaving.map(|leaving| (leaving.run, &leaving.generation));
+        let mut all = leaving.chain([(self.run(), &self.generation)]);
+        all.find_map(|(of, generation)| (of == run).then(|| generation.workers()))
+    }
+
+    /// The connections that a scheduler has which is replaced, by its run.
+    pub(crate) fn connections_of(&self, run: u64) -> u64 {
+        let of_run = self.leaving.iter().filter(|leaving| leaving.run == run);
+        of_run.map(Leaving::connections).sum()
     }
 
     /// Ends a scheduler that is replaced, by its run: its workers can only be stopped, and send their connections away then. None if
@@ -187,7 +217,11 @@ impl Workers {
     pub(crate) async fn end_halted(&mut self, run: u64) -> Option<Left> {
         let place = self.leaving.iter().position(|leaving| leaving.run == run)?;
         self.pulses.remove(run);
-        Some(self.leaving.remove(place).end().await)
+        let leaving = self.leaving.remove(place);
+        self.gone.extend(leaving.evacuation.clone());
+        let left = leaving.end().await;
+        self.resend_arriving();
+        Some(left)
     }
 
     /// The runs of schedulers that have connections, or may have.
@@ -239,8 +273,20 @@ impl Workers {
             all.moved += moved;
             all.cut += cut;
         }
+        self.gone.clear();
+        self.resend_arriving();
         self.generation.end_inheriting();
         all
+    }
+
+    /// Connections of the process before come by these.
+    pub(crate) fn set_arriving(&mut self, arriving: Arc<Evacuation>) {
+        self.arriving = Some(arriving);
+    }
+
+    /// Those go to the scheduler that runs which were on their way to one that has ended.
+    fn resend_arriving(&self) {
+        self.arriving.iter().for_each(Evacuation::resend);
     }
 
     /// Whether anybody is accepted, or connected.
@@ -248,7 +294,7 @@ impl Workers {
         // Asked first: every accepted connection is counted by then.
         self.running.is_accepting()
             || self.connections() > 0
-            || self.evacuation.as_ref().is_some_and(|one| !one.is_still())
+            || self.evacuations().any(|one| !one.is_still())
             || self.leaving.iter().any(Leaving::is_left)
     }
 
@@ -292,6 +338,7 @@ impl Workers {
     /// Ends the connections that are left, and all workers; returns when they are gone, or after `patience`.
     pub(crate) fn stop(self, patience: Duration) {
         self.pulses.clear();
+        let arriving = self.arriving;
         for leaving in self.leaving {
             leaving.backend.stop(patience);
             if let Some(evacuation) = leaving.evacuation {
@@ -299,6 +346,9 @@ impl Workers {
             }
         }
         self.running.stop(patience);
+        if let Some(arriving) = arriving {
+            cut_strays(&arriving, &self.generation);
+        }
     }
 }
 

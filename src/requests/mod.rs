@@ -114,7 +114,13 @@ pub(crate) async fn at_each(
                 let refusal = cannot_upgrade(given, proxy);
                 let upgraded = match refusal {
                     Some(words) => Upgraded::Refused(words),
-                    None => upgrade::upgrade(proxy, config, commands, binary, hangup).await,
+                    None => {
+                        let heard = upgrade::Heard {
+                            hangup: &mut *hangup,
+                            died: &mut *died,
+                        };
+                        upgrade::upgrade(proxy, config, commands, binary, heard).await
+                    }
                 };
                 if let Upgraded::Refused(words) | Upgraded::TakenBack(words, _) = &upgraded {
                     let events = &proxy.observed.events;
@@ -130,6 +136,11 @@ pub(crate) async fn at_each(
                         asked.answer(Reply::Done(words));
                         send_away(&mut waiting, commands).await;
                         return None;
+                    }
+                    Upgraded::OverWithLoss(words, lost) => {
+                        asked.answer(Reply::Done(words));
+                        sleep(ANSWER_TIME).await;
+                        return Some(lost);
                     }
                 }
             }
@@ -240,6 +251,12 @@ async fn restart(
 ) -> Result<(), String> {
     proxy.workers.pulses.bury(death);
     if death.run != proxy.workers.run() {
+        if death.halts_all
+            && proxy.workers.workers_of(death.run) == Some(1)
+            && proxy.workers.connections_of(death.run) > 0
+        {
+            return Err(restarts::alone(death));
+        }
         if death.halts_all
             && let Some(Left { moved, cut }) = proxy.workers.end_halted(death.run).await
         {

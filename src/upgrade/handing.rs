@@ -22,12 +22,13 @@ use super::words::{Accepts, Go, Hello, MAGIC, OwnFile, Welcome};
 use crate::aside;
 use crate::closings;
 use crate::command_socket::Commands;
+use crate::deaths::Died;
 use crate::proxy::Proxy;
-use crate::signals::Hangup;
+use crate::restarts;
+use crate::signals::{Hangup, Rotation};
 use crate::sockets::{ADMIN, Offered};
 use crate::start_error::{Explain, cannot_start};
 use crate::switch::{self, Switching};
-use crate::workers::STOP_PATIENCE;
 
 /// How long a new process may take to introduce itself, from when it is run: another program never does.
 const HELLO_PATIENCE: Duration = Duration::from_secs(10);
@@ -61,34 +62,56 @@ const TRY_INTERVAL: Duration = Duration::from_secs(1);
 pub(crate) enum Upgraded {
     /// The new process has taken over, and this one has nothing any more; in words.
     Over(String),
+    /// The same, and what a worker of this one took with it that died meanwhile; both in words.
+    OverWithLoss(String, String),
     /// It can't, and this one goes on as if nothing had been asked; in words.
     Refused(String),
     /// It ended while it took over, and this one goes on; in words.
     TakenBack(String, Box<Switching>),
 }
 
+/// What is heard of during an upgrade.
+pub(crate) struct Heard<'a> {
+    pub(crate) hangup: &'a mut Hangup,
+    pub(crate) died: &'a mut Died,
+}
+
 /// Has another process take over: the one of the executable that is `asked` for, or of what is at this one's path now.
-/// Signals that tell of changes are passed on to it as soon as it accepts.
+/// Signals that tell of changes are passed on to it as soon as it accepts. A worker that dies before that ends the upgrade: it is to be
+/// replaced first.
 pub(crate) async fn upgrade(
     proxy: &mut Proxy,
     config: &Config,
     commands: &Commands,
     asked: Option<PathBuf>,
-    hangup: &mut Hangup,
+    heard: Heard<'_>,
 ) -> Upgraded {
     let at = now();
-    let begun = match begin(proxy, config, commands, asked).await {
+    let begun = tokio::select! {
+        biased;
+        () = heard.died.come() => Err(anyhow!("a worker has died meanwhile, and is replaced; try again")),
+        begun = begin(proxy, config, commands, asked) => begun,
+    };
+    let begun = match begun {
         Ok((successor, channel)) => accept(proxy, config, successor, channel, at).await,
         Err(error) => Err(error),
     };
     match begun {
-        Ok(handing) => handing.hand_over(proxy, config, hangup).await,
+        Ok(handing) => handing.hand_over(proxy, config, heard).await,
         Err(error) => {
             let words = format!("not upgraded, what ran goes on: {error:#}\n");
             tracing::error!("{}", words.trim_end());
             proxy.observed.upgrades.count(false);
             Upgraded::Refused(words)
         }
+    }
+}
+
+/// Waits until a file that is logged to was renamed.
+async fn is_rotated(rotation: &mut Option<Rotation>) {
+    match rotation {
+        Some(rotation) => rotation.next().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -294,6 +317,8 @@ struct Handing {
     closes_at: Option<Instant>,
     /// Connections that stay have a scheduler of their own.
     has_rest: bool,
+    /// What a worker took with it that died.
+    lost: Option<String>,
 }
 
 impl Handing {
@@ -329,22 +354,39 @@ impl Handing {
             until,
             closes_at: closing.map(|closing| closing.begins_at),
             has_rest: false,
+            lost: None,
         })
     }
 
     /// Waits until there is nothing any more.
-    async fn hand_over(
-        mut self,
-        proxy: &mut Proxy,
-        config: &Config,
-        hangup: &mut Hangup,
-    ) -> Upgraded {
+    async fn hand_over(mut self, proxy: &mut Proxy, config: &Config, heard: Heard<'_>) -> Upgraded {
+        let Heard { hangup, died } = heard;
         let (mut interval, longest) = LOOK_INTERVALS;
+        let mut rotation = Rotation::catch()
+            .inspect_err(|error| {
+                tracing::warn!(%error, "the new process isn't told of logs that are renamed meanwhile");
+            })
+            .ok();
         while proxy.workers.has_connections() && now() < self.until {
             tokio::select! {
                 () = sleep(interval) => {}
                 () = hangup.next() => {
                     proxy.successor.iter().for_each(|successor| successor.signal(Signal::HUP));
+                }
+                // This one's own are reopened as ever.
+                () = is_rotated(&mut rotation) => {
+                    proxy.successor.iter().for_each(|successor| successor.signal(Signal::USR1));
+                }
+                death = died.next() => {
+                    if proxy.workers.workers_of(death.run).is_some() {
+                        self.lost = Some(restarts::while_upgrading(&death));
+                    }
+                    let run = proxy.workers.run();
+                    let patience = self.until.saturating_duration_since(now());
+                    if !switch::rescue(proxy, config, &death, patience).await {
+                        break;
+                    }
+                    self.has_rest |= run != proxy.workers.run();
                 }
             }
             interval = longest.min(2 * interval);
@@ -392,7 +434,7 @@ impl Handing {
         let (took, moved) = (now() - self.at, proxy.workers.evacuated());
         tracing::info!(?took, moved, "the upgrade is over");
         let successor = proxy.successor.as_ref();
-        Upgraded::Over(match successor {
+        let words = match successor {
             Some(successor) => format!(
                 "upgraded: process {} runs, and {moved} connections went over\n",
                 successor.pid()
@@ -400,7 +442,11 @@ impl Handing {
             None => {
                 "the new process took over, and was ended; the old one ends as well\n".to_owned()
             }
-        })
+        };
+        match self.lost {
+            Some(lost) => Upgraded::OverWithLoss(words, lost),
+            None => Upgraded::Over(words),
+        }
     }
 
     /// Why the new process, which no longer hears this one, is of no use: it has failed, or doesn't end either. None where somebody
@@ -421,18 +467,11 @@ impl Handing {
     /// Has the connections that the new process doesn't take finish here, on a scheduler that accepts nobody.
     fn keep_rest(&mut self, proxy: &mut Proxy, config: &Config) {
         if !self.has_rest {
-            let next = match switch::start(proxy, config, STOP_PATIENCE) {
-                Ok(started) => started,
-                Err(error) => {
-                    tracing::error!(
-                        "no scheduler can be started for connections that stay: {error:#}"
-                    );
-                    return;
-                }
-            };
-            self.has_rest = true;
             let patience = self.until.saturating_duration_since(now());
-            proxy.workers.replace(next, true, patience, None);
+            if !switch::start_rest(proxy, config, patience) {
+                return;
+            }
+            self.has_rest = true;
         }
         let to = proxy.workers.running.adopter();
         match proxy.successor {

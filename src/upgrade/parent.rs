@@ -16,6 +16,9 @@ use super::supervisor;
 use super::words::SUPERVISOR_VARIABLE;
 use crate::notify::Notify;
 
+/// The number of a container's first process.
+pub(crate) const FIRST_PROCESS: u32 = 1;
+
 /// Who watches this process.
 #[derive(Debug)]
 pub(crate) enum Parent {
@@ -48,7 +51,7 @@ impl Parent {
             })?;
             return Ok(Self::Supervisor(socket));
         }
-        if process::id() == 1 {
+        if process::id() == FIRST_PROCESS {
             return Ok(Self::Anybody);
         }
         Ok(match notify.is_heard() {

@@ -13,6 +13,7 @@ use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::channel::Channel;
+use super::orphans;
 use super::words::{PREDECESSOR_VARIABLE, SUPERVISOR_VARIABLE};
 
 /// What `/proc` says of an executable whose file was replaced.
@@ -69,6 +70,7 @@ impl Successor {
             )
         })?;
         let pid = Pid::from_child(&child);
+        orphans::set_own(Some(pid));
         let child = Some(child);
         let successor = Self {
             child,
@@ -104,13 +106,14 @@ impl Successor {
     /// Ends it, and waits for that. How it ended, if it had by itself.
     pub(super) fn kill(&mut self) -> Option<ExitStatus> {
         let mut child = self.child.take()?;
-        if let Ok(Some(status)) = child.try_wait() {
-            return Some(status);
-        }
-        if let Err(error) = child.kill().and_then(|()| child.wait()) {
+        let ended = child.try_wait().ok().flatten();
+        if ended.is_none()
+            && let Err(error) = child.kill().and_then(|()| child.wait())
+        {
             tracing::error!(%error, pid = %self.pid, "the new process can't be ended");
         }
-        None
+        orphans::set_own(None);
+        ended
     }
 
     /// It goes its own way.

@@ -30,12 +30,20 @@ pub(super) struct Taker {
 }
 
 /// Whether the process before has given away all it had, or is gone.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Over(Arc<AtomicBool>);
+#[derive(Clone, Debug)]
+pub(crate) struct Over {
+    is: Arc<AtomicBool>,
+    arriving: Arc<Evacuation>,
+}
 
 impl Over {
     pub(crate) fn is(&self) -> bool {
-        self.0.load(Relaxed)
+        self.is.load(Relaxed)
+    }
+
+    /// How its connections come to the workers.
+    pub(crate) fn arriving(&self) -> Arc<Evacuation> {
+        self.arriving.clone()
     }
 }
 
@@ -53,6 +61,10 @@ impl Taker {
     ) -> io::Result<Over> {
         // The old process has a pace, and keeps it.
         let arriving = Evacuation::new(to, Pace::new(now(), 0, 1, Duration::ZERO));
+        let over = Over {
+            is: Arc::default(),
+            arriving: arriving.clone(),
+        };
         let taker = Self {
             channel,
             observed,
@@ -60,8 +72,7 @@ impl Taker {
             places,
             arriving,
         };
-        let over = Over::default();
-        let told = over.clone();
+        let told = over.is.clone();
         thread::Builder::new()
             .name("corelane-take".to_owned())
             .spawn(move || {
@@ -74,7 +85,7 @@ impl Taker {
                     }
                 }
                 taker.observed.upgrades.count(true);
-                told.0.store(true, Relaxed);
+                told.store(true, Relaxed);
             })?;
         Ok(over)
     }

@@ -34,6 +34,37 @@ pub(crate) fn command(directory: &Path) -> Option<Command> {
     Some(command)
 }
 
+/// The worker threads of a process, the oldest first.
+pub(crate) fn workers(pid: u32) -> Vec<i32> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("tasks");
+    let workers = tasks.flatten().filter(|task| {
+        let name = fs::read_to_string(task.path().join("comm")).unwrap_or_default();
+        name.starts_with("corelane-w")
+    });
+    let ids = workers.filter_map(|task| task.file_name().to_str()?.parse().ok());
+    let mut ids: Vec<i32> = ids.collect();
+    ids.sort_unstable();
+    ids
+}
+
+/// Has the first of these workers fail when it waits next; under work stealing whichever of them waits for events next.
+pub(crate) fn kill_one(proxy: &Proxy, scheduler: Scheduler, workers: &[i32]) {
+    kill_one_of(proxy.pid(), scheduler, workers);
+}
+
+/// The same, of another process.
+pub(crate) fn kill_one_of(pid: u32, scheduler: Scheduler, workers: &[i32]) {
+    let doomed = match scheduler {
+        Scheduler::WorkStealing => workers,
+        Scheduler::Glommio | Scheduler::PerCore => &workers[..1],
+    };
+    assert!(!doomed.is_empty(), "no such worker");
+    for tid in doomed {
+        // SAFETY: it sends a signal, for which the process has a handler.
+        unsafe { libc::syscall(libc::SYS_tgkill, pid, *tid, Signal::URG.as_raw()) };
+    }
+}
+
 /// Has a worker fail when it waits next; under work stealing whichever waits for events next, as all have the same.
 pub(crate) fn kill(proxy: &Proxy, scheduler: Scheduler, worker: usize) {
     let pid = proxy.pid();
