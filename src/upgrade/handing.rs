@@ -87,6 +87,10 @@ pub(crate) async fn upgrade(
     heard: Heard<'_>,
 ) -> Upgraded {
     let at = now();
+    // Before the new one opens its logs: of what comes after that, it is told.
+    let rotation = Rotation::catch().inspect_err(|error| {
+        tracing::warn!(%error, "the new process isn't told of logs that are renamed meanwhile");
+    });
     let begun = tokio::select! {
         biased;
         () = heard.died.come() => Err(anyhow!("a worker has died meanwhile, and is replaced; try again")),
@@ -97,7 +101,7 @@ pub(crate) async fn upgrade(
         Err(error) => Err(error),
     };
     match begun {
-        Ok(handing) => handing.hand_over(proxy, config, heard).await,
+        Ok(handing) => handing.hand_over(proxy, config, heard, rotation.ok()).await,
         Err(error) => {
             let words = format!("not upgraded, what ran goes on: {error:#}\n");
             tracing::error!("{}", words.trim_end());
@@ -359,14 +363,15 @@ impl Handing {
     }
 
     /// Waits until there is nothing any more.
-    async fn hand_over(mut self, proxy: &mut Proxy, config: &Config, heard: Heard<'_>) -> Upgraded {
+    async fn hand_over(
+        mut self,
+        proxy: &mut Proxy,
+        config: &Config,
+        heard: Heard<'_>,
+        mut rotation: Option<Rotation>,
+    ) -> Upgraded {
         let Heard { hangup, died } = heard;
         let (mut interval, longest) = LOOK_INTERVALS;
-        let mut rotation = Rotation::catch()
-            .inspect_err(|error| {
-                tracing::warn!(%error, "the new process isn't told of logs that are renamed meanwhile");
-            })
-            .ok();
         while proxy.workers.has_connections() && now() < self.until {
             tokio::select! {
                 () = sleep(interval) => {}

@@ -34,7 +34,7 @@ pub(crate) fn command(directory: &Path) -> Option<Command> {
     Some(command)
 }
 
-/// The worker threads of a process, the oldest first.
+/// The worker threads of a process, the oldest first, each before those that it has started.
 pub(crate) fn workers(pid: u32) -> Vec<i32> {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("tasks");
     let workers = tasks.flatten().filter(|task| {
