@@ -149,7 +149,6 @@ impl Sockets {
                 configured: AddressRecord::Named(name.to_owned()),
                 address: address.into(),
                 backlog: 0,
-                owner_drops: 0,
                 can_join: false,
                 is_lent: true,
                 has_file: false,
