@@ -114,7 +114,11 @@ fn names(text: &str) -> impl Iterator<Item = &str> {
     let is_between = |character: char| !character.is_ascii_alphanumeric() && character != '_';
     // A label of Prometheus' own configuration is none, nor what its adapter calls a metric for an autoscaler.
     let is_metric = |word: &&str| {
-        word.starts_with("corelane_") && !word.ends_with('_') && !OTHERS.contains(word)
+        // The name of a package has its version there.
+        let rest = word.strip_prefix("corelane_");
+        rest.is_some_and(|rest| rest.starts_with(|first: char| first.is_ascii_lowercase()))
+            && !word.ends_with('_')
+            && !OTHERS.contains(word)
     };
     text.split(is_between).filter(is_metric)
 }
