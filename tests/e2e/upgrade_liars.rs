@@ -138,9 +138,10 @@ fn who_lies_changes_nothing(scheduler: Scheduler) {
 /// It accepts, and then gives wrong answers to what it is given.
 fn who_lies_later_gives_back_what_it_has_not_taken(scheduler: Scheduler) {
     let old = Old::start(scheduler);
+    // One that ends by itself with success was asked to end, and so was the old one.
     for script in [
-        "accepts(); hear(10); send(11, b'\\2')",
-        "accepts(); hear(10); send(11, b'\\1' * 60)",
+        "accepts(); hear(10); send(11, b'\\2'); sys.exit(1)",
+        "accepts(); hear(10); send(11, b'\\1' * 60); sys.exit(1)",
         "accepts(); hear(10); sys.exit(1)",
     ] {
         let words = old.refuse(script);
