@@ -11,6 +11,6 @@ pub use self::imbalance::Imbalance;
 pub use self::judge::{Balance, Judgement, greatest};
 pub use self::limits::Limits;
 pub use self::model::{
-    Closing, Connection, Connections, Core, Figures, Finding, HISTORY_MAX, Level, Listener, Point,
-    ROUTES_SHOWN_MAX, Route, SERVERS_SHOWN_MAX, Server, State, Target,
+    Closing, Connection, Connections, Core, Figures, Finding, HISTORY_MAX, HOUR_MAX, HOUR_STEP,
+    Level, Listener, Point, ROUTES_SHOWN_MAX, Route, SERVERS_SHOWN_MAX, Server, State, Target,
 };

@@ -10,9 +10,15 @@ use crate::limits::Limits;
 /// Samples of the history: two minutes of them.
 pub const HISTORY_MAX: usize = 120;
 
+/// Points of the last hour, as many as there are of the last two minutes.
+pub const HOUR_MAX: usize = 120;
+
+/// Samples of which a point of the last hour is the mean.
+pub const HOUR_STEP: u64 = 30;
+
 /// Servers that are shown, over all upstreams: those that are down first, then the busiest. Those beyond are only counted, but what is
 /// found is found among all.
-pub const SERVERS_SHOWN_MAX: usize = 256;
+pub const SERVERS_SHOWN_MAX: usize = 1024;
 
 /// Routes that are shown, over all listeners: the busiest. Those beyond are only counted.
 pub const ROUTES_SHOWN_MAX: usize = 256;
@@ -23,6 +29,9 @@ pub const ROUTES_SHOWN_MAX: usize = 256;
 pub struct State {
     /// Of the proxy.
     pub version: String,
+    /// The name of the machine; empty where another version doesn't say it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub host: String,
     /// The scheduler, as the label `scheduler` has it.
     pub scheduler: String,
     /// How it runs, as the label `mode` has it.
@@ -66,6 +75,10 @@ pub struct State {
     pub servers_left_out: usize,
     /// Samples that the reader has not had yet, the oldest first, at most [`HISTORY_MAX`]: one a second.
     pub history: Vec<Point>,
+    /// Points of the last hour that the reader has not had yet, the oldest first, at most [`HOUR_MAX`]: one for [`HOUR_STEP`] samples,
+    /// with the number of the last of those.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hour: Vec<Point>,
 }
 
 /// How uneven the cores were in ten seconds, as in the metrics.
@@ -158,6 +171,11 @@ pub struct Listener {
     pub state: String,
     /// Established by the kernel, and not accepted yet.
     pub waiting: u64,
+    /// The most that it takes at a time; none: as many as come.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_connections: Option<u64>,
+    /// Connections that it has taken, since the start.
+    pub accepted: u64,
 }
 
 /// One route of a listener. Routes of one name are one.
@@ -239,6 +257,9 @@ pub struct Server {
     pub closing: Option<Closing>,
     /// Live ones.
     pub connections: u64,
+    /// The most that it has at a time, by its agent as well; none: as many as come.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_connections: Option<u64>,
     /// Connects begun.
     pub connects: f64,
     /// Connects that failed, a second.

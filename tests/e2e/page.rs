@@ -8,6 +8,7 @@ mod phone;
 mod pictures;
 mod reconnect;
 mod routes;
+mod scale;
 mod servers;
 
 use std::io::{Read, Write};
@@ -86,7 +87,7 @@ fn shows_the_load(scheduler: Scheduler) {
         }
         wait::until("the listener's rate is shown", || {
             let rate = browser.text(
-                "document.querySelector('#listeners tr[data-name=main]')?.cells[4].textContent",
+                "document.querySelector('#listeners tr[data-name=main]')?.cells[5].textContent",
             );
             rate.ends_with("B/s") && rate != "0 B/s"
         });

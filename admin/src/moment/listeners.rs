@@ -29,6 +29,8 @@ pub(super) fn of(observed: &Observed, view: &View, rates: &Rates) -> Vec<Listene
                 state => state.label().to_owned(),
             },
             waiting: observed.surroundings.waiting(&listener.name),
+            max_connections: settings.as_ref().and_then(|all| all.max_connections),
+            accepted: listener.cells.sum(|cells| cells.accepted.get()),
         }
     };
     view.listeners.iter().map(shown).collect()

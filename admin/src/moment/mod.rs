@@ -22,6 +22,7 @@ pub(super) fn state(observed: &Observed, watch: &Watch, after: Option<u64>) -> S
     let running = observed.running();
     let mut state = State {
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        host: host(),
         scheduler: running.profile.scheduler.to_owned(),
         mode: running.profile.mode.to_owned(),
         pinned: running.threads.iter().all(|thread| thread.cpu.is_some()),
@@ -44,8 +45,9 @@ pub(super) fn state(observed: &Observed, watch: &Watch, after: Option<u64>) -> S
             })
             .collect();
         state.history = load.history_after(after).cloned().collect();
+        state.hour = load.hour_after(after).cloned().collect();
     }
-    for point in &mut state.history {
+    for point in state.history.iter_mut().chain(&mut state.hour) {
         point.imbalance = rounded(point.imbalance);
         for used in &mut point.utilization {
             *used = thousandths(*used);
@@ -70,6 +72,12 @@ pub(super) fn state(observed: &Observed, watch: &Watch, after: Option<u64>) -> S
     let advice = watch.advice().into_iter();
     state.advice = advice.map(|advice| advice.text).collect();
     state
+}
+
+/// What the machine, or the container, is called.
+fn host() -> String {
+    let uname = rustix::system::uname();
+    uname.nodename().to_string_lossy().into_owned()
 }
 
 fn findings(state: &State, observed: &Observed, view: &View, watch: &Watch) -> Vec<Finding> {
@@ -157,11 +165,11 @@ mod tests {
     #[test]
     fn beyond_what_is_shown_those_that_are_down_and_the_busiest_are() {
         let observed = fixture::proxy();
-        let labels: Vec<_> = (1..=600).map(|port| port.to_string()).collect();
+        let labels: Vec<_> = (1..=1200).map(|port| port.to_string()).collect();
         let pool = fixture::pool(&observed.inventory, "many", &labels, false);
-        pool.server(599).set_down();
+        pool.server(1199).set_down();
         let slot = |worker| observed.running().generation.slot(worker);
-        let _connections = [(); 3].map(|()| proxy_core::Taken::beside(pool.server(500)));
+        let _connections = [(); 3].map(|()| proxy_core::Taken::beside(pool.server(1100)));
         fixture::configure(&observed, Vec::new(), vec![pool.clone()]);
         let failing = pool.server(400).cells.of(slot(0));
         let observed = Arc::new(observed);
@@ -175,11 +183,11 @@ mod tests {
         failing.failures[0].add(2);
         rates(2);
         let state = state(&observed, &watch, None);
-        assert_eq!((state.servers.len(), state.servers_left_out), (256, 344));
+        assert_eq!((state.servers.len(), state.servers_left_out), (1024, 176));
         let labels: Vec<_> = state.servers.iter().map(|s| &s.server[..]).collect();
-        assert_eq!(labels[..4], ["600", "401", "1", "2"]);
+        assert_eq!(labels[..4], ["1200", "401", "1", "2"]);
         assert_eq!(state.servers[1].failures, 2.0);
-        assert_eq!(labels.last(), Some(&"501"), "it is busier than the others");
+        assert_eq!(labels.last(), Some(&"1101"), "it is busier than the others");
     }
 
     #[test]

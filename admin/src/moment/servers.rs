@@ -89,6 +89,7 @@ pub(super) fn of(view: &View, rates: &Rates, origin: Origin, now: Instant) -> (V
             up: server.is_up(),
             checked: view.is_checked(),
             connections: server.connections(),
+            max_connections: pool.and_then(|pool| pool.members()[of.index].most_connections()),
             connects: rate(|totals| totals.connects),
             failures: rate(|totals| totals.failures),
             bytes_in: rate(|totals| totals.bytes_in),

@@ -38,10 +38,10 @@ const LICENCES: [(&str, &str); 1] = [(
 /// when the files change.
 const POLICY: &str = "default-src 'none'; \
     script-src 'sha256-GcjUxq2Ikpp59K5J1vcWFWbf0Lo9FcxJXpdPeH63jx8=' \
-        'sha256-0xnm8GvSEeKKf0QVRTPFKFmAHL9188XLeq6EnlL/zOY=' \
-        'sha256-0m1HP1onvZTz7quQxoeF8SClfnDmegaRq3WM3SrqvAk='; \
+        'sha256-QDTgDA1atSBdtcv7TYtlhwpEm8lL98+kLi8b+xQc1ek=' \
+        'sha256-4LjKzFaG3hv7w/+/qIl9qszoac8leooNzBhSSIzn1hc='; \
     style-src 'sha256-32MMao1vjur/JktQ9zzlsRT2Rv/ZoLt08EmwoAE1+gQ=' \
-        'sha256-Cvia3e4t5JpheL5SZUj50XsM27vuL1hveHgyUcwuDwM='; \
+        'sha256-HMW5OVNvA8td4z+tO5W8OFf3Nm98lYx2ZmahWX7PlTQ='; \
     connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 static PAGE: LazyLock<String> = LazyLock::new(|| {

@@ -1,7 +1,14 @@
 "use strict";
 // The live page. Everything comes from /events; connections come from /connections while their table is open.
 
+// Connections of a page of their table.
 const CONNECTIONS_SHOWN_MAX = 500;
+// The proxy lists no more than these.
+const CONNECTIONS_LISTED_MAX = 10000;
+// From so many servers on they stand by upstream, and can be looked for.
+const SERVERS_GROUPED_MIN = 25;
+// An upstream with more shows as many of those that are not up only, until it is opened.
+const GROUP_OPEN_MAX = 12;
 const CONNECTIONS_INTERVAL_MS = 2000;
 const RETRY_INTERVAL_MS = 5000;
 // Characters of a table's cell from which on it may be cut off at the end.
@@ -93,10 +100,15 @@ nameTheme();
 
 let state = null;
 let history = [];
+let hour = [];
+const points = () => (step === HOUR_STEP ? hour : history);
 
 // ---- header and words
 
 function showHeader() {
+  say($("version"), state.version);
+  $("host-fact").hidden = !state.host;
+  say($("host"), state.host ?? "");
   say($("scheduler"), state.scheduler);
   say($("mode"), `${state.mode}${state.pinned ? ", pinned" : ""}`);
   say($("workers"), whole(state.cores.length));
@@ -143,7 +155,8 @@ function showFindings() {
     return made;
   }));
   const first = state.findings[0];
-  document.title = first && first.level !== "good" && !first.over ? `${first.what} – corelane` : "corelane";
+  const name = ["corelane", state.version, state.host && `on ${state.host}`].filter(Boolean).join(" ");
+  document.title = first && first.level !== "good" && !first.over ? `${first.what} – ${name}` : name;
   showFindingAges();
 }
 
@@ -156,6 +169,8 @@ function showAdvice() {
 // ---- cores and imbalance
 
 let cores = [];
+const heat = new Heat($("heat"), $("heat-at"));
+const isMany = () => cores.length >= HEAT_MIN;
 
 function makeCore(index) {
   const item = element("li", "core");
@@ -178,6 +193,14 @@ function showCores() {
     for (const core of cores) core.chart.plot.destroy();
     cores = state.cores.map((_, index) => makeCore(index));
     $("core-list").replaceChildren(...cores.map((core) => core.item));
+    $("core-list").classList.toggle("many", isMany());
+    $("heat").hidden = $("heat-at").hidden = !isMany();
+  }
+  if (isMany()) {
+    const used = state.cores.map((core) => core.utilization);
+    const busiest = used.indexOf(Math.max(...used));
+    heat.canvas.setAttribute("aria-label",
+      `${cores.length} cores over time; now core ${busiest} is the busiest, at ${percent(used[busiest])}`);
   }
   state.cores.forEach((core, index) => {
     const shown = cores[index];
@@ -186,6 +209,7 @@ function showCores() {
     const level = levelOf(core.utilization);
     shown.now.className = `now ${level === "good" ? "" : level}`;
     shown.item.classList.toggle("hot", core.utilization_10s >= limits.hot);
+    shown.item.title = isMany() ? `${whole(core.connections)} connections, ${bytes(core.bytes)}/s` : "";
     const parts = [
       `${whole(core.connections)} connections`,
       `${bytes(core.bytes)}/s`,
@@ -242,12 +266,28 @@ function draw() {
   // A page that nobody sees draws nothing; it is up to date when it is looked at again.
   if (!state || document.hidden) return;
   readColors();
-  cores.forEach((core, index) => core.chart.draw(history.map((point) => point.utilization[index] ?? 0)));
-  for (const figure of figures) figure.chart.draw(history.map((point) => point.imbalance[figure.key]));
+  const known = points();
+  if (isMany()) heat.draw(known, cores.length);
+  else cores.forEach((core, index) => core.chart.draw(known.map((point) => point.utilization[index] ?? 0)));
+  for (const figure of figures) figure.chart.draw(known.map((point) => point.imbalance[figure.key]));
 }
 document.addEventListener("visibilitychange", draw);
 
+$("span").addEventListener("click", () => {
+  step = step === HOUR_STEP ? SECOND_STEP : HOUR_STEP;
+  const isHour = step === HOUR_STEP;
+  $("span").setAttribute("aria-pressed", String(isHour));
+  document.querySelectorAll(".reach").forEach((words) => say(words, isHour ? "hour, of half a minute each" : "two minutes"));
+  markEvents();
+  draw();
+});
+
 function lookBack(key) {
+  if (isMany()) {
+    const found = heat.look(key) !== undefined;
+    if (found) say($("looked-at"), $("heat-at").textContent);
+    return found;
+  }
   const index = cores[0]?.chart.look(key);
   if (index === undefined) return false;
   const used = cores.map((core) => core.chart.values[index]);
@@ -347,9 +387,16 @@ const connectionActions = (row) => {
 
 // Columns are { title, text: whether it is words, of: row => value, show: (value, row) => text, level: row => class,
 // optional: whether it is left out while no row has anything there, actions: row => what its buttons do }.
+// `group` says which group a row is of, and what stands in the line above it: { name: row => text, words: rows => text,
+// isUrgent: row => whether it is to be seen at once }.
 class Table {
-  constructor(table, columns, key, sorted, descending) {
+  constructor(table, columns, key, sorted, descending, group) {
     this.columns = columns;
+    this.group = group;
+    this.isGrouped = false;
+    this.groups = new Map();
+    // Groups that somebody has opened or closed.
+    this.opened = new Map();
     this.key = key;
     this.sorted = sorted;
     this.descending = descending;
@@ -398,7 +445,14 @@ class Table {
     });
     this.leaveOut(data);
     const rows = new Map();
-    sorted.forEach((row, place) => {
+    const lines = this.isGrouped ? this.grouped(sorted) : sorted;
+    if (!this.isGrouped) this.dropGroups(new Set());
+    lines.forEach((row, place) => {
+      if (row.isGroup) {
+        const there = this.body.children[place];
+        if (there !== row.line) this.body.insertBefore(row.line, there ?? null);
+        return;
+      }
       const name = this.key(row);
       const shown = this.rows.get(name) ?? this.make(name);
       rows.set(name, shown);
@@ -427,6 +481,52 @@ class Table {
     this.rows = rows;
   }
 
+  // Rows with a line above each group; the groups with something urgent first, of a closed one only what is urgent.
+  grouped(rows) {
+    const groups = Map.groupBy(rows, this.group.name);
+    this.dropGroups(groups);
+    const urgent = (rows) => rows.filter(this.group.isUrgent);
+    const all = [...groups].map(([name, rows]) => ({ name, rows, urgent: urgent(rows) }));
+    all.sort((a, b) => (b.urgent.length > 0) - (a.urgent.length > 0));
+    return all.flatMap(({ name, rows, urgent }) => {
+      const isOpen = this.opened.get(name) ?? rows.length <= GROUP_OPEN_MAX;
+      return [this.groupLine(name, rows, isOpen), ...(isOpen ? rows : urgent.slice(0, GROUP_OPEN_MAX))];
+    });
+  }
+
+  groupLine(name, rows, isOpen) {
+    let made = this.groups.get(name);
+    if (!made) {
+      const line = element("tr", "group");
+      const cell = element("th", "text");
+      cell.scope = "rowgroup";
+      cell.colSpan = this.columns.length;
+      const button = element("button");
+      button.type = "button";
+      const words = element("span", "quiet");
+      cell.append(button, " ", words);
+      line.append(cell);
+      made = { isGroup: true, line, button, words };
+      button.addEventListener("click", () => {
+        this.opened.set(name, made.button.getAttribute("aria-expanded") !== "true");
+        this.show(this.data);
+      });
+      this.groups.set(name, made);
+    }
+    say(made.button, name);
+    made.button.setAttribute("aria-expanded", String(isOpen));
+    say(made.words, this.group.words(rows));
+    return made;
+  }
+
+  dropGroups(kept) {
+    for (const [name, made] of this.groups) {
+      if (kept.has(name)) continue;
+      made.line.remove();
+      this.groups.delete(name);
+    }
+  }
+
   // Columns that nobody has anything in take no room.
   leaveOut(data) {
     this.columns.forEach((column, index) => {
@@ -449,11 +549,16 @@ class Table {
 }
 
 const perSecond = (value) => `${bytes(value)}/s`;
+// Connections beside how many there may be.
+const ofMost = (count, { max_connections: most }) => (most === undefined
+  ? whole(count) : `${whole(count)} of ${whole(most)}, ${percent(most ? count / most : 1)}`);
+const fullness = ({ connections, max_connections: most }) => (most !== undefined && connections >= 0.9 * most ? "warning" : "");
 const listeners = new Table($("listeners"), [
   { title: "listener", text: true, of: (row) => row.name },
   { title: "upstream", text: true, of: (row) => row.upstream },
-  { title: "connections", of: (row) => row.connections, show: whole },
+  { title: "connections", of: (row) => row.connections, show: ofMost, level: fullness },
   { title: "new/s", of: (row) => row.accepts, show: rate },
+  { title: "since the start", of: (row) => row.accepted ?? 0, show: whole },
   { title: "from clients", of: (row) => row.bytes_in, show: perSecond },
   { title: "to clients", of: (row) => row.bytes_out, show: perSecond },
   { title: "state", text: true, optional: true, of: (row) => row.state ?? "", level: () => "warning" },
@@ -481,7 +586,7 @@ const servers = new Table($("servers"), [
   { title: "upstream", text: true, of: (row) => row.upstream },
   { title: "server", text: true, of: (row) => row.server },
   { title: "state", text: true, of: (row) => row.state, level: (row) => stateLevels[row.state] ?? "alarm" },
-  { title: "connections", of: (row) => row.connections, show: whole },
+  { title: "connections", of: (row) => row.connections, show: ofMost, level: fullness },
   { title: "new/s", of: (row) => row.connects, show: rate },
   { title: "rate", of: (row) => row.bytes_in + row.bytes_out, show: perSecond },
   { title: "failed/s", of: (row) => row.failures, show: rate, level: (row) => (row.failures > 0 ? "alarm" : "") },
@@ -495,7 +600,16 @@ const servers = new Table($("servers"), [
   { title: "ejected", optional: true, of: (row) => row.ejections ?? "", show: (count) => (count === "" ? "" : `${whole(count)} times`) },
   { title: "why", text: true, optional: true, of: (row) => row.why ?? "" },
   { title: "change", text: true, optional: true, of: mayChange, actions: serverActions },
-], (row) => `${row.upstream} ${row.server}`, 2, false);
+], (row) => `${row.upstream} ${row.server}`, 2, false, {
+  name: (row) => row.upstream,
+  isUrgent: (row) => row.state !== "up" && row.state !== "removed",
+  words: (rows) => {
+    const sum = (of) => rows.reduce((all, row) => all + of(row), 0);
+    const up = rows.filter((row) => row.up).length;
+    return `${whole(up)} of ${whole(rows.length)} up · ${whole(sum((row) => row.connections))} connections · ${
+      rate(sum((row) => row.connects))} new/s · ${perSecond(sum((row) => row.bytes_in + row.bytes_out))}`;
+  },
+});
 
 const goesTo = (row) => {
   const target = ({ upstream, share }) => (share === undefined ? upstream : `${upstream} ${percent(share)}`);
@@ -537,25 +651,53 @@ function showTables() {
   routes.show(state.routes ?? []);
   $("route-section").hidden = !state.routes?.length;
   say($("routes-left-out"), state.routes_left_out ? `and ${whole(state.routes_left_out)} more, which are less busy` : "");
-  servers.show(state.servers);
+  showServers();
   say($("left-out"), state.servers_left_out ? `and ${whole(state.servers_left_out)} more, which are up` : "");
 }
 
+function showServers() {
+  const isMany = state.servers.length >= SERVERS_GROUPED_MIN;
+  servers.isGrouped = isMany;
+  $("server-find").hidden = !isMany;
+  const wanted = isMany ? $("server-filter").value.trim().toLowerCase() : "";
+  const matches = (row) => [row.upstream, row.server, row.state, row.why ?? ""].join(" ").toLowerCase().includes(wanted);
+  const rows = wanted ? state.servers.filter(matches) : state.servers;
+  servers.show(rows);
+  say($("servers-shown"), wanted ? `${whole(rows.length)} of ${whole(state.servers.length)}` : "");
+}
+$("server-filter").addEventListener("input", showServers);
+
 // ---- connections
 
-let connections = { total: 0, connections: [] };
+let page = 0;
+let connections = { total: 0, connections: [], find: "" };
 let counted = { at: 0, bytes: new Map() };
 
 function showConnections() {
-  const wanted = $("filter").value.trim().toLowerCase();
-  const matches = (row) => !wanted ||
+  const wanted = wantedConnections();
+  // Until the proxy has looked among all, those that are here are looked at.
+  const isAnswered = connections.find === wanted;
+  const matches = (row) =>
     [row.client, row.peer, row.listener, row.sni ?? "", row.alpn ?? "", row.route ?? "", row.server ?? "", `core ${row.core}`, row.state]
       .join(" ").toLowerCase().includes(wanted);
-  const rows = connections.connections.filter(matches);
+  const rows = isAnswered ? connections.connections : connections.connections.filter(matches);
   connectionTable.show(rows);
-  const total = whole(connections.total);
-  say($("shown"), rows.length === connections.total ? total : `${whole(rows.length)} of ${total}`);
+  const found = isAnswered ? connections.total : rows.length;
+  const all = Math.max(state?.connections ?? 0, found);
+  say($("shown"), wanted && found !== all ? `${whole(found)} of ${whole(all)}` : whole(connections.total));
+  const last = Math.ceil(Math.min(connections.total, CONNECTIONS_LISTED_MAX) / CONNECTIONS_SHOWN_MAX) - 1;
+  $("pages").hidden = last < 1 && page === 0;
+  say($("page-at"), `page ${page + 1} of ${Math.max(last, page) + 1}`);
+  $("page-before").disabled = page === 0;
+  $("page-after").disabled = page >= last;
 }
+
+function turn(to) {
+  page = Math.max(0, to);
+  askConnectionsNow();
+}
+$("page-before").addEventListener("click", () => turn(page - 1));
+$("page-after").addEventListener("click", () => turn(page + 1));
 
 function countConnections(now) {
   const seconds = (now - counted.at) / 1000;
@@ -569,27 +711,46 @@ function countConnections(now) {
   counted = { at: now, bytes: sums };
 }
 
+const wantedConnections = () => $("filter").value.trim().toLowerCase();
+
+// One at a time: what an older question brings is not shown after what a newer one has brought.
+let asked = 0;
+let nextAsk;
+
+function askConnectionsNow() {
+  clearTimeout(nextAsk);
+  askConnections();
+}
+
 async function askConnections() {
   const section = $("connection-section");
   let again = true;
+  asked += 1;
+  const mine = asked;
   if (!document.hidden && (section.hidden || section.open)) {
     try {
-      const answer = await fetch(`/connections?limit=${CONNECTIONS_SHOWN_MAX}&sort=bytes`,
+      const offset = page * CONNECTIONS_SHOWN_MAX;
+      const find = wantedConnections();
+      const answer = await fetch(`/connections?limit=${CONNECTIONS_SHOWN_MAX}&offset=${offset}&sort=bytes&find=${part(find)}`,
         { signal: AbortSignal.timeout(SILENCE_MAX_MS) });
+      if (mine !== asked) return;
       // A proxy that has no such table won't get one while it runs.
       if (answer.status === 404) again = false;
       if (answer.ok) {
-        connections = await answer.json();
+        const listed = await answer.json();
+        if (mine !== asked) return;
+        connections = { ...listed, find };
         countConnections(performance.now());
         section.hidden = false;
         showConnections();
       }
     } catch { /* The proxy is away; the events' connection tells so. */ }
   }
+  if (mine !== asked) return;
   if (!again) section.hidden = true;
-  else setTimeout(askConnections, CONNECTIONS_INTERVAL_MS);
+  else nextAsk = setTimeout(askConnections, CONNECTIONS_INTERVAL_MS);
 }
-$("filter").addEventListener("input", showConnections);
+$("filter").addEventListener("input", () => { showConnections(); turn(0); });
 
 // ---- what has changed lately
 
@@ -603,7 +764,7 @@ async function askEvents() {
     const answer = await fetch(`/api/v1/events?limit=${EVENTS_SHOWN_MAX}`, { signal: AbortSignal.timeout(SILENCE_MAX_MS) });
     if (!answer.ok) return;
     recent = (await answer.json()).events;
-    say($("changes-count"), `${whole(recent.length)} lately; the last two minutes stand in the charts`);
+    say($("changes-count"), `${whole(recent.length)} lately; those of the time that the charts show are lines in them`);
     eventTable.show(recent);
     markEvents();
   } catch { /* The proxy is away; the events' connection tells so. */ }
@@ -612,7 +773,7 @@ async function askEvents() {
 // Where the charts have marks, in seconds from now.
 function markEvents() {
   const now = state?.unix_seconds ?? 0;
-  marks = recent.map((event) => event.at - now).filter((age) => now > 0 && age >= AGES[0] && age <= 1);
+  marks = recent.map((event) => (event.at - now) / step).filter((age) => now > 0 && age >= AGES[0] && age <= 1);
 }
 setInterval(askEvents, EVENTS_INTERVAL_MS);
 
@@ -662,6 +823,7 @@ function listen() {
     // The first event has all that is kept; a proxy that was restarted counts from 1 again.
     history = first ? state.history : history.concat(state.history);
     history = history.slice(-HISTORY_MAX);
+    hour = (first ? [] : hour).concat(state.hour ?? []).slice(-HISTORY_MAX);
     first = false;
     link(state.draining ? "draining" : "live", true);
     showHeader();

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use proxy_state::Imbalance;
-use proxy_state::{Figures, HISTORY_MAX, Point};
+use proxy_state::{Figures, HISTORY_MAX, HOUR_MAX, HOUR_STEP, Point};
 
 /// Time between two samples.
 pub(crate) const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
@@ -42,6 +42,10 @@ pub(crate) struct Load {
     resting: bool,
     /// What each sample told, [`HISTORY_MAX`] of them.
     history: VecDeque<Point>,
+    /// The last hour, [`HOUR_MAX`] points.
+    hour: VecDeque<Point>,
+    /// The sum of what will be the next one, and how many samples are in it.
+    coming: (Point, u32),
     /// Points that there ever were.
     points: u64,
 }
@@ -57,6 +61,8 @@ impl Load {
             idle_samples: 0,
             resting: false,
             history: VecDeque::with_capacity(HISTORY_MAX),
+            hour: VecDeque::with_capacity(HOUR_MAX),
+            coming: Default::default(),
             points: 0,
         }
     }
@@ -138,7 +144,7 @@ impl Load {
         let kept = SAMPLE_INTERVAL * SAMPLES_MAX as u32;
         let until = sample.at.saturating_sub(kept);
         let left_out = until.saturating_sub(at).as_secs() / SAMPLE_INTERVAL.as_secs();
-        for _ in 0..left_out.min(HISTORY_MAX as u64) {
+        for _ in 0..left_out.min(HOUR_MAX as u64 * HOUR_STEP) {
             self.remember(vec![0.0; self.workers], Imbalance::of(&[]));
         }
         at = at.max(until);
@@ -185,6 +191,12 @@ impl Load {
         points.skip_while(move |point| number.is_some_and(|number| point.number <= number))
     }
 
+    /// The points of the last hour after the one of this number, the oldest first; all of them without a number.
+    pub(crate) fn hour_after(&self, number: Option<u64>) -> impl Iterator<Item = &Point> {
+        let points = self.hour.iter();
+        points.skip_while(move |point| number.is_some_and(|number| point.number <= number))
+    }
+
     /// How long each core was saturated, ever. It never shrinks.
     pub(crate) fn saturated(&self) -> &[Duration] {
         &self.saturated
@@ -206,11 +218,46 @@ impl Load {
             self.history.pop_front();
         }
         self.points += 1;
-        self.history.push_back(Point {
+        let point = Point {
             number: self.points,
             utilization,
             imbalance: Figures::from(imbalance),
-        });
+        };
+        self.add_up(&point);
+        self.history.push_back(point);
+    }
+
+    /// Makes a point of the last hour of each [`HOUR_STEP`] samples.
+    fn add_up(&mut self, point: &Point) {
+        let (sum, count) = &mut self.coming;
+        let cores = sum.utilization.len().max(point.utilization.len());
+        sum.utilization.resize(cores, 0.0);
+        for (sum, used) in sum.utilization.iter_mut().zip(&point.utilization) {
+            *sum += used;
+        }
+        sum.imbalance.ratio += point.imbalance.ratio;
+        sum.imbalance.stranded += point.imbalance.stranded;
+        sum.imbalance.fairness += point.imbalance.fairness;
+        *count += 1;
+        if point.number % HOUR_STEP != 0 {
+            return;
+        }
+        let (mut mean, count) = std::mem::take(&mut self.coming);
+        let count = f64::from(count);
+        let Figures {
+            ratio,
+            stranded,
+            fairness,
+        } = &mut mean.imbalance;
+        let all = mean.utilization.iter_mut();
+        for value in all.chain([ratio, stranded, fairness]) {
+            *value /= count;
+        }
+        mean.number = point.number;
+        if self.hour.len() == HOUR_MAX {
+            self.hour.pop_front();
+        }
+        self.hour.push_back(mean);
     }
 
     fn last_two(&self) -> Option<(&Sample, &Sample)> {
@@ -358,9 +405,16 @@ mod tests {
             load.history_after(Some(2))
                 .all(|p| p.utilization == [0.0, 0.0])
         );
-        // A day is as long as the history at most.
+        assert!(load.hour_after(None).next().is_some_and(|point| {
+            // The mean of one half, one tenth and nothing.
+            point.number == 30 && (point.utilization[0] - 0.02).abs() < 1e-9
+        }));
+        // A day is as long as the history at most, and as the hour.
         load.rest_until(sample(86_430_000, &[620, 0], 2));
         assert_eq!(numbers(&load, None).len(), HISTORY_MAX);
+        assert_eq!(load.hour_after(None).count(), HOUR_MAX);
+        let last = load.hour_after(None).last().expect("a point").number;
+        assert_eq!(load.hour_after(Some(last - HOUR_STEP)).count(), 1);
         assert!(numbers(&load, Some(u64::MAX)).is_empty());
     }
 

@@ -20,7 +20,7 @@ const LIMIT_MAX: usize = 10_000;
 
 /// The parameters of a query.
 pub(crate) const PARAMETERS: &[&str] = &[
-    "limit", "offset", "sort", "listener", "client", "server", "core",
+    "limit", "offset", "sort", "listener", "client", "server", "core", "find",
 ];
 
 /// What is asked for.
@@ -33,6 +33,8 @@ pub(crate) struct Query {
     client: Option<Client>,
     server: Option<String>,
     core: Option<usize>,
+    /// In small letters.
+    find: Option<String>,
 }
 
 /// Which connections come first: the oldest, those that moved most bytes, those that are idle for longest.
@@ -105,6 +107,11 @@ impl Query {
             client: parameters.get("client").map(Client::parse).transpose()?,
             server: get("server"),
             core: number("core")?.map(|core| core as usize),
+            find: parameters
+                .get("find")
+                .map(str::trim)
+                .filter(|words| !words.is_empty())
+                .map(str::to_lowercase),
         })
     }
 
@@ -113,12 +120,47 @@ impl Query {
         self.limit + self.offset
     }
 
-    fn takes(&self, connection: &LiveConnection) -> bool {
+    fn takes(&self, listener: &Listener, connection: &LiveConnection) -> bool {
         let server = connection.server.as_ref();
         self.core.is_none_or(|core| connection.core == core)
             && self.client.is_none_or(|client| client.is(connection))
             && (self.server.as_deref())
                 .is_none_or(|label| server.is_some_and(|server| server.label == label))
+            && (self.find.as_deref()).is_none_or(|words| is_in(words, listener, connection))
+    }
+}
+
+/// Whether words stand in what a row shows as text.
+fn is_in(words: &str, listener: &Listener, connection: &LiveConnection) -> bool {
+    use std::fmt::Write;
+    let mut text = String::new();
+    let facts = connection.facts.as_ref();
+    // A text takes all that is written.
+    let _ = write!(
+        text,
+        "{} {} {} core {} {}",
+        connection.client,
+        connection.peer,
+        listener.name,
+        connection.core,
+        stage(connection)
+    );
+    if let Some(server) = &connection.server {
+        let _ = write!(text, " {}", server.label);
+    }
+    if let Some(facts) = facts {
+        let route = facts.route.as_ref().map_or("", |route| &route.name);
+        let sni = facts.sni.as_deref().unwrap_or_default();
+        let _ = write!(text, " {sni} {} {route}", facts.alpn);
+    }
+    text.to_lowercase().contains(words)
+}
+
+fn stage(connection: &LiveConnection) -> &'static str {
+    match connection.server {
+        Some(_) => "relaying",
+        None if connection.in_prologue => "prologue",
+        None => "connecting",
     }
 }
 
@@ -233,7 +275,7 @@ fn list_at(listeners: &[ListenerView], query: &Query, now: Instant) -> Result<St
     let mut first = BinaryHeap::new();
     for listener in asked {
         listener.live.each(|connection| {
-            if !query.takes(&connection) {
+            if !query.takes(listener, &connection) {
                 return;
             }
             total += 1;
@@ -291,11 +333,7 @@ fn row<'a>(listed: &'a Listed<'_>, now: Instant) -> Row<'a> {
         idle_seconds: seconds(connection.last_byte_at),
         bytes_in: connection.bytes_in,
         bytes_out: connection.bytes_out,
-        state: match server {
-            Some(_) => "relaying",
-            None if connection.in_prologue => "prologue",
-            None => "connecting",
-        },
+        state: stage(connection),
     }
 }
 
@@ -322,6 +360,7 @@ mod tests {
             client: None,
             server: None,
             core: None,
+            find: None,
         };
         assert_eq!(Query::parse(""), Ok(default.clone()));
         let wanted = Query {
@@ -336,9 +375,10 @@ mod tests {
             server: Some("10.0.0.1:80".to_owned()),
             core: Some(3),
             offset: 20,
+            find: Some("db 1".to_owned()),
             ..default.clone()
         };
-        let query = "client=10.0.0.0/8&server=10.0.0.1:80&core=3&offset=20";
+        let query = "client=10.0.0.0/8&server=10.0.0.1:80&core=3&offset=20&find=DB%201";
         assert_eq!(Query::parse(query), Ok(found));
         let most = Query {
             limit: LIMIT_MAX,
