@@ -219,7 +219,7 @@ impl Pair {
         [HAPROXY, CORELANE].map(|host| (host, self.ports[&port]).into())
     }
 
-    /// So many clients that stay, each of whom says `hello`, find servers as often as `expected` says, at both proxies.
+    /// So many clients that stay, which all say `hello`, find servers as often as `expected` says, at both proxies.
     pub(crate) fn agree(&self, port: u16, hello: &[u8], expected: &[(u8, usize)]) {
         let clients = expected.iter().map(|(_, count)| count).sum();
         let expected: BTreeMap<u8, usize> = expected.iter().copied().collect();
