@@ -239,7 +239,7 @@ impl Load {
         sum.imbalance.stranded += point.imbalance.stranded;
         sum.imbalance.fairness += point.imbalance.fairness;
         *count += 1;
-        if point.number % HOUR_STEP != 0 {
+        if !point.number.is_multiple_of(HOUR_STEP) {
             return;
         }
         let (mut mean, count) = std::mem::take(&mut self.coming);
