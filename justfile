@@ -59,3 +59,7 @@ fleet:
 # How long PostgreSQL and Redis that replicate take to recover behind corelane and behind HAProxy, with the same checks.
 recovery:
     cargo test --release --locked --test e2e recovery -- --ignored --nocapture
+
+# nginx's and HAProxy's own test suites against corelane (docs/COMPATIBILITY.md): CORELANE_NGINX_TESTS and CORELANE_HAPROXY name their checkouts.
+suites *arguments:
+    python3 tests/suites/run.py {{arguments}}

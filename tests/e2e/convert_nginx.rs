@@ -41,7 +41,7 @@ const FILES: [(&str, i32); 12] = [
 pub(crate) const CLIENTS: usize = 40;
 
 /// What a client that is closed has instead of a server.
-const CLOSED: u8 = b'-';
+pub(crate) const CLOSED: u8 = b'-';
 
 /// By the text of a `listen` and the kind of client: how many connections reached each server.
 type Reached = BTreeMap<(String, &'static str), BTreeMap<u8, usize>>;

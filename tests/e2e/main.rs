@@ -28,6 +28,7 @@ mod connections;
 mod console;
 mod convert;
 mod convert_nginx;
+mod convert_peers;
 mod cpu;
 mod ctl;
 mod ctl_changes;

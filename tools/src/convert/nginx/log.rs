@@ -35,6 +35,8 @@ const FIELDS: [(&str, &str); 22] = [
 pub(super) struct Logs<'d> {
     pub(super) formats: Vec<&'d Directive>,
     pub(super) logs: Vec<&'d Directive>,
+    /// One of several `server` blocks has a log of its own.
+    pub(super) is_of_some: bool,
 }
 
 impl Logs<'_> {
@@ -54,6 +56,9 @@ impl Logs<'_> {
             if !path.starts_with('/') || path.contains('$') {
                 notes.lose(from, "the log has an absolute path without variables; write one as [access_log] path");
                 continue;
+            }
+            if self.is_of_some {
+                notes.remark(from, "the log is of all listeners");
             }
             keys.set(
                 "path",

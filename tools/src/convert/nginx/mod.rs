@@ -173,9 +173,17 @@ fn read_stream(stream: &[Directive], plan: &mut Plan) {
         names: Names::default(),
     };
     let mut logs = Logs::default();
+    let servers = stream
+        .iter()
+        .filter(|directive| directive.name == "server")
+        .count();
     for directive in stream {
         match directive.name.as_str() {
             "upstream" => around.upstreams.add(directive),
+            "resolver" => {
+                around.upstreams.resolver = Some(directive);
+                unknown(directive, plan);
+            }
             "log_format" => logs.formats.push(directive),
             "access_log" => logs.logs.push(directive),
             _ => unknown(directive, plan),
@@ -184,7 +192,10 @@ fn read_stream(stream: &[Directive], plan: &mut Plan) {
     for block in stream.iter().filter(|directive| directive.name == "server") {
         for directive in block.inner() {
             match directive.name.as_str() {
-                "access_log" => logs.logs.push(directive),
+                "access_log" => {
+                    logs.logs.push(directive);
+                    logs.is_of_some = servers > 1;
+                }
                 _ => unknown(directive, plan),
             }
         }

@@ -114,7 +114,7 @@ pub(super) fn read(
     let trusts = is_announced && scope.find("set_real_ip_from").is_some();
     name(&mut listener, &scope, &mut around.names);
     settings(&scope, is_announced, trusts, &mut listener.keys, notes)?;
-    let manner = manner(&scope, &listener.name, trusts, notes);
+    let manner = manner(&scope, &listener.name, (is_announced, trusts), notes);
     lead(&scope, &manner, around, &mut listener, notes)?;
     Some(listener)
 }
@@ -278,7 +278,12 @@ fn limits(scope: &Scope<'_>, trusts: bool, keys: &mut Keys, notes: &mut Notes) {
 }
 
 /// How it talks to servers, which is the upstream's here.
-fn manner(scope: &Scope<'_>, listener: &str, trusts: bool, notes: &mut Notes) -> Manner {
+fn manner(
+    scope: &Scope<'_>,
+    listener: &str,
+    (has_header, is_announced): (bool, bool),
+    notes: &mut Notes,
+) -> Manner {
     let mut keys = Keys::default();
     let (connect, from) = scope.time("proxy_connect_timeout", 60, notes);
     keys.set("connect_timeout", connect, &from);
@@ -319,7 +324,8 @@ fn manner(scope: &Scope<'_>, listener: &str, trusts: bool, notes: &mut Notes) ->
     Manner {
         listener: listener.to_owned(),
         keys,
-        is_announced: trusts,
+        is_announced,
+        has_header,
     }
 }
 

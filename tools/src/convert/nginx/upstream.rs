@@ -8,6 +8,7 @@ use super::super::names::Names;
 use super::super::note::Notes;
 use super::super::origin::Origin;
 use super::super::plan::{Keys, Server, Upstream};
+use super::super::value::Value;
 use super::directive::Directive;
 use super::units::{size, time};
 
@@ -20,6 +21,8 @@ pub(super) struct Manner {
     pub(super) keys: Keys,
     /// Whether a client's address is what its peer announces.
     pub(super) is_announced: bool,
+    /// Whether there is a header that announces a client, believed or not.
+    pub(super) has_header: bool,
 }
 
 /// The upstreams of a configuration.
@@ -29,6 +32,8 @@ pub(super) struct Upstreams<'d> {
     names: Names,
     /// Those that there are, by what they are made of.
     made: HashMap<String, String>,
+    /// The `resolver` of `stream {}`.
+    pub(super) resolver: Option<&'d Directive>,
     pub(super) upstreams: Vec<Upstream>,
 }
 
@@ -68,7 +73,7 @@ impl<'d> Upstreams<'d> {
         }
         let block = self.blocks.get(target).copied();
         if block.is_some_and(goes_by_address) {
-            key += &format!("\n{}", manner.is_announced);
+            key += &format!("\n{} {}", manner.is_announced, manner.has_header);
         }
         if let Some(name) = self.made.get(&key) {
             return Ok(name.clone());
@@ -113,6 +118,11 @@ impl<'d> Upstreams<'d> {
                 _ => balance(directive, manner, &mut upstream, notes),
             }
         }
+        let own = block
+            .inner()
+            .iter()
+            .find(|directive| directive.name == "resolver");
+        resolve(block, own.or(self.resolver), &mut upstream, notes);
         if upstream.servers.is_empty() && upstream.tables.is_empty() {
             return Err(format!(
                 "no server of `upstream {}` can be carried over",
@@ -128,6 +138,50 @@ impl<'d> Upstreams<'d> {
     }
 }
 
+/// Has the one name of an upstream, or its service, asked for as `resolver` says: each of its addresses is a server.
+fn resolve(
+    block: &Directive,
+    resolver: Option<&Directive>,
+    upstream: &mut Upstream,
+    notes: &mut Notes,
+) {
+    let mut servers = block
+        .inner()
+        .iter()
+        .filter(|directive| directive.name == "server");
+    let (first, more) = (servers.next(), servers.next());
+    let is_name = |first: &&Directive| first.value().parse::<std::net::SocketAddr>().is_err();
+    let Some(first) = first.filter(|first| first.says("resolve")).filter(is_name) else {
+        return;
+    };
+    if more.is_some() {
+        let why = "a name among several servers is one server, whose addresses take turns";
+        return notes.remark(&first.from, why);
+    }
+    if let (None, Some(server)) = (first.named("service"), upstream.servers.pop()) {
+        if server.keys.iter().any(|(key, _)| *key == "max_connections") {
+            notes.lose(&first.from, "servers that are found have no limit of their own; `max_connections` is the upstream's");
+        }
+        upstream
+            .table("discovery", &first.from)
+            .set("dns", server.address, &first.from);
+    }
+    if let Some(resolver) = resolver {
+        let all = resolver.texts().filter(|text| !text.contains('='));
+        let addresses = all.map(|text| match text.parse::<std::net::IpAddr>() {
+            Ok(ip) => std::net::SocketAddr::from((ip, 53)).to_string(),
+            Err(_) => match address(text, Some("53")) {
+                Ok(address) => address,
+                Err(_) => text.to_owned(),
+            },
+        });
+        let addresses: Value = addresses.collect();
+        upstream
+            .table("discovery", &first.from)
+            .set("nameservers", addresses, &resolver.from);
+    }
+}
+
 /// Whether its servers are chosen by the client's address.
 fn goes_by_address(block: &Directive) -> bool {
     let is_hash = |directive: &&Directive| directive.name == "hash";
@@ -135,7 +189,7 @@ fn goes_by_address(block: &Directive) -> bool {
         .inner()
         .iter()
         .filter(is_hash)
-        .any(|hash| hash.value().contains("remote_addr"))
+        .any(|hash| hash.value().contains("_addr"))
 }
 
 /// A name for the upstream of one server.
@@ -227,9 +281,48 @@ fn server(
         }
     }
     failures.push(failing);
-    if address.is_some() {
-        upstream.servers.push(server);
+    if address.is_none() {
+        return;
     }
+    match upstream
+        .servers
+        .iter_mut()
+        .find(|first| first.address == server.address)
+    {
+        Some(first) => join(first, &server, notes),
+        None => upstream.servers.push(server),
+    }
+}
+
+/// Joins a server that is listed again with the first one: it has both weights and both limits.
+fn join(first: &mut Server, again: &Server, notes: &mut Notes) {
+    let number = |server: &Server, name: &str| {
+        let mut keys = server.keys.iter();
+        keys.find_map(|(key, value)| match value {
+            Value::Integer(number) if *key == name => Some(*number),
+            _ => None,
+        })
+    };
+    let is_backup = |server: &Server| server.keys.iter().any(|(key, _)| *key == "backup");
+    if is_backup(first) != is_backup(again) {
+        return notes.lose(
+            &again.from,
+            "a server is a backup or is not; the first line counts",
+        );
+    }
+    let weight = number(first, "weight").unwrap_or(1) + number(again, "weight").unwrap_or(1);
+    first.set("weight", weight);
+    match (
+        number(first, "max_connections"),
+        number(again, "max_connections"),
+    ) {
+        (Some(one), Some(other)) => first.set("max_connections", one + other),
+        _ => first.keys.retain(|(key, _)| *key != "max_connections"),
+    }
+    notes.remark(
+        &again.from,
+        "the same server again: it has both weights and both limits",
+    );
 }
 
 /// Ejects servers as nginx passes them over: after failed connects, for a while.
@@ -303,15 +396,19 @@ fn balance(directive: &Directive, manner: &Manner, upstream: &mut Upstream, note
 }
 
 /// Why a `resolver` needs nothing.
-pub(super) const RESOLVER: &str =
-    "names are asked of those in /etc/resolv.conf, again when their TTL is over";
+pub(super) const RESOLVER: &str = "names are asked of those in /etc/resolv.conf, again when their TTL is over; an upstream of one name with `resolve` asks these";
 
 fn hash(directive: &Directive, manner: &Manner, keys: &mut Keys, notes: &mut Notes) {
     let from = &directive.from;
     let on = match directive.value() {
         "$remote_addr" | "$binary_remote_addr" if manner.is_announced => "source",
         "$remote_addr" | "$binary_remote_addr" | "$realip_remote_addr" => "peer",
-        "$proxy_protocol_addr" => "source",
+        "$proxy_protocol_addr" if manner.has_header => "source",
+        "$proxy_protocol_addr" => {
+            let why =
+                "without a header of the PROXY protocol this is empty, and servers take turns";
+            return notes.remark(from, why);
+        }
         "$ssl_preread_server_name" => "sni",
         _ => {
             let why = "servers are chosen by the client's address or by the name that it asks for (`hash_on`), else in turn";
