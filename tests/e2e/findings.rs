@@ -116,7 +116,12 @@ fn a_server_beyond_those_shown_is_found_and_shown(scheduler: Scheduler) {
         .collect();
     servers.push(peer::refusing().to_string());
     let servers: Vec<_> = servers.iter().map(String::as_str).collect();
-    let proxy = Proxy::start(scheduler, &forward_with(&servers, "", ""));
+    // Those of another upstream, which nobody asks for, are shown as well.
+    let others: Vec<_> = (0..800)
+        .map(|n| format!("127.1.{}.{}:{port}", 1 + n / 200, 1 + n % 200))
+        .collect();
+    let other = format!("[upstreams.other]\nservers = {others:?}\n");
+    let proxy = Proxy::start(scheduler, &(forward_with(&servers, "", "") + &other));
     for _ in 0..servers.len() {
         let _ = proxy.connect("main").read(&mut [0]);
     }
@@ -126,8 +131,8 @@ fn a_server_beyond_those_shown_is_found_and_shown(scheduler: Scheduler) {
     assert_eq!(text(&finding, "what"), wanted);
     let state = state(&proxy);
     assert_eq!(state["servers"][0]["server"], last);
-    assert_eq!(state["servers"].as_array().map(Vec::len), Some(256));
-    assert_eq!(state["servers_left_out"], 45);
+    assert_eq!(state["servers"].as_array().map(Vec::len), Some(1024));
+    assert_eq!(state["servers_left_out"], 77);
 }
 
 fn a_finding_stays_for_a_while(scheduler: Scheduler) {
