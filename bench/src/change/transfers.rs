@@ -15,6 +15,8 @@ use super::faults::{Fault, Faults};
 
 /// How often a transfer sends.
 const TICK: Duration = Duration::from_millis(2);
+/// The thread of the transfers looks at them each [`TICK`]. After so long it stood still itself: that is no pause of theirs.
+const STILL: Duration = Duration::from_millis(20);
 /// Bytes sent or received at once.
 const CHUNK_BYTES: usize = 64 * 1024;
 /// Bytes after which the pattern comes again, which is no power of two.
@@ -32,6 +34,9 @@ pub(super) struct Transfers<'a> {
     chunk: Vec<u8>,
     transfers: Vec<Transfer>,
     pub(super) faults: Faults,
+    awake_at: Instant,
+    /// The longest time that this thread stood still, and all of it.
+    still: [Duration; 2],
 }
 
 #[derive(Default)]
@@ -76,7 +81,29 @@ impl<'a> Transfers<'a> {
             chunk: vec![0; CHUNK_BYTES],
             transfers,
             faults: Faults::default(),
+            awake_at: Instant::now(),
+            still: [Duration::ZERO; 2],
         }
+    }
+
+    /// The longest time that the thread of the transfers stood still, and all of it: pauses are without that.
+    pub(super) fn still(&self) -> [Duration; 2] {
+        self.still
+    }
+
+    /// The time now. What this thread has missed since it was here is not counted.
+    fn awake(&mut self) -> Instant {
+        let now = Instant::now();
+        let still = now.saturating_duration_since(self.awake_at);
+        self.awake_at = now;
+        if still > STILL {
+            self.still = [self.still[0].max(still), self.still[1] + still];
+            let waiting = self.transfers.iter_mut();
+            for since in waiting.filter_map(|transfer| transfer.waits_since.as_mut()) {
+                *since = now.min(*since + still);
+            }
+        }
+        now
     }
 
     /// Bytes that all of them have sent.
@@ -151,6 +178,7 @@ impl Clients for Transfers<'_> {
             transfer.socket = Some(socket);
         }
         (self.start, self.next) = (Instant::now(), Instant::now());
+        self.awake_at = self.start;
         Ok(())
     }
 
@@ -160,6 +188,7 @@ impl Clients for Transfers<'_> {
     }
 
     fn on_time(&mut self, now: Instant, _: &Poller) -> Result<(), Lost> {
+        self.awake();
         self.next = now + TICK;
         for index in 0..self.transfers.len() {
             self.send(index, now).map_err(Lost::of(index))?;
@@ -174,6 +203,7 @@ impl Clients for Transfers<'_> {
         _: &Poller,
         _: &mut Tally,
     ) -> anyhow::Result<()> {
+        let now = self.awake();
         let transfer = &mut self.transfers[index];
         let Some(socket) = &transfer.socket else {
             return Ok(());
@@ -183,7 +213,7 @@ impl Clients for Transfers<'_> {
             Ok((_, 0)) => transfer.verdict(),
             Ok((_, bytes)) => {
                 transfer.received.add(&self.chunk[..bytes]);
-                transfer.pause(Instant::now(), self.cue.window());
+                transfer.pause(now, self.cue.window());
                 return Ok(());
             }
             Err(Errno::AGAIN | Errno::INTR) => return Ok(()),

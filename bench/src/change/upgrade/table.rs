@@ -150,6 +150,14 @@ pub(super) fn notes(rows: &[Row]) -> String {
             one.bytes as f64 / 1e6
         );
     }
+    let still = turns().map(|one| one.still).max().unwrap_or_default();
+    if !still.is_zero() {
+        let _ = writeln!(
+            text,
+            "The load generator's own thread of transfers stood still for {:.0} ms at the longest, which is part of no pause.",
+            ms(still)
+        );
+    }
     if turns().any(|one| one.priority != Priority::RealTime) {
         text.push_str(
             "The load generator has no real-time priority (no privilege for SCHED_FIFO): pauses are partly its own.\n",
@@ -184,6 +192,7 @@ mod tests {
             arrivals: [pauses(3), pauses(2 * max)],
             begun: 10,
             bytes: 1_000_000,
+            still: Duration::ZERO,
             left: [0, 0],
             foreign: 0.5,
             priority: Priority::RealTime,

@@ -49,6 +49,8 @@ pub(super) struct Figures {
     pub(super) left: [usize; 2],
     /// Part of the time before that others had of the proxy's CPU.
     pub(super) foreign: f64,
+    /// The longest time that the load generator's own thread of transfers stood still.
+    pub(super) still: Duration,
     /// Of the threads whose pauses are measured.
     pub(super) priority: Priority,
 }
@@ -136,6 +138,7 @@ fn upgraded(
         arrivals: pauses(arrivals.pauses()),
         begun: arrivals.begun,
         bytes: transfers.bytes(),
+        still: transfers.still()[0],
         left,
         foreign,
         priority,
