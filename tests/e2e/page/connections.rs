@@ -72,11 +72,11 @@ fn are_filtered_and_sorted_by_keyboard() {
         ("nobody", &[], "0 of 4"),
     ] {
         filter(&mut browser, text);
-        assert_eq!(clients(&mut browser), wanted.join(","), "of {text}");
-        assert_eq!(browser.text(shown), count, "of {text}");
+        wait_for_clients(&mut browser, text, wanted);
+        wait::until("their number", || browser.text(shown) == count);
     }
     filter(&mut browser, "main");
-    assert_eq!(browser.text(shown), "3 of 4");
+    wait::until("the number of main's", || browser.text(shown) == "3 of 4");
 
     let mut stops = 0;
     while !browser.text(FOCUSED).starts_with("bytes") {
