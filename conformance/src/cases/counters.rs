@@ -43,23 +43,22 @@ impl<S: Stage> Counts<'_, S> {
     /// Bytes from clients, and bytes to them.
     pub(crate) fn bytes(&self) -> (u64, u64) {
         let cells = &self.0.listener().cells;
-        let bytes = (
-            cells.sum(|cells| cells.bytes_in.get()),
-            cells.sum(|cells| cells.bytes_out.get()),
-        );
         let servers = |read: fn(&ServerCells) -> u64| {
             let servers = self.0.pool().servers();
             servers.map(|server| server.cells.sum(read)).sum::<u64>()
         };
-        // A worker counts them a moment after the listener's.
+        // A worker counts them a moment after the listener's, and more may come meanwhile.
         wait(self.0, "the servers' bytes are the listener's", || {
+            let bytes = (
+                cells.sum(|cells| cells.bytes_in.get()),
+                cells.sum(|cells| cells.bytes_out.get()),
+            );
             let by_server = (
                 servers(|cells| cells.bytes_in.get()),
                 servers(|cells| cells.bytes_out.get()),
             );
-            (by_server == bytes).then_some(())
-        });
-        bytes
+            (by_server == bytes).then_some(bytes)
+        })
     }
 
     /// Waits until so many connections ended by `cause`, and checks that none ended by another.
