@@ -8,6 +8,7 @@ use anyhow::ensure;
 use clap::{Args, Parser, Subcommand};
 
 use crate::load::Timing;
+use crate::named::each_once;
 use crate::system::System;
 use crate::workload::Workload;
 
@@ -384,24 +385,17 @@ pub(crate) struct MachineArgs {
 impl CommonArgs {
     /// The systems named, each once, in the order named.
     pub(crate) fn systems(&self) -> anyhow::Result<Vec<System>> {
-        let mut systems: Vec<System> = Vec::new();
-        for name in &self.systems {
-            let named = if name == "all" {
-                System::all()
-            } else {
-                vec![name.parse()?]
-            };
-            for system in named {
-                ensure!(
-                    systems
-                        .iter()
-                        .all(|other| *other == system || other.to_string() != system.to_string()),
-                    "two builds are called {system}: give their files other names"
-                );
-                if !systems.contains(&system) {
-                    systems.push(system);
-                }
-            }
+        let systems = each_once(&self.systems, |name| match name {
+            "all" => Ok(System::all()),
+            name => Ok(vec![name.parse()?]),
+        })?;
+        for (index, system) in systems.iter().enumerate() {
+            ensure!(
+                systems[..index]
+                    .iter()
+                    .all(|other| other.to_string() != system.to_string()),
+                "two builds are called {system}: give their files other names"
+            );
         }
         Ok(systems)
     }

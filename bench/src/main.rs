@@ -14,6 +14,7 @@ mod cpu;
 mod docs;
 mod load;
 mod memory;
+mod named;
 mod network;
 mod outputs;
 mod plots;

@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::str::FromStr;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use peers::{Echo, Relay, Service};
 use rustix::process::Signal;
 
 pub(crate) use self::configs::{corelane_config, envoy_config, haproxy_config, nginx_config};
+use crate::named::one_of;
 use crate::venv;
 use crate::visit::Duty;
 
@@ -268,7 +269,6 @@ impl FromStr for System {
     type Err = anyhow::Error;
 
     fn from_str(text: &str) -> anyhow::Result<Self> {
-        let all = Self::all();
         if let Some((name, binary)) = text.split_once('=')
             && let Ok(Self::Corelane(scheduler)) = name.parse()
         {
@@ -276,16 +276,8 @@ impl FromStr for System {
             let binary = binary.to_owned().leak();
             return Ok(Self::Build { scheduler, binary });
         }
-        match all.iter().find(|system| system.to_string() == text) {
-            Some(system) => Ok(*system),
-            None => {
-                let names: Vec<String> = all.iter().map(ToString::to_string).collect();
-                bail!(
-                    "no system {text:?}; there are {}, all, and corelane-…=BINARY for another build",
-                    names.join(", ")
-                )
-            }
-        }
+        let more = "all, and corelane-…=BINARY for another build";
+        one_of("system", text, &Self::all(), more)
     }
 }
 

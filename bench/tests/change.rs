@@ -41,6 +41,23 @@ fn rows(asked: &str, contestants: &str, corelane: Option<&Path>) -> Option<Vec<V
     Some(rows.skip(1).map(cells).collect())
 }
 
+/// The row of one contestant.
+fn row(asked: &str, contestant: &str, corelane: Option<&Path>) -> Option<Vec<String>> {
+    let rows = rows(asked, contestant, corelane)?;
+    let [row] =
+        <[_; 1]>::try_from(rows).unwrap_or_else(|rows| panic!("one row was to be: {rows:?}"));
+    Some(row)
+}
+
+/// nginx's; none where the machine lacks what it needs.
+fn nginx_row(asked: &str) -> Option<Vec<String>> {
+    if !Path::new(NGINX_STREAM_MODULE).exists() {
+        eprintln!("skipped: {NGINX_STREAM_MODULE} is missing (libnginx-mod-stream)");
+        return None;
+    }
+    row(asked, "nginx", None)
+}
+
 /// Beside this package's own program, where the workspace was built.
 fn corelane() -> Option<PathBuf> {
     let corelane = Path::new(env!("CARGO_BIN_EXE_bench")).with_file_name("corelane");
@@ -54,14 +71,8 @@ fn is_kept(cell: &str) -> bool {
 
 #[test]
 fn a_reload_of_nginx_keeps_its_connections_in_the_old_worker() {
-    if !Path::new(NGINX_STREAM_MODULE).exists() {
-        return eprintln!("skipped: {NGINX_STREAM_MODULE} is missing (libnginx-mod-stream)");
-    }
-    let Some(rows) = rows(SMALL, "nginx", None) else {
+    let Some(row) = nginx_row(SMALL) else {
         return;
-    };
-    let [row] = rows.as_slice() else {
-        panic!("one row was to be: {rows:?}");
     };
     assert_eq!(row[..2], ["nginx", "reload"]);
     // Nothing of the kinds that stay is lost; they stay in the worker that began with them.
@@ -90,14 +101,8 @@ fn a_change_of_corelane_is_taken_or_refused_and_loses_nothing() {
 
 #[test]
 fn upgrades_of_nginx_cut_its_connections_after_a_time() {
-    if !Path::new(NGINX_STREAM_MODULE).exists() {
-        return eprintln!("skipped: {NGINX_STREAM_MODULE} is missing (libnginx-mod-stream)");
-    }
-    let Some(rows) = rows(SMALL_UPGRADE, "nginx", None) else {
+    let Some(row) = nginx_row(SMALL_UPGRADE) else {
         return;
-    };
-    let [row] = rows.as_slice() else {
-        panic!("one row was to be: {rows:?}");
     };
     assert_eq!(row[..3], ["nginx", "2 of 2", "1 of 1"]);
     assert!(is_kept(&row[10]), "{row:?}");
@@ -111,11 +116,8 @@ fn upgrades_of_corelane_lose_nothing() {
     let Some(corelane) = corelane() else {
         return eprintln!("skipped: corelane was not built");
     };
-    let Some(rows) = rows(SMALL_UPGRADE, "corelane-tokio", Some(&corelane)) else {
+    let Some(row) = row(SMALL_UPGRADE, "corelane-tokio", Some(&corelane)) else {
         return;
-    };
-    let [row] = rows.as_slice() else {
-        panic!("one row was to be: {rows:?}");
     };
     assert_eq!(row[..3], ["corelane-tokio", "2 of 2", "1 of 1"]);
     assert!(row[10..13].iter().all(|cell| is_kept(cell)), "{row:?}");

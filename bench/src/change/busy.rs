@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use super::cue::{Cue, Phase, due};
 use super::faults::{Fault, Faults};
 use super::message::{Echo, Heard, message, send_whole};
+use super::pauses::shortest_first;
 
 /// An open loop on connections that stay: what a connection waits for, from when a message was due until its echo is
 /// here, is its pause.
@@ -56,12 +57,7 @@ impl<'a> Busy<'a> {
 
     /// The longest pauses before the change and from then on, each connection's, the shortest first.
     pub(super) fn pauses(&self) -> [Vec<Duration>; 2] {
-        [0, 1].map(|window| {
-            let longest = self.clients.iter().map(|client| client.longest[window]);
-            let mut longest: Vec<Duration> = longest.collect();
-            longest.sort_unstable();
-            longest
-        })
+        shortest_first(self.clients.iter().map(|client| client.longest))
     }
 
     /// Counts what is still under way at the end.

@@ -3,9 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use anyhow::bail;
 use rustix::process::Signal;
 
+use crate::named::{each_once, one_of};
 use crate::system::{Scheduler, System};
 
 const SCHEDULERS: [Scheduler; 3] = [
@@ -43,23 +43,16 @@ impl Contestant {
 
     /// Those that `words` name, each once, in the order named.
     pub(super) fn named(words: &[String]) -> anyhow::Result<Vec<Self>> {
-        let mut contestants = Vec::new();
-        for word in words {
+        each_once(words, |word| {
             let switches = |one: &Self| matches!(one, Self::Switch { .. });
             let all = Self::all().into_iter();
-            let named: Vec<Self> = match word.as_str() {
+            Ok(match word {
                 "all" => all.collect(),
                 "switches" => all.filter(switches).collect(),
                 "reloads" => all.filter(|one| !switches(one)).collect(),
                 name => vec![name.parse()?],
-            };
-            for contestant in named {
-                if !contestants.contains(&contestant) {
-                    contestants.push(contestant);
-                }
-            }
-        }
-        Ok(contestants)
+            })
+        })
     }
 
     /// The proxy as it is started.
@@ -85,32 +78,32 @@ impl Contestant {
 
 impl fmt::Display for Contestant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self::Switch { from, to } = *self else {
-            return f.pad(&self.system().to_string());
-        };
-        let name = |scheduler| {
-            let name = System::Corelane(scheduler).to_string();
-            name.trim_start_matches("corelane-").to_owned()
-        };
-        f.pad(&format!("{}-to-{}", name(from), name(to)))
+        f.pad(&match *self {
+            Self::Switch { from, to } => switch_name(from, to),
+            _ => self.system().to_string(),
+        })
     }
+}
+
+/// The name of a contestant that goes from one scheduler to another.
+pub(super) fn switch_name(from: Scheduler, to: Scheduler) -> String {
+    let [from, to] = [from, to].map(|scheduler| {
+        let name = System::Corelane(scheduler).to_string();
+        name.trim_start_matches("corelane-").to_owned()
+    });
+    format!("{from}-to-{to}")
 }
 
 impl FromStr for Contestant {
     type Err = anyhow::Error;
 
     fn from_str(text: &str) -> anyhow::Result<Self> {
-        let all = Self::all();
-        match all.iter().find(|one| one.to_string() == text) {
-            Some(one) => Ok(*one),
-            None => {
-                let names: Vec<String> = all.iter().map(ToString::to_string).collect();
-                bail!(
-                    "no contestant {text:?}; there are {}, reloads, switches and all",
-                    names.join(", ")
-                )
-            }
-        }
+        one_of(
+            "contestant",
+            text,
+            &Self::all(),
+            "reloads, switches and all",
+        )
     }
 }
 

@@ -13,6 +13,7 @@ mod faults;
 mod idle;
 mod left;
 mod message;
+mod pauses;
 mod setting;
 mod table;
 mod transfers;

@@ -40,29 +40,16 @@ impl Setting<'_> {
     /// Writes the configuration of before into `dir`, and makes the command.
     pub(super) fn launch(&self, dir: &Path) -> anyhow::Result<Launch> {
         let path = self.write(dir, false)?;
-        let (command, workers, stop) = match self.contestant {
-            Contestant::Haproxy => {
-                let mut command = Command::new("haproxy");
-                command.args(["-W", "-db", "-f"]).arg(path);
-                (command, 1, Signal::TERM)
-            }
-            Contestant::Nginx => {
-                let mut command = Command::new("nginx");
-                command.arg("-p").arg(dir).arg("-e");
-                command.arg(dir.join("error.log")).arg("-c").arg(path);
-                (command, 1, Signal::TERM)
-            }
+        Ok(match self.contestant {
+            Contestant::Haproxy => haproxy_master(&path),
+            Contestant::Nginx => Launch {
+                command: nginx_in(Command::new("nginx"), dir, &path),
+                workers: 1,
+                stop: Signal::TERM,
+            },
             Contestant::Reload(_) | Contestant::Switch { .. } => {
-                let binary = self.corelane.context("corelane was not built")?;
-                let mut command = Command::new(binary);
-                command.arg("run").arg(path);
-                (command, 0, Signal::KILL)
+                corelane_of(self.corelane.context("corelane was not built")?, &path)
             }
-        };
-        Ok(Launch {
-            command,
-            workers,
-            stop,
         })
     }
 
@@ -151,6 +138,35 @@ impl Setting<'_> {
             tuning,
             &Lines::default(),
         )
+    }
+}
+
+/// HAProxy with a master, which starts the next worker by the configuration at `path`.
+pub(super) fn haproxy_master(path: &Path) -> Launch {
+    let mut command = Command::new("haproxy");
+    command.args(["-W", "-db", "-f"]).arg(path);
+    Launch {
+        command,
+        workers: 1,
+        stop: Signal::TERM,
+    }
+}
+
+/// `command`, with the arguments by which nginx runs in `dir`.
+pub(super) fn nginx_in(mut command: Command, dir: &Path, path: &Path) -> Command {
+    command.arg("-p").arg(dir).arg("-e");
+    command.arg(dir.join("error.log")).arg("-c").arg(path);
+    command
+}
+
+/// Corelane by its binary, with the configuration at `path`.
+pub(super) fn corelane_of(binary: &Path, path: &Path) -> Launch {
+    let mut command = Command::new(binary);
+    command.arg("run").arg(path);
+    Launch {
+        command,
+        workers: 0,
+        stop: Signal::KILL,
     }
 }
 

@@ -75,9 +75,8 @@ impl Row {
         let moved =
             Spread::of(moved).map_or("–".to_owned(), |moved| format!("{:.0}", moved.median));
         let left = spread(0, &|one| one.left as f64);
-        let foreign = Spread::of(taken.iter().map(|one| one.foreign * 100.0));
-        let foreign = foreign.map_or(0.0, |foreign| foreign.median);
-        let _ = writeln!(text, " {left} | {moved} | {foreign:.0} % |");
+        let foreign = median_percent(taken.iter().map(|one| one.foreign));
+        let _ = writeln!(text, " {left} | {moved} | {foreign} |");
         if let Some(reason) = &self.not_taken {
             let _ = writeln!(
                 text,
@@ -148,7 +147,13 @@ pub(super) fn notes(args: &ChangeArgs, rows: &[Row]) -> String {
     text
 }
 
-fn ms(duration: Duration) -> f64 {
+/// The median of parts of a time.
+pub(super) fn median_percent(parts: impl Iterator<Item = f64>) -> String {
+    let parts = Spread::of(parts.map(|part| part * 100.0));
+    format!("{:.0} %", parts.map_or(0.0, |parts| parts.median))
+}
+
+pub(super) fn ms(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
 
@@ -156,7 +161,7 @@ fn ms(duration: Duration) -> f64 {
 mod tests {
     use super::*;
     use crate::change::faults::Fault;
-    use crate::change::turn::Pauses;
+    use crate::change::pauses::Pauses;
 
     fn figures(max: u64) -> Figures {
         let pauses = |max| Pauses {

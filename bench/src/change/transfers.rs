@@ -12,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::cue::{Cue, Phase};
 use super::faults::{Fault, Faults};
+use super::pauses::shortest_first;
 
 /// How often a transfer sends.
 const TICK: Duration = Duration::from_millis(2);
@@ -116,12 +117,7 @@ impl<'a> Transfers<'a> {
 
     /// The longest pauses before the change and from then on, each transfer's, the shortest first.
     pub(super) fn pauses(&self) -> [Vec<Duration>; 2] {
-        [0, 1].map(|window| {
-            let longest = self.transfers.iter().map(|one| one.longest[window]);
-            let mut longest: Vec<Duration> = longest.collect();
-            longest.sort_unstable();
-            longest
-        })
+        shortest_first(self.transfers.iter().map(|one| one.longest))
     }
 
     /// Counts those that haven't come to their end by `now`.

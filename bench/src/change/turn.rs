@@ -3,6 +3,7 @@
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroU64;
 use std::path::Path;
+use std::slice;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, ScopedJoinHandle, sleep};
 use std::time::{Duration, Instant};
@@ -21,6 +22,7 @@ use super::cue::{Cue, Ending, Phase};
 use super::faults::Faults;
 use super::idle::Idle;
 use super::left;
+use super::pauses::Pauses;
 use super::setting::Setting;
 use super::transfers::Transfers;
 use crate::admin::await_start;
@@ -31,7 +33,7 @@ use crate::sys::{self, Priority};
 use crate::turn::upstreams;
 
 /// How long it may take until all idle connections are there.
-pub(super) const OPEN_MAX: Duration = Duration::from_secs(60);
+const OPEN_MAX: Duration = Duration::from_secs(60);
 /// Load before anything is measured.
 pub(super) const WARMUP: Duration = Duration::from_secs(1);
 /// From so long on an answer is late. A handshake that the proxy's kernel dropped is tried again after a second.
@@ -41,7 +43,7 @@ const LEFT_AFTER: Duration = Duration::from_secs(2);
 /// What is under way at the end has so long to be answered, in time or late.
 pub(super) const CLOSING: Duration = LATE.saturating_add(Duration::from_millis(300));
 /// How long the idle connections may take to answer, all together. The transfers have at least [`CLOSING`] to end.
-pub(super) const CHECK_MAX: Duration = Duration::from_secs(10);
+const CHECK_MAX: Duration = Duration::from_secs(10);
 /// Between two looks at how far the load is.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
@@ -72,26 +74,6 @@ pub(super) struct Figures {
     pub(super) foreign: f64,
     /// Of the busy connections' thread.
     pub(super) priority: Priority,
-}
-
-/// The longest pauses of connections.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Pauses {
-    /// All connections but a hundredth had no longer one.
-    pub(super) p99: Duration,
-    pub(super) max: Duration,
-}
-
-impl Pauses {
-    /// Of each connection's longest one, the shortest first.
-    pub(super) fn of(longest: &[Duration]) -> Self {
-        let rank = (longest.len() as f64 * 0.99).ceil() as usize;
-        let at = |rank: usize| longest.get(rank.saturating_sub(1)).copied();
-        Self {
-            p99: at(rank).unwrap_or_default(),
-            max: at(longest.len()).unwrap_or_default(),
-        }
-    }
 }
 
 /// Starts the contestant and changes it.
@@ -147,11 +129,7 @@ fn changed(
     let (change, priority) = thread::scope(|scope| {
         let ending = Ending(cue);
         let mut load = vec![scope.spawn(|| play(cue, place(Kind::Idle), &mut idle, false))];
-        await_flag(&cue.opened, OPEN_MAX, &load);
-        ensure!(
-            cue.opened.load(Ordering::Relaxed) || load[0].is_finished(),
-            "the idle connections aren't open after {OPEN_MAX:?}"
-        );
+        await_open(cue, &load[0])?;
         load.push(scope.spawn(|| play(cue, place(Kind::Transfers), &mut transfers, false)));
         load.push(scope.spawn(|| play(cue, place(Kind::Arrivals), &mut arrivals, false)));
         load.push(scope.spawn(|| play(cue, place(Kind::Busy), &mut busy, true)));
@@ -162,13 +140,9 @@ fn changed(
             change(setting, proxy, cue, &load)
         };
         drop(ending);
-        let mut priority = Priority::Equal;
-        for thread in load {
-            let joined = thread.join();
-            // The last one is that of the busy connections.
-            priority = joined.map_err(|_| anyhow!("a thread of the load panicked"))??;
-        }
-        Ok((change?, priority))
+        // The last one is that of the busy connections.
+        let priority = join(load)?;
+        Ok::<_, anyhow::Error>((change?, priority))
     })?;
 
     let now = Instant::now();
@@ -264,12 +238,7 @@ fn change(
     if let Arrived::After(_) = arrived {
         sleep((signalled + window).saturating_duration_since(Instant::now()));
         let mut pids = proxy.find();
-        pids.extend(
-            old.iter()
-                .filter(|pid| !pids.contains(pid))
-                .copied()
-                .collect::<Vec<_>>(),
-        );
+        add_missing(&mut pids, &old);
         foreign = Clocks::read(args.machine.proxy_cpu, &pids).foreign_since(&before);
         cue.set(Phase::Closing);
         let closing = Instant::now() + CLOSING;
@@ -281,10 +250,7 @@ fn change(
             Contestant::Reload(_) | Contestant::Switch { .. } => moved_connections = moved(admin),
         }
         sleep(closing.saturating_duration_since(Instant::now()));
-        cue.set(Phase::Check);
-        let closing = Instant::now() + CLOSING;
-        await_flag(&cue.checked, CHECK_MAX, load);
-        sleep(closing.saturating_duration_since(Instant::now()));
+        check(cue, load);
     }
     Ok(Change {
         arrived,
@@ -294,11 +260,48 @@ fn change(
     })
 }
 
+/// Adds those of `more` that `pids` has not.
+pub(super) fn add_missing(pids: &mut Vec<Pid>, more: &[Pid]) {
+    for pid in more {
+        if !pids.contains(pid) {
+            pids.push(*pid);
+        }
+    }
+}
+
 /// A thread of the load.
 pub(super) type Player<'scope> = ScopedJoinHandle<'scope, anyhow::Result<Priority>>;
 
+/// Waits until all idle connections are there, or their thread has ended: it says why when it is joined.
+pub(super) fn await_open(cue: &Cue, idle: &Player<'_>) -> anyhow::Result<()> {
+    await_flag(&cue.opened, OPEN_MAX, slice::from_ref(idle));
+    ensure!(
+        cue.opened.load(Ordering::Relaxed) || idle.is_finished(),
+        "the idle connections aren't open after {OPEN_MAX:?}"
+    );
+    Ok(())
+}
+
+/// Has the idle connections answer and the transfers end.
+pub(super) fn check(cue: &Cue, load: &[Player<'_>]) {
+    cue.set(Phase::Check);
+    let closing = Instant::now() + CLOSING;
+    await_flag(&cue.checked, CHECK_MAX, load);
+    sleep(closing.saturating_duration_since(Instant::now()));
+}
+
+/// Waits for the end of the threads of a load that is over, and returns the priority of the last one.
+pub(super) fn join(load: Vec<Player<'_>>) -> anyhow::Result<Priority> {
+    let mut priority = Priority::Equal;
+    for thread in load {
+        let joined = thread.join();
+        priority = joined.map_err(|_| anyhow!("a thread of the load panicked"))??;
+    }
+    Ok(priority)
+}
+
 /// Waits until the flag is set, or a thread of the load has ended, `most` at the longest.
-pub(super) fn await_flag(flag: &AtomicBool, most: Duration, load: &[Player<'_>]) {
+fn await_flag(flag: &AtomicBool, most: Duration, load: &[Player<'_>]) {
     let deadline = Instant::now() + most;
     let is_over = || load.iter().any(ScopedJoinHandle::is_finished) || Instant::now() > deadline;
     while !flag.load(Ordering::Relaxed) && !is_over() {
@@ -326,23 +329,4 @@ pub(super) fn play(
     }
     stage.reset_server()?;
     Ok(priority)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_hundredth_of_the_connections_is_over_the_p99() {
-        let longest: Vec<Duration> = (1..=200).map(Duration::from_millis).collect();
-        assert_eq!(
-            Pauses::of(&longest),
-            Pauses {
-                p99: Duration::from_millis(198),
-                max: Duration::from_millis(200)
-            }
-        );
-        assert_eq!(Pauses::of(&[]).max, Duration::ZERO);
-        assert_eq!(Pauses::of(&longest[..1]).p99, Duration::from_millis(1));
-    }
 }

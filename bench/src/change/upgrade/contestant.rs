@@ -3,8 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use anyhow::bail;
-
+use crate::change::contestant::switch_name;
+use crate::named::{each_once, one_of};
 use crate::system::{Scheduler, System};
 
 /// One proxy, and what becomes of the connections that its old processes have.
@@ -49,19 +49,10 @@ impl Contestant {
 
     /// Those that `words` name, each once, in the order named.
     pub(super) fn named(words: &[String]) -> anyhow::Result<Vec<Self>> {
-        let mut contestants = Vec::new();
-        for word in words {
-            let named = match word.as_str() {
-                "all" => Self::all().to_vec(),
-                name => vec![name.parse()?],
-            };
-            for contestant in named {
-                if !contestants.contains(&contestant) {
-                    contestants.push(contestant);
-                }
-            }
-        }
-        Ok(contestants)
+        each_once(words, |word| match word {
+            "all" => Ok(Self::all().to_vec()),
+            name => Ok(vec![name.parse()?]),
+        })
     }
 
     /// The proxy as it is started.
@@ -100,13 +91,7 @@ impl fmt::Display for Contestant {
         f.pad(&match *self {
             Self::Haproxy { limit: false } => "haproxy-no-limit".to_owned(),
             Self::Nginx { limit: false } => "nginx-no-limit".to_owned(),
-            Self::Switching { from, to } => {
-                let name = |scheduler| {
-                    let name = System::Corelane(scheduler).to_string();
-                    name.trim_start_matches("corelane-").to_owned()
-                };
-                format!("{}-to-{}", name(from), name(to))
-            }
+            Self::Switching { from, to } => switch_name(from, to),
             _ => self.system().to_string(),
         })
     }
@@ -116,17 +101,7 @@ impl FromStr for Contestant {
     type Err = anyhow::Error;
 
     fn from_str(text: &str) -> anyhow::Result<Self> {
-        let all = Self::all();
-        match all.iter().find(|one| one.to_string() == text) {
-            Some(one) => Ok(*one),
-            None => {
-                let names: Vec<String> = all.iter().map(ToString::to_string).collect();
-                bail!(
-                    "no contestant {text:?}; there are {}, and all",
-                    names.join(", ")
-                )
-            }
-        }
+        one_of("contestant", text, &Self::all(), "and all")
     }
 }
 

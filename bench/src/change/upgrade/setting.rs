@@ -9,7 +9,7 @@ use peers::Service;
 use rustix::process::{Signal, getpid};
 
 use super::contestant::Contestant;
-use crate::change::setting::haproxy_lending;
+use crate::change::setting::{corelane_of, haproxy_lending, haproxy_master, nginx_in};
 use crate::cli::UpgradeArgs;
 use crate::system::{
     Launch, NGINX_STREAM_MODULE, Scheduler, Tuning, corelane_config, envoy_config, nginx_config,
@@ -44,31 +44,26 @@ impl Setting<'_> {
     /// Writes the configuration into `dir`, and makes the command of the first process.
     pub(super) fn launch(&self, dir: &Path) -> anyhow::Result<Launch> {
         let path = self.write(dir, 0)?;
-        let (command, workers, stop) = match self.contestant {
-            Contestant::Haproxy { .. } => {
-                let mut command = Command::new("haproxy");
-                command.args(["-W", "-db", "-f"]).arg(path);
-                (command, 1, Signal::TERM)
-            }
+        Ok(match self.contestant {
+            Contestant::Haproxy { .. } => haproxy_master(&path),
             Contestant::Nginx { .. } => {
                 let mut command = Command::new("sh");
                 command.args(["-c", NGINX_START, "sh"]);
-                command.arg("-p").arg(dir).arg("-e");
-                command.arg(dir.join("error.log")).arg("-c").arg(path);
-                (command, 0, Signal::TERM)
+                Launch {
+                    command: nginx_in(command, dir, &path),
+                    workers: 0,
+                    stop: Signal::TERM,
+                }
             }
-            Contestant::Envoy => (self.envoy(dir, 0)?, 0, Signal::KILL),
+            Contestant::Envoy => Launch {
+                command: self.envoy(dir, 0)?,
+                workers: 0,
+                stop: Signal::KILL,
+            },
             Contestant::Corelane(_) | Contestant::Switching { .. } => {
                 let [_, before] = self.corelane.context("corelane was not built")?;
-                let mut command = Command::new(before);
-                command.arg("run").arg(path);
-                (command, 0, Signal::KILL)
+                corelane_of(before, &path)
             }
-        };
-        Ok(Launch {
-            command,
-            workers,
-            stop,
         })
     }
 

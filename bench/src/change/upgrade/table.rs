@@ -6,7 +6,9 @@ use std::time::Duration;
 use super::contestant::Contestant;
 use super::turn::Figures;
 use crate::change::faults::Faults;
-use crate::change::turn::{LATE, Pauses};
+use crate::change::pauses::Pauses;
+use crate::change::table::{median_percent, ms};
+use crate::change::turn::LATE;
 use crate::cli::UpgradeArgs;
 use crate::spread::Spread;
 use crate::sys::Priority;
@@ -75,9 +77,8 @@ impl Row {
             [0, _] => "0".to_owned(),
             [processes, connections] => format!("{connections} with {processes}"),
         };
-        let foreign = Spread::of(turns.iter().map(|turn| turn.foreign * 100.0));
-        let foreign = foreign.map_or(0.0, |foreign| foreign.median);
-        let _ = writeln!(text, " {left} | {foreign:.0} % |");
+        let foreign = median_percent(turns.iter().map(|turn| turn.foreign));
+        let _ = writeln!(text, " {left} | {foreign} |");
         text
     }
 }
@@ -164,10 +165,6 @@ pub(super) fn notes(rows: &[Row]) -> String {
         );
     }
     text
-}
-
-fn ms(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1e3
 }
 
 #[cfg(test)]

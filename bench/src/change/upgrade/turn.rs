@@ -2,11 +2,10 @@
 
 use std::net::TcpListener;
 use std::path::Path;
-use std::sync::atomic::Ordering;
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
-use anyhow::{anyhow, ensure};
+use anyhow::anyhow;
 use rustix::process::Pid;
 
 use super::contestant::Contestant;
@@ -16,9 +15,10 @@ use crate::change::arrivals::Arrivals;
 use crate::change::cue::{Cue, Ending, Phase};
 use crate::change::faults::Faults;
 use crate::change::idle::Idle;
+use crate::change::pauses::Pauses;
 use crate::change::transfers::Transfers;
 use crate::change::turn::{
-    CHECK_MAX, CLOSING, Clocks, LATE, OPEN_MAX, Pauses, Player, WARMUP, await_flag, play,
+    CLOSING, Clocks, LATE, Player, WARMUP, add_missing, await_open, check, join, play,
 };
 use crate::cli::UpgradeArgs;
 use crate::proxy::services;
@@ -93,11 +93,7 @@ fn upgraded(
     let (steps, priority) = thread::scope(|scope| {
         let ending = Ending(cue);
         let mut load = vec![scope.spawn(|| play(cue, place(1), &mut idle, false))];
-        await_flag(&cue.opened, OPEN_MAX, &load);
-        ensure!(
-            cue.opened.load(Ordering::Relaxed) || load[0].is_finished(),
-            "the idle connections aren't open after {OPEN_MAX:?}"
-        );
+        await_open(cue, &load[0])?;
         load.push(scope.spawn(|| play(cue, place(2), &mut transfers, true)));
         load.push(scope.spawn(|| play(cue, place(0), &mut arrivals, true)));
         let steps = if load[0].is_finished() {
@@ -107,11 +103,7 @@ fn upgraded(
             upgrade(lineage, setting, cue, &load)
         };
         drop(ending);
-        let mut priority = Priority::Equal;
-        for thread in load {
-            let joined = thread.join();
-            priority = joined.map_err(|_| anyhow!("a thread of the load panicked"))??;
-        }
+        let priority = join(load)?;
         Ok::<_, anyhow::Error>((steps?, priority))
     })?;
 
@@ -188,12 +180,7 @@ fn upgrade(
             continue;
         }
         let old = lineage.pids();
-        all.extend(
-            old.iter()
-                .filter(|pid| !all.contains(pid))
-                .copied()
-                .collect::<Vec<_>>(),
-        );
+        add_missing(&mut all, &old);
         let asked = Instant::now();
         match lineage.step(step)? {
             Step::Taken(took) => {
@@ -216,9 +203,6 @@ fn upgrade(
     let closing = Instant::now() + CLOSING;
     steps.left = lineage.left(&old);
     sleep(closing.saturating_duration_since(Instant::now()));
-    cue.set(Phase::Check);
-    let closing = Instant::now() + CLOSING;
-    await_flag(&cue.checked, CHECK_MAX, load);
-    sleep(closing.saturating_duration_since(Instant::now()));
+    check(cue, load);
     Ok(steps)
 }
