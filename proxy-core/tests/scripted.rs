@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use conformance::cases::pair_before_a_panic;
 use conformance::{
     Flow, Peer, Received, Scripted, ServerKind, Setup, Stage, elapse, pump, push_until_stuck, run,
     settle, wait, wait_within,
@@ -352,14 +353,7 @@ fn a_panic_is_the_end_of_one_connection() {
             servers: vec![ServerKind::Listening, ServerKind::Bug],
             ..Setup::default()
         });
-        let panics = || stage.generation().cores.sum(|core| core.panics.get());
-        let (client, server) = stage.pair();
-        assert_eq!(panics(), 0);
-        let unlucky = stage.connect();
-        wait(&stage, "a reset", || {
-            (unlucky.receive(&mut [0; 16]) == Received::Reset).then_some(())
-        });
-        assert_eq!(panics(), 1);
+        let (client, server) = pair_before_a_panic(&stage);
         let (next, next_server) = stage.pair();
         for (client, server) in [(&client, &server), (&next, &next_server)] {
             pump(&stage, &mut [Flow::new(client, server, 1, 1000)]);

@@ -14,6 +14,7 @@ use crate::harness::peer;
 use crate::harness::proxy::{self, Proxy};
 use crate::harness::scheduler::{Scheduler, each_scheduler};
 use crate::harness::wait;
+use crate::upgrade::upgrade;
 
 each_scheduler!(
     it_serves_and_says_what_a_reload_and_an_upgrade_are,
@@ -76,13 +77,7 @@ fn it_serves_and_says_what_a_reload_and_an_upgrade_are(scheduler: Scheduler) {
             .contains("runs by --listen and --to, without a file")
     });
     visits();
-    let before = heirs.only();
-    proxy.signal(Signal::USR2);
-    wait::until("another process runs alone", || {
-        let pids = heirs.pids();
-        assert!(!pids.is_empty(), "{}", proxy.log());
-        pids.len() == 1 && pids[0] != before
-    });
+    upgrade(&proxy, &heirs);
     visits();
     drop(heirs);
 }

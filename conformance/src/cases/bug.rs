@@ -22,15 +22,8 @@ pub fn panic_is_the_end_of_one_connection<S: Stage>() {
         }),
         ..Setup::default()
     });
-    let panics = || stage.generation().cores.sum(|core| core.panics.get());
-    let (client, server) = stage.pair();
-    assert_eq!(panics(), 0);
-    // It has to wait for its place.
-    let unlucky = stage.connect();
-    wait(&stage, "a reset", || {
-        (unlucky.receive(&mut [0; 16]) == Received::Reset).then_some(())
-    });
-    assert_eq!(panics(), 1);
+    // The next one has to wait for its place.
+    let (client, server) = pair_before_a_panic(&stage);
     pump(&stage, &mut [Flow::new(&client, &server, 1, 1000)]);
     drop((client, server));
     settle(&stage);
@@ -38,4 +31,17 @@ pub fn panic_is_the_end_of_one_connection<S: Stage>() {
     pump(&stage, &mut [Flow::new(&next, &next_server, 1, 1000)]);
     drop((next, next_server));
     settle(&stage);
+}
+
+/// A connection that lasts, whose next one has panicked and is cut. The stage is set up so that this one does.
+pub fn pair_before_a_panic<S: Stage>(stage: &S) -> (S::Peer, S::Peer) {
+    let panics = || stage.generation().cores.sum(|core| core.panics.get());
+    let pair = stage.pair();
+    assert_eq!(panics(), 0);
+    let unlucky = stage.connect();
+    wait(stage, "a reset", || {
+        (unlucky.receive(&mut [0; 16]) == Received::Reset).then_some(())
+    });
+    assert_eq!(panics(), 1);
+    pair
 }

@@ -17,6 +17,18 @@ use super::wait::DEADLINE;
 /// Chromium's requests are lines of JSON that end with this byte, and so are its answers.
 const END: u8 = 0;
 
+/// Chromium's options without a screen, as root or not, and without errands of its own.
+pub(crate) const QUIET: [&str; 8] = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+];
+
 pub(crate) struct Browser {
     _child: Child,
     requests: File,
@@ -29,8 +41,7 @@ pub(crate) struct Browser {
 impl Browser {
     /// Opens `url`, with what the browser writes under `directory`. None where there is no browser, which it says.
     pub(crate) fn open(directory: &Path, url: &str) -> Option<Self> {
-        if let Err(error) = Command::new("chromium").arg("--version").output() {
-            println!("skipped: chromium: {error}; `bash tests/run` installs it");
+        if !is_installed() {
             return None;
         }
         let directory = directory.join("browser");
@@ -46,17 +57,7 @@ impl Browser {
         command
             .args(["-c", "exec chromium \"$@\" 3<\"$0/to\" 4>\"$0/from\""])
             .arg(&directory)
-            .args([
-                "--headless",
-                "--no-sandbox",
-                "--disable-gpu",
-                "--no-first-run",
-            ])
-            .args([
-                "--disable-background-networking",
-                "--disable-component-update",
-            ])
-            .args(["--disable-sync", "--disable-dev-shm-usage"])
+            .args(QUIET)
             // What the browser itself asks for doesn't leave this machine.
             .arg("--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1")
             .arg(format!(
@@ -226,6 +227,15 @@ impl Browser {
             }
         }
     }
+}
+
+/// Whether there is a browser; says so where there is none.
+pub(crate) fn is_installed() -> bool {
+    let version = Command::new("chromium").arg("--version").output();
+    if let Err(error) = &version {
+        println!("skipped: chromium: {error}; `bash tests/run` installs it");
+    }
+    version.is_ok()
 }
 
 /// RFC 4648, without a look at what is no base64.

@@ -9,6 +9,7 @@ use std::sync::LazyLock;
 use rustix::process::Signal;
 
 use super::{configuration, taken};
+use crate::harness::browser;
 use crate::harness::child::{self, Child};
 use crate::harness::program;
 use crate::harness::proxy::Proxy;
@@ -59,20 +60,10 @@ fn s_client(address: SocketAddr, options: &[&str]) -> Command {
 }
 
 /// A browser, whose hello has keys of all kinds, GREASE, and another one inside that only a server could read (ECH), or what looks so.
-fn browser(address: SocketAddr, directory: &Path) -> Command {
+fn visit(address: SocketAddr, directory: &Path) -> Command {
     let mut command = Command::new("chromium");
     command
-        .args([
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--no-first-run",
-        ])
-        .args([
-            "--disable-background-networking",
-            "--disable-component-update",
-        ])
-        .args(["--disable-sync", "--disable-dev-shm-usage"])
+        .args(browser::QUIET)
         // What it asks for doesn't leave this machine.
         .arg(format!(
             "--host-resolver-rules=MAP b.example {address}, MAP * ~NOTFOUND"
@@ -100,18 +91,15 @@ fn hellos() -> Vec<Vec<u8>> {
         }
         Err(why) => println!("skipped: {why}"),
     }
-    match Command::new("chromium").arg("--version").output() {
-        Ok(_) => {
-            let directory = tempfile::tempdir().expect("directory");
-            let hello = hello(|address| browser(address, directory.path()));
-            let has = |part: &[u8]| hello.windows(part.len()).any(|bytes| bytes == part);
-            assert!(
-                has(b"b.example") && has(&[0xfe, 0x0d]),
-                "the outer name, and ECH"
-            );
-            hellos.push(hello);
-        }
-        Err(error) => println!("skipped: chromium: {error}; `bash tests/run` installs it"),
+    if browser::is_installed() {
+        let directory = tempfile::tempdir().expect("directory");
+        let hello = hello(|address| visit(address, directory.path()));
+        let has = |part: &[u8]| hello.windows(part.len()).any(|bytes| bytes == part);
+        assert!(
+            has(b"b.example") && has(&[0xfe, 0x0d]),
+            "the outer name, and ECH"
+        );
+        hellos.push(hello);
     }
     hellos
 }
