@@ -11,7 +11,8 @@ use proxy_core::{Descriptor, ListenOptions};
 use serde::{Deserialize, Serialize};
 
 use super::inherited::Origin;
-use super::owner::{ADMIN, Bind, Owned, Socket, Sockets};
+use super::owned::{Bind, Owned, Socket};
+use super::owner::{ADMIN, Sockets};
 use super::rebind::{Rebinding, Rebound};
 use crate::assemble;
 

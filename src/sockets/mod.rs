@@ -3,6 +3,7 @@
 mod asking;
 mod inherit;
 mod inherited;
+mod owned;
 mod owner;
 mod rebind;
 mod start;

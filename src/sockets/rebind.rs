@@ -14,7 +14,8 @@ use proxy_core::{ListenOptions, RETIRED_MAX};
 
 use super::asking::{Asking, Places, missing};
 use super::inherited::Request;
-use super::owner::{Bind, Lent, Owned, Sockets};
+use super::owned::{Bind, Owned};
+use super::owner::{Lent, Sockets};
 use super::start::{cannot_inherit, listener_cannot_listen, not_inherited, shown};
 use crate::assemble;
 use crate::start_error::{Explain, cannot_start};

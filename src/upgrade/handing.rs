@@ -2,23 +2,22 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::anyhow;
 use proxy_admin::{Admin, Counted};
 use proxy_config::Config;
-use proxy_core::carry::encode_verdicts;
 use proxy_core::last_id;
 use rustix::process::Signal;
 use tokio::time::sleep;
 
-use super::channel::{Channel, Kind, Message, anchor, now};
+use super::channel::{Channel, Kind, anchor, now};
 use super::giver::Giver;
-use super::successor::{Successor, binary};
-use super::words::{Accepts, Go, Hello, MAGIC, OwnFile, Welcome};
+use super::meeting::{begin, hear, verdicts};
+use super::successor::Successor;
+use super::words::{Accepts, Go};
 use crate::aside;
 use crate::closings;
 use crate::command_socket::Commands;
@@ -26,16 +25,9 @@ use crate::deaths::Died;
 use crate::proxy::Proxy;
 use crate::restarts;
 use crate::signals::{Hangup, Rotation};
-use crate::sockets::{ADMIN, Offered};
+use crate::sockets::ADMIN;
 use crate::start_error::{Explain, cannot_start};
 use crate::switch::{self, Switching};
-
-/// How long a new process may take to introduce itself, from when it is run: another program never does.
-const HELLO_PATIENCE: Duration = Duration::from_secs(10);
-
-/// How long it may take to be ready: to read the configuration, to hear of servers, and to check them, all of which have limits
-/// of their own.
-const READY_PATIENCE: Duration = Duration::from_secs(120);
 
 /// How long it may take to accept, once it is ready.
 const ACCEPT_PATIENCE: Duration = Duration::from_secs(30);
@@ -45,12 +37,6 @@ const DONE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How often it is looked whether connections are left, at first and at last.
 const LOOK_INTERVALS: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(20));
-
-/// How long one that can't take over has to end by itself: how it ends is told, too.
-const END_TIME: Duration = Duration::from_millis(500);
-
-/// Characters of a new process's reason that are told; its log has all of it.
-const REASON_CHARS_MAX: usize = 2000;
 
 /// How often a scheduler is tried to be started, where the new process has ended in the middle.
 const TRIES_MAX: usize = 10;
@@ -116,115 +102,6 @@ async fn is_rotated(rotation: &mut Option<Rotation>) {
     match rotation {
         Some(rotation) => rotation.next().await,
         None => std::future::pending().await,
-    }
-}
-
-/// Starts the new process, and waits until it is ready.
-async fn begin(
-    proxy: &Proxy,
-    config: &Config,
-    commands: &Commands,
-    asked: Option<PathBuf>,
-) -> anyhow::Result<(Successor, Channel)> {
-    let binary = binary(asked)?;
-    let line = proxy.parent.line()?;
-    let socket = config.admin.socket.as_ref();
-    let own = socket.filter(|socket| commands.is_at(&socket.path));
-    let welcome = Welcome {
-        magic: MAGIC.to_owned(),
-        version: 0,
-        configuration: config.to_toml(),
-        found: proxy.control.found(),
-        command_file: own.and_then(|socket| OwnFile::at(&socket.path)),
-    };
-    let offered = proxy.sockets.offer();
-    let offered = offered.context("no descriptors are left to give the sockets away")?;
-    let verdicts = verdicts(proxy);
-    let (mut successor, channel) = Successor::start(&binary, line.its.as_ref(), line.own)?;
-    tracing::info!(binary = %binary.display(), pid = %successor.pid(), "an upgrade begins");
-    let meeting = move || {
-        let version = meet(&channel)?;
-        let welcome = Welcome { version, ..welcome };
-        introduce(&channel, welcome, offered, &verdicts)?;
-        hear(&channel, Kind::Ready, now() + READY_PATIENCE)?;
-        Ok(channel)
-    };
-    let met: anyhow::Result<Channel> = aside::run("corelane-upgrade", meeting)
-        .await
-        .explain(|error| cannot_start("the thread of an upgrade", error))?;
-    match met {
-        Ok(channel) => Ok((successor, channel)),
-        Err(error) => {
-            // It may be about to end.
-            let until = now() + END_TIME;
-            while successor.ended().is_none() && now() < until {
-                sleep(LOOK_INTERVALS.1).await;
-            }
-            let binary = binary.display();
-            Err(match successor.kill() {
-                Some(status) => error.context(format!("{binary} ended ({status})")),
-                None => error.context(format!("{binary} doesn't take over")),
-            })
-        }
-    }
-}
-
-/// Hears which versions the new process speaks.
-fn meet(channel: &Channel) -> anyhow::Result<u16> {
-    let hello = hear(channel, Kind::Hello, now() + HELLO_PATIENCE).context(
-        "it is no corelane that can take over, or an old one; restart instead, or name another executable",
-    )?;
-    let hello: Hello = serde_json::from_slice(&hello.bytes).context("it makes no sense")?;
-    hello.version().map_err(anyhow::Error::msg)
-}
-
-/// Tells it what there is, and gives it the sockets.
-fn introduce(
-    channel: &Channel,
-    welcome: Welcome,
-    offered: Vec<Offered>,
-    verdicts: &[u8],
-) -> anyhow::Result<()> {
-    let until = now() + HELLO_PATIENCE;
-    let send = |kind, words: &[u8], descriptors: &[BorrowedFd<'_>]| {
-        let sent = channel.send(kind, words, descriptors, until);
-        // It may have said why it ends.
-        sent.map_err(|error| match hear(channel, Kind::Ready, now()) {
-            Err(reason) => reason,
-            Ok(_) => error.into(),
-        })
-    };
-    send(Kind::Welcome, &serde_json::to_vec(&welcome)?, &[])?;
-    for (record, descriptors) in &offered {
-        let descriptors: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
-        send(Kind::Sockets, &serde_json::to_vec(record)?, &descriptors)?;
-    }
-    send(Kind::Verdicts, verdicts, &[])?;
-    send(Kind::SocketsEnd, &[], &[])
-}
-
-/// What is known of servers now, and what limits have counted.
-fn verdicts(proxy: &Proxy) -> Vec<u8> {
-    let observed = &proxy.observed;
-    let mut bytes = Vec::new();
-    let table = observed.tables.current();
-    encode_verdicts(&observed.inventory, &table, anchor(), now(), &mut bytes);
-    bytes
-}
-
-/// The next message, which has to be of this kind.
-fn hear(channel: &Channel, kind: Kind, until: Instant) -> anyhow::Result<Message> {
-    match channel.receive(until)? {
-        Some(message) if message.kind == kind => Ok(message),
-        Some(message) if message.kind == Kind::Failed => {
-            let words = String::from_utf8_lossy(&message.bytes);
-            Err(anyhow!(
-                "{}",
-                words.chars().take(REASON_CHARS_MAX).collect::<String>()
-            ))
-        }
-        Some(_) => bail!("it speaks out of turn"),
-        None => bail!("it ended before it could take over, as its log says"),
     }
 }
 
@@ -432,7 +309,7 @@ impl Handing {
         let metrics = self.counted.as_ref().map(Counted::totals);
         if let Err(error) = self.giver.finish(metrics.as_deref(), DONE_PATIENCE) {
             tracing::warn!(%error, "the new process doesn't hear that this one has nothing any more");
-            if let Some(why) = self.lost(proxy).await {
+            if let Some(why) = self.failure(proxy).await {
                 return self.take_back(proxy, config, &why).await;
             }
         }
@@ -456,7 +333,7 @@ impl Handing {
 
     /// Why the new process, which no longer hears this one, is of no use: it has failed, or doesn't end either. None where somebody
     /// has ended it, which goes for both.
-    async fn lost(&self, proxy: &mut Proxy) -> Option<String> {
+    async fn failure(&self, proxy: &mut Proxy) -> Option<String> {
         let successor = proxy.successor.as_mut()?;
         let until = now() + DONE_PATIENCE;
         while now() < until {

@@ -8,6 +8,7 @@ mod batch;
 mod channel;
 mod giver;
 mod handing;
+mod meeting;
 mod orphans;
 mod parent;
 mod predecessor;

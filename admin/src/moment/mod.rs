@@ -44,8 +44,8 @@ pub(super) fn state(observed: &Observed, watch: &Watch, after: Option<u64>) -> S
                 ..Core::default()
             })
             .collect();
-        state.history = load.history_after(after).cloned().collect();
-        state.hour = load.hour_after(after).cloned().collect();
+        state.history = load.history().after(after).cloned().collect();
+        state.hour = load.history().hour_after(after).cloned().collect();
     }
     for point in state.history.iter_mut().chain(&mut state.hour) {
         point.imbalance = rounded(point.imbalance);

@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use proxy_state::Imbalance;
-use proxy_state::{Figures, HISTORY_MAX, HOUR_MAX, HOUR_STEP, Point};
+
+use super::history::{History, REACH};
 
 /// Time between two samples.
 pub(crate) const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
@@ -40,14 +41,7 @@ pub(crate) struct Load {
     saturated: Vec<Duration>,
     idle_samples: u32,
     resting: bool,
-    /// What each sample told, [`HISTORY_MAX`] of them.
-    history: VecDeque<Point>,
-    /// The last hour, [`HOUR_MAX`] points.
-    hour: VecDeque<Point>,
-    /// The sum of what will be the next one, and how many samples are in it.
-    coming: (Point, u32),
-    /// Points that there ever were.
-    points: u64,
+    history: History,
 }
 
 impl Load {
@@ -60,10 +54,7 @@ impl Load {
             saturated: vec![Duration::ZERO; workers],
             idle_samples: 0,
             resting: false,
-            history: VecDeque::with_capacity(HISTORY_MAX),
-            hour: VecDeque::with_capacity(HOUR_MAX),
-            coming: Default::default(),
-            points: 0,
+            history: History::default(),
         }
     }
 
@@ -144,8 +135,9 @@ impl Load {
         let kept = SAMPLE_INTERVAL * SAMPLES_MAX as u32;
         let until = sample.at.saturating_sub(kept);
         let left_out = until.saturating_sub(at).as_secs() / SAMPLE_INTERVAL.as_secs();
-        for _ in 0..left_out.min(HOUR_MAX as u64 * HOUR_STEP) {
-            self.remember(vec![0.0; self.workers], Imbalance::of(&[]));
+        for _ in 0..left_out.min(REACH) {
+            self.history
+                .push(vec![0.0; self.workers], Imbalance::of(&[]));
         }
         at = at.max(until);
         while at + SAMPLE_INTERVAL < sample.at {
@@ -185,16 +177,9 @@ impl Load {
         }
     }
 
-    /// The points of the history after the one of this number, the oldest first; all of them without a number.
-    pub(crate) fn history_after(&self, number: Option<u64>) -> impl Iterator<Item = &Point> {
-        let points = self.history.iter();
-        points.skip_while(move |point| number.is_some_and(|number| point.number <= number))
-    }
-
-    /// The points of the last hour after the one of this number, the oldest first; all of them without a number.
-    pub(crate) fn hour_after(&self, number: Option<u64>) -> impl Iterator<Item = &Point> {
-        let points = self.hour.iter();
-        points.skip_while(move |point| number.is_some_and(|number| point.number <= number))
+    /// What each sample told.
+    pub(crate) fn history(&self) -> &History {
+        &self.history
     }
 
     /// How long each core was saturated, ever. It never shrinks.
@@ -209,55 +194,8 @@ impl Load {
         self.samples.push_back(sample);
         // One sample alone tells nothing.
         if self.samples.len() > 1 {
-            self.remember(self.utilization(), self.imbalance());
+            self.history.push(self.utilization(), self.imbalance());
         }
-    }
-
-    fn remember(&mut self, utilization: Vec<f64>, imbalance: Imbalance) {
-        if self.history.len() == HISTORY_MAX {
-            self.history.pop_front();
-        }
-        self.points += 1;
-        let point = Point {
-            number: self.points,
-            utilization,
-            imbalance: Figures::from(imbalance),
-        };
-        self.add_up(&point);
-        self.history.push_back(point);
-    }
-
-    /// Makes a point of the last hour of each [`HOUR_STEP`] samples.
-    fn add_up(&mut self, point: &Point) {
-        let (sum, count) = &mut self.coming;
-        let cores = sum.utilization.len().max(point.utilization.len());
-        sum.utilization.resize(cores, 0.0);
-        for (sum, used) in sum.utilization.iter_mut().zip(&point.utilization) {
-            *sum += used;
-        }
-        sum.imbalance.ratio += point.imbalance.ratio;
-        sum.imbalance.stranded += point.imbalance.stranded;
-        sum.imbalance.fairness += point.imbalance.fairness;
-        *count += 1;
-        if !point.number.is_multiple_of(HOUR_STEP) {
-            return;
-        }
-        let (mut mean, count) = std::mem::take(&mut self.coming);
-        let count = f64::from(count);
-        let Figures {
-            ratio,
-            stranded,
-            fairness,
-        } = &mut mean.imbalance;
-        let all = mean.utilization.iter_mut();
-        for value in all.chain([ratio, stranded, fairness]) {
-            *value /= count;
-        }
-        mean.number = point.number;
-        if self.hour.len() == HOUR_MAX {
-            self.hour.pop_front();
-        }
-        self.hour.push_back(mean);
     }
 
     fn last_two(&self) -> Option<(&Sample, &Sample)> {
@@ -285,6 +223,7 @@ impl Load {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use proxy_state::{HISTORY_MAX, HOUR_MAX, HOUR_STEP};
 
     use super::*;
 
@@ -382,7 +321,8 @@ mod tests {
     fn history_has_a_point_a_second_through_rests() {
         let mut load = Load::new(2);
         let numbers = |load: &Load, after| -> Vec<u64> {
-            load.history_after(after)
+            load.history()
+                .after(after)
                 .map(|point| point.number)
                 .collect()
         };
@@ -393,7 +333,8 @@ mod tests {
         assert_eq!(numbers(&load, None), [1, 2]);
         assert_eq!(numbers(&load, Some(1)), [2]);
         let utilization: Vec<_> = load
-            .history_after(None)
+            .history()
+            .after(None)
             .map(|p| &p.utilization[..])
             .collect();
         assert_eq!(utilization, [[0.5, 0.0], [0.1, 0.0]]);
@@ -402,19 +343,25 @@ mod tests {
         load.rest_until(sample(30_000, &[610, 0], 2));
         assert_eq!(numbers(&load, None).len(), 30);
         assert!(
-            load.history_after(Some(2))
+            load.history()
+                .after(Some(2))
                 .all(|p| p.utilization == [0.0, 0.0])
         );
-        assert!(load.hour_after(None).next().is_some_and(|point| {
+        assert!(load.history().hour_after(None).next().is_some_and(|point| {
             // The mean of one half, one tenth and nothing.
             point.number == 30 && (point.utilization[0] - 0.02).abs() < 1e-9
         }));
         // A day is as long as the history at most, and as the hour.
         load.rest_until(sample(86_430_000, &[620, 0], 2));
         assert_eq!(numbers(&load, None).len(), HISTORY_MAX);
-        assert_eq!(load.hour_after(None).count(), HOUR_MAX);
-        let last = load.hour_after(None).last().expect("a point").number;
-        assert_eq!(load.hour_after(Some(last - HOUR_STEP)).count(), 1);
+        assert_eq!(load.history().hour_after(None).count(), HOUR_MAX);
+        let last = load
+            .history()
+            .hour_after(None)
+            .last()
+            .expect("a point")
+            .number;
+        assert_eq!(load.history().hour_after(Some(last - HOUR_STEP)).count(), 1);
         assert!(numbers(&load, Some(u64::MAX)).is_empty());
     }
 
@@ -438,7 +385,7 @@ mod tests {
             load.saturated(),
             [2 * second, Duration::ZERO, Duration::ZERO]
         );
-        assert_eq!(load.history_after(None).count(), 3);
+        assert_eq!(load.history().after(None).count(), 3);
     }
 
     #[test]
@@ -495,7 +442,7 @@ mod tests {
                 let imbalance = load.imbalance();
                 prop_assert!((0.0..=1.0).contains(&imbalance.ratio));
                 prop_assert!((0.5..=1.0).contains(&imbalance.fairness));
-                prop_assert!(load.samples.len() <= SAMPLES_MAX && load.history.len() <= HISTORY_MAX);
+                prop_assert!(load.samples.len() <= SAMPLES_MAX && load.history().after(None).count() <= HISTORY_MAX);
             }
         }
     }

@@ -1,5 +1,6 @@
 //! What needs two looks: utilization, imbalance, rates, and what happened lately. One thread looks once a second.
 
+pub(crate) mod history;
 pub(crate) mod load;
 pub(crate) mod origin;
 pub(crate) mod rates;

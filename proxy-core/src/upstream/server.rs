@@ -1,17 +1,19 @@
 //! A server of an upstream: what survives every change of settings.
 
-use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering::Release};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+mod carried;
+mod heeding;
 
-use crate::carry::{Error, Fields, Moment, TEXT_BYTES_MAX, Writer};
+use std::net::SocketAddr;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
 use crate::closing::ClosingCell;
 use crate::id::Id;
 use crate::metrics::{CheckCells, PerWorker, ServerCells};
 use crate::upstream::address::ServerAddress;
-use crate::upstream::addresses::{ADDRESSES_MAX, Addresses, Walk};
-use crate::upstream::agent::{Admission, Agent, AgentReport, CONFIGURED};
+use crate::upstream::addresses::{Addresses, Walk};
+use crate::upstream::agent::Agent;
 use crate::upstream::by_hand::WeightByHand;
 use crate::upstream::connect_time::ConnectTime;
 use crate::upstream::ejection::EjectionCause;
@@ -209,78 +211,6 @@ impl Server {
         self.holds().is_up()
     }
 
-    /// Does what its agent says. Returns whether that changes anything.
-    pub fn on_agent(&self, said: &AgentReport, now: Instant) -> bool {
-        if said.is_up.is_some() || said.admission.is_some() {
-            self.agent.set_line(&said.line);
-        }
-        let mut is_change = false;
-        if let Some(is_up) = said.is_up {
-            is_change |= self.set_hold(Hold::AgentDown, !is_up, now);
-        }
-        if let Some(admission) = said.admission {
-            for (hold, of) in [
-                (Hold::AgentDraining, Admission::Drain),
-                (Hold::AgentMaintenance, Admission::Maintenance),
-            ] {
-                is_change |= self.set_hold(hold, admission == of, now);
-            }
-        }
-        let mut is_other = false;
-        if let Some(percent) = said.percent {
-            is_other |= self.set_percent(percent.into());
-        }
-        if said.max_connections.is_some() {
-            is_other |= self.agent.set_max_connections(said.max_connections);
-        }
-        if is_other {
-            self.on_change();
-        }
-        is_change || is_other
-    }
-
-    /// Whether something that an agent said of it is in force.
-    pub fn heeds_agent(&self) -> bool {
-        let holds = [Hold::AgentDown, Hold::AgentDraining, Hold::AgentMaintenance];
-        holds.into_iter().any(|hold| self.holds().has(hold))
-            || self.agent.percent() != CONFIGURED
-            || self.agent.max_connections(Some(0)) != Some(0)
-    }
-
-    /// There is no agent any more: what it said holds no longer.
-    pub fn forget_agent(&self, now: Instant) {
-        let forgotten = AgentReport {
-            percent: Some(CONFIGURED as u16),
-            max_connections: None,
-            is_up: Some(true),
-            admission: Some(Admission::Ready),
-            line: String::new(),
-        };
-        let is_other = self.agent.set_max_connections(None);
-        if !self.on_agent(&forgotten, now) && is_other {
-            self.on_change();
-        }
-    }
-
-    fn set_percent(&self, percent: u32) -> bool {
-        let is_other = self.agent.set_percent(percent);
-        if is_other {
-            // Who sees the number finds the share.
-            self.common.share_changes.fetch_add(1, Release);
-        }
-        is_other
-    }
-
-    /// What its agent said last of its state, in words; may be empty.
-    pub fn agent_line(&self) -> Arc<str> {
-        self.agent.line()
-    }
-
-    /// What is counted of asking its agent.
-    pub fn agent_checks(&self) -> &CheckCells {
-        &self.agent.checks
-    }
-
     /// Says whether it is up: for who checks it.
     pub fn set_up(&self, up: bool, now: Instant) {
         if self.standing.change(Hold::Down, !up, now) {
@@ -420,132 +350,5 @@ impl Server {
             Location::Fixed(address) => Walk::fixed(address.clone()),
             Location::Named(named) => named.walk_aside(),
         }
-    }
-}
-
-mod tag {
-    pub(super) const HOLDS: u8 = 0;
-    pub(super) const OUTAGE: u8 = 1;
-    pub(super) const RESTS_UNTIL: u8 = 2;
-    pub(super) const CONDUCT: u8 = 3;
-    pub(super) const WARMS_SINCE: u8 = 4;
-    pub(super) const CONNECT_TOOK: u8 = 5;
-    pub(super) const CONNECTED_AT: u8 = 6;
-    pub(super) const PERCENT: u8 = 7;
-    pub(super) const MAX_CONNECTIONS: u8 = 8;
-    pub(super) const AGENT_LINE: u8 = 9;
-    pub(super) const WAS_CHECKED: u8 = 10;
-    pub(super) const WEIGHT_BY_HAND: u8 = 11;
-    /// A process that doesn't know it can do without.
-    pub(super) const CLEAR_SINCE: u8 = crate::carry::SKIPPED_FROM;
-    /// The same: it resolves the name itself.
-    pub(super) const ADDRESSES: u8 = crate::carry::SKIPPED_FROM + 1;
-    pub(super) const ADDRESS: u8 = 0;
-}
-
-/// The highest weight that there can be: see [`WEIGHT_MAX`](crate::WEIGHT_MAX), which pools say.
-const WEIGHT_BY_HAND_MAX: u64 = 256;
-
-/// What traffic and people hold against a server. Whoever checks it or asks its agent has a verdict of this process once that has
-/// begun.
-const OTHERS: [Hold; 3] = [Hold::Ejected, Hold::Draining, Hold::Maintenance];
-
-impl Server {
-    /// All that is known of it, for another process.
-    pub(crate) fn encode(&self, now: Instant, out: &mut Writer<'_>) {
-        self.standing.encode(tag::HOLDS, out);
-        out.nested(tag::OUTAGE, |out| self.outage.encode(out));
-        out.maybe_moment(tag::RESTS_UNTIL, self.rest.ends_at(now));
-        out.nested(tag::CONDUCT, |out| self.conduct.encode(out));
-        out.maybe_moment(tag::WARMS_SINCE, self.warmth.since(now));
-        if let Some((took, at)) = self.connect_time.noted() {
-            out.number(tag::CONNECT_TOOK, took);
-            out.moment(tag::CONNECTED_AT, at);
-        }
-        let percent = Some(self.agent.percent()).filter(|&percent| percent != CONFIGURED);
-        out.maybe_number(tag::PERCENT, percent.map(Into::into));
-        out.maybe_number(tag::MAX_CONNECTIONS, self.agent.said_max_connections());
-        // It is for people: the first part does.
-        let line = self.agent_line();
-        out.text(
-            tag::AGENT_LINE,
-            &line[..line.floor_char_boundary(TEXT_BYTES_MAX)],
-        );
-        out.flag(tag::WAS_CHECKED, self.checks.say_anything());
-        let weight = self.weight_by_hand.get();
-        out.maybe_number(tag::WEIGHT_BY_HAND, weight.map(Into::into));
-        out.maybe_moment(tag::CLEAR_SINCE, self.clear_since());
-        if let Location::Named(named) = &self.location {
-            out.each(tag::ADDRESSES, named.all(), |out, address| {
-                out.address(tag::ADDRESS, Some(address));
-            });
-        }
-    }
-
-    /// The same back.
-    pub(crate) fn decode(
-        &self,
-        mut fields: Fields<'_>,
-        moment: Moment,
-        now: Instant,
-    ) -> Result<(), Error> {
-        let is_start = moment == Moment::Start;
-        let which: &[Hold] = if is_start { &Hold::ALL } else { &OTHERS };
-        self.standing.decode(tag::HOLDS, which, &mut fields, now)?;
-        let outage = fields.nested(tag::OUTAGE)?;
-        if let Some(outage) = outage.filter(|_| is_start) {
-            self.outage.decode(outage)?;
-        }
-        if let Some(until) = fields.maybe_moment(tag::RESTS_UNTIL, "a rest")? {
-            self.rest.begin(until, now);
-        }
-        if let Some(conduct) = fields.nested(tag::CONDUCT)? {
-            self.conduct.decode(conduct, now)?;
-        }
-        match fields.maybe_moment(tag::WARMS_SINCE, "a slow start")? {
-            Some(since) => self.warmth.begin(since),
-            None => self.warmth.skip(),
-        }
-        let took = fields.count(tag::CONNECT_TOOK, "the time of connects")?;
-        let at = fields.maybe_moment(tag::CONNECTED_AT, "the time of connects")?;
-        if let Some(at) = at.filter(|_| took > 0) {
-            self.connect_time.note(Duration::from_nanos(took), at);
-        }
-        let percent = fields.maybe_number(tag::PERCENT, "a share")?;
-        let percent =
-            percent.map(|percent| u16::try_from(percent).map_err(|_| Error::Bad("a share")));
-        let percent = percent.transpose()?;
-        let max = fields.maybe_number(tag::MAX_CONNECTIONS, "a limit")?;
-        let line = fields.text(tag::AGENT_LINE, "what an agent says")?;
-        let was_checked = fields.flag(tag::WAS_CHECKED)?;
-        let weight = fields.maybe_number(tag::WEIGHT_BY_HAND, "a weight")?;
-        if weight.is_some_and(|weight| weight > WEIGHT_BY_HAND_MAX) {
-            return Err(Error::Bad("a weight"));
-        }
-        let clear_since = fields.maybe_moment(tag::CLEAR_SINCE, "since when a server is up")?;
-        let (mut addresses, what) = (Vec::new(), "the addresses of a name");
-        fields.each(tag::ADDRESSES, ADDRESSES_MAX, what, |one| {
-            addresses.extend(one.address(tag::ADDRESS, what)?);
-            Ok(())
-        })?;
-        fields.finish()?;
-        // They are good until the name is resolved here.
-        if is_start && !addresses.is_empty() {
-            self.set_addresses(&addresses);
-        }
-        if let Some(since) = clear_since.filter(|_| is_start) {
-            self.standing.begin_clear(since);
-        }
-        if is_start {
-            self.set_percent(percent.map_or(CONFIGURED, Into::into));
-            self.agent.set_max_connections(max);
-            self.agent.set_line(line);
-            self.weight_by_hand.set(weight.map(|weight| weight as u16));
-            if was_checked {
-                self.checks.note_said();
-            }
-        }
-        self.on_change();
-        Ok(())
     }
 }
