@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::super::note::Notes;
 use super::super::plan::{Keys, Said};
+use super::proxy::Proxy;
 use super::section::Line;
 use super::time;
 
@@ -19,8 +20,72 @@ pub(super) struct Bind {
 /// Fast opens that may wait; HAProxy has as many as connections.
 const FAST_OPEN: u64 = 256;
 
+/// The binds of a frontend, those with the same options together.
+pub(super) fn all(proxy: &Proxy, notes: &mut Notes) -> Vec<Bind> {
+    let lines = proxy.all("bind");
+    // Who has IPv4 for itself leaves IPv6 to others, whichever comes first.
+    let mut taken = Vec::new();
+    for line in lines {
+        let mut alone = Vec::new();
+        read(line, &mut alone, &mut Notes::default());
+        taken.extend(
+            alone
+                .into_iter()
+                .filter(|address| address.starts_with("0.0.0.0:")),
+        );
+    }
+    let mut groups: Vec<Bind> = Vec::new();
+    for line in lines {
+        let Some(bind) = read(line, &mut taken, notes) else {
+            continue;
+        };
+        match groups
+            .iter_mut()
+            .find(|group| group.keys.says_the_same(&bind.keys))
+        {
+            Some(group) => group.addresses.extend(bind.addresses),
+            None => groups.push(bind),
+        }
+    }
+    for group in &mut groups {
+        leave_out_parts(&mut group.addresses, notes);
+    }
+    groups.retain(|group| !group.addresses.is_empty());
+    groups
+}
+
+/// Leaves out addresses that another one has, too: HAProxy's sockets may share a port.
+fn leave_out_parts(addresses: &mut Vec<Said<String>>, notes: &mut Notes) {
+    let wide = |address: &str| {
+        let (host, port) = address.rsplit_once(':')?;
+        matches!(host, "0.0.0.0" | "*" | "[::]").then(|| (host.to_owned(), port.to_owned()))
+    };
+    let all: Vec<_> = addresses
+        .iter()
+        .filter_map(|said| wide(&said.value))
+        .collect();
+    addresses.retain(|said| {
+        let Some((host, port)) = said.value.rsplit_once(':') else {
+            return true;
+        };
+        let has_it = |(wider, its): &(String, String)| {
+            let family = if host.starts_with('[') {
+                "[::]"
+            } else {
+                "0.0.0.0"
+            };
+            its == port && wider != host && (wider == "*" || wider == family)
+        };
+        let is_part = all.iter().any(has_it);
+        if is_part {
+            notes.remark(&said.from, "an address of all interfaces has it, too");
+        }
+        !is_part
+    });
+}
+
 /// Reads a line; nothing if it can't be carried over.
-pub(super) fn read(line: &Line, taken: &mut Vec<String>, notes: &mut Notes) -> Option<Bind> {
+fn read(line: &Line, taken: &mut Vec<String>, notes: &mut Notes) -> Option<Bind> {
     let from = &line.from;
     let words = line.words();
     if words[2..].contains(&"ssl") {

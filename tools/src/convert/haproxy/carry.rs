@@ -12,6 +12,7 @@ use super::keepalive::keepalive;
 use super::proxy::Proxy;
 use super::section::Line;
 use super::server;
+use super::source;
 use super::stats;
 use super::useless;
 
@@ -171,7 +172,7 @@ fn upstreams(
     }
     keepalive(proxy, "srvtcpka", &mut upstream.keys);
     if let Some(line) = proxy.last.get("source") {
-        server::source(&line.words[1..], &line.from, &mut upstream.keys, notes);
+        source::set(&line.words[1..], &line.from, &mut upstream.keys, notes);
     }
     let backups = server::read(proxy, client_port, &mut upstream, notes);
     if let Some(line) = proxy.last.get("dispatch") {

@@ -5,7 +5,8 @@ use super::super::note::Notes;
 use super::super::origin::Origin;
 use super::super::plan::Keys;
 use super::super::routing::{Rule, Target, Term as RouteTerm, Test};
-use super::acl::{Acls, Asked, Condition};
+use super::acl::{Acls, Condition, Term};
+use super::expression::Asked;
 use super::proxy::Proxy;
 use super::section::Line;
 use super::time;
@@ -27,7 +28,7 @@ pub(super) struct Rules {
     hello_comes_first: bool,
 }
 
-/// Reads all rules of a frontend. `is_near` says whether the proxies in front announce clients.
+/// Reads all rules of a frontend.
 pub(super) fn read(proxy: &Proxy, acls: &Acls<'_>, notes: &mut Notes) -> Rules {
     let mut rules = Rules::default();
     for line in proxy.all("tcp-request") {
@@ -132,7 +133,7 @@ impl Rules {
         &mut self,
         stage: &str,
         allows: bool,
-        terms: &[super::acl::Term],
+        terms: &[Term],
         from: &Origin,
         proxy: &Proxy,
         notes: &mut Notes,
@@ -169,7 +170,7 @@ impl Rules {
             return;
         }
         // What everybody has asks for nothing.
-        let is_everybody = |term: &&super::acl::Term| {
+        let is_everybody = |term: &&Term| {
             !term.is_negated && term.any.iter().any(|asked| matches!(asked, Everybody))
         };
         let terms: Vec<_> = terms.iter().filter(|term| !is_everybody(term)).collect();
