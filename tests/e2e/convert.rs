@@ -7,13 +7,14 @@ mod site;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
+use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::Ordering;
 
-use self::scripts::{answers, greets, http, ldap, mail, mysql, number, redis, role};
+use self::scripts::{Role, answers, greets, http, ldap, mail, mysql, number, redis, role};
 use self::site::{Site, folder};
 use crate::harness::hello::client_hello;
-use crate::harness::peer::{self, connect_from};
+use crate::harness::peer::{self, Service, connect_from};
 use crate::harness::program;
 use crate::harness::proxy;
 use crate::harness::scheduler::{Scheduler, each_scheduler};
@@ -31,6 +32,14 @@ fn under(scheduler: Scheduler, test: fn(Scheduler)) {
 /// Nobody says anything first.
 const NOTHING: &[u8] = b"";
 
+/// What HTTP checks of these servers ask at a port: whether each has its role.
+fn checked(site: &Site, numbers: [u8; 3], port: u16, roles: &[Role; 3]) -> Vec<Service> {
+    let servers = numbers.into_iter().zip(roles);
+    servers
+        .map(|(number, role)| http(site.server(number, port), role))
+        .collect()
+}
+
 /// Writes go to the primary, reads to the others; clients of one that is the primary no longer are cut.
 fn patroni(scheduler: Scheduler) {
     let site = Site::new("patroni.cfg").with(
@@ -40,11 +49,7 @@ fn patroni(scheduler: Scheduler) {
     let primary = [11, 12, 13].map(|number| role(number == 11));
     let _servers = [11, 12, 13].map(|number| greets(site.server(number, 5432), number, ""));
     // Patroni's REST answers 200 at /primary; who asks for replicas gets the same here.
-    let _rests: Vec<_> = [11, 12, 13]
-        .iter()
-        .zip(&primary)
-        .map(|(number, role)| http(site.server(*number, 8008), role))
-        .collect();
+    let _rests = checked(&site, [11, 12, 13], 8008, &primary);
     let pair = site.start(scheduler, false);
     pair.agree(5000, NOTHING, &[(11, 6)]);
     let clients = pair.both(5000).map(peer::connect);
@@ -74,11 +79,7 @@ fn kubeadm() {
         let site = Site::new("kubeadm.cfg");
         let healthy = [21, 22, 23].map(|_| role(true));
         let _servers = [21, 22, 23].map(|number| greets(site.server(number, 6443), number, ""));
-        let _checked: Vec<_> = [21, 22, 23]
-            .iter()
-            .zip(&healthy)
-            .map(|(number, role)| http(site.server(*number, 8080), role))
-            .collect();
+        let _checked = checked(&site, [21, 22, 23], 8080, &healthy);
         let pair = site.start(scheduler, false);
         pair.agree(16443, NOTHING, &[(21, 4), (22, 4), (23, 4)]);
         healthy[1].store(false, Ordering::SeqCst);
@@ -93,11 +94,7 @@ fn galera() {
         let site = Site::new("galera.cfg");
         let synced = [31, 32, 33].map(|_| role(true));
         let _servers = [31, 32, 33].map(|number| mysql(site.server(number, 3306), number));
-        let _checked: Vec<_> = [31, 32, 33]
-            .iter()
-            .zip(&synced)
-            .map(|(number, role)| http(site.server(*number, 9200), role))
-            .collect();
+        let _checked = checked(&site, [31, 32, 33], 9200, &synced);
         let pair = site.start(scheduler, false);
         pair.agree(3307, NOTHING, &[(31, 2), (32, 2), (33, 2)]);
         pair.agree(3306, NOTHING, &[(31, 4)]);
@@ -348,17 +345,22 @@ fn mixed() {
     });
 }
 
+/// Where a certificate and its key are in one file, as HAProxy reads them.
+fn pem(directory: &Path) -> String {
+    let (certificate, key) = certify(directory);
+    let both = [certificate, key]
+        .map(|path| fs::read(path).expect("read"))
+        .concat();
+    let pem = directory.join("site.pem");
+    fs::write(&pem, both).expect("write");
+    pem.display().to_string()
+}
+
 /// What begins or ends TLS is lost; the rest of the file works.
 #[test]
 fn tls_of_its_own() {
     let directory = tempfile::tempdir().expect("directory");
-    let (certificate, key) = certify(directory.path());
-    let both = [certificate, key]
-        .map(|path| fs::read(path).expect("read"))
-        .concat();
-    let pem = directory.path().join("site.pem");
-    fs::write(&pem, both).expect("write");
-    let pem = pem.display().to_string();
+    let pem = pem(directory.path());
     let site = Site::new("tls.cfg").with("/etc/haproxy/site.pem", &pem);
     let _server = greets(site.server(143, 80), 143, "");
     let pair = site.start(Scheduler::WorkStealing, true);
@@ -374,19 +376,16 @@ fn tls_of_its_own() {
 #[test]
 fn haproxy_takes_each_file() {
     let directory = tempfile::tempdir().expect("directory");
-    let (certificate, key) = certify(directory.path());
-    let both = [certificate, key]
-        .map(|path| fs::read(path).expect("read"))
-        .concat();
-    let pem = directory.path().join("site.pem");
-    fs::write(&pem, both).expect("write");
-    for entry in fs::read_dir(folder()).expect("the folder") {
-        let path = entry.expect("an entry").path();
-        if path.extension().is_none_or(|ending| ending != "cfg") {
-            continue;
-        }
+    let pem = pem(directory.path());
+    let entries = fs::read_dir(folder()).expect("the folder");
+    let mut files: Vec<_> = entries
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
+    files.retain(|path| path.extension().is_some_and(|ending| ending == "cfg"));
+    assert!(!files.is_empty(), "no files in {}", folder().display());
+    for path in files {
         let text = fs::read_to_string(&path).expect("read");
-        let text = text.replace("/etc/haproxy/site.pem", &pem.display().to_string());
+        let text = text.replace("/etc/haproxy/site.pem", &pem);
         // Users and folders of the package's, which needn't be there.
         let lines = text.lines().filter(|line| {
             !["user ", "group ", "chroot "]

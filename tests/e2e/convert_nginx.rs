@@ -41,7 +41,7 @@ const FILES: [(&str, i32); 12] = [
 pub(crate) const CLIENTS: usize = 40;
 
 /// What a client that is closed has instead of a server.
-pub(crate) const CLOSED: u8 = b'-';
+const CLOSED: u8 = b'-';
 
 /// By the text of a `listen` and the kind of client: how many connections reached each server.
 type Reached = BTreeMap<(String, &'static str), BTreeMap<u8, usize>>;
@@ -67,13 +67,7 @@ fn compare(scheduler: Scheduler, name: &str, code: i32) {
     let converted = convert(&directory.path().join("nginx.conf"));
     let said = String::from_utf8_lossy(&converted.stderr).into_owned();
     assert_eq!(converted.status.code(), Some(code), "{name}: {said}");
-    let file = directory.path().join("converted.toml");
-    fs::write(&file, converted.stdout).expect("write");
-    let configuration = format!(
-        "include = [{file:?}]\n[runtime]\n{}[admin]\nlisten = \"127.0.0.1:0\"\n",
-        scheduler.runtime_toml()
-    );
-    let proxy = Proxy::start_file(&configuration);
+    let proxy = start(scheduler, directory.path(), &converted.stdout);
     let by_proxy = site.reached();
     proxy.stop();
     for (client, nginxs) in &by_nginx {
@@ -89,6 +83,16 @@ fn convert(file: &Path) -> Output {
     let mut command = proxy::command();
     command.args(["convert", "--from", "nginx"]).arg(file);
     command.output().expect("run")
+}
+
+/// The proxy with what a file became.
+pub(crate) fn start(scheduler: Scheduler, directory: &Path, converted: &[u8]) -> Proxy {
+    let file = directory.join("converted.toml");
+    fs::write(&file, converted).expect("write");
+    Proxy::start_file(&format!(
+        "include = [{file:?}]\n[runtime]\n{}[admin]\nlisten = \"127.0.0.1:0\"\n",
+        scheduler.runtime_toml()
+    ))
 }
 
 /// A configuration with servers of this test in it.
@@ -185,12 +189,9 @@ impl Site {
         let mut reached = Reached::new();
         for (words, address) in &self.listens {
             for &kind in kinds {
-                let mut clients: Vec<_> = (0..CLIENTS)
-                    .map(|_| client(*address, kind, hears))
-                    .collect();
                 let servers = reached.entry((words.clone(), kind)).or_default();
-                for client in &mut clients {
-                    *servers.entry(server_of(client)).or_default() += 1;
+                for (server, count) in counts(*address, kind, hears) {
+                    *servers.entry(server).or_default() += count;
                 }
             }
         }
@@ -201,7 +202,10 @@ impl Site {
     fn is_alike(&self, one: &BTreeMap<u8, usize>, other: &BTreeMap<u8, usize>) -> bool {
         let is = |word: &str| self.text.contains(word);
         if is("hash $remote_addr") {
-            return one.len() == 1 && other.len() == 1;
+            let is_served = |reached: &BTreeMap<u8, usize>| {
+                reached.len() == 1 && !reached.contains_key(&CLOSED)
+            };
+            return is_served(one) && is_served(other);
         }
         // Each worker goes round by itself; chance is further off.
         let off = if is("split_clients") || is("random two") {
@@ -209,13 +213,22 @@ impl Site {
         } else {
             4
         };
-        let servers = one.keys().chain(other.keys());
-        servers.into_iter().all(|server| {
-            let count =
-                |reached: &BTreeMap<u8, usize>| reached.get(server).copied().unwrap_or_default();
-            count(one).abs_diff(count(other)) <= off
-        })
+        are_close(one, other, off)
     }
+}
+
+/// Whether each server is reached as often, give or take `off`.
+pub(crate) fn are_close(
+    one: &BTreeMap<u8, usize>,
+    other: &BTreeMap<u8, usize>,
+    off: usize,
+) -> bool {
+    let mut servers = one.keys().chain(other.keys());
+    servers.all(|server| {
+        let count =
+            |reached: &BTreeMap<u8, usize>| reached.get(server).copied().unwrap_or_default();
+        count(one).abs_diff(count(other)) <= off
+    })
 }
 
 /// The words of a configuration without comments.
@@ -240,8 +253,20 @@ pub(crate) fn named(name: u8, is_told: bool) -> Service {
     })
 }
 
+/// How many of the clients of a kind reach each server. All of them stay until the last one has.
+pub(crate) fn counts(address: SocketAddr, kind: &str, are_heard: bool) -> BTreeMap<u8, usize> {
+    let mut clients: Vec<_> = (0..CLIENTS)
+        .map(|_| client(address, kind, are_heard))
+        .collect();
+    let mut servers = BTreeMap::new();
+    for client in &mut clients {
+        *servers.entry(server_of(client)).or_default() += 1;
+    }
+    servers
+}
+
 /// A client of a kind. One that is to be heard says something.
-pub(crate) fn client(address: SocketAddr, kind: &str, is_heard: bool) -> TcpStream {
+fn client(address: SocketAddr, kind: &str, is_heard: bool) -> TcpStream {
     let mut stream = peer::connect(address);
     let said = match kind {
         "plain" if is_heard => b"SSH-2.0-client\r\n".to_vec(),
@@ -253,7 +278,7 @@ pub(crate) fn client(address: SocketAddr, kind: &str, is_heard: bool) -> TcpStre
     stream
 }
 
-pub(crate) fn server_of(stream: &mut TcpStream) -> u8 {
+fn server_of(stream: &mut TcpStream) -> u8 {
     let mut name = [0];
     match stream.read(&mut name) {
         Ok(1) => name[0],

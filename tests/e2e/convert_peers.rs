@@ -9,11 +9,11 @@ use std::process::Command;
 
 use rustix::process::Signal;
 
-use crate::convert_nginx::{CLIENTS, client, named, server_of};
+use crate::convert_nginx::{CLIENTS, are_close, counts, named, start};
 use crate::harness::child::Child;
 use crate::harness::peer::Service;
 use crate::harness::port;
-use crate::harness::proxy::{self, Proxy};
+use crate::harness::proxy;
 use crate::harness::scheduler::{Scheduler, each_scheduler};
 use crate::harness::wait;
 
@@ -166,12 +166,7 @@ impl Site {
             .expect("run");
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(0), "{said}");
-        let file = self.directory.path().join("converted.toml");
-        fs::write(&file, output.stdout).expect("write");
-        let proxy = Proxy::start_file(&format!(
-            "include = [{file:?}]\n[runtime]\n{}[admin]\nlisten = \"127.0.0.1:0\"\n",
-            scheduler.runtime_toml()
-        ));
+        let proxy = start(scheduler, self.directory.path(), &output.stdout);
         let by_proxy = self.reached();
         proxy.stop();
         for ((port, says), peers) in &by_peer {
@@ -182,14 +177,8 @@ impl Site {
             } else {
                 4
             };
-            let count = |reached: &BTreeMap<u8, usize>, server| {
-                reached.get(&server).copied().unwrap_or_default()
-            };
-            let mut servers = peers.keys().chain(proxys.keys());
-            let is_alike =
-                servers.all(|server| count(peers, *server).abs_diff(count(proxys, *server)) <= off);
             assert!(
-                is_alike,
+                are_close(peers, proxys, off),
                 "{says} at {port}: {kind} {peers:?}, corelane {proxys:?}"
             );
         }
@@ -199,12 +188,7 @@ impl Site {
     fn reached(&self) -> BTreeMap<(&'static str, &'static str), BTreeMap<u8, usize>> {
         let reached = PORTS.iter().map(|(port, says)| {
             let address = SocketAddr::from(([127, 0, 0, 1], self.ports[port]));
-            let mut clients: Vec<_> = (0..CLIENTS).map(|_| client(address, says, false)).collect();
-            let mut servers = BTreeMap::new();
-            for client in &mut clients {
-                *servers.entry(server_of(client)).or_default() += 1;
-            }
-            ((*port, *says), servers)
+            ((*port, *says), counts(address, says, false))
         });
         reached.collect()
     }

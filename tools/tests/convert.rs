@@ -227,9 +227,7 @@ fn no_line_is_dropped_without_a_word() {
         "stick on rdp_cookie(mstshash)",
     ] {
         let converted = with(line, line).expect(line);
-        let said = converted.file.contains(line)
-            || line.split(' ').all(|word| converted.file.contains(word));
-        assert!(said, "{line}:\n{}", converted.file);
+        assert!(converted.file.contains(line), "{line}:\n{}", converted.file);
     }
     for option in [
         "unheard-of",

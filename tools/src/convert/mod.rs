@@ -5,6 +5,7 @@
 
 mod access;
 mod document;
+mod duration;
 mod envoy;
 mod haproxy;
 mod input;

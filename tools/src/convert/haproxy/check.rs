@@ -176,23 +176,7 @@ impl Request {
     }
 
     fn expect(&mut self, words: &[&str], from: &Origin, notes: &mut Notes) {
-        let mut words = words;
-        while let [option, _, rest @ ..] = words
-            && matches!(
-                *option,
-                "min-recv"
-                    | "comment"
-                    | "ok-status"
-                    | "error-status"
-                    | "tout-status"
-                    | "on-success"
-                    | "on-error"
-                    | "status-code"
-            )
-        {
-            words = rest;
-        }
-        match words {
+        match after_options(words) {
             ["status", statuses] => {
                 let value = |text: &str| match text.parse::<u64>() {
                     Ok(status) => Value::Integer(status),
@@ -204,8 +188,8 @@ impl Request {
                 Some(ranges) => self.set("status", ranges.iter().map(String::as_str).collect::<Value>()),
                 None => notes.lose(from, "statuses are numbers and ranges of them, as in `status 200-399`; the check takes 200 to 399"),
             },
-            ["string", text] | ["rstring", text] => {
-                let key = if words[0] == "string" { "body" } else { "body_regex" };
+            [kind @ ("string" | "rstring"), text] => {
+                let key = if *kind == "string" { "body" } else { "body_regex" };
                 // Of the status nothing is expected then.
                 self.set("status", ["100-599"].into_iter().collect::<Value>());
                 self.set(key, *text);
@@ -213,6 +197,27 @@ impl Request {
             _ => notes.lose(from, "an answer is known by its status and its body, and not by what it is not; the check takes 200 to 399"),
         }
     }
+}
+
+/// What an `expect` waits for, behind its options.
+fn after_options<'s, 'w>(words: &'s [&'w str]) -> &'s [&'w str] {
+    let mut words = words;
+    while let [option, _, rest @ ..] = words
+        && matches!(
+            *option,
+            "min-recv"
+                | "comment"
+                | "ok-status"
+                | "error-status"
+                | "tout-status"
+                | "on-success"
+                | "on-error"
+                | "status-code"
+        )
+    {
+        words = rest;
+    }
+    words
 }
 
 /// The statuses that a regular expression such as `^2` or `[23]..` means.
@@ -301,23 +306,7 @@ fn says_something(line: &Line) -> bool {
 }
 
 fn expected<'w>(words: &[&'w str]) -> Option<(&'static str, &'w str)> {
-    let mut words = words;
-    while let [option, _, rest @ ..] = words
-        && matches!(
-            *option,
-            "min-recv"
-                | "comment"
-                | "ok-status"
-                | "error-status"
-                | "tout-status"
-                | "on-success"
-                | "on-error"
-                | "status-code"
-        )
-    {
-        words = rest;
-    }
-    match words {
+    match after_options(words) {
         ["string", text, ..] => Some(("expect", text)),
         ["rstring", regex, ..] => Some(("expect_regex", regex)),
         ["binary", hex, ..] => Some(("expect_hex", hex)),

@@ -2,22 +2,15 @@
 
 use std::time::Duration;
 
-/// The longest time that is understood, in milliseconds: what the configuration allows.
-const TIME_MILLIS_MAX: u64 = 365 * 86_400_000;
+use super::super::duration;
+
+/// The longest time that is understood: what the configuration allows.
+const TIME_MAX: Duration = Duration::from_secs(365 * 86_400);
 
 /// A time such as `90`, `1m30s` or `500ms`; a number alone is of seconds.
 pub(super) fn time(text: &str) -> Option<Duration> {
-    if text.is_empty() {
-        return None;
-    }
-    let mut millis = 0_u64;
-    let mut rest = text;
-    while !rest.is_empty() {
-        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-        let number: u64 = rest[..digits].parse().ok()?;
-        rest = &rest[digits..];
-        let letters = rest.bytes().take_while(u8::is_ascii_alphabetic).count();
-        let scale = match &rest[..letters] {
+    let time = duration::sum(text, &[' '], |unit| {
+        Some(match unit {
             "ms" => 1,
             "" | "s" => 1000,
             "m" => 60_000,
@@ -27,11 +20,9 @@ pub(super) fn time(text: &str) -> Option<Duration> {
             "M" => 30 * 86_400_000,
             "y" => 365 * 86_400_000,
             _ => return None,
-        };
-        rest = rest[letters..].trim_start_matches(' ');
-        millis = millis.checked_add(number.checked_mul(scale)?)?;
-    }
-    (millis <= TIME_MILLIS_MAX).then(|| Duration::from_millis(millis))
+        })
+    });
+    time.filter(|time| *time <= TIME_MAX)
 }
 
 /// A size such as `512`, `16k` or `1m`, in bytes.

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use self::router::Router;
 use self::service::Services;
+use super::duration;
 use super::input::Surroundings;
 use super::names::Names;
 use super::note::Notes;
@@ -277,25 +278,15 @@ fn without_provider(name: &str) -> &str {
 
 /// A time such as `10s`, `1m30s` or `100ms`; a number alone is of seconds.
 fn duration(view: &View<'_>) -> Option<Duration> {
-    let text = view.text()?;
-    let mut millis = 0_u64;
-    let mut rest = text;
-    while !rest.is_empty() {
-        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-        let number: u64 = rest[..digits].parse().ok()?;
-        rest = &rest[digits..];
-        let letters = rest.bytes().take_while(u8::is_ascii_alphabetic).count();
-        let scale = match &rest[..letters] {
+    duration::sum(view.text()?, &[], |unit| {
+        Some(match unit {
             "ms" => 1,
             "" | "s" => 1000,
             "m" => 60_000,
             "h" => 3_600_000,
             _ => return None,
-        };
-        rest = &rest[letters..];
-        millis = millis.checked_add(number.checked_mul(scale)?)?;
-    }
-    (!text.is_empty()).then(|| Duration::from_millis(millis))
+        })
+    })
 }
 
 /// Says what of a table is not carried over.
