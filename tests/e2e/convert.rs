@@ -144,8 +144,9 @@ fn mqtt() {
                 let mut stream = connect_from(Ipv4Addr::new(127, 0, 3, client), address);
                 number(&mut stream).expect("a broker")
             };
-            let first: Vec<_> = (1..=12).map(found).collect();
-            assert_eq!(first, (1..=12).map(found).collect::<Vec<_>>());
+            // So many that a broker without a client is rarer than one in 10^10 runs.
+            let first: Vec<_> = (1..=60).map(found).collect();
+            assert_eq!(first, (1..=60).map(found).collect::<Vec<_>>());
             assert!(
                 [51, 52, 53].iter().all(|broker| first.contains(broker)),
                 "{first:?}"

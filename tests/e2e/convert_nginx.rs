@@ -209,7 +209,7 @@ impl Site {
         }
         // Each worker goes round by itself; chance is further off.
         let off = if is("split_clients") || is("random two") {
-            CLIENTS / 4
+            CLIENTS / 3
         } else {
             4
         };

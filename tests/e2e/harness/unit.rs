@@ -18,7 +18,7 @@ use super::wait::{self, DEADLINE};
 /// The first descriptor that is passed on.
 const FIRST: RawFd = 3;
 
-/// Where copies wait that are not to be overwritten.
+/// From where on copies wait that are not to be overwritten.
 const ASIDE: RawFd = 200;
 
 /// A command of the proxy that these sockets are passed to, each by its name.
@@ -32,15 +32,17 @@ pub(crate) fn command(sockets: &[(&str, OwnedFd)]) -> Command {
     command.arg(proxy::command().get_program());
     command.env("LISTEN_FDS", names.len().to_string());
     command.env("LISTEN_FDNAMES", names.join(":"));
-    // SAFETY: between fork and exec the closure makes system calls and writes to nothing.
+    // Which numbers are free is known after the fork: other tests open descriptors meanwhile.
+    let mut aside = vec![0; copies.len()];
+    // SAFETY: between fork and exec the closure makes system calls and writes to nothing but what it owns.
     unsafe {
         command.pre_exec(move || {
-            for (place, copy) in copies.iter().enumerate() {
-                libc::fcntl(copy.as_raw_fd(), libc::F_DUPFD, ASIDE + place as RawFd);
+            for (aside, copy) in aside.iter_mut().zip(&copies) {
+                *aside = libc::fcntl(copy.as_raw_fd(), libc::F_DUPFD, ASIDE);
             }
-            for place in 0..copies.len() as RawFd {
-                libc::dup2(ASIDE + place, FIRST + place);
-                libc::close(ASIDE + place);
+            for (place, aside) in (FIRST..).zip(&aside) {
+                libc::dup2(*aside, place);
+                libc::close(*aside);
             }
             Ok(())
         });
