@@ -38,7 +38,7 @@ use crate::timers::Timers;
 const MAILBOX: Token = Token::MAX - 1;
 
 /// How long connections wait for room on their way to another scheduler, before they try again.
-const ROOM_RETRY: Duration = Duration::from_millis(1);
+pub(crate) const ROOM_RETRY: Duration = Duration::from_millis(1);
 
 /// Times that the lanes are let run at the end of a core whose poller fails.
 const LAST_ROUNDS_MAX: usize = 1000;
@@ -55,8 +55,8 @@ pub(crate) struct Driver<P> {
     pub(crate) stopping: Cell<bool>,
     /// Where all connections are to go.
     pub(crate) evacuation: OnceCell<Arc<Evacuation>>,
-    /// Connections wait until there is room for them on the way to another scheduler.
-    pub(crate) waits_for_room: Cell<bool>,
+    /// When lanes try again to send connections to another scheduler, where there was no room for them.
+    pub(crate) tries_at: Cell<Option<Instant>>,
     /// How long a lane may run at a time, unless a listener wants less.
     preempt_timer: Duration,
     /// How long it may run at a time under the table of this number.
@@ -116,7 +116,7 @@ impl<P: Poller> Driver<P> {
             current: Cell::new(TaskKey::NONE),
             stopping: Cell::new(false),
             evacuation: OnceCell::new(),
-            waits_for_room: Cell::new(false),
+            tries_at: Cell::new(None),
             preempt_timer: parts.preempt_timer,
             quantum: Cell::new((0, parts.preempt_timer)),
             queues: Queues::default(),
@@ -289,7 +289,8 @@ impl<P: Poller> Driver<P> {
         let timeout = if self.ready.borrow().is_idle() {
             let next = self.timers.borrow().next();
             let next = next.map(|deadline| deadline.saturating_duration_since(before));
-            let retry = self.waits_for_room.get().then_some(ROOM_RETRY);
+            let retry = self.tries_at.get();
+            let retry = retry.map(|at| at.saturating_duration_since(before));
             next.into_iter().chain(retry).min()
         } else {
             Some(Duration::ZERO)
@@ -319,7 +320,10 @@ impl<P: Poller> Driver<P> {
         while let Some(task) = self.timers.borrow_mut().pop(after) {
             self.ready.borrow_mut().push(task);
         }
-        if self.waits_for_room.replace(false) {
+        // Not at each turn: a lane that runs just to find no room gains on those that have something to do, and these
+        // then wait for their share of the core.
+        if self.tries_at.get().is_some_and(|at| at <= after) {
+            self.tries_at.set(None);
             self.ready.borrow_mut().schedule_all();
         }
         if mail || self.mail_waits.get() {

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::{Lane, Task};
+use crate::driver::ROOM_RETRY;
 use crate::poller::Poller;
 
 impl<P: Poller> Lane<P> {
@@ -14,7 +15,7 @@ impl<P: Poller> Lane<P> {
         };
         while self.to_evacuate < self.tasks.len() {
             if !evacuation.has_room(now) {
-                return driver.waits_for_room.set(true);
+                return driver.tries_at.set(Some(now + ROOM_RETRY));
             }
             let index = self.to_evacuate as u32;
             self.to_evacuate += 1;
