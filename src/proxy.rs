@@ -260,7 +260,7 @@ pub(crate) fn start(
                 predecessor.pid()
             );
             let events = &observed.events;
-            events.note(EventKind::Process, "an upgrade", &words);
+            events.note(EventKind::Process, predecessor.by(), &words);
             let over = predecessor.follow(observed.clone(), running.adopter());
             Some(over.explain(|error| cannot_start("the thread of an upgrade", error))?)
         }
@@ -396,7 +396,7 @@ impl Places {
                 }
                 (lent, taken.admin.map(Some), None)
             }
-            Self::Inherited(predecessor, rebinding) => {
+            Self::Inherited(mut predecessor, rebinding) => {
                 let kept = rebinding.kept();
                 predecessor.is_ready(observed, pause)?;
                 sockets.begin(rebinding);

@@ -43,7 +43,7 @@ use self::http::server;
 pub use self::observed::Observed;
 pub use self::observed::client_lists::{ClientList, ClientLists};
 pub use self::observed::discoveries::{Discoveries, DiscoveryView};
-pub use self::observed::events::{EVENTS_MAX, Event, EventKind, Events};
+pub use self::observed::events::{EVENTS_MAX, Event, EventKind, Events, Handed};
 pub use self::observed::log::{Log, LogView};
 pub use self::observed::reloads::{Refusal, Reloads};
 pub use self::observed::running::Running;

@@ -119,7 +119,8 @@ pub(crate) async fn at_each(
                             hangup: &mut *hangup,
                             died: &mut *died,
                         };
-                        upgrade::upgrade(proxy, config, commands, binary, heard).await
+                        let asked = (binary, asked.by());
+                        upgrade::upgrade(proxy, config, commands, asked, heard).await
                     }
                 };
                 if let Upgraded::Refused(words) | Upgraded::TakenBack(words, _) = &upgraded {

@@ -64,12 +64,12 @@ pub(crate) struct Heard<'a> {
 
 /// Has another process take over: the one of the executable that is `asked` for, or of what is at this one's path now.
 /// Signals that tell of changes are passed on to it as soon as it accepts. A worker that dies before that ends the upgrade: it is to be
-/// replaced first.
+/// replaced first. The new process tells `by` whose wish it has taken over.
 pub(crate) async fn upgrade(
     proxy: &mut Proxy,
     config: &Config,
     commands: &Commands,
-    asked: Option<PathBuf>,
+    (asked, by): (Option<PathBuf>, &str),
     heard: Heard<'_>,
 ) -> Upgraded {
     let at = now();
@@ -83,7 +83,7 @@ pub(crate) async fn upgrade(
         begun = begin(proxy, config, commands, asked) => begun,
     };
     let begun = match begun {
-        Ok((successor, channel)) => accept(proxy, config, successor, channel, at).await,
+        Ok((successor, channel)) => accept(proxy, config, (successor, channel), (at, by)).await,
         Err(error) => Err(error),
     };
     match begun {
@@ -109,9 +109,8 @@ async fn is_rotated(rotation: &mut Option<Rotation>) {
 async fn accept(
     proxy: &mut Proxy,
     config: &Config,
-    mut successor: Successor,
-    channel: Channel,
-    at: Instant,
+    (mut successor, channel): (Successor, Channel),
+    (at, by): (Instant, &str),
 ) -> anyhow::Result<Handing> {
     // Whatever becomes of this process from here on, they are the new one's as well.
     proxy.sockets.set_shared(|_, _| true);
@@ -120,7 +119,11 @@ async fn accept(
     let counted = proxy.admin.take().map(Admin::retire);
     let metrics = counted.as_ref().map(Counted::totals);
     let verdicts = verdicts(proxy);
-    let go = serde_json::to_vec(&Go { last_id: last_id() })?;
+    let go = serde_json::to_vec(&Go {
+        last_id: last_id(),
+        by: Some(by.to_owned()),
+        events: proxy.observed.events.hand_on(),
+    })?;
     let accepting = move || {
         let until = now() + ACCEPT_PATIENCE;
         if let Some(metrics) = metrics {

@@ -47,6 +47,8 @@ pub(crate) struct Predecessor {
     verdicts: Vec<u8>,
     /// The places that its connections have.
     places: Mutex<Elsewhere>,
+    /// Who asked for the upgrade, as far as it says.
+    by: Option<String>,
 }
 
 /// Tells the process before why this one can't take over.
@@ -85,12 +87,18 @@ impl Predecessor {
             offered,
             verdicts,
             places: Mutex::default(),
+            by: None,
         }))
     }
 
     /// Its number.
     pub(crate) fn pid(&self) -> Pid {
         self.parent
+    }
+
+    /// Who asked for the upgrade.
+    pub(crate) fn by(&self) -> &str {
+        self.by.as_deref().unwrap_or("an upgrade")
     }
 
     /// Whether the file that its socket of commands has is at a path.
@@ -125,11 +133,12 @@ impl Predecessor {
             .context("the sockets of the process before")
     }
 
-    /// Says that this process would accept, and waits until it is to. What the old one has counted until then goes into `observed`.
+    /// Says that this process would accept, and waits until it is to. What the old one has counted until then goes into `observed`,
+    /// and so does what has changed there lately.
     ///
     /// # Errors
     /// When the old one doesn't want it any more. [`Abandoned`] when `pause` breaks off.
-    pub(crate) fn is_ready(&self, observed: &Observed, pause: Pause<'_>) -> anyhow::Result<()> {
+    pub(crate) fn is_ready(&mut self, observed: &Observed, pause: Pause<'_>) -> anyhow::Result<()> {
         let until = now() + ANSWER_PATIENCE;
         if let Err(error) = self.say(Kind::Ready, &[], until) {
             return if self.is_gone() {
@@ -152,6 +161,8 @@ impl Predecessor {
                 Some(message) if message.kind == Kind::Go => {
                     let go: Go = serde_json::from_slice(&message.bytes)?;
                     continue_ids(go.last_id);
+                    observed.events.follow(go.events);
+                    self.by = go.by;
                     return Ok(());
                 }
                 Some(message) => self.hear(message, observed)?,

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use proxy_admin::Handed;
 use proxy_core::carry::{self, agree};
 use serde::{Deserialize, Serialize};
 
@@ -61,6 +62,12 @@ pub(super) struct OwnFile {
 pub(super) struct Go {
     /// Of connections: those of the new process follow it.
     pub(super) last_id: u64,
+    /// Who asked for the upgrade. None: the old process doesn't say.
+    #[serde(default)]
+    pub(super) by: Option<String>,
+    /// What has changed lately, as far as the old process says.
+    #[serde(default)]
+    pub(super) events: Handed,
 }
 
 /// The new process accepts.
@@ -155,5 +162,15 @@ mod tests {
             other.contains("records") && other.contains("restart"),
             "{other}"
         );
+    }
+
+    #[test]
+    fn one_that_says_less_or_more_is_understood() {
+        let old: Go = serde_json::from_str(r#"{"last_id": 7}"#).unwrap();
+        assert_eq!((old.last_id, old.by), (7, None));
+        assert_eq!(old.events, Handed::default());
+        let new = r#"{"last_id": 7, "by": "x", "events": {"count": 1, "events": [], "more": 1}, "more": 1}"#;
+        let new: Go = serde_json::from_str(new).unwrap();
+        assert_eq!(new.by.as_deref(), Some("x"));
     }
 }

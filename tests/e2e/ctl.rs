@@ -19,7 +19,7 @@ each_scheduler!(
 /// A proxy with a socket for commands.
 pub(crate) struct Controlled {
     pub(crate) proxy: Proxy,
-    socket: PathBuf,
+    pub(crate) socket: PathBuf,
     _folder: tempfile::TempDir,
 }
 

@@ -115,6 +115,7 @@ mod unanswered;
 mod unnoticed;
 mod upgrade;
 mod upgrade_connections;
+mod upgrade_events;
 mod upgrade_killed;
 mod upgrade_liars;
 mod upgrade_prologue;

@@ -5,13 +5,17 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use proxy_core::{Judge, Witness};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// Events that are kept; the oldest go first.
 pub const EVENTS_MAX: usize = 1000;
 
 /// Bytes of an event's words that are kept; the log has all of them.
 const WORDS_BYTES_MAX: usize = 400;
+
+/// The highest number of another process's that makes sense: up to here they are exact for whoever reads JSON.
+const NUMBER_MAX: u64 = 1 << 53;
 
 /// The last events.
 #[derive(Debug, Default)]
@@ -24,10 +28,19 @@ struct Ring {
     count: u64,
 }
 
+/// What a process hands on to the one that takes over from it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Handed {
+    /// How many there ever were.
+    count: u64,
+    /// Those that are kept, the oldest first. Another version may have other ones.
+    events: Vec<Value>,
+}
+
 /// Something that has changed.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Event {
-    /// Its number since the start, from 1.
+    /// Its number since the start, from 1. It goes on over upgrades.
     pub number: u64,
     /// When, as Unix time in seconds.
     pub at: f64,
@@ -40,7 +53,7 @@ pub struct Event {
 }
 
 /// What an event is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EventKind {
     /// The process: another one takes over, or a worker was replaced.
@@ -62,20 +75,44 @@ pub enum EventKind {
 impl Events {
     /// Keeps an event, which happened now.
     pub fn note(&self, kind: EventKind, by: &str, what: &str) {
-        let short = |words: &str| words[..words.floor_char_boundary(WORDS_BYTES_MAX)].to_owned();
-        let mut ring = self.lock();
-        ring.count += 1;
-        if ring.events.len() == EVENTS_MAX {
-            ring.events.pop_front();
-        }
-        let event = Event {
-            number: ring.count,
+        self.lock().push(Event {
+            number: 0,
             at: now(),
             kind,
-            what: short(what),
-            by: short(by),
-        };
-        ring.events.push_back(event);
+            what: what.to_owned(),
+            by: by.to_owned(),
+        });
+    }
+
+    /// All that are kept, for the process that takes over.
+    pub fn hand_on(&self) -> Handed {
+        let ring = self.lock();
+        let events = ring.events.iter();
+        Handed {
+            count: ring.count,
+            // One that can't be written is none that anybody sees.
+            events: events.flat_map(serde_json::to_value).collect(),
+        }
+    }
+
+    /// Goes on after those of the process before. Nobody may have seen this one's: their numbers follow on.
+    ///
+    /// What makes no sense here is left out, as it may to another version.
+    pub fn follow(&self, before: Handed) {
+        if before.count > NUMBER_MAX {
+            return;
+        }
+        let mut ring = self.lock();
+        let own = std::mem::take(&mut *ring);
+        let known = before.events.into_iter();
+        for event in known.filter_map(|event| serde_json::from_value::<Event>(event).ok()) {
+            if (ring.count + 1..=before.count).contains(&event.number) {
+                ring.count = event.number - 1;
+                ring.push(event);
+            }
+        }
+        ring.count = before.count;
+        own.events.into_iter().for_each(|event| ring.push(event));
     }
 
     /// Those with numbers above `after`, the oldest first; of more than `max` the newest.
@@ -93,6 +130,26 @@ impl Events {
 
     fn lock(&self) -> MutexGuard<'_, Ring> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Ring {
+    /// Keeps one as the next.
+    fn push(&mut self, event: Event) {
+        let short = |words: String| {
+            let end = words.floor_char_boundary(WORDS_BYTES_MAX);
+            words[..end].to_owned()
+        };
+        self.count += 1;
+        if self.events.len() == EVENTS_MAX {
+            self.events.pop_front();
+        }
+        self.events.push_back(Event {
+            number: self.count,
+            what: short(event.what),
+            by: short(event.by),
+            ..event
+        });
     }
 }
 
@@ -133,6 +190,100 @@ mod tests {
         assert_eq!(numbers(last - 3, 10), [last - 2, last - 1, last]);
         assert_eq!(numbers(0, 2), [last - 1, last], "of many the newest");
         assert_eq!(numbers(last, 10), [0; 0]);
+    }
+
+    fn numbers(events: &Events) -> Vec<(u64, String)> {
+        let all = events.after(0, usize::MAX).into_iter();
+        all.map(|event| (event.number, event.what)).collect()
+    }
+
+    /// As the other process gets it.
+    fn sent(before: &Events) -> Handed {
+        let text = serde_json::to_vec(&before.hand_on()).unwrap();
+        serde_json::from_slice(&text).unwrap()
+    }
+
+    #[test]
+    fn those_of_the_process_before_come_first_and_numbers_go_on() {
+        let (before, after) = (Events::default(), Events::default());
+        for what in ["one", "two"] {
+            before.note(EventKind::Server, "user 0", what);
+        }
+        after.note(EventKind::Reload, "check", "own");
+        after.follow(sent(&before));
+        let all = after.after(0, 9);
+        assert_eq!(all[..2], before.after(0, 9));
+        after.note(EventKind::Log, "user 0", "next");
+        let told = ["one", "two", "own", "next"].map(str::to_owned);
+        let told: Vec<_> = (1..).zip(told).collect();
+        assert_eq!(numbers(&after), told);
+        // Of one that knows of none.
+        after.follow(Handed::default());
+        assert_eq!((after.last(), numbers(&after).len()), (4, 4));
+    }
+
+    #[test]
+    fn of_many_that_are_handed_on_the_newest_are_kept() {
+        let (before, after) = (Events::default(), Events::default());
+        for _ in 0..EVENTS_MAX + 3 {
+            before.note(EventKind::Log, "user 0", "old");
+        }
+        let mut handed = sent(&before);
+        // More than there may be, with words that are too long.
+        let mut more = handed.events.clone();
+        for (number, event) in (1..).zip(&mut more) {
+            event["number"] = (EVENTS_MAX as u64 + 3 + number).into();
+            event["what"] = "x".repeat(WORDS_BYTES_MAX + 1).into();
+        }
+        handed.events.extend(more);
+        handed.count = 2 * EVENTS_MAX as u64 + 3;
+        after.note(EventKind::Log, "user 0", "own");
+        after.follow(handed);
+        let all = after.after(0, usize::MAX);
+        assert_eq!(all.len(), EVENTS_MAX);
+        assert_eq!(after.last(), 2 * EVENTS_MAX as u64 + 4);
+        assert!(all.iter().all(|event| event.what.len() <= WORDS_BYTES_MAX));
+        assert_eq!(all[EVENTS_MAX - 1].what, "own");
+    }
+
+    #[test]
+    fn what_makes_no_sense_of_another_version_is_left_out() {
+        let event = |number: u64, kind: &str| {
+            serde_json::json!({
+                "number": number, "at": 1.5, "kind": kind, "what": number.to_string(), "by": "b", "more": [1],
+            })
+        };
+        let handed = |count, events| Handed { count, events };
+        let after = Events::default();
+        after.follow(handed(
+            9,
+            vec![
+                event(3, "server"),
+                event(4, "weather"),
+                event(3, "server"),
+                Value::Null,
+                event(5, "listener"),
+                event(10, "server"),
+                event(0, "server"),
+            ],
+        ));
+        let told = [3, 5].map(|number: u64| (number, number.to_string()));
+        assert_eq!((numbers(&after), after.last()), (told.to_vec(), 9));
+        // Nobody has ever had so many.
+        after.follow(handed(u64::MAX, vec![event(u64::MAX, "server")]));
+        assert_eq!((numbers(&after), after.last()), (told.to_vec(), 9));
+    }
+
+    #[test]
+    fn all_that_are_kept_fit_into_a_message() {
+        let events = Events::default();
+        // Each byte takes six in JSON.
+        let words = "\u{1}".repeat(WORDS_BYTES_MAX);
+        for _ in 0..EVENTS_MAX {
+            events.note(EventKind::Connection, &words, &words);
+        }
+        let text = serde_json::to_vec(&events.hand_on()).unwrap();
+        assert!(text.len() < 6 << 20, "{}", text.len());
     }
 
     #[test]
