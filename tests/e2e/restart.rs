@@ -1,5 +1,6 @@
 //! A worker that dies takes its own connections and nothing else, and another one takes its place.
 
+use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 
@@ -15,6 +16,7 @@ each_scheduler!(
     a_worker_that_dies_takes_its_own_connections_alone,
     a_worker_that_dies_again_and_again_ends_the_process,
     an_only_worker_that_dies_leaves_nobody_waiting,
+    health_is_good_while_a_worker_is_replaced_and_says_so,
 );
 
 /// As many as the listener takes: enough for each worker to have some.
@@ -183,4 +185,45 @@ fn an_only_worker_that_dies_leaves_nobody_waiting(scheduler: Scheduler) {
         proxy.stop();
     }
     assert_eq!(peer::end_of(&mut client), Some(ErrorKind::ConnectionReset));
+}
+
+/// Whoever asks is to keep the process, as its other workers have connections.
+fn health_is_good_while_a_worker_is_replaced_and_says_so(scheduler: Scheduler) {
+    let directory = tempfile::tempdir().expect("directory");
+    let gate = directory.path().join("gate");
+    let Some(command) = doom::command_with_gate(directory.path(), &gate) else {
+        return;
+    };
+    let routes = forward(&["builtin:echo"]);
+    let proxy = Proxy::start_command(command, &configuration(scheduler, "", &routes));
+    assert_eq!(proxy.get("/healthz").body, b"ok\n");
+    // Its successors can't be started before this is gone.
+    fs::write(&gate, "").expect("room");
+    doom::kill(&proxy, scheduler, 0);
+    let is_told = |body: &[u8]| {
+        let told = |worker| format!("ok, but worker {worker} died and is being replaced\n");
+        match scheduler {
+            Scheduler::WorkStealing => (0..2).any(|worker| body == told(worker).as_bytes()),
+            Scheduler::Glommio | Scheduler::PerCore => body == told(0).as_bytes(),
+        }
+    };
+    wait::until("it is told", || {
+        let _ = TcpStream::connect(proxy.address("main"));
+        let health = proxy.get("/healthz");
+        assert_eq!(health.status, 200);
+        assert!(health.body == b"ok\n" || is_told(&health.body));
+        is_told(&health.body)
+    });
+    assert_eq!(restarts(&proxy), 0.0);
+    assert_eq!(proxy.get("/readyz").status, 200);
+    fs::remove_file(&gate).expect("it is there");
+    wait::until("it is replaced", || {
+        let health = proxy.get("/healthz");
+        assert_eq!(health.status, 200);
+        assert!(health.body == b"ok\n" || is_told(&health.body));
+        health.body == b"ok\n"
+    });
+    assert_eq!(restarts(&proxy), 1.0);
+    echoes(&mut proxy.connect("main")).expect("it is served");
+    proxy.stop();
 }

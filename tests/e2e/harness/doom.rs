@@ -34,6 +34,13 @@ pub(crate) fn command(directory: &Path) -> Option<Command> {
     Some(command)
 }
 
+/// The same; while there is a file at `gate`, no thread is started, so that no worker can be replaced.
+pub(crate) fn command_with_gate(directory: &Path, gate: &Path) -> Option<Command> {
+    let mut command = command(directory)?;
+    command.env("DOOM_GATE", gate);
+    Some(command)
+}
+
 /// The worker threads of a process, the oldest first, each before those that it has started.
 pub(crate) fn workers(pid: u32) -> Vec<i32> {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("tasks");
