@@ -19,8 +19,15 @@ use crate::upgrade::upgrade;
 
 each_scheduler!(
     clients_that_are_still_heard_follow,
+    clients_that_are_still_heard_follow_again_and_again,
     what_a_server_gets_first_is_held_over_a_switch_and_an_upgrade,
 );
+
+/// Upgrades in a row.
+const ROUNDS: usize = 3;
+
+/// Clients that are heard in each of them: in the middle of a header and of a hello, on each core.
+const CLIENTS: usize = 8;
 
 const HEADER: &[u8] = b"PROXY TCP4 192.0.2.7 192.0.2.1 56324 443\r\n";
 
@@ -34,14 +41,25 @@ fn exchange(mut client: &TcpStream) {
     client.read_exact(&mut [0; 1]).expect("receive");
 }
 
+/// A proxy whose clients are heard for as long as they like.
+fn start(scheduler: Scheduler, server: &str) -> Proxy {
+    let listener = "accept_proxy_protocol = true\nprologue_timeout = \"1h\"\n\
+                    [[listeners.main.routes]]\nname = \"named\"\nsni = \"*.example\"\nupstream = \"main\"";
+    let routes = forward_with(&[server], listener, "");
+    let text = change::text(scheduler, 2, "drain_timeout = \"1h\"", &routes);
+    Proxy::start_file(&text)
+}
+
+/// Clients whose prologue isn't over.
+fn heard(proxy: &Proxy) -> usize {
+    let rows = rows(proxy);
+    rows.iter().filter(|row| row["state"] == "prologue").count()
+}
+
 /// In the middle of a header, and in the middle of a hello.
 fn clients_that_are_still_heard_follow(scheduler: Scheduler) {
     let server = peer::echo();
-    let listener = "accept_proxy_protocol = true\nprologue_timeout = \"1h\"\n\
-                    [[listeners.main.routes]]\nname = \"named\"\nsni = \"*.example\"\nupstream = \"main\"";
-    let routes = forward_with(&[&server.address().to_string()], listener, "");
-    let text = change::text(scheduler, 2, "drain_timeout = \"1h\"", &routes);
-    let proxy = Proxy::start_file(&text);
+    let proxy = start(scheduler, &server.address().to_string());
     let heirs = Heirs::of(&proxy);
     let hello = client_hello("a.example", b"h2");
     let said = [HEADER, &hello].concat();
@@ -50,13 +68,7 @@ fn clients_that_are_still_heard_follow(scheduler: Scheduler) {
         client.write_all(&said[..cut]).expect("send");
         (client, &said[cut..])
     });
-    let heard = || {
-        rows(&proxy)
-            .iter()
-            .filter(|row| row["state"] == "prologue")
-            .count()
-    };
-    wait::until("both are heard", || heard() == 2);
+    wait::until("both are heard", || heard(&proxy) == 2);
     let first = heirs.only();
     proxy.signal(Signal::USR2);
     wait::until("another process accepts", || {
@@ -79,6 +91,49 @@ fn clients_that_are_still_heard_follow(scheduler: Scheduler) {
     }
     open.iter().for_each(|(client, _)| exchange(client));
     drop(open);
+    proxy.stop();
+}
+
+/// Nothing but their own bytes wakes them: all timeouts are far away. So one that isn't woken by those is found here.
+fn clients_that_are_still_heard_follow_again_and_again(scheduler: Scheduler) {
+    let server = peer::echo();
+    let proxy = start(scheduler, &server.address().to_string());
+    let heirs = Heirs::of(&proxy);
+    let hello = client_hello("a.example", b"h2");
+    let said = [HEADER, &hello].concat();
+    let mut relayed = Vec::new();
+    for round in 1..=ROUNDS {
+        let before = heirs.only();
+        let cuts = (1..=CLIENTS).map(|place| place * (said.len() - 1) / CLIENTS);
+        let open: Vec<_> = cuts
+            .map(|cut| {
+                let mut client = proxy.connect("main");
+                client.write_all(&said[..cut]).expect("send");
+                (client, &said[cut..])
+            })
+            .collect();
+        wait::until("all are heard", || heard(&proxy) == CLIENTS);
+        proxy.signal(Signal::USR2);
+        // Some speak before the new process accepts, and some after it.
+        for (place, (client, rest)) in open.iter().enumerate() {
+            if place == CLIENTS / 2 {
+                wait::until("another process accepts", || {
+                    let log = proxy.log();
+                    log.matches("the new process accepts").count() == round
+                });
+            }
+            (&*client).write_all(rest).expect("send");
+        }
+        for (client, _) in &open {
+            let mut answer = vec![0; hello.len()];
+            (&*client).read_exact(&mut answer).expect("receive");
+            assert!(answer == hello, "another hello");
+        }
+        assert_ne!(heirs.only(), before);
+        relayed.extend(open.into_iter().map(|(client, _)| client));
+        relayed.iter().for_each(exchange);
+    }
+    drop(relayed);
     proxy.stop();
 }
 
