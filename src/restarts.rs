@@ -38,11 +38,6 @@ pub(crate) fn too_many(death: &Death) -> String {
     )
 }
 
-/// The same where it was the only one of workers that take each other's work: nobody is left to end its connections.
-pub(crate) fn alone(death: &Death) -> String {
-    format!("{death}; the process ends, as no other worker could end its connections")
-}
-
 /// The same where the worker can't be replaced.
 pub(crate) fn cannot(death: &Death, error: &anyhow::Error) -> String {
     format!("{death}; the process ends, as nobody can take its place: {error:#}")

@@ -175,7 +175,14 @@ fn run_as(
         STOP_PATIENCE_AFTER_DEATH
     };
     let successor = proxy.successor.take();
+    let runs = proxy.workers.live_runs();
     proxy.workers.stop(patience);
+    let reason = reason.or_else(|| {
+        // Its connections are gone before it is heard of: the drain may have been over by that.
+        let mut late = std::iter::from_fn(|| died.try_next());
+        let death = late.find(|death| successor.is_none() && runs.contains(&death.run))?;
+        Some(restarts::while_draining(&death))
+    });
     proxy.access_logs.finish();
     announcement.finish();
     match (successor, reason) {

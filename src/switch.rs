@@ -146,14 +146,11 @@ pub(crate) async fn rescue(
     patience: Duration,
 ) -> bool {
     proxy.workers.pulses.bury(death);
-    let Some(workers) = proxy.workers.workers_of(death.run) else {
-        return true;
-    };
-    if !death.halts_all {
+    if !death.halts_all || !proxy.workers.has(death.run) {
         return true;
     }
     let runs = death.run == proxy.workers.run();
-    if workers == 1 || runs && !start_rest(proxy, config, patience) {
+    if runs && !start_rest(proxy, config, patience) {
         return false;
     }
     proxy.workers.end_halted(death.run).await;

@@ -198,18 +198,9 @@ impl Workers {
         own.chain(&self.gone)
     }
 
-    /// How many workers a run of a scheduler has that is there.
-    pub(crate) fn workers_of(&self, run: u64) -> Option<usize> {
-        let leaving = self.leaving.iter();
-        let leaving = leaving.map(|leaving| (leaving.run, &leaving.generation));
-        let mut all = leaving.chain([(self.run(), &self.generation)]);
-        all.find_map(|(of, generation)| (of == run).then(|| generation.workers()))
-    }
-
-    /// The connections that a scheduler has which is replaced, by its run.
-    pub(crate) fn connections_of(&self, run: u64) -> u64 {
-        let of_run = self.leaving.iter().filter(|leaving| leaving.run == run);
-        of_run.map(Leaving::connections).sum()
+    /// Whether a run of a scheduler is there.
+    pub(crate) fn has(&self, run: u64) -> bool {
+        self.live_runs().contains(&run)
     }
 
     /// Ends a scheduler that is replaced, by its run: its workers can only be stopped, and send their connections away then. None if

@@ -10,6 +10,7 @@ mod own;
 mod per_core;
 mod pulse;
 mod socket;
+mod spare;
 #[allow(unsafe_code, reason = "the file that is for it")]
 mod sys;
 mod task;

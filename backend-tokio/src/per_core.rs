@@ -130,6 +130,7 @@ impl Seat {
             deaths: self.deaths,
             tasks: self.tasks,
             is_shared: false,
+            spare: None,
         });
         runtime.block_on(async {
             let ticker = match task::tick() {

@@ -1,4 +1,4 @@
-//! Whether the system lets all worker threads start.
+//! Whether the system lets all worker threads start, and what they are called.
 
 use std::convert::Infallible;
 use std::fs;
@@ -64,6 +64,13 @@ impl Held {
         })?;
         Ok(Self { release, thread })
     }
+}
+
+/// Names the current thread.
+pub(crate) fn name(name: &str) {
+    let name = std::ffi::CString::new(name);
+    // A name is for people who look; the thread works without it.
+    let _ = name.map(|name| rustix::thread::set_name(&name));
 }
 
 /// The error of a worker whose thread the system refuses.

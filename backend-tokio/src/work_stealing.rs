@@ -16,6 +16,7 @@ use crate::adopt::Runtimes;
 use crate::gates::Gates;
 use crate::own::Own;
 use crate::pulse::Shared;
+use crate::spare::{self, Spare};
 use crate::tasks::Tasks;
 use crate::worker::{self, Enlisted};
 use crate::{SCHEDULER, task, threads};
@@ -52,9 +53,9 @@ impl WorkStealing {
     /// # Errors
     /// When threads or the reactor can't be made.
     pub fn start(plan: Plan) -> io::Result<Self> {
-        let runtime = build(plan.cpus.len())?;
+        let (runtime, spare) = build(plan.cpus.len())?;
         let tasks = Tasks::new(plan.cpus.len());
-        match enlist(&runtime, &plan, &tasks) {
+        match enlist(&runtime, &plan, &tasks, spare) {
             Ok(threads) => Ok(Self {
                 runtime,
                 threads,
@@ -74,38 +75,48 @@ impl WorkStealing {
 ///
 /// Tokio panics when the system refuses the first thread and says nothing when it refuses another, which then never
 /// runs. So it is asked only after as many threads were had at once.
-fn build(workers: usize) -> io::Result<Runtime> {
-    threads::try_out(workers)?;
-    Builder::new_multi_thread()
+fn build(workers: usize) -> io::Result<(Runtime, Option<Arc<Spare>>)> {
+    let spare = (workers == spare::LONELY).then(Arc::<Spare>::default);
+    threads::try_out(workers + usize::from(spare.is_some()))?;
+    let mut builder = Builder::new_multi_thread();
+    builder
         .worker_threads(workers)
         .thread_name(WORKER_THREAD_PREFIX)
         .max_io_events_per_tick(EVENTS_MAX)
         .event_interval(EVENTS_MAX as u32)
-        .enable_io()
-        .build()
+        .enable_io();
+    if let Some(spare) = &spare {
+        spare.add_to(&mut builder);
+    }
+    Ok((builder.build()?, spare))
 }
 
 /// Runs one task on each worker at the same time, which names, pins and enlists its thread: a worker that waits at the
-/// barrier can't take a second one.
-fn enlist(runtime: &Runtime, plan: &Plan, tasks: &Arc<Tasks>) -> io::Result<Vec<WorkerThread>> {
+/// barrier can't take a second one. And the spare thread is there.
+fn enlist(
+    runtime: &Runtime,
+    plan: &Plan,
+    tasks: &Arc<Tasks>,
+    spare: Option<Arc<Spare>>,
+) -> io::Result<Vec<WorkerThread>> {
     let workers = plan.cpus.len();
+    if let Some(spare) = &spare {
+        let own = seat(plan, tasks, 0, None);
+        let take_place = move || _ = worker::enlist(own);
+        if !spare.await_start(take_place, ENLIST_MAX) {
+            return Err(too_late(workers));
+        }
+    }
     let barrier = Arc::new(Barrier::new(workers));
     let (sender, enlisted) = mpsc::channel();
     for _ in 0..workers {
         let (barrier, sender) = (barrier.clone(), sender.clone());
-        let (plan, tasks) = (plan.clone(), tasks.clone());
+        let (plan, tasks, spare) = (plan.clone(), tasks.clone(), spare.clone());
         drop(runtime.spawn(async move {
             barrier.wait();
             let index = worker_index().expect("the task runs on a worker");
             worker::name(index);
-            let thread = worker::enlist(Enlisted {
-                index,
-                cpu: plan.cpus[index],
-                generation: plan.generation,
-                deaths: plan.deaths,
-                tasks,
-                is_shared: true,
-            });
+            let thread = worker::enlist(seat(&plan, &tasks, index, spare));
             let ticking = task::tick().map(|ticker| drop(tokio::spawn(ticker)));
             // The receiver waits for all of them.
             let _ = sender.send((index, ticking.map(|()| thread)));
@@ -128,10 +139,25 @@ fn enlist(runtime: &Runtime, plan: &Plan, tasks: &Arc<Tasks>) -> io::Result<Vec<
         // went to sleep. Any new task wakes that one, and then it steals.
         drop(runtime.spawn(async {}));
     }
-    Err(io::Error::new(
-        io::ErrorKind::TimedOut,
-        format!("of {workers} workers, some did not run within {ENLIST_MAX:?}"),
-    ))
+    Err(too_late(workers))
+}
+
+/// What a thread becomes a worker with.
+fn seat(plan: &Plan, tasks: &Arc<Tasks>, index: usize, spare: Option<Arc<Spare>>) -> Enlisted {
+    Enlisted {
+        index,
+        cpu: plan.cpus[index],
+        generation: plan.generation.clone(),
+        deaths: plan.deaths.clone(),
+        tasks: tasks.clone(),
+        is_shared: true,
+        spare,
+    }
+}
+
+fn too_late(workers: usize) -> io::Error {
+    let words = format!("of {workers} workers, some did not run within {ENLIST_MAX:?}");
+    io::Error::new(io::ErrorKind::TimedOut, words)
 }
 
 impl Backend for WorkStealing {

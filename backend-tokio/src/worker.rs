@@ -11,8 +11,9 @@ use proxy_core::{Generation, Worker};
 
 use crate::clock::now;
 use crate::fate::{self, Extent, Fate};
-use crate::tasks;
-use crate::tasks::Tasks;
+use crate::spare::{self, Spare};
+use crate::tasks::{self, Tasks};
+use crate::threads;
 
 thread_local! {
     static WORKER: RefCell<Option<Worker>> = const { RefCell::new(None) };
@@ -29,6 +30,8 @@ pub(crate) struct Enlisted {
     pub(crate) tasks: Arc<Tasks>,
     /// Other workers have the same reactor and the same queues.
     pub(crate) is_shared: bool,
+    /// What takes its place if it is stuck.
+    pub(crate) spare: Option<Arc<Spare>>,
 }
 
 /// Makes the current thread this worker, pinned to its CPU.
@@ -42,6 +45,7 @@ pub(crate) fn enlist(enlisted: Enlisted) -> WorkerThread {
         is_shared: enlisted.is_shared,
     });
     tasks::enlist(index, enlisted.tasks);
+    enlisted.spare.into_iter().for_each(spare::enlist);
     FIRST_TASK.set(task());
     WorkerThread {
         tid: rustix::thread::gettid().as_raw_nonzero().get(),
@@ -62,13 +66,15 @@ pub fn on_panic(message: &str) -> bool {
     }
     let is_task = runs_task();
     let extent = if is_task { Extent::Task } else { Extent::All };
-    let died = fate::die(format!("its thread panicked: {message}"), extent);
-    let stays = died && !is_task && fate::is_shared();
+    let stays = !is_task && fate::is_shared();
     if stays {
+        // Before anybody hears of it, and acts on it.
         tasks::note_stuck();
         // Others count in its place once the last that had it is gone.
         let _ = WORKER.try_with(RefCell::take);
+        spare::note_stuck();
     }
+    fate::die(format!("its thread panicked: {message}"), extent);
     stays
 }
 
@@ -109,9 +115,7 @@ impl std::error::Error for NotStarted {
 
 /// Names the current thread after its worker.
 pub(crate) fn name(index: usize) {
-    let name = std::ffi::CString::new(format!("{WORKER_THREAD_PREFIX}{index}"));
-    // A name is for people who look; the worker works without it.
-    let _ = name.map(|name| rustix::thread::set_name(&name));
+    threads::name(&format!("{WORKER_THREAD_PREFIX}{index}"));
 }
 
 /// Lends the current thread's worker, with the time of now.

@@ -253,12 +253,6 @@ async fn restart(
     proxy.workers.pulses.bury(death);
     if death.run != proxy.workers.run() {
         if death.halts_all
-            && proxy.workers.workers_of(death.run) == Some(1)
-            && proxy.workers.connections_of(death.run) > 0
-        {
-            return Err(restarts::alone(death));
-        }
-        if death.halts_all
             && let Some(Left { moved, cut }) = proxy.workers.end_halted(death.run).await
         {
             tracing::warn!(
@@ -268,9 +262,6 @@ async fn restart(
             );
         }
         return Ok(());
-    }
-    if death.halts_all && proxy.workers.running.threads().len() == 1 {
-        return Err(restarts::alone(death));
     }
     if !restarts.may(now()) {
         return Err(restarts::too_many(death));

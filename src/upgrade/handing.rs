@@ -263,7 +263,7 @@ impl Handing {
                     proxy.successor.iter().for_each(|successor| successor.signal(Signal::USR1));
                 }
                 death = died.next() => {
-                    if proxy.workers.workers_of(death.run).is_some() {
+                    if proxy.workers.has(death.run) {
                         self.lost = Some(restarts::while_upgrading(&death));
                     }
                     let run = proxy.workers.run();

@@ -21,8 +21,10 @@ use crate::upgrade;
 
 each_scheduler!(
     one_that_is_being_replaced_takes_its_own,
+    the_only_one_that_is_being_replaced_takes_its_own,
     one_that_has_just_begun_is_replaced,
     the_others_drain,
+    the_only_one_drains_no_more,
     an_upgrade_that_has_not_begun_gives_way,
     the_others_hand_over,
     who_takes_over_loses_none_that_is_to_come,
@@ -39,11 +41,13 @@ const HEADER: &[u8] = b"PROXY UNKNOWN\r\n";
 
 /// A proxy with two workers, a listener "main" whose clients have to say who they are, and "other", whose clients needn't.
 fn start(scheduler: Scheduler, directory: &std::path::Path) -> Option<Proxy> {
+    start_with(scheduler, 2, directory)
+}
+
+fn start_with(scheduler: Scheduler, cores: usize, directory: &std::path::Path) -> Option<Proxy> {
     let command = doom::command(directory)?;
-    Some(Proxy::start_command(
-        command,
-        &text(scheduler, 2, directory),
-    ))
+    let text = text(scheduler, cores, directory);
+    Some(Proxy::start_command(command, &text))
 }
 
 fn text(scheduler: Scheduler, cores: usize, directory: &std::path::Path) -> String {
@@ -123,10 +127,18 @@ fn serves(address: SocketAddr) -> bool {
     })
 }
 
-/// A switch whose end silent clients hold up.
 fn one_that_is_being_replaced_takes_its_own(scheduler: Scheduler) {
+    one_of_those_that_are_replaced_dies(scheduler, 2);
+}
+
+fn the_only_one_that_is_being_replaced_takes_its_own(scheduler: Scheduler) {
+    one_of_those_that_are_replaced_dies(scheduler, 1);
+}
+
+/// A switch whose end silent clients hold up.
+fn one_of_those_that_are_replaced_dies(scheduler: Scheduler, cores: usize) {
     let directory = tempfile::tempdir().expect("directory");
-    let Some(proxy) = start(scheduler, directory.path()) else {
+    let Some(proxy) = start_with(scheduler, cores, directory.path()) else {
         return;
     };
     let (mut clients, mut stay) = (silent(&proxy), relayed(&proxy));
@@ -179,8 +191,16 @@ fn one_that_has_just_begun_is_replaced(scheduler: Scheduler) {
 }
 
 fn the_others_drain(scheduler: Scheduler) {
+    one_of_those_that_drain_dies(scheduler, 2);
+}
+
+fn the_only_one_drains_no_more(scheduler: Scheduler) {
+    one_of_those_that_drain_dies(scheduler, 1);
+}
+
+fn one_of_those_that_drain_dies(scheduler: Scheduler, cores: usize) {
     let directory = tempfile::tempdir().expect("directory");
-    let Some(mut proxy) = start(scheduler, directory.path()) else {
+    let Some(mut proxy) = start_with(scheduler, cores, directory.path()) else {
         return;
     };
     let mut clients: Vec<_> = (0..SILENT).map(|_| proxy.connect("other")).collect();

@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 
 use crate::harness::change;
-use crate::harness::config::{forward, forward_with};
+use crate::harness::config::{forward, forward_with, route};
 use crate::harness::doom;
 use crate::harness::peer;
 use crate::harness::proxy::{Proxy, configuration};
@@ -15,7 +15,7 @@ use crate::harness::wait;
 each_scheduler!(
     a_worker_that_dies_takes_its_own_connections_alone,
     a_worker_that_dies_again_and_again_ends_the_process,
-    an_only_worker_that_dies_leaves_nobody_waiting,
+    an_only_worker_that_dies_is_replaced,
     health_is_good_while_a_worker_is_replaced_and_says_so,
 );
 
@@ -161,30 +161,39 @@ fn a_worker_that_dies_again_and_again_ends_the_process(scheduler: Scheduler) {
     assert_eq!(peer::end_of(&mut client), Some(ErrorKind::ConnectionReset));
 }
 
-/// It is replaced, too, but under work stealing, where nobody is left to end its connections: there the process ends.
-fn an_only_worker_that_dies_leaves_nobody_waiting(scheduler: Scheduler) {
+/// As any other. Under work stealing what relays outlives it, and only who is still heard is lost.
+fn an_only_worker_that_dies_is_replaced(scheduler: Scheduler) {
     let directory = tempfile::tempdir().expect("directory");
     let Some(command) = doom::command(directory.path()) else {
         return;
     };
-    let text = change::text(scheduler, 1, "", &forward(&["builtin:echo"]));
-    let mut proxy = Proxy::start_command(command, &text);
-    let mut client = proxy.connect("main");
-    echoes(&mut client).expect("it is served");
-    doom::kill(&proxy, scheduler, 0);
-    if scheduler == Scheduler::WorkStealing {
-        let address = proxy.address("main");
-        wait::until("it has ended", || TcpStream::connect(address).is_err());
-        let status = proxy.wait();
-        let log = proxy.whole_log();
-        assert_eq!(status.code(), Some(1), "{log}");
-        assert!(log.contains("no other worker could end"), "{log}");
-    } else {
-        await_restarts(&proxy, 1);
-        echoes(&mut proxy.connect("main")).expect("it is served");
-        proxy.stop();
+    let listener = "accept_proxy_protocol = \"required\"\nprologue_timeout = \"10m\"\n";
+    let routes = forward(&["builtin:echo"])
+        + &route("heard", "127.0.0.1:0", &["builtin:echo"], listener, "");
+    let proxy = Proxy::start_command(command, &change::text(scheduler, 1, "", &routes));
+    let mut relayed = proxy.connect("main");
+    echoes(&mut relayed).expect("it is served");
+    for count in 1..=2 {
+        let mut heard = proxy.connect("heard");
+        wait::until("it is accepted", || {
+            proxy.metric("corelane_listener_connections", &[("listener", "heard")]) == 1.0
+        });
+        doom::kill(&proxy, scheduler, 0);
+        await_restarts(&proxy, count);
+        wait::until("all has moved", || proxy.get("/healthz").body == b"ok\n");
+        assert_eq!(peer::end_of(&mut heard), Some(ErrorKind::ConnectionReset));
+        if scheduler != Scheduler::WorkStealing {
+            assert_eq!(peer::end_of(&mut relayed), Some(ErrorKind::ConnectionReset));
+            relayed = proxy.connect("main");
+        }
+        echoes(&mut relayed).expect("it is served");
+        wait::until("nobody else is left", || {
+            proxy.metric("corelane_core_connections", &[]) == 1.0
+        });
     }
-    assert_eq!(peer::end_of(&mut client), Some(ErrorKind::ConnectionReset));
+    assert_eq!(restarts(&proxy), 2.0);
+    drop(relayed);
+    proxy.stop();
 }
 
 /// Whoever asks is to keep the process, as its other workers have connections.
