@@ -14,6 +14,7 @@ use super::error::{LoadError, READ_PATIENCE};
 use super::progress::Progress;
 use super::reading::Reading;
 use super::sources::{Sources, Stamp};
+use crate::aside;
 use crate::start_error::cannot_read;
 
 /// Files that list clients, as they were read.
@@ -42,7 +43,9 @@ pub(crate) fn read_lists(paths: BTreeSet<PathBuf>) -> ReadLists {
             let answer = answer.recv_timeout(lists.patience());
             answer.map_err(|_| late(&reading.timed_out()))
         });
-        lists.add(path, waited);
+        let bytes = lists.take(&path, waited);
+        let list = bytes.and_then(|bytes| listed(&path, &bytes));
+        lists.files.push((path, list));
     }
     lists
 }
@@ -59,13 +62,18 @@ pub(crate) async fn read_lists_meanwhile(paths: BTreeSet<PathBuf>) -> ReadLists 
             }),
             Err(error) => Err(error),
         };
-        lists.add(path, waited);
+        let list = match lists.take(&path, waited) {
+            Ok(bytes) => listed_meanwhile(&path, bytes).await,
+            Err(reason) => Err(reason),
+        };
+        lists.files.push((path, list));
     }
     lists
 }
 
-/// A file, as a thread has read it, with what is to be watched.
-type One = (Result<Vec<Clients>, String>, Sources);
+/// A file, as a thread has read it, with what is to be watched. What it lists is found out when it has been read: that takes its time,
+/// but never hangs.
+type One = (Result<Vec<u8>, String>, Sources);
 
 /// Has a thread read one.
 fn begin(path: &Path, on_read: impl FnOnce(One) + Send + 'static) -> Result<Reading, LoadError> {
@@ -87,26 +95,29 @@ impl ReadLists {
         }
     }
 
-    /// Adds one, as it was read, or why it was not. It is watched all the same.
-    fn add(&mut self, path: PathBuf, read: Result<Result<One, String>, LoadError>) {
+    /// What was read of one, or why nothing was. It is watched all the same.
+    fn take(
+        &mut self,
+        path: &Path,
+        read: Result<Result<One, String>, LoadError>,
+    ) -> Result<Vec<u8>, String> {
         let unread = |reason: String| format!("the list {} is not read: {reason}", path.display());
-        self.sources.add_file(&path, None);
-        let list = match read {
-            Ok(Ok((list, sources))) => {
+        self.sources.add_file(path, None);
+        match read {
+            Ok(Ok((bytes, sources))) => {
                 self.sources.extend(sources);
-                list.map(Into::into)
+                bytes
             }
             Ok(Err(reason)) => {
                 self.has_hung = true;
                 Err(unread(reason))
             }
             Err(error) => Err(unread(late(&error))),
-        };
-        self.files.push((path, list));
+        }
     }
 }
 
-fn read(path: &Path, progress: &Progress, sources: &mut Sources) -> Result<Vec<Clients>, String> {
+fn read(path: &Path, progress: &Progress, sources: &mut Sources) -> Result<Vec<u8>, String> {
     sources.add_file(path, None);
     let cannot = |error| format!("{}: {error}", cannot_read("the list", path, &error));
     let shown = path.display();
@@ -127,7 +138,21 @@ fn read(path: &Path, progress: &Progress, sources: &mut Sources) -> Result<Vec<C
             "the list {shown} is larger than {LIST_BYTES_MAX} bytes; split it over several files"
         ));
     }
-    parse_list(&bytes).map_err(|problem| format!("the list {shown} is not in order: {problem}"))
+    Ok(bytes)
+}
+
+fn listed(path: &Path, bytes: &[u8]) -> ReadList {
+    let not_in_order = |problem| format!("the list {} is not in order: {problem}", path.display());
+    parse_list(bytes).map(Into::into).map_err(not_in_order)
+}
+
+/// As [`listed`], for a thread that has something else to do meanwhile.
+async fn listed_meanwhile(path: &Path, bytes: Vec<u8>) -> ReadList {
+    let bytes: Arc<[u8]> = bytes.into();
+    let (its, of) = (path.to_owned(), bytes.clone());
+    let made = aside::run("corelane-lists", move || listed(&its, &of)).await;
+    // Without a thread for it, it is done here.
+    made.unwrap_or_else(|_| listed(path, &bytes))
 }
 
 fn late(error: &LoadError) -> String {
