@@ -55,7 +55,8 @@ fn who_finds_the_queue_full_is_dropped() {
 /// Who waits at any of the sockets, however many workers there are, is accepted by one of those that are lent.
 #[test]
 fn sockets_join_and_none_goes() {
-    const CLIENTS: usize = 32;
+    // With so many, one of four sockets that the kernel's hash gives none is rarer than one in 10^11 runs.
+    const CLIENTS: usize = 96;
     let (sockets, address) = listening(64, 2);
     let count = |workers| {
         let lent = sockets.lend("web", workers).unwrap();
