@@ -225,9 +225,7 @@ fn a_state_holds_until_the_agent_takes_it_back(scheduler: Scheduler) {
     hosts.becomes(1, &proxy, "maintenance");
     hosts.say(1, "ready down # no disk\n");
     hosts.becomes(1, &proxy, "down");
-    wait::until("it is an event", || {
-        proxy.has_event("agent", "by its agent: ready down # no disk")
-    });
+    proxy.tells("agent", "by its agent: ready down # no disk");
     assert_eq!(hosts.of(1, &proxy, "corelane_upstream_up", &[]), 0.0);
     hosts.stop_agent(1);
     change::switch(&proxy, &after);

@@ -100,11 +100,7 @@ fn http_is_judged_by_status_and_body() {
             "answer",
         ),
     ]);
-    assert!(
-        proxy.log().contains("status 404 Not Found"),
-        "{}",
-        proxy.log()
-    );
+    proxy.logs("status 404 Not Found");
 }
 
 #[test]

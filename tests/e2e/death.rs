@@ -136,7 +136,7 @@ fn workers_that_lose_their_reactors_are_replaced(scheduler: Scheduler) {
         proxy.metric("corelane_worker_restarts_total", &[]) > 0.0
     });
     wait::until("all is over", || proxy.get("/healthz").body == b"ok\n");
-    assert!(proxy.has_event("worker ", "and new workers have taken over"));
+    proxy.tells("worker ", "and new workers have taken over");
     let served = before
         .iter_mut()
         .map(answers)

@@ -2,10 +2,8 @@
 //! is left to wait.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::os::unix::fs::PermissionsExt;
 use std::thread;
 
 use rustix::process::Signal;
@@ -14,6 +12,7 @@ use crate::harness::change;
 use crate::harness::config::{forward_with, route};
 use crate::harness::doom;
 use crate::harness::heirs::{self, Heirs};
+use crate::harness::program;
 use crate::harness::proxy::Proxy;
 use crate::harness::scheduler::{Scheduler, each_scheduler};
 use crate::harness::wait;
@@ -232,8 +231,7 @@ fn an_upgrade_that_has_not_begun_gives_way(scheduler: Scheduler) {
         return;
     };
     let program = directory.path().join("slow");
-    fs::write(&program, "#!/bin/sh\nexec sleep 60\n").expect("write");
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("a mode");
+    program::write(&program, "#!/bin/sh\nexec sleep 60\n");
     let socket = directory.path().join("admin.sock");
     let mut stay = relayed(&proxy);
     let own = of_worker(&proxy, &stay, 0);

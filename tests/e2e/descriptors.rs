@@ -199,12 +199,8 @@ fn a_limit_that_max_connections_does_not_fit_is_said(scheduler: Scheduler) {
     // The log is written by a thread of its own.
     let has_logged = |proxy: &Proxy| wait::until("it logs", || proxy.log().contains("running"));
     has_logged(&proxy);
-    let log = proxy.log();
-    assert!(
-        log.contains("max_connections allows 1000 connections"),
-        "{log}"
-    );
-    assert!(log.contains("may have 128 files open"), "{log}");
+    proxy.logs("max_connections allows 1000 connections");
+    proxy.logs("may have 128 files open");
     let proxy = start(scheduler, 1024, &limited(10));
     has_logged(&proxy);
     assert!(!proxy.log().contains("max_connections"), "{}", proxy.log());

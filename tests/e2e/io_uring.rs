@@ -53,10 +53,6 @@ fn auto_falls_back() {
     let proxy = Proxy::start_command(command, &config);
     let info = proxy.metric("corelane_runtime_info", &[("scheduler", "tokio")]);
     assert_eq!(info, 1.0);
-    assert!(
-        proxy.log().contains("io_uring is not permitted"),
-        "{}",
-        proxy.log()
-    );
+    proxy.logs("io_uring is not permitted");
     proxy.stop();
 }

@@ -271,11 +271,10 @@ fn a_reload_changes_routes(scheduler: Scheduler) {
     assert_eq!(counts(&one, &other), (1, 1));
     exchange(&old);
     assert_eq!(taken(&proxy, "loopback"), 2.0, "it goes on counting");
-    let log = proxy.log();
-    assert!(
-        log.contains("upstream = \"one\"") || log.contains("upstream: "),
-        "{log}"
-    );
+    wait::until("the change is logged", || {
+        let log = proxy.log();
+        log.contains("upstream = \"one\"") || log.contains("upstream: ")
+    });
 }
 
 /// What a server of mail says and is told before TLS: its lines and the client's in turn, of which the last one begins TLS.

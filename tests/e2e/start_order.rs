@@ -218,7 +218,7 @@ fn auto_falls_back_where_locked_memory_is_enough_for_some_workers_only() {
     if counts_rings() {
         let info = proxy.metric("corelane_runtime_info", &[("scheduler", "tokio")]);
         assert_eq!(info, 1.0, "{}", proxy.log());
-        assert!(proxy.log().contains("4 workers need"), "{}", proxy.log());
+        proxy.logs("4 workers need");
     }
     assert_eq!(proxy.metrics().series("corelane_core_info", &[]).count(), 4);
     proxy.stop();

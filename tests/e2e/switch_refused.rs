@@ -242,8 +242,7 @@ fn without_io_uring_nothing_changes(scheduler: Scheduler) {
         assert!(running.is_refused(Scheduler::Glommio));
         assert_eq!(running.assert_unchanged(), f64::from(refusals));
     }
-    let log = running.proxy.log();
-    assert!(log.contains("io_uring is not permitted"), "{log}");
+    running.proxy.logs("io_uring is not permitted");
     let to = others(scheduler).find(|to| *to != Scheduler::Glommio);
     running.assert_switches(to.expect("Tokio has two modes"));
 }
@@ -259,7 +258,6 @@ fn without_locked_memory_nothing_changes(scheduler: Scheduler) {
         assert_eq!(running.assert_unchanged(), f64::from(refusals));
     }
     drop(lowered);
-    let log = running.proxy.log();
-    assert!(log.contains("ulimit -l"), "{log}");
+    running.proxy.logs("ulimit -l");
     running.assert_switches(Scheduler::Glommio);
 }

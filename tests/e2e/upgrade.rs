@@ -3,7 +3,6 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::Path;
 use std::process::Output;
@@ -18,6 +17,7 @@ use crate::harness::echoed;
 use crate::harness::heirs::Heirs;
 use crate::harness::peer;
 use crate::harness::process;
+use crate::harness::program;
 use crate::harness::proxy::{self, Proxy, configuration, configuration_with};
 use crate::harness::scheduler::{Scheduler, each_scheduler};
 use crate::harness::wait::{self, End};
@@ -127,7 +127,7 @@ fn nobody_is_refused(scheduler: Scheduler) {
             assert_eq!(proxy.get("/readyz").status, 200);
             let words = format!("has taken over from process {first}");
             let by = if round == 1 { "uid=" } else { "SIGUSR2" };
-            assert!(proxy.has_event(by, &words));
+            proxy.tells(by, &words);
             echoes();
             // The first one supervises, however many there were, and has nothing else.
             wait::until("it only supervises", || {
@@ -165,8 +165,7 @@ fn a_process_that_cannot_take_over_changes_nothing(scheduler: Scheduler) {
     };
     echoes();
     let script = folder.path().join("silent");
-    fs::write(&script, "#!/bin/sh\nexit 3\n").expect("a script");
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    program::write(&script, "#!/bin/sh\nexit 3\n");
     let refused = |binary: Option<&Path>, why: &str| {
         let asked = ask(&socket, binary);
         assert_eq!(asked.status.code(), Some(1), "{asked:?}");
@@ -193,7 +192,7 @@ fn a_process_that_cannot_take_over_changes_nothing(scheduler: Scheduler) {
     let failed = proxy.metric("corelane_upgrades_total", &[("result", "failure")]);
     assert_eq!(failed, 5.0);
     let by = format!("uid={} ", rustix::process::geteuid().as_raw());
-    assert!(proxy.has_event(&by, "not upgraded"));
+    proxy.tells(&by, "not upgraded");
     echoes();
     drop(proxy.connect("main"));
     drop(client);

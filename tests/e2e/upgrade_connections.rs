@@ -13,6 +13,7 @@ use crate::harness::echoed;
 use crate::harness::heirs::Heirs;
 use crate::harness::metrics::Totals;
 use crate::harness::peer;
+use crate::harness::program;
 use crate::harness::proxy::{self, Proxy};
 use crate::harness::scheduler::{Scheduler, each_scheduler};
 use crate::harness::wait::{self, End};
@@ -96,7 +97,7 @@ fn nobody_notices(first: Scheduler) {
         text.replace("[admin]\n", &format!("[admin]\nsocket = {socket:?}\n"))
     };
     let before = folder.path().join("corelane-before");
-    fs::copy(proxy::command().get_program(), &before).expect("a copy");
+    program::copy(proxy::command().get_program().as_ref(), &before);
     let proxy = Proxy::start_file(&file(first, 2));
     let heirs = Heirs::of(&proxy);
     let idle: Vec<_> = (0..size.idle).map(|_| proxy.connect("main")).collect();

@@ -1,13 +1,10 @@
 //! Executables that say they take over and lie, or speak another version: the process that runs goes on, with all it has.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-
 use crate::ctl_changes::{Echo, exchange};
 use crate::harness::config::route;
 use crate::harness::heirs::Heirs;
 use crate::harness::process;
+use crate::harness::program;
 use crate::harness::proxy::{Proxy, configuration_with};
 use crate::harness::scheduler::{Scheduler, each_scheduler};
 use crate::harness::wait;
@@ -78,7 +75,7 @@ impl Old {
     fn refuse(&self, script: &str) -> String {
         let pid = self.heirs.only();
         let path = self.folder.path().join("liar");
-        write_program(&path, &format!("{ABLE}{script}\n"));
+        program::write(&path, &format!("{ABLE}{script}\n"));
         let asked = ask(&self.socket, Some(&path));
         let words = String::from_utf8_lossy(&asked.stderr).into_owned();
         assert_eq!(asked.status.code(), Some(1), "{script}: {asked:?}");
@@ -92,17 +89,6 @@ impl Old {
         let labels = [("result", "failure")];
         self.proxy.metric("corelane_upgrades_total", &labels)
     }
-}
-
-/// By another process, so that none of this one has it open for writing when it is run.
-fn write_program(path: &Path, text: &str) {
-    let source = path.with_extension("py");
-    fs::write(&source, text).expect("room");
-    let mode = fs::Permissions::from_mode(0o755);
-    fs::set_permissions(&source, mode).expect("it is ours");
-    let mut copy = std::process::Command::new("cp");
-    let copied = copy.arg("-p").arg(&source).arg(path).status();
-    assert!(copied.expect("cp runs").success());
 }
 
 fn who_lies_changes_nothing(scheduler: Scheduler) {

@@ -116,9 +116,6 @@ impl Server {
             move || {
                 while let Ok((stream, _)) = self.listener.accept() {
                     if stopped.load(Ordering::Acquire) {
-                        // A process that another test starts just now has the socket, too, until it runs its program: closing it here
-                        // would leave it listening.
-                        let _ = SockRef::from(&self.listener).shutdown(Shutdown::Both);
                         return;
                     }
                     accepted.fetch_add(1, Ordering::Release);
@@ -134,6 +131,14 @@ impl Server {
             accepted,
             acceptor: Some(acceptor),
         }
+    }
+}
+
+impl Drop for Server {
+    /// A process that another test starts just now has the socket, too, until it runs its program: closing it here would leave it
+    /// listening.
+    fn drop(&mut self) {
+        let _ = SockRef::from(&self.listener).shutdown(Shutdown::Both);
     }
 }
 

@@ -1,8 +1,10 @@
 //! Ports for services that can't be told to take any free one.
 
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process;
 use std::sync::atomic::{AtomicU32, Ordering};
+
+use socket2::{Domain, Socket, Type};
 
 /// Below the kernel's ephemeral range (32768 and up), so that no outgoing connection of another test takes the
 /// port between this look and the service's bind.
@@ -19,9 +21,18 @@ pub(crate) fn free() -> u16 {
         let step = TAKEN.fetch_add(1, Ordering::Relaxed);
         let port = FIRST + process::id().wrapping_mul(7_919).wrapping_add(step) % COUNT;
         let port = u16::try_from(port).expect("below 65536");
-        if TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok() {
+        if is_free(port) {
             return port;
         }
     }
     panic!("no free port from {FIRST} to {}", FIRST + COUNT);
+}
+
+/// It is bound, and never listened on: a process that another test starts just now has the socket, too, until it runs its
+/// program, and who connects meanwhile is to be refused.
+fn is_free(port: u16) -> bool {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("socket");
+    socket.set_reuse_address(true).expect("SO_REUSEADDR");
+    let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+    socket.bind(&address.into()).is_ok()
 }

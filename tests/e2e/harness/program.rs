@@ -1,7 +1,9 @@
-//! Where the programs of the real services are.
+//! Where the programs of the real services are, and those of a test's own.
 
 use std::fs;
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// The path of a program that Debian may keep out of PATH.
 pub(crate) fn path(name: &str) -> PathBuf {
@@ -15,6 +17,23 @@ pub(crate) fn path(name: &str) -> PathBuf {
         .unwrap_or_else(|| {
             panic!("{name} isn't installed; `bash tests/run` installs what the tests need")
         })
+}
+
+/// Writes a program's text, so that it can be run.
+pub(crate) fn write(path: &Path, text: &str) {
+    let source = path.with_extension("source");
+    fs::write(&source, text).expect("room");
+    let mode = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(&source, mode).expect("it is ours");
+    copy(&source, path);
+}
+
+/// Copies a program by a process of its own: one that another test starts just now would have the copy open for writing, too, and
+/// nobody could run it meanwhile.
+pub(crate) fn copy(from: &Path, to: &Path) {
+    let mut copy = Command::new("cp");
+    let copied = copy.arg("-p").arg(from).arg(to).status();
+    assert!(copied.expect("cp runs").success(), "there is room for it");
 }
 
 /// Where Debian has the programs of the newest PostgreSQL server. Those in PATH are wrappers, which look for a

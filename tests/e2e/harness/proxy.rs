@@ -157,15 +157,19 @@ impl Proxy {
         self.metrics().get(name, labels)
     }
 
-    /// Whether an event that these words are part of has happened by somebody whose name begins so.
-    pub(crate) fn has_event(&self, by: &str, what: &str) -> bool {
-        let body = self.get("/api/v1/events").body;
-        let shown: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
-        let events = shown["events"].as_array().expect("events");
-        events.iter().any(|event| {
-            let text = |name: &str| event[name].as_str().unwrap_or_default();
-            text("by").starts_with(by) && text("what").contains(what)
-        })
+    /// Waits until an event that these words are part of is told, by somebody whose name begins so: it may be a moment later than
+    /// what it tells of is seen.
+    pub(crate) fn tells(&self, by: &str, what: &str) {
+        let is_told = || {
+            let body = self.get("/api/v1/events").body;
+            let shown: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
+            let events = shown["events"].as_array().expect("events");
+            events.iter().any(|event| {
+                let text = |name: &str| event[name].as_str().unwrap_or_default();
+                text("by").starts_with(by) && text("what").contains(what)
+            })
+        };
+        wait::until(&format!("an event by {by}: {what}"), is_told);
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -179,6 +183,12 @@ impl Proxy {
     /// What it has logged so far.
     pub(crate) fn log(&self) -> String {
         self.child.log()
+    }
+
+    /// Waits until it has logged these words: lines are written by a thread of their own, later than what they tell of is seen.
+    pub(crate) fn logs(&self, words: &str) {
+        let has_logged = wait::holds_within(DEADLINE, || self.log().contains(words));
+        assert!(has_logged, "no {words:?} in {}", self.log());
     }
 
     /// Rewrites the configuration, with these routes, and has the proxy read it.

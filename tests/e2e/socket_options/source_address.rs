@@ -112,6 +112,6 @@ fn for_a_client_with_nobodys_address_no_server_is_connected_to(scheduler: Schedu
     assert_eq!(seen.lock().expect("nobody panics").len(), 1);
     let labels = [("state", "ejected")];
     assert_eq!(proxy.metric("corelane_upstream_server_state", &labels), 0.0);
-    assert!(proxy.log().contains("as source_address = \"client\" says"));
+    proxy.logs("as source_address = \"client\" says");
     proxy.stop();
 }
