@@ -222,7 +222,7 @@ fn flood(address: SocketAddr, over: &AtomicBool) {
 }
 
 fn clients_that_keep_coming_hold_nothing_up(scheduler: Scheduler) {
-    let runtime = "drain_timeout = \"20s\"\n";
+    let runtime = "drain_timeout = \"1h\"\n";
     let routes = forward(&["builtin:echo"]);
     // One worker, so that it has less time than those who come.
     let configuration = proxy::configuration(scheduler, runtime, &routes);

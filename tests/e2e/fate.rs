@@ -2,10 +2,12 @@
 
 use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use socket2::SockRef;
 
 use crate::harness::change;
 use crate::harness::config::{forward_with, route};
@@ -70,13 +72,12 @@ struct Leaving {
 
 impl Leaving {
     fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
-        let address = listener.local_addr().expect("address");
+        // None of those that the kernel gives to others meanwhile.
         let leaving = Self {
-            address,
+            address: peer::refusing(),
             listener: Mutex::default(),
         };
-        leaving.serve(listener);
+        leaving.listen_again();
         leaving
     }
 
@@ -98,7 +99,10 @@ impl Leaving {
     }
 
     fn stop_listening(&self) {
-        self.listener.lock().expect("not poisoned").take();
+        let listener = self.listener.lock().expect("not poisoned").take();
+        // A process that another test starts just now has it, too.
+        let listener = listener.expect("it listens");
+        let _ = SockRef::from(&*listener).shutdown(Shutdown::Both);
     }
 
     fn listen_again(&self) {
@@ -121,7 +125,7 @@ impl Leaving {
     }
 }
 
-const CHECKS: &str = "health]\ninterval = \"100ms\"\nrise = 1\nfall = 2\n";
+const CHECKS: &str = "health]\ninterval = \"100ms\"\ntimeout = \"10s\"\nrise = 1\nfall = 2\n";
 
 fn connections_of_a_server_that_is_down_end_as_the_upstream_says(scheduler: Scheduler) {
     const FATES: [&str; 3] = ["keep", "reset", "close"];

@@ -24,7 +24,7 @@ each_scheduler!(
     a_refused_reload_is_told_of_until_one_succeeds,
 );
 
-const HEALTH: &str = "interval = \"100ms\"\nrise = 1\nfall = 2\n";
+const HEALTH: &str = "interval = \"100ms\"\ntimeout = \"10s\"\nrise = 1\nfall = 2\n";
 
 fn state(proxy: &Proxy) -> Value {
     serde_json::from_slice(&proxy.get("/state").body).expect("JSON")

@@ -95,18 +95,15 @@ fn connections_in_the_prologue(scheduler: Scheduler) {
     let before = resident_bytes(proxy.pid());
     open(HEARD);
     // What has not been received yet comes.
-    let mut each = 0;
-    let grows = || {
-        let now = resident_bytes(proxy.pid()).saturating_sub(before) / HEARD as u64;
-        now > std::mem::replace(&mut each, now)
-    };
-    wait::until("nothing more is received", {
-        let mut grows = grows;
-        move || !grows()
+    let each = || resident_bytes(proxy.pid()).saturating_sub(before) / HEARD as u64;
+    wait::until("they are heard", || each() >= said.len() as u64 / 2);
+    let mut last = 0;
+    wait::until("nothing more is received", || {
+        let now = each();
+        now <= std::mem::replace(&mut last, now)
     });
-    println!("{each} bytes a connection");
-    assert!(each <= BYTES_MAX, "{each} bytes a connection");
-    assert!(each >= said.len() as u64 / 2, "they are heard: {each}");
+    println!("{last} bytes a connection");
+    assert!(last <= BYTES_MAX, "{last} bytes a connection");
     // It is the system's again when they are gone, but for what idle connections leave.
     clients.clear();
     wait::until("the memory is given back", || {

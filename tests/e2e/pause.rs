@@ -1,6 +1,7 @@
 //! A process that stood still (SIGSTOP, `docker pause`, a frozen machine) takes nothing for idle that came meanwhile.
 
 use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -26,12 +27,7 @@ fn bytes_of_a_pause_longer_than_the_idle_timeout_are_forwarded(scheduler: Schedu
     let idle = format!("idle_timeout = \"{}s\"", IDLE_TIMEOUT.as_secs());
     let routes = forward_with(&[&echo.address().to_string()], &idle, "");
     let proxy = Proxy::start(scheduler, &routes);
-    let mut clients: Vec<_> = (0..10).map(|_| proxy.connect("main")).collect();
-    for client in &mut clients {
-        client.write_all(b"a").expect("send");
-        client.read_exact(&mut [0; 1]).expect("receive");
-    }
-    proxy.pause();
+    let mut clients = stopped_in_time(&proxy);
     for client in &mut clients {
         client.write_all(b"b").expect("send");
     }
@@ -46,6 +42,29 @@ fn bytes_of_a_pause_longer_than_the_idle_timeout_are_forwarded(scheduler: Schedu
     wait::until("the idle ones end", || {
         proxy.metric("corelane_listener_connections", &[("listener", "main")]) == 0.0
     });
+}
+
+/// Clients of a proxy that stands still, none of which was idle for too long before.
+fn stopped_in_time(proxy: &Proxy) -> Vec<TcpStream> {
+    let begun_at = Instant::now();
+    loop {
+        let tried_at = Instant::now();
+        let clients: Vec<_> = (0..10).map(|_| proxy.connect("main")).collect();
+        let is_served = clients.iter().all(|mut client| {
+            let served = client.write_all(b"a");
+            served.and_then(|()| client.read_exact(&mut [0; 1])).is_ok()
+        });
+        proxy.pause();
+        if is_served && tried_at.elapsed() < IDLE_TIMEOUT {
+            return clients;
+        }
+        // The machine had no time for them.
+        proxy.signal(Signal::CONT);
+        assert!(
+            begun_at.elapsed() < wait::DEADLINE,
+            "is served: {is_served}"
+        );
+    }
 }
 
 /// A server that took nothing makes room while the proxy stands still.

@@ -4,7 +4,6 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
-use std::time::Duration;
 
 use crate::harness::change;
 use crate::harness::limit;
@@ -46,7 +45,7 @@ impl Counting {
     }
 
     fn next(&self) -> (TcpStream, usize) {
-        let served = self.served.recv_timeout(Duration::from_secs(60));
+        let served = self.served.recv_timeout(wait::DEADLINE);
         served.expect("the next one is served")
     }
 
@@ -283,7 +282,7 @@ fn servers_that_go_down_are_not_waited_for(scheduler: Scheduler) {
     let other = Server::bind();
     let address = other.address().to_string();
     let checks = "queue = 10\nqueue_timeout = \"5m\"\nwhen_all_down = \"refuse\"\n\
-                  [upstreams.main.health]\ntype = \"tcp\"\ninterval = \"100ms\"\nrise = 1\nfall = 1\n";
+                  [upstreams.main.health]\ntype = \"tcp\"\ninterval = \"100ms\"\ntimeout = \"10s\"\nrise = 1\nfall = 1\n";
     let server = format!("servers = [{{ address = \"{address}\", max_connections = 1 }}]");
     let routes = format!(
         "[listeners.main]\nbind = \"127.0.0.1:0\"\nupstream = \"main\"\n[upstreams.main]\n{server}\n{checks}"

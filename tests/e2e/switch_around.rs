@@ -60,7 +60,7 @@ fn exchange(mut client: &TcpStream) {
 fn connections_that_move_need_no_time_to_drain(scheduler: Scheduler) {
     const CLIENTS: usize = 200;
     let text = |scheduler| {
-        let listener = "accept_proxy_protocol = true";
+        let listener = "accept_proxy_protocol = true\nprologue_timeout = \"1h\"";
         let routes =
             echo("127.0.0.1:0") + &route("late", "127.0.0.1:0", &["builtin:echo"], listener, "");
         change::text(scheduler, 2, "drain_timeout = \"0s\"\n", &routes)

@@ -1,17 +1,16 @@
 //! One process after another at the same addresses: the old one drains, or was killed.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
-use std::thread;
-use std::time::Duration;
 
 use rustix::process::Signal;
 
+use crate::harness::child::Child;
 use crate::harness::config::route;
 use crate::harness::peer::{self, Server};
 use crate::harness::port;
-use crate::harness::proxy::{Proxy, configuration};
+use crate::harness::proxy::{self, Proxy, configuration};
 use crate::harness::scheduler::{Scheduler, each_scheduler};
 use crate::harness::wait;
 
@@ -134,31 +133,40 @@ fn a_killed_proxy_is_started_again_at_once(scheduler: Scheduler) {
 }
 
 fn addresses_that_come_free_are_taken(scheduler: Scheduler) {
-    /// Less than a start waits.
-    const HELD: Duration = Duration::from_millis(300);
     let (bind, admin) = (loopback(), loopback());
-    let held = [bind, admin].map(|address| TcpListener::bind(address).expect("bind"));
-    let release = thread::spawn(move || {
-        for listener in held {
-            thread::sleep(HELD);
-            drop(listener);
-        }
-    });
+    let held = [bind, admin].map(Server::bind_at);
+    let directory = tempfile::tempdir().expect("directory");
+    let file = directory.path().join("corelane.toml");
     let config = at(scheduler, &bind.to_string(), admin, &["builtin:echo"]);
-    let proxy = Proxy::start_file(&config);
-    release.join().expect("it only sleeps");
-    let log = proxy.log();
+    std::fs::write(&file, config).expect("write");
+    let mut child = Child::spawn(proxy::command().arg("run").arg(&file), Signal::KILL);
+    let lines = |child: &Child, address: SocketAddr, text: &str| {
+        let log = child.log();
+        let named = log
+            .lines()
+            .filter(|line| line.contains(&address.to_string()));
+        named.filter(|line| line.contains(text)).count()
+    };
+    let (waits, is_free) = ("in use; trying again", "free now");
+    for (listener, address) in held.into_iter().zip([bind, admin]) {
+        // It starts, or ends, when it has waited for long.
+        wait::until("it waits for the address", || {
+            lines(&child, address, waits) == 1 || child.exit_status().is_some()
+        });
+        drop(listener);
+        wait::until("the address is taken", || {
+            lines(&child, address, is_free) == 1 || child.exit_status().is_some()
+        });
+    }
+    wait::until("it is ready", || {
+        child.log().lines().any(|line| line == "ready") || child.exit_status().is_some()
+    });
     for address in [bind, admin] {
-        let lines = |text: &str| {
-            let named = log
-                .lines()
-                .filter(|line| line.contains(&address.to_string()));
-            named.filter(|line| line.contains(text)).count()
-        };
-        assert_eq!(lines("in use; trying again"), 1, "{address}:\n{log}");
-        assert_eq!(lines("free now"), 1, "{address}:\n{log}");
+        let counts = [waits, is_free].map(|text| lines(&child, address, text));
+        assert_eq!(counts, [1, 1], "{address}:\n{}", child.log());
     }
     assert_echoes(&mut peer::connect(bind));
     TcpStream::connect(admin).expect("the admin server listens");
-    proxy.stop();
+    child.signal(Signal::TERM);
+    assert_eq!(child.wait().code(), Some(0), "{}", child.log());
 }

@@ -23,14 +23,15 @@ each_scheduler!(
     connections_keep_the_times_that_they_began_with,
 );
 
-/// A proxy with these lines for its listener, and a connection of it.
-fn start(scheduler: Scheduler, lines: &str) -> (Proxy, TcpStream, TcpStream) {
+/// A proxy with these lines for its listener, and a connection of it, which began after this moment.
+fn start(scheduler: Scheduler, lines: &str) -> (Proxy, TcpStream, TcpStream, Instant) {
     let server = Server::bind();
     let routes = forward_with(&[&server.address().to_string()], lines, "");
     let proxy = Proxy::start(scheduler, &routes);
+    let begun = Instant::now();
     let client = proxy.connect("main");
     let upstream = server.accept();
-    (proxy, client, upstream)
+    (proxy, client, upstream, begun)
 }
 
 fn expect_cause(proxy: &Proxy, cause: &str, count: f64) {
@@ -40,9 +41,8 @@ fn expect_cause(proxy: &Proxy, cause: &str, count: f64) {
     });
 }
 
-/// Sends a byte now and then until that fails, which is a reset; returns how long that took.
-fn talk_until_reset(mut talker: &TcpStream) -> Duration {
-    let begun = Instant::now();
+/// Sends a byte now and then until that fails, which is a reset; returns how long that took, since it has begun.
+fn talk_until_reset(mut talker: &TcpStream, begun: Instant) -> Duration {
     let error = loop {
         assert!(begun.elapsed() < DEADLINE, "it goes on");
         if let Err(error) = talker.write_all(b"x") {
@@ -59,8 +59,8 @@ fn talk_until_reset(mut talker: &TcpStream) -> Duration {
 }
 
 fn a_silent_client_ends_though_the_server_talks(scheduler: Scheduler) {
-    let (proxy, mut client, upstream) = start(scheduler, "client_idle_timeout = \"1s\"");
-    let lasted = talk_until_reset(&upstream);
+    let (proxy, mut client, upstream, begun) = start(scheduler, "client_idle_timeout = \"1s\"");
+    let lasted = talk_until_reset(&upstream, begun);
     assert!(lasted > Duration::from_millis(500), "after {lasted:?}");
     // It is not told that this was all.
     assert_eq!(peer::end_of(&mut client), Some(ErrorKind::ConnectionReset));
@@ -68,8 +68,8 @@ fn a_silent_client_ends_though_the_server_talks(scheduler: Scheduler) {
 }
 
 fn a_silent_server_ends_though_the_client_talks(scheduler: Scheduler) {
-    let (proxy, client, mut upstream) = start(scheduler, "server_idle_timeout = \"1s\"");
-    let lasted = talk_until_reset(&client);
+    let (proxy, client, mut upstream, begun) = start(scheduler, "server_idle_timeout = \"1s\"");
+    let lasted = talk_until_reset(&client, begun);
     assert!(lasted > Duration::from_millis(500), "after {lasted:?}");
     assert_eq!(
         peer::end_of(&mut upstream),
@@ -79,7 +79,7 @@ fn a_silent_server_ends_though_the_client_talks(scheduler: Scheduler) {
 }
 
 fn a_half_closed_connection_ends_though_bytes_come(scheduler: Scheduler) {
-    let (proxy, mut client, mut upstream) = start(
+    let (proxy, mut client, mut upstream, begun) = start(
         scheduler,
         "half_closed_timeout = \"1s\"\nclient_idle_timeout = \"1s\"",
     );
@@ -88,7 +88,7 @@ fn a_half_closed_connection_ends_though_bytes_come(scheduler: Scheduler) {
     let mut request = Vec::new();
     upstream.read_to_end(&mut request).expect("the request");
     assert_eq!(request, b"a request");
-    let lasted = talk_until_reset(&upstream);
+    let lasted = talk_until_reset(&upstream, begun);
     assert!(lasted > Duration::from_millis(500), "after {lasted:?}");
     assert_eq!(peer::end_of(&mut client), Some(ErrorKind::ConnectionReset));
     expect_cause(&proxy, "half_closed_timeout", 1.0);
@@ -96,8 +96,7 @@ fn a_half_closed_connection_ends_though_bytes_come(scheduler: Scheduler) {
 
 fn a_lifetime_ends_in_a_pause(scheduler: Scheduler) {
     let lines = "max_lifetime = \"1s\"\nlifetime_jitter = \"0%\"";
-    let (proxy, mut client, mut upstream) = start(scheduler, lines);
-    let begun = Instant::now();
+    let (proxy, mut client, mut upstream, begun) = start(scheduler, lines);
     client.write_all(b"hello").expect("send");
     upstream.read_exact(&mut [0; 5]).expect("receive");
     assert_eq!(peer::end_of(&mut client), None);
@@ -108,9 +107,9 @@ fn a_lifetime_ends_in_a_pause(scheduler: Scheduler) {
 
 fn a_lifetime_without_a_pause_ends_by_a_reset(scheduler: Scheduler) {
     let lines = "max_lifetime = \"500ms\"\nlifetime_jitter = \"0%\"";
-    let (proxy, mut client, upstream) = start(scheduler, lines);
+    let (proxy, mut client, upstream, begun) = start(scheduler, lines);
     let reader = thread::spawn(move || peer::end_of(&mut client));
-    let lasted = talk_until_reset(&upstream);
+    let lasted = talk_until_reset(&upstream, begun);
     assert!(lasted > Duration::from_secs(4), "after {lasted:?}");
     let end = reader.join().expect("it reads");
     assert_eq!(end, Some(ErrorKind::ConnectionReset));
@@ -121,8 +120,8 @@ fn a_lifetime_without_a_pause_ends_by_a_reset(scheduler: Scheduler) {
 fn connections_keep_the_times_that_they_began_with(scheduler: Scheduler) {
     let with = |line: &str| forward_with(&["builtin:echo"], line, "");
     let proxy = Proxy::start(scheduler, &with("max_lifetime = \"4s\""));
-    let mut bounded = proxy.connect("main");
     let begun = Instant::now();
+    let mut bounded = proxy.connect("main");
     let exchange = |client: &mut TcpStream| {
         client.write_all(b"x").expect("send");
         client.read_exact(&mut [0; 1]).expect("receive");

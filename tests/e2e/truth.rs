@@ -83,8 +83,9 @@ fn assert_bytes(proxy: &Proxy, inward: f64, outward: f64) {
         wait::until(&format!("{bytes} bytes {direction} of the server"), || {
             proxy.metric("corelane_upstream_bytes_total", &upstream) == bytes
         });
-        let by_core = proxy.metric("corelane_core_bytes_total", &[("direction", direction)]);
-        assert_eq!(by_core, bytes, "bytes {direction} over the cores");
+        wait::until(&format!("{bytes} bytes {direction} over the cores"), || {
+            proxy.metric("corelane_core_bytes_total", &[("direction", direction)]) == bytes
+        });
     }
 }
 
@@ -188,8 +189,10 @@ fn upstream_bytes(scheduler: Scheduler) {
         }
     }
     let total: usize = (1..=20).map(|index| index * index).sum();
-    let sum = proxy.metric("corelane_upstream_bytes_total", &[("direction", "in")]);
-    assert_eq!(sum, total as f64);
+    wait::until("all bytes are counted", || {
+        let sum = proxy.metric("corelane_upstream_bytes_total", &[("direction", "in")]);
+        sum == total as f64
+    });
 }
 
 /// Clients of a server that doesn't answer wait until their time is over.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::RawFd;
 use std::path::Path;
 
@@ -33,6 +34,24 @@ pub(crate) fn descriptors(pid: u32) -> Vec<String> {
         socket.is_listener().ok()?.then(|| address(&socket))
     });
     listening.collect()
+}
+
+/// How many connections wait at an address of IPv4 until somebody accepts them, over all sockets that listen there.
+pub(crate) fn waiting(address: SocketAddr) -> usize {
+    const LISTENS: &str = "0A";
+    let IpAddr::V4(ip) = address.ip() else {
+        panic!("{address} is none of IPv4");
+    };
+    let ip = u32::from_ne_bytes(ip.octets());
+    let local = format!("{ip:08X}:{:04X}", address.port());
+    let table = fs::read_to_string("/proc/thread-self/net/tcp").expect("the table");
+    let lines = table.lines().filter_map(|line| {
+        let fields: Vec<_> = line.split_whitespace().collect();
+        let is_its = fields[1] == local && fields[3] == LISTENS;
+        let (_, received) = is_its.then(|| fields[4].split_once(':')).flatten()?;
+        usize::from_str_radix(received, 16).ok()
+    });
+    lines.sum()
 }
 
 fn is_socket(entry: &Path) -> bool {

@@ -23,8 +23,7 @@ each_scheduler!(
 );
 
 /// Checks of the servers have headers, too, which HAProxy and nginx insist on.
-const CHECKED: &str =
-    "[upstreams.NAME.health]\ntype = \"http\"\nhttp = { path = \"/client\" }\ninterval = \"100ms\"";
+const CHECKED: &str = "[upstreams.NAME.health]\ntype = \"http\"\nhttp = { path = \"/client\" }\ninterval = \"100ms\"\ntimeout = \"10s\"";
 
 fn checked(name: &str, upstream: &str) -> String {
     format!("{upstream}\n{}", CHECKED.replace("NAME", name))

@@ -18,7 +18,7 @@ each_scheduler!(refusals, untrusted_peers, optional,);
 fn refusals(scheduler: Scheduler) {
     let server = peer::echo();
     let log = tempfile::tempdir().expect("directory");
-    let listener = "accept_proxy_protocol = true\nprologue_timeout = \"500ms\"";
+    let listener = "accept_proxy_protocol = true\nprologue_timeout = \"1s\"";
     let routes = forward_with(&[&server.address().to_string()], listener, "");
     let proxy = Proxy::start(scheduler, &(access_log(&log) + &routes));
     let broken = |count: u8| [b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0", &[count][..]].concat();
@@ -33,8 +33,8 @@ fn refusals(scheduler: Scheduler) {
         (&[b"PROXY ", &[b' '; 200][..]].concat(), "too_long", "PR"),
     ];
     for (place, (said, result, end)) in cases.iter().enumerate() {
-        let mut client = proxy.connect("main");
         let before = prologues(&proxy, result);
+        let mut client = proxy.connect("main");
         client.write_all(said).expect("send");
         let address = own(&client).to_string();
         peer::assert_closed_unanswered(client);
@@ -112,7 +112,7 @@ fn optional(scheduler: Scheduler) {
         let _ = stream.write_all(b"220 hello\r\n");
         let _ = std::io::copy(&mut &stream, &mut &stream);
     });
-    let listener = "accept_proxy_protocol = \"optional\"\nprologue_timeout = \"300ms\"";
+    let listener = "accept_proxy_protocol = \"optional\"\nprologue_timeout = \"1s\"";
     let routes = forward_with(&[&server.address().to_string()], listener, "");
     let proxy = Proxy::start(scheduler, &routes);
     let greeted = |mut client: &TcpStream, then: &[u8]| {
