@@ -23,14 +23,19 @@ const BASH: &str = r#"_corelane() {
 complete -o default -F _corelane corelane
 "#;
 
-/// For zsh.
+/// For zsh, to be evaluated or to be found in its `fpath`: then zsh runs the file where it is first asked to complete.
 const ZSH: &str = r#"#compdef corelane
 _corelane() {
     local -a names
-    names=("${(@f)$(corelane complete -- "${(@)words[2,CURRENT]}" 2>/dev/null)}")
-    if [[ -n "$names" ]]; then compadd -- $names; else _files; fi
+    names=("${(@f)$(corelane complete -- "${(@Q)words[2,CURRENT-1]}" "${(Q)PREFIX}" 2>/dev/null)}")
+    if [[ -z "$names" ]]; then
+        _files
+        return
+    fi
+    compadd -S '' -- ${(M)names:#*=}
+    compadd -- ${names:#*=}
 }
-compdef _corelane corelane
+if [[ "${funcstack[1]}" == _corelane ]]; then _corelane "$@"; else compdef _corelane corelane; fi
 "#;
 
 /// For fish.

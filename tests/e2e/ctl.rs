@@ -1,7 +1,7 @@
 //! `corelane ctl` and the API behind it, over the unix socket and over TCP.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use serde_json::Value;
@@ -35,6 +35,10 @@ impl Controlled {
             socket,
             _folder: folder,
         }
+    }
+
+    pub(crate) fn socket(&self) -> &Path {
+        &self.socket
     }
 
     pub(crate) fn ctl(&self, words: &[&str]) -> Output {

@@ -23,6 +23,7 @@ mod checks;
 mod churn;
 mod command;
 mod compare;
+mod completion;
 mod config_file;
 mod connections;
 mod console;

@@ -69,6 +69,12 @@ impl Terminal {
         self.keys.write_all(keys.as_bytes()).expect("it reads");
     }
 
+    /// Whether this was ever drawn, wherever it stands by now.
+    pub(crate) fn has_drawn(&self, wanted: &str) -> bool {
+        let drawn = self.drawn.lock().expect("no panic");
+        String::from_utf8_lossy(&drawn).contains(wanted)
+    }
+
     /// Its lines, as somebody sees them now.
     pub(crate) fn lines(&self) -> Vec<String> {
         let drawn = self.drawn.lock().expect("no panic");
