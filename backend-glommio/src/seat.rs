@@ -8,6 +8,8 @@ use glommio::{GlommioError, LocalExecutorBuilder};
 use proxy_core::backend::WorkerThread;
 use proxy_core::lifeline::Lifeline;
 use proxy_core::{Generation, Worker};
+use rustix::io::Errno;
+use rustix::thread::{CpuSet, sched_setaffinity};
 
 use crate::balancer::Balancer;
 use crate::driver::{self, Driver, Parts};
@@ -57,8 +59,18 @@ impl Seat {
             Ok(())
         };
         let (index, cpu) = (self.index, self.cpu);
-        let pin = cpu.map_or(glommio::Placement::Unbound, glommio::Placement::Fixed);
-        let builder = LocalExecutorBuilder::new(pin)
+        if let Some(cpu) = cpu
+            && let Err(error) = pin(cpu)
+        {
+            return fail(StartError::Pin {
+                worker: index,
+                cpu,
+                error,
+            });
+        }
+        // It stays where its thread is, and so do the threads that it starts. Glommio's own placement asks /sys for the machine's
+        // topology first, which not every container has, and panics without it.
+        let builder = LocalExecutorBuilder::new(glommio::Placement::Unbound)
             // Buffers for files, which we don't use.
             .io_memory(0)
             .preempt_timer(GLOMMIO_PREEMPT_TIMER);
@@ -121,4 +133,14 @@ impl Seat {
         };
         Driver::new(parts, Lane::spawn)
     }
+}
+
+/// Has this thread, and those that it starts, run on one CPU.
+fn pin(cpu: usize) -> io::Result<()> {
+    let mut set = CpuSet::new();
+    if cpu >= CpuSet::MAX_CPU {
+        return Err(Errno::INVAL.into());
+    }
+    set.set(cpu);
+    Ok(sched_setaffinity(None, &set)?)
 }

@@ -21,6 +21,18 @@ pub enum StartError {
         /// What the kernel said, where it did.
         error: io::Error,
     },
+    /// Its CPU is not there, or the process may not choose it.
+    #[error(
+        "worker {worker} can't be pinned to CPU {cpu}: {error}; correct `cores`, or set pin = false"
+    )]
+    Pin {
+        /// The worker's index.
+        worker: usize,
+        /// The CPU.
+        cpu: usize,
+        /// What the kernel says.
+        error: io::Error,
+    },
     /// There is no thread, descriptor or ring left for it.
     #[error("worker {worker} can't be started: {error}")]
     Io {
@@ -55,7 +67,10 @@ impl StartError {
     pub fn of_kernel(&self) -> Option<&io::Error> {
         match self {
             Self::Executor { error, .. } | Self::Io { error, .. } => Some(error),
-            Self::Unavailable(_) | Self::Thread { .. } | Self::Memlock { .. } => None,
+            Self::Unavailable(_)
+            | Self::Pin { .. }
+            | Self::Thread { .. }
+            | Self::Memlock { .. } => None,
         }
     }
 

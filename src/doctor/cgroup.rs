@@ -14,6 +14,8 @@ pub(super) struct Cgroup {
     pub(super) cpus: Option<f64>,
     /// Threads and processes.
     pub(super) pids: Option<u64>,
+    /// The process is in groups, and nothing shows them at `/sys/fs/cgroup`, so that there may be limits.
+    pub(super) are_hidden: bool,
 }
 
 impl Cgroup {
@@ -54,6 +56,7 @@ impl Cgroup {
         Self {
             cpus: cpus.min_by(f64::total_cmp),
             pids: pids.filter_map(|text| number(text)?.try_into().ok()).min(),
+            are_hidden: !own.trim().is_empty() && is_empty(&mounted),
         }
     }
 }
@@ -64,6 +67,11 @@ fn levels(base: &Path, path: &str) -> impl Iterator<Item = PathBuf> {
     let levels = Path::new(path).ancestors().take(LEVELS_MAX);
     let levels: Vec<_> = levels.map(|level| base.join(level)).collect();
     levels.into_iter()
+}
+
+/// Where nothing is mounted there is nothing, or not even the folder.
+fn is_empty(folder: &Path) -> bool {
+    std::fs::read_dir(folder).map_or(true, |mut entries| entries.next().is_none())
 }
 
 fn number(text: &str) -> Option<i64> {
@@ -131,6 +139,9 @@ mod tests {
         ]);
         assert_eq!(both.cpus, Some(3.0));
         assert_eq!(gathered(&[]), Cgroup::default());
+        let hidden = gathered(&[("proc/self/cgroup", "0::/\n")]);
+        assert!(hidden.are_hidden);
+        assert_eq!((hidden.cpus, hidden.pids), (None, None));
         let odd = gathered(&[
             ("proc/self/cgroup", "0::/../../etc\nnonsense\n:::\n"),
             ("sys/fs/cgroup/cpu.max", "x y\n"),

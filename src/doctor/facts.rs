@@ -7,6 +7,7 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 
 use backend_glommio::Unavailable;
+use proxy_core::listen;
 use rustix::net::{AddressFamily, SocketType, socket, sockopt};
 use rustix::pipe::{SpliceFlags, pipe, splice};
 use rustix::process::{Resource, getrlimit};
@@ -52,6 +53,8 @@ pub(super) struct Process {
     pub(super) reuse_port: Result<(), String>,
     pub(super) splice: Result<(), String>,
     pub(super) ipv6: Result<(), String>,
+    /// Whether a listening socket can be told to take nobody any more.
+    pub(super) stop: Result<(), String>,
 }
 
 impl Facts {
@@ -116,6 +119,7 @@ impl Process {
             reuse_port: try_reuse_port().map_err(|error| error.to_string()),
             splice: try_splice().map_err(|error| error.to_string()),
             ipv6: try_ipv6().map_err(|error| error.to_string()),
+            stop: try_stop().map_err(|error| error.to_string()),
         }
     }
 }
@@ -135,6 +139,10 @@ fn try_ipv6() -> io::Result<()> {
         &socket,
         &(Ipv6Addr::LOCALHOST, 0).into_socket(),
     )?)
+}
+
+fn try_stop() -> io::Result<()> {
+    listen::stop_taking(socket(AddressFamily::INET, SocketType::STREAM, None)?)
 }
 
 /// A byte, from one pipe to another.

@@ -41,6 +41,14 @@ pub(super) fn judge(facts: &Facts, process: &Process, need: &Need) -> Vec<Findin
             "use Linux 3.9 or newer, or allow socket, setsockopt and bind in the seccomp profile",
         ),
     });
+    findings.push(match &process.stop {
+        Ok(()) => Finding::ok("drain", "listening sockets can be told to take nobody any more"),
+        Err(error) => Finding::warn(
+            "drain",
+            format!("a filter on listening sockets is refused: {error}; who connects in the last moment of a drain is reset"),
+        )
+        .mend("AmbientCapabilities=CAP_NET_ADMIN in the systemd unit, --cap-add NET_ADMIN for Docker"),
+    });
     findings.push(transparent(facts, need));
     findings
 }

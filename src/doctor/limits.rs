@@ -20,10 +20,23 @@ const OWN: u64 = 64;
 
 pub(super) fn judge(facts: &Facts, process: &Process, need: &Need) -> Vec<Finding> {
     vec![
+        cgroups(facts),
         cpus(facts, process, need),
         threads(facts, process, need),
         descriptors(facts, process, need),
     ]
+}
+
+fn cgroups(facts: &Facts) -> Finding {
+    const NAME: &str = "control groups";
+    match facts.cgroup.are_hidden {
+        false => Finding::ok(NAME, "what they limit is told below"),
+        true => Finding::warn(
+            NAME,
+            "nothing is mounted at /sys/fs/cgroup: whether they limit CPUs and threads can't be told",
+        )
+        .mend("mount -t sysfs sysfs /sys && mount -t cgroup2 cgroup2 /sys/fs/cgroup"),
+    }
 }
 
 fn cpus(facts: &Facts, process: &Process, need: &Need) -> Finding {
@@ -70,6 +83,7 @@ fn threads(facts: &Facts, process: &Process, need: &Need) -> Finding {
             "TasksMax={needed} in the systemd unit, --pids-limit {needed} for Docker"
         )),
         Some(max) => Finding::ok(NAME, format!("{max} by the cgroup")),
+        None if facts.cgroup.are_hidden => Finding::ok(NAME, "not known"),
         None => Finding::ok(NAME, "no limit by a cgroup"),
     }
 }

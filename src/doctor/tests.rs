@@ -47,6 +47,7 @@ fn process() -> Process {
         reuse_port: Ok(()),
         splice: Ok(()),
         ipv6: Ok(()),
+        stop: Ok(()),
     }
 }
 
@@ -78,7 +79,7 @@ fn a_machine_that_has_all_is_healthy() {
 #[test]
 fn each_lack_of_the_machine_is_told_with_a_command() {
     let need = Need::default();
-    let cases: [FactsCase; 9] = [
+    let cases: [FactsCase; 10] = [
         (
             "kernel",
             |facts| facts.release = "5.10.0-1-amd64".to_owned(),
@@ -103,6 +104,11 @@ fn each_lack_of_the_machine_is_told_with_a_command() {
             "ports to servers",
             |facts| facts.ports = Some(60000..=60999),
             "ip_local_port_range",
+        ),
+        (
+            "control groups",
+            |facts| facts.cgroup.are_hidden = true,
+            "mount -t cgroup2 cgroup2 /sys/fs/cgroup",
         ),
         ("CPUs", |facts| facts.cgroup.cpus = Some(1.5), "cores = 1 "),
         (
@@ -131,7 +137,7 @@ fn each_lack_of_the_machine_is_told_with_a_command() {
 #[test]
 fn each_lack_of_the_process_is_told_with_a_command() {
     let need = Need::default();
-    let cases: [ProcessCase; 10] = [
+    let cases: [ProcessCase; 11] = [
         (
             "io_uring",
             Level::Warn,
@@ -180,6 +186,12 @@ fn each_lack_of_the_process_is_told_with_a_command() {
             Level::Fail,
             |process| process.reuse_port = Err("no".to_owned()),
             "seccomp",
+        ),
+        (
+            "drain",
+            Level::Warn,
+            |process| process.stop = Err("no".to_owned()),
+            "CAP_NET_ADMIN",
         ),
         (
             "IPv6",

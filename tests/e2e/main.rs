@@ -126,3 +126,4 @@ mod urgent;
 mod verdicts;
 mod watch;
 mod watchdog;
+mod without_sys;
