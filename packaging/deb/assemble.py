@@ -85,7 +85,9 @@ def main():
                 path.chmod(0o755)
         for path in control.iterdir():
             path.chmod(0o755 if path.name in SCRIPTS else 0o644)
-        subprocess.run(["dpkg-deb", "--root-owner-group", "-Zxz", "--build", folder, str(output)], check=True, stdout=subprocess.DEVNULL)
+        # dpkg-deb's own variables choose otherwise, for packages that are only tried.
+        compressor = [] if "DPKG_DEB_COMPRESSOR_TYPE" in os.environ else ["-Zxz"]
+        subprocess.run(["dpkg-deb", "--root-owner-group", *compressor, "--build", folder, str(output)], check=True, stdout=subprocess.DEVNULL)
     print(os.fspath(output))
 
 
