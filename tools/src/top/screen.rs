@@ -1,5 +1,6 @@
 //! Drawing.
 
+mod cores;
 mod grid;
 mod help;
 mod tables;
@@ -13,12 +14,6 @@ use ratatui::widgets::{Block, Borders, Paragraph};
 use super::view::View;
 use super::words::{bytes, hang, percent, span, sparkline, wrap};
 use proxy_state::{Finding, Level, State};
-
-/// Characters of a core's bar.
-const BAR_WIDTH: usize = 20;
-
-/// Characters of a core's line beside its bar and its history, at most.
-const CORE_WORDS_WIDTH: usize = 62;
 
 /// Findings that are shown at most.
 const FINDINGS_SHOWN_MAX: usize = 3;
@@ -154,7 +149,7 @@ fn draw_state(frame: &mut Frame<'_>, area: Rect, view: &View, state: &State) {
     ])
     .areas(area);
     frame.render_widget(Paragraph::new(findings), words);
-    draw_cores(frame, core_area, state);
+    cores::draw(frame, core_area, state);
     draw_figures(frame, figures, state);
     tables::draw(frame, tables, view);
 }
@@ -201,64 +196,6 @@ fn advice(state: &State, width: usize) -> impl Iterator<Item = Line<'_>> {
     let each = state.advice.iter();
     let lines = each.flat_map(move |text| wrap(&format!("adviser: {text}"), width));
     lines.take(ADVICE_LINES_MAX).map(Line::from)
-}
-
-fn draw_cores(frame: &mut Frame<'_>, area: Rect, state: &State) {
-    let room = usize::from(area.height.saturating_sub(1));
-    let mut order: Vec<usize> = (0..state.cores.len()).collect();
-    let title = if order.len() > room {
-        order.sort_by(|&one, &other| {
-            let used = |core: usize| state.cores[core].utilization;
-            used(other).total_cmp(&used(one))
-        });
-        format!(
-            " cores in the last second: the {room} busiest of {} ",
-            order.len()
-        )
-    } else {
-        " cores in the last second ".to_owned()
-    };
-    let width = usize::from(area.width);
-    let bar = BAR_WIDTH.min(width.saturating_sub(CORE_WORDS_WIDTH)).max(4);
-    // The history takes what the figures leave.
-    let history = width.saturating_sub(bar + CORE_WORDS_WIDTH).min(120);
-    let lines: Vec<_> = order
-        .into_iter()
-        .take(room)
-        .map(|index| core_line(state, index, bar, history))
-        .collect();
-    let block = Block::new().borders(Borders::TOP).title(title.bold());
-    frame.render_widget(Paragraph::new(lines).block(block), area);
-}
-
-fn core_line(state: &State, index: usize, bar: usize, history: usize) -> Line<'_> {
-    let core = &state.cores[index];
-    let full = ((core.utilization * bar as f64).round() as usize).min(bar);
-    let color = match state.limits.level_of(core.utilization) {
-        Level::Alarm => Color::Red,
-        Level::Warning => Color::Yellow,
-        Level::Good => Color::Green,
-    };
-    let cpu = core
-        .cpu
-        .map_or_else(String::new, |cpu| format!("CPU {cpu}"));
-    let points = state.history.iter();
-    let values = points.map(|point| point.utilization.get(index).copied().unwrap_or(0.0));
-    let mut spans = vec![
-        format!("core {index:<3} {cpu:<8}").into(),
-        Span::styled("█".repeat(full), Style::new().fg(color)),
-        "·".repeat(bar - full).dark_gray(),
-        Span::styled(
-            format!("{:>6} ", percent(core.utilization)),
-            Style::new().fg(color).bold(),
-        ),
-        Span::styled(sparkline(values, history), Style::new().fg(Color::Cyan)),
-        format!(" {:>6} conns {:>9}/s", core.connections, bytes(core.bytes)).into(),
-    ];
-    if core.waits >= 0.01 {
-        spans.push(format!("  waits {}", percent(core.waits)).yellow());
-    }
-    Line::from(spans)
 }
 
 fn draw_figures(frame: &mut Frame<'_>, area: Rect, state: &State) {

@@ -151,16 +151,15 @@ fn many_cores_are_shown_by_how_busy_they_are() {
     let lines = screen(&view_of(many, None), 100, 24);
     let first = lines.iter().position(|line| line.contains("busiest of 64"));
     let first = first.expect("a title");
-    assert!(
-        lines[first + 1].starts_with("core 63 "),
-        "{}",
-        lines[first + 1]
-    );
-    assert!(
-        lines[first + 2].starts_with("core 62 "),
-        "{}",
-        lines[first + 2]
-    );
+    // Each core has a sign in the map, at its place.
+    let map: Vec<_> = lines[first + 1].chars().collect();
+    assert_eq!(map[..9].iter().collect::<String>(), "0–63     ");
+    assert_eq!((map[9], map[9 + 1], map[9 + 63]), ('·', '▁', '▅'));
+    assert_eq!(map[9 + 64], ' ');
+    for (place, core) in [(2, "core 63 "), (3, "core 62 ")] {
+        let line = &lines[first + place];
+        assert!(line.starts_with(core), "{line}");
+    }
     line(&lines, "redis");
 }
 
