@@ -30,6 +30,9 @@ const IDLE: usize = 300;
 /// The longest time until one of the processes is killed, from when the new one is started, and from when it accepts.
 const DELAYS_MAX_US: [u64; 2] = [160_000, 20_000];
 
+/// How often an upgrade may be over before one is killed, beside four times for each kill.
+const LATE_MAX: usize = 20;
+
 /// Bytes of a message.
 const MESSAGE: usize = 1000;
 
@@ -40,16 +43,17 @@ fn kills() -> usize {
 
 fn one_of_two_is_killed(scheduler: Scheduler) {
     let mut chance = Pattern::new(u64::from(std::process::id()));
-    for round in 0..kills() {
+    let (mut killed, mut late) = (0, 0);
+    while killed < kills() {
         // Mostly while connections go over.
-        let accepts = round % 8 < 6;
+        let accepts = killed % 8 < 6;
         let delay = chance.next() % DELAYS_MAX_US[usize::from(accepts)];
-        kill_one(
-            scheduler,
-            round % 2 == 0,
-            accepts,
-            Duration::from_micros(delay),
-        );
+        let delay = Duration::from_micros(delay);
+        match kill_one(scheduler, killed % 2 == 0, accepts, delay) {
+            true => killed += 1,
+            false => late += 1,
+        }
+        assert!(late <= LATE_MAX + 4 * kills(), "each upgrade was over");
     }
 }
 
@@ -94,7 +98,8 @@ fn talk(client: &TcpStream, seed: u64) -> bool {
     })
 }
 
-fn kill_one(scheduler: Scheduler, kills_new: bool, accepts: bool, delay: Duration) {
+/// Returns whether there were two when one was killed: the new one may be the only one already.
+fn kill_one(scheduler: Scheduler, kills_new: bool, accepts: bool, delay: Duration) -> bool {
     let service = peer::echo();
     let proxy = Proxy::start(scheduler, &forward(&[&service.address().to_string()]));
     let heirs = Heirs::of(&proxy);
@@ -111,7 +116,7 @@ fn kill_one(scheduler: Scheduler, kills_new: bool, accepts: bool, delay: Duratio
         let pids = || heirs.pids();
         let is_time = || match accepts {
             true => proxy.log().contains("the new process accepts"),
-            false => pids().len() == 2,
+            false => pids().len() == 2 || is_over(&proxy),
         };
         let until = std::time::Instant::now() + wait::DEADLINE;
         while !is_time() {
@@ -125,8 +130,7 @@ fn kill_one(scheduler: Scheduler, kills_new: bool, accepts: bool, delay: Duratio
         heirs::signal(killed, Signal::KILL);
         // Whoever is left serves. One that has not been given the sockets yet can't; and nobody is left where the new one is killed when
         // all was over, and the old one ended.
-        let is_over = || proxy.log().contains("the upgrade is over");
-        let nobody_is_left = || pids().is_empty() && (!accepts && !kills_new || is_over());
+        let nobody_is_left = || pids().is_empty() && (!accepts && !kills_new || is_over(&proxy));
         let served = wait::holds_within(wait::DEADLINE, || {
             nobody_is_left()
                 || TcpStream::connect(proxy.address("main")).is_ok_and(|client| answers(&client))
@@ -143,7 +147,7 @@ fn kill_one(scheduler: Scheduler, kills_new: bool, accepts: bool, delay: Duratio
             "the {who} one was killed after {delay:?} ({accepts}): {survived} of {TALKING} and {idle} of {IDLE} survived"
         );
         if kills_new && accepts {
-            assert!(!pids().is_empty() || is_over(), "{}", proxy.log());
+            assert!(!pids().is_empty() || is_over(&proxy), "{}", proxy.log());
         }
         // Who survives is whose connection the process that is left has.
         if is_alive {
@@ -161,6 +165,11 @@ fn kill_one(scheduler: Scheduler, kills_new: bool, accepts: bool, delay: Duratio
         .for_each(|pid| heirs::signal(pid, Signal::TERM));
     drop(idle);
     wait::until("all end", || heirs.pids().is_empty());
+    !is_over(&proxy)
+}
+
+fn is_over(proxy: &Proxy) -> bool {
+    proxy.log().contains("the upgrade is over")
 }
 
 /// Whether an idle connection is still answered.
