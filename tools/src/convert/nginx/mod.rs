@@ -1,13 +1,22 @@
 //! nginx.conf: what forwards TCP in `stream {}`. `http {}` and `mail {}` are named, and not carried over.
 
 mod access;
+mod address;
+mod around;
+mod balance;
 mod branch;
 mod cases;
 mod choice;
 mod directive;
+mod ejection;
+mod limits;
 mod listen;
 mod log;
+mod manner;
+mod member;
+mod scope;
 mod server;
+mod target;
 mod token;
 mod units;
 mod upstream;
@@ -15,10 +24,11 @@ mod upstream;
 use std::path::Path;
 use std::rc::Rc;
 
+use self::around::Around;
+use self::balance::RESOLVER;
 use self::directive::{Broken, Directive};
 use self::log::Logs;
-use self::server::Around;
-use self::upstream::{RESOLVER, Upstreams};
+use self::upstream::Upstreams;
 use super::input::{Input, Surroundings};
 use super::names::Names;
 use super::origin::Origin;

@@ -1,0 +1,111 @@
+//! `server` lines of an `upstream` block.
+
+use super::super::note::Notes;
+use super::super::plan::{Server, Upstream};
+use super::super::value::Value;
+use super::address::address;
+use super::directive::Directive;
+use super::ejection::{FAIL_TIMEOUT, Failures, MAX_FAILS};
+use super::units::time;
+
+pub(super) fn server(
+    directive: &Directive,
+    upstream: &mut Upstream,
+    failures: &mut Vec<Failures>,
+    notes: &mut Notes,
+) {
+    let from = &directive.from;
+    let target = directive.value();
+    if let Some(service) = directive.named("service") {
+        let service = match service.contains('.') {
+            true => service.to_owned(),
+            false => format!("_{}._tcp", service.trim_start_matches('_')),
+        };
+        upstream
+            .table("discovery", from)
+            .set("dns", format!("{service}.{target}"), from);
+    }
+    let address = match address(target, None) {
+        _ if directive.named("service").is_some() => None,
+        Ok(address) => Some(address),
+        Err(why) => return notes.lose(from, why),
+    };
+    let mut server = Server::new(address.clone().unwrap_or_default(), from);
+    let mut failing = Failures {
+        count: MAX_FAILS,
+        rest: FAIL_TIMEOUT,
+        is_backup: false,
+        from: from.clone(),
+    };
+    for parameter in directive.texts().skip(1) {
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        let number = value.parse::<u64>().ok();
+        match (name, number, time(value)) {
+            ("weight", Some(weight), _) => {
+                if !server.keys.iter().any(|(key, _)| *key == "weight") {
+                    server.set("weight", weight);
+                }
+            }
+            ("down", ..) => server.set("weight", 0_u64),
+            ("backup", ..) => {
+                server.set("backup", true);
+                failing.is_backup = true;
+            }
+            ("max_conns", Some(0), _) | ("resolve" | "service", ..) => {}
+            ("max_conns", Some(most), _) => server.set("max_connections", most),
+            ("max_fails", Some(count), _) => failing.count = count,
+            ("fail_timeout", _, Some(rest)) => failing.rest = rest,
+            ("slow_start", _, Some(time)) if !time.is_zero() => {
+                upstream.keys.set("slow_start", time, &from.part(parameter));
+            }
+            ("slow_start", _, Some(_)) => {}
+            _ => notes.lose(
+                &from.part(parameter),
+                "corelane has nothing like it for a server",
+            ),
+        }
+    }
+    failures.push(failing);
+    if address.is_none() {
+        return;
+    }
+    match upstream
+        .servers
+        .iter_mut()
+        .find(|first| first.address == server.address)
+    {
+        Some(first) => join(first, &server, notes),
+        None => upstream.servers.push(server),
+    }
+}
+
+/// Joins a server that is listed again with the first one: it has both weights and both limits.
+fn join(first: &mut Server, again: &Server, notes: &mut Notes) {
+    let number = |server: &Server, name: &str| {
+        let mut keys = server.keys.iter();
+        keys.find_map(|(key, value)| match value {
+            Value::Integer(number) if *key == name => Some(*number),
+            _ => None,
+        })
+    };
+    let is_backup = |server: &Server| server.keys.iter().any(|(key, _)| *key == "backup");
+    if is_backup(first) != is_backup(again) {
+        return notes.lose(
+            &again.from,
+            "a server is a backup or is not; the first line counts",
+        );
+    }
+    let weight = number(first, "weight").unwrap_or(1) + number(again, "weight").unwrap_or(1);
+    first.set("weight", weight);
+    match (
+        number(first, "max_connections"),
+        number(again, "max_connections"),
+    ) {
+        (Some(one), Some(other)) => first.set("max_connections", one + other),
+        _ => first.keys.retain(|(key, _)| *key != "max_connections"),
+    }
+    notes.remark(
+        &again.from,
+        "the same server again: it has both weights and both limits",
+    );
+}
