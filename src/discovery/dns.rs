@@ -18,7 +18,12 @@ const INTERVAL_AFTER_FAILURE: Duration = Duration::from_secs(5);
 type Targets = HashMap<String, Vec<IpAddr>>;
 
 /// Asks for as long as it runs.
-pub(super) async fn ask(name: &DnsName, interval: Duration, lookup: &Lookup, said: &Said) {
+pub(super) async fn ask(
+    name: &DnsName,
+    (interval, max_ttl): (Duration, Duration),
+    lookup: &Lookup,
+    said: &Said,
+) {
     let mut targets = Targets::new();
     loop {
         let answer = match name {
@@ -36,7 +41,7 @@ pub(super) async fn ask(name: &DnsName, interval: Duration, lookup: &Lookup, sai
         let answer =
             answer.and_then(|Answer { found, valid_for }| Ok((checked(found)?, valid_for)));
         let pause = match answer {
-            Ok((found, valid_for)) => said.on_found(found).max(valid_for),
+            Ok((found, valid_for)) => said.on_found(found).max(valid_for.min(max_ttl)),
             Err(failure) => {
                 said.on_failure(&failure);
                 interval.min(INTERVAL_AFTER_FAILURE)

@@ -221,7 +221,9 @@ async fn ask(discovery: Discovery, said: Arc<Said>) {
     };
     let interval = discovery.interval;
     match &discovery.source {
-        DiscoverySource::Dns(name) => dns::ask(name, interval, &lookup, &said).await,
+        DiscoverySource::Dns(name) => {
+            dns::ask(name, (interval, discovery.max_ttl), &lookup, &said).await;
+        }
         DiscoverySource::File(path) => file::ask(path, interval, &said).await,
         DiscoverySource::Http(url) => http::ask(url, interval, &lookup, &said).await,
         DiscoverySource::Kubernetes(source) => {

@@ -48,7 +48,9 @@ fn file(path: &str, value: &str) -> String {
         path if path.starts_with("upstreams.u.discovery.kubernetes.") => {
             lines.insert("upstreams.u.discovery.kubernetes.service", "\"a\"");
         }
-        "upstreams.u.discovery.nameservers" | "upstreams.u.discovery.interval" => {
+        "upstreams.u.discovery.nameservers"
+        | "upstreams.u.discovery.interval"
+        | "upstreams.u.discovery.max_ttl" => {
             lines.insert("upstreams.u.discovery.dns", "\"a:1\"");
         }
         "upstreams.u.health.type" if value == "\"expect\"" => {

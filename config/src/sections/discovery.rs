@@ -28,6 +28,8 @@ pub struct Discovery {
     pub nameservers: Vec<SocketAddr>,
     /// `interval`: how often a page is asked for.
     pub interval: Duration,
+    /// `max_ttl`: how long an answer of name servers is good for, at most.
+    pub max_ttl: Duration,
 }
 
 /// A source of servers.
@@ -233,6 +235,7 @@ pub(crate) fn read_section(section: &mut Section<'_>) -> Option<Discovery> {
         nameservers.extend(node.read(name_server));
     }
     let interval = section.value("interval");
+    let max_ttl = section.value("max_ttl");
     let mut written = written.into_iter().flatten();
     match (written.next(), written.next()) {
         (None, _) => section.miss("dns"),
@@ -246,6 +249,7 @@ pub(crate) fn read_section(section: &mut Section<'_>) -> Option<Discovery> {
         source: dns.or(file).or(http).or(kubernetes)?,
         nameservers,
         interval,
+        max_ttl,
     })
 }
 

@@ -98,6 +98,7 @@ fn write_discovery(text: &mut String, upstream: &str, discovery: &Discovery) {
         values.push(("nameservers", list(&discovery.nameservers)));
     }
     values.push(("interval", duration(discovery.interval)));
+    values.push(("max_ttl", duration(discovery.max_ttl)));
     table(text, &format!("[upstreams.{upstream}.discovery]"), &values);
 }
 

@@ -162,5 +162,14 @@ pub(crate) static DISCOVERY: Table = Table {
             "\"10s\"",
             "how often a page is asked for, and how soon a source of either kind is asked again after a failure, within 5 s",
         ),
+        Key::new(
+            "max_ttl",
+            Kind::Duration {
+                min: Duration::from_secs(1),
+                max: Duration::from_secs(300),
+            },
+            "\"5m\"",
+            "how long an answer of name servers is good for at most, whatever its TTL says: `dns` is asked again then",
+        ),
     ],
 };

@@ -2,6 +2,7 @@
 //! the PROXY protocol stand there in nginx and at the upstream here.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use super::super::names::Names;
 use super::super::note::Notes;
@@ -14,6 +15,11 @@ use super::directive::Directive;
 use super::ejection::ejection;
 use super::manner::Manner;
 use super::member::server;
+use super::units::time;
+
+/// What `max_ttl` can be.
+const TTL_MIN: Duration = Duration::from_secs(1);
+const TTL_MAX: Duration = Duration::from_secs(300);
 
 /// The upstreams of a configuration.
 #[derive(Debug, Default)]
@@ -166,9 +172,21 @@ fn resolve(
             },
         });
         let addresses: Value = addresses.collect();
-        upstream
-            .table("discovery", &first.from)
-            .set("nameservers", addresses, &resolver.from);
+        let discovery = upstream.table("discovery", &first.from);
+        discovery.set("nameservers", addresses, &resolver.from);
+        if let Some(valid) = resolver.named("valid") {
+            let from = resolver.from.part(&format!("valid={valid}"));
+            match time(valid) {
+                Some(time) => {
+                    discovery.set("max_ttl", time.clamp(TTL_MIN, TTL_MAX), &from);
+                    notes.remark(
+                        &from,
+                        "an answer whose TTL is shorter is asked for again when that is over",
+                    );
+                }
+                None => notes.lose(&from, "this is no time"),
+            }
+        }
     }
 }
 
