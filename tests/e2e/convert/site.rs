@@ -203,11 +203,12 @@ fn complete(converted: &str, scheduler: Scheduler) -> String {
     if !converted.contains("\ncores = ") {
         lines += "cores = 2\n";
     }
-    let mut text = match converted.contains("[runtime]\n") {
-        true => converted.replace("[runtime]\n", &format!("[runtime]\n{lines}")),
+    // Comments name tables, too.
+    let mut text = match converted.contains("\n[runtime]\n") {
+        true => converted.replace("\n[runtime]\n", &format!("\n[runtime]\n{lines}")),
         false => format!("{converted}\n[runtime]\n{lines}"),
     };
-    if !converted.contains("[admin]\n") {
+    if !converted.contains("\n[admin]\n") {
         text += "\n[admin]\nlisten = \"127.0.0.1:0\"\n";
     }
     text

@@ -13,11 +13,9 @@ use super::wait::DEADLINE;
 
 /// Connects; reads and writes fail, rather than hang, after [`DEADLINE`].
 pub(crate) fn connect(address: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect_timeout(&address, DEADLINE).unwrap_or_else(|error| {
-        panic!("connect to {address}: {error}");
-    });
-    prepare(&stream);
-    stream
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).expect("socket");
+    let connected = socket.connect_timeout(&address.into(), DEADLINE);
+    connection(socket, connected, &format!("connect to {address}"))
 }
 
 /// The same from an address of loopback's.
@@ -26,11 +24,33 @@ pub(crate) fn connect_from(client: Ipv4Addr, address: SocketAddr) -> TcpStream {
     socket
         .bind(&SocketAddr::from((client, 0)).into())
         .expect("bind");
-    socket.connect(&address.into()).unwrap_or_else(|error| {
-        panic!("connect from {client} to {address}: {error}");
-    });
-    let stream = socket.into();
+    let connected = socket.connect(&address.into());
+    connection(
+        socket,
+        connected,
+        &format!("connect from {client} to {address}"),
+    )
+}
+
+/// The stream of a socket that has connected. Who is accepted and reset at once, on a machine with much to do, may hear of the
+/// reset before the connect has returned, and then has a stream that was reset.
+fn connection(socket: Socket, connected: io::Result<()>, what: &str) -> TcpStream {
+    let stream = match connected {
+        Ok(()) => socket.into(),
+        Err(error) if error.kind() == ErrorKind::ConnectionReset => was_reset(),
+        Err(error) => panic!("{what}: {error}"),
+    };
     prepare(&stream);
+    stream
+}
+
+/// A connected stream that its peer has reset.
+fn was_reset() -> TcpStream {
+    let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind");
+    let address = server.local_addr().expect("address");
+    let stream = TcpStream::connect(address).expect("connect");
+    let (accepted, _) = server.accept().expect("accept");
+    reset(accepted);
     stream
 }
 
