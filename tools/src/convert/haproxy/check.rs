@@ -7,9 +7,9 @@ use super::super::value::{Item, Value};
 use super::proxy::Proxy;
 use super::section::Line;
 
-/// The most bytes that a refusal of LDAP has before its result; `0a 01 00` is the result "success".
+/// A bind as nobody, and the answer to it (`61`, an `a`) with the result "success" (`0a 01 00`); lengths have up to five bytes.
 const LDAP_BIND: &str = "300c020101600702010304008000";
-const LDAP_SUCCESS: &str = "0a0100";
+const LDAP_SUCCESS: &str = "(?s-u)^0.{1,5}\\x02\\x01\\x01a.{1,5}\\x0a\\x01\\x00";
 
 /// Fills the table `health` of an upstream with what its checks say and expect.
 pub(super) fn read(proxy: &Proxy, upstream: &mut Upstream, is_tls: bool, notes: &mut Notes) {
@@ -37,6 +37,7 @@ pub(super) fn read(proxy: &Proxy, upstream: &mut Upstream, is_tls: bool, notes: 
             user(arguments, from, keys);
         }
         ["mysql-check", ref arguments @ ..] => {
+            notes.remark(from, "it logs in by today's protocol, and a server that refuses the user is up");
             keys.set("type", "mysql", from);
             user(arguments, from, keys);
         }
@@ -47,11 +48,18 @@ pub(super) fn read(proxy: &Proxy, upstream: &mut Upstream, is_tls: bool, notes: 
                 [verb, domain, ..] => format!("{verb} {domain}\r\n"),
                 _ => "HELO localhost\r\n".to_owned(),
             };
-            let steps = [("expect", "220".to_owned()), ("send", hello), ("expect_regex", "(?m)^2[0-9][0-9]".to_owned())];
-            expect(keys, steps.map(|(key, text)| step(key, &text, from)).into(), from);
+            // The last line of an answer has no hyphen.
+            let steps = [
+                ("expect", "220"),
+                ("send", hello.as_str()),
+                ("expect_regex", "(?m)^2[0-9][0-9][ \\r]"),
+                ("send", "QUIT\r\n"),
+                ("expect_regex", "(?m)^2[0-9][0-9]"),
+            ];
+            expect(keys, steps.map(|(key, text)| step(key, text, from)).into(), from);
         }
         ["ldap-check", ..] => {
-            let steps = [("send_hex", LDAP_BIND), ("expect_hex", LDAP_SUCCESS)];
+            let steps = [("send_hex", LDAP_BIND), ("expect_regex", LDAP_SUCCESS)];
             expect(keys, steps.map(|(key, text)| step(key, text, from)).into(), from);
         }
         _ => notes.lose(from, "corelane runs no programs; the check is a connect. Use a check of another `type`, or an `agent`"),
