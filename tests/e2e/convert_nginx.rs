@@ -282,7 +282,7 @@ pub(crate) fn counts(
 }
 
 /// A client of a kind. One that is to be heard says something.
-fn client(address: SocketAddr, kind: &str, is_heard: bool) -> TcpStream {
+pub(crate) fn client(address: SocketAddr, kind: &str, is_heard: bool) -> TcpStream {
     let mut stream = peer::connect(address);
     let said = match kind {
         "plain" if is_heard => b"SSH-2.0-client\r\n".to_vec(),

@@ -5,12 +5,16 @@ use std::time::Duration;
 use super::super::names::Names;
 use super::super::note::Notes;
 use super::super::origin::Origin;
-use super::super::plan::{Keys, Listener, Route, Said};
+use super::super::plan::{Keys, Listener, Said};
 use super::super::tree::View;
 use super::super::value::{Item, Value};
-use super::router::{Case, Router};
-use super::service::{Services, To};
+use super::router::Router;
+use super::service::Services;
+use super::target::lead;
 use super::{duration, lose_others};
+
+/// How long a client may take to say what is heard, where nothing is written.
+const READ: Duration = Duration::from_secs(60);
 
 /// The ports of entry points that everybody calls the same.
 const WELL_KNOWN: [(&str, &str); 2] = [("web", "*:80"), ("websecure", "*:443")];
@@ -19,12 +23,16 @@ const WELL_KNOWN: [(&str, &str); 2] = [("web", "*:80"), ("websecure", "*:443")];
 pub(super) fn read(
     name: &str,
     entry: Option<&View<'_>>,
+    is_default: bool,
     routers: &[Router],
     services: &Services<'_>,
     names: &mut Names,
     notes: &mut Notes,
 ) -> Option<Listener> {
-    let mut own: Vec<&Router> = routers.iter().filter(|router| router.is_at(name)).collect();
+    let mut own: Vec<&Router> = routers
+        .iter()
+        .filter(|router| router.is_at(name, is_default))
+        .collect();
     let first = own.first()?;
     let from = entry.map_or_else(|| first.from.clone(), View::from);
     let mut listener = Listener::new(String::new(), &from);
@@ -68,6 +76,12 @@ pub(super) fn read(
             .then(one.name.cmp(&other.name))
     });
     lead(&own, &mut listener, notes);
+    let hears = ["accept_proxy_protocol", "starttls"];
+    if hears.iter().any(|key| listener.keys.get(key).is_some())
+        || own.iter().any(|router| router.is_tls)
+    {
+        prologue(entry, &from, &mut listener.keys, notes);
+    }
     if listener.upstream.is_none()
         && listener
             .routes
@@ -122,10 +136,33 @@ fn proxy_protocol(entry: &View<'_>, keys: &mut Keys, notes: &mut Notes) {
     }
     keys.set("accept_proxy_protocol", "optional", &from);
     if !proxy.is_true("insecure") {
+        notes.remark(&from, "the header of a peer that is not trusted goes to the server as it came; Traefik drops it");
+    }
+    if !proxy.is_true("insecure") {
         let items = trusted
             .iter()
             .filter_map(|ip| Some(Item::new(ip.text()?, &ip.from())));
         keys.set("trusted", items.collect::<Value>(), &from);
+    }
+}
+
+/// How long a client may take to say what decides.
+fn prologue(entry: Option<&View<'_>>, from: &Origin, keys: &mut Keys, notes: &mut Notes) {
+    let written =
+        entry.and_then(|entry| entry.at(&["transport", "respondingTimeouts", "readTimeout"]));
+    let (time, from) = match &written {
+        None => (
+            Some(READ),
+            from.part("readTimeout 60s is Traefik's default"),
+        ),
+        Some(view) => (duration(view), view.from()),
+    };
+    match time {
+        Some(time) if !time.is_zero() => keys.set("prologue_timeout", time, &from),
+        _ => notes.lose(
+            &from,
+            "a client has some time to say what decides (`prologue_timeout`, 5 s unless written)",
+        ),
     }
 }
 
@@ -170,86 +207,6 @@ fn in_flight(routers: &[&Router], keys: &mut Keys, notes: &mut Notes) {
             None => {}
         }
     }
-}
-
-/// Traefik asks the routers with TLS for clients of TLS, and the others for the others.
-fn lead(routers: &[&Router], listener: &mut Listener, notes: &mut Notes) {
-    let cases = |is_tls: bool| {
-        let own = routers.iter().filter(move |router| router.is_tls == is_tls);
-        own.flat_map(|router| router.cases()).collect::<Vec<_>>()
-    };
-    let (mut tls, mut plain) = (cases(true), cases(false));
-    let is_rest = |case: &Case| case.is_rest();
-    for cases in [&mut tls, &mut plain] {
-        if let Some(rest) = cases.iter().position(is_rest) {
-            cases.truncate(rest + 1);
-        }
-    }
-    let rest_of = |cases: &mut Vec<Case>| cases.pop_if(|case| case.is_rest());
-    let (tls_rest, plain_rest) = (rest_of(&mut tls), rest_of(&mut plain));
-    let has_tls = !tls.is_empty() || tls_rest.is_some();
-    let has_plain = !plain.is_empty() || plain_rest.is_some();
-    let mut routes = tls;
-    let rest = match (has_plain, tls_rest) {
-        (false, rest) => {
-            if let Some(from) = routers.first().map(|router| &router.from) {
-                listener
-                    .keys
-                    .set("not_tls", "refuse", &from.part("no router without tls"));
-            }
-            rest
-        }
-        (true, tls_rest) => {
-            if has_tls {
-                let from = tls_rest
-                    .as_ref()
-                    .map_or(&routers[0].from, |case| &case.from)
-                    .clone();
-                notes.lose(
-                    &from,
-                    "clients of TLS that ask for no server name are taken for others",
-                );
-                let to = tls_rest.map_or(To::Reject, |case| case.to);
-                let conditions = vec![("sni", vec!["*".to_owned()])];
-                routes.push(Case {
-                    conditions,
-                    to,
-                    from,
-                });
-            }
-            routes.append(&mut plain);
-            plain_rest
-        }
-    };
-    match rest {
-        Some(Case {
-            to: To::Upstream(name),
-            from,
-            ..
-        }) => listener.upstream = Some(Said::new(name, &from)),
-        Some(Case { to: To::Reject, .. }) | None => {}
-        Some(case) => routes.push(case),
-    }
-    let is_like = |one: &Case, other: &Case| one.is_like(other);
-    listener.routes = routes.chunk_by(is_like).map(route).collect();
-}
-
-fn route(group: &[Case]) -> Route {
-    let first = &group[0];
-    let from = first.from.clone();
-    let mut keys = Keys::default();
-    for (index, (key, _)) in first.conditions.iter().enumerate() {
-        let values = group
-            .iter()
-            .flat_map(|case| case.conditions[index].1.iter());
-        keys.set(key, values.map(String::as_str).collect::<Value>(), &from);
-    }
-    match &first.to {
-        To::Upstream(name) => keys.set("upstream", name.as_str(), &from),
-        To::Split(weights) => keys.set("upstreams", Value::Weights(weights.clone()), &from),
-        To::Reject => keys.set("reject", true, &from),
-    }
-    Route { from, keys }
 }
 
 /// How long connections may go on after a stop, of the entry point that has the longest time.

@@ -1,9 +1,12 @@
 //! Traefik's files: routers and services of TCP in the dynamic one, entry points in the static one, each in YAML or TOML.
 
 mod entry;
+mod expression;
+mod health;
 mod router;
 mod rule;
 mod service;
+mod target;
 
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -133,10 +136,14 @@ fn listeners(
             );
         }
     }
+    // Routers without entry points are at all of them, unless some are named as the usual ones.
+    let are_named = entries.iter().any(|(_, view)| view.is_true("asDefault"));
     for (name, entry) in &found {
+        let is_default = !are_named || entry.is_some_and(|entry| entry.is_true("asDefault"));
         plan.listeners.extend(entry::read(
             name,
             *entry,
+            is_default,
             routers,
             services,
             &mut names,

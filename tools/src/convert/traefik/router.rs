@@ -3,7 +3,7 @@
 use super::super::note::Notes;
 use super::super::origin::Origin;
 use super::super::tree::View;
-use super::rule::{Condition, alternatives};
+use super::rule::{self, Condition, Rule};
 use super::service::{Services, To};
 use super::{lose_others, without_provider};
 
@@ -58,19 +58,34 @@ impl Router {
     ) -> Option<Self> {
         let from = view.from();
         let rule = view.text_of("rule").unwrap_or_default();
-        let alternatives = match alternatives(rule) {
-            Ok(all) => all,
+        let tls = view.view("tls");
+        let said = view
+            .view("rule")
+            .map_or_else(|| from.clone(), |rule| rule.from());
+        let read = rule::read(rule).and_then(|read| match tls.is_none() && read.asks_of_tls() {
+            true => Err(
+                "without `tls` Traefik takes no rule that asks for a name or a protocol of TLS"
+                    .to_owned(),
+            ),
+            false => Ok(read),
+        });
+        let Rule {
+            alternatives,
+            is_rest,
+            is_wider,
+        } = match read {
+            Ok(read) => read,
             Err(why) => {
-                notes.lose(
-                    &view
-                        .view("rule")
-                        .map_or_else(|| from.clone(), |rule| rule.from()),
-                    format!("the router is left out: {why}"),
-                );
+                notes.lose(&said, format!("the router is left out: {why}"));
                 return None;
             }
         };
-        let tls = view.view("tls");
+        if is_wider {
+            notes.lose(
+                &said,
+                "a `*` of a route is any number of labels, so names are taken that the rule doesn't mean",
+            );
+        }
         let target = match &tls {
             Some(tls) if !tls.is_true("passthrough") => Err(
                 "TLS is not ended here; let the servers end it, and write `passthrough`".to_owned(),
@@ -83,11 +98,6 @@ impl Router {
                 format!("the router is left out, and its clients are refused: {why}"),
             );
             To::Reject
-        });
-        // `HostSNI(*)` comes last unless it has a priority.
-        let takes_all = alternatives.iter().any(|all| {
-            all.iter()
-                .all(|(key, values)| *key == "sni" && values == &["*"])
         });
         let priority = view
             .text_of("priority")
@@ -103,7 +113,8 @@ impl Router {
                 .filter_map(|entry| entry.text().map(str::to_owned))
                 .collect(),
             is_tls: tls.is_some(),
-            priority: priority.unwrap_or(if takes_all { -1 } else { length }),
+            // ``HostSNI(`*`)`` comes last unless it has a priority.
+            priority: priority.unwrap_or(if is_rest { -1 } else { length }),
             alternatives,
             to,
             allowed: None,
@@ -185,9 +196,12 @@ impl Router {
         self.to = To::Reject;
     }
 
-    /// Whether it is one of an entry point.
-    pub(super) fn is_at(&self, entry: &str) -> bool {
-        self.entries.is_empty() || self.entries.iter().any(|name| name == entry)
+    /// Whether it is one of an entry point, which may be one of those for routers that name none.
+    pub(super) fn is_at(&self, entry: &str, is_default: bool) -> bool {
+        match self.entries.is_empty() {
+            true => is_default,
+            false => self.entries.iter().any(|name| name == entry),
+        }
     }
 
     /// The entry points that it names.

@@ -3,6 +3,8 @@
 use std::iter::Peekable;
 use std::str::Chars;
 
+use super::expression::names;
+
 /// Parentheses within parentheses.
 const DEPTH_MAX: usize = 32;
 
@@ -15,18 +17,46 @@ const BYTES_MAX: usize = 64 * 1024;
 /// A key of a route, and what must be among its values. `sni` with `*` is every client.
 pub(super) type Condition = (&'static str, Vec<String>);
 
-/// The alternatives of a rule, all of whose conditions must hold; or why there are none.
-pub(super) fn alternatives(rule: &str) -> Result<Vec<Vec<Condition>>, String> {
+/// A rule that was read.
+#[derive(Debug)]
+pub(super) struct Rule {
+    /// All conditions of one of them must hold.
+    pub(super) alternatives: Vec<Vec<Condition>>,
+    /// Whether it is ``HostSNI(`*`)`` and nothing else.
+    pub(super) is_rest: bool,
+    /// Whether a `*` of it stands for one label in Traefik, and here for any number of them.
+    pub(super) is_wider: bool,
+}
+
+impl Rule {
+    /// Whether it asks for what only clients of TLS say.
+    pub(super) fn asks_of_tls(&self) -> bool {
+        let mut conditions = self.alternatives.iter().flatten();
+        conditions.any(|(key, values)| match *key {
+            "sni" => values != &["*"],
+            key => key == "alpn",
+        })
+    }
+}
+
+/// Reads a rule, or says why it can't be a route.
+pub(super) fn read(rule: &str) -> Result<Rule, String> {
     if rule.len() > BYTES_MAX {
         return Err(format!("the rule has more than {BYTES_MAX} bytes"));
     }
     let mut parser = Parser {
         rest: rule.chars().peekable(),
         depth: 0,
+        matchers: 0,
+        is_wider: false,
     };
-    let all = parser.any()?;
+    let alternatives = parser.any()?;
     match parser.peek() {
-        None => Ok(all),
+        None => Ok(Rule {
+            is_rest: parser.matchers == 1 && alternatives == [[("sni", vec!["*".to_owned()])]],
+            alternatives,
+            is_wider: parser.is_wider,
+        }),
         Some(character) => Err(format!("`{character}` is not expected there")),
     }
 }
@@ -34,6 +64,8 @@ pub(super) fn alternatives(rule: &str) -> Result<Vec<Vec<Condition>>, String> {
 struct Parser<'r> {
     rest: Peekable<Chars<'r>>,
     depth: usize,
+    matchers: usize,
+    is_wider: bool,
 }
 
 impl Parser<'_> {
@@ -130,17 +162,25 @@ impl Parser<'_> {
         if arguments.is_empty() {
             return Err(format!("`{name}` has no argument"));
         }
+        self.matchers += 1;
         let key = match name.to_ascii_lowercase().as_str() {
             "hostsni" => "sni",
             "alpn" => "alpn",
             "clientip" => "source",
-            "hostsniregexp" => return names(&arguments),
+            "hostsniregexp" => {
+                let names = arguments.iter().map(|expression| names(expression));
+                let names = names.collect::<Result<Vec<_>, _>>()?;
+                self.is_wider |= names.iter().any(|names| names.is_wider);
+                let names = names.into_iter().map(|names| names.text).collect();
+                return Ok(vec![vec![("sni", names)]]);
+            }
             _ => return Err(format!("`{name}` is none of HostSNI, ClientIP and ALPN")),
         };
         if key == "sni" {
             arguments
                 .iter_mut()
                 .for_each(|name| name.make_ascii_lowercase());
+            self.is_wider |= arguments.iter().any(|name| name.starts_with("*."));
         }
         Ok(vec![vec![(key, arguments)]])
     }
@@ -164,38 +204,6 @@ fn within(count: usize) -> Result<(), String> {
             "the rule has more than {ALTERNATIVES_MAX} alternatives"
         )),
     }
-}
-
-/// The names that regular expressions stand for, of which those are known that mean all names below one.
-fn names(expressions: &[String]) -> Result<Vec<Vec<Condition>>, String> {
-    let name = |expression: &String| {
-        let body = expression.strip_prefix('^').unwrap_or(expression);
-        let body = body.strip_suffix('$').unwrap_or(body);
-        let wild = [
-            ".+\\.",
-            ".*\\.",
-            "[^.]+\\.",
-            "[a-z]+\\.",
-            "[a-z0-9-]+\\.",
-            "(.+)\\.",
-        ];
-        let below = wild.iter().find_map(|wild| body.strip_prefix(wild));
-        let name = below.unwrap_or(body).replace("\\.", ".");
-        let is_plain = name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
-        let is_literal = below.unwrap_or(body).matches('.').count()
-            == below.unwrap_or(body).matches("\\.").count();
-        match (is_plain && is_literal && !name.is_empty(), below.is_some()) {
-            (true, true) => Ok(format!("*.{name}")),
-            (true, false) => Ok(name),
-            (false, _) => Err(format!(
-                "a route has no regular expressions, as {expression:?} is one; write the names, or \"*.example.com\" for all below one"
-            )),
-        }
-    };
-    let names = expressions.iter().map(name).collect::<Result<_, _>>()?;
-    Ok(vec![vec![("sni", names)]])
 }
 
 /// What both ask for; nothing if no connection can be both.
@@ -222,7 +230,7 @@ mod tests {
     use super::*;
 
     fn text(rule: &str) -> Result<String, String> {
-        let all = alternatives(rule)?.into_iter().map(|conditions| {
+        let all = read(rule)?.alternatives.into_iter().map(|conditions| {
             let conditions = conditions
                 .into_iter()
                 .map(|(key, values)| format!("{key}={}", values.join(",")));
@@ -249,6 +257,7 @@ mod tests {
             ),
             ("HostSNI(`*`) && HostSNI(`a`)", "sni=a"),
             ("HostSNIRegexp(`^.+\\.example\\.com$`)", "sni=*.example.com"),
+            ("HostSNIRegexp(`^a\\.example\\.com$`)", "sni=a.example.com"),
         ] {
             assert_eq!(text(rule).as_deref(), Ok(expected), "{rule}");
         }
@@ -263,8 +272,21 @@ mod tests {
             "Host(`a`)",
             "HostSNI(`a",
             "HostSNIRegexp(`a|b`)",
+            "HostSNIRegexp(`a\\.example\\.com$`)",
+            "HostSNIRegexp(`^a\\.example\\.com`)",
+            "HostSNIRegexp(`^a.example\\.com$`)",
         ] {
             assert!(text(bad).is_err(), "{bad}");
+        }
+        for (rule, is_rest, is_wider) in [
+            ("HostSNI(`*`)", true, false),
+            ("HostSNI(`*`) && HostSNI(`*`)", false, false),
+            ("HostSNI(`*.example.com`)", false, true),
+            ("HostSNIRegexp(`^[a-z]+\\.example\\.com$`)", false, true),
+            ("HostSNIRegexp(`^.+\\.example\\.com$`)", false, false),
+        ] {
+            let read = read(rule).expect(rule);
+            assert_eq!((read.is_rest, read.is_wider), (is_rest, is_wider), "{rule}");
         }
         assert!(text(&"(".repeat(100_000)).is_err());
         let many = vec!["(HostSNI(`a`) || HostSNI(`b`))"; 30].join(" && ");

@@ -7,8 +7,7 @@ use super::super::names::Names;
 use super::super::note::Notes;
 use super::super::plan::{Server, Upstream};
 use super::super::tree::View;
-use super::super::value::Value;
-use super::{duration, lose_others, without_provider};
+use super::{duration, health, lose_others, without_provider};
 
 /// How long a connect may take, and after how long a silence a server is asked whether it is there, where nothing is written.
 const DIAL: Duration = Duration::from_secs(30);
@@ -200,12 +199,16 @@ impl<'n> Services<'n> {
             keys.set("send_proxy_protocol", format!("v{version}"), &proxy.from());
         }
         let delay = of("terminationDelay").map(|delay| {
-            let millis = delay.text().and_then(|text| text.parse().ok());
-            millis
-                .or_else(|| duration(&delay).and_then(|time| i64::try_from(time.as_millis()).ok()))
+            let text = delay.text().unwrap_or_default();
+            if text.starts_with('-') {
+                return Some(-1);
+            }
+            // A number alone is of milliseconds at a balancer, and of seconds in a transport.
+            let own = balancer.view("terminationDelay").and(text.parse().ok());
+            own.or_else(|| duration(&delay).and_then(|time| i64::try_from(time.as_millis()).ok()))
         });
         if let Some(check) = balancer.view("healthCheck") {
-            health(&check, &mut upstream, notes);
+            health::read(&check, &mut upstream, notes);
         }
         let read = [
             "servers",
@@ -227,43 +230,5 @@ impl<'n> Services<'n> {
             .insert(given.clone(), delay.flatten().unwrap_or(TERMINATION_MILLIS));
         self.upstreams.push(upstream);
         Ok(given)
-    }
-}
-
-/// Checks: connects, or what is said and expected.
-fn health(check: &View<'_>, upstream: &mut Upstream, notes: &mut Notes) {
-    let table = upstream.table("health", &check.from());
-    for (name, key) in [
-        ("interval", "interval"),
-        ("timeout", "timeout"),
-        ("unhealthyInterval", "fast_interval"),
-    ] {
-        if let Some(time) = check.view(name) {
-            match duration(&time) {
-                Some(value) => table.set(key, value, &time.from()),
-                None => notes.lose(&time.from(), "this is no time"),
-            }
-        }
-    }
-    if let Some((port, from)) = check
-        .view("port")
-        .and_then(|port| Some((port.text()?.parse::<u64>().ok()?, port.from())))
-    {
-        table.set("port", port, &from);
-    }
-    let steps = [("send", "send"), ("expect", "expect")]
-        .into_iter()
-        .filter_map(|(name, key)| {
-            let text = check.text_of(name).filter(|text| !text.is_empty())?;
-            Some(Value::Table(vec![(key, text.into())]))
-        });
-    let steps: Vec<Value> = steps.collect();
-    if !steps.is_empty() {
-        table.set("type", "expect", &check.from());
-        table.set(
-            "expect",
-            steps.into_iter().collect::<Value>(),
-            &check.from(),
-        );
     }
 }
