@@ -31,6 +31,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long one of the name servers that are configured may take for one try.
 const ASKED_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// Aliases of aliases that are followed to a service.
+const ALIASES_MAX: usize = 8;
+
 /// The shortest time that an answer is good for: a TTL of 0 would ask without end.
 pub(super) const VALID_MIN: Duration = Duration::from_secs(1);
 
@@ -133,12 +136,29 @@ impl Lookup {
         merge(four.map(of), six.map(of), before)
     }
 
-    /// The records of type SRV of a name.
+    /// The records of type SRV of a name, or of the one that it is an alias of.
     ///
     /// # Errors
     /// As [`Lookup::addresses`].
     pub(crate) async fn services(&self, name: &str) -> Result<Answer<Service>, Failure> {
-        let (records, valid_for) = self.ask(name, RecordType::SRV).await?;
+        let (mut name, mut aliased_for) = (name.to_owned(), VALID_MAX);
+        let mut aliases = 0;
+        let (records, valid_for) = loop {
+            let failure = match self.ask(&name, RecordType::SRV).await {
+                Ok(answer) => break answer,
+                Err(failure) => failure,
+            };
+            // The resolver takes a service's target for the name that an alias stands for, and finds nothing there.
+            let alias = match failure.reason {
+                Reason::Empty if aliases < ALIASES_MAX => self.alias(&name).await,
+                _ => None,
+            };
+            let Some((target, valid_for)) = alias else {
+                return Err(failure);
+            };
+            (name, aliased_for) = (target, aliased_for.min(valid_for));
+            aliases += 1;
+        };
         let found = records.answers().iter().filter_map(|record| {
             let RData::SRV(service) = &record.data else {
                 return None;
@@ -152,8 +172,20 @@ impl Lookup {
         });
         Ok(Answer {
             found: found.collect(),
-            valid_for,
+            valid_for: valid_for.min(aliased_for),
         })
+    }
+
+    /// What a name is an alias of, if it is one.
+    async fn alias(&self, name: &str) -> Option<(String, Duration)> {
+        let (records, valid_for) = self.ask(name, RecordType::CNAME).await.ok()?;
+        let target = records.answers().iter().find_map(|record| {
+            let RData::CNAME(target) = &record.data else {
+                return None;
+            };
+            Some(target.to_ascii())
+        });
+        Some((target?, valid_for))
     }
 
     async fn ask(&self, name: &str, kind: RecordType) -> Result<(Records, Duration), Failure> {
@@ -164,7 +196,8 @@ impl Lookup {
         let Asked { hosts, resolver } = self.asked()?;
         let listed = |kind| hosts.lookup_static_host(&Query::query(parsed.clone(), kind));
         let of_kinds = [RecordType::A, RecordType::AAAA].map(listed);
-        if kind != RecordType::SRV && of_kinds.iter().any(Option::is_some) {
+        if matches!(kind, RecordType::A | RecordType::AAAA) && of_kinds.iter().any(Option::is_some)
+        {
             let [four, six] = of_kinds;
             let of_kind = if kind == RecordType::A { four } else { six };
             let of_kind = of_kind.map(|records| (records, HOSTS_VALID));

@@ -4,7 +4,7 @@ use std::fs;
 
 use proptest::prelude::*;
 
-use super::super::scripted::{A, AAAA, NXDOMAIN, Reply, SERVFAIL, SRV, ScriptedDns};
+use super::super::scripted::{A, AAAA, CNAME, NXDOMAIN, Reply, SERVFAIL, SRV, ScriptedDns};
 use super::*;
 
 fn begin() -> (ScriptedDns, Lookup) {
@@ -133,6 +133,21 @@ async fn services_have_their_ports_and_weights() {
         services.iter().map(service).collect::<Vec<_>>()
     );
     assert_eq!(answer.valid_for, Duration::from_secs(5));
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_service_is_found_by_an_alias() {
+    let (dns, lookup) = begin();
+    let services = [(1, 10, 6379, "one.test")];
+    dns.say("_a._tcp.test", CNAME, Reply::Alias(3, "_b._tcp.test"));
+    dns.say("_b._tcp.test", SRV, Reply::services(&services, 5));
+    let answer = lookup.services("_a._tcp.test").await.expect("an answer");
+    assert_eq!(answer.found[0].target, "one.test.");
+    assert_eq!(answer.valid_for, Duration::from_secs(3));
+    // One that leads to itself comes to an end.
+    dns.say("_c._tcp.test", CNAME, Reply::Alias(3, "_c._tcp.test"));
+    dns.say("_c._tcp.test", SRV, Reply::services(&[], 1));
+    assert!(lookup.services("_c._tcp.test").await.is_err());
 }
 
 #[tokio::test(flavor = "current_thread")]

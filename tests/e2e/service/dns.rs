@@ -12,6 +12,7 @@ use std::time::Duration;
 pub(crate) const A: u16 = 1;
 pub(crate) const AAAA: u16 = 28;
 pub(crate) const SRV: u16 = 33;
+pub(crate) const CNAME: u16 = 5;
 
 /// Codes of answers.
 pub(crate) const SERVFAIL: u8 = 2;
@@ -24,6 +25,8 @@ pub(crate) enum Reply {
     Records(u32, Vec<Vec<u8>>),
     /// Nothing but that it is too long for UDP; the records come over TCP.
     Truncated(u32, Vec<Vec<u8>>),
+    /// Said of a CNAME, the time to live and another name: what is said of that one stands behind it.
+    Alias(u32, &'static str),
     Code(u8),
     Silence,
     Garbage,
@@ -59,11 +62,7 @@ impl Reply {
             for number in [priority, weight, port] {
                 data.extend(number.to_be_bytes());
             }
-            for label in target.split('.') {
-                data.push(label.len() as u8);
-                data.extend(label.as_bytes());
-            }
-            data.push(0);
+            data.extend(encoded(target));
             data
         };
         Self::Records(ttl, services.iter().map(record).collect())
@@ -165,7 +164,11 @@ impl Shared {
         let kind = u16::from_be_bytes([*query.get(at)?, *query.get(at + 1)?]);
         let question = query.get(12..at + 4)?;
         let script = self.script.lock().expect("no panic");
-        let name = name.join(".");
+        let (mut name, mut owner, mut aliases) = (name.join("."), vec![0xc0, 12], Vec::new());
+        if let Some(&Reply::Alias(ttl, target)) = script.get(&(name.clone(), CNAME)) {
+            aliases = record(&owner, CNAME, ttl, &encoded(target));
+            (name, owner) = (target.to_owned(), encoded(target));
+        }
         let reply = script.get(&(name.clone(), kind)).cloned();
         // A name that has other records has none of this kind.
         let exists = script.keys().any(|(known, _)| *known == name);
@@ -175,21 +178,39 @@ impl Shared {
             Reply::Silence => return None,
             Reply::Garbage => return Some(vec![query[0], query[1], 0xff, 0xff, 7, 7, 7]),
             Reply::Code(code) => (0, code, 0, Vec::new()),
+            Reply::Alias(..) => (0, 0, 0, Vec::new()),
             Reply::Truncated(..) if !is_tcp => (2, 0, 0, Vec::new()),
             Reply::Records(ttl, records) | Reply::Truncated(ttl, records) => (0, 0, ttl, records),
         };
         let mut answer = vec![query[0], query[1], 0x85 | flags, 0x80 | code, 0, 1];
-        answer.extend((records.len() as u16).to_be_bytes());
+        let count = records.len() + usize::from(!aliases.is_empty());
+        answer.extend((count as u16).to_be_bytes());
         answer.extend([0; 4]);
         answer.extend(question);
+        answer.extend(aliases);
         for data in records {
-            answer.extend([0xc0, 12]);
-            answer.extend(kind.to_be_bytes());
-            answer.extend([0, 1]);
-            answer.extend(ttl.to_be_bytes());
-            answer.extend((data.len() as u16).to_be_bytes());
-            answer.extend(data);
+            answer.extend(record(&owner, kind, ttl, &data));
         }
         Some(answer)
     }
+}
+
+fn record(owner: &[u8], kind: u16, ttl: u32, data: &[u8]) -> Vec<u8> {
+    let mut record = owner.to_vec();
+    record.extend(kind.to_be_bytes());
+    record.extend([0, 1]);
+    record.extend(ttl.to_be_bytes());
+    record.extend((data.len() as u16).to_be_bytes());
+    record.extend(data);
+    record
+}
+
+fn encoded(name: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for label in name.split('.') {
+        bytes.push(label.len() as u8);
+        bytes.extend(label.as_bytes());
+    }
+    bytes.push(0);
+    bytes
 }
