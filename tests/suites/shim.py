@@ -15,6 +15,8 @@ import sys
 import tempfile
 import threading
 
+import around
+
 CORELANE = os.environ.get("CORELANE", "corelane")
 NOTES = os.environ.get("CORELANE_SHIM_NOTES")
 
@@ -39,8 +41,9 @@ def note(text):
 class Running:
     """corelane with a converted configuration, in a directory of its own."""
 
-    def __init__(self, kind, files, log, names=()):
-        self.kind, self.files, self.log, self.names = kind, files, log, dict(names)
+    def __init__(self, kind, files, log, names=(), syslog=None):
+        self.kind, self.files, self.log, self.names, self.syslog = kind, files, log, dict(names), syslog
+        self.binds = {}
         self.directory = tempfile.mkdtemp(prefix="corelane-shim-")
         self.child = None
         self.ready = threading.Event()
@@ -54,6 +57,10 @@ class Running:
         self.log.flush()
         if result.returncode not in (0, 1):
             return False
+        # A check that lacks a part comes to another verdict, or to the same one by chance.
+        losses = result.stderr.split("not carried over:", 1)[-1].split("\n\n", 1)[0]
+        if self.syslog and re.search(r"`(tcp-check|http-check|option \S*(check|chk))[ `]", losses):
+            return False
         text = result.stdout
         lines = text.split("\n")
         for place, line in enumerate(lines):
@@ -61,6 +68,13 @@ class Running:
                 for address, name in self.names.items():
                     lines[place] = lines[place].replace(f'"{address}"', f'"fd:{name}"')
         text = "\n".join(lines)
+        for name, table in re.findall(r"(?ms)^\[listeners\.(\S+?)\](.*?)(?=^\[|\Z)", text):
+            address = re.search(r'bind = "(\S+?)"', table)
+            back = {f"fd:{variable}": address for address, variable in self.names.items()}
+            self.binds[name] = back.get(address[1], address[1]) if address else "-:-"
+        if self.syslog and self.syslog.formats:
+            text = re.sub(r"(?ms)^\[access_log\].*?(?=^\[|\Z)", "", text)
+            text += '\n[access_log]\npath = "stdout"\nformat = "json"\n'
         # What listens for people is apart, so that several proxies can run at once.
         text = re.sub(r"(?ms)^\[admin\].*?(?=^\[|\Z)", "", text)
         text += '\n[admin]\nlisten = "127.0.0.1:0"\n'
@@ -75,12 +89,14 @@ class Running:
         self.child = subprocess.Popen(
             [CORELANE, "run", os.path.join(self.directory, "corelane.toml")],
             stdout=subprocess.PIPE,
-            stderr=self.log,
+            stderr=subprocess.PIPE if self.syslog else self.log,
             text=True,
             env=environment,
             pass_fds=descriptors,
         )
         threading.Thread(target=self.read, daemon=True).start()
+        if self.syslog:
+            threading.Thread(target=self.read_log, daemon=True).start()
         while not self.ready.wait(0.05):
             if self.child.poll() is not None:
                 return False
@@ -90,6 +106,14 @@ class Running:
         for line in self.child.stdout:
             if line.strip() == "ready":
                 self.ready.set()
+            elif self.syslog:
+                self.syslog.on_access(line, self.binds)
+
+    def read_log(self):
+        for line in self.child.stderr:
+            self.log.write(line)
+            self.log.flush()
+            self.syslog.on_log(line)
 
     def send(self, *signals):
         for number in signals:
@@ -171,10 +195,23 @@ def haproxy(arguments):
             value = rest.pop(0) if rest else ""
             pid = value if option == "-p" else pid
     directory = tempfile.mkdtemp(prefix="corelane-shim-")
-    texts, names, descriptors = [], {}, []
+    texts, names, descriptors, parts, gates = [], {}, [], [], []
     for index, path in enumerate(files):
         with open(path, encoding="utf-8") as file:
             text = file.read()
+        before, own = around.sections(text)
+        # Listeners that only look at what a check says are played here.
+        for section in own:
+            if gate := around.Gate.of(section):
+                gates.append(gate)
+                section.text = ""
+        own = [section for section in own if section.text]
+        if own and not any(section.kind in ("frontend", "listen") for section in own):
+            # corelane has upstreams for its listeners; here are only backends that are checked.
+            idle = f"frontend idle\n mode tcp\n bind unix@{directory}/idle.sock\n default_backend {own[-1].name}\n"
+            own.append(around.Section("frontend", "idle", idle))
+        parts += own
+        text = before + "".join(section.text for section in own)
         # Sockets that the suite has opened: `fd@${fe1}` names a variable with the descriptor's number.
         for variable in sorted(set(re.findall(r"fd@\$?\{?\"?\$?\{?(\w+)\}?", text))):
             number = int(os.environ.get(variable, "-1"))
@@ -191,11 +228,15 @@ def haproxy(arguments):
             file.write(text)
         texts.append(copy)
     log = sys.stderr
-    running = Running("haproxy", texts, log, names)
+    running = Running("haproxy", texts, log, names, around.Syslog(parts))
     if not running.convert():
         return 1
     if is_check:
         return 0
+    for gate in gates:
+        gate.open()
+    if os.environ.get("cli", "").isdigit():
+        around.answer_commands(int(os.environ["cli"]))
     environment = dict(os.environ)
     if descriptors:
         # As systemd hands sockets over: from descriptor 3 on.
