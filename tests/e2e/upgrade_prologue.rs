@@ -29,6 +29,9 @@ const ROUNDS: usize = 3;
 /// Clients that are heard in each of them: in the middle of a header and of a hello, on each core.
 const CLIENTS: usize = 8;
 
+/// Clients that have a server and say nothing: more than may be on their way at a time.
+const IDLE: usize = 150;
+
 const HEADER: &[u8] = b"PROXY TCP4 192.0.2.7 192.0.2.1 56324 443\r\n";
 
 fn rows(proxy: &Proxy) -> Vec<Value> {
@@ -101,7 +104,15 @@ fn clients_that_are_still_heard_follow_again_and_again(scheduler: Scheduler) {
     let heirs = Heirs::of(&proxy);
     let hello = client_hello("a.example", b"h2");
     let said = [HEADER, &hello].concat();
-    let mut relayed = Vec::new();
+    // They leave at a pace, beside those that are heard.
+    let idle = (0..IDLE).map(|_| {
+        let mut client = proxy.connect("main");
+        client.write_all(&said).expect("send");
+        let mut answer = vec![0; hello.len()];
+        client.read_exact(&mut answer).expect("receive");
+        client
+    });
+    let mut relayed: Vec<_> = idle.collect();
     for round in 1..=ROUNDS {
         let before = heirs.only();
         let cuts = (1..=CLIENTS).map(|place| place * (said.len() - 1) / CLIENTS);
