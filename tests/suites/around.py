@@ -146,7 +146,7 @@ class Syslog:
                 sender.sendto(line.encode(), (host, int(port)))
 
     def on_log(self, line):
-        """A line of corelane's log. What it says of a check comes after HAProxy's words for whom it is about."""
+        """A line of corelane's log. What it says of a check comes after HAProxy's words for the server that it is about."""
         said = re.search(r"the server is (up|down)\b.*$", line)
         fields = dict(re.findall(r'(upstream|server)="([^"]*)"', line))
         if said and len(fields) == 2:
