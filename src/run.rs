@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::bail;
 use proxy_config::Config;
-use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::command_socket::Commands;
 use crate::config_file::Given;
@@ -16,7 +16,7 @@ use crate::deaths::Died;
 use crate::notify::Notify;
 use crate::proxy::{Origin, Proxy};
 use crate::requests::Signals;
-use crate::signals::{Ending, Hangup, Rotation, Upgrading};
+use crate::signals::{Ending, Hangup, Rotation, Upgrading, passed_on_as};
 use crate::sockets::{Abandoned, AdminAddress, Inherited};
 use crate::start_error::{Asker, Explain, cannot_start};
 use crate::upgrade::{Parent, Predecessor};
@@ -87,6 +87,9 @@ fn run_as(
         let caught = Ending::catch().and_then(|ending| Ok((ending, Rotation::catch()?)));
         caught.explain(|error| cannot_start("the handlers of signals", error))?
     };
+    if predecessor.is_some() {
+        ending.set_passed_on();
+    }
     let (deaths, mut died) = deaths::channel();
     let admin = AdminAddress {
         listen: assemble::listen_address(config.admin.listen),
@@ -152,13 +155,16 @@ fn run_as(
             upgrading: &mut upgrading,
             died: &mut died,
         };
-        tokio::select! {
-            () = ending.next() => {}
+        let signal = tokio::select! {
+            signal = ending.next() => signal,
             reason = requests::at_each(signals, &mut commands, given, &mut config, &mut proxy) => return reason,
-        }
+        };
         proxy.notify.stopping(config.runtime.drain_timeout + END_TIME);
-        // It ends as this one does.
-        proxy.successor.iter().for_each(|successor| successor.signal(Signal::TERM));
+        // It ends as this one does. A supervisor knows of it, and passes on what it gets.
+        if !matches!(proxy.parent, Parent::Supervisor(_)) {
+            let successor = proxy.successor.iter();
+            successor.for_each(|successor| successor.signal(passed_on_as(signal)));
+        }
         // A successor may have its own.
         drop(commands);
         drain(&mut proxy, &config, &mut ending, &mut died).await

@@ -13,6 +13,19 @@ use tokio::time::timeout;
 pub(crate) struct Ending {
     term: Signal,
     int: Signal,
+    /// How many of each have come, where somebody passes them on to this process.
+    passed_on: Option<[u32; 2]>,
+}
+
+/// As what a process passes a signal on that it got. A terminal, `kill` of a process group and systemd send a signal to all processes
+/// that there are, so who hears of it twice has to know that it is one: the one that is passed on is the other one of two that mean
+/// the same.
+pub(crate) fn passed_on_as(signal: Raised) -> Raised {
+    match signal {
+        Raised::TERM => Raised::INT,
+        Raised::INT => Raised::TERM,
+        other => other,
+    }
 }
 
 /// SIGUSR1: a file that is logged to was renamed.
@@ -45,14 +58,20 @@ impl Ending {
         Ok(Self {
             term: signal(SignalKind::terminate())?,
             int: signal(SignalKind::interrupt())?,
+            passed_on: None,
         })
+    }
+
+    /// Somebody who may get the same ones [passes them on](passed_on_as): one of each kind is one signal.
+    pub(crate) fn set_passed_on(&mut self) {
+        self.passed_on = Some([0; 2]);
     }
 
     /// Waits for the next one for `duration`, and breaks off when it comes.
     pub(crate) async fn within(&mut self, duration: Duration) -> ControlFlow<()> {
         // The runtime hears of a signal when it waits: so it always does, if only for the least time of its timer.
         match timeout(duration.max(Duration::from_millis(1)), self.next()).await {
-            Ok(()) => ControlFlow::Break(()),
+            Ok(_) => ControlFlow::Break(()),
             Err(_) => ControlFlow::Continue(()),
         }
     }
@@ -64,16 +83,34 @@ impl Ending {
         pending
     }
 
-    /// Waits for the next one.
-    pub(crate) async fn next(&mut self) {
+    /// Waits for the next one, and says which one it is.
+    pub(crate) async fn next(&mut self) -> Raised {
+        loop {
+            let raised = self.any().await;
+            let Some(counts) = &mut self.passed_on else {
+                return raised;
+            };
+            let before = counts[0].max(counts[1]);
+            let own = &mut counts[usize::from(raised == Raised::INT)];
+            *own = own.saturating_add(1);
+            if *own > before {
+                return raised;
+            }
+            tracing::info!("the signal to end was passed on, too; it is the same one");
+        }
+    }
+
+    async fn any(&mut self) -> Raised {
         std::future::poll_fn(|cx| {
-            if self.term.poll_recv(cx).is_ready() || self.int.poll_recv(cx).is_ready() {
-                Poll::Ready(())
+            if self.term.poll_recv(cx).is_ready() {
+                Poll::Ready(Raised::TERM)
+            } else if self.int.poll_recv(cx).is_ready() {
+                Poll::Ready(Raised::INT)
             } else {
                 Poll::Pending
             }
         })
-        .await;
+        .await
     }
 }
 

@@ -17,6 +17,8 @@ use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, set_child_
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
+use crate::signals::passed_on_as;
+
 /// What a shell adds to the number of the signal that ended a process.
 const SIGNALED: i32 = 128;
 
@@ -41,7 +43,7 @@ pub(super) fn stay(pid: Pid, line: OwnedFd, pending: impl FnOnce() -> Vec<Signal
         tracing::error!(%error, "signals of the next moment may be lost");
     }
     for signal in pending() {
-        let _ = kill_process(pid, signal);
+        let _ = kill_process(pid, passed_on_as(signal));
     }
     if let Err(error) = set_child_subreaper(Some(getpid())) {
         tracing::error!(%error, "the next upgrade leaves this process with nobody to watch");
@@ -125,7 +127,7 @@ async fn until_it_ends(mut pid: Pid, line: OwnedFd) -> io::Result<u8> {
                 while let Some(successor) = told(&line) {
                     pid = successor;
                 }
-                let _ = kill_process(pid, signal);
+                let _ = kill_process(pid, passed_on_as(signal));
             }
         }
     }

@@ -28,6 +28,7 @@ each_scheduler!(
     addresses_come_and_go,
     of_two_that_ask_at_once_one_is_told_to_ask_again,
     systemd_is_told_who_to_watch,
+    a_signal_to_all_processes_at_once_is_one,
 );
 
 /// Between two connections of a client that comes again and again.
@@ -285,4 +286,41 @@ fn systemd_is_told_who_to_watch(scheduler: Scheduler) {
     drop(client);
     crate::harness::heirs::signal(told, Signal::TERM);
     wait::until("it ends", || heirs.pids().is_empty());
+}
+
+/// A terminal's Ctrl-C comes to the supervisor, which passes it on, and to the process that runs: the connections drain all the same.
+fn a_signal_to_all_processes_at_once_is_one(scheduler: Scheduler) {
+    const SAME: &str = "it is the same one";
+    let service = peer::echo();
+    let routes = forward(&[&service.address().to_string()]);
+    for signal in [Signal::INT, Signal::TERM] {
+        let text = configuration(scheduler, "drain_timeout = \"1h\"\n", &routes);
+        let mut proxy = Proxy::start_file(&text);
+        let heirs = Heirs::of(&proxy);
+        let mut client = proxy.connect("main");
+        let mut echoes = || {
+            client.write_all(b"stays").expect("send");
+            let mut answer = [0; 5];
+            client.read_exact(&mut answer).expect("it is not cut");
+        };
+        echoes();
+        upgrade(&proxy, &heirs);
+        let new = heirs.only();
+        wait::until("it only supervises", || {
+            process::descriptors(proxy.pid()) <= SUPERVISOR_DESCRIPTORS_MAX
+        });
+        let both = || {
+            proxy.signal(signal);
+            crate::harness::heirs::signal(new, signal);
+        };
+        both();
+        wait::until("it has both signals", || {
+            echoes();
+            proxy.log().contains(SAME)
+        });
+        echoes();
+        both();
+        assert_eq!(proxy.wait().code(), Some(0), "a second one stops at once");
+        client.read_exact(&mut [0]).expect_err("it is cut");
+    }
 }
