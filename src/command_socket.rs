@@ -112,6 +112,18 @@ impl Commands {
         }
     }
 
+    /// Has clients find this process where its configuration says, after one that had taken the path is gone.
+    pub(crate) fn take_back(&mut self, configured: Option<&AdminSocket>) {
+        if self.come_from(configured) {
+            return;
+        }
+        let opened = configured.map(|configured| self.open(configured, |_| false));
+        match opened.transpose() {
+            Ok(socket) => self.put(socket),
+            Err(error) => tracing::error!("no commands can be given until a reload: {error:#}"),
+        }
+    }
+
     /// Whether commands come from where a configuration says: nobody has removed the file.
     pub(crate) fn come_from(&self, configured: Option<&AdminSocket>) -> bool {
         match (configured, &self.socket) {

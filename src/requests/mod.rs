@@ -130,6 +130,8 @@ pub(crate) async fn at_each(
                 match upgraded {
                     Upgraded::Refused(words) => asked.answer(Reply::Refused(words)),
                     Upgraded::TakenBack(words, begun) => {
+                        // Who is told so finds it.
+                        commands.take_back(config.admin.socket.as_ref());
                         asked.answer(Reply::Refused(words));
                         switching = Some(*begun);
                     }

@@ -5,20 +5,25 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::os::unix::fs::MetadataExt;
 use std::thread;
 use std::time::Duration;
 
 use rustix::process::Signal;
 
 use crate::harness::bytes::Pattern;
-use crate::harness::config::forward;
+use crate::harness::config::{forward, forward_with};
 use crate::harness::heirs::{self, Heirs};
 use crate::harness::peer;
-use crate::harness::proxy::Proxy;
+use crate::harness::proxy::{Proxy, configuration_with};
 use crate::harness::scheduler::{Scheduler, each_scheduler};
 use crate::harness::wait;
+use crate::upgrade::ask;
 
-each_scheduler!(one_of_two_is_killed);
+each_scheduler!(
+    one_of_two_is_killed,
+    commands_find_the_old_one_when_the_new_one_is_killed,
+);
 
 /// How often, unless it is said.
 const KILLS: usize = 2;
@@ -55,6 +60,37 @@ fn one_of_two_is_killed(scheduler: Scheduler) {
         }
         assert!(late <= LATE_MAX + 4 * kills(), "each upgrade was over");
     }
+}
+
+/// The new process has the path of the socket by then.
+fn commands_find_the_old_one_when_the_new_one_is_killed(scheduler: Scheduler) {
+    let service = peer::echo();
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = folder.path().join("admin.sock");
+    let inode = || std::fs::metadata(&socket).expect("it is there").ino();
+    // A client that has said nothing yet keeps the old process.
+    let listener = "accept_proxy_protocol = true\nprologue_timeout = \"1h\"";
+    let routes = forward_with(&[&service.address().to_string()], listener, "");
+    let admin = format!("socket = {socket:?}");
+    let times = "drain_timeout = \"1h\"\n";
+    let proxy = Proxy::start_file(&configuration_with(scheduler, times, &admin, &routes));
+    let heirs = Heirs::of(&proxy);
+    let (old, before) = (heirs.only(), inode());
+    let client = proxy.connect("main");
+    wait::until("it is heard", || {
+        proxy.metric("corelane_listener_connections", &[]) == 1.0
+    });
+    proxy.signal(Signal::USR2);
+    wait::until("the new process has the path", || inode() != before);
+    let both = heirs.pids();
+    let new = both.into_iter().find(|&pid| pid != old).expect("it runs");
+    heirs::signal(new, Signal::KILL);
+    wait::until("the old one goes on", || {
+        proxy.log().contains("and the old one goes on")
+    });
+    drop(client);
+    wait::until("it takes commands", || ask(&socket, None).status.success());
+    assert_ne!(heirs.only(), old);
 }
 
 /// A client that sends, and what it heard until it is told to stop, or its connection ended.
