@@ -157,6 +157,9 @@ impl Drop for Inherited<'_> {
 /// When there is none, with what to do.
 pub(super) fn binary(asked: Option<PathBuf>) -> anyhow::Result<PathBuf> {
     let path = match asked {
+        Some(path) if path.to_string_lossy().contains(char::is_control) => {
+            bail!("the path of the new executable has control characters: {path:?}")
+        }
         Some(path) if path.is_absolute() => path,
         Some(path) => bail!(
             "the path of the new executable has to be absolute, as the proxy may run elsewhere, and is {}",
@@ -201,7 +204,9 @@ mod tests {
         std::fs::write(&link, "").unwrap();
         assert_eq!(of_link(link.clone()), link);
         binary(Some(link)).unwrap();
-        for wrong in [directory.path().to_owned(), "corelane".into(), path] {
+        let forged = directory.path().join("corelane\n2026-01-01 INFO");
+        std::fs::write(&forged, "").unwrap();
+        for wrong in [directory.path().to_owned(), "corelane".into(), path, forged] {
             binary(Some(wrong)).unwrap_err();
         }
     }

@@ -60,6 +60,8 @@ pub(crate) enum AddressError {
     Builtin,
     #[error("the path of a socket is absolute and names a file")]
     NotAbsolute,
+    #[error("the path of a socket has no control characters")]
+    Control,
     #[error("the path of a socket has at most {UNIX_PATH_BYTES_MAX} bytes")]
     LongPath,
     #[error(
@@ -123,6 +125,10 @@ pub(crate) fn plain_path(path: &Path) -> PathBuf {
 pub(crate) fn unix_path(path: &str) -> Result<PathBuf, AddressError> {
     if !path.starts_with('/') || path.ends_with('/') || path.contains('\0') {
         return Err(AddressError::NotAbsolute);
+    }
+    // It is shown in logs, of which each line is one of the proxy's own.
+    if path.contains(char::is_control) {
+        return Err(AddressError::Control);
     }
     if path.len() > UNIX_PATH_BYTES_MAX {
         return Err(AddressError::LongPath);

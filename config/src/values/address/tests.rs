@@ -63,6 +63,8 @@ fn says_what_is_wrong_with_a_server() {
         ("unix:run/x", AddressError::NotAbsolute),
         ("unix:/run/", AddressError::NotAbsolute),
         ("unix:/a\0b", AddressError::NotAbsolute),
+        ("unix:/a\nb", AddressError::Control),
+        ("unix:/a\u{9b}b", AddressError::Control),
         (&long_path, AddressError::LongPath),
     ] {
         assert_eq!(parse_server(text), Err(error), "{text}");
