@@ -7,13 +7,14 @@ use crate::cli::Cli;
 use crate::ctl::Names;
 
 /// For bash: what is completed is the line as it is, as bash takes a name with a colon for several words. Where there are no names, a
-/// file is meant.
+/// file is meant. Bash puts a name into the line as it is, so it is quoted: that of a unix socket may have any characters.
 const BASH: &str = r#"_corelane() {
     local line="${COMP_LINE:0:COMP_POINT}" words current prefix
     read -r -a words <<<"$line"
     [[ "$line" == *' ' ]] && words+=("")
     current="${words[${#words[@]}-1]}"
-    mapfile -t COMPREPLY < <(corelane complete -- "${words[@]:1}" 2>/dev/null)
+    mapfile -t COMPREPLY < <(corelane complete -- "${words[@]:1}" 2>/dev/null |
+        while IFS= read -r name; do printf '%q\n' "$name"; done)
     if [[ "$current" == *:* && "$COMP_WORDBREAKS" == *:* ]]; then
         prefix="${current%"${current##*:}"}"
         COMPREPLY=("${COMPREPLY[@]#"$prefix"}")
@@ -186,5 +187,20 @@ mod tests {
         assert_eq!(of("ctl switch g"), ["glommio"]);
         assert_eq!(of("ctl events "), [""; 0]);
         assert!(!of("").contains(&"complete".to_owned()), "it is for shells");
+    }
+
+    #[test]
+    fn bash_quotes_what_it_puts_into_the_line() {
+        let script = format!(
+            "{BASH}\ncorelane() {{ printf '%s\\n' 'unix:/a b;c' 'unix:/d' 'shares='; }}\n\
+             COMP_LINE='corelane ctl servers main unix' COMP_POINT=30 COMP_WORDBREAKS=' :='\n\
+             _corelane\nprintf '%s\\n' \"${{COMPREPLY[@]}}\"\n"
+        );
+        let bash = std::process::Command::new("bash")
+            .args(["-c", &script])
+            .output();
+        let answer = bash.unwrap();
+        let words = String::from_utf8(answer.stdout).unwrap();
+        assert_eq!(words, "unix:/a\\ b\\;c\nunix:/d\nshares=\n");
     }
 }

@@ -161,21 +161,21 @@ async fn rewrite(given: &Given, edits: Vec<Edit>) -> Result<Rewriting, NotMade> 
             let document: toml_edit::DocumentMut = text
                 .parse()
                 .map_err(|error| format!("it is no TOML: {error}"))?;
-            documents.push((document, false));
+            documents.push((document, false, text));
         }
         for edit in &edits {
             let most = documents
                 .iter_mut()
                 .rev()
-                .max_by_key(|(one, _)| edit.is_in(one));
-            let (document, is_changed) = most.ok_or("there is no file")?;
+                .max_by_key(|(one, ..)| edit.is_in(one));
+            let (document, is_changed, _) = most.ok_or("there is no file")?;
             edit.apply(document)?;
             *is_changed = true;
         }
         let changed = documents.into_iter().enumerate();
-        let changed = changed.filter(|(_, (_, is_changed))| *is_changed);
+        let changed = changed.filter(|(_, (_, is_changed, _))| *is_changed);
         Ok(changed
-            .map(|(place, (document, _))| (place, document.to_string()))
+            .map(|(place, (document, _, before))| (place, as_before(before, document.to_string())))
             .collect())
     };
     let prepared = config_file::rewrite_meanwhile(given, change).await;
@@ -184,4 +184,37 @@ async fn rewrite(given: &Given, edits: Vec<Edit>) -> Result<Rewriting, NotMade> 
             "it can't be written into the file, and nothing was changed: {why}"
         ))
     })
+}
+
+/// A text that was changed, with the ends of its lines and the mark at its beginning as they were: an editor of TOML knows none of them.
+fn as_before(before: &str, after: String) -> String {
+    const MARK: char = '\u{feff}';
+    let count = |what: &str| before.matches(what).count();
+    let mut after = after.trim_start_matches(MARK).to_owned();
+    if count("\r\n") > 0 && count("\r\n") == count("\n") {
+        after = after.replace("\r\n", "\n").replace('\n', "\r\n");
+    }
+    if before.starts_with(MARK) {
+        after.insert(0, MARK);
+    }
+    after
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ends_of_lines_and_a_mark_stay_as_they_were() {
+        for (before, after, wanted) in [
+            ("a = 1\r\nb = 2\r\n", "a = 1\nb = 3\n", "a = 1\r\nb = 3\r\n"),
+            ("a = 1\r\n", "a = 1\r\nb = 3\n", "a = 1\r\nb = 3\r\n"),
+            ("a = 1\nb = 2\r\n", "a = 1\nb = 3\n", "a = 1\nb = 3\n"),
+            ("a = 1\n", "a = 2\n", "a = 2\n"),
+            ("\u{feff}a = 1\n", "a = 2\n", "\u{feff}a = 2\n"),
+            ("\u{feff}a = 1\n", "\u{feff}a = 2\n", "\u{feff}a = 2\n"),
+        ] {
+            assert_eq!(as_before(before, after.to_owned()), wanted);
+        }
+    }
 }
