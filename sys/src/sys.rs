@@ -327,13 +327,23 @@ pub fn inherited_descriptors() -> Vec<(String, OwnedFd)> {
     let descriptors = INHERITED_FIRST..INHERITED_FIRST + count as RawFd;
     let take = |descriptor| {
         let name = names.next().unwrap_or_default().to_owned();
+        if !was_inherited(descriptor) {
+            return None;
+        }
         // SAFETY: it only sets a flag. A descriptor that isn't open is an error (EBADF).
         let set = unsafe { libc::fcntl(descriptor, libc::F_SETFD, libc::FD_CLOEXEC) };
-        // SAFETY: it is open, and was so before this process began: what has opened others since has other numbers. Nobody
-        // else owns it, as it is taken once.
+        // SAFETY: it is open, and was so before this process began. Nobody else owns it, as it is taken once.
         (set != -1).then(|| (name, unsafe { OwnedFd::from_raw_fd(descriptor) }))
     };
     descriptors.filter_map(take).collect()
+}
+
+/// Whether a descriptor was open before this process began. Where a number of descriptors was passed that is too great, those that this
+/// process has opened itself follow: all of them are closed where another program is run, and one that was inherited can't be.
+fn was_inherited(descriptor: RawFd) -> bool {
+    // SAFETY: F_GETFD takes no pointer; a number that is no descriptor is an error.
+    let flags = unsafe { libc::fcntl(descriptor, libc::F_GETFD) };
+    flags != -1 && flags & libc::FD_CLOEXEC == 0
 }
 
 /// `TCP_LISTEN` of the kernel's `tcp_states.h`.
@@ -401,5 +411,15 @@ mod tests {
         });
         assert!(gone);
         assert_eq!(thread_cpu_time(i32::MAX >> 4), None);
+    }
+
+    #[test]
+    fn what_this_process_has_opened_was_not_inherited() {
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let number = socket.as_raw_fd();
+        assert!(!was_inherited(number));
+        rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::empty()).unwrap();
+        assert!(was_inherited(number));
+        assert!(!was_inherited(RawFd::MAX));
     }
 }
