@@ -58,7 +58,7 @@ impl ConnectionTask {
         }
         let evacuation = self.place.as_ref().and_then(Place::evacuation);
         evacuation.is_some_and(|evacuation| {
-            let detached = self.connection.detach();
+            let detached = self.connection.leave(evacuation.takes_waiting());
             let leaves = detached.is_some();
             detached.into_iter().for_each(|one| evacuation.send(one));
             leaves
@@ -108,7 +108,7 @@ impl Drop for ConnectionTask {
     fn drop(&mut self) {
         let evacuation = self.place.as_ref().and_then(Place::evacuation);
         if let Some(evacuation) = evacuation
-            && let Some(detached) = self.connection.detach()
+            && let Some(detached) = self.connection.leave(evacuation.takes_waiting())
         {
             return evacuation.send(detached);
         }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use proxy_core::Taken;
 use proxy_core::backend::{Adopter, Moving};
 use proxy_core::carry::Anchor;
 use proxy_core::metrics::{CoreCells, PerWorker};
@@ -34,6 +35,8 @@ struct State {
     waiting: VecDeque<Moving>,
     /// Those that the new process has no place for.
     refused: Vec<Moving>,
+    /// Places of connections that the new process has, at servers that clients wait for: nobody gets them here.
+    places: Vec<Taken>,
     /// Where all go from now on, instead of to the new process.
     instead: Option<Arc<dyn Adopter>>,
     /// Why no more can be given.
@@ -101,10 +104,13 @@ impl Giver {
         state.instead = Some(to.clone());
         let waiting = std::mem::take(&mut state.waiting);
         let refused = std::mem::take(&mut state.refused);
+        let places = std::mem::take(&mut state.places);
         drop(state);
         for moving in waiting.into_iter().chain(refused) {
             to.adopt(moving);
         }
+        // What had them is gone with the new process. Last, and without the lock: clients that wait get them.
+        drop(places);
     }
 
     /// Nothing comes any more. Sends what metrics have counted, and that it is over.
@@ -174,17 +180,20 @@ impl Giver {
 
     /// Lets go of those that the new process has taken.
     fn settle(&self, batch: Batch, taken: &[bool]) -> MutexGuard<'_, State> {
-        let mut refused = Vec::new();
+        let (mut refused, mut places) = (Vec::new(), Vec::new());
         for (moving, taken) in batch.into_iter().zip(taken) {
             if *taken {
                 // A plain close: the other process has it.
-                drop(moving.arrive().release(&self.cores));
+                let (carried, place) = moving.arrive().release(&self.cores);
+                drop(carried);
+                places.extend(place.filter(Taken::is_waited_for));
             } else {
                 refused.push(moving);
             }
         }
         let mut state = self.lock();
         state.refused.extend(refused);
+        state.places.extend(places);
         state
     }
 
@@ -210,6 +219,10 @@ impl Giver {
 }
 
 impl Adopter for Giver {
+    fn takes_waiting(&self) -> bool {
+        true
+    }
+
     fn adopt(&self, moving: Moving) {
         let mut state = self.lock();
         match state.instead.clone() {

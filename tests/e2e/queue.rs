@@ -6,15 +6,18 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 
 use crate::harness::change;
+use crate::harness::heirs::Heirs;
 use crate::harness::limit;
 use crate::harness::peer::{Server, assert_closed_unanswered};
 use crate::harness::proxy::{Proxy, configuration};
 use crate::harness::scheduler::{Scheduler, each_scheduler};
 use crate::harness::wait;
+use crate::upgrade::upgrade;
 
 each_scheduler!(
     thousands_are_served_in_the_order_in_which_they_came,
     who_waits_keeps_its_turn_over_a_reload_and_a_switch,
+    who_waits_goes_over_by_an_upgrade_and_a_full_server_stays_full,
     a_limit_that_is_raised_lets_in_those_who_wait,
     the_fallback_comes_before_the_wait,
     who_waits_too_long_or_comes_too_late_is_refused,
@@ -165,6 +168,44 @@ fn who_waits_keeps_its_turn_over_a_reload_and_a_switch(scheduler: Scheduler) {
         drop(clients);
         proxy.stop();
     }
+}
+
+/// The connections that have the places go to another process: their places are not free by that.
+fn who_waits_goes_over_by_an_upgrade_and_a_full_server_stays_full(scheduler: Scheduler) {
+    let server = Counting::start();
+    let text = configuration(scheduler, "", &routes(&server, 1, PATIENT));
+    let proxy = Proxy::start_file(&text);
+    let heirs = Heirs::of(&proxy);
+    let first = client(&proxy, 100);
+    let held = server.next();
+    let mut clients = queue(&proxy, 0..20);
+    let leaves = proxy.connect("main");
+    wait::until("it waits, too", || waiting(&proxy) == 21.0);
+    upgrade(&proxy, &heirs);
+    assert_eq!(waiting(&proxy), 21.0);
+    assert_eq!(proxy.metric("corelane_upstream_connections", &[]), 1.0);
+    drop(leaves);
+    wait::until("one has left", || waiting(&proxy) == 20.0);
+    // Once more, with those that came in between.
+    clients.extend(queue(&proxy, 20..40));
+    upgrade(&proxy, &heirs);
+    clients.extend(queue(&proxy, 40..60));
+    assert!(server.served.try_recv().is_err(), "it is full");
+    drop((first, held));
+    let order = server.serve(60);
+    for (batch, numbers) in order.chunks(20).enumerate() {
+        assert!(
+            numbers.iter().all(|number| number / 20 == batch),
+            "{order:?}"
+        );
+    }
+    drop(clients);
+    wait::until("all have ended", || {
+        proxy.metric("corelane_upstream_connections", &[]) == 0.0
+    });
+    let over = proxy.metric("corelane_upstream_slot_queue_seconds_count", &[]);
+    assert_eq!((over, waiting(&proxy)), (61.0, 0.0));
+    proxy.stop();
 }
 
 fn a_limit_that_is_raised_lets_in_those_who_wait(scheduler: Scheduler) {

@@ -31,7 +31,7 @@ impl<P: Poller> Lane<P> {
         let Some(Task::Connection(connection)) = self.tasks.get_mut(index as usize) else {
             return false;
         };
-        let Some(detached) = connection.detach() else {
+        let Some(detached) = connection.leave(evacuation.takes_waiting()) else {
             return false;
         };
         self.remove(index);

@@ -320,7 +320,7 @@ fn clones(detached: &Detached<ScriptedTransport>) -> Carried<ScriptedTransport> 
     let pipes = beside.pipes.iter();
     Carried {
         client: beside.client.clone(),
-        server: beside.server.clone(),
+        server: beside.server.cloned(),
         pipes: pipes
             .map(|end| end.try_clone_to_owned().expect("a descriptor"))
             .collect(),

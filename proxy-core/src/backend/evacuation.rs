@@ -32,12 +32,18 @@ pub struct Pace {
 pub trait Adopter: fmt::Debug + Send + Sync {
     /// Has one of the workers go on with a connection. It returns at once.
     fn adopt(&self, moving: Moving);
+
+    /// Whether they are another process's: clients that wait for places go there, as the places are given back there.
+    fn takes_waiting(&self) -> bool {
+        false
+    }
 }
 
 /// Where the connections of a scheduler go that is being emptied.
 #[derive(Debug)]
 pub struct Evacuation {
     to: Mutex<Arc<dyn Adopter>>,
+    takes_waiting: bool,
     pace: Pace,
     sent: AtomicU64,
     moving: AtomicUsize,
@@ -78,6 +84,7 @@ impl Evacuation {
     /// To the workers of another scheduler.
     pub fn new(to: Arc<dyn Adopter>, pace: Pace) -> Arc<Self> {
         Arc::new(Self {
+            takes_waiting: to.takes_waiting(),
             to: Mutex::new(to),
             pace,
             sent: AtomicU64::new(0),
@@ -91,6 +98,11 @@ impl Evacuation {
     /// has something to do goes all the same.
     pub fn has_room(&self, now: Instant) -> bool {
         self.moving.load(Relaxed) < MOVING_MAX && self.sent.load(Relaxed) < self.pace.until(now)
+    }
+
+    /// Whether clients that wait for places go, too ([`Connection::leave`](crate::Connection::leave)).
+    pub fn takes_waiting(&self) -> bool {
+        self.takes_waiting
     }
 
     /// Sends those that are still to come to the workers of yet another scheduler, and those that found nobody.

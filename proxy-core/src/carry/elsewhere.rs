@@ -44,15 +44,15 @@ impl Elsewhere {
         permits.extend((0..count).map(|_| Permit::carried(settings.clone(), source)));
     }
 
-    /// A connection has come, and counts by itself.
+    /// A connection has come, and counts by itself; a client that waits for a place has no server.
     pub(crate) fn on_come(
         &self,
-        server: &Server,
+        server: Option<&Server>,
         settings: &ListenerSettings,
         source: Option<Source>,
     ) {
         let mut places = self.lock();
-        let taken = places.at_servers.get_mut(&server.id).and_then(Vec::pop);
+        let taken = server.and_then(|server| places.at_servers.get_mut(&server.id)?.pop());
         let key = (settings.listener.id, source);
         let permit = places.at_listeners.get_mut(&key).and_then(Vec::pop);
         // Whoever waits for a place may look here, too.

@@ -83,6 +83,8 @@ pub enum Kind {
     Connection = 1,
     /// What is known of servers, and what limits have counted.
     Verdicts = 2,
+    /// One client that waits for a place at a server.
+    Waiting = 3,
 }
 
 /// The version that both of two processes have; none if there is none.

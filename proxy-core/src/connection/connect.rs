@@ -6,6 +6,7 @@ mod client;
 mod queued;
 mod refusal;
 pub(crate) mod retries;
+mod wait;
 
 use std::borrow::Cow;
 use std::io;
@@ -22,9 +23,11 @@ pub use crate::connection::connect::attempt::{
 use crate::connection::connect::attempt::{Attempting, Came, Won, open};
 use crate::connection::connect::choice::Choice;
 pub(crate) use crate::connection::connect::client::Client;
-use crate::connection::connect::queued::{Queued, WaitTurn, Waited};
+pub(crate) use crate::connection::connect::queued::WaitTurn;
+use crate::connection::connect::queued::{Queued, Waited};
 use crate::connection::connect::refusal::{Refusal, is_ours, unsuited};
 use crate::connection::connect::retries::Retries;
+pub(crate) use crate::connection::connect::wait::Wait;
 use crate::connection::entry::Entry;
 use crate::connection::first::{First, header};
 use crate::connection::origin::ClientAddress;

@@ -1,12 +1,14 @@
 //! A connection between two workers.
 
 mod carried;
+mod waiting;
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use crate::connection::attempts::Attempts;
 pub use crate::connection::detached::carried::{Carried, DESCRIPTORS_MAX};
+pub(crate) use crate::connection::detached::waiting::Waiting;
 use crate::connection::end::Termination;
 use crate::connection::entry::Entry;
 use crate::connection::probation::Probation;
@@ -22,11 +24,20 @@ use crate::upstream::taken::Taken;
 /// A connection that one worker has let go of and another one is to take: its two descriptors, the relay's state, at
 /// most one buffer or pipe a direction, and nothing of a scheduler's. So it may go from thread to thread.
 ///
+/// On the way to another process it may be a client that waits for a place at a server, and has no other side yet.
+///
 /// [`Connection::attach`](crate::Connection::attach) makes it a connection again. Dropping it resets both sides.
 #[derive(Debug)]
-pub struct Detached<T: Transport>(Option<Box<Parts<T>>>);
+pub struct Detached<T: Transport>(Option<Whole<T>>);
 
-/// What a connection is, wherever it is.
+/// All of a connection.
+#[derive(Debug)]
+pub(crate) enum Whole<T> {
+    Relaying(Box<Parts<T>>),
+    Waiting(Box<Waiting<T>>),
+}
+
+/// What a connection is that has a server, wherever it is.
 #[derive(Debug)]
 pub(crate) struct Parts<T> {
     pub(crate) entry: Entry,
@@ -48,11 +59,19 @@ pub(crate) struct Parts<T> {
 
 impl<T: Transport> Detached<T> {
     pub(crate) fn new(parts: Parts<T>) -> Self {
-        Self(Some(Box::new(parts)))
+        Self(Some(Whole::Relaying(Box::new(parts))))
     }
 
-    pub(crate) fn into_parts(mut self) -> Parts<T> {
-        *self.0.take().expect("the parts are taken out once")
+    pub(crate) fn waiting(waiting: Waiting<T>) -> Self {
+        Self(Some(Whole::Waiting(Box::new(waiting))))
+    }
+
+    pub(crate) fn into_whole(mut self) -> Whole<T> {
+        self.0.take().expect("the parts are taken out once")
+    }
+
+    fn whole(&self) -> &Whole<T> {
+        self.0.as_ref().expect("it has its parts")
     }
 
     /// The listener that it came to.
@@ -60,35 +79,56 @@ impl<T: Transport> Detached<T> {
     /// # Panics
     /// Never: it has its parts until it is consumed.
     pub fn listener(&self) -> &Arc<Listener> {
-        let parts = self.0.as_ref().expect("it has its parts");
-        &parts.entry.settings().listener
+        let entry = match self.whole() {
+            Whole::Relaying(parts) => &parts.entry,
+            Whole::Waiting(waiting) => &waiting.entry,
+        };
+        &entry.settings().listener
     }
 
     /// Lets go of it, as another process has it: neither side is told anything. Returns what it leaves, which is to be closed; it is
-    /// the last to be.
+    /// the last to be. With it comes its place at its server, which whoever waits here gets when that is dropped.
     ///
     /// What was decoded of another process's and is not to be kept goes the same way. `cores` counts who has it.
-    pub fn release(self, cores: &PerWorker<CoreCells>) -> Carried<T> {
-        let mut parts = self.into_parts();
-        if let Some(slot) = parts.ran_by {
+    pub fn release(self, cores: &PerWorker<CoreCells>) -> (Carried<T>, Option<Taken>) {
+        let (ran_by, entry, carried, place) = match self.into_whole() {
+            Whole::Relaying(parts) => {
+                let mut parts = *parts;
+                let pipes = parts.relay.take_pipes().into_iter();
+                let carried = Carried {
+                    client: parts.client,
+                    server: Some(parts.server),
+                    pipes: pipes.flat_map(Pipe::into_ends).collect(),
+                };
+                (parts.ran_by, parts.entry, carried, Some(parts.taken))
+            }
+            Whole::Waiting(waiting) => {
+                let carried = Carried {
+                    client: waiting.client,
+                    server: None,
+                    pipes: Vec::new(),
+                };
+                (waiting.ran_by, waiting.entry, carried, None)
+            }
+        };
+        if let Some(slot) = ran_by {
             cores.of(slot).on_left();
         }
-        parts.entry.settings().listener.on_gone();
-        let pipes = parts.relay.take_pipes().into_iter();
-        Carried {
-            client: parts.client,
-            server: parts.server,
-            pipes: pipes.flat_map(Pipe::into_ends).collect(),
-        }
+        entry.settings().listener.on_gone();
+        (carried, place)
     }
 
     /// Cuts it, as nobody is there to take it, and counts it as the worker's that has the slot, whose cells are `cells`.
     ///
     /// Each cell has one writer: this is for that worker's thread, or for when it has ended.
     pub fn abort(self, slot: Slot, cells: &CoreCells, now: Instant) {
-        let parts = self.into_parts();
-        let termination = Termination::of(Cause::Drain, parts.relay.stage(), None);
-        parts.cut(slot, cells, Cause::Drain, termination, now);
+        match self.into_whole() {
+            Whole::Relaying(parts) => {
+                let termination = Termination::of(Cause::Drain, parts.relay.stage(), None);
+                parts.cut(slot, cells, Cause::Drain, termination, now);
+            }
+            Whole::Waiting(waiting) => waiting.abort(slot, cells, now),
+        }
     }
 }
 
@@ -125,9 +165,13 @@ impl<T: Transport> Parts<T> {
 impl<T: Transport> Drop for Detached<T> {
     /// A plain close would tell both sides that they have all the bytes.
     fn drop(&mut self) {
-        if let Some(parts) = &self.0 {
-            parts.client.reset_on_close();
-            parts.server.reset_on_close();
+        match &self.0 {
+            Some(Whole::Relaying(parts)) => {
+                parts.client.reset_on_close();
+                parts.server.reset_on_close();
+            }
+            Some(Whole::Waiting(waiting)) => waiting.client.reset_on_close(),
+            None => {}
         }
     }
 }

@@ -42,6 +42,17 @@ impl First {
         })
     }
 
+    /// What a client has said to a server.
+    #[cfg(test)]
+    pub(super) fn said(received: Vec<u8>) -> Box<Self> {
+        Box::new(Self {
+            received,
+            header: 0,
+            consumed: 0,
+            starttls: None,
+        })
+    }
+
     /// Whether the client has said something that is for the server.
     pub(super) fn has_bytes(&self) -> bool {
         self.consumed < self.received.len()

@@ -101,13 +101,22 @@ impl Record {
         Self::of(self.id, whence, self.accepted_at, core, false)
     }
 
-    /// That of a connection as another process knew it.
-    pub(crate) fn carried(id: u64, facts: Result<Facts, ClientAddress>, state: Carried) -> Self {
+    /// That of a client that has no server yet, as another process knew it.
+    pub(crate) fn carried_unserved(
+        id: u64,
+        facts: Result<Facts, ClientAddress>,
+        accepted_at: Instant,
+    ) -> Self {
         let whence = match facts {
             Ok(facts) => Whence::Facts(Arc::new(facts)),
             Err(peer) => Whence::Peer(peer),
         };
-        let record = Self::of(id, whence, state.accepted_at, 0, false);
+        Self::of(id, whence, accepted_at, 0, false)
+    }
+
+    /// That of a connection as another process knew it.
+    pub(crate) fn carried(id: u64, facts: Result<Facts, ClientAddress>, state: Carried) -> Self {
+        let record = Self::carried_unserved(id, facts, state.accepted_at);
         record.bytes_in.add(state.bytes.0);
         record.bytes_out.add(state.bytes.1);
         record.on_connected(state.server, state.last_byte_at);

@@ -29,7 +29,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
 
-use crate::carry::{Error, Fields, Writer};
+use crate::carry::{COUNT_MAX, Error, Fields, Writer};
 use crate::id::Id;
 use crate::metrics::{PerWorker, UpstreamCells};
 use crate::upstream::board::Board;
@@ -150,11 +150,14 @@ impl Upstream {
 }
 
 mod tag {
+    use crate::carry::SKIPPED_FROM;
+
     pub(super) const TURNS: u8 = 0;
     pub(super) const OTHER_TURNS: u8 = 1;
     pub(super) const BACKUP_TURNS: u8 = 2;
     pub(super) const OTHER_BACKUP_TURNS: u8 = 3;
     pub(super) const RETRY_BUDGET: u8 = 4;
+    pub(super) const LINE: u8 = SKIPPED_FROM;
 }
 
 impl Upstream {
@@ -176,6 +179,8 @@ impl Upstream {
         let tag = tag::RETRY_BUDGET;
         self.retry_budget
             .encode(tag, percent, connections, now, out);
+        let last = self.common.queue.last_number();
+        out.number(tag::LINE, last.min(COUNT_MAX));
     }
 
     /// The same back.
@@ -185,6 +190,10 @@ impl Upstream {
         }
         if let Some(budget) = fields.nested(tag::RETRY_BUDGET)? {
             self.retry_budget.decode(budget)?;
+        }
+        let last = fields.count(tag::LINE, "places in a line")?;
+        if last > 0 {
+            self.common.queue.follow_numbers(last);
         }
         fields.finish()
     }

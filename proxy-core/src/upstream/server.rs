@@ -275,6 +275,11 @@ impl Server {
         self.common.board.on_load(self);
     }
 
+    /// Whether clients wait for its upstream, or for one that it stands in for, or have done so.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        !self.common.queue.longest_wait().is_zero() || self.common.followers.has_any()
+    }
+
     /// One of its connections is over.
     pub(crate) fn release(&self) {
         self.load.release();

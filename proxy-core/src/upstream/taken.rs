@@ -20,6 +20,11 @@ impl Taken {
         Self(server.clone())
     }
 
+    /// Whether clients wait, or have, for places such as this one.
+    pub fn is_waited_for(&self) -> bool {
+        self.0.is_waited_for()
+    }
+
     pub(crate) fn server(&self) -> &Arc<Server> {
         &self.0
     }

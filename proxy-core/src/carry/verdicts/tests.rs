@@ -318,10 +318,10 @@ fn connections_of_another_process_count_until_they_come_or_it_is_over() {
         )
     };
     assert_eq!((elsewhere.count(), is_full()), (3, (true, true, true)));
-    elsewhere.on_come(other.server(0), &other.settings, Some(source(1)));
+    elsewhere.on_come(Some(other.server(0)), &other.settings, Some(source(1)));
     assert_eq!((elsewhere.count(), is_full()), (2, (false, false, false)));
     // One that it has not told of is no one's place.
-    elsewhere.on_come(other.server(1), &other.settings, Some(source(9)));
+    elsewhere.on_come(Some(other.server(1)), &other.settings, Some(source(9)));
     assert_eq!(elsewhere.count(), 2);
     drop(elsewhere);
     assert_eq!(other.server(0).connections(), 0);

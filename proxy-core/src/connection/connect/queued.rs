@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use crate::carry::{Error, Fields, Writer};
 use crate::runtime::{Runtime, Timer};
 use crate::upstream::pool::Pool;
 use crate::upstream::queue::{Answer, Grant, Place, Polled, Wish};
@@ -21,9 +22,11 @@ pub(crate) struct Queued {
 
 /// The turn of a connection that has waited: it keeps it where it has to wait once more.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct WaitTurn {
+pub(crate) struct WaitTurn {
     number: u64,
     deadline: Instant,
+    /// Since when it waits, where it goes on with that wait.
+    since: Option<Instant>,
 }
 
 /// What came of a wait.
@@ -51,7 +54,7 @@ impl Queued {
         let place = Place::join(pool, Wish { hash, tried }, number, now)?;
         Some(Self {
             place,
-            since: now,
+            since: turn.and_then(|turn| turn.since).unwrap_or(now),
             deadline: turn.map_or(now + timeout, |turn| turn.deadline),
             has_heard: false,
         })
@@ -61,6 +64,15 @@ impl Queued {
         WaitTurn {
             number: self.place.number(),
             deadline: self.deadline,
+            since: None,
+        }
+    }
+
+    /// For one that goes on with this wait elsewhere.
+    pub(super) fn turn_to_go_on(&self) -> WaitTurn {
+        WaitTurn {
+            since: Some(self.since),
+            ..self.turn()
         }
     }
 
@@ -91,6 +103,41 @@ impl Queued {
             if timer.poll_until(cx, worker.now, wake_at).is_pending() {
                 return Poll::Pending;
             }
+        }
+    }
+}
+
+mod tag {
+    pub(super) const NUMBER: u8 = 0;
+    pub(super) const DEADLINE: u8 = 1;
+    pub(super) const SINCE: u8 = 2;
+}
+
+impl WaitTurn {
+    pub(crate) fn encode(self, out: &mut Writer<'_>) {
+        out.number(tag::NUMBER, self.number);
+        out.moment(tag::DEADLINE, self.deadline);
+        out.maybe_moment(tag::SINCE, self.since);
+    }
+
+    pub(crate) fn decode(mut fields: Fields<'_>) -> Result<Self, Error> {
+        let turn = Self {
+            number: fields.count(tag::NUMBER, "a place in a line")?,
+            deadline: fields.moment(tag::DEADLINE, "when a wait ends")?,
+            since: fields.maybe_moment(tag::SINCE, "when a wait began")?,
+        };
+        fields.finish()?;
+        Ok(turn)
+    }
+}
+
+#[cfg(test)]
+impl WaitTurn {
+    pub(crate) fn of(number: u64, deadline: Instant, since: Instant) -> Self {
+        Self {
+            number,
+            deadline,
+            since: Some(since),
         }
     }
 }

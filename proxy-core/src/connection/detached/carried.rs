@@ -14,7 +14,7 @@ use crate::carry::{
     self, Adoption, Anchor, CONNECTION_BYTES_MAX, Error, Fields, Kept, Kind, VERSION, Writer,
 };
 use crate::connection::attempts::Attempts;
-use crate::connection::detached::{Detached, Parts};
+use crate::connection::detached::{Detached, Parts, Waiting, Whole};
 use crate::connection::entry::Entry;
 use crate::connection::origin::ClientAddress;
 use crate::connection::probation::Probation;
@@ -37,8 +37,8 @@ pub const DESCRIPTORS_MAX: usize = 6;
 pub struct Carried<T, P = OwnedFd> {
     /// The client's socket.
     pub client: T,
-    /// The server's socket.
-    pub server: T,
+    /// The server's socket; none: it waits for a place at one.
+    pub server: Option<T>,
     /// The pipes that bytes are held in, of each the end that is read and the other one: up, and down.
     pub pipes: Vec<P>,
 }
@@ -86,10 +86,18 @@ impl<T: Transport> Detached<T> {
     /// # Panics
     /// Never: it has its parts until it is consumed.
     pub fn encode(&self, anchor: Anchor, out: &mut Vec<u8>) {
-        let parts = self.0.as_ref().expect("it has its parts");
-        carry::record(out, Kind::Connection, VERSION, anchor, |out| {
-            parts.encode(out);
-        });
+        match self.whole() {
+            Whole::Relaying(parts) => {
+                carry::record(out, Kind::Connection, VERSION, anchor, |out| {
+                    parts.encode(out);
+                });
+            }
+            Whole::Waiting(waiting) => {
+                carry::record(out, Kind::Waiting, VERSION, anchor, |out| {
+                    waiting.encode(out);
+                });
+            }
+        }
     }
 
     /// What goes with its record.
@@ -97,12 +105,21 @@ impl<T: Transport> Detached<T> {
     /// # Panics
     /// Never: it has its parts until it is consumed.
     pub fn beside(&self) -> Carried<&T, BorrowedFd<'_>> {
-        let parts = self.0.as_ref().expect("it has its parts");
+        let parts = match self.whole() {
+            Whole::Relaying(parts) => parts,
+            Whole::Waiting(waiting) => {
+                return Carried {
+                    client: &waiting.client,
+                    server: None,
+                    pipes: Vec::new(),
+                };
+            }
+        };
         let pipes = parts.relay.pipes();
         let ends = pipes.flat_map(|pipe| [pipe.read.as_fd(), pipe.write.as_fd()]);
         Carried {
             client: &parts.client,
-            server: &parts.server,
+            server: Some(&parts.server),
             pipes: ends.collect(),
         }
     }
@@ -121,8 +138,17 @@ impl<T: Transport> Detached<T> {
         adoption: &Adoption<'_>,
     ) -> Result<Self, Error> {
         let anchor = adoption.anchor;
-        let fields = Fields::of_record(bytes, Kind::Connection, CONNECTION_BYTES_MAX, anchor)?;
-        Parts::decode(fields, carried, adoption).map(Self::new)
+        let read = |kind| Fields::of_record(bytes, kind, CONNECTION_BYTES_MAX, anchor);
+        if !is_waiting(bytes) {
+            return Parts::decode(read(Kind::Connection)?, carried, adoption).map(Self::new);
+        }
+        let fields = read(Kind::Waiting)?;
+        let others = usize::from(carried.server.is_some()) + carried.pipes.len();
+        if others > 0 {
+            let got = others + 1;
+            return Err(Error::Descriptors { got, wanted: 1 });
+        }
+        Waiting::decode(fields, carried.client, adoption).map(Self::waiting)
     }
 }
 
@@ -134,8 +160,8 @@ impl<T: Transport + AsFd> Detached<T> {
             server,
             pipes,
         } = self.beside();
-        let sockets = [client.as_fd(), server.as_fd()];
-        sockets.into_iter().chain(pipes).collect()
+        let sockets = [Some(client), server].into_iter().flatten();
+        sockets.map(AsFd::as_fd).chain(pipes).collect()
     }
 }
 
@@ -151,12 +177,13 @@ impl Detached<Descriptor> {
     ) -> Result<Self, Error> {
         let got = descriptors.len();
         let mut all = descriptors.into_iter();
-        let (Some(client), Some(server)) = (all.next(), all.next()) else {
-            return Err(Error::Descriptors { got, wanted: 2 });
+        let Some(client) = all.next() else {
+            let wanted = if is_waiting(bytes) { 1 } else { 2 };
+            return Err(Error::Descriptors { got, wanted });
         };
         let carried = Carried {
             client: Descriptor::of_any(client),
-            server: Descriptor::of_any(server),
+            server: all.next().map(Descriptor::of_any),
             pipes: all.collect(),
         };
         Self::decode(bytes, carried, adoption)
@@ -236,6 +263,8 @@ impl<T: Transport> Parts<T> {
         let kept = fields.nested(tag::KEPT)?.ok_or(Error::Lacks("settings"))?;
         let kept = Kept::decode(kept)?;
         fields.finish()?;
+        let (got, wanted) = (1, 2);
+        let near = carried.server.ok_or(Error::Descriptors { got, wanted })?;
         // Nothing is made known before what stands alone is found to be right.
         let server = adoption.server(upstream, label, address);
         let settings = adoption.settings(listener, &server, kept);
@@ -271,13 +300,13 @@ impl<T: Transport> Parts<T> {
         settings.listener.on_come();
         let permit = Permit::carried(settings, source);
         if let Some(elsewhere) = adoption.elsewhere {
-            elsewhere.on_come(&server, permit.settings(), source);
+            elsewhere.on_come(Some(&server), permit.settings(), source);
         }
         Ok(Self {
             entry: Entry::carried(permit, record),
             taken,
             client: carried.client,
-            server: carried.server,
+            server: near,
             attempts,
             relay,
             trial,
@@ -346,6 +375,11 @@ impl Kept {
             splice,
         })
     }
+}
+
+/// Whether a record is that of a client that waits for a place.
+fn is_waiting(bytes: &[u8]) -> bool {
+    bytes.first() == Some(&(Kind::Waiting as u8))
 }
 
 /// An address as it is written: see [`ServerAddress`].

@@ -32,6 +32,11 @@ impl Followers {
         self.count.store(all.len(), SeqCst);
     }
 
+    /// Whether there were some at the last look.
+    pub(crate) fn has_any(&self) -> bool {
+        self.count.load(SeqCst) > 0
+    }
+
     /// A place was given back. Not with a lock of an upstream held.
     pub(crate) fn on_free(&self) {
         for other in self.waiting() {

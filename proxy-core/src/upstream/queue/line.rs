@@ -13,6 +13,9 @@ use crate::upstream::taken::Taken;
 /// behind them that have tried nothing are asked.
 const PASSED_OVER_MAX: usize = 64;
 
+/// Numbers that another process may still give out after it has said where it is.
+const NUMBERS_OF_ANOTHER: u64 = 1 << 32;
+
 /// How soon the first one looks again at the earliest, where time alone lets a server serve.
 const LOOK_INTERVAL_MIN: Duration = Duration::from_millis(10);
 
@@ -99,6 +102,22 @@ impl Line {
     pub(crate) fn number(&mut self) -> u64 {
         self.next += 1;
         self.next
+    }
+
+    /// Whether somebody has this number.
+    pub(crate) fn has(&self, number: u64) -> bool {
+        self.waiting.contains_key(&number) || self.answered.contains_key(&number)
+    }
+
+    /// The last number that was given out.
+    pub(crate) fn last(&self) -> u64 {
+        self.next
+    }
+
+    /// Numbers that are given out from now on are behind those of another process, which has given out this one last, and gives out
+    /// few more.
+    pub(crate) fn follow_numbers(&mut self, last: u64) {
+        self.next = self.next.max(last.saturating_add(NUMBERS_OF_ANOTHER));
     }
 
     /// Enters a connection whose servers are those of `pool`. Returns whether it may find a place at once: else somebody before

@@ -66,6 +66,16 @@ impl Queue {
         has_any.then(|| self.with(|line, _| line.since())).flatten()
     }
 
+    /// The last number in the order that was given out.
+    pub(crate) fn last_number(&self) -> u64 {
+        self.lock().last()
+    }
+
+    /// Who joins from now on is behind those of another process, which has given out this number last.
+    pub(crate) fn follow_numbers(&self, last: u64) {
+        self.lock().follow_numbers(last);
+    }
+
     /// A place was given back: the first one has it. Not with a lock of the upstream held.
     ///
     /// In one order with what was given back before, and with who joins and tries once more then: one of the two sees the other.

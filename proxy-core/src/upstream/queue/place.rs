@@ -33,6 +33,8 @@ impl Place {
             if number.is_none() && line.len() as u64 >= settings.max {
                 return None;
             }
+            // That of another process may be somebody's here.
+            let number = number.filter(|&number| !line.has(number));
             let number = number.unwrap_or_else(|| line.number());
             let may_find = line.join(number, pool, wish, now);
             // Who gives a place back from here on sees it; what was given back before is found now.

@@ -4,11 +4,14 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 
 use super::*;
+use crate::connection::connect::{Wait, WaitTurn};
+use crate::connection::first::First;
 use crate::connection::origin::Origin;
 use crate::epoch::origin;
 use crate::listener::settings::ListenerSettings;
 use crate::metrics::{Cause, CoreCells, PerWorker, Slots};
 use crate::relay::buffer::Held;
+use crate::route::Destination;
 use crate::table::Table;
 use crate::table::inventory::Inventory;
 use crate::upstream::pool::{Member, Pool, PoolSettings};
@@ -84,6 +87,34 @@ impl Process {
         };
         (Detached::new(parts), client, server)
     }
+
+    /// A client that waits for a place, and has said something, with its far end.
+    fn waiting(&self) -> (Detached<Descriptor>, UnixStream) {
+        let now = origin();
+        let (client, near) = UnixStream::pair().expect("sockets");
+        let slot = Slots::default().lend(1).expect("there is room").slot(0);
+        let permit = Permit::carried(self.settings().clone(), "10.0.0.1".parse().ok());
+        self.settings().listener.on_come();
+        let origin = Origin {
+            peer: ClientAddress::Tcp(([10, 0, 0, 1], 7).into()),
+            accepted_at: now - 9 * SECOND,
+        };
+        let waiting = Waiting {
+            entry: Entry::new(permit, slot, origin, false),
+            client: Descriptor::of_any(near.into()),
+            wait: Wait {
+                upstream: self.settings().pool.upstream().name.clone(),
+                destination: Destination::DEFAULT,
+                fallbacks: 0,
+                first: Some(First::said(b"hello".to_vec())),
+                attempts: Attempts::default(),
+                turn: WaitTurn::of(17, now + SECOND, now - SECOND),
+            },
+            ran_by: Some(slot),
+            moves: 3,
+        };
+        (Detached::waiting(waiting), client)
+    }
 }
 
 fn anchor() -> Anchor {
@@ -140,7 +171,9 @@ fn what_is_configured_no_longer_lives_on_under_its_name() {
     // A reload that has it again finds it.
     assert!(Arc::ptr_eq(&other.inventory.listener("l"), &gone));
     {
-        let parts = decoded.0.as_ref().expect("it has its parts");
+        let Some(Whole::Relaying(parts)) = &decoded.0 else {
+            panic!("it has its parts");
+        };
         assert_eq!(parts.entry.settings().idle_timeout, Some(7 * SECOND));
         assert_eq!(parts.entry.record.bytes(), (3, 4));
         assert_eq!(
@@ -176,7 +209,8 @@ fn letting_go_of_it_tells_neither_side_anything() {
         assert!(got.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock));
         side.write_all(b"x").expect("it is open");
         let beside = decoded.beside();
-        let near = [beside.client, beside.server][transport];
+        let server = beside.server.expect("it has one");
+        let near = [beside.client, server][transport];
         near.receive(&mut [0; 2]).expect("the byte is there");
     }
     // One that is not let go of is reset.
@@ -208,4 +242,43 @@ fn other_descriptors_than_it_has_are_refused() {
     assert_eq!(one.settings().listener.connections(), 1);
     drop(detached.release(&PerWorker::default()));
     assert_eq!(one.settings().pool.server(0).connections(), 0);
+}
+
+#[test]
+fn a_client_that_waits_goes_over_with_all_that_it_has() {
+    let one = Process::new(["l", "u", "s"], SECOND);
+    let (detached, mut client) = one.waiting();
+    let (bytes, descriptors) = send(&detached);
+    assert_eq!(descriptors.len(), 1);
+    let adoption = Adoption::new(&one.inventory, &one.table, anchor(), origin());
+    let decoded = Detached::decode_with(&bytes, descriptors, &adoption).expect("a client");
+    assert_eq!(send(&decoded).0, bytes);
+    let cores = PerWorker::<CoreCells>::default();
+    drop(detached.release(&cores));
+    assert_eq!(one.settings().listener.connections(), 1);
+    // Nobody has told it anything.
+    client.set_nonblocking(true).expect("it can");
+    let got = client.read(&mut [0; 1]);
+    assert!(got.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock));
+    let mut more = send(&decoded).1;
+    more.extend(send(&decoded).1);
+    let refused = Detached::decode_with(&bytes, more, &adoption);
+    assert!(
+        matches!(refused, Err(Error::Descriptors { got: 2, wanted: 1 })),
+        "{refused:?}"
+    );
+    // It stays where it is if there is nothing to wait for.
+    for names in [["m", "u", "s"], ["l", "v", "s"]] {
+        let other = Process::new(names, SECOND);
+        let adoption = Adoption::new(&other.inventory, &other.table, anchor(), origin());
+        let refused = Detached::decode_with(&bytes, send(&decoded).1, &adoption);
+        assert!(matches!(refused, Err(Error::Bad(_))), "{refused:?}");
+        assert_eq!(other.settings().listener.connections(), 0);
+    }
+    let slot = Slots::default().lend(1).expect("there is room").slot(0);
+    decoded.abort(slot, cores.of(slot), origin());
+    let listener = &one.settings().listener;
+    assert_eq!((listener.connections(), listener.counted.sources()), (0, 0));
+    let ended = listener.cells.of(slot).ended[Cause::Drain as usize].get();
+    assert_eq!(ended, 1);
 }
