@@ -19,6 +19,16 @@ pub(crate) fn path(name: &str) -> PathBuf {
         })
 }
 
+/// The interpreter that `python3` is in the end: wrappers of it take their time, and many lie still on a loaded machine.
+pub(crate) fn python() -> PathBuf {
+    let mut ask = Command::new("python3");
+    let answer = ask.args(["-c", "import sys; print(sys.executable)"]);
+    let answer = answer.output().expect("python3 runs");
+    assert!(answer.status.success(), "{answer:?}");
+    let path = String::from_utf8(answer.stdout).expect("UTF-8");
+    PathBuf::from(path.trim_end())
+}
+
 /// Writes a program's text, so that it can be run.
 pub(crate) fn write(path: &Path, text: &str) {
     let source = path.with_extension("source");
