@@ -56,7 +56,8 @@ struct Around<'b> {
 impl Around<'_> {
     fn input(&self) -> Input {
         Input {
-            name: "a".to_owned(),
+            // Whoever writes an `include` chooses the name.
+            name: "a\n\u{1b}[2J".to_owned(),
             bytes: self.bytes.to_vec(),
         }
     }

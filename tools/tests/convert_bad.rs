@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use proxy_tools::convert::{Input, Kind, Nowhere, convert};
+use proxy_tools::convert::{Input, Kind, Nowhere, Refused, convert};
 
 const KINDS: [(Kind, &str); 3] = [
     (Kind::Nginx, "nginx"),
@@ -66,6 +66,75 @@ fn files_that_are_cut_off_or_damaged_never_end_it() {
                 let _ = try_one(&name, kind, moved);
             }
         }
+    }
+}
+
+/// A note quotes the original, which may have lines and signs of a terminal in it.
+#[test]
+fn a_note_of_several_lines_is_a_comment_of_one() {
+    let rest = "mode tcp\n bind :80\n server s 10.0.0.1:80\n";
+    let haproxy = format!(
+        "listen a\n {rest} tcp-request content accept if {{ x\\n[runtime]\\ncores=1\\x1b[2J }}\n"
+    );
+    let envoy = "static_resources: {listeners: [{name: \"a\\n[runtime]\", x: y}]}";
+    let traefik =
+        "tcp: {routers: {a: {rule: \"HostSNI(`*`)\\n[runtime]\", service: s, entryPoints: [e]}}}";
+    for (kind, text) in [
+        (Kind::Haproxy, &haproxy[..]),
+        (Kind::Envoy, envoy),
+        (Kind::Traefik, traefik),
+    ] {
+        let bytes = text.as_bytes().to_vec();
+        let name = "a\nb".to_owned();
+        let converted = convert(&[Input { name, bytes }], Some(kind), &Nowhere);
+        let (losses, remarks) = match converted {
+            Ok(converted) => {
+                assert!(
+                    !converted.file.contains("\n[runtime]"),
+                    "{}",
+                    converted.file
+                );
+                (converted.losses, converted.remarks)
+            }
+            Err(Refused::Nothing { losses, .. }) => (losses, Vec::new()),
+            Err(refused) => panic!("{refused}"),
+        };
+        assert!(!losses.is_empty(), "{text}");
+        for note in losses.iter().chain(&remarks) {
+            let note = note.to_string();
+            assert!(!note.contains(char::is_control), "{note:?}");
+        }
+    }
+}
+
+/// Each has as many lines as a file can have, none of which is carried over.
+#[test]
+fn files_of_which_every_line_is_lost_come_to_an_end() {
+    let lines =
+        |count, end: &str| -> String { (0..count).map(|line| format!("x{line}{end}\n")).collect() };
+    let haproxy = "listen a\n mode tcp\n bind :80\n server s 10.0.0.1:80\n";
+    let server = "server { listen 80; proxy_pass 10.0.0.1:80;";
+    for (kind, text) in [
+        (Kind::Haproxy, format!("{haproxy}{}", lines(100_000, ""))),
+        (
+            Kind::Nginx,
+            format!("stream {{ {server} {} }} }}", lines(90_000, ";")),
+        ),
+        (
+            Kind::Envoy,
+            format!(
+                "static_resources: {{listeners: []}}\n{}",
+                lines(90_000, ": y")
+            ),
+        ),
+    ] {
+        let (name, bytes) = ("a".to_owned(), text.into_bytes());
+        let losses = match convert(&[Input { name, bytes }], Some(kind), &Nowhere) {
+            Ok(converted) => converted.losses,
+            Err(Refused::Nothing { losses, .. }) => losses,
+            Err(refused) => panic!("{refused}"),
+        };
+        assert!(losses.len() >= 90_000, "{kind:?}: {}", losses.len());
     }
 }
 

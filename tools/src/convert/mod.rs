@@ -27,7 +27,7 @@ pub use self::note::Note;
 pub use self::origin::{Origin, Place};
 
 use self::document::Document;
-use self::origin::shown;
+use self::origin::{plain, shown};
 
 /// A configuration that was converted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,7 +96,8 @@ pub fn convert(
             return Err(Refused::Unknown { name });
         }
     };
-    let (mut document, mut notes) = Document::new(plan.map_err(Refused::Invalid)?);
+    let (mut document, mut notes) =
+        Document::new(plan.map_err(|reason| Refused::Invalid(plain(&reason)))?);
     let title = format!(
         "Made of {} by `corelane convert`. A comment says where a line came from; without one, from that of its table.",
         shown(name)

@@ -1,11 +1,12 @@
 //! What the author of a converted configuration should hear.
 
+use std::collections::HashSet;
 use std::fmt;
 
-use super::origin::{Origin, Place};
+use super::origin::{Origin, Place, plain};
 
 /// A line that the result doesn't say, or says otherwise. It displays as ``haproxy.cfg:12 `cookie SRV`: why``.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Note {
     /// Where it stands.
     pub place: Place,
@@ -20,7 +21,8 @@ impl Note {
         Self {
             place: from.place.clone(),
             what: from.words.to_string(),
-            why: why.into(),
+            // It may have words of the original, and a line of its own would be no comment any more.
+            why: plain(&why.into()),
         }
     }
 }
@@ -38,23 +40,29 @@ pub(super) struct Notes {
     pub(super) losses: Vec<Note>,
     /// What is of no effect here, or comes out nearly the same.
     pub(super) remarks: Vec<Note>,
+    /// All of them, and whether each is a loss.
+    said: HashSet<(bool, Note)>,
 }
 
 impl Notes {
     /// `from` is not carried over: `why`, with what to do.
     pub(super) fn lose(&mut self, from: &Origin, why: impl Into<String>) {
-        push(&mut self.losses, Note::new(from, why));
+        let note = Note::new(from, why);
+        if self.is_new(true, &note) {
+            self.losses.push(note);
+        }
     }
 
     /// `from` needs nothing here, or comes out nearly the same: `why`.
     pub(super) fn remark(&mut self, from: &Origin, why: impl Into<String>) {
-        push(&mut self.remarks, Note::new(from, why));
+        let note = Note::new(from, why);
+        if self.is_new(false, &note) {
+            self.remarks.push(note);
+        }
     }
-}
 
-/// Adds a note unless it is said already, as that of a default which several sections have.
-fn push(notes: &mut Vec<Note>, note: Note) {
-    if !notes.contains(&note) {
-        notes.push(note);
+    /// Whether it is not said yet, as that of a default is which several sections have.
+    fn is_new(&mut self, is_loss: bool, note: &Note) -> bool {
+        self.said.insert((is_loss, note.clone()))
     }
 }

@@ -7,7 +7,7 @@ use std::rc::Rc;
 const WORDS_MAX: usize = 100;
 
 /// A line of a file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Place {
     /// The file, as the caller named it.
     pub file: Rc<str>,
@@ -17,7 +17,7 @@ pub struct Place {
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.file, self.line)
+        write!(f, "{}:{}", plain(&self.file), self.line)
     }
 }
 
@@ -55,19 +55,18 @@ impl fmt::Display for Origin {
     }
 }
 
-/// A text as it can stand in a comment and on a terminal.
+/// The begin of a text as it can stand in a comment and on a terminal.
 pub(super) fn shown(text: &str) -> String {
     let mut characters = text.trim().chars();
-    let plain = |character: char| {
-        if character.is_control() {
-            ' '
-        } else {
-            character
-        }
-    };
-    let mut shown: String = characters.by_ref().take(WORDS_MAX).map(plain).collect();
+    let begin: String = characters.by_ref().take(WORDS_MAX).collect();
+    let mut shown = plain(&begin);
     if characters.next().is_some() {
         shown.push('…');
     }
     shown
+}
+
+/// A text as it can stand in a comment and on a terminal: on one line, and without what moves the cursor.
+pub(super) fn plain(text: &str) -> String {
+    text.replace(char::is_control, " ")
 }

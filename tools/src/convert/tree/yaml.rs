@@ -11,6 +11,8 @@ struct Open {
     node: Node,
     /// The key whose value comes next.
     key: Option<String>,
+    /// Where a table's keys are.
+    places: HashMap<String, usize>,
     anchor: usize,
 }
 
@@ -85,8 +87,12 @@ impl Builder {
             return Err("a key is a list or a table; write a text".to_owned());
         }
         self.count(1)?;
-        let key = None;
-        self.open.push(Open { node, key, anchor });
+        self.open.push(Open {
+            node,
+            key: None,
+            places: HashMap::new(),
+            anchor,
+        });
         Ok(())
     }
 
@@ -122,7 +128,7 @@ impl Builder {
         match (&mut open.node.content, open.key.take(), node.content) {
             (Content::List(items), _, content) => items.push(Node { content, ..node }),
             (Content::Table(entries), Some(key), content) => {
-                put(entries, key, Node { content, ..node })
+                put(entries, &mut open.places, key, Node { content, ..node })
             }
             (Content::Table(_), None, Content::Text(key)) => open.key = Some(key),
             _ => return Err("a key is a list or a table; write a text".to_owned()),
@@ -149,10 +155,18 @@ impl Builder {
 }
 
 /// Adds an entry to a table. `<<` merges the entries of another one, of which those that are there already count.
-fn put(entries: &mut Vec<(String, Node)>, key: String, node: Node) {
+fn put(
+    entries: &mut Vec<(String, Node)>,
+    places: &mut HashMap<String, usize>,
+    key: String,
+    node: Node,
+) {
     if key != "<<" {
-        entries.retain(|(found, _)| *found != key);
-        return entries.push((key, node));
+        match places.get(&key) {
+            Some(&place) => entries[place].1 = node,
+            None => add(entries, places, key, node),
+        }
+        return;
     }
     let merged = match node.content {
         Content::Table(merged) => merged,
@@ -167,10 +181,20 @@ fn put(entries: &mut Vec<(String, Node)>, key: String, node: Node) {
         Content::Text(_) => return,
     };
     for (key, node) in merged {
-        if !entries.iter().any(|(found, _)| *found == key) {
-            entries.push((key, node));
+        if !places.contains_key(&key) {
+            add(entries, places, key, node);
         }
     }
+}
+
+fn add(
+    entries: &mut Vec<(String, Node)>,
+    places: &mut HashMap<String, usize>,
+    key: String,
+    node: Node,
+) {
+    places.insert(key.clone(), entries.len());
+    entries.push((key, node));
 }
 
 /// How many values it is made of, and how deep.
