@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use proxy_console::{errln, outln};
-use proxy_tools::convert::{
+use proxy_convert::{
     self as tools, FILE_BYTES_MAX, FILES_MAX, Input, Kind, Note, Refused, Surroundings,
 };
 

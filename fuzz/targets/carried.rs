@@ -33,6 +33,7 @@ struct World {
     pipe: (PipeReader, PipeWriter),
     now: Instant,
     connection: Vec<u8>,
+    waiting: Vec<u8>,
     verdicts: Vec<u8>,
 }
 
@@ -43,10 +44,10 @@ fuzz_target!(|data: &[u8]| {
         return;
     };
     let world = &*WORLD;
-    let (kind, good) = if choice & 1 == 0 {
-        (Kind::Connection, &world.connection)
-    } else {
-        (Kind::Verdicts, &world.verdicts)
+    let (kind, good) = match choice & 9 {
+        0 => (Kind::Connection, &world.connection),
+        8 => (Kind::Waiting, &world.waiting),
+        _ => (Kind::Verdicts, &world.verdicts),
     };
     let bytes = if choice & 2 == 0 {
         edited(good, data)
@@ -54,7 +55,9 @@ fuzz_target!(|data: &[u8]| {
         record(kind, data)
     };
     match kind {
-        Kind::Connection => world.connection(&bytes, choice & 4 == 0),
+        Kind::Connection if choice & 4 == 0 => world.connection(&bytes, 4),
+        Kind::Connection => world.connection(&bytes, 2),
+        Kind::Waiting => world.connection(&bytes, 1),
         Kind::Verdicts => world.verdicts(&bytes),
     }
 });
@@ -166,6 +169,7 @@ impl World {
             pipe,
             now,
             connection: record(Kind::Connection, &connection()),
+            waiting: record(Kind::Waiting, &waiting()),
             verdicts,
         }
     }
@@ -174,21 +178,21 @@ impl World {
         Adoption::new(&self.inventory, &self.table, anchor(self.now), self.now)
     }
 
-    fn descriptors(&self, has_pipe: bool) -> Vec<OwnedFd> {
-        let mut all = vec![self.client.as_fd(), self.server.as_fd()];
-        if has_pipe {
-            all.extend([self.pipe.0.as_fd(), self.pipe.1.as_fd()]);
-        }
-        let owned = all.into_iter().map(|fd| fd.try_clone_to_owned());
+    /// A client, its server, and the ends of a pipe: the first so many of them.
+    fn descriptors(&self, count: usize) -> Vec<OwnedFd> {
+        let (read, write) = &self.pipe;
+        let sockets = [self.client.as_fd(), self.server.as_fd()];
+        let all = sockets.into_iter().chain([read.as_fd(), write.as_fd()]);
+        let owned = all.take(count).map(|fd| fd.try_clone_to_owned());
         owned.map(|fd| fd.expect("a descriptor")).collect()
     }
 
-    fn connection(&self, bytes: &[u8], has_pipe: bool) {
+    fn connection(&self, bytes: &[u8], beside: usize) {
         let adoption = self.adoption();
         let decode = |bytes: &[u8], descriptors| {
             Detached::<Descriptor>::decode_with(bytes, descriptors, &adoption)
         };
-        let Ok(one) = decode(bytes, self.descriptors(has_pipe)) else {
+        let Ok(one) = decode(bytes, self.descriptors(beside)) else {
             return;
         };
         let beside = one.descriptors().into_iter();
@@ -234,18 +238,8 @@ fn fields(all: &[(u8, &[u8])]) -> Vec<u8> {
 
 /// The fields of a connection that has all that one can have.
 fn connection() -> Vec<u8> {
-    let moment = 999_000_000_001_u64.to_le_bytes();
-    let moment = &moment[..5];
-    let facts = fields(&[
-        (0, b"10.0.0.9:1"),
-        (1, b"10.0.0.8:2"),
-        (2, b"10.0.0.7:3"),
-        (3, b"a.example.com"),
-        (4, b"\x02h2"),
-        (5, &[80]),
-        (6, b"r"),
-    ]);
-    let attempts = fields(&[(0, &[1]), (1, b"refused"), (2, b""), (3, &[5]), (4, &[6])]);
+    let moment = &moment();
+    let (facts, attempts) = (facts(), attempts());
     let up = fields(&[
         (1, &[0, 1]),
         (2, b"bytes that are held"),
@@ -264,7 +258,7 @@ fn connection() -> Vec<u8> {
     let label = field(0, b"10.0.0.1:80");
     let mut labels = (label.len() as u32).to_le_bytes().to_vec();
     labels.extend(&label);
-    let first = fields(&[(0, b"hello"), (1, &[1]), (2, &[2]), (3, b"smtp")]);
+    let first = first();
     let retries = fields(&[(0, b""), (2, &[1])]);
     let search = fields(&[
         (0, b"u"),
@@ -298,5 +292,48 @@ fn connection() -> Vec<u8> {
         (18, &clocks),
         (19, &[2]),
         (20, &kept),
+    ])
+}
+
+/// The fields of a client that waits for a place, and has all that one can have.
+fn waiting() -> Vec<u8> {
+    let moment = &moment();
+    let turn = fields(&[(0, &[17]), (1, moment), (2, moment)]);
+    fields(&[
+        (0, &[77]),
+        (1, b"l"),
+        (2, b"u"),
+        (4, &facts()),
+        (5, moment),
+        (6, b"10.0.0.8"),
+        (7, &first()),
+        (8, &attempts()),
+        (9, &turn),
+        (10, &[2]),
+    ])
+}
+
+fn moment() -> [u8; 5] {
+    let bytes = 999_000_000_001_u64.to_le_bytes();
+    std::array::from_fn(|place| bytes[place])
+}
+
+fn first() -> Vec<u8> {
+    fields(&[(0, b"hello"), (1, &[1]), (2, &[2]), (3, b"smtp")])
+}
+
+fn attempts() -> Vec<u8> {
+    fields(&[(0, &[1]), (1, b"refused"), (2, b""), (3, &[5]), (4, &[6])])
+}
+
+fn facts() -> Vec<u8> {
+    fields(&[
+        (0, b"10.0.0.9:1"),
+        (1, b"10.0.0.8:2"),
+        (2, b"10.0.0.7:3"),
+        (3, b"a.example.com"),
+        (4, b"\x02h2"),
+        (5, &[80]),
+        (6, b"r"),
     ])
 }

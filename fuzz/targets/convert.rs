@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use libfuzzer_sys::fuzz_target;
-use proxy_tools::convert::{Input, Kind, Surroundings, convert};
+use proxy_convert::{Input, Kind, Surroundings, convert};
 
 /// Says whose file it is; without it, that is found out.
 const NAMED: u8 = 4;

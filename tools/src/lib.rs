@@ -1,4 +1,4 @@
-//! The commands beside the proxy: `corelane top`, `corelane ctl`, `corelane compare`, `corelane convert` and `corelane demo`.
+//! The commands beside the proxy: `corelane top`, `corelane ctl`, `corelane compare` and `corelane demo`.
 //!
 //! They know the configuration and what a proxy shows of itself. Proxies of their own they get from the [`Host`].
 
@@ -6,7 +6,6 @@ mod authority;
 mod candidate;
 mod clocks;
 pub mod compare;
-pub mod convert;
 pub mod ctl;
 pub mod demo;
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
-use proxy_tools::convert::{Converted, Input, Kind, Nowhere, Refused, Surroundings, convert};
+use proxy_convert::{Converted, Input, Kind, Nowhere, Refused, Surroundings, convert};
 
 /// Set, the results are written instead of compared.
 const WRITE: &str = "CORELANE_WRITE_CONVERTED";
@@ -312,7 +312,7 @@ fn nothing_that_could_be_carried_over_is_no_result() {
     }
     let unknown = convert(&[input("a", "hello\n")], None, &Nowhere).expect_err("nobody's");
     assert!(unknown.to_string().contains("--from"), "{unknown}");
-    let large = vec![b'#'; proxy_tools::convert::FILE_BYTES_MAX + 1];
+    let large = vec![b'#'; proxy_convert::FILE_BYTES_MAX + 1];
     assert!(convert(&[input("haproxy.cfg", large)], None, &Nowhere).is_err());
 }
 

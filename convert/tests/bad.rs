@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use proxy_tools::convert::{Input, Kind, Nowhere, Refused, convert};
+use proxy_convert::{Input, Kind, Nowhere, Refused, convert};
 
 const KINDS: [(Kind, &str); 3] = [
     (Kind::Nginx, "nginx"),

@@ -8,6 +8,10 @@ use super::value::{Item, Value, quoted};
 /// How wide a line may be together with its comment; where it is wider, the comment stands above.
 const WIDTH: usize = 120;
 
+/// Notes under a heading of the file. The others are in what [`convert`](super::convert) returns, and a file of them would be larger
+/// than the proxy reads.
+const NOTES_MAX: usize = 1000;
+
 /// Tables in the order of the file.
 #[derive(Debug)]
 pub(super) struct Document {
@@ -179,8 +183,11 @@ impl Text {
         }
         self.push(None, "#");
         self.push(None, &format!("# {heading}"));
-        for note in notes {
+        for note in notes.iter().take(NOTES_MAX) {
             self.push(None, &format!("#   {note}"));
+        }
+        if let Some(more @ 1..) = notes.len().checked_sub(NOTES_MAX) {
+            self.push(None, &format!("#   and {more} more"));
         }
     }
 }
