@@ -110,10 +110,10 @@ pub fn held_up_client_is_not_silent<S: Stage>() {
 
 /// Who has ended its stream isn't waited for, and the other side may go on for as long as is set: then its bytes are cut.
 pub fn half_closed_connection_ends_though_bytes_flow<S: Stage>() {
-    // Long enough for a busy machine to bring the client's end within it.
+    // Long enough for a busy machine to bring the client's end within it; over before the other, where it goes on at the end.
     let stage = with_times::<S>(Times {
-        client_idle: Some(TIMEOUT),
-        half_closed: Some(4 * TIMEOUT),
+        client_idle: Some(5 * TIMEOUT),
+        half_closed: Some(6 * TIMEOUT),
         ..Times::default()
     });
     let begun_at = stage.now();
