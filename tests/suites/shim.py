@@ -6,6 +6,7 @@ signals. `run.py` beside this file makes programs `nginx` and `haproxy` that cal
 CORELANE_SHIM_NOTES a file to which each loss of a conversion is appended.
 """
 
+import ctypes
 import os
 import re
 import signal
@@ -29,6 +30,15 @@ configure arguments: --with-stream --with-stream_ssl_preread_module --with-strea
 """
 
 HAPROXY_VERSION = "HAProxy version 3.2-corelane 2026/01/01 - https://haproxy.org/\n"
+
+
+# prctl(2): what a process gets when who started it ends.
+PR_SET_PDEATHSIG = 1
+
+
+def end_with_parent():
+    """A suite may kill the shim, and the proxy would go on to connect to ports that others have by then."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def note(text):
@@ -93,6 +103,7 @@ class Running:
             text=True,
             env=environment,
             pass_fds=descriptors,
+            preexec_fn=end_with_parent,
         )
         threading.Thread(target=self.read, daemon=True).start()
         if self.syslog:
