@@ -132,11 +132,8 @@ pub(crate) fn accept(
     let mut acceptor = Acceptor::new(&Tokio, settings, socket);
     Ok(async move {
         let _vital = Vital(listener);
-        let take = |turns: &mut usize, worker: &mut Worker, accepted| {
-            if let Some(task) = begin(turns, worker, accepted) {
-                spawn(task);
-            }
-        };
+        // Spawned once the worker is free again: a runtime that stops drops what is spawned at once, and its end is to be counted.
+        let mut begun = Vec::new();
         let mut closed = pin!(gate.closed());
         poll_fn(|cx| {
             // Asked first: clients that keep coming must not hold it up.
@@ -147,8 +144,12 @@ pub(crate) fn accept(
                 return Poll::Pending;
             }
             let mut turns = FIRST_TURNS_MAX;
-            let take = |worker: &mut Worker, accepted| take(&mut turns, worker, accepted);
-            if worker::with(|worker| acceptor.poll(cx, worker, take)) {
+            let take = |worker: &mut Worker, accepted| {
+                begun.extend(begin(&mut turns, worker, accepted));
+            };
+            let again = worker::with(|worker| acceptor.poll(cx, worker, take));
+            begun.drain(..).for_each(&spawn);
+            if again {
                 yield_now(cx);
             }
             Poll::Pending
@@ -159,8 +160,12 @@ pub(crate) fn accept(
                 return Poll::Ready(());
             }
             let mut turns = FIRST_TURNS_MAX;
-            let take = |worker: &mut Worker, accepted| take(&mut turns, worker, accepted);
-            match worker::with(|worker| acceptor.poll_drain(cx, worker, take)) {
+            let take = |worker: &mut Worker, accepted| {
+                begun.extend(begin(&mut turns, worker, accepted));
+            };
+            let draining = worker::with(|worker| acceptor.poll_drain(cx, worker, take));
+            begun.drain(..).for_each(&spawn);
+            match draining {
                 Draining::Again => {
                     yield_now(cx);
                     Poll::Pending

@@ -150,7 +150,9 @@ impl Lookup {
             };
             // The resolver takes a service's target for the name that an alias stands for, and finds nothing there.
             let alias = match failure.reason {
-                Reason::Empty if aliases < ALIASES_MAX => self.alias(&name).await,
+                Reason::Empty | Reason::NotFound if aliases < ALIASES_MAX => {
+                    self.alias(&name).await
+                }
                 _ => None,
             };
             let Some((target, valid_for)) = alias else {
