@@ -8,9 +8,9 @@ use super::value::{Item, Value, quoted};
 /// How wide a line may be together with its comment; where it is wider, the comment stands above.
 const WIDTH: usize = 120;
 
-/// Notes under a heading of the file. The others are in what [`convert`](super::convert) returns, and a file of them would be larger
-/// than the proxy reads.
-const NOTES_MAX: usize = 1000;
+/// Notes of a kind that stand in the file. The others are in what [`convert`](crate::convert) returns alone: with all of them it could be
+/// larger than the proxy reads.
+pub const NOTES_MAX: usize = 1000;
 
 /// Tables in the order of the file.
 #[derive(Debug)]

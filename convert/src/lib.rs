@@ -21,6 +21,7 @@ mod traefik;
 mod tree;
 mod value;
 
+pub use self::document::NOTES_MAX;
 pub use self::input::{FILE_BYTES_MAX, FILES_MAX, Input, Nowhere, Surroundings};
 pub use self::kind::Kind;
 pub use self::note::Note;
