@@ -148,17 +148,22 @@ impl<T: Transport> Parts<T> {
         termination: Termination,
         now: Instant,
     ) {
-        match self.ran_by {
-            None => cells.adopted.increment(),
-            Some(other) if other != slot => cells.taken_from.of(other).increment(),
-            Some(_) => {}
-        }
+        count_taken(self.ran_by, slot, cells);
         for transport in [&self.client, &self.server] {
             transport.reset_on_close();
         }
         self.entry
             .end(slot, cause, termination, self.attempts, None, now);
         cells.ended.increment();
+    }
+}
+
+/// Counts that the worker with the slot has taken one that `ran_by` ran last; none: it comes from another process.
+fn count_taken(ran_by: Option<Slot>, slot: Slot, cells: &CoreCells) {
+    match ran_by {
+        None => cells.adopted.increment(),
+        Some(other) if other != slot => cells.taken_from.of(other).increment(),
+        Some(_) => {}
     }
 }
 

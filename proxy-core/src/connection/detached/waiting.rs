@@ -8,6 +8,7 @@ use crate::admission::source::Source;
 use crate::carry::{Adoption, Error, Fields, Writer};
 use crate::connection::attempts::Attempts;
 use crate::connection::connect::{Wait, WaitTurn};
+use crate::connection::detached::count_taken;
 use crate::connection::end::{Stage, Termination};
 use crate::connection::entry::Entry;
 use crate::connection::first::First;
@@ -142,17 +143,12 @@ impl<T: Transport> Waiting<T> {
         termination: Termination,
         now: Instant,
     ) {
-        match self.ran_by {
-            None => cells.adopted.increment(),
-            Some(other) => {
-                if other != slot {
-                    cells.taken_from.of(other).increment();
-                }
-                // It began to wait for a server in this process.
-                let settings = self.entry.settings();
-                let pool = settings.pool_after(self.wait.destination, self.wait.fallbacks);
-                pool.upstream().cells.of(slot).waits_over.increment();
-            }
+        count_taken(self.ran_by, slot, cells);
+        if self.ran_by.is_some() {
+            // It began to wait for a server in this process.
+            let settings = self.entry.settings();
+            let pool = settings.pool_after(self.wait.destination, self.wait.fallbacks);
+            pool.upstream().cells.of(slot).waits_over.increment();
         }
         self.client.reset_on_close();
         let attempts = self.wait.attempts;

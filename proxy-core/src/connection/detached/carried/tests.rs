@@ -9,7 +9,7 @@ use crate::connection::first::First;
 use crate::connection::origin::Origin;
 use crate::epoch::origin;
 use crate::listener::settings::ListenerSettings;
-use crate::metrics::{Cause, CoreCells, PerWorker, Slots};
+use crate::metrics::{Cause, CoreCells, PerWorker, Slot, Slots};
 use crate::relay::buffer::Held;
 use crate::route::Destination;
 use crate::table::Table;
@@ -47,6 +47,18 @@ impl Process {
         &self.table.listeners[0]
     }
 
+    /// What is known of a client that came 9 s ago, and the slot of the worker that it is at.
+    fn entry(&self) -> (Entry, Slot) {
+        let slot = Slots::default().lend(1).expect("there is room").slot(0);
+        let permit = Permit::carried(self.settings().clone(), "10.0.0.1".parse().ok());
+        self.settings().listener.on_come();
+        let from = Origin {
+            peer: ClientAddress::Tcp(([10, 0, 0, 1], 7).into()),
+            accepted_at: origin() - 9 * SECOND,
+        };
+        (Entry::new(permit, slot, from, false), slot)
+    }
+
     /// A connection that holds bytes for the server, with the far ends of both sides.
     fn connection(&self) -> (Detached<Descriptor>, UnixStream, UnixStream) {
         let now = origin();
@@ -55,14 +67,7 @@ impl Process {
         for socket in [&near, &far] {
             socket.set_nonblocking(true).expect("they can");
         }
-        let slot = Slots::default().lend(1).expect("there is room").slot(0);
-        let permit = Permit::carried(self.settings().clone(), "10.0.0.1".parse().ok());
-        self.settings().listener.on_come();
-        let origin = Origin {
-            peer: ClientAddress::Tcp(([10, 0, 0, 1], 7).into()),
-            accepted_at: now - 9 * SECOND,
-        };
-        let entry = Entry::new(permit, slot, origin, false);
+        let (entry, slot) = self.entry();
         let server_of_it = self.settings().pool.server(0);
         entry
             .record
@@ -92,15 +97,9 @@ impl Process {
     fn waiting(&self) -> (Detached<Descriptor>, UnixStream) {
         let now = origin();
         let (client, near) = UnixStream::pair().expect("sockets");
-        let slot = Slots::default().lend(1).expect("there is room").slot(0);
-        let permit = Permit::carried(self.settings().clone(), "10.0.0.1".parse().ok());
-        self.settings().listener.on_come();
-        let origin = Origin {
-            peer: ClientAddress::Tcp(([10, 0, 0, 1], 7).into()),
-            accepted_at: now - 9 * SECOND,
-        };
+        let (entry, slot) = self.entry();
         let waiting = Waiting {
-            entry: Entry::new(permit, slot, origin, false),
+            entry,
             client: Descriptor::of_any(near.into()),
             wait: Wait {
                 upstream: self.settings().pool.upstream().name.clone(),
