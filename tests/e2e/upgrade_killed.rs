@@ -204,8 +204,10 @@ fn kill_one(scheduler: Scheduler, kills_new: bool, accepts: bool, delay: Duratio
     !is_over(&proxy)
 }
 
+/// Whether the old process has told the new one that it has nothing any more. One that can't tell it goes on, as the new one is gone.
 fn is_over(proxy: &Proxy) -> bool {
-    proxy.log().contains("the upgrade is over")
+    let log = proxy.log();
+    log.contains("the upgrade is over") && !log.contains("the new process doesn't hear")
 }
 
 /// Whether an idle connection is still answered.
