@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Holds the chart against helm, the API's schemas, promtool and `corelane check`: `check.py HELM CORELANE`.
+"""Holds the chart against helm, the API's schemas, promtool, `corelane check` and a proxy that runs: `check.py HELM CORELANE`.
 
 No cluster is needed, and none is asked: what a cluster would do with the manifests is not shown here.
 """
@@ -13,7 +13,8 @@ import tempfile
 import kubernetes_validate
 import yaml
 
-CHART = pathlib.Path(__file__).parent / "corelane"
+HERE = pathlib.Path(__file__).parent
+CHART = HERE / "corelane"
 VERSIONS = ["1.30", "1.34"]
 # Of the Prometheus operator: no schema of the API server's. promtool knows what is in the rules.
 CUSTOM = {"PodMonitor", "PrometheusRule"}
@@ -49,8 +50,13 @@ def check_rules(documents, folder):
             run("promtool", "check", "rules", path)
 
 
-def check_configuration(documents, corelane, folder):
-    """As the kubelet mounts it: links to a folder that it swaps. In the paths that the pod has only `/run` is another."""
+def workload_of(documents):
+    (workload,) = [one for one in documents if one["kind"] in ("Deployment", "DaemonSet")]
+    return workload
+
+
+def write_configuration(documents, folder):
+    """As the kubelet mounts it: links to a folder that it swaps. Of the paths that the pod has only `/run` is another."""
     maps = [one["data"] for one in documents if one["kind"] == "ConfigMap" and "corelane.toml" in one["data"]]
     (data,) = maps
     (folder / "..1").mkdir()
@@ -58,11 +64,21 @@ def check_configuration(documents, corelane, folder):
     for name, text in data.items():
         (folder / "..1" / name).write_text(text.replace("/run/corelane/", f"{folder}/"))
         (folder / name).symlink_to(f"..data/{name}")
-    run(corelane, "check", folder / "corelane.toml")
+    return folder / "corelane.toml"
+
+
+def check_ready(documents, corelane, configuration):
+    """In a network of its own, with IPv4 alone, as a pod has it."""
+    pod = workload_of(documents)["spec"]["template"]["spec"]
+    # What this machine has, not what the check is for.
+    text = configuration.read_text().replace('scheduler = "glommio"', 'scheduler = "auto"')
+    configuration.unlink()
+    configuration.write_text(text)
+    run("unshare", "--map-root-user", "--net", sys.executable, HERE / "pod.py", json.dumps(pod), corelane, configuration)
 
 
 def check_pod(documents):
-    (workload,) = [one for one in documents if one["kind"] in ("Deployment", "DaemonSet")]
+    workload = workload_of(documents)
     pod = workload["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     named = {port["name"]: port["containerPort"] for port in container["ports"]}
@@ -80,24 +96,40 @@ def check_pod(documents):
     assert container["securityContext"]["readOnlyRootFilesystem"] and pod["securityContext"]["runAsNonRoot"]
 
 
+def example(folder):
+    """The configuration that values.yaml shows in comments, as values."""
+    _, _, after = (CHART / "values.yaml").read_text().partition("\nconfig: {}\n")
+    comment, _, _ = after.partition("\n\n")
+    lines = [line.removeprefix("  #").removeprefix(" ") for line in comment.splitlines()]
+    path = folder / "example.yaml"
+    path.write_text(yaml.safe_dump({"config": yaml.safe_load("\n".join(lines))}))
+    return path
+
+
+def check_case(helm, corelane, values):
+    documents = rendered(helm, values)
+    check_api(documents)
+    check_pod(documents)
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        check_rules(documents, folder)
+        (folder / "etc").mkdir()
+        configuration = write_configuration(documents, folder / "etc")
+        run(corelane, "check", configuration)
+        check_ready(documents, corelane, configuration)
+    for document in documents:
+        if document["kind"] == "ConfigMap" and "corelane.toml" not in document["data"]:
+            (text,) = document["data"].values()
+            assert json.loads(text)["panels"], document["metadata"]["name"]
+    return {document["kind"] for document in documents}
+
+
 def main(helm, corelane):
     run(helm, "lint", "--strict", CHART)
-    cases = [[], *([path] for path in sorted((CHART / "ci").glob("*.yaml")))]
-    kinds = set()
-    for values in cases:
-        documents = rendered(helm, values)
-        kinds |= {document["kind"] for document in documents}
-        check_api(documents)
-        check_pod(documents)
-        with tempfile.TemporaryDirectory() as folder:
-            folder = pathlib.Path(folder)
-            check_rules(documents, folder)
-            (folder / "etc").mkdir()
-            check_configuration(documents, corelane, folder / "etc")
-        for document in documents:
-            if document["kind"] == "ConfigMap" and "corelane.toml" not in document["data"]:
-                (text,) = document["data"].values()
-                assert json.loads(text)["panels"], document["metadata"]["name"]
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        cases = [[], [example(folder)], *([path] for path in sorted((CHART / "ci").glob("*.yaml")))]
+        kinds = set().union(*(check_case(helm, corelane, values) for values in cases))
     wanted = {"ConfigMap", "Deployment", "DaemonSet", "Service", "ServiceAccount", "Role", "RoleBinding"}
     wanted |= {"HorizontalPodAutoscaler", "PodDisruptionBudget", "NetworkPolicy"} | CUSTOM
     assert kinds == wanted, kinds ^ wanted

@@ -47,7 +47,7 @@ mode = "per-core"
 {{- end }}
 
 [admin]
-listen = "[::]:{{ .Values.admin.port | int }}"
+listen = "*:{{ .Values.admin.port | int }}"
 socket = "/run/corelane/admin.sock"
 {{- with .Values.admin.hosts }}
 hosts = {{ toJson . }}
