@@ -6,6 +6,8 @@ No cluster is needed, and none is asked: what a cluster would do with the manife
 import json
 import os
 import pathlib
+import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -96,6 +98,23 @@ def check_pod(documents):
     assert container["securityContext"]["readOnlyRootFilesystem"] and pod["securityContext"]["runAsNonRoot"]
 
 
+def check_policy(documents, admin_from):
+    """Nobody is a rule less: one without `from` lets everybody in."""
+    for policy in (one for one in documents if one["kind"] == "NetworkPolicy"):
+        rules = [rule for rule in policy["spec"]["ingress"] if any(port["port"] == "admin" for port in rule["ports"])]
+        assert [rule.get("from") for rule in rules] == ([admin_from] if admin_from else []), policy
+
+
+def check_notes(helm, folder):
+    """`helm template` doesn't show them, so that a template of a copy does."""
+    chart = shutil.copytree(CHART, folder / "corelane")
+    (chart / "templates" / "shown.yaml").write_text('shown: {{ include (print .Template.BasePath "/NOTES.txt") . | toJson }}\n')
+    for network, warned in {"true": True, "false": False}.items():
+        options = ["--set", f"networkPolicy.enabled=true,hostNetwork={network}", "--show-only", "templates/shown.yaml"]
+        notes = yaml.safe_load(run(helm, "template", "web", chart, *options))["shown"]
+        assert ("The NetworkPolicy may do nothing here" in notes) == warned, notes
+
+
 def example(folder):
     """The configuration that values.yaml shows in comments, as values."""
     _, _, after = (CHART / "values.yaml").read_text().partition("\nconfig: {}\n")
@@ -104,6 +123,14 @@ def example(folder):
     path = folder / "example.yaml"
     path.write_text(yaml.safe_dump({"config": yaml.safe_load("\n".join(lines))}))
     return path
+
+
+def check_words():
+    """What values.yaml says of metrics: they are those of the reference."""
+    known = (HERE.parents[1] / "docs" / "metrics.md").read_text()
+    for name in re.findall(r"\bcorelane_\w+", (CHART / "values.yaml").read_text()):
+        # One that prometheus-adapter makes (docs/fleet.md).
+        assert f"`{name}`" in known or name == "corelane_core_utilization", name
 
 
 def check_case(helm, corelane, values):
@@ -117,6 +144,8 @@ def check_case(helm, corelane, values):
         configuration = write_configuration(documents, folder / "etc")
         run(corelane, "check", configuration)
         check_ready(documents, corelane, configuration)
+    given = yaml.safe_load(values[0].read_text()) if values else {}
+    check_policy(documents, given.get("networkPolicy", {}).get("adminFrom"))
     for document in documents:
         if document["kind"] == "ConfigMap" and "corelane.toml" not in document["data"]:
             (text,) = document["data"].values()
@@ -126,8 +155,10 @@ def check_case(helm, corelane, values):
 
 def main(helm, corelane):
     run(helm, "lint", "--strict", CHART)
+    check_words()
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
+        check_notes(helm, folder)
         cases = [[], [example(folder)], *([path] for path in sorted((CHART / "ci").glob("*.yaml")))]
         kinds = set().union(*(check_case(helm, corelane, values) for values in cases))
     wanted = {"ConfigMap", "Deployment", "DaemonSet", "Service", "ServiceAccount", "Role", "RoleBinding"}
