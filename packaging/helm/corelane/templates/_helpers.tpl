@@ -5,7 +5,7 @@
 
 {{- define "corelane.selector" -}}
 app.kubernetes.io/name: corelane
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{- define "corelane.labels" -}}
@@ -22,12 +22,6 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{/* The part of the configuration that the chart writes: what has to fit the pod. */}}
 {{- define "corelane.main" -}}
 {{- $end := .Values.termination -}}
-{{- if gt (add $end.sleepSeconds $end.drainSeconds 5 | int) ($end.gracePeriodSeconds | int) -}}
-{{- fail "termination: sleepSeconds and drainSeconds have to be shorter than gracePeriodSeconds by 5 at least, else the kubelet kills connections that were to end in order" -}}
-{{- end -}}
-{{- if gt ($end.closeOverSeconds | int) ($end.drainSeconds | int) -}}
-{{- fail "termination: closeOverSeconds is the last part of drainSeconds, and can't be longer" -}}
-{{- end -}}
 include = ["site-*.toml"]
 
 [runtime]
