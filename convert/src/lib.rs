@@ -9,6 +9,7 @@ mod duration;
 mod envoy;
 mod haproxy;
 mod input;
+mod intersection;
 mod kind;
 mod names;
 mod nginx;

@@ -3,6 +3,7 @@
 use ipnet::IpNet;
 
 use super::access::{common, written};
+use super::intersection::names_in_common;
 use super::origin::Origin;
 use super::plan::{Keys, Route};
 use super::value::Value;
@@ -208,22 +209,6 @@ fn narrow<T: Clone>(
     let is_possible = !both.is_empty();
     *found = Some(both);
     is_possible
-}
-
-/// The names that two names of routes both mean.
-fn names_in_common(one: &String, other: &String) -> Option<String> {
-    let is_below = |name: &str, pattern: &str| match pattern.strip_prefix('*') {
-        Some("") => true,
-        Some(suffix) => name.trim_start_matches('*').len() > suffix.len() && name.ends_with(suffix),
-        None => false,
-    };
-    if one == other || is_below(one, other) {
-        Some(one.clone())
-    } else if is_below(other, one) {
-        Some(other.clone())
-    } else {
-        None
-    }
 }
 
 #[cfg(test)]

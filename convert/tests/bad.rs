@@ -159,7 +159,7 @@ fn files_without_end_are_refused_with_a_reason() {
         (Kind::Nginx, "a".repeat(2_000_000), "larger"),
         (
             Kind::Nginx,
-            format!("map $ssl_preread_server_name $n {{ {map} }} upstream a {{ server 1.2.3.4:5; }} server {{ listen 1; proxy_pass $n; }}"),
+            format!("map $ssl_preread_server_name $n {{ {map} }} upstream a {{ server 1.2.3.4:5; }} server {{ listen 1; ssl_preread on; proxy_pass $n; }}"),
             "cases",
         ),
         (Kind::Nginx, "map $a $b { default $a; } map $b $a { default $b; } server { listen 1; proxy_pass $a; }".to_owned(), "deep"),

@@ -50,7 +50,8 @@ pub(super) const RESOLVER: &str = "names are asked of those in /etc/resolv.conf,
 
 fn hash(directive: &Directive, manner: &Manner, keys: &mut Keys, notes: &mut Notes) {
     let from = &directive.from;
-    let on = match directive.value() {
+    let plain = directive.value().replace(['{', '}'], "");
+    let on = match plain.as_str() {
         "$remote_addr" | "$binary_remote_addr" if manner.is_announced => "source",
         "$remote_addr" | "$binary_remote_addr" | "$realip_remote_addr" => "peer",
         "$proxy_protocol_addr" if manner.has_header => "source",

@@ -1,9 +1,7 @@
 //! Some connections, and where they go: what variables come to.
 
+use super::super::intersection::Condition;
 use super::super::origin::Origin;
-
-/// What a route asks for: its key, and what must be among the values.
-pub(super) type Condition = (&'static str, Vec<String>);
 
 /// Some connections, and where they go.
 #[derive(Debug, Clone, PartialEq)]

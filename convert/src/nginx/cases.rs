@@ -1,13 +1,28 @@
 //! The cases of a `map`, by what it goes by.
 
 use std::cmp::Reverse;
+use std::net::IpAddr;
 
 use super::super::origin::Origin;
 use super::branch::Branch;
 use super::directive::Directive;
 
-/// What differs a little, and what it is about.
-type Losses = Vec<(Origin, String)>;
+/// What differs, each with what it is about.
+#[derive(Debug, Default)]
+pub(super) struct Differences {
+    pub(super) losses: Vec<(Origin, String)>,
+    pub(super) remarks: Vec<(Origin, String)>,
+}
+
+impl Differences {
+    pub(super) fn lose(&mut self, from: &Origin, why: impl Into<String>) {
+        self.losses.push((from.clone(), why.into()));
+    }
+
+    pub(super) fn remark(&mut self, from: &Origin, why: impl Into<String>) {
+        self.remarks.push((from.clone(), why.into()));
+    }
+}
 
 /// The cases of a `map`.
 pub(super) struct Cases<'d> {
@@ -41,12 +56,25 @@ impl<'d> Cases<'d> {
         cases
     }
 
-    fn rest(&self) -> Branch {
+    /// The branch of all that no key means.
+    pub(super) fn rest(&self) -> Branch {
         Branch::new(Vec::new(), self.default.0, self.default.1)
     }
 
-    /// Values that must be equal.
-    pub(super) fn by_value(&self, key: &'static str) -> Result<Vec<Branch>, String> {
+    /// The one branch where what the map goes by is always empty.
+    pub(super) fn empty(&self) -> Result<Vec<Branch>, String> {
+        let found = self.all.iter().find(|(key, ..)| key.is_empty());
+        Ok(vec![found.map_or(self.rest(), |&(_, to, from)| {
+            Branch::new(Vec::new(), to, from)
+        })])
+    }
+
+    /// Values that must be equal, as texts.
+    pub(super) fn by_value(
+        &self,
+        key: &'static str,
+        differences: &mut Differences,
+    ) -> Result<Vec<Branch>, String> {
         let mut branches = Vec::new();
         for &(value, to, from) in &self.all {
             if value.starts_with('~') {
@@ -54,14 +82,27 @@ impl<'d> Cases<'d> {
                     "the regular expression {value:?} is of no help here: a route has `{key}` with its values"
                 ));
             }
-            branches.push(Branch::new(vec![(key, vec![value.to_owned()])], to, from));
+            let value = value.to_ascii_lowercase();
+            if value == "unix:" {
+                differences.lose(from, "a route knows nothing of clients of unix sockets");
+            } else if can_be(key, &value) {
+                branches.push(Branch::new(vec![(key, vec![value])], to, from));
+            } else {
+                let why = match key {
+                    "port" => "`map` compares texts, and no port is this one",
+                    _ => {
+                        "`map` compares texts, and no client's address is this one; `geo` goes by networks"
+                    }
+                };
+                differences.remark(from, why);
+            }
         }
         branches.push(self.rest());
         Ok(branches)
     }
 
     /// Server names: exact ones, then wildcards, the longest first, then regular expressions, as nginx has it.
-    pub(super) fn by_name(&self, losses: &mut Losses) -> Result<Vec<Branch>, String> {
+    pub(super) fn by_name(&self, differences: &mut Differences) -> Result<Vec<Branch>, String> {
         let (mut exact, mut wild, mut regular) = (Vec::new(), Vec::new(), Vec::new());
         let mut nameless = None;
         for &(key, to, from) in &self.all {
@@ -74,17 +115,20 @@ impl<'d> Cases<'d> {
             } else if let Some(expression) = key.strip_prefix('~') {
                 match name_of(expression) {
                     Some(name) => regular.push(names(&[&name])),
-                    None => losses.push((from.clone(), "a route has no regular expressions; write the names, or \"*.example.com\" for all below one".to_owned())),
+                    None => differences.lose(from, "a route has no regular expressions; write the names, or \"*.example.com\" for all below one"),
                 }
             } else if let (Some(below), true) = (key.strip_prefix('.'), self.has_hostnames) {
                 wild.push((key.len(), names(&[below, &format!("*.{below}")])));
             } else if key.starts_with("*.") && self.has_hostnames {
                 wild.push((key.len(), names(&[key])));
             } else if key.ends_with(".*") && self.has_hostnames {
-                losses.push((
-                    from.clone(),
-                    "a name with any end is not known here; write the names".to_owned(),
-                ));
+                differences.lose(
+                    from,
+                    "a name with any end is not known here; write the names",
+                );
+            } else if key.starts_with('.') || key.contains('*') {
+                let why = "without `hostnames` this is a name as it stands there, which no client asks for";
+                differences.remark(from, why);
             } else {
                 exact.push(names(&[key]));
             }
@@ -107,7 +151,7 @@ impl<'d> Cases<'d> {
     }
 
     /// Protocols: nginx compares the whole list that the client offers, here it is enough that the protocol is in it.
-    pub(super) fn by_protocol(&self, losses: &mut Losses) -> Result<Vec<Branch>, String> {
+    pub(super) fn by_protocol(&self, differences: &mut Differences) -> Result<Vec<Branch>, String> {
         let mut branches = Vec::new();
         for &(key, to, from) in &self.all {
             let found = match key.strip_prefix('~') {
@@ -115,7 +159,7 @@ impl<'d> Cases<'d> {
                 None if key.is_empty() || key.contains(',') => None,
                 None => {
                     let why = "the route takes clients that offer this protocol among others, too";
-                    losses.push((from.clone(), why.to_owned()));
+                    differences.lose(from, why);
                     Some(key)
                 }
             };
@@ -129,7 +173,7 @@ impl<'d> Cases<'d> {
                 }
                 None => {
                     let why = "a route asks for single protocols (`alpn`), not for a list or an expression";
-                    losses.push((from.clone(), why.to_owned()));
+                    differences.lose(from, why);
                 }
             }
         }
@@ -138,7 +182,7 @@ impl<'d> Cases<'d> {
     }
 
     /// TLS or not: of its versions nothing is known.
-    pub(super) fn by_version(&self, losses: &mut Losses) -> Result<Vec<Branch>, String> {
+    pub(super) fn by_version(&self, differences: &mut Differences) -> Result<Vec<Branch>, String> {
         let plain = self.all.iter().find(|(key, ..)| key.is_empty());
         let mut tls = self.all.iter().filter(|(key, ..)| !key.is_empty());
         let (to, from) = tls.next().map_or(self.default, |&(_, to, from)| (to, from));
@@ -150,9 +194,37 @@ impl<'d> Cases<'d> {
         });
         let why =
             "clients of TLS that ask for no server name and offer no protocol are taken for others";
-        losses.push((self.map.from.clone(), why.to_owned()));
+        differences.lose(&self.map.from, why);
         let tls = |key| Branch::new(vec![(key, vec!["*".to_owned()])], to, from);
         Ok(vec![tls("sni"), rest])
+    }
+
+    /// The value of the wildcard that a name is below: the longest one, those of its end before those of its begin.
+    fn by_wildcard(&self, name: &str) -> Option<&'d str> {
+        if !self.has_hostnames {
+            return None;
+        }
+        let longest = |is_below: &dyn Fn(&str) -> bool| {
+            let found = self
+                .all
+                .iter()
+                .filter(|(key, ..)| is_below(&key.to_ascii_lowercase()));
+            found
+                .max_by_key(|(key, ..)| key.len())
+                .map(|(_, to, _)| *to)
+        };
+        let by_end = |key: &str| match key.strip_prefix('*') {
+            Some(end) => end.starts_with('.') && name.len() > end.len() && name.ends_with(end),
+            None => key
+                .strip_prefix('.')
+                .is_some_and(|below| name == below || name.ends_with(key)),
+        };
+        let by_begin = |key: &str| {
+            key.strip_suffix('*').is_some_and(|begin| {
+                begin.ends_with('.') && name.len() > begin.len() && name.starts_with(begin)
+            })
+        };
+        longest(&by_end).or_else(|| longest(&by_begin))
     }
 
     /// The value of a case that is known.
@@ -164,10 +236,28 @@ impl<'d> Cases<'d> {
         if let Some((_, to, _)) = exact {
             return Ok((*to).to_owned());
         }
+        if let Some(to) = self.by_wildcard(&value.to_ascii_lowercase()) {
+            return Ok(to.to_owned());
+        }
+        if value.is_empty() {
+            return Ok(self.default.0.to_owned());
+        }
         match self.all.iter().find(|(key, ..)| key.starts_with('~')) {
             Some((key, ..)) => Err(format!("the regular expression {key:?} is of no help here")),
             None => Ok(self.default.0.to_owned()),
         }
+    }
+}
+
+/// Whether a text can be what nginx has as an address or as a port.
+fn can_be(key: &str, text: &str) -> bool {
+    match key {
+        "port" => text
+            .parse::<u16>()
+            .is_ok_and(|port| port > 0 && port.to_string() == text),
+        _ => text
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.to_string() == text),
     }
 }
 

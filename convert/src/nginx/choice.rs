@@ -4,10 +4,13 @@
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
+use ipnet::IpNet;
+
 use super::super::access::{network, written};
+use super::super::intersection::both;
 use super::super::origin::Origin;
-use super::branch::{Branch, Condition, To};
-use super::cases::Cases;
+use super::branch::{Branch, To};
+use super::cases::{Cases, Differences};
 use super::directive::Directive;
 
 /// Variables that are made of variables.
@@ -17,19 +20,39 @@ const DEPTH_MAX: usize = 8;
 const BRANCHES_MAX: usize = 10_000;
 
 /// All that defines variables.
-#[derive(Debug, Default)]
-pub(super) struct Variables<'d>(HashMap<&'d str, &'d Directive>);
+#[derive(Debug)]
+pub(super) struct Variables<'d> {
+    definitions: HashMap<&'d str, &'d Directive>,
+    heard: Heard,
+}
+
+/// What nginx hears of a client.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Heard {
+    /// Whether ClientHellos are read (`ssl_preread`).
+    pub(super) tls: bool,
+    /// Whether a header announces a client.
+    pub(super) header: bool,
+    /// Whether who is announced is believed.
+    pub(super) is_believed: bool,
+}
 
 /// The branches, and what differs a little.
 #[derive(Debug, Default)]
 pub(super) struct Choice {
     /// The last one has no conditions.
     pub(super) branches: Vec<Branch>,
-    /// Differences, with what they are about.
-    pub(super) losses: Vec<(Origin, String)>,
+    /// What differs.
+    pub(super) differences: Differences,
 }
 
 impl<'d> Variables<'d> {
+    /// Variables that nothing defines yet.
+    pub(super) fn new(heard: Heard) -> Self {
+        let definitions = HashMap::new();
+        Self { definitions, heard }
+    }
+
     /// Notes what these directives define.
     pub(super) fn add_all(&mut self, directives: &'d [Directive]) {
         for directive in directives {
@@ -49,14 +72,14 @@ impl<'d> Variables<'d> {
             .argument(place)
             .and_then(|text| text.strip_prefix('$'))
         {
-            self.0.insert(name, directive);
+            self.definitions.insert(name, directive);
         }
     }
 
     /// The branches of a text with variables in it, or why there are none.
     pub(super) fn choose(&self, text: &str, from: &Origin) -> Result<Choice, String> {
         let mut choice = Choice::default();
-        choice.branches = self.branches(text, from, &mut choice.losses, 0)?;
+        choice.branches = self.branches(text, from, &mut choice.differences, 0)?;
         Ok(choice)
     }
 
@@ -64,7 +87,7 @@ impl<'d> Variables<'d> {
         &self,
         text: &str,
         from: &Origin,
-        losses: &mut Vec<(Origin, String)>,
+        differences: &mut Differences,
         depth: usize,
     ) -> Result<Vec<Branch>, String> {
         if depth > DEPTH_MAX {
@@ -79,13 +102,13 @@ impl<'d> Variables<'d> {
                 from: from.clone(),
             }]);
         };
-        let Some(definition) = self.0.get(name) else {
+        let Some(definition) = self.definitions.get(name) else {
             return Err(no_definition(name));
         };
         let own = match definition.name.as_str() {
-            "map" => self.map(definition, losses, depth)?,
-            "geo" => geo(definition)?,
-            "split_clients" => split(definition, losses)?,
+            "map" => self.map(definition, differences, depth)?,
+            "geo" => self.geo(definition, differences)?,
+            "split_clients" => split(definition, differences)?,
             _ => vec![Branch {
                 conditions: Vec::new(),
                 to: To::Value(definition.argument(1).unwrap_or_default().to_owned()),
@@ -104,7 +127,8 @@ impl<'d> Variables<'d> {
                     branches.push(Branch { to, ..branch });
                 }
                 To::Value(value) => {
-                    let inner = self.branches(&around(&value), &branch.from, losses, depth + 1)?;
+                    let inner =
+                        self.branches(&around(&value), &branch.from, differences, depth + 1)?;
                     for below in inner {
                         if let Some(conditions) = both(&branch.conditions, &below.conditions) {
                             branches.push(Branch {
@@ -126,7 +150,7 @@ impl<'d> Variables<'d> {
     fn map(
         &self,
         map: &Directive,
-        losses: &mut Vec<(Origin, String)>,
+        differences: &mut Differences,
         depth: usize,
     ) -> Result<Vec<Branch>, String> {
         let source = map.value();
@@ -136,16 +160,26 @@ impl<'d> Variables<'d> {
             ));
         };
         let cases = Cases::new(map);
-        let subject = match name {
-            "ssl_preread_server_name" => return cases.by_name(losses),
-            "ssl_preread_alpn_protocols" => return cases.by_protocol(losses),
-            "ssl_preread_protocol" => return cases.by_version(losses),
-            "server_port" => "port",
-            "remote_addr" | "binary_remote_addr" | "proxy_protocol_addr" => "source",
-            "realip_remote_addr" => "peer",
-            _ if self.0.contains_key(name) => {
+        match name {
+            "ssl_preread_server_name" | "ssl_preread_alpn_protocols" | "ssl_preread_protocol"
+                if !self.heard.tls =>
+            {
+                let why = "without `ssl_preread` nginx knows nothing of what clients of TLS ask for, so that all of them go as those that ask for nothing";
+                differences.remark(&map.from, why);
+                cases.empty()
+            }
+            "ssl_preread_server_name" => cases.by_name(differences),
+            "ssl_preread_alpn_protocols" => cases.by_protocol(differences),
+            "ssl_preread_protocol" => cases.by_version(differences),
+            "server_port" => cases.by_value("port", differences),
+            "binary_remote_addr" => {
+                let why = "`map` compares texts, and this address is none; `geo` goes by networks";
+                differences.remark(&map.from, why);
+                Ok(vec![cases.rest()])
+            }
+            _ if self.definitions.contains_key(name) => {
                 // What the other variable can be is known, so this one is looked up for each.
-                let mut branches = self.branches(source, &map.from, losses, depth + 1)?;
+                let mut branches = self.branches(source, &map.from, differences, depth + 1)?;
                 for branch in &mut branches {
                     let To::Value(value) = &branch.to else {
                         return Err("`map` goes by what `split_clients` chooses".to_owned());
@@ -156,11 +190,55 @@ impl<'d> Variables<'d> {
                         branch.to = To::Value(found);
                     }
                 }
-                return Ok(branches);
+                Ok(branches)
             }
-            _ => return Err(no_definition(name)),
+            _ => match self.address(name) {
+                Some(Some(key)) => cases.by_value(key, differences),
+                Some(None) => {
+                    differences.remark(
+                        &map.from,
+                        "without a header of the PROXY protocol it is empty",
+                    );
+                    cases.empty()
+                }
+                None => Err(no_definition(name)),
+            },
+        }
+    }
+
+    /// The key of a route that goes by the address that a variable has; nothing within if there is none in it.
+    fn address(&self, name: &str) -> Option<Option<&'static str>> {
+        let Heard {
+            header,
+            is_believed,
+            ..
+        } = self.heard;
+        Some(match name {
+            "remote_addr" if header && !is_believed => Some("peer"),
+            "remote_addr" => Some("source"),
+            "proxy_protocol_addr" => header.then_some("source"),
+            "realip_remote_addr" => Some("peer"),
+            _ => return None,
+        })
+    }
+
+    /// The branches of a `geo`: the longest prefix decides, so it comes first.
+    fn geo(&self, geo: &Directive, differences: &mut Differences) -> Result<Vec<Branch>, String> {
+        let by = match geo.arguments.len() {
+            0 | 1 => "$remote_addr",
+            _ => geo.value(),
         };
-        cases.by_value(subject)
+        let name = by.trim_start_matches('$').trim_matches(['{', '}']);
+        let key = match self.address(name) {
+            Some(Some(key)) => key,
+            Some(None) => {
+                return Err(format!(
+                    "`geo` goes by `{by}`, which is empty without a header of the PROXY protocol"
+                ));
+            }
+            None => return Err(format!("`geo` goes by `{by}`, of which no route knows")),
+        };
+        networks(geo, key, differences)
     }
 }
 
@@ -192,38 +270,14 @@ fn no_definition(name: &str) -> String {
     }
 }
 
-/// What both ask for; nothing if no connection can be both.
-fn both(outer: &[Condition], inner: &[Condition]) -> Option<Vec<Condition>> {
-    let mut all = outer.to_vec();
-    for (key, values) in inner {
-        let Some((_, found)) = all.iter_mut().find(|(other, _)| other == key) else {
-            all.push((key, values.clone()));
-            continue;
-        };
-        if found == &["*"] {
-            found.clone_from(values);
-        } else if values != &["*"] {
-            found.retain(|value| values.contains(value));
-            if found.is_empty() {
-                return None;
-            }
-        }
-    }
-    Some(all)
-}
-
-/// The branches of a `geo`: the longest prefix decides, so it comes first.
-fn geo(geo: &Directive) -> Result<Vec<Branch>, String> {
-    let key = match geo.arguments.len() {
-        0 | 1 => "source",
-        _ => match geo.value() {
-            "$remote_addr" | "$proxy_protocol_addr" => "source",
-            "$realip_remote_addr" => "peer",
-            other => return Err(format!("`geo` goes by `{other}`, of which no route knows")),
-        },
-    };
+/// The branches of a `geo` by a key.
+fn networks(
+    geo: &Directive,
+    key: &'static str,
+    differences: &mut Differences,
+) -> Result<Vec<Branch>, String> {
     let mut rest = Branch::new(Vec::new(), "", &geo.from);
-    let mut nets = Vec::new();
+    let mut nets: HashMap<IpNet, Branch> = HashMap::new();
     for case in geo.inner() {
         let to = case.value();
         match case.name.as_str() {
@@ -239,21 +293,23 @@ fn geo(geo: &Directive) -> Result<Vec<Branch>, String> {
             }
             name => {
                 let net = network(name).ok_or_else(|| format!("{name:?} is no network"))?;
-                nets.push((
-                    net,
-                    Branch::new(vec![(key, vec![written(&net)])], to, &case.from),
-                ));
+                let branch = Branch::new(vec![(key, vec![written(&net)])], to, &case.from);
+                if let Some(first) = nets.insert(net, branch) {
+                    let why = "the same network comes again, and the last one counts";
+                    differences.remark(&first.from, why);
+                }
             }
         }
     }
-    nets.sort_by_key(|(net, _)| Reverse(net.prefix_len()));
+    let mut nets: Vec<_> = nets.into_iter().collect();
+    nets.sort_by_key(|(net, branch)| (Reverse(net.prefix_len()), branch.from.place.line, *net));
     let mut branches: Vec<_> = nets.into_iter().map(|(_, branch)| branch).collect();
     branches.push(rest);
     Ok(branches)
 }
 
 /// The branches of a `split_clients`: one, by weight.
-fn split(split: &Directive, losses: &mut Vec<(Origin, String)>) -> Result<Vec<Branch>, String> {
+fn split(split: &Directive, differences: &mut Differences) -> Result<Vec<Branch>, String> {
     const WHOLE: u64 = 10_000;
     let mut left = WHOLE;
     let mut parts = Vec::new();
@@ -276,7 +332,7 @@ fn split(split: &Directive, losses: &mut Vec<(Origin, String)>) -> Result<Vec<Br
         return Err("`split_clients` leads to variables".to_owned());
     }
     let why = "clients go by turn, in these shares; nginx decides by a hash of this text, so that the same client goes the same way";
-    losses.push((split.from.clone(), why.to_owned()));
+    differences.lose(&split.from, why);
     Ok(vec![Branch {
         conditions: Vec::new(),
         to: To::Split(parts),

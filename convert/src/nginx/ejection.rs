@@ -11,7 +11,15 @@ pub(super) struct Failures {
     pub(super) count: u64,
     pub(super) rest: Duration,
     pub(super) is_backup: bool,
+    /// It has no clients, so that it can't fail.
+    pub(super) is_down: bool,
     pub(super) from: Origin,
+}
+
+impl Failures {
+    fn takes_turns(&self) -> bool {
+        !self.is_backup && !self.is_down
+    }
 }
 
 /// nginx's defaults of `max_fails` and `fail_timeout`.
@@ -26,11 +34,11 @@ pub(super) fn ejection(failures: &[Failures], upstream: &mut Upstream, notes: &m
     }
     let Some(first) = failures
         .iter()
-        .find(|failing| !failing.is_backup && failing.count > 0)
+        .find(|failing| failing.takes_turns() && failing.count > 0)
     else {
         return;
     };
-    for other in failures.iter().filter(|other| !other.is_backup) {
+    for other in failures.iter().filter(|other| other.takes_turns()) {
         if (other.count, other.rest) != (first.count, first.rest) {
             let why = "`max_fails` and `fail_timeout` are those of the upstream here, and another server's are taken";
             notes.lose(&other.from, why);

@@ -35,6 +35,13 @@ pub(super) fn manner(
             .map_or(&scope.block.from, |found| &found.from);
         let version = version.map_or("1", Directive::value);
         keys.set("send_proxy_protocol", format!("v{version}"), from);
+        if is_announced {
+            let why = "servers are told of the address that the client connected to, which its balancer announces; nginx tells of its own";
+            notes.remark(from, why);
+        } else if has_header {
+            let why = "servers are told of the announced client; nginx tells them of the balancer, as it believes no header without `set_real_ip_from`";
+            notes.lose(from, why);
+        }
     }
     if let Some(bind) = scope.find("proxy_bind") {
         match bind.value() {
@@ -48,7 +55,13 @@ pub(super) fn manner(
                     "a source address is written out, or is the client's (`source_address`)",
                 );
             }
-            text => keys.set("source_address", text, &bind.from),
+            text => {
+                keys.set("source_address", text, &bind.from);
+                if bind.says("transparent") {
+                    let from = bind.from.part("transparent");
+                    notes.lose(&from, "the address must be one of this machine's, or is the client's (`source_address = \"client\"`)");
+                }
+            }
         }
     }
     if let Some(next) = scope

@@ -1,12 +1,16 @@
 //! `server` lines of an `upstream` block.
 
 use super::super::note::Notes;
+use super::super::origin::Origin;
 use super::super::plan::{Server, Upstream};
 use super::super::value::Value;
 use super::address::address;
 use super::directive::Directive;
 use super::ejection::{FAIL_TIMEOUT, Failures, MAX_FAILS};
 use super::units::time;
+
+/// The largest weight of the configuration.
+const WEIGHT_MAX: u64 = 256;
 
 pub(super) fn server(
     directive: &Directive,
@@ -35,6 +39,7 @@ pub(super) fn server(
         count: MAX_FAILS,
         rest: FAIL_TIMEOUT,
         is_backup: false,
+        is_down: false,
         from: from.clone(),
     };
     for parameter in directive.texts().skip(1) {
@@ -46,7 +51,10 @@ pub(super) fn server(
                     server.set("weight", weight);
                 }
             }
-            ("down", ..) => server.set("weight", 0_u64),
+            ("down", ..) => {
+                server.set("weight", 0_u64);
+                failing.is_down = true;
+            }
             ("backup", ..) => {
                 server.set("backup", true);
                 failing.is_backup = true;
@@ -79,15 +87,48 @@ pub(super) fn server(
     }
 }
 
+/// Scales the weights of an upstream, of which one is larger than there can be.
+pub(super) fn scale(upstream: &mut Upstream, from: &Origin, notes: &mut Notes) {
+    let weights = upstream
+        .servers
+        .iter()
+        .map(|server| number(server, "weight").unwrap_or(1));
+    let weights: Vec<u64> = weights.collect();
+    let largest = weights.iter().copied().max().unwrap_or_default();
+    if largest <= WEIGHT_MAX {
+        return;
+    }
+    let scaled = |weight: u64| {
+        let share = u128::from(weight) * u128::from(WEIGHT_MAX) * 2 + u128::from(largest);
+        let share = u64::try_from(share / (u128::from(largest) * 2)).unwrap_or(WEIGHT_MAX);
+        share.max(weight.min(1))
+    };
+    let is_same = |weight: &u64| {
+        u128::from(scaled(*weight)) * u128::from(largest)
+            == u128::from(*weight) * u128::from(WEIGHT_MAX)
+    };
+    let is_exact = weights.iter().all(is_same);
+    for (server, weight) in upstream.servers.iter_mut().zip(weights) {
+        server.set("weight", scaled(weight));
+    }
+    if !is_exact {
+        let why = format!(
+            "weights are {WEIGHT_MAX} at most, so those of its servers are scaled, and their shares are nearly the same"
+        );
+        notes.remark(from, why);
+    }
+}
+
+fn number(server: &Server, name: &str) -> Option<u64> {
+    let mut keys = server.keys.iter();
+    keys.find_map(|(key, value)| match value {
+        Value::Integer(number) if *key == name => Some(*number),
+        _ => None,
+    })
+}
+
 /// Joins a server that is listed again with the first one: it has both weights and both limits.
 fn join(first: &mut Server, again: &Server, notes: &mut Notes) {
-    let number = |server: &Server, name: &str| {
-        let mut keys = server.keys.iter();
-        keys.find_map(|(key, value)| match value {
-            Value::Integer(number) if *key == name => Some(*number),
-            _ => None,
-        })
-    };
     let is_backup = |server: &Server| server.keys.iter().any(|(key, _)| *key == "backup");
     if is_backup(first) != is_backup(again) {
         return notes.lose(
@@ -95,7 +136,8 @@ fn join(first: &mut Server, again: &Server, notes: &mut Notes) {
             "a server is a backup or is not; the first line counts",
         );
     }
-    let weight = number(first, "weight").unwrap_or(1) + number(again, "weight").unwrap_or(1);
+    let weight = |server| number(server, "weight").unwrap_or(1);
+    let weight = weight(first).saturating_add(weight(again));
     first.set("weight", weight);
     match (
         number(first, "max_connections"),

@@ -35,7 +35,7 @@ use super::origin::Origin;
 use super::plan::{Keys, Plan};
 
 /// Directives of `stream {}` and `server {}` that are read where they are needed.
-const READ: [&str; 42] = [
+const READ: [&str; 41] = [
     "access_log",
     "allow",
     "deny",
@@ -72,7 +72,6 @@ const READ: [&str; 42] = [
     "ssl_preread",
     "upstream",
     // They have no effect that would be missed.
-    "tcp_nodelay",
     "map_hash_bucket_size",
     "map_hash_max_size",
     "variables_hash_bucket_size",
@@ -242,7 +241,12 @@ fn unknown(directive: &Directive, plan: &mut Plan) {
         "proxy_socket_keepalive" if value == "on" => {
             notes.remark(from, "it is on, by the system's times")
         }
-        "proxy_socket_keepalive" => {}
+        "proxy_socket_keepalive" => notes.lose(
+            from,
+            "it is on, by the system's times (`keepalive` of an upstream)",
+        ),
+        "tcp_nodelay" if value == "on" => {}
+        "tcp_nodelay" => notes.lose(from, "bytes are sent at once, always"),
         "proxy_requests" | "proxy_responses" => notes.lose(from, "it is for UDP"),
         "open_log_file_cache" => notes.remark(from, "the log's file stays open"),
         "server_name" => notes.lose(

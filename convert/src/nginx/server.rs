@@ -46,13 +46,16 @@ pub(super) fn read(
         }
         return None;
     }
-    if let Some(program) = block
-        .inner()
-        .iter()
-        .find(|directive| is_program(&directive.name))
-    {
-        let why = "the listener is left out: no programs run in the proxy, and this one may decide who gets in";
+    let program = |all: &[Directive]| all.iter().find(|one| is_program(&one.name)).cloned();
+    let why = "no programs run in the proxy, and this one may decide who gets in";
+    if let Some(program) = program(block.inner()) {
+        notes.lose(&program.from, format!("the listener is left out: {why}"));
+        return None;
+    }
+    if let Some(program) = program(around.stream) {
         notes.lose(&program.from, why);
+        let why = format!("it is left out, as `{}` stands around it", program.name);
+        notes.lose(&block.from, why);
         return None;
     }
     let trusts = is_announced && scope.find("set_real_ip_from").is_some();
@@ -65,7 +68,8 @@ pub(super) fn read(
 
 /// Whether a directive runs a program on connections.
 fn is_program(name: &str) -> bool {
-    matches!(name, "js_access" | "js_preread" | "js_filter") || name.contains("_by_lua")
+    matches!(name, "js_access" | "js_preread" | "js_filter")
+        || name.contains("_by_lua") && !name.starts_with("init_")
 }
 
 /// Names a listener by the upstream that it leads to, or by its port.
@@ -112,6 +116,10 @@ fn settings(
         let (heard, from) = scope.time(name, 30, notes);
         keys.set("prologue_timeout", heard, &from);
     }
+    if let Some(preread) = scope.find("ssl_preread").filter(|one| one.value() == "on") {
+        let why = "a client that says nothing is closed by nginx after `preread_timeout`; here it goes on as one without TLS (`not_tls = \"refuse\"` refuses all that speak no TLS)";
+        notes.remark(&preread.from, why);
+    }
     if is_announced {
         trusted(scope, keys, notes);
     }
@@ -139,7 +147,7 @@ fn trusted(scope: &Scope<'_>, keys: &mut Keys, notes: &mut Notes) {
         let from = scope
             .find("listen")
             .map_or(&scope.block.from, |listen| &listen.from);
-        let why = "the announced client is believed here, by routes and limits, too; name the balancers as `trusted`";
+        let why = "the announced client is believed here, too, by limits and logs; name the balancers as `trusted`";
         return notes.remark(from, why);
     };
     let nets = all.iter().filter(|directive| directive.value() != "unix:");

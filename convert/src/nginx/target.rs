@@ -6,7 +6,7 @@ use super::super::plan::{Keys, Listener, Route, Said};
 use super::super::value::{Item, Value};
 use super::around::Around;
 use super::branch::{Branch, To};
-use super::choice::{Choice, Variables};
+use super::choice::{Choice, Heard, Variables};
 use super::manner::Manner;
 use super::scope::Scope;
 
@@ -33,24 +33,25 @@ pub(super) fn lead(
         None
     };
     // Variables of the block itself come before those around it.
-    let mut variables = Variables::default();
+    let mut variables = Variables::new(Heard {
+        tls: scope.is_on("ssl_preread"),
+        header: manner.has_header,
+        is_believed: manner.is_announced,
+    });
     variables.add_all(around.stream);
     variables.add_all(scope.block.inner());
-    let Choice { branches, losses } = match variables.choose(pass.value(), &pass.from) {
+    let Choice {
+        branches,
+        differences,
+    } = match variables.choose(pass.value(), &pass.from) {
         Ok(choice) => choice,
         Err(why) => return lose(notes, why),
     };
-    for (from, why) in losses {
+    for (from, why) in differences.losses {
         notes.lose(&from, why);
     }
-    let hears = |branch: &Branch| {
-        branch
-            .conditions
-            .iter()
-            .any(|(key, _)| matches!(*key, "sni" | "alpn"))
-    };
-    if branches.iter().any(hears) && !scope.is_on("ssl_preread") {
-        notes.remark(&pass.from, "without `ssl_preread` nginx doesn't know what clients of TLS ask for; here the routes do");
+    for (from, why) in differences.remarks {
+        notes.remark(&from, why);
     }
     let (rest, routed) = branches
         .split_last()
@@ -112,9 +113,15 @@ fn route(
     for (index, (key, _)) in first.conditions.iter().enumerate() {
         let values = group.iter().flat_map(|branch| {
             let values = branch.conditions[index].1.iter();
-            values.map(|value| match group.len() {
-                1 => Item::from(value.as_str()),
-                _ => Item::new(value.as_str(), &branch.from),
+            values.map(|text| {
+                let value = match (*key, text.parse::<u64>()) {
+                    ("port", Ok(port)) => Value::from(port),
+                    _ => Value::from(text.as_str()),
+                };
+                match group.len() {
+                    1 => Item::from(value),
+                    _ => Item::new(value, &branch.from),
+                }
             })
         });
         keys.set(key, values.collect::<Value>(), from);

@@ -14,7 +14,7 @@ use super::balance::balance;
 use super::directive::Directive;
 use super::ejection::ejection;
 use super::manner::Manner;
-use super::member::server;
+use super::member::{scale, server};
 use super::units::time;
 
 /// What `max_ttl` can be.
@@ -125,6 +125,7 @@ impl<'d> Upstreams<'d> {
                 block.value()
             ));
         }
+        scale(&mut upstream, &block.from, notes);
         ejection(&failures, &mut upstream, notes);
         for entry in manner.keys.clone().into_entries() {
             upstream.keys.set(entry.key, entry.value, &entry.from);

@@ -1,9 +1,10 @@
 //! Routers: what they ask for, and where they lead.
 
+use super::super::intersection::Condition;
 use super::super::note::Notes;
 use super::super::origin::Origin;
 use super::super::tree::View;
-use super::rule::{self, Condition, Rule};
+use super::rule::{self, Rule};
 use super::service::{Services, To};
 use super::{lose_others, without_provider};
 

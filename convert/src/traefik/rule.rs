@@ -3,6 +3,7 @@
 use std::iter::Peekable;
 use std::str::Chars;
 
+use super::super::intersection::{Condition, both};
 use super::expression::names;
 
 /// Parentheses within parentheses.
@@ -14,10 +15,7 @@ const ALTERNATIVES_MAX: usize = 1000;
 /// Bytes of a rule.
 const BYTES_MAX: usize = 64 * 1024;
 
-/// A key of a route, and what must be among its values. `sni` with `*` is every client.
-pub(super) type Condition = (&'static str, Vec<String>);
-
-/// A rule that was read.
+/// A rule that was read. Its `sni` with `*` is every client.
 #[derive(Debug)]
 pub(super) struct Rule {
     /// All conditions of one of them must hold.
@@ -104,6 +102,14 @@ impl Parser<'_> {
         while self.takes('&')? {
             let next = self.one()?;
             within(all.len() * next.len())?;
+            if !all
+                .iter()
+                .all(|left| next.iter().all(|right| is_one_offer(left, right)))
+            {
+                return Err(
+                    "a route asks for one of its protocols, not for several at once".to_owned(),
+                );
+            }
             let pairs = all
                 .iter()
                 .flat_map(|left| next.iter().map(move |right| both(left, right)));
@@ -197,6 +203,19 @@ impl Parser<'_> {
     }
 }
 
+/// Whether both ask for the same protocols, if both do: a client may offer those of the one and of the other.
+fn is_one_offer(left: &[Condition], right: &[Condition]) -> bool {
+    let alpn = |all: &[Condition]| {
+        let mut all = all.iter();
+        all.find(|(key, _)| *key == "alpn")
+            .map(|(_, values)| values.clone())
+    };
+    match (alpn(left), alpn(right)) {
+        (Some(left), Some(right)) => left == right,
+        _ => true,
+    }
+}
+
 fn within(count: usize) -> Result<(), String> {
     match count <= ALTERNATIVES_MAX {
         true => Ok(()),
@@ -204,25 +223,6 @@ fn within(count: usize) -> Result<(), String> {
             "the rule has more than {ALTERNATIVES_MAX} alternatives"
         )),
     }
-}
-
-/// What both ask for; nothing if no connection can be both.
-fn both(left: &[Condition], right: &[Condition]) -> Option<Vec<Condition>> {
-    let mut all = left.to_vec();
-    for (key, values) in right {
-        match all.iter_mut().find(|(found, _)| found == key) {
-            None => all.push((key, values.clone())),
-            Some((_, found)) if *key == "sni" && found == &["*"] => found.clone_from(values),
-            Some(_) if *key == "sni" && values == &["*"] => {}
-            Some((_, found)) => {
-                found.retain(|value| values.contains(value));
-                if found.is_empty() {
-                    return None;
-                }
-            }
-        }
-    }
-    Some(all)
 }
 
 #[cfg(test)]
@@ -256,6 +256,15 @@ mod tests {
                 "sni=a alpn=h2 | sni=b alpn=h2",
             ),
             ("HostSNI(`*`) && HostSNI(`a`)", "sni=a"),
+            (
+                "ClientIP(`127.0.0.0/8`) && ClientIP(`127.0.0.1`)",
+                "source=127.0.0.1",
+            ),
+            (
+                "HostSNI(`*.example.com`) && HostSNIRegexp(`^a\\.example\\.com$`)",
+                "sni=a.example.com",
+            ),
+            ("ALPN(`h2`) && ALPN(`h2`)", "alpn=h2"),
             ("HostSNIRegexp(`^.+\\.example\\.com$`)", "sni=*.example.com"),
             ("HostSNIRegexp(`^a\\.example\\.com$`)", "sni=a.example.com"),
         ] {
@@ -268,6 +277,7 @@ mod tests {
             "HostSNI(a)",
             "!HostSNI(`a`)",
             "HostSNI(`a`) &",
+            "ALPN(`h2`) && ALPN(`http/1.1`)",
             "HostSNI(`a`))",
             "Host(`a`)",
             "HostSNI(`a",
