@@ -8,7 +8,7 @@ use proxy_console::{errln, outln};
 use crate::config_file::{self, LoadError};
 use crate::lists::Lists;
 use crate::socket_options;
-use crate::{cpus, explain};
+use crate::{cpus, doctor, explain};
 
 /// Reports every problem of a configuration file at once; with `explained`, also what it means here and what is dangerous in it.
 pub(crate) fn check(file: &Path, explained: bool) -> ExitCode {
@@ -32,7 +32,11 @@ pub(crate) fn check(file: &Path, explained: bool) -> ExitCode {
                 for danger in explain::dangers(&loaded.config) {
                     errln!("warning: {danger}");
                 }
-                outln!("{}", explain::explain(&loaded.config).trim_end());
+                let findings = doctor::examine(Some(&loaded.config));
+                for obstacle in explain::obstacles(&findings) {
+                    errln!("warning: {obstacle}");
+                }
+                outln!("{}", explain::explain(&loaded.config, &findings).trim_end());
                 return ExitCode::SUCCESS;
             }
             outln!("{}: ok", file.display());

@@ -232,7 +232,10 @@ fn explain(address: &BindAddress, error: io::Error) -> anyhow::Error {
 }
 
 /// The group whose members may give commands.
-fn group(configured: &AdminSocket) -> anyhow::Result<u32> {
+///
+/// # Errors
+/// When this system doesn't know it, with what to do.
+pub(crate) fn group(configured: &AdminSocket) -> anyhow::Result<u32> {
     match &configured.group {
         None => Ok(getegid().as_raw()),
         Some(Account::Id(id)) => Ok(*id),

@@ -247,6 +247,7 @@ mod tests {
                 "a listener has an IP address",
             ),
             ("--listen 1.1.1.1:1 --to h", "add a port"),
+            ("--listen 0.0.0.0:70000 --to h:1", "from 1 to 65535, or 0"),
             ("--listen 1.1.1.1:1 --to http://h:1", "leave out the scheme"),
             ("--listen 1.1.1.1:1", "--to"),
             ("--to h:1", "--listen"),

@@ -52,6 +52,14 @@ pub(crate) fn take_on(config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Looks up who the configuration says, without becoming them.
+///
+/// # Errors
+/// When this system doesn't know them, with what to do.
+pub(crate) fn look_up(runtime: &Runtime) -> anyhow::Result<()> {
+    Wanted::of(runtime).map(drop)
+}
+
 /// Why a configuration can't be reloaded: it says somebody else than before. None: it doesn't.
 pub(crate) fn cannot_change(new: &Runtime, old: &Runtime) -> Option<String> {
     ((&new.user, &new.group) != (&old.user, &old.group)).then(|| {

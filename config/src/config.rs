@@ -75,7 +75,11 @@ pub(crate) fn read(
     // What it included is merged into the document.
     let _ = root.node("include");
     let mut claims = Claims::default();
+    let runtime_place = root.node("runtime").map(|node| node.place());
     let runtime = root.section("runtime", runtime::read);
+    if let Some(place) = runtime_place {
+        unused_keys::of_runtime(&runtime, &place, warnings);
+    }
     let admin = root.section("admin", |section| admin::read(section, &mut claims));
     let access_log = access_log::read(root);
 
@@ -90,7 +94,7 @@ pub(crate) fn read(
         announced::warn(&listener, &place, warnings);
         unreachable_routes::warn(&listener, &written.routes, warnings);
         unused_keys::of_rates(&listener, &place, warnings);
-        Some((listener, (place, written.says_prologue_timeout)))
+        Some((listener, (place, written.for_others)))
     };
     let listeners = listener_nodes.into_iter().filter_map(read);
     let (listeners, listener_places): (Vec<Listener>, Vec<_>) = listeners.unzip();
@@ -130,9 +134,9 @@ pub(crate) fn read(
     };
     // What is heard depends on the upstreams. Without them there is a problem already.
     if errors.is_empty() {
-        for (listener, (place, says_timeout)) in config.listeners.iter().zip(listener_places) {
-            let hears = listener.accept_proxy.is_some() || config.hears_hello(listener);
-            unused_keys::of_prologue(listener, (hears, says_timeout), &place, warnings);
+        for (listener, (place, written)) in config.listeners.iter().zip(listener_places) {
+            let hears_hello = config.hears_hello(listener);
+            unused_keys::for_others(listener, hears_hello, &written, &place, warnings);
         }
     }
     config

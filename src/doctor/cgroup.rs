@@ -14,14 +14,17 @@ pub(super) struct Cgroup {
     pub(super) cpus: Option<f64>,
     /// Threads and processes.
     pub(super) pids: Option<u64>,
-    /// The process is in groups, and nothing shows them at `/sys/fs/cgroup`, so that there may be limits.
+    /// The process is in groups, or that can't be read, and nothing shows them at `/sys/fs/cgroup`: there may be limits.
     pub(super) are_hidden: bool,
 }
 
 impl Cgroup {
     /// Of both versions, which may be mounted side by side: the narrowest limit of the group and of those above it.
     pub(super) fn gather(root: &Path) -> Self {
-        let own = read(&root.join("proc/self/cgroup")).unwrap_or_default();
+        let own = read(&root.join("proc/self/cgroup"));
+        // A kernel without them has no such file; where there is no /proc, nobody knows.
+        let is_known = own.is_some() || root.join("proc/self/status").exists();
+        let own = own.unwrap_or_default();
         let mounted = root.join("sys/fs/cgroup");
         let second = |file: &str| {
             let path = cgroup_path(&own, "")?;
@@ -56,7 +59,7 @@ impl Cgroup {
         Self {
             cpus: cpus.min_by(f64::total_cmp),
             pids: pids.filter_map(|text| number(text)?.try_into().ok()).min(),
-            are_hidden: !own.trim().is_empty() && is_empty(&mounted),
+            are_hidden: !is_known || !own.trim().is_empty() && is_empty(&mounted),
         }
     }
 }
@@ -138,7 +141,10 @@ mod tests {
             ("sys/fs/cgroup/unified/y/cpu.max", "300000 100000\n"),
         ]);
         assert_eq!(both.cpus, Some(3.0));
-        assert_eq!(gathered(&[]), Cgroup::default());
+        let none = [("proc/self/status", "Name: x\n")];
+        assert_eq!(gathered(&none), Cgroup::default());
+        // Without /proc nobody knows.
+        assert!(gathered(&[]).are_hidden);
         let hidden = gathered(&[("proc/self/cgroup", "0::/\n")]);
         assert!(hidden.are_hidden);
         assert_eq!((hidden.cpus, hidden.pids), (None, None));

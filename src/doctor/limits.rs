@@ -3,11 +3,14 @@
 use proxy_core::descriptors::{OF_A_CONNECTION, kept_of};
 
 use super::facts::{Facts, Process};
-use super::finding::Finding;
+use super::finding::{Finding, Level};
 use super::need::Need;
 
 /// Threads beside the workers: the main one, checks, names, the admin server, logs and what runtimes have.
 const OTHER_THREADS: u64 = 24;
+
+/// Of these, the ones that each start has: the main one, checks or names, and the admin server.
+const THREADS_MIN: u64 = 3;
 
 /// Fewer connections than this are hardly meant.
 const CONNECTIONS_FEW: u64 = 2000;
@@ -74,14 +77,21 @@ fn threads(facts: &Facts, process: &Process, need: &Need) -> Finding {
     let workers = need.workers.unwrap_or(process.cpus.len()) as u64;
     // A switch of schedulers has both for a moment.
     let needed = 2 * workers + OTHER_THREADS;
+    let more = format!("TasksMax={needed} in the systemd unit, --pids-limit {needed} for Docker");
     match facts.cgroup.pids {
+        Some(max) if max < workers + THREADS_MIN => Finding::fail(
+            NAME,
+            format!(
+                "the cgroup allows {max}, and a start with {workers} workers takes {}",
+                workers + THREADS_MIN
+            ),
+        )
+        .mend(more),
         Some(max) if max < needed => Finding::warn(
             NAME,
             format!("the cgroup allows {max}, and up to {needed} run over a switch"),
         )
-        .mend(format!(
-            "TasksMax={needed} in the systemd unit, --pids-limit {needed} for Docker"
-        )),
+        .mend(more),
         Some(max) => Finding::ok(NAME, format!("{max} by the cgroup")),
         None if facts.cgroup.are_hidden => Finding::ok(NAME, "not known"),
         None => Finding::ok(NAME, "no limit by a cgroup"),
@@ -112,9 +122,13 @@ fn descriptors(facts: &Facts, process: &Process, need: &Need) -> Finding {
         ),
         None => format!("{limit}, for only {room} connections"),
     };
+    let level = match room {
+        0 => Level::Fail,
+        _ => Level::Warn,
+    };
     let ceiling = facts.nr_open.filter(|nr_open| *nr_open < wanted);
     let ceiling = ceiling.map(|_| format!("sysctl -w fs.nr_open={wanted}, and "));
-    Finding::warn(NAME, found).mend(format!(
+    Finding::new(NAME, level, found).mend(format!(
         "{}LimitNOFILE={wanted} in the systemd unit, --ulimit nofile={wanted} for Docker, ulimit -n {wanted} in a shell of root's",
         ceiling.unwrap_or_default()
     ))

@@ -8,6 +8,7 @@ mod limits;
 mod need;
 mod network;
 mod parse;
+mod start;
 #[cfg(test)]
 mod tests;
 
@@ -74,5 +75,6 @@ fn tried(config: &Config) -> Vec<Finding> {
         let lines = lines.lines().map(str::to_owned);
         findings.extend(lines.map(|line| Finding::fail("socket options", line)));
     }
+    findings.extend(start::tried(config));
     findings
 }

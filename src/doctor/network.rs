@@ -118,7 +118,9 @@ fn congestion(facts: &Facts, need: &Need) -> Finding {
 
 fn fast_open(facts: &Facts, need: &Need) -> Finding {
     const NAME: &str = "TCP fast open";
-    let bits = facts.fast_open.unwrap_or_default();
+    let Some(bits) = facts.fast_open else {
+        return Finding::ok(NAME, "not known");
+    };
     match (need.fast_open, bits & FAST_OPEN_SERVER != 0) {
         (true, false) => Finding::fail(
             NAME,
@@ -144,7 +146,7 @@ fn migrate(facts: &Facts) -> Finding {
         ),
         None => Finding::ok(
             NAME,
-            "this kernel has none (Linux 5.14), and it is not needed",
+            "not there (it came with Linux 5.14) or not to be read, and not needed",
         ),
     }
 }

@@ -79,7 +79,7 @@ fn a_machine_that_has_all_is_healthy() {
 #[test]
 fn each_lack_of_the_machine_is_told_with_a_command() {
     let need = Need::default();
-    let cases: [FactsCase; 10] = [
+    let cases: [FactsCase; 11] = [
         (
             "kernel",
             |facts| facts.release = "5.10.0-1-amd64".to_owned(),
@@ -121,6 +121,11 @@ fn each_lack_of_the_machine_is_told_with_a_command() {
             |facts| facts.cgroup.pids = Some(10),
             "TasksMax=32",
         ),
+        (
+            "threads",
+            |facts| facts.cgroup.pids = Some(6),
+            "TasksMax=32",
+        ),
         ("seccomp", |facts| facts.status.seccomp = Some(1), "strict"),
     ];
     for (name, change, words) in cases {
@@ -128,6 +133,8 @@ fn each_lack_of_the_machine_is_told_with_a_command() {
         change(&mut facts);
         let level = match name {
             "seccomp" => Level::Fail,
+            // Not even the workers.
+            "threads" if facts.cgroup.pids < Some(7) => Level::Fail,
             _ => Level::Warn,
         };
         one(&facts, &process(), &need, name, level, words);
@@ -137,7 +144,7 @@ fn each_lack_of_the_machine_is_told_with_a_command() {
 #[test]
 fn each_lack_of_the_process_is_told_with_a_command() {
     let need = Need::default();
-    let cases: [ProcessCase; 11] = [
+    let cases: [ProcessCase; 12] = [
         (
             "io_uring",
             Level::Warn,
@@ -172,6 +179,12 @@ fn each_lack_of_the_process_is_told_with_a_command() {
             "descriptors",
             Level::Warn,
             |process| process.files = Some(1024),
+            "LimitNOFILE=65536",
+        ),
+        (
+            "descriptors",
+            Level::Fail,
+            |process| process.files = Some(40),
             "LimitNOFILE=65536",
         ),
         ("CPUs", Level::Ok, |process| process.cpus = vec![0], ""),

@@ -8,22 +8,28 @@ use std::fmt::Write as _;
 use proxy_config::{Config, Cores};
 
 pub(crate) use self::dangers::dangers;
-use crate::doctor::{self, Level};
+use crate::doctor::{Finding, Level};
 use crate::{cpus, scheduler};
 
+/// What keeps a start with this configuration from succeeding here.
+pub(crate) fn obstacles(findings: &[Finding]) -> impl Iterator<Item = String> {
+    let failed = findings.iter().filter(|one| one.level == Level::Fail);
+    failed.map(|Finding { name, found, .. }| format!("a start would fail here: {name}: {found}"))
+}
+
 /// A file that means the same, with all that is known of it in comments.
-pub(crate) fn explain(config: &Config) -> String {
+pub(crate) fn explain(config: &Config, findings: &[Finding]) -> String {
     let mut text = config.to_toml();
     text += &workers(config);
     text += &names::explain(config);
     text += "# Limits of this machine and this process:\n";
-    for finding in doctor::examine(Some(config)) {
+    for finding in findings {
         let _ = writeln!(
             text,
             "# {:<5} {}: {}",
             finding.level, finding.name, finding.found
         );
-        if let Some(mend) = finding.mend.filter(|_| finding.level != Level::Ok) {
+        if let Some(mend) = finding.mend.as_ref().filter(|_| finding.level != Level::Ok) {
             let _ = writeln!(text, "#       mend: {mend}");
         }
     }

@@ -38,6 +38,14 @@ pub(crate) struct Checks {
     sayings: Vec<(Check, Arc<Saying>)>,
 }
 
+/// Whether what a check says can be made: its files are there, and are what they should be.
+///
+/// # Errors
+/// Why it can't.
+pub(crate) fn try_out(check: &Check) -> io::Result<()> {
+    Saying::new(check).map(drop)
+}
+
 struct Running {
     inbox: Arc<Inbox>,
     thread: Option<JoinHandle<()>>,

@@ -1,6 +1,7 @@
 //! `corelane doctor` on machines that lack something, and what `corelane check --explain` says.
 
 use std::fs;
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -8,11 +9,13 @@ use serde_json::Value;
 
 use crate::harness::child::Child;
 use crate::harness::config::{forward, forward_with};
-use crate::harness::proxy::{command, configuration};
+use crate::harness::proxy::{Proxy, command, configuration};
 use crate::harness::restrict;
 use crate::harness::scheduler::{Scheduler, each_scheduler};
 
 each_scheduler!(
+    what_a_start_would_be_refused_is_a_failure,
+    a_proxy_that_runs_is_no_obstacle,
     what_a_file_means_is_a_file_that_means_the_same,
     what_its_scheduler_needs_and_lacks_is_a_failure,
 );
@@ -195,4 +198,103 @@ fn what_a_file_means_is_a_file_that_means_the_same(scheduler: Scheduler) {
     let input = Stdio::from(fs::File::open(&same).expect("it is there"));
     let (code, log) = Child::end_with_input(command().args(["check", "-"]), input);
     assert_eq!(code, Some(0), "{log}");
+}
+
+/// Each would end a start, and does.
+fn what_a_start_would_be_refused_is_a_failure(scheduler: Scheduler) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    let foreign = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let taken = foreign.local_addr().expect("it has one");
+    fs::write(folder.join("file"), "no socket").expect("write");
+    let shown = folder.display();
+    let main = |bind: &str, upstream: &str| {
+        format!(
+            "[listeners.main]\nbind = \"{bind}\"\nupstream = \"main\"\n\
+             [upstreams.main]\nservers = [\"127.0.0.1:1\"]\n{upstream}"
+        )
+    };
+    let plain = main("127.0.0.1:0", "");
+    let log = format!("[access_log]\npath = \"{shown}/none/a.log\"\n{plain}");
+    let ca = format!(
+        "[upstreams.main.health]\ntype = \"tls\"\ntls = {{ verify = true, ca = \"{shown}/none.pem\" }}\n"
+    );
+    let admin = |key: &str| format!("[admin]\nlisten = \"127.0.0.1:0\"\n{key}\n{plain}");
+    for (name, level, text) in [
+        (
+            "accounts",
+            "fail",
+            format!("[runtime]\nuser = \"nobody-of-this-name\"\n{plain}"),
+        ),
+        (
+            "accounts",
+            "fail",
+            admin(&format!(
+                "socket = \"{shown}/s\"\nsocket_group = \"nobody-of-this-name\""
+            )),
+        ),
+        (
+            "files",
+            "fail",
+            admin(&format!("token_file = \"{shown}/none\"")),
+        ),
+        ("files", "fail", log),
+        ("files", "fail", main("127.0.0.1:0", &ca)),
+        (
+            "addresses",
+            "fail",
+            admin(&format!("socket = \"{shown}/none/s\"")),
+        ),
+        ("addresses", "fail", main(&format!("unix:{shown}/file"), "")),
+        // Of documents (RFC 5737).
+        ("addresses", "fail", main("203.0.113.9:7000", "")),
+        ("addresses", "warn", main(&taken.to_string(), "")),
+    ] {
+        let text = match text.contains("[runtime]") {
+            true => text.replace(
+                "[runtime]",
+                &format!("[runtime]\n{}", scheduler.runtime_toml()),
+            ),
+            false => format!("[runtime]\n{}\n{text}", scheduler.runtime_toml()),
+        };
+        let text = match text.contains("[admin]") {
+            true => text,
+            false => format!("{text}\n[admin]\nlisten = \"127.0.0.1:0\"\n"),
+        };
+        let file = written(folder, &text);
+        let mut command = doctor();
+        let (found, is_healthy) = finding(command.arg(&file), name);
+        assert_eq!(
+            (&found["level"], is_healthy),
+            (&level.into(), level != "fail"),
+            "{text}\n{found}"
+        );
+        let (code, log) =
+            Child::end_with_input(self::command().args(["run", &file]), Stdio::null());
+        assert_eq!(code, Some(1), "{text}\n{log}");
+        // In the same words, to its advice.
+        let told = found["found"].as_str().unwrap_or_default();
+        let told = told.trim_start_matches("[upstreams.main.health] ");
+        let told = told.split("; else ").last().unwrap_or(told);
+        let told = told.split([';', ':']).next().unwrap_or_default();
+        assert!(log.contains(told), "{told}: {log}");
+    }
+}
+
+/// As operators look at a service: it runs, as who asks or as somebody else.
+fn a_proxy_that_runs_is_no_obstacle(scheduler: Scheduler) {
+    let proxy = Proxy::start(scheduler, &forward(&["127.0.0.1:1"]));
+    let admin = proxy.admin();
+    let main = proxy.address("main");
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = format!(
+        "[runtime]\n{}[admin]\nlisten = \"{admin}\"\n[listeners.main]\nbind = \"{main}\"\nupstream = \"main\"\n\
+         [upstreams.main]\nservers = [\"127.0.0.1:1\"]\n",
+        scheduler.runtime_toml()
+    );
+    let file = written(folder.path(), &text);
+    let (found, _) = finding(doctor().arg(&file), "addresses and files");
+    has(&found, "ok", "");
+    proxy.connect("main");
+    assert_eq!(proxy.get("/healthz").status, 200);
 }

@@ -60,6 +60,12 @@ pub(crate) fn of_upstream(upstream: &Upstream, place: &Place, warnings: &Finding
             warn("health.fast_interval", why);
         }
     }
+    if let Some(ejection) = &upstream.ejection
+        && ejection.max < ejection.base
+    {
+        let why = "it is shorter than `base`, for which each ejection lasts then; lengthen it, or shorten `base`";
+        warn("ejection.max", why);
+    }
     if let Some(discovery) = &upstream.discovery
         && !discovery.nameservers.is_empty()
         && !matches!(discovery.source, DiscoverySource::Dns(_))

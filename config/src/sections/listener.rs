@@ -89,9 +89,17 @@ impl Listener {
 pub(crate) struct Written {
     /// Where its routes are.
     pub(crate) routes: Vec<Place>,
-    /// Whether `prologue_timeout` is there.
-    pub(crate) says_prologue_timeout: bool,
+    /// Which of [`FOR_OTHERS`] are there.
+    pub(crate) for_others: Vec<&'static str>,
 }
+
+/// Keys that have a default, and do nothing without others.
+const FOR_OTHERS: [&str; 4] = [
+    "prologue_timeout",
+    "not_tls",
+    "lifetime_jitter",
+    "source_prefix",
+];
 
 /// Reads a listener; it is absent only if a problem was found.
 pub(crate) fn read(
@@ -100,6 +108,8 @@ pub(crate) fn read(
     upstreams: &Names<'_>,
     claims: &mut Claims,
 ) -> Option<(Listener, Written)> {
+    let mut for_others = FOR_OTHERS.to_vec();
+    for_others.retain(|key| section.node(key).is_some());
     let options = socket::read_listener(section);
     let interface = options.socket.interface.as_deref();
     let nodes = section.elements("bind");
@@ -138,7 +148,7 @@ pub(crate) fn read(
     }
     let written = Written {
         routes: route_places,
-        says_prologue_timeout: section.node("prologue_timeout").is_some(),
+        for_others,
     };
     let prologue_timeout = section.value("prologue_timeout");
     let shares = section.value("shares");

@@ -42,6 +42,8 @@ pub(crate) enum AddressError {
     Ports,
     #[error("add a port from 1 to 65535")]
     Port,
+    #[error("a port is a number from 1 to 65535, or 0 for any that is free")]
+    ListenPort,
     #[error("a multicast address has no connections of TCP; write the address of one machine")]
     Multicast,
     #[error("a broadcast address has no connections of TCP; write the address of one machine")]

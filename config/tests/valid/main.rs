@@ -173,7 +173,7 @@ fn every_key_can_be_set() {
         scheduler = "glommio"
         cores = "0-2,8"
         pin = false
-        drain_timeout = "0s"
+        drain_timeout = "20s"
         close_over = "10s"
         on_switch = "drain"
         max_connections = 5
@@ -216,7 +216,7 @@ fn every_key_can_be_set() {
         scheduler: Scheduler::Glommio,
         cores: Cores::List(vec![0, 1, 2, 8]),
         pin: false,
-        drain_timeout: Duration::ZERO,
+        drain_timeout: Duration::from_secs(20),
         close_over: Some(Duration::from_secs(10)),
         on_switch: OnSwitch::Drain,
         max_connections: NonZeroU64::new(5),

@@ -365,6 +365,13 @@ fn keys_that_do_nothing_beside_the_others_are_doubted() {
             "prologue_timeout",
         ),
         ("max_headers_per_peer = 5", "max_headers_per_peer"),
+        ("not_tls = \"refuse\"", "not_tls"),
+        (
+            "not_tls = \"refuse\"\naccept_proxy_protocol = \"required\"\ntrusted = [\"10.0.0.1\"]",
+            "not_tls",
+        ),
+        ("lifetime_jitter = \"20%\"", "lifetime_jitter"),
+        ("source_prefix = 48\nmax_connections = 5", "source_prefix"),
     ] {
         assert_eq!(warnings(keys, ""), [format!("listeners.l.{key}")], "{keys}");
     }
@@ -382,10 +389,37 @@ fn keys_that_do_nothing_beside_the_others_are_doubted() {
             "",
         ),
         (
-            "prologue_timeout = \"1s\"",
+            "prologue_timeout = \"1s\"\nnot_tls = \"refuse\"",
             "balance = \"source-hash\"\nhash_on = \"sni\"",
         ),
+        ("not_tls = \"refuse\"\nstarttls = \"postgres\"", ""),
+        ("lifetime_jitter = \"20%\"\nmax_lifetime = \"1h\"", ""),
+        ("source_prefix = 48\nmax_connections_per_source = 5", ""),
     ] {
         assert_eq!(warnings(keys, upstream), [""; 0], "{keys}");
     }
+}
+
+#[test]
+fn times_that_others_cut_short_are_doubted() {
+    let warnings = |runtime: &str, ejection: &str| {
+        let text = format!("[runtime]\n{runtime}\n{SMALLEST}[upstreams.b.ejection]\n{ejection}\n");
+        let loaded = parse(&text, "f").unwrap_or_else(|problems| panic!("{problems}"));
+        let keys = loaded.warnings.iter().map(|warning| warning.key.clone());
+        keys.flatten().collect::<Vec<_>>()
+    };
+    assert_eq!(
+        warnings(
+            "drain_timeout = \"10s\"\nclose_over = \"31s\"",
+            "base = \"301s\"\nmax = \"20s\""
+        ),
+        ["runtime.close_over", "upstreams.b.ejection.max"]
+    );
+    assert_eq!(
+        warnings(
+            "drain_timeout = \"10s\"\nclose_over = \"10s\"",
+            "base = \"20s\"\nmax = \"20s\""
+        ),
+        [""; 0]
+    );
 }

@@ -188,7 +188,7 @@ pub(super) fn parse_listen(text: &str) -> Result<ListenAddress, AddressError> {
     if let Some(port) = text.strip_prefix("*:") {
         return parse_port(port)
             .map(ListenAddress::Every)
-            .ok_or(AddressError::NotAnIp);
+            .ok_or(AddressError::ListenPort);
     }
     match text.parse::<SocketAddr>() {
         Ok(address) => {
@@ -199,6 +199,14 @@ pub(super) fn parse_listen(text: &str) -> Result<ListenAddress, AddressError> {
             of_one_machine(address).map(ListenAddress::Tcp)
         }
         Err(_) if text.contains('%') => Err(AddressError::Interface),
+        Err(_) if is_ip_of(text) => Err(AddressError::ListenPort),
         Err(_) => Err(AddressError::NotAnIp),
     }
+}
+
+/// Whether there is an IP address before the last colon: what is wrong is behind it.
+fn is_ip_of(text: &str) -> bool {
+    text.rsplit_once(':').is_some_and(|(host, port)| {
+        format!("{host}:0").parse::<SocketAddr>().is_ok() && !port.is_empty()
+    })
 }
