@@ -33,6 +33,11 @@ pub(crate) struct Http {
     script: Arc<HttpScript>,
 }
 
+/// The name of a line of a head.
+fn name(line: &str) -> &str {
+    line.split(':').next().unwrap_or_default()
+}
+
 /// How long a body is.
 #[derive(Clone, Copy, Debug)]
 enum Framing {
@@ -52,10 +57,22 @@ impl Http {
         let HttpScript {
             method, path, host, ..
         } = &*script;
-        let mut head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: corelane\r\nAccept: */*\r\nConnection: close\r\n"
-        );
-        for line in &script.headers {
+        let host = format!("Host: {host}");
+        let own = [
+            &*host,
+            "User-Agent: corelane",
+            "Accept: */*",
+            "Connection: close",
+        ];
+        let is_written = |line: &&str| {
+            script
+                .headers
+                .iter()
+                .any(|its| name(its).eq_ignore_ascii_case(name(line)))
+        };
+        let own = own.into_iter().filter(|line| !is_written(line));
+        let mut head = format!("{method} {path} HTTP/1.1\r\n");
+        for line in own.chain(script.headers.iter().map(String::as_str)) {
             head.push_str(line);
             head.push_str("\r\n");
         }
@@ -222,6 +239,18 @@ pub(crate) mod tests {
             sent.ends_with("\r\nConnection: close\r\nX-Check: 1\r\n\r\n"),
             "{sent}"
         );
+    }
+
+    #[test]
+    fn lines_of_the_head_that_are_configured_stand_once() {
+        let mut written = script(None);
+        written.headers = ["user-agent: hap", "Host: a", "X: 1"]
+            .map(str::to_owned)
+            .into();
+        let (_, sent) = run(&Script::Http(written.into()), b"", &[]);
+        let sent = String::from_utf8(sent).expect("text");
+        let expected = "GET /primary HTTP/1.1\r\nAccept: */*\r\nConnection: close\r\nuser-agent: hap\r\nHost: a\r\nX: 1\r\n\r\n";
+        assert_eq!(sent, expected);
     }
 
     #[test]

@@ -165,6 +165,15 @@ impl Upstream {
         }
     }
 
+    /// Adds a server. One that is there already is joined with it: it has both weights and both limits.
+    pub(super) fn add(&mut self, server: Server, notes: &mut Notes) {
+        let mut servers = self.servers.iter_mut();
+        match servers.find(|first| first.address == server.address) {
+            Some(first) => first.join(&server, notes),
+            None => self.servers.push(server),
+        }
+    }
+
     /// The keys of one of its tables, such as `health`, which there is from now on.
     pub(super) fn table(&mut self, name: &'static str, from: &Origin) -> &mut Keys {
         let place = self.tables.iter().position(|(found, ..)| *found == name);
@@ -188,6 +197,45 @@ impl Server {
     pub(super) fn set(&mut self, key: &'static str, value: impl Into<Value>) {
         self.keys.retain(|(found, _)| *found != key);
         self.keys.push((key, value.into()));
+    }
+
+    fn number(&self, name: &str) -> Option<u64> {
+        let mut keys = self.keys.iter();
+        keys.find_map(|(key, value)| match value {
+            Value::Integer(number) if *key == name => Some(*number),
+            _ => None,
+        })
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.keys.iter().any(|(key, _)| *key == name)
+    }
+
+    /// Has this one be the same server as one that is listed again.
+    fn join(&mut self, again: &Self, notes: &mut Notes) {
+        if self.has("backup") != again.has("backup") {
+            let why = "a server is a backup or is not; the first line counts";
+            return notes.lose(&again.from, why);
+        }
+        if self.number("check_port") != again.number("check_port") {
+            let why = "a server is checked at one port; that of the first line counts";
+            notes.lose(&again.from, why);
+        }
+        let weights = [&*self, again].map(|server| server.number("weight").unwrap_or(1));
+        let limits = [&*self, again].map(|server| server.number("max_connections"));
+        let limit = match (weights, limits) {
+            // What gets no connections has no part in it.
+            ([_, 0], [limit, _]) | ([0, _], [_, limit]) => limit,
+            (_, [Some(one), Some(other)]) => Some(one.saturating_add(other)),
+            _ => None,
+        };
+        self.set("weight", weights[0].saturating_add(weights[1]));
+        self.keys.retain(|(key, _)| *key != "max_connections");
+        if let Some(limit) = limit {
+            self.set("max_connections", limit);
+        }
+        let why = "the same server again: it has both weights and both limits";
+        notes.remark(&again.from, why);
     }
 
     pub(super) fn into_item(self) -> Item {

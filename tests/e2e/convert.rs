@@ -155,6 +155,19 @@ fn mqtt() {
     });
 }
 
+/// Rules of a section stand in place of those of its defaults; `default-server` counts for servers after it; the same server twice gets twice as
+/// many.
+#[test]
+fn defaults() {
+    under(Scheduler::WorkStealing, |scheduler| {
+        let site = Site::new("defaults.cfg");
+        let _servers = [11, 12, 13, 14].map(|number| greets(site.server(number, 80), number, ""));
+        let pair = site.start(scheduler, false);
+        pair.agree(5000, NOTHING, &[(11, 4), (13, 2)]);
+        pair.agree(5001, NOTHING, &[(0, 2)]);
+    });
+}
+
 /// Names decide; the servers get the hello that was heard.
 #[test]
 fn tls_by_name() {

@@ -1,11 +1,13 @@
 //! Proxies of HAProxy's as listeners and upstreams.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use super::super::input::Surroundings;
 use super::super::names::Names;
 use super::super::plan::{Plan, Server, Upstream};
 use super::backend::{Backend, Backends};
+use super::balance;
 use super::frontend;
 use super::global::Globals;
 use super::keepalive::keepalive;
@@ -15,6 +17,9 @@ use super::server;
 use super::source;
 use super::stats;
 use super::useless;
+
+/// How long Linux tries to connect, where `net.ipv4.tcp_syn_retries` is as it comes.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(127);
 
 /// Options that are carried over, in whatever place.
 const CARRIED: [&str; 15] = [
@@ -87,6 +92,11 @@ pub(super) fn carry(
         .map(|upstream| upstream.name.clone())
         .collect();
     for listener in &mut plan.listeners {
+        globals
+            .buffers
+            .client
+            .iter()
+            .for_each(|buffer| buffer.set(&mut listener.keys));
         listener
             .upstream
             .take_if(|upstream| !known.contains(&upstream.value));
@@ -151,25 +161,25 @@ fn upstreams(
 ) -> Vec<Upstream> {
     let notes = &mut plan.notes;
     let mut upstream = Upstream::new(name.to_owned(), &proxy.from);
-    if let Some(line) = proxy.last.get("balance") {
-        match balance(&line.words) {
-            Some((balance, hash_on)) => {
-                upstream.keys.set("balance", balance, &line.from);
-                if let Some(hash_on) = hash_on {
-                    upstream.keys.set("hash_on", hash_on, &line.from);
-                }
-            }
-            None => notes.lose(
-                &line.from,
-                "corelane reads no HTTP and no RDP to balance by; it takes turns",
-            ),
+    balance::set(proxy, &mut upstream.keys, notes);
+    match proxy
+        .times
+        .get("connect")
+        .filter(|time| !time.value.is_zero())
+    {
+        Some(time) => upstream.keys.set("connect_timeout", time.value, &time.from),
+        None => {
+            let from = proxy
+                .from
+                .part("no `timeout connect`: the system gives up, after about two minutes");
+            upstream.keys.set("connect_timeout", CONNECT_TIMEOUT, &from);
         }
     }
-    stick(proxy, &mut upstream, plan);
-    let notes = &mut plan.notes;
-    if let Some(time) = proxy.times.get("connect") {
-        upstream.keys.set("connect_timeout", time.value, &time.from);
-    }
+    globals
+        .buffers
+        .server
+        .iter()
+        .for_each(|buffer| buffer.set(&mut upstream.keys));
     keepalive(proxy, "srvtcpka", &mut upstream.keys);
     if let Some(line) = proxy.last.get("source") {
         source::set(&line.words[1..], &line.from, &mut upstream.keys, notes);
@@ -209,55 +219,4 @@ fn upstreams(
     }
     upstream.keys.set("fallback", others.name.as_str(), &from);
     vec![upstream, others]
-}
-
-/// How servers are chosen, and by what they are hashed.
-fn balance(words: &[String]) -> Option<(&'static str, Option<&'static str>)> {
-    let words: Vec<_> = words.iter().map(String::as_str).collect();
-    Some(match words[1..] {
-        ["roundrobin" | "static-rr", ..] => ("round-robin", None),
-        ["leastconn", ..] => ("least-connections", None),
-        ["first", ..] => ("first", None),
-        ["source", ..] => ("source-hash", None),
-        ["hash", expression, ..] => match expression.split(',').next()? {
-            "src" => ("source-hash", None),
-            "req.ssl_sni" | "req_ssl_sni" => ("source-hash", Some("sni")),
-            _ => return None,
-        },
-        [random, ..] if random.starts_with("random") => ("random-two", None),
-        _ => return None,
-    })
-}
-
-/// `stick`: a client that comes back gets the server that it had.
-fn stick(proxy: &Proxy, upstream: &mut Upstream, plan: &mut Plan) {
-    let mut is_by_source = false;
-    for line in proxy.all("stick") {
-        let words = line.words();
-        match words[1..] {
-            ["on", expression, ..] if expression.split(',').next() == Some("src") => {
-                is_by_source = true;
-                upstream.keys.set("balance", "source-hash", &line.from);
-                let why = "nothing is remembered: a hash of the source has a client find the same server while the servers stay the same, on \
-                           every proxy. A table keeps it there when others come back, too";
-                plan.notes.remark(&line.from, why);
-            }
-            ["on" | "match" | "store-request", expression, ..] if expression.contains("ssl_sni") => {
-                upstream.keys.set("balance", "source-hash", &line.from);
-                upstream.keys.set("hash_on", "sni", &line.from);
-                plan.notes.remark(&line.from, "nothing is remembered: a hash of the name finds the same server");
-            }
-            _ => plan.notes.lose(
-                &line.from,
-                "corelane remembers no clients, and reads nothing of them but their ClientHello; `balance = \"source-hash\"` goes by the source",
-            ),
-        }
-    }
-    if let Some(line) = proxy.last.get("stick-table") {
-        let why = match is_by_source {
-            true => "a hash needs no table",
-            false => "sources are counted where a limit of them asks for it",
-        };
-        plan.notes.remark(&line.from, why);
-    }
 }

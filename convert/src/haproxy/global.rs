@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::origin::Origin;
-use super::super::plan::{Plan, Said};
+use super::super::plan::{Keys, Plan, Said};
 use super::section::Section;
 use super::time;
 use super::useless::UNKNOWN;
@@ -17,6 +17,32 @@ pub(super) struct Globals {
     pub(super) spread: Option<Said<u64>>,
     /// `nosplice`.
     pub(super) no_splice: Option<Origin>,
+    pub(super) buffers: Buffers,
+}
+
+/// The kernel's buffers of connections.
+#[derive(Debug, Default)]
+pub(super) struct Buffers {
+    pub(super) client: Vec<Buffer>,
+    pub(super) server: Vec<Buffer>,
+}
+
+/// The size of one of them.
+#[derive(Debug)]
+pub(super) struct Buffer {
+    key: &'static str,
+    bytes: Said<u64>,
+}
+
+impl Buffer {
+    pub(super) fn set(&self, keys: &mut Keys) {
+        let Said { value, from } = &self.bytes;
+        let text = match value.is_multiple_of(1024) {
+            true => format!("{}KiB", value / 1024),
+            false => format!("{value}B"),
+        };
+        keys.set(self.key, text, from);
+    }
 }
 
 impl Globals {
@@ -33,6 +59,22 @@ impl Globals {
                 }
                 ("nbthread", Some(count)) => plan.runtime.set("cores", count, from),
                 ("spread-checks", Some(percent)) => self.spread = Some(Said::new(percent, from)),
+                (
+                    "tune.rcvbuf.client" | "tune.rcvbuf.server" | "tune.sndbuf.client"
+                    | "tune.sndbuf.server",
+                    Some(bytes),
+                ) if bytes > 0 => {
+                    let key = match words[0].starts_with("tune.rcvbuf") {
+                        true => "receive_buffer",
+                        false => "send_buffer",
+                    };
+                    let bytes = Said::new(bytes, from);
+                    let sides = match words[0].ends_with("client") {
+                        true => &mut self.buffers.client,
+                        false => &mut self.buffers.server,
+                    };
+                    sides.push(Buffer { key, bytes });
+                }
                 ("nosplice", _) => self.no_splice = Some(from.clone()),
                 ("hard-stop-after", _) => match words.get(1).and_then(|text| time::parse(text)) {
                     Some(after) => {

@@ -2,15 +2,20 @@
 
 mod acl;
 mod backend;
+mod balance;
 mod bind;
 mod carry;
 mod check;
+mod check_connect;
+mod check_step;
 mod choice;
 mod condition;
 mod entries;
 mod expression;
 mod frontend;
 mod global;
+mod http_check;
+mod inherited;
 mod keepalive;
 mod members;
 mod options;
@@ -20,6 +25,7 @@ mod section;
 mod server;
 mod source;
 mod stats;
+mod tcp_check;
 mod time;
 mod timeouts;
 mod useless;
@@ -28,6 +34,7 @@ mod words;
 use std::collections::HashMap;
 
 use super::input::Surroundings;
+use super::note::Notes;
 use super::plan::Plan;
 
 use self::global::Globals;
@@ -52,7 +59,7 @@ pub(super) fn read(
     for section in sections {
         match section.kind {
             "global" => globals.read(&section, &mut plan),
-            "defaults" => defaults.add(section)?,
+            "defaults" => defaults.add(section, &mut plan.notes)?,
             "frontend" | "backend" | "listen" => {
                 let inherited = defaults.of(&section)?;
                 proxies.push(Proxy::read(&section, &inherited, &mut plan.notes)?);
@@ -90,7 +97,7 @@ struct Defaults {
 }
 
 impl Defaults {
-    fn add(&mut self, section: Section) -> Result<(), String> {
+    fn add(&mut self, section: Section, notes: &mut Notes) -> Result<(), String> {
         let name = match section
             .arguments
             .iter()
@@ -102,7 +109,7 @@ impl Defaults {
         }
         .to_owned();
         let mut lines = match from(&section) {
-            Some(_) => self.of(&section)?,
+            Some(_) => inherited::inherited(self.of(&section)?, &section.lines, notes),
             None => Vec::new(),
         };
         lines.extend(section.lines);

@@ -56,6 +56,9 @@ impl Options {
                 options.0.remove(taken_back);
                 continue;
             }
+            if name == "enabled" {
+                options.0.remove("disabled");
+            }
             let count = match name {
                 // `source ADDRESS [usesrc WHAT] [interface NAME]`
                 "source" => {
@@ -100,6 +103,18 @@ impl Options {
         self.text(name)?.parse().ok()
     }
 
+    /// The version of the PROXY header that the server gets, and the option that says so.
+    pub(super) fn header(&self) -> Option<(&'static str, &Given)> {
+        let versions = [
+            ("send-proxy-v2", "v2"),
+            ("send-proxy-v2-ssl", "v2"),
+            ("send-proxy-v2-ssl-cn", "v2"),
+            ("send-proxy", "v1"),
+        ];
+        let mut found = versions.iter();
+        found.find_map(|(name, version)| Some((*version, self.get(name)?)))
+    }
+
     /// Says of each option that nothing is made of why.
     pub(super) fn note(&self, notes: &mut Notes) {
         for (name, given) in &self.0 {
@@ -125,9 +140,9 @@ fn verdict(name: &str, words: &[&str]) -> Verdict {
     use Verdict::{Carried, Lost, Nearly};
     match name {
         "agent-check" | "agent-port" | "agent-inter" | "agent-send" | "backup" | "check"
-        | "error-limit" | "fall" | "fastinter" | "inter" | "interface" | "maxconn"
-        | "on-marked-down" | "port" | "proxy-v2-options" | "rise" | "send-proxy"
-        | "send-proxy-v2" | "slowstart" | "source" | "tcp-ut" | "weight" => Carried,
+        | "check-send-proxy" | "error-limit" | "fall" | "fastinter" | "inter" | "interface"
+        | "maxconn" | "maxqueue" | "on-marked-down" | "port" | "proxy-v2-options" | "rise"
+        | "send-proxy" | "send-proxy-v2" | "slowstart" | "source" | "tcp-ut" | "weight" => Carried,
         "observe" if words.get(1) == Some(&"layer4") => Carried,
         "observe" => {
             Lost("corelane reads no HTTP; `observe layer4` is what [upstreams.NAME.ejection] does")
@@ -138,7 +153,8 @@ fn verdict(name: &str, words: &[&str]) -> Verdict {
         | "ssl-min-ver" | "ssl-max-ver" | "ssl-reuse" | "allow-0rtt" | "check-alpn"
         | "check-sni" | "renegotiate" | "force-sslv3" | "force-tlsv10" | "force-tlsv11"
         | "force-tlsv12" | "force-tlsv13" => Carried,
-        "check-ssl" => Carried,
+        // It takes back what `disabled` says.
+        "check-ssl" | "enabled" => Carried,
         "addr" => {
             Lost("servers are checked at their own address; `check_port` is another port of it")
         }
@@ -149,12 +165,8 @@ fn verdict(name: &str, words: &[&str]) -> Verdict {
         "send-proxy-v2-ssl" | "send-proxy-v2-ssl-cn" => {
             Nearly("the header is of version 2; what it says of TLS is what corelane received")
         }
-        "check-send-proxy" => {
-            Nearly("checks have a PROXY header as connections do, unless they go to another port")
-        }
         "on-error" => Nearly("a failure counts for the ejection; it changes no check"),
         "downinter" => Nearly("a server that is down is checked as often as one that is up"),
-        "maxqueue" => Nearly("clients wait for the upstream, and not for one server of it"),
         "disabled" => Nearly(
             "it comes out as weight 0: it gets no new connections, until `corelane ctl` or a reload gives it some",
         ),
@@ -166,7 +178,7 @@ fn verdict(name: &str, words: &[&str]) -> Verdict {
         | "log-bufsize" => {
             Nearly("it is about HTTP or logs, and HAProxy itself has no use for it in mode tcp")
         }
-        "enabled" | "id" | "guid" | "stick" | "non-stick" | "shard" | "init-state" => {
+        "id" | "guid" | "stick" | "non-stick" | "shard" | "init-state" => {
             Nearly("nothing here goes by it")
         }
         "tfo" => Lost(

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::super::note::Notes;
 use super::super::origin::Origin;
 use super::super::plan::Said;
+use super::inherited::{self, asks};
 use super::section::{Line, Section};
 use super::time;
 use super::useless;
@@ -25,10 +26,14 @@ pub(super) struct Proxy {
     pub(super) options: HashMap<String, Line>,
     /// The last option that says what a check is, such as `httpchk`.
     pub(super) check: Option<Line>,
+    /// It has rules `http-check` itself, and `option httpchk` only by default.
+    pub(super) has_bare_rules: bool,
     /// The last line of each word that counts once, such as `balance`.
     pub(super) last: HashMap<&'static str, Line>,
     /// The lines of each word that adds something, such as `bind`.
     pub(super) lines: HashMap<&'static str, Vec<Line>>,
+    /// The lines of servers and of `default-server`, which counts for those after it.
+    pub(super) servers: Vec<Line>,
     pub(super) is_disabled: bool,
 }
 
@@ -125,19 +130,26 @@ impl Proxy {
             numbers: HashMap::new(),
             options: HashMap::new(),
             check: None,
+            has_bare_rules: false,
             last: HashMap::new(),
             lines: HashMap::new(),
+            servers: Vec::new(),
             is_disabled: false,
         };
-        let lines: Vec<&Line> = inherited.iter().chain(&section.lines).collect();
-        if let Some(line) = lines.iter().rfind(|line| line.words[0] == "mode") {
+        let mut lines = inherited.iter().chain(&section.lines);
+        if let Some(line) = lines.rfind(|line| line.words[0] == "mode") {
             let mode = line.words.get(1).cloned().unwrap_or_default();
             proxy.mode = Some(Said::new(mode, &line.from));
         }
         // A section of HTTP is one loss, and not one for each of its lines.
         let mut unheard = Notes::default();
         let notes = if proxy.is_tcp() { notes } else { &mut unheard };
-        for line in lines {
+        let own = &section.lines;
+        proxy.has_bare_rules = own.iter().any(|line| line.words[0] == "http-check")
+            && !asks(own, "httpchk")
+            && asks(inherited, "httpchk");
+        let inherited = inherited::inherited(inherited.to_vec(), own, notes);
+        for line in inherited.iter().chain(own) {
             proxy.line(line, notes)?;
         }
         Ok(proxy)
@@ -197,6 +209,9 @@ impl Proxy {
                 }
                 if let Some(word) = ADDING.iter().find(|known| **known == word) {
                     self.lines.entry(word).or_default().push(line.clone());
+                }
+                if matches!(word, "default-server" | "server" | "server-template") {
+                    self.servers.push(line.clone());
                 }
             }
             _ => useless::line(&words, from, notes),

@@ -16,20 +16,27 @@ pub(super) fn read(
     notes: &mut Notes,
 ) -> Vec<Server> {
     let mut defaults = Options::default();
-    for line in proxy.all("default-server") {
-        defaults = Options::read(line, 1, &defaults);
-    }
     let mut members = Members::default();
-    for line in proxy.all("server") {
-        let options = Options::read(line, 3, &defaults);
-        if let Some(server) = member(line, &options, client_port, notes) {
-            upstream.servers.push(server);
-            members.add(&line.from, options);
-        }
-    }
-    for line in proxy.all("server-template") {
-        let options = Options::read(line, 4, &defaults);
-        if template(line, &options, upstream, notes) {
+    for line in &proxy.servers {
+        let count = match line.words[0].as_str() {
+            "default-server" => {
+                defaults = Options::read(line, 1, &defaults);
+                continue;
+            }
+            "server" => 3,
+            _ => 4,
+        };
+        let options = Options::read(line, count, &defaults);
+        if !members.have_header_of(&options) {
+            // Without the header that it believes, it would believe that of a client.
+            let why = "all servers of an upstream get the same PROXY header, or none; put this one into an upstream of its own";
+            notes.lose(&line.from, why);
+        } else if count == 3 {
+            if let Some(server) = member(line, &options, client_port, notes) {
+                upstream.add(server, notes);
+                members.add(&line.from, options);
+            }
+        } else if template(line, &options, upstream, notes) {
             members.add(&line.from, options);
         }
     }
@@ -78,7 +85,7 @@ fn member(
     };
     let mut server = Server::new(address, from);
     match options.number("weight") {
-        _ if options.has("disabled") => server.set("weight", 0),
+        _ if options.has("disabled") => server.set("weight", 0_u64),
         Some(weight) if weight != 1 => server.set("weight", weight),
         _ => {}
     }

@@ -26,25 +26,23 @@ pub(super) fn set(
     let mut its: Vec<&Proxy> = its.collect();
     its.dedup_by(|one, other| std::ptr::eq(*one, *other));
     if proxy.options.contains_key("independent-streams") {
-        if let Some(time) = proxy.times.get("client") {
+        let tunnel = its.first().and_then(|backend| tunnel(backend));
+        let server = its.first().and_then(|backend| backend.times.get("server"));
+        if let Some(time) = tunnel.or_else(|| proxy.times.get("client")) {
             idle(keys, "client_idle_timeout", time);
         }
-        if let Some(time) = its.first().and_then(|backend| backend.times.get("server")) {
+        if let Some(time) = tunnel.or(server) {
             idle(keys, "server_idle_timeout", time);
         }
         keys.set("idle_timeout", "off", &proxy.from);
     } else {
         let of = |backend: &Proxy| {
-            let tunnel = backend
-                .times
-                .get("tunnel")
-                .or_else(|| proxy.times.get("tunnel"));
             let shorter = [proxy.times.get("client"), backend.times.get("server")];
             let shorter = shorter
                 .into_iter()
                 .flatten()
                 .filter(|time| !time.value.is_zero());
-            tunnel
+            tunnel(backend)
                 .or_else(|| shorter.min_by_key(|time| time.value))
                 .cloned()
         };
@@ -68,6 +66,17 @@ pub(super) fn set(
         }
     }
     for proxy in std::iter::once(proxy).chain(its.iter().copied()) {
+        if let Some(time) = proxy.times.get("tunnel") {
+            if time.value.is_zero() {
+                let why =
+                    "HAProxy takes it as not written: `timeout client` and `timeout server` count";
+                notes.remark(&time.from, why);
+            } else if !proxy.is_backend()
+                && !its.iter().any(|backend| tunnel(backend) == Some(time))
+            {
+                notes.remark(&time.from, "HAProxy itself goes by that of a backend");
+            }
+        }
         for name in ["client-fin", "server-fin"] {
             if let Some(time) = proxy.times.get(name) {
                 notes.lose(
@@ -88,6 +97,12 @@ pub(super) fn set(
             }
         }
     }
+}
+
+/// `timeout tunnel` of a backend, which counts in place of both other times; 0 is none.
+fn tunnel(backend: &Proxy) -> Option<&Said<Duration>> {
+    let time = backend.times.get("tunnel");
+    time.filter(|time| !time.value.is_zero())
 }
 
 fn idle(keys: &mut Keys, key: &'static str, time: &Said<Duration>) {

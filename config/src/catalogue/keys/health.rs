@@ -166,7 +166,7 @@ pub(crate) static HTTP: Table = Table {
                 max: HEADERS_MAX,
             },
             "none",
-            "more lines of the request's head",
+            "more lines of the request's head; one that the check has itself, such as `User-Agent`, stands in its place",
         )
         .advising("write lines, as in headers = [\"X-Check: 1\"]"),
         Key::optional(
