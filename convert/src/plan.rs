@@ -199,7 +199,8 @@ impl Server {
         self.keys.push((key, value.into()));
     }
 
-    fn number(&self, name: &str) -> Option<u64> {
+    /// The number of a key, such as `weight`.
+    pub(super) fn number(&self, name: &str) -> Option<u64> {
         let mut keys = self.keys.iter();
         keys.find_map(|(key, value)| match value {
             Value::Integer(number) if *key == name => Some(*number),

@@ -3,7 +3,6 @@
 use super::super::note::Notes;
 use super::super::origin::Origin;
 use super::super::plan::{Server, Upstream};
-use super::super::value::Value;
 use super::address::address;
 use super::directive::Directive;
 use super::ejection::{FAIL_TIMEOUT, Failures, MAX_FAILS};
@@ -77,14 +76,7 @@ pub(super) fn server(
     if address.is_none() {
         return;
     }
-    match upstream
-        .servers
-        .iter_mut()
-        .find(|first| first.address == server.address)
-    {
-        Some(first) => join(first, &server, notes),
-        None => upstream.servers.push(server),
-    }
+    upstream.add(server, notes);
 }
 
 /// Scales the weights of an upstream, of which one is larger than there can be.
@@ -92,7 +84,7 @@ pub(super) fn scale(upstream: &mut Upstream, from: &Origin, notes: &mut Notes) {
     let weights = upstream
         .servers
         .iter()
-        .map(|server| number(server, "weight").unwrap_or(1));
+        .map(|server| server.number("weight").unwrap_or(1));
     let weights: Vec<u64> = weights.collect();
     let largest = weights.iter().copied().max().unwrap_or_default();
     if largest <= WEIGHT_MAX {
@@ -117,37 +109,4 @@ pub(super) fn scale(upstream: &mut Upstream, from: &Origin, notes: &mut Notes) {
         );
         notes.remark(from, why);
     }
-}
-
-fn number(server: &Server, name: &str) -> Option<u64> {
-    let mut keys = server.keys.iter();
-    keys.find_map(|(key, value)| match value {
-        Value::Integer(number) if *key == name => Some(*number),
-        _ => None,
-    })
-}
-
-/// Joins a server that is listed again with the first one: it has both weights and both limits.
-fn join(first: &mut Server, again: &Server, notes: &mut Notes) {
-    let is_backup = |server: &Server| server.keys.iter().any(|(key, _)| *key == "backup");
-    if is_backup(first) != is_backup(again) {
-        return notes.lose(
-            &again.from,
-            "a server is a backup or is not; the first line counts",
-        );
-    }
-    let weight = |server| number(server, "weight").unwrap_or(1);
-    let weight = weight(first).saturating_add(weight(again));
-    first.set("weight", weight);
-    match (
-        number(first, "max_connections"),
-        number(again, "max_connections"),
-    ) {
-        (Some(one), Some(other)) => first.set("max_connections", one + other),
-        _ => first.keys.retain(|(key, _)| *key != "max_connections"),
-    }
-    notes.remark(
-        &again.from,
-        "the same server again: it has both weights and both limits",
-    );
 }
