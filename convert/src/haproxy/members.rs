@@ -272,7 +272,7 @@ impl Members {
                 (_, Some(0)) => {}
                 (true, _) => notes.lose(
                     &from,
-                    "HAProxy refuses those beyond it whom a hash or a table leads to this server; here so many wait as `queue` says, for any server",
+                    "HAProxy refuses those beyond it that a hash or a table leads to this server; here so many wait as `queue` says, for any server",
                 ),
                 (false, _) => notes.remark(
                     &from,
