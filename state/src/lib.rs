@@ -13,4 +13,5 @@ pub use self::limits::Limits;
 pub use self::model::{
     Closing, Connection, Connections, Core, Figures, Finding, HISTORY_MAX, HOUR_MAX, HOUR_STEP,
     Level, Listener, Point, ROUTES_SHOWN_MAX, Route, SERVERS_SHOWN_MAX, Server, State, Target,
+    Upstream,
 };

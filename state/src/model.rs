@@ -69,6 +69,9 @@ pub struct State {
     /// Routes beyond [`ROUTES_SHOWN_MAX`].
     #[serde(skip_serializing_if = "is_zero")]
     pub routes_left_out: usize,
+    /// Each with all of its servers, also those that are left out below, in the order of the configuration.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub upstreams: Vec<Upstream>,
     /// Those that are down first, then those with failures, then the others in the order of the configuration.
     pub servers: Vec<Server>,
     /// Servers beyond [`SERVERS_SHOWN_MAX`].
@@ -166,6 +169,9 @@ pub struct Listener {
     pub bytes_out: f64,
     /// Turned away at a limit, by a list or a route, for what they said first, or as no descriptor was left.
     pub rejects: f64,
+    /// The same, since the start.
+    #[serde(skip_serializing_if = "is_none")]
+    pub rejected: u64,
     /// "paused" or "drained", where somebody has set that; empty: it takes clients.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub state: String,
@@ -205,6 +211,31 @@ pub struct Target {
     /// Its part of the route's connections by weight, 0 to 1; none: it is the only one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub share: Option<f64>,
+}
+
+/// One upstream: sums over all of its servers.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+pub struct Upstream {
+    /// Its name.
+    pub name: String,
+    /// Servers that it is configured with, or that its source names.
+    pub servers: usize,
+    /// Those of them that are up.
+    pub up: usize,
+    /// Servers that were removed, and are shown for a while.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub removed: usize,
+    /// Live ones, those of removed servers too.
+    pub connections: u64,
+    /// Connects begun.
+    pub connects: f64,
+    /// Connects that failed, a second.
+    pub failures: f64,
+    /// From clients to the servers.
+    pub bytes_in: f64,
+    /// From the servers.
+    pub bytes_out: f64,
 }
 
 /// One server of an upstream.

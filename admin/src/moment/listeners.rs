@@ -4,7 +4,7 @@ use proxy_core::{ListenerState, ListenerView, View};
 
 use super::round::tenths;
 use crate::observed::Observed;
-use crate::sampling::rates::{ListenerTotals, Rates};
+use crate::sampling::rates::{ListenerTotals, Rates, rejected};
 use proxy_state::Listener;
 
 /// All of them.
@@ -24,6 +24,7 @@ pub(super) fn of(observed: &Observed, view: &View, rates: &Rates) -> Vec<Listene
             bytes_in: rate(|totals| totals.bytes_in),
             bytes_out: rate(|totals| totals.bytes_out),
             rejects: rate(|totals| totals.rejects),
+            rejected: listener.cells.sum(rejected),
             state: match listener.state() {
                 ListenerState::Open => String::new(),
                 state => state.label().to_owned(),

@@ -5,6 +5,7 @@ mod round;
 mod routes;
 pub(crate) mod servers;
 mod shares;
+mod upstreams;
 
 use proxy_core::View;
 
@@ -60,6 +61,7 @@ pub(super) fn state(observed: &Observed, watch: &Watch, after: Option<u64>) -> S
     fill_cores(&mut state.cores, &running, &rates);
     state.listeners = listeners::of(observed, &view, &rates);
     (state.routes, state.routes_left_out) = routes::of(&view, &rates);
+    state.upstreams = upstreams::of(&view, &rates);
     (state.servers, state.servers_left_out) = servers::of(&view, &rates, origin, now);
     drop(rates);
     let listeners = || state.listeners.iter();
@@ -132,6 +134,7 @@ mod tests {
             fixture::server(&observed, 1),
         );
         web.cells.of(slot).accepted.increment();
+        web.cells.of(slot).rejected[0].add(3);
         observed.running().generation.cells(0).started.increment();
         let _connection = proxy_core::Taken::beside(&second);
         let state = state(&observed, &Watch::new(observed.clone()), None);
@@ -144,9 +147,9 @@ mod tests {
         let listeners: Vec<_> = state
             .listeners
             .iter()
-            .map(|l| (&l.name[..], l.connections))
+            .map(|l| (&l.name[..], l.connections, l.rejected))
             .collect();
-        assert_eq!(listeners, [("redis", 0), ("web", 1)]);
+        assert_eq!(listeners, [("redis", 0, 0), ("web", 1, 3)]);
         let servers: Vec<_> = state
             .servers
             .iter()
@@ -188,6 +191,11 @@ mod tests {
         assert_eq!(labels[..4], ["1200", "401", "1", "2"]);
         assert_eq!(state.servers[1].failures, 2.0);
         assert_eq!(labels.last(), Some(&"1101"), "it is busier than the others");
+        // What is said of the upstream is of all its servers.
+        let sums = state.upstreams.iter();
+        let sums = sums.map(|one| (&one.name[..], one.servers, one.up, one.connections));
+        assert_eq!(sums.collect::<Vec<_>>(), [("many", 1200, 1199, 3)]);
+        assert_eq!(state.upstreams[0].failures, 2.0);
     }
 
     #[test]

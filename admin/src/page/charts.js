@@ -144,12 +144,21 @@ class Heat {
     this.said = said;
     this.canvas = document.createElement("canvas");
     this.canvas.setAttribute("role", "img");
-    host.append(this.canvas);
+    const part = (classes) => {
+      const made = document.createElement("div");
+      made.className = classes;
+      made.setAttribute("aria-hidden", "true");
+      return made;
+    };
+    [this.rows, this.axis] = [part("rows"), part("axis")];
+    this.place = document.createElement("div");
+    this.place.append(this.canvas);
+    host.append(this.rows, this.place, this.axis);
     this.points = [];
     this.cores = 0;
     this.cursor = null;
     this.tell(null, null);
-    new ResizeObserver(() => this.paint()).observe(host);
+    new ResizeObserver(() => this.paint()).observe(this.place);
     this.canvas.addEventListener("pointermove", (event) => {
       const { left, top, width, height } = this.canvas.getBoundingClientRect();
       const index = Math.floor((event.clientX - left) / width * HISTORY_MAX);
@@ -161,11 +170,22 @@ class Heat {
   draw(points, cores) {
     this.points = columnsOf(points);
     this.cores = cores;
+    this.label();
     this.paint();
   }
 
+  // Which row is which core's, and which column which time's.
+  label() {
+    const texts = [0, 1, 2, 3, 4].map((quarter) => String(Math.round((this.cores - 1) * quarter / 4)));
+    texts[0] = "core 0";
+    for (const [place, all] of [[this.rows, texts], [this.axis, [...tickNames(), "now"]]]) {
+      if (place.textContent === all.join("")) continue;
+      place.replaceChildren(...all.map((text) => Object.assign(document.createElement("span"), { textContent: text })));
+    }
+  }
+
   paint() {
-    const { clientWidth: width } = this.host;
+    const { clientWidth: width } = this.place;
     if (this.host.hidden || width === 0 || this.cores === 0) return;
     const row = Math.max(3, Math.min(14, Math.floor(420 / this.cores)));
     const scale = globalThis.devicePixelRatio || 1;

@@ -38,10 +38,10 @@ const LICENCES: [(&str, &str); 1] = [(
 /// when the files change.
 const POLICY: &str = "default-src 'none'; \
     script-src 'sha256-GcjUxq2Ikpp59K5J1vcWFWbf0Lo9FcxJXpdPeH63jx8=' \
-        'sha256-QDTgDA1atSBdtcv7TYtlhwpEm8lL98+kLi8b+xQc1ek=' \
-        'sha256-4LjKzFaG3hv7w/+/qIl9qszoac8leooNzBhSSIzn1hc='; \
+        'sha256-Vk+/BBjAW/IYNbQt2wKlt3X5vJmD/N3K0i2zlTZ2Gjg=' \
+        'sha256-nbHIZqEB2BFv9nh8Jji/77kmBeXdgYZU2zRtwV8S0SA='; \
     style-src 'sha256-32MMao1vjur/JktQ9zzlsRT2Rv/ZoLt08EmwoAE1+gQ=' \
-        'sha256-HMW5OVNvA8td4z+tO5W8OFf3Nm98lYx2ZmahWX7PlTQ='; \
+        'sha256-SqX87Y7egsydIzO17FU+mpex+C00vhjWDegV/Ab4Krc='; \
     connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 static PAGE: LazyLock<String> = LazyLock::new(|| {

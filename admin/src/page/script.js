@@ -12,7 +12,9 @@ const GROUP_OPEN_MAX = 12;
 const CONNECTIONS_INTERVAL_MS = 2000;
 const RETRY_INTERVAL_MS = 5000;
 // Characters of a table's cell from which on it may be cut off at the end.
-const LONG_MIN = 40;
+const LONG_MIN = 12;
+// Characters of a finding in the page's title: a tab has room for few.
+const HEADLINE_MAX = 60;
 // A connection may be dead and nobody says so, as after a phone has slept. Events come each second.
 const SILENCE_MAX_MS = 10000;
 // From this age on it is said how old what is shown is.
@@ -32,10 +34,15 @@ function say(target, text) {
   if (target.textContent !== text) target.textContent = text;
 }
 
+const cut = (text, most) => (text.length > most ? `${text.slice(0, most - 1).trimEnd()}…` : text);
+
 // A number and its unit stay on one line.
 const together = (text) => text.replaceAll(/(\d) (%|[kMGTP]?B\b)/g, "$1\u00a0$2");
 const percent = (ratio) => `${Math.round(ratio * 100)}\u00a0%`;
 const whole = (count) => Math.round(count).toLocaleString("en");
+
+// As `percent`, for parts that may be small.
+const finePercent = (ratio) => (ratio > 0 && ratio < 0.0995 ? `${(ratio * 100).toFixed(1)}\u00a0%` : percent(ratio));
 
 function rate(perSecond) {
   if (perSecond === 0) return "0";
@@ -58,6 +65,13 @@ function span(seconds) {
   if (minutes < 60) return `${minutes} min ${Math.floor(seconds % 60)} s`;
   const hours = Math.floor(minutes / 60);
   return hours < 48 ? `${hours} h ${minutes % 60} min` : `${Math.floor(hours / 24)} d ${hours % 24} h`;
+}
+
+// A moment, by the clock that findings and the log have; with its day, where that is not today.
+function clock(seconds) {
+  const [day, time] = new Date(seconds * 1000).toISOString().split(/[T.]/);
+  const today = new Date().toISOString().startsWith(day);
+  return `${today ? "" : `${day} `}${time} UTC`;
 }
 
 // A time that is mostly much less than a second.
@@ -155,8 +169,9 @@ function showFindings() {
     return made;
   }));
   const first = state.findings[0];
-  const name = ["corelane", state.version, state.host && `on ${state.host}`].filter(Boolean).join(" ");
-  document.title = first && first.level !== "good" && !first.over ? `${first.what} – ${name}` : name;
+  const { host } = state;
+  document.title = first && first.level !== "good" && !first.over
+    ? `${host ? `${host}: ` : ""}${cut(first.what, HEADLINE_MAX)} – corelane` : `${host ? `${host} – ` : ""}corelane ${state.version}`;
   showFindingAges();
 }
 
@@ -188,13 +203,24 @@ function makeCore(index) {
   return { item, cpu, now, plot, detail, chart: new Chart(plot, STRIP, () => [0, 1], then, percent) };
 }
 
+// What the map's colours mean.
+function showLegend() {
+  const [warm, hot] = [percent(limits.warm), percent(limits.hot)];
+  const words = [["good", `busy for less than ${warm} of the time`], ["warning", `from ${warm}`], ["alarm", `from ${hot}`]];
+  $("heat-legend").replaceChildren(...words.flatMap(([level, text]) => {
+    const sign = element("span", level, "■");
+    return [sign, ` ${text}`];
+  }), "; the brighter, the busier");
+}
+
 function showCores() {
   if (cores.length !== state.cores.length) {
     for (const core of cores) core.chart.plot.destroy();
     cores = state.cores.map((_, index) => makeCore(index));
     $("core-list").replaceChildren(...cores.map((core) => core.item));
     $("core-list").classList.toggle("many", isMany());
-    $("heat").hidden = $("heat-at").hidden = !isMany();
+    $("heat").hidden = $("heat-at").hidden = $("heat-legend").hidden = !isMany();
+    showLegend();
   }
   if (isMany()) {
     const used = state.cores.map((core) => core.utilization);
@@ -387,8 +413,9 @@ const connectionActions = (row) => {
 
 // Columns are { title, text: whether it is words, of: row => value, show: (value, row) => text, level: row => class,
 // optional: whether it is left out while no row has anything there, actions: row => what its buttons do }.
-// `group` says which group a row is of, and what stands in the line above it: { name: row => text, words: rows => text,
-// isUrgent: row => whether it is to be seen at once }.
+// A column that is `inGroup` is left out where the lines above the groups say the same; `asks`: the order that the proxy has for it.
+// `group` says which group a row is of, and what stands in the line above it: { name: row => text, words: (rows, name) => text,
+// isUrgent: row => whether it is to be seen at once, names: () => groups that may have no row }.
 class Table {
   constructor(table, columns, key, sorted, descending, group) {
     this.columns = columns;
@@ -425,6 +452,7 @@ class Table {
     this.sorted = index;
     this.mark();
     this.show(this.data);
+    this.onSort?.();
   }
 
   mark() {
@@ -484,6 +512,7 @@ class Table {
   // Rows with a line above each group; the groups with something urgent first, of a closed one only what is urgent.
   grouped(rows) {
     const groups = Map.groupBy(rows, this.group.name);
+    for (const name of this.group.names()) if (!groups.has(name)) groups.set(name, []);
     this.dropGroups(groups);
     const urgent = (rows) => rows.filter(this.group.isUrgent);
     const all = [...groups].map(([name, rows]) => ({ name, rows, urgent: urgent(rows) }));
@@ -514,8 +543,9 @@ class Table {
       this.groups.set(name, made);
     }
     say(made.button, name);
+    made.button.title = name;
     made.button.setAttribute("aria-expanded", String(isOpen));
-    say(made.words, this.group.words(rows));
+    say(made.words, this.group.words(rows, name));
     return made;
   }
 
@@ -530,7 +560,9 @@ class Table {
   // Columns that nobody has anything in take no room.
   leaveOut(data) {
     this.columns.forEach((column, index) => {
-      column.isLeftOut = Boolean(column.optional) && index !== this.sorted && data.every((row) => column.of(row) === "");
+      const isSaid = column.inGroup && this.isGrouped;
+      const isEmpty = Boolean(column.optional) && data.every((row) => column.of(row) === "");
+      column.isLeftOut = isSaid || (isEmpty && index !== this.sorted);
       this.heads[index].hidden = column.isLeftOut;
     });
   }
@@ -539,8 +571,9 @@ class Table {
     const line = element("tr");
     line.dataset.name = name;
     const cells = this.columns.map((_, index) => {
-      const cell = element(index === 0 ? "th" : "td");
-      if (index === 0) cell.scope = "row";
+      const isName = index === 0 || this.columns[index - 1].inGroup;
+      const cell = element(isName ? "th" : "td");
+      if (isName) cell.scope = "row";
       line.append(cell);
       return cell;
     });
@@ -564,12 +597,13 @@ const listeners = new Table($("listeners"), [
   { title: "state", text: true, optional: true, of: (row) => row.state ?? "", level: () => "warning" },
   { title: "waiting", of: (row) => row.waiting, show: whole, level: (row) => (row.waiting > 100 ? "warning" : "") },
   { title: "rejected/s", of: (row) => row.rejects, show: rate, level: (row) => (row.rejects > 0 ? "alarm" : "") },
+  { title: "rejected", optional: true, of: (row) => row.rejected || "", show: (count) => (count === "" ? "" : whole(count)) },
   { title: "change", text: true, optional: true, of: mayChange, actions: listenerActions },
 ], (row) => row.name, 0, false);
 
 // What serves, what is meant to serve nobody, and what fails.
 const stateLevels = { up: "good", full: "warning", draining: "warning", maintenance: "warning", removed: "quiet" };
-const share = (part) => (part === "" ? "" : percent(part));
+const share = (part) => (part === "" ? "" : finePercent(part));
 // How many wait for a place, and how long the first of them has.
 const line = (count, row) => {
   if (count === "") return "";
@@ -582,32 +616,40 @@ const closingOf = ({ closing }) => {
   const words = closing.how === "reset" ? "reset" : "closed";
   return `${words} by ${closing.fate}${left > 0 ? `, ${span(left)} left` : ""}`;
 };
+// By name, with the sums of all of their servers.
+let upstreams = new Map();
 const servers = new Table($("servers"), [
-  { title: "upstream", text: true, of: (row) => row.upstream },
+  { title: "upstream", text: true, inGroup: true, of: (row) => row.upstream },
   { title: "server", text: true, of: (row) => row.server },
   { title: "state", text: true, of: (row) => row.state, level: (row) => stateLevels[row.state] ?? "alarm" },
   { title: "connections", of: (row) => row.connections, show: ofMost, level: fullness },
   { title: "new/s", of: (row) => row.connects, show: rate },
   { title: "rate", of: (row) => row.bytes_in + row.bytes_out, show: perSecond },
   { title: "failed/s", of: (row) => row.failures, show: rate, level: (row) => (row.failures > 0 ? "alarm" : "") },
+  { title: "since", optional: true, of: (row) => row.since ?? "", show: (since) => (since === "" ? "" : `for ${span(Math.max(0, state.unix_seconds - since))}`) },
+  { title: "why", text: true, optional: true, of: (row) => row.why ?? "" },
   { title: "weight", optional: true, of: (row) => row.weight ?? "", show: (weight, row) => (row.configured_weight === undefined ? weight : `${weight.toFixed(1)} of ${row.configured_weight}`) },
   { title: "share", optional: true, of: (row) => row.had ?? "", show: share },
   { title: "by weight", optional: true, of: (row) => row.wanted ?? "", show: share },
   { title: "queue", optional: true, of: (row) => row.queue ?? "", show: line, level: (row) => (row.queue > 0 ? "warning" : "") },
-  { title: "since", optional: true, of: (row) => row.since ?? "", show: (since) => (since === "" ? "" : `for ${span(Math.max(0, state.unix_seconds - since))}`) },
   { title: "check took", optional: true, of: (row) => row.check_seconds ?? "", show: (seconds) => (seconds === "" ? "" : brief(seconds)) },
   { title: "its connections", text: true, optional: true, of: closingOf, level: () => "warning" },
   { title: "ejected", optional: true, of: (row) => row.ejections ?? "", show: (count) => (count === "" ? "" : `${whole(count)} times`) },
-  { title: "why", text: true, optional: true, of: (row) => row.why ?? "" },
   { title: "change", text: true, optional: true, of: mayChange, actions: serverActions },
 ], (row) => `${row.upstream} ${row.server}`, 2, false, {
   name: (row) => row.upstream,
   isUrgent: (row) => row.state !== "up" && row.state !== "removed",
-  words: (rows) => {
-    const sum = (of) => rows.reduce((all, row) => all + of(row), 0);
-    const up = rows.filter((row) => row.up).length;
-    return `${whole(up)} of ${whole(rows.length)} up · ${whole(sum((row) => row.connections))} connections · ${
-      rate(sum((row) => row.connects))} new/s · ${perSecond(sum((row) => row.bytes_in + row.bytes_out))}`;
+  // Where rows are looked for, only those that have some.
+  names: () => (wantedServers() ? [] : upstreams.keys()),
+  // Sums come from the proxy: of all servers, not only of those that it has sent, or that are looked for.
+  words: (rows, name) => {
+    const all = upstreams.get(name);
+    if (!all) return "";
+    const count = all.servers + (all.removed ?? 0);
+    const shown = wantedServers() ? `${whole(rows.length)} of ${whole(count)} match · `
+      : rows.length < count ? `${whole(rows.length)} of ${whole(count)} listed · ` : "";
+    return `${shown}${whole(all.up)} of ${whole(all.servers)} up · ${whole(all.connections)} connections · ${
+      rate(all.connects)} new/s · ${perSecond(all.bytes_in + all.bytes_out)}`;
   },
 });
 
@@ -632,16 +674,16 @@ const connectionTable = new Table($("connection-table"), [
   { title: "route", text: true, optional: true, of: (row) => row.route ?? "" },
   { title: "server", text: true, of: (row) => row.server ?? "" },
   { title: "core", of: (row) => row.core },
-  { title: "age", of: (row) => row.age_seconds, show: span },
-  { title: "idle", of: (row) => row.idle_seconds, show: span },
-  { title: "bytes", of: (row) => row.bytes_in + row.bytes_out, show: bytes },
+  { title: "age", asks: "age", of: (row) => row.age_seconds, show: span },
+  { title: "idle", asks: "idle", of: (row) => row.idle_seconds, show: span },
+  { title: "bytes", asks: "bytes", of: (row) => row.bytes_in + row.bytes_out, show: bytes },
   { title: "rate", of: (row) => row.rate, show: perSecond },
   { title: "state", text: true, of: (row) => row.state },
   { title: "change", text: true, optional: true, of: mayChange, actions: connectionActions },
 ], (row) => String(row.id), 10, true);
 
 const eventTable = new Table($("changes"), [
-  { title: "when", text: true, of: (row) => row.at, show: (at) => new Date(at * 1000).toLocaleTimeString() },
+  { title: "when", text: true, of: (row) => row.at, show: clock },
   { title: "what", text: true, of: (row) => row.what },
   { title: "by", text: true, of: (row) => row.by },
 ], (row) => String(row.number), 0, true);
@@ -650,21 +692,25 @@ function showTables() {
   listeners.show(state.listeners);
   routes.show(state.routes ?? []);
   $("route-section").hidden = !state.routes?.length;
-  say($("routes-left-out"), state.routes_left_out ? `and ${whole(state.routes_left_out)} more, which are less busy` : "");
+  say($("routes-left-out"), state.routes_left_out ? `· ${whole(state.routes_left_out)} more, which are less busy, are not listed` : "");
+  upstreams = new Map((state.upstreams ?? []).map((one) => [one.name, one]));
   showServers();
-  say($("left-out"), state.servers_left_out ? `and ${whole(state.servers_left_out)} more, which are up` : "");
+  const [listed, left] = [state.servers.length, state.servers_left_out];
+  say($("left-out"), left ? `· ${whole(listed)} of ${whole(listed + left)} servers are listed: what is down first, then the busiest` : "");
 }
 
 function showServers() {
   const isMany = state.servers.length >= SERVERS_GROUPED_MIN;
   servers.isGrouped = isMany;
   $("server-find").hidden = !isMany;
-  const wanted = isMany ? $("server-filter").value.trim().toLowerCase() : "";
+  const wanted = isMany ? wantedServers() : "";
   const matches = (row) => [row.upstream, row.server, row.state, row.why ?? ""].join(" ").toLowerCase().includes(wanted);
   const rows = wanted ? state.servers.filter(matches) : state.servers;
   servers.show(rows);
-  say($("servers-shown"), wanted ? `${whole(rows.length)} of ${whole(state.servers.length)}` : "");
+  say($("servers-shown"), wanted ? `${whole(rows.length)} of ${whole(state.servers.length)}${
+    state.servers_left_out ? " that are listed" : ""}` : "");
 }
+const wantedServers = () => $("server-filter").value.trim().toLowerCase();
 $("server-filter").addEventListener("input", showServers);
 
 // ---- connections
@@ -672,6 +718,16 @@ $("server-filter").addEventListener("input", showServers);
 let page = 0;
 let connections = { total: 0, connections: [], find: "" };
 let counted = { at: 0, bytes: new Map() };
+
+// The order that the proxy is asked for; none: it has none for that column, and only the page that is shown is in that order.
+const wantedOrder = () => {
+  const { columns, sorted, descending } = connectionTable;
+  return descending ? columns[sorted].asks : undefined;
+};
+connectionTable.onSort = () => {
+  showConnections();
+  turn(0);
+};
 
 function showConnections() {
   const wanted = wantedConnections();
@@ -688,6 +744,7 @@ function showConnections() {
   const last = Math.ceil(Math.min(connections.total, CONNECTIONS_LISTED_MAX) / CONNECTIONS_SHOWN_MAX) - 1;
   $("pages").hidden = last < 1 && page === 0;
   say($("page-at"), `page ${page + 1} of ${Math.max(last, page) + 1}`);
+  say($("page-order"), wantedOrder() ? "" : "pages are by bytes; what is chosen orders each page in itself");
   $("page-before").disabled = page === 0;
   $("page-after").disabled = page >= last;
 }
@@ -731,7 +788,7 @@ async function askConnections() {
     try {
       const offset = page * CONNECTIONS_SHOWN_MAX;
       const find = wantedConnections();
-      const answer = await fetch(`/connections?limit=${CONNECTIONS_SHOWN_MAX}&offset=${offset}&sort=bytes&find=${part(find)}`,
+      const answer = await fetch(`/connections?limit=${CONNECTIONS_SHOWN_MAX}&offset=${offset}&sort=${wantedOrder() ?? "bytes"}&find=${part(find)}`,
         { signal: AbortSignal.timeout(SILENCE_MAX_MS) });
       if (mine !== asked) return;
       // A proxy that has no such table won't get one while it runs.
@@ -787,8 +844,7 @@ function showAge() {
   const isOld = shownAt > 0 && age >= AGE_SAID_MIN_MS;
   $("stale").hidden = !isOld;
   if (!isOld) return;
-  const seen = new Date(shownAt).toLocaleTimeString();
-  say($("stale-at"), `No news from the proxy: what is shown is of ${seen}`);
+  say($("stale-at"), `No news from the proxy: what is shown is of ${clock(shownAt / 1000)}`);
   // Not for readers of the screen, who would hear it each second.
   say($("stale-age"), `and ${span(age / 1000)} old.`);
   if ($("link").textContent !== "connecting…") link("no news", false);
@@ -798,7 +854,7 @@ setInterval(showAge, 1000);
 
 function link(text, live) {
   say($("link"), text);
-  $("link").classList.toggle("lost", !live);
+  $("link").className = live ? "live" : "lost";
   document.body.classList.toggle("stale", !live);
 }
 

@@ -48,6 +48,15 @@ pub(crate) struct ServerTotals {
     pub(crate) bytes_out: u64,
 }
 
+/// Clients that a worker has turned away.
+pub(crate) fn rejected(cells: &ListenerCells) -> u64 {
+    let refusals = PrologueResult::ALL.into_iter();
+    let refusals = refusals.filter(|result| result.is_refusal());
+    let refused = refusals.map(|result| cells.prologue[result as usize].get());
+    let rejected = cells.rejected.iter().map(Counter::get);
+    rejected.chain(refused).sum()
+}
+
 impl Totals {
     /// The counters now.
     pub(crate) fn read(observed: &Observed, at: Duration) -> Self {
@@ -61,13 +70,7 @@ impl Totals {
                 accepts: sum(|cells| cells.accepted.get()),
                 bytes_in: sum(|cells| cells.bytes_in.get()),
                 bytes_out: sum(|cells| cells.bytes_out.get()),
-                rejects: sum(|cells| {
-                    let refusals = PrologueResult::ALL.into_iter();
-                    let refusals = refusals.filter(|result| result.is_refusal());
-                    let refused = refusals.map(|result| cells.prologue[result as usize].get());
-                    let rejected = cells.rejected.iter().map(Counter::get);
-                    rejected.chain(refused).sum()
-                }),
+                rejects: sum(rejected),
             };
             (listener.id, totals)
         });

@@ -32,7 +32,8 @@ fn a_page_whose_proxy_is_silent_says_how_old_it_is(scheduler: Scheduler) {
     };
     wait_for(&mut browser, "the page is live", LIVE);
     assert_eq!(browser.text(AGE), "");
-    let title = "document.title.startsWith('2 servers are down: bb has none left (2 of 2)')";
+    let title =
+        "document.title.startsWith(`${state.host}: 2 servers are down: bb has none left (2 of 2)`)";
     wait_for(&mut browser, "the title is what is found", title);
     let since = "document.querySelector('.finding.alarm .since').textContent.startsWith('for ')";
     wait_for(&mut browser, "it says for how long", since);

@@ -70,6 +70,9 @@ fn are_offered_to_who_has_the_token_and_stand_in_the_charts() {
     let event =
         "document.getElementById('changes').textContent.includes('gets no new connections')";
     wait_for(&mut browser, "it stands among the changes", event);
+    let at = "document.querySelector('#changes tbody tr').cells[0].textContent";
+    let by_utc = format!("/ \\d\\d:\\d\\d:\\d\\d UTC$/.test(' ' + {at})");
+    assert_eq!(browser.evaluate(&by_utc), true);
     wait_for(&mut browser, "and in the charts", "marks.length > 0");
     wait_for(
         &mut browser,

@@ -14,7 +14,9 @@ use crate::harness::wait;
 
 const CORES: usize = 64;
 const UPSTREAMS: usize = 10;
-const SERVERS: usize = 100;
+const SERVERS: usize = 110;
+/// Servers that the page is sent.
+const LISTED: usize = 1024;
 /// Servers that are not up, of an upstream that is not opened.
 const CLOSED: usize = 12;
 /// More than a page of the table has.
@@ -37,6 +39,14 @@ fn count(selector: &str) -> String {
 /// Text in the element with an id.
 fn said(id: &str) -> String {
     format!("document.getElementById('{id}').textContent")
+}
+
+/// What the line above an upstream's servers says.
+fn group(upstream: &str) -> String {
+    format!(
+        "([...document.querySelectorAll('#servers tr.group')].find(line => line.querySelector('button').textContent === '{upstream}')
+            ?.querySelector('span').textContent ?? '')"
+    )
 }
 
 fn configuration(echo: &str) -> String {
@@ -77,7 +87,7 @@ fn many_cores_servers_and_connections_are_shown() {
         return;
     };
     wait_for(&mut browser, "the page is live", LIVE);
-    let _open = open_all(&proxy);
+    let open = open_all(&proxy);
 
     // Cores: one map of all, and a tile for each.
     wait_for(
@@ -99,6 +109,13 @@ fn many_cores_servers_and_connections_are_shown() {
     browser.press("ArrowLeft");
     assert!(browser.text(&said("looked-at")).contains("the busiest"));
     browser.press("Escape");
+    // What is where, when, and in which colour.
+    assert_eq!(browser.text("heat.rows.textContent"), "core 016324763");
+    assert_eq!(
+        browser.text("heat.axis.textContent"),
+        "90 s ago1 min ago30 s agonow"
+    );
+    assert!(browser.text(&said("heat-legend")).contains("from 60"));
 
     // Servers: by upstream, what is down first, and of the others only a line.
     let groups = count("#servers tr.group");
@@ -118,6 +135,35 @@ fn many_cores_servers_and_connections_are_shown() {
         "some of what is down is shown",
         &format!("{rows} === {CLOSED}"),
     );
+    // Each line has the sums of all servers, also those that are not sent.
+    let left_out = UPSTREAMS * SERVERS - LISTED;
+    for (upstream, words) in [
+        ("u9", format!("0 of {SERVERS} up · 0 connections")),
+        (
+            "u0",
+            format!("{SERVERS} of {SERVERS} up · {CONNECTIONS} connections"),
+        ),
+        (
+            "u8",
+            format!(
+                "{} of {SERVERS} listed · {SERVERS} of {SERVERS} up",
+                SERVERS - left_out
+            ),
+        ),
+    ] {
+        let starts = format!("{}.startsWith('{words}')", group(upstream));
+        wait_for(&mut browser, &words, &starts);
+    }
+    assert_eq!(
+        browser.text(&said("left-out")),
+        "· 1,024 of 1,100 servers are listed: what is down first, then the busiest"
+    );
+    let upstream_is_hidden = "document.querySelector('#servers thead th').hidden";
+    assert_eq!(
+        browser.evaluate(upstream_is_hidden),
+        true,
+        "the lines above say it"
+    );
     browser.evaluate("[...document.querySelectorAll('#servers tr.group button')].find(one => one.textContent === 'u0').click()");
     wait_for(
         &mut browser,
@@ -127,7 +173,14 @@ fn many_cores_servers_and_connections_are_shown() {
     browser.evaluate("document.getElementById('server-filter').focus()");
     browser.write("u0 127.0.7.");
     wait_for(&mut browser, "one is found", &format!("{rows} === 1"));
-    assert_eq!(browser.text(&said("servers-shown")), "1 of 1,000");
+    assert_eq!(
+        browser.text(&said("servers-shown")),
+        "1 of 1,024 that are listed"
+    );
+    let words =
+        format!("1 of {SERVERS} match · {SERVERS} of {SERVERS} up · {CONNECTIONS} connections");
+    assert!(browser.text(&group("u0")).starts_with(&words));
+    assert_eq!(browser.evaluate(&groups), 1);
 
     // Connections: by pages, and looked for among all.
     wait_for(
@@ -135,6 +188,22 @@ fn many_cores_servers_and_connections_are_shown() {
         "two pages",
         &format!("{} === 'page 1 of 2'", said("page-at")),
     );
+    let by_bytes = "pages are by bytes; what is chosen orders each page in itself";
+    assert_eq!(browser.text(&said("page-order")), by_bytes);
+    let sort_by_age = "[...document.querySelectorAll('#connection-table thead button')].find(one => one.textContent === 'age').click()";
+    browser.evaluate(sort_by_age);
+    let oldest = open[0].local_addr().expect("an address");
+    wait_for(
+        &mut browser,
+        "the oldest of all is the first",
+        &format!(
+            "document.querySelector('#connection-table tbody tr').cells[0].textContent === '{oldest}'"
+        ),
+    );
+    wait::until("the proxy is asked for them", || {
+        browser.asked().iter().any(|url| url.contains("sort=age"))
+    });
+    assert_eq!(browser.text(&said("page-order")), "");
     browser.evaluate("document.getElementById('page-after').click()");
     let shown = count("#connection-table tbody tr");
     wait_for(

@@ -17,6 +17,11 @@ impl Filter {
         &self.text
     }
 
+    /// The same as the proxy looks for it.
+    pub(super) fn words(&self) -> String {
+        self.text.trim().to_lowercase()
+    }
+
     /// One more character of it.
     pub(super) fn push(&mut self, character: char) {
         if self.text.chars().count() < FILTER_MAX && !character.is_control() {

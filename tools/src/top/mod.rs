@@ -49,6 +49,7 @@ pub fn run(target: Target) -> anyhow::Result<()> {
 
 fn show(terminal: &mut DefaultTerminal, view: &mut View, source: &Source) -> std::io::Result<()> {
     let mut seen_at = now();
+    let mut asked = String::new();
     loop {
         terminal.draw(|frame| screen::draw(frame, view))?;
         // Draws when there is something new, a key or an update; a resize is an event as well, and so is another second without
@@ -67,6 +68,11 @@ fn show(terminal: &mut DefaultTerminal, view: &mut View, source: &Source) -> std
                     Event::Resize(..) => new = true,
                     _ => {}
                 }
+            }
+            let wanted = view.filter.words();
+            if wanted != asked {
+                source.find(&wanted);
+                asked = wanted;
             }
             while let Some(update) = source.next() {
                 if matches!(update, Update::State(..)) {

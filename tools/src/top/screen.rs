@@ -12,14 +12,22 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Borders, Paragraph};
 
 use super::view::View;
-use super::words::{bytes, hang, percent, span, sparkline, wrap};
+use super::words::{bytes, elide, hang, percent, span, sparkline, wrap};
 use proxy_state::{Finding, Level, State};
 
 /// Findings that are shown at most.
 const FINDINGS_SHOWN_MAX: usize = 3;
 
-/// Lines of all of them at most: enough for the longest names at 80 columns.
-const FINDING_LINES_MAX: usize = 10;
+/// Lines of the first one, and of each of the others, at most: what it is, why and what helps have one each, and more where
+/// there is room.
+const FINDING_LINES_MAX: usize = 4;
+const OTHER_LINES_MAX: usize = 1;
+
+/// Lines of the screen from which on there is room for twice as many.
+const TALL_MIN: u16 = 40;
+
+/// Characters of the machine's name.
+const HOST_WIDTH_MAX: usize = 24;
 
 /// Lines of the adviser's at most.
 const ADVICE_LINES_MAX: usize = 6;
@@ -116,8 +124,16 @@ fn heading(view: &View, width: usize) -> Line<'_> {
         bytes(state.bytes_in),
         bytes(state.bytes_out)
     );
-    let name = "corelane ";
-    let room = width.saturating_sub(name.len() + link.content.chars().count());
+    let version = match &state.version[..] {
+        "" => String::new(),
+        version => format!("{version} "),
+    };
+    let host = match &state.host[..] {
+        "" => String::new(),
+        host => format!("on {} ", elide(host, HOST_WIDTH_MAX)),
+    };
+    let name = format!("corelane {version}{host}");
+    let room = width.saturating_sub(name.chars().count() + link.content.chars().count());
     let words = [
         format!("{scheduler}{up}{connections}{rates}"),
         format!("{short}{up}{connections}{rates}"),
@@ -133,29 +149,31 @@ fn heading(view: &View, width: usize) -> Line<'_> {
 
 fn draw_state(frame: &mut Frame<'_>, area: Rect, view: &View, state: &State) {
     let width = area.width.into();
-    let mut findings = findings(state, width);
+    let mut findings = findings(state, width, area.height);
     findings.extend(advice(state, width));
-    // What is below the cores keeps a few lines; the cores have what is left, the busiest first.
+    // What is below the cores keeps a few lines; the cores have a third at most, the busiest first.
     let words = findings.len() as u16;
     let cores_max = area
         .height
         .saturating_sub(words + 1 + 2 + TABLE_LINES_MIN + 3);
-    let cores = (state.cores.len() as u16).min(cores_max.max(1));
+    let room = cores_max.min(area.height / 3).max(1);
+    let core_lines = cores::lines(state, width, room.into());
     let [words, core_area, figures, tables] = Layout::vertical([
         Constraint::Length(words),
-        Constraint::Length(cores + 1),
+        Constraint::Length(core_lines.height()),
         Constraint::Length(2),
         Constraint::Fill(1),
     ])
     .areas(area);
     frame.render_widget(Paragraph::new(findings), words);
-    cores::draw(frame, core_area, state);
+    core_lines.draw(frame, core_area);
     draw_figures(frame, figures, state);
     tables::draw(frame, tables, view);
 }
 
 /// The most urgent one with its cause and what helps, of the others what they are.
-fn findings(state: &State, width: usize) -> Vec<Line<'static>> {
+fn findings(state: &State, width: usize, height: u16) -> Vec<Line<'static>> {
+    let times = if height < TALL_MIN { 1 } else { 2 };
     let mut lines = Vec::new();
     let is_well = |finding: &&Finding| finding.level == Level::Good;
     let mut told: Vec<_> = state.findings.iter().take(FINDINGS_SHOWN_MAX).collect();
@@ -175,20 +193,46 @@ fn findings(state: &State, width: usize) -> Vec<Line<'static>> {
             what += " (it was so until a moment ago)";
             style = Style::new().fg(color);
         }
-        let what = hang(sign, &what, width);
-        lines.extend(what.into_iter().map(|line| Line::styled(line, style)));
-        if place > 0 {
-            continue;
-        }
-        for (label, more) in [("why", &finding.why), ("what helps", &finding.remedy)] {
-            if !more.is_empty() {
-                let more = hang("  ", &format!("{label}: {more}"), width);
-                lines.extend(more.into_iter().map(Line::from));
+        let mut parts = vec![hang(sign, &what, width)];
+        if place == 0 {
+            for (label, more) in [("what helps", &finding.remedy), ("why", &finding.why)] {
+                parts.push(match &more[..] {
+                    "" => Vec::new(),
+                    more => hang("  ", &format!("{label}: {more}"), width),
+                });
             }
         }
+        let most = match place {
+            0 => FINDING_LINES_MAX,
+            _ => OTHER_LINES_MAX,
+        };
+        let mut parts = fitted(parts, most * times, width);
+        // The cause comes before what helps, which has the lines first.
+        let what = parts.remove(0);
+        parts.reverse();
+        lines.extend(what.into_iter().map(|line| Line::styled(line, style)));
+        lines.extend(parts.into_iter().flatten().map(Line::from));
     }
-    lines.truncate(FINDING_LINES_MAX);
     lines
+}
+
+/// Texts in so many lines at most: one for each that there is, the others for those that come first. Who is cut says so.
+fn fitted(texts: Vec<Vec<String>>, most: usize, width: usize) -> Vec<Vec<String>> {
+    let there = texts.iter().filter(|text| !text.is_empty()).count();
+    let mut spare = most.saturating_sub(there);
+    let fit = |mut text: Vec<String>| {
+        let more = text.len().saturating_sub(1).min(spare);
+        spare -= more;
+        if text.len() > 1 + more {
+            text.truncate(1 + more);
+            if let Some(last) = text.last_mut() {
+                let kept: String = last.chars().take(width.saturating_sub(2)).collect();
+                *last = format!("{} …", kept.trim_end());
+            }
+        }
+        text
+    };
+    texts.into_iter().map(fit).collect()
 }
 
 /// All of it: what to do comes at the end of the text.

@@ -28,12 +28,16 @@ pub(super) struct View {
     pub(super) shows_help: bool,
     /// How old the state is.
     pub(super) age: Duration,
+    /// What the answers to come are looked for by.
+    finds: String,
     wanted_focus: Panel,
 }
 
 /// The connections of the last answer.
 pub(super) struct Listed {
     pub(super) total: u64,
+    /// The words that all of them have; empty: these are of all connections.
+    pub(super) find: String,
     /// Each with its rate, in bytes a second.
     pub(super) rows: Vec<(Connection, f64)>,
 }
@@ -75,6 +79,7 @@ impl View {
             scrolls: Default::default(),
             shows_help: false,
             age: Duration::ZERO,
+            finds: String::new(),
             wanted_focus: Panel::Connections,
         }
     }
@@ -83,6 +88,7 @@ impl View {
     pub(super) fn on_update(&mut self, update: Update) {
         match update {
             Update::Away(why) => self.away = Some(why),
+            Update::Finds(words) => self.finds = words,
             Update::State(state, connections) => {
                 self.away = None;
                 self.connections = connections.map(|listed| self.with_rates(listed, &state));
@@ -163,6 +169,7 @@ impl View {
         };
         Listed {
             total: listed.total,
+            find: self.finds.clone(),
             rows: listed
                 .connections
                 .into_iter()

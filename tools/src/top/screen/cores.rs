@@ -21,10 +21,30 @@ const NAME_WIDTH: usize = 9;
 /// A line of the map has a multiple of so many cores.
 const MAP_STEP: usize = 16;
 
-/// Draws as many lines as there is room for.
-pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State) {
-    let room = usize::from(area.height.saturating_sub(1));
-    let width = usize::from(area.width);
+/// Utilization under which a core is idle: it would be shown as 0 %.
+const IDLE_MAX: f64 = 0.005;
+
+/// What is drawn of them.
+pub(super) struct Lines<'a> {
+    title: String,
+    lines: Vec<Line<'a>>,
+}
+
+impl Lines<'_> {
+    /// Lines that they take, with their title.
+    pub(super) fn height(&self) -> u16 {
+        self.lines.len() as u16 + 1
+    }
+
+    pub(super) fn draw(self, frame: &mut Frame<'_>, area: Rect) {
+        let block = Block::new().borders(Borders::TOP).title(self.title.bold());
+        frame.render_widget(Paragraph::new(self.lines).block(block), area);
+    }
+}
+
+/// As many lines as there is room for.
+pub(super) fn lines(state: &State, width: usize, room: usize) -> Lines<'_> {
+    let mut idle = 0;
     let mut order: Vec<usize> = (0..state.cores.len()).collect();
     let mut title = " cores in the last second ".to_owned();
     let mut lines = Vec::new();
@@ -34,7 +54,14 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State) {
             used(other).total_cmp(&used(one))
         });
         lines = map(state, width, room);
-        let busiest = room - lines.len();
+        let left = room - lines.len();
+        let busy = order
+            .iter()
+            .take_while(|&&core| state.cores[core].utilization >= IDLE_MAX);
+        // Who is idle stands in the map, and needs no line.
+        let busy = busy.count();
+        let busiest = if busy < left { busy } else { left };
+        idle = if busy < left { order.len() - busy } else { 0 };
         let all = if lines.is_empty() {
             ""
         } else {
@@ -48,10 +75,13 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State) {
     let bar = BAR_WIDTH.min(width.saturating_sub(CORE_WORDS_WIDTH)).max(4);
     // The history takes what the figures leave.
     let history = width.saturating_sub(bar + CORE_WORDS_WIDTH).min(120);
-    let busiest = order.into_iter().take(room - lines.len());
+    let shown = (room - lines.len()).min(order.len() - idle);
+    let busiest = order.into_iter().take(shown);
     lines.extend(busiest.map(|index| line(state, index, bar, history)));
-    let block = Block::new().borders(Borders::TOP).title(title.bold());
-    frame.render_widget(Paragraph::new(lines).block(block), area);
+    if idle > 0 {
+        lines.push(format!("… {idle} more, idle").dark_gray().into());
+    }
+    Lines { title, lines }
 }
 
 /// A sign for each core, as high as it is busy; nothing where that leaves no room for the busiest.

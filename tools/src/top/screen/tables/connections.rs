@@ -12,8 +12,13 @@ const NAME_WIDTH_MAX: usize = 32;
 pub(super) fn of(view: &View, room: usize) -> Sheet {
     let listed = view.connections.as_ref();
     let all = listed.into_iter().flat_map(|listed| &listed.rows);
+    // The proxy has looked among all of them.
+    let is_answered = listed.is_some_and(|listed| listed.find == view.filter.words());
     let shown: Vec<_> = all
         .filter(|(row, _)| {
+            if is_answered {
+                return true;
+            }
             let server = row.server.as_deref().unwrap_or_default();
             let core = format!("core {}", row.core);
             let words = [
@@ -44,10 +49,18 @@ pub(super) fn of(view: &View, room: usize) -> Sheet {
         columns,
         rows: shown.len(),
         row_lines,
-        counts: if total > asked {
-            format!(": {total}, here the {asked} with the most bytes")
-        } else {
-            format!(": {total}")
+        counts: {
+            let live = view.state.as_ref().map_or(0, |state| state.connections);
+            let is_part = listed.is_some_and(|listed| !listed.find.is_empty());
+            let of_all = match live {
+                all if is_part && all > total => format!(" of {all}"),
+                _ => String::new(),
+            };
+            if total > asked {
+                format!(": {total}{of_all}, here the {asked} with the most bytes")
+            } else {
+                format!(": {total}{of_all}")
+            }
         },
     }
 }

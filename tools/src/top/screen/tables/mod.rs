@@ -25,6 +25,9 @@ const ROWS_FOCUSED_MIN: u16 = 2;
 /// Rows that a table has before the one that the keys scroll takes the rest.
 const ROWS_BESIDE: u16 = 3;
 
+/// Part of a limit from which on it is nearly reached.
+const FULL_MIN: f64 = 0.9;
+
 /// Characters between two tables that stand side by side.
 const GAP: usize = 2;
 
@@ -127,7 +130,10 @@ fn heights(room: u16, bands: &[Vec<Sheet>], focus: Panel) -> Vec<u16> {
         })
         .collect();
     for &band in &others {
-        grow(&mut heights, &mut left, band, HEAD_LINES + ROWS_BESIDE);
+        // Each has its part, so that what is in trouble is seen.
+        let part = room / bands.len() as u16;
+        let beside = part.max(HEAD_LINES + ROWS_BESIDE);
+        grow(&mut heights, &mut left, band, beside);
     }
     grow(&mut heights, &mut left, focused, u16::MAX);
     for &band in &others {

@@ -180,6 +180,26 @@ fn rows_are_filtered() {
 }
 
 #[test]
+fn what_the_proxy_has_found_is_shown_as_it_is() {
+    let mut view = view_of(state(), Some(listed(&[("10.0.0.7:1", "a:1")])));
+    for code in ['/', 'z', 'z'].map(KeyCode::Char) {
+        press(&mut view, code);
+    }
+    let all = |view: &View| screen(view, 120, 24).concat();
+    assert!(!all(&view).contains("10.0.0.7"), "nothing there has it");
+    view.on_update(Update::Finds(view.filter.words()));
+    let mut found = listed(&[("10.0.0.8:1", "a:1")]);
+    found.total = 3;
+    view.on_update(Update::State(Box::new(state()), Some(found)));
+    let all = all(&view);
+    assert!(all.contains("10.0.0.8"), "{all}");
+    assert!(
+        all.contains("connections: 3 of 12, here the 1 with"),
+        "{all}"
+    );
+}
+
+#[test]
 fn a_server_has_its_queue_its_checks_time_and_what_becomes_of_its_connections() {
     let mut busy = state();
     busy.unix_seconds = 1000.0;

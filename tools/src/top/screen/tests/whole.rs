@@ -40,9 +40,9 @@ fn a_hot_core_is_seen_and_told() {
     );
 }
 
-/// Nothing is cut off at the edge, and what it is about has its place still.
+/// Where there is room; else in a few lines, and it is seen that there is more. What it is about has its place still.
 #[test]
-fn findings_are_told_in_whole() {
+fn findings_are_told_in_whole_or_with_a_sign_that_there_is_more() {
     let finding = |level, what: &str, why: &str, remedy: &str| Finding {
         level,
         what: what.to_owned(),
@@ -68,7 +68,21 @@ fn findings_are_told_in_whole() {
         ),
     ];
     troubled.advice = vec!["many words and ".repeat(50)];
-    let lines = screen(&view_of(troubled, Some(Connections::default())), 80, 24);
+    let view = view_of(troubled, Some(Connections::default()));
+    let short = screen(&view, 80, 24);
+    let told: Vec<_> = short.iter().map(|line| line.trim_end()).collect();
+    assert_eq!(
+        told[1..6],
+        [
+            "! core 1 is at 97 %, the other at 20 %",
+            "  why: it moves 100 % of the bytes with 9 % of the connections: a few heavy …",
+            "  what helps: see that [runtime.glommio.rebalance] is enabled, which moves",
+            "  connections, or try scheduler = \"tokio\", which shares them",
+            "~ 3 servers can't be connected to, database-17.eu-central.example.net:5432 of …",
+        ]
+    );
+    line(&short, "core 1");
+    let lines = screen(&view, 80, 50);
     let told: Vec<_> = lines.iter().map(|line| line.trim_end()).collect();
     assert_eq!(
         told[1..8],
@@ -161,6 +175,50 @@ fn many_cores_are_shown_by_how_busy_they_are() {
         assert!(line.starts_with(core), "{line}");
     }
     line(&lines, "redis");
+}
+
+#[test]
+fn idle_cores_leave_room_for_servers_that_are_down() {
+    let mut many = state();
+    let core = |index| Core {
+        utilization: if index < 6 { 0.5 } else { 0.0 },
+        ..Core::default()
+    };
+    many.cores = (0..64).map(core).collect();
+    (many.version, many.host) = ("1.2.3".to_owned(), "eu-1".to_owned());
+    let down = many.servers[0].clone();
+    many.servers = (0..10)
+        .map(|server| Server {
+            server: format!("10.0.0.{server}:1"),
+            ..down.clone()
+        })
+        .collect();
+    (
+        many.listeners[0].connections,
+        many.listeners[0].max_connections,
+    ) = (100, Some(100));
+    many.servers[0].max_connections = Some(7);
+    let clients: Vec<_> = (0..100).map(|n| format!("10.9.9.9:{}", 1000 + n)).collect();
+    let each: Vec<_> = clients.iter().map(|client| (&client[..], "s:1")).collect();
+    let lines = screen(&view_of(many.clone(), Some(listed(&each))), 200, 60);
+    assert!(
+        lines[0].starts_with("corelane 1.2.3 on eu-1 ● live"),
+        "{}",
+        lines[0]
+    );
+    assert_eq!(line(&lines, "… 58 more").trim_end(), "… 58 more, idle");
+    for server in 0..10 {
+        row_with(&lines, &format!("10.0.0.{server}:1 "));
+    }
+    assert!(row_with(&lines, "10.0.0.0:1 ").contains("0/7"));
+    assert!(row_with(&lines, "redis").contains("100/100"));
+    // All that are busy: the cores have a third.
+    for core in &mut many.cores {
+        core.utilization = 0.5;
+    }
+    let lines = screen(&view_of(many, Some(listed(&each))), 200, 60);
+    let cores = lines.iter().filter(|line| line.starts_with("core "));
+    assert_eq!(cores.count(), 18);
 }
 
 #[test]
