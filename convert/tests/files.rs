@@ -406,6 +406,25 @@ fn envoys_files_become_what_stands_beside_them() {
 }
 
 #[test]
+fn every_key_of_traefiks_is_named_or_carried_over() {
+    let text = "entryPoints: { e: { address: ':1', transport: { lifeCycle: { graceTimeOut: 5s, requestAcceptGraceTimeout: 3s }, respondingTimeouts: { readTimeout: 7s, idleTimeout: 9s } } } }
+accessLog: { filters: { minDuration: 1s } }
+tcp:
+  routers: { a: { rule: 'HostSNI(`*`)', service: s } }
+  services: { s: { loadBalancer: { servers: [ { address: '192.0.2.1:1', weight: 3 } ], healthCheck: { port: 2, unheard: 1 } } } }
+";
+    let converted =
+        convert(&[input("a.yaml", text)], Some(Kind::Traefik), &Nowhere).expect("it is");
+    let names: Vec<_> = converted
+        .losses
+        .iter()
+        .map(|loss| loss.what.split(':').next().unwrap_or_default())
+        .collect();
+    let expected = ["requestAcceptGraceTimeout", "filters", "weight", "unheard"];
+    assert_eq!(names, expected, "{}", losses(&converted));
+}
+
+#[test]
 fn traefiks_files_become_what_stands_beside_them() {
     compare("traefik");
 }

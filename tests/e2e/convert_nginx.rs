@@ -22,7 +22,7 @@ use crate::harness::wait;
 each_scheduler!(public_configurations_do_what_they_did);
 
 /// The files, and the code that `corelane convert` ends with: 1 where something is left out.
-const FILES: [(&str, i32); 12] = [
+const FILES: [(&str, i32); 13] = [
     ("galera.conf", 0),
     ("dns-over-tls.conf", 1),
     ("ssh-bastion.conf", 0),
@@ -35,6 +35,7 @@ const FILES: [(&str, i32); 12] = [
     ("ssh-or-https.conf", 1),
     ("canary.conf", 1),
     ("kafka.conf", 0),
+    ("nested.conf", 0),
 ];
 
 /// Connections that are open at a time through one port, for each kind of client; and where chance decides, so many that a share is

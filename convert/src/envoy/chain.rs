@@ -1,37 +1,13 @@
-//! Filter chains: what each asks of a connection, and where it leads. Envoy takes the most specific one, so they are put in order.
-
-use std::cmp::Reverse;
+//! Filter chains: what each asks of a connection, and where it leads.
 
 use super::super::note::Notes;
-use super::super::origin::Origin;
 use super::super::plan::{Keys, Route};
 use super::super::tree::View;
 use super::super::value::{Item, Value};
 use super::Clusters;
+use super::case::{Asked, Case, To};
+
 use super::values::{extension, network, number};
-
-/// Names and protocols of all chains of a listener together.
-const CASES_MAX: usize = 10_000;
-
-/// A chain, or a part of it, with one name at most.
-pub(super) struct Case {
-    rank: Rank,
-    pub(super) conditions: Vec<(&'static str, Vec<String>)>,
-    pub(super) to: To,
-    pub(super) from: Origin,
-}
-
-/// How specific a chain is, in Envoy's order: the port, the name, TLS, the protocol, who has connected, and the client.
-type Rank = (bool, usize, bool, bool, u8, u8);
-
-/// Where a chain leads.
-#[derive(Clone, PartialEq)]
-pub(super) enum To {
-    Upstream(String),
-    Split(Vec<(String, u64)>),
-    /// It is left out, and its clients are refused.
-    Reject,
-}
 
 /// The clusters whose servers a listener chooses by the client's address.
 pub(super) fn hashed<'n>(listener: &View<'n>) -> Vec<&'n str> {
@@ -102,62 +78,44 @@ pub(super) fn target(chain: &View<'_>, clusters: &Clusters) -> Result<To, String
     Ok(To::Split(weights.collect::<Result<_, String>>()?))
 }
 
-/// The cases of a chain: one for each name, since names differ in how specific they are.
-pub(super) fn cases(
+/// What a chain asks for; nothing if no client can be it. `is_heard`: ClientHellos are read.
+///
+/// # Errors
+/// What no route asks for.
+pub(super) fn asked(
     chain: &View<'_>,
-    to: &To,
-    is_default: bool,
+    is_heard: bool,
     notes: &mut Notes,
-) -> Result<Vec<Case>, String> {
-    let matched = chain.view("filter_chain_match").filter(|_| !is_default);
-    let Some(matched) = matched else {
-        let rank = (false, 0, false, false, 0, 0);
-        let (to, from) = (to.clone(), chain.from());
-        return Ok(vec![Case {
-            rank,
-            conditions: Vec::new(),
-            to,
-            from,
-        }]);
+) -> Result<Option<Asked>, String> {
+    let Some(matched) = chain.view("filter_chain_match") else {
+        return Ok(Some(Asked::default()));
     };
     let from = matched.from();
-    let mut conditions: Vec<(&'static str, Vec<String>)> = Vec::new();
     let texts = |key: &str| {
         let items = matched.items_of(key);
-        items
-            .iter()
-            .filter_map(|item| item.text().map(str::to_owned))
+        let texts = items.iter().filter_map(|item| item.text());
+        texts
+            .filter(|text| !text.is_empty())
+            .map(str::to_owned)
             .collect::<Vec<_>>()
     };
-    let mut rank: Rank = (false, 0, false, false, 0, 0);
+    let networks = |key: &str| {
+        let nets: Option<Vec<_>> = matched.items_of(key).iter().map(network).collect();
+        nets.ok_or_else(|| format!("`{key}` has no networks"))
+    };
+    let mut asked = Asked {
+        names: texts("server_names"),
+        protocols: texts("application_protocols"),
+        peers: networks("direct_source_prefix_ranges")?,
+        sources: networks("source_prefix_ranges")?,
+        ..Asked::default()
+    };
+    asked
+        .names
+        .iter_mut()
+        .for_each(|name| name.make_ascii_lowercase());
     if let Some(port) = matched.text_of("destination_port") {
-        conditions.push(("port", vec![port.to_owned()]));
-        rank.0 = true;
-    }
-    let protocols = texts("application_protocols");
-    rank.3 = !protocols.is_empty();
-    if rank.3 {
-        conditions.push(("alpn", protocols));
-    }
-    for (key, name) in [
-        ("direct_source_prefix_ranges", "peer"),
-        ("source_prefix_ranges", "source"),
-    ] {
-        let ranges = matched.items_of(key);
-        let nets: Option<Vec<_>> = ranges.iter().map(network).collect();
-        let Some(nets) = nets else {
-            return Err(format!("`{key}` has no networks"));
-        };
-        if let Some(longest) = nets.iter().map(|net| net.prefix_len()).max() {
-            conditions.push((name, nets.iter().map(ipnet::IpNet::to_string).collect()));
-            // 0 is a chain without networks.
-            let rank = if name == "peer" {
-                &mut rank.4
-            } else {
-                &mut rank.5
-            };
-            *rank = longest + 1;
-        }
+        asked.port = Some(port.parse().map_err(|_| format!("its port is {port:?}"))?);
     }
     for key in [
         "prefix_ranges",
@@ -175,125 +133,48 @@ pub(super) fn cases(
             ));
         }
     }
-    let names = texts("server_names");
-    match matched.text_of("transport_protocol") {
-        Some("tls") => rank.2 = true,
-        Some("raw_buffer") => {
-            rank.2 = true;
-            if names.is_empty() && !rank.3 {
-                notes.remark(
-                    &from,
-                    "a route can't ask for clients without TLS; they are those that no name takes",
-                );
-                rank.2 = false;
-            }
-        }
-        Some(other) if !other.is_empty() => {
-            return Err(format!("`transport_protocol` is {other:?}"));
-        }
-        _ => {}
+    match matched.text_of("transport_protocol").unwrap_or_default() {
+        "tls" => asked.is_tls = Some(true),
+        "raw_buffer" => asked.is_tls = Some(false),
+        "" => {}
+        other => return Err(format!("`transport_protocol` is {other:?}")),
     }
-    if rank.2 && names.is_empty() && !rank.3 {
+    if !is_heard {
+        if !asked.names.is_empty() || !asked.protocols.is_empty() || asked.is_tls == Some(true) {
+            let why = "without the listener filter `tls_inspector` Envoy knows nothing of what clients of TLS ask for, so that no client is it";
+            notes.remark(&from, why);
+            return Ok(None);
+        }
+        asked.is_tls = None;
+    }
+    if asked.is_tls.is_some() && asked.names.is_empty() && asked.protocols.is_empty() {
         notes.lose(
             &from,
             "clients of TLS that ask for no server name are taken for others",
         );
-        conditions.push(("sni", vec!["*".to_owned()]));
     }
-    if names.is_empty() {
-        let to = to.clone();
-        return Ok(vec![Case {
-            rank,
-            conditions,
-            to,
-            from,
-        }]);
-    }
-    let of_name = |name: &String| {
-        let mut conditions = conditions.clone();
-        conditions.insert(0, ("sni", vec![name.to_ascii_lowercase()]));
-        // Exact names come first, then the longest wildcard.
-        let mut rank = rank;
-        rank.1 = if name.starts_with('*') {
-            name.len()
-        } else {
-            usize::MAX
-        };
-        let (to, from) = (to.clone(), from.clone());
-        Case {
-            rank,
-            conditions,
-            to,
-            from,
-        }
-    };
-    Ok(names.iter().take(CASES_MAX).map(of_name).collect())
+    Ok(Some(asked))
 }
 
-/// Puts the most specific cases first.
-pub(super) fn sort(cases: &mut [Case]) {
-    cases.sort_by_key(|case| Reverse(case.rank));
-}
-
-/// The routes of cases that are in order; those that differ in one name only are one.
+/// The routes of cases that are in order.
 pub(super) fn routes(cases: &[Case]) -> Vec<Route> {
-    let is_like = |one: &Case, other: &Case| {
-        let shared = |case: &Case| {
-            case.conditions
-                .iter()
-                .filter(|(key, _)| *key != "sni")
-                .cloned()
-                .collect::<Vec<_>>()
-        };
-        let has_names = |case: &Case| case.conditions.iter().any(|(key, _)| *key == "sni");
-        one.to == other.to && has_names(one) && has_names(other) && shared(one) == shared(other)
-    };
-    cases.chunk_by(is_like).map(route).collect()
+    cases.iter().map(route).collect()
 }
 
-fn route(group: &[Case]) -> Route {
-    let first = &group[0];
-    let from = first.from.clone();
+fn route(case: &Case) -> Route {
+    let from = case.from.clone();
     let mut keys = Keys::default();
-    for (key, values) in &first.conditions {
-        let all: Vec<&String> = match *key {
-            "sni" => {
-                let of = |case: &Case| {
-                    case.conditions
-                        .iter()
-                        .filter(|(key, _)| *key == "sni")
-                        .count()
-                };
-                debug_assert!(group.iter().all(|case| of(case) == 1));
-                group
-                    .iter()
-                    .flat_map(|case| {
-                        case.conditions
-                            .iter()
-                            .filter(|(key, _)| *key == "sni")
-                            .flat_map(|(_, values)| values)
-                    })
-                    .collect()
-            }
-            _ => values.iter().collect(),
-        };
-        let items = all.into_iter().map(|value| match value.parse::<u64>() {
+    for (key, values) in &case.conditions {
+        let items = values.iter().map(|value| match value.parse::<u64>() {
             Ok(port) if *key == "port" => Item::from(port),
             _ => Item::from(value.as_str()),
         });
         keys.set(key, items.collect::<Value>(), &from);
     }
-    match &first.to {
+    match &case.to {
         To::Upstream(name) => keys.set("upstream", name.as_str(), &from),
         To::Split(weights) => keys.set("upstreams", Value::Weights(weights.clone()), &from),
         To::Reject => keys.set("reject", true, &from),
     }
     Route { from, keys }
-}
-
-impl Case {
-    /// Whether it takes every connection.
-    pub(super) fn is_rest(&self) -> bool {
-        self.conditions.is_empty()
-    }
 }

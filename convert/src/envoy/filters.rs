@@ -3,8 +3,8 @@
 use super::super::note::Notes;
 use super::super::plan::Keys;
 use super::super::tree::View;
-use super::super::value::Value;
-use super::values::{duration, extension, network, number};
+use super::rbac::rules;
+use super::values::{duration, extension, number};
 
 /// Sets what the filters of a chain say, or says why one means that the chain can't be carried over.
 pub(super) fn set(chain: &View<'_>, keys: &mut Keys, notes: &mut Notes) -> Result<(), String> {
@@ -13,13 +13,27 @@ pub(super) fn set(chain: &View<'_>, keys: &mut Keys, notes: &mut Notes) -> Resul
         let (kind, config) = extension(filter);
         let from = filter.from();
         match kind.as_str() {
-            "ConnectionLimit" | "connection_limit" => match config
-                .view("max_connections")
-                .and_then(|most| Some((number(&most)?, most.from())))
+            "ConnectionLimit" | "connection_limit" | "LocalRateLimit" | "local_ratelimit"
+                if is_off(&config) =>
             {
-                Some((most, from)) => keys.set("max_connections", most, &from),
-                None => notes.lose(&from, "it has no number"),
-            },
+                notes.remark(&from, "it is off (`runtime_enabled`)");
+                config.pass_over();
+            }
+            "ConnectionLimit" | "connection_limit" => {
+                match config
+                    .view("max_connections")
+                    .and_then(|most| Some((number(&most)?, most.from())))
+                {
+                    Some((most, from)) => keys.set("max_connections", most, &from),
+                    None => notes.lose(&from, "it has no number"),
+                }
+                if let Some(delay) = config.view("delay") {
+                    notes.lose(
+                        &delay.from(),
+                        "who is too many is closed at once (`over_limit`)",
+                    );
+                }
+            }
             "LocalRateLimit" | "local_ratelimit" => rate(&config, keys, notes),
             "RBAC" | "rbac" => rules(&config, keys, notes)?,
             "sni_cluster" | "SniCluster" => {
@@ -39,13 +53,20 @@ pub(super) fn set(chain: &View<'_>, keys: &mut Keys, notes: &mut Notes) -> Resul
                     "{kind} decides who gets in, and corelane asks nobody"
                 ));
             }
-            _ => notes.lose(
-                &from,
-                "corelane reads no protocols but TLS, and runs no filters",
-            ),
+            _ => {
+                let why = "corelane reads no protocols but TLS, and runs no filters";
+                notes.lose(&from, why);
+                filter.pass_over();
+            }
         }
     }
     Ok(())
+}
+
+/// Whether a filter is there and switched off.
+pub(super) fn is_off(config: &View<'_>) -> bool {
+    let by_default = config.at(&["runtime_enabled", "default_value"]);
+    by_default.is_some_and(|value| value.text() == Some("false"))
 }
 
 /// New connections in a time.
@@ -69,59 +90,4 @@ pub(super) fn rate(config: &View<'_>, keys: &mut Keys, notes: &mut Notes) {
         }
         _ => notes.lose(&from, "the rate is less than one a second, or is not there"),
     }
-}
-
-/// Rules by address; those that go by something else mean that the chain is left out.
-fn rules(config: &View<'_>, keys: &mut Keys, notes: &mut Notes) -> Result<(), String> {
-    if let Some(shadow) = config.view("shadow_rules") {
-        notes.lose(&shadow.from(), "there are no rules that only count");
-    }
-    let Some(rules) = config.view("rules") else {
-        return Ok(());
-    };
-    let unknown = || "its rules (RBAC) go by more than addresses".to_owned();
-    let action = rules.text_of("action").unwrap_or("ALLOW");
-    let mut announced: Vec<String> = Vec::new();
-    let mut peers: Vec<String> = Vec::new();
-    let policies = rules
-        .view("policies")
-        .map_or_else(Vec::new, |policies| policies.entries());
-    for (_, policy) in policies {
-        if !policy
-            .items_of("permissions")
-            .iter()
-            .all(|permission| permission.is_true("any"))
-        {
-            return Err(unknown());
-        }
-        for principal in policy.items_of("principals") {
-            let ids = principal
-                .at(&["or_ids", "ids"])
-                .map_or_else(|| vec![principal.clone()], |ids| ids.items());
-            for id in ids {
-                let by_peer = id.view("direct_remote_ip").or_else(|| id.view("source_ip"));
-                let (list, range) = match (by_peer, id.view("remote_ip")) {
-                    (Some(range), _) => (&mut peers, range),
-                    (None, Some(range)) => (&mut announced, range),
-                    (None, None) => return Err(unknown()),
-                };
-                list.push(network(&range).ok_or_else(unknown)?.to_string());
-            }
-        }
-    }
-    let names = match action.to_ascii_uppercase().as_str() {
-        "ALLOW" if !announced.is_empty() && !peers.is_empty() => return Err(unknown()),
-        "ALLOW" if announced.is_empty() && peers.is_empty() => {
-            return Err("its rules allow nobody".to_owned());
-        }
-        "ALLOW" => ["allow", "allow_peer"],
-        "DENY" => ["deny", "deny_peer"],
-        _ => return Err(unknown()),
-    };
-    for (name, list) in names.into_iter().zip([announced, peers]) {
-        if !list.is_empty() {
-            keys.set(name, list.into_iter().collect::<Value>(), &rules.from());
-        }
-    }
-    Ok(())
 }

@@ -21,6 +21,7 @@ pub(super) fn set(view: &View<'_>, upstream: &mut Upstream, notes: &mut Notes) {
         health(check, panic, upstream, notes);
     }
     for check in checks.iter().skip(1) {
+        check.pass_over();
         notes.lose(
             &check.from(),
             "an upstream has one kind of checks; the first one is taken",
@@ -83,12 +84,14 @@ fn health(check: &View<'_>, panic: u64, upstream: &mut Upstream, notes: &mut Not
     }
     let kind = kind(check, upstream, &mut keys, notes);
     let Some(kind) = kind else {
+        check.pass_over();
         return notes.lose(
             &from,
             "checks are of TCP, HTTP, TLS, PostgreSQL, MySQL or Redis, or say what `expect` says",
         );
     };
     keys.set("type", kind, &from);
+    check.view("no_traffic_interval");
     notes.remark(
         &from,
         "the interval is the same without traffic; Envoy checks once a minute then",

@@ -4,13 +4,16 @@ use std::time::Duration;
 
 use super::super::names::Names;
 use super::super::note::Notes;
+use super::super::origin::Origin;
 use super::super::plan::{Keys, Listener, Plan, Said};
 use super::super::tree::View;
-use super::chain::{self, Case, To};
+use super::case::{Asked, Case, Chain, To};
+use super::{chain, order};
+
 use super::values::{address, duration, extension, number, percent};
 use super::{Clusters, access_log, filters, lose_others};
 
-const READ: [&str; 16] = [
+const READ: [&str; 17] = [
     "name",
     "address",
     "additional_addresses",
@@ -22,6 +25,7 @@ const READ: [&str; 16] = [
     "tcp_backlog_size",
     "tcp_fast_open_queue_length",
     "transparent",
+    "bind_to_port",
     "access_log",
     "socket_options",
     "api_listener",
@@ -30,13 +34,12 @@ const READ: [&str; 16] = [
 ];
 
 /// They mean nothing here.
-const SILENT: [&str; 10] = [
+const SILENT: [&str; 9] = [
     "per_connection_buffer_limit_bytes",
     "stat_prefix",
     "traffic_direction",
     "reuse_port",
     "enable_reuse_port",
-    "bind_to_port",
     "drain_type",
     "metadata",
     "ignore_global_conn_limit",
@@ -61,6 +64,9 @@ pub(super) fn read(
             "connections go to the upstream, not to the address that they were made to".to_owned(),
         );
     }
+    if view.text_of("bind_to_port") == Some("false") {
+        return Err("it takes no connections of its own (`bind_to_port`)".to_owned());
+    }
     let places = view.view("address").into_iter().chain(
         view.items_of("additional_addresses")
             .into_iter()
@@ -74,22 +80,40 @@ pub(super) fn read(
     if listener.binds.is_empty() {
         return Err("it has no address".to_owned());
     }
-    listener_filters(view, &mut listener, &mut plan.notes)?;
+    let is_heard = listener_filters(view, &mut listener, &mut plan.notes)?;
     options(view, &mut listener.keys, &mut plan.notes);
-    let mut cases = Vec::new();
-    let chains = chain::chains(view);
+    let views = chain::chains(view);
     let has_default = view.view("default_filter_chain").is_some();
-    for (index, one) in chains.iter().enumerate() {
-        let is_default = has_default && index + 1 == chains.len();
-        let to = chain_target(one, clusters, chains.len() == 1, &mut listener.keys, plan)?;
-        match chain::cases(one, &to, is_default, &mut plan.notes) {
-            Ok(mut more) => cases.append(&mut more),
-            // What the chain would take must not go to another one.
-            Err(why) => return Err(why),
+    let mut chains = Vec::new();
+    let mut others = None;
+    for (index, one) in views.iter().enumerate() {
+        let is_default = has_default && index + 1 == views.len();
+        let to = chain_target(one, clusters, views.len() == 1, &mut listener.keys, plan)?;
+        // What the chain would take must not go to another one.
+        let asked = match is_default {
+            true => Some(Asked::default()),
+            false => chain::asked(one, is_heard, &mut plan.notes)?,
+        };
+        let matched = one.view("filter_chain_match").filter(|_| !is_default);
+        let from = matched.map_or_else(|| one.from(), |matched| matched.from());
+        match asked {
+            Some(asked) if !is_default => chains.push(Chain { asked, to, from }),
+            Some(_) => others = Some((to, from)),
+            None => {}
         }
         times(one, &mut listener.keys, plan);
     }
-    lead(cases, &mut listener)?;
+    if views.is_empty() {
+        return Err("it has no filter chain".to_owned());
+    }
+    let mut by_protocol = chains
+        .iter()
+        .filter(|chain| !chain.asked.protocols.is_empty());
+    if let Some(second) = by_protocol.nth(1) {
+        let why = "of a client's protocols Envoy takes the first one that a chain asks for; here the first route decides";
+        plan.notes.lose(&second.from, why);
+    }
+    lead(&chains, others, &mut listener)?;
     access_log(&view.items_of("access_log"), plan);
     lose_others(
         view,
@@ -135,56 +159,66 @@ fn chain_target(
                 &one.from(),
                 format!("the chain is left out, and its clients are refused: {why}"),
             );
+            one.pass_over();
             Ok(To::Reject)
         }
     }
 }
 
 /// The routes, and where the rest goes.
-fn lead(mut cases: Vec<Case>, listener: &mut Listener) -> Result<(), String> {
-    chain::sort(&mut cases);
-    // Nothing comes after one that takes every connection.
-    if let Some(rest) = cases.iter().position(Case::is_rest) {
-        cases.truncate(rest + 1);
-    }
-    match cases.last() {
-        None => return Err("it has no filter chain".to_owned()),
-        Some(Case {
-            to: To::Upstream(name),
+fn lead(
+    chains: &[Chain],
+    others: Option<(To, Origin)>,
+    listener: &mut Listener,
+) -> Result<(), String> {
+    let refused = || (To::Reject, listener.from.clone());
+    let (to, from) = others.unwrap_or_else(refused);
+    let mut cases = order::cases(chains, &to)?;
+    // Who no route takes is refused.
+    if !cases.last().is_some_and(Case::is_rest) && to != To::Reject {
+        let conditions = Vec::new();
+        cases.push(Case {
             conditions,
+            to,
             from,
-            ..
-        }) if conditions.is_empty() => {
-            listener.upstream = Some(Said::new(name.clone(), from));
-            cases.pop();
-        }
-        // Who no route takes is refused.
-        Some(Case {
-            to: To::Reject,
-            conditions,
-            ..
-        }) if conditions.is_empty() => drop(cases.pop()),
-        Some(_) => {}
+        });
     }
-    listener.routes = chain::routes(&cases);
-    if listener.upstream.is_none() && listener.routes.is_empty() {
+    let rest = cases.pop_if(|case| case.is_rest() && !matches!(case.to, To::Split(_)));
+    if let Some(Case {
+        to: To::Upstream(name),
+        from,
+        ..
+    }) = rest
+    {
+        listener.upstream = Some(Said::new(name, &from));
+    }
+    let is_served = |case: &Case| case.to != To::Reject;
+    if listener.upstream.is_none() && !cases.iter().any(is_served) {
         return Err("all of its chains are left out".to_owned());
     }
+    listener.routes = chain::routes(&cases);
     Ok(())
 }
 
+/// Returns whether ClientHellos are read.
 fn listener_filters(
     view: &View<'_>,
     listener: &mut Listener,
     notes: &mut Notes,
-) -> Result<(), String> {
+) -> Result<bool, String> {
     let keys = &mut listener.keys;
-    let mut is_heard = false;
+    let (mut is_heard, mut hears_tls) = (false, false);
     for filter in view.items_of("listener_filters") {
         let (kind, config) = extension(&filter);
         let from = filter.from();
         match kind.as_str() {
-            "TlsInspector" | "tls_inspector" => is_heard = true,
+            "TlsInspector" | "tls_inspector" => {
+                (is_heard, hears_tls) = (true, true);
+                if !view.is_true("continue_on_listener_filters_timeout") {
+                    let why = "a client that says nothing is closed by Envoy after `listener_filters_timeout`; here it goes on as one without TLS (`not_tls = \"refuse\"` refuses all that speak no TLS)";
+                    notes.remark(&from, why);
+                }
+            }
             "ProxyProtocol" | "proxy_protocol" => {
                 is_heard = true;
                 let is_optional = config.is_true("allow_requests_without_proxy_protocol");
@@ -193,8 +227,22 @@ fn listener_filters(
                     if is_optional { "optional" } else { "required" },
                     &from,
                 );
+                if let Some(versions) = config.view("disallowed_versions") {
+                    notes.lose(&versions.from(), "headers of both versions are taken");
+                }
+                if let Some(tlvs) = config.view("pass_through_tlvs") {
+                    notes.lose(
+                        &tlvs.from(),
+                        "`proxy_tlvs` of an upstream says which are sent on",
+                    );
+                    tlvs.pass_over();
+                }
             }
             "HttpInspector" | "http_inspector" => {}
+            "LocalRateLimit" | "local_ratelimit" if filters::is_off(&config) => {
+                notes.remark(&from, "it is off (`runtime_enabled`)");
+                config.pass_over();
+            }
             "LocalRateLimit" | "local_ratelimit" => filters::rate(&config, keys, notes),
             "OriginalDst" | "original_dst" => notes.lose(
                 &from,
@@ -204,7 +252,10 @@ fn listener_filters(
                 &from,
                 "write `source_address = \"client\"` at the upstreams",
             ),
-            _ => notes.lose(&from, "corelane runs no filters"),
+            _ => {
+                notes.lose(&from, "corelane runs no filters");
+                filter.pass_over();
+            }
         }
     }
     if is_heard {
@@ -221,7 +272,7 @@ fn listener_filters(
         let (heard, from) = written.unwrap_or_else(default);
         keys.set("prologue_timeout", heard, &from);
     }
-    Ok(())
+    Ok(hears_tls)
 }
 
 fn options(view: &View<'_>, keys: &mut Keys, notes: &mut Notes) {
@@ -299,9 +350,11 @@ fn times(one: &View<'_>, keys: &mut Keys, plan: &mut Plan) {
         let from = proxy.from().part("idle_timeout 1h is Envoy's default");
         keys.set("idle_timeout", Duration::from_secs(3600), &from);
     }
-    if let Some(attempts) = proxy.view("max_connect_attempts") {
-        plan.notes
-            .remark(&attempts.from(), "a connection tries each server once");
+    for name in ["max_connect_attempts", "backoff_options"] {
+        if let Some(attempts) = proxy.view(name) {
+            plan.notes
+                .remark(&attempts.from(), "a connection tries each server once");
+        }
     }
     access_log(&proxy.items_of("access_log"), plan);
     let read = [
@@ -318,7 +371,6 @@ fn times(one: &View<'_>, keys: &mut Keys, plan: &mut Plan) {
         "hash_policy",
         "access_log",
         "tunneling_config",
-        "access_log_options",
         "backoff_options",
     ];
     lose_others(

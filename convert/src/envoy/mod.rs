@@ -1,10 +1,15 @@
 //! A bootstrap of Envoy's, in YAML or JSON: listeners with tcp_proxy, and the clusters that they lead to.
 
+mod case;
 mod chain;
 mod cluster;
+mod endpoints;
 mod filters;
 mod health;
+mod level;
 mod listener;
+mod order;
+mod rbac;
 mod values;
 
 use std::collections::HashMap;
@@ -32,6 +37,23 @@ const SILENT: [&str; 12] = [
     "use_dns_cache",
     "header_prefix",
     "enable_dispatcher_stats",
+];
+
+/// Keys that mean nothing wherever they stand: types, names, and what is only counted or labelled by them.
+const NAMES: [&str; 13] = [
+    "@type",
+    "name",
+    "stat_prefix",
+    "cluster_name",
+    "runtime_key",
+    "metadata",
+    "filter_metadata",
+    "locality",
+    "id",
+    "category",
+    "update_merge_window",
+    "shadow_rules_stat_prefix",
+    "track_per_rule_stats",
 ];
 
 /// What is known of a cluster.
@@ -74,6 +96,11 @@ pub(super) fn read(texts: &[(&str, &str)], _: &dyn Surroundings) -> Result<Plan,
         };
         top_level(&view, &mut plan);
         resources_of(&resources, &mut names, &mut plan);
+        // Whatever nobody has looked at does something in Envoy that it doesn't do here.
+        for value in view.unread(&NAMES) {
+            plan.notes
+                .lose(&value.from(), "corelane has nothing like it");
+        }
     }
     Ok(plan)
 }
@@ -87,6 +114,10 @@ fn top_level(view: &View<'_>, plan: &mut Plan) {
             Some((Ok(address), from)) => plan.admin.set("listen", address, &from),
             Some((Err(why), from)) => plan.notes.lose(&from, why),
             None => {}
+        }
+        for (_, value) in admin.others(&["address"]) {
+            let why = "it says nothing about forwarding that corelane would need";
+            plan.notes.remark(&value.from(), why);
         }
     }
     for (key, value) in view.others(&["admin", "static_resources"]) {
@@ -122,10 +153,11 @@ fn overload(view: &View<'_>, plan: &mut Plan) {
             .and_then(|limit| Some((number(limit)?, limit.from())))
         {
             Some((limit, from)) => plan.runtime.set("max_connections", limit, &from),
-            None => plan.notes.lose(
-                &monitor.from(),
-                "nothing is shed by memory here; `max_connections` limits it",
-            ),
+            None => {
+                monitor.pass_over();
+                let why = "nothing is shed by memory here; `max_connections` limits it";
+                plan.notes.lose(&monitor.from(), why);
+            }
         }
     }
 }
@@ -143,7 +175,10 @@ fn resources_of(resources: &View<'_>, names: &mut Names, plan: &mut Plan) {
                 upstreams.push(upstream);
                 known
             }
-            Err(why) => Known::Lost(why),
+            Err(why) => {
+                view.pass_over();
+                Known::Lost(why)
+            }
         };
         clusters.0.insert(name.to_owned(), known);
     }
@@ -151,9 +186,11 @@ fn resources_of(resources: &View<'_>, names: &mut Names, plan: &mut Plan) {
     for view in &listeners {
         match listener::read(view, &clusters, &mut listener_names, plan) {
             Ok(listener) => plan.listeners.push(listener),
-            Err(why) => plan
-                .notes
-                .lose(&view.from(), format!("the listener is left out: {why}")),
+            Err(why) => {
+                view.pass_over();
+                let why = format!("the listener is left out: {why}");
+                plan.notes.lose(&view.from(), why);
+            }
         }
     }
     for upstream in upstreams {
@@ -183,12 +220,18 @@ fn access_log(logs: &[View<'_>], plan: &mut Plan) {
     for log in logs {
         let (kind, config) = extension(log);
         let from = log.from();
+        if let Some(filter) = log.view("filter") {
+            plan.notes
+                .lose(&filter.from(), "all connections are logged");
+            filter.pass_over();
+        }
         let path = match kind.as_str() {
             "FileAccessLog" => config.text_of("path").unwrap_or_default(),
             "StdoutAccessLog" => "stdout",
             _ => {
                 plan.notes
                     .lose(&from, "the log goes to a file or to stdout");
+                log.pass_over();
                 continue;
             }
         };
@@ -202,13 +245,20 @@ fn access_log(logs: &[View<'_>], plan: &mut Plan) {
         match plan.access_log.get("path") {
             Some(first) if *first != path.into() => {
                 plan.notes.lose(&from, "there is one access log for all; `{listener}` in its template tells them apart");
+                log.pass_over();
                 continue;
             }
-            Some(_) => continue,
+            Some(_) => {
+                log.pass_over();
+                continue;
+            }
             None => plan.access_log.set("path", path, &from),
         }
         match format {
-            _ if is_json => plan.access_log.set("format", "json", &from),
+            _ if is_json => {
+                plan.access_log.set("format", "json", &from);
+                log.pass_over();
+            }
             Some(format) => plan.notes.lose(
                 &format.from(),
                 "write a `template` of corelane's own fields",

@@ -45,6 +45,8 @@ pub(super) fn read(
     }
     if let Some(entry) = entry {
         proxy_protocol(entry, &mut listener.keys, notes);
+        // Where nothing is heard, it means nothing.
+        entry.at(&["transport", "respondingTimeouts", "readTimeout"]);
         let read = [
             "address",
             "proxyProtocol",

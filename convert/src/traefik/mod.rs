@@ -34,6 +34,21 @@ const SILENT: [&str; 9] = [
     "serversTransport",
 ];
 
+/// Keys that mean nothing here wherever they stand: of HTTP, of TLS that is ended, and of how files are read.
+const NAMES: [&str; 11] = [
+    "idleTimeout",
+    "writeTimeout",
+    "keepAliveMaxTime",
+    "keepAliveMaxRequests",
+    "certResolver",
+    "domains",
+    "options",
+    "filename",
+    "directory",
+    "watch",
+    "debugLogGeneratedTemplate",
+];
+
 /// The plan of Traefik's files. A static file leads to the dynamic ones that it names.
 pub(super) fn read(
     texts: &[(&str, &str)],
@@ -100,6 +115,11 @@ pub(super) fn read(
         ));
     }
     listeners(&routers, &entries, &services, &mut plan);
+    // Whatever nobody has looked at does something in Traefik that it doesn't do here.
+    for value in views.iter().flat_map(|view| view.unread(&NAMES)) {
+        plan.notes
+            .lose(&value.from(), "corelane has nothing like it");
+    }
     for upstream in services.upstreams {
         if plan
             .listeners
@@ -140,7 +160,7 @@ fn listeners(
     let are_named = entries.iter().any(|(_, view)| view.is_true("asDefault"));
     for (name, entry) in &found {
         let is_default = !are_named || entry.is_some_and(|entry| entry.is_true("asDefault"));
-        plan.listeners.extend(entry::read(
+        let read = entry::read(
             name,
             *entry,
             is_default,
@@ -148,7 +168,11 @@ fn listeners(
             services,
             &mut names,
             &mut plan.notes,
-        ));
+        );
+        if let (None, Some(entry)) = (&read, entry) {
+            entry.pass_over();
+        }
+        plan.listeners.extend(read);
     }
     entry::drain(entries, &mut plan.runtime);
 }

@@ -78,6 +78,7 @@ impl Router {
             Ok(read) => read,
             Err(why) => {
                 notes.lose(&said, format!("the router is left out: {why}"));
+                view.pass_over();
                 return None;
             }
         };

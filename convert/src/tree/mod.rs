@@ -3,6 +3,7 @@
 mod toml;
 mod yaml;
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 pub(super) use self::toml::toml;
@@ -20,6 +21,10 @@ const NODES_MAX: usize = 200_000;
 pub(super) struct Node {
     pub(super) line: usize,
     pub(super) content: Content,
+    /// Whether a reader has found it by its key.
+    is_found: Cell<bool>,
+    /// Whether a reader has looked for keys in it.
+    is_open: Cell<bool>,
 }
 
 /// What a value is. Numbers, truth values and strings are all texts.
@@ -29,6 +34,17 @@ pub(super) enum Content {
     List(Vec<Node>),
     /// In the order of the file.
     Table(Vec<(String, Node)>),
+}
+
+impl Node {
+    pub(super) fn new(line: usize, content: Content) -> Self {
+        Self {
+            line,
+            content,
+            is_found: Cell::new(false),
+            is_open: Cell::new(false),
+        }
+    }
 }
 
 /// A value with its path, from which its origin is made.
@@ -56,7 +72,7 @@ impl<'n> View<'n> {
             Content::Text(text) if self.key.is_empty() => text.clone(),
             Content::Text(text) => format!("{}: {text}", self.key),
             Content::List(_) | Content::Table(_) => {
-                match self.view("name").and_then(|name| name.text()) {
+                match self.find("name").and_then(|name| name.text()) {
                     Some(name) if !self.key.is_empty() => format!("{}: {name}", self.key),
                     _ => self.key.clone(),
                 }
@@ -68,6 +84,13 @@ impl<'n> View<'n> {
     /// The value of a key of a table. Keys are compared without regard to case, `_` and `-`: Envoy's may be written as
     /// `lbPolicy`, Traefik's in any case.
     pub(super) fn view(&self, key: &str) -> Option<View<'n>> {
+        self.node.is_open.set(true);
+        let found = self.find(key)?;
+        found.node.is_found.set(true);
+        Some(found)
+    }
+
+    fn find(&self, key: &str) -> Option<View<'n>> {
         let Content::Table(entries) = &self.node.content else {
             return None;
         };
@@ -116,8 +139,16 @@ impl<'n> View<'n> {
         self.view(key).map_or_else(Vec::new, |view| view.items())
     }
 
-    /// The keys of a table with their values.
+    /// The keys of a table with their values. What becomes of all of them is the reader's business then.
     pub(super) fn entries(&self) -> Vec<(&'n str, View<'n>)> {
+        let entries = self.all();
+        for (_, value) in &entries {
+            value.node.is_found.set(true);
+        }
+        entries
+    }
+
+    fn all(&self) -> Vec<(&'n str, View<'n>)> {
         match &self.node.content {
             Content::Table(entries) => {
                 let entries = entries
@@ -134,6 +165,43 @@ impl<'n> View<'n> {
         let mut entries = self.entries();
         entries.retain(|(name, _)| !known.iter().any(|known| is_same(name, known)));
         entries
+    }
+
+    /// Has all that is in it count as read, as something was said of it as a whole.
+    pub(super) fn pass_over(&self) {
+        let below = match &self.node.content {
+            Content::List(_) => self.items(),
+            Content::Table(_) => self.all().into_iter().map(|(_, value)| value).collect(),
+            Content::Text(_) => Vec::new(),
+        };
+        for value in below {
+            value.node.is_found.set(true);
+            value.pass_over();
+        }
+    }
+
+    /// The values that no reader has looked for, in tables in which one has looked for others. None of their keys is one of `known`.
+    pub(super) fn unread(&self, known: &[&str]) -> Vec<View<'n>> {
+        let below = match &self.node.content {
+            Content::List(_) => {
+                return self
+                    .items()
+                    .iter()
+                    .flat_map(|item| item.unread(known))
+                    .collect();
+            }
+            Content::Table(_) => self.all(),
+            Content::Text(_) => Vec::new(),
+        };
+        let mut all = Vec::new();
+        for (key, value) in below {
+            if value.node.is_found.get() {
+                all.append(&mut value.unread(known));
+            } else if self.node.is_open.get() && !known.iter().any(|known| is_same(known, key)) {
+                all.push(value);
+            }
+        }
+        all
     }
 
     fn below(&self, key: &str, node: &'n Node) -> View<'n> {
@@ -161,4 +229,36 @@ pub(super) fn is_same(one: &str, other: &str) -> bool {
 pub(super) struct Unreadable {
     pub(super) line: usize,
     pub(super) what: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_has_looked_for_is_known() {
+        let node =
+            yaml("{a: {b: 1, c: {d: 2}, ids: 7}, e: {f: 3}, g: [{h: 4, i: 5}]}").expect("readable");
+        let view = View::new(&"a.yaml".into(), &node);
+        let unread = || {
+            let all = view.unread(&["id", "i_ds"]);
+            let words: Vec<_> = all
+                .iter()
+                .map(|value| value.from().words.to_string())
+                .collect();
+            words.join(", ")
+        };
+        assert_eq!(unread(), "");
+        assert_eq!(view.at(&["a", "b"]).expect("b").text(), Some("1"));
+        assert_eq!(unread(), "c, e, g");
+        let _ = view.others(&[]);
+        for item in view.items_of("g") {
+            item.view("h");
+        }
+        assert_eq!(unread(), "c, i: 5");
+        view.at(&["a", "c"]).expect("c").view("x");
+        assert_eq!(unread(), "d: 2, i: 5");
+        view.pass_over();
+        assert_eq!(unread(), "");
+    }
 }

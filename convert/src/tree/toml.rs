@@ -16,7 +16,7 @@ pub(in super::super) fn toml(text: &str) -> Result<Node, Unreadable> {
         what: error.message().to_owned(),
     })?;
     let content = entries(table.get_ref(), &line_of, 0)?;
-    Ok(Node { line: 1, content })
+    Ok(Node::new(1, content))
 }
 
 fn entries(
@@ -57,7 +57,7 @@ fn node(
         }
         DeValue::Table(table) => entries(table, line_of, depth)?,
     };
-    Ok(Node { line, content })
+    Ok(Node::new(line, content))
 }
 
 #[cfg(test)]

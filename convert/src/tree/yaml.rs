@@ -35,19 +35,19 @@ pub(in super::super) fn yaml(text: &str) -> Result<Node, Unreadable> {
                     false => Content::Text(text.into_owned()),
                 };
                 builder
-                    .add(Node { line, content }, anchor, 1)
+                    .add(Node::new(line, content), anchor, 1)
                     .map_err(unreadable)?;
             }
             Event::SequenceStart(anchor, _) => {
                 let content = Content::List(Vec::new());
                 builder
-                    .open(Node { line, content }, anchor)
+                    .open(Node::new(line, content), anchor)
                     .map_err(unreadable)?;
             }
             Event::MappingStart(anchor, _) => {
                 let content = Content::Table(Vec::new());
                 builder
-                    .open(Node { line, content }, anchor)
+                    .open(Node::new(line, content), anchor)
                     .map_err(unreadable)?;
             }
             Event::SequenceEnd | Event::MappingEnd => builder.close().map_err(unreadable)?,

@@ -17,6 +17,9 @@ const KINDS: Kinds = &[
     ("10002", "x.y.b.example.com", CLIENTS),
     ("10002", "other.example.com", CLIENTS),
     ("10003", "plain", MANY_CLIENTS),
+    ("10004", "a.example.com", CLIENTS),
+    ("10004", "x.example.com", CLIENTS),
+    ("10004", "other.example", CLIENTS),
 ];
 
 const ENVOY: &str = "
@@ -45,6 +48,20 @@ static_resources:
     - filters: [ { name: envoy.filters.network.tcp_proxy, typed_config: {
         '@type': type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy, stat_prefix: split,
         weighted_clusters: { clusters: [ { name: a, weight: 1 }, { name: b, weight: 1 } ] } } } ]
+  - name: no-way-back
+    address: { socket_address: { address: 127.0.0.1, port_value: 10004 } }
+    listener_filters:
+    - name: envoy.filters.listener.tls_inspector
+      typed_config: { '@type': type.googleapis.com/envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector }
+    filter_chains:
+    - filter_chain_match: { server_names: [a.example.com], source_prefix_ranges: [ { address_prefix: 10.0.0.0, prefix_len: 8 } ] }
+      filters: [ { name: envoy.filters.network.tcp_proxy, typed_config: {
+        '@type': type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy, stat_prefix: a, cluster: a } } ]
+    - filter_chain_match: { server_names: ['*.example.com'] }
+      filters: [ { name: envoy.filters.network.tcp_proxy, typed_config: {
+        '@type': type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy, stat_prefix: b, cluster: b } } ]
+    - filters: [ { name: envoy.filters.network.tcp_proxy, typed_config: {
+        '@type': type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy, stat_prefix: c, cluster: a } } ]
   clusters:
   - name: a
     connect_timeout: 1s
