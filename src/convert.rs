@@ -97,6 +97,17 @@ fn gather(paths: &[PathBuf]) -> Result<Vec<Input>, String> {
             inputs.push(read(path)?);
         }
     }
+    if inputs.is_empty() {
+        let paths: Vec<_> = paths
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect();
+        let endings = ENDINGS.map(|ending| format!(".{ending}")).join(", ");
+        return Err(format!(
+            "no file in {} is named as those of proxies are ({endings}); name the files themselves",
+            paths.join(", ")
+        ));
+    }
     Ok(inputs)
 }
 

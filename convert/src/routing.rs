@@ -1,5 +1,7 @@
 //! Rules about where a connection goes, of which the first one that suits decides, with conditions that say "not", as routes.
 
+use std::rc::Rc;
+
 use ipnet::IpNet;
 
 use super::access::{common, written};
@@ -22,12 +24,14 @@ pub(super) enum Test {
     Alpn(Vec<String>),
     /// Where the client is.
     Source(Vec<IpNet>),
+    /// Where the one is who has connected.
+    Peer(Vec<IpNet>),
     /// Ports of the listener, each a first and a last one.
     Port(Vec<(u16, u16)>),
 }
 
 /// A part of a condition: one of the tests suits, or none does.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Term {
     pub(super) any: Vec<Test>,
     pub(super) is_negated: bool,
@@ -38,9 +42,11 @@ pub(super) struct Term {
 pub(super) enum Target {
     Upstream(String),
     Reject,
+    /// Other rules decide, of which the last one is for everybody.
+    Rules(Rc<[Rule]>),
 }
 
-/// A rule: all terms must suit.
+/// A rule: all terms must suit. Two are the same that do the same, wherever they stand.
 #[derive(Debug, Clone)]
 pub(super) struct Rule {
     pub(super) terms: Vec<Term>,
@@ -48,12 +54,19 @@ pub(super) struct Rule {
     pub(super) from: Origin,
 }
 
+impl PartialEq for Rule {
+    fn eq(&self, other: &Self) -> bool {
+        self.terms == other.terms && self.target == other.target
+    }
+}
+
 /// What a route asks for.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 struct Wanted {
     sni: Option<Vec<String>>,
     alpn: Option<Vec<String>>,
     source: Option<Vec<IpNet>>,
+    peer: Option<Vec<IpNet>>,
     port: Option<Vec<(u16, u16)>>,
 }
 
@@ -67,10 +80,7 @@ pub(super) fn routes(
     others: Option<Target>,
     others_from: &Origin,
 ) -> Result<(Vec<Route>, Option<Target>), &'static str> {
-    let negated = rules
-        .iter()
-        .filter(|rule| rule.terms.iter().any(|term| term.is_negated));
-    if negated.count() > NEGATED_MAX {
+    if negated(rules) > NEGATED_MAX {
         return Err(
             "too many of its rules have a condition with `!` or `unless`; turn them around, so that they say what they take",
         );
@@ -85,6 +95,21 @@ pub(super) fn routes(
         .into_iter()
         .map(|(wanted, target, from)| wanted.route(&target, &from));
     Ok((routes.collect(), others))
+}
+
+/// How many rules with a negated condition decide about a connection at most.
+fn negated(rules: &[Rule]) -> usize {
+    let is_negated = |rule: &&Rule| rule.terms.iter().any(|term| term.is_negated);
+    let mut lists: Vec<&Rc<[Rule]>> = Vec::new();
+    for rule in rules {
+        if let Target::Rules(next) = &rule.target
+            && !lists.iter().any(|list| Rc::ptr_eq(list, next))
+        {
+            lists.push(next);
+        }
+    }
+    let next = lists.iter().map(|next| negated(next)).max();
+    rules.iter().filter(is_negated).count() + next.unwrap_or_default()
 }
 
 /// Adds the routes of rules for the connections that suit `within`, and of all others that do.
@@ -109,14 +134,17 @@ fn push(
                     push(routes, &rules[place + 1..], &left, others, others_from)?;
                 }
             }
-            let is_everybody = wanted.is_everybody();
-            routes.push((wanted, rule.target.clone(), rule.from.clone()));
+            let takes_all = wanted == *within;
+            match &rule.target {
+                Target::Rules(next) => push(routes, next, &wanted, others, others_from)?,
+                target => routes.push((wanted, target.clone(), rule.from.clone())),
+            }
             if routes.len() > ROUTES_MAX {
                 return Err(
                     "its rules would become too many routes; write them with fewer conditions each",
                 );
             }
-            if is_everybody {
+            if takes_all {
                 return Ok(());
             }
         }
@@ -132,9 +160,10 @@ impl Wanted {
             sni,
             alpn,
             source,
+            peer,
             port,
         } = self;
-        sni.is_none() && alpn.is_none() && source.is_none() && port.is_none()
+        sni.is_none() && alpn.is_none() && source.is_none() && peer.is_none() && port.is_none()
     }
 
     /// The same where one of a term's tests suits, too: one for each of them.
@@ -147,6 +176,7 @@ impl Wanted {
                     (one == other).then(|| one.clone())
                 }),
                 Test::Source(networks) => narrow(&mut wanted.source, networks, common),
+                Test::Peer(networks) => narrow(&mut wanted.peer, networks, common),
                 Test::Port(ports) => narrow(&mut wanted.port, ports, |one, other| {
                     let both = (one.0.max(other.0), one.1.min(other.1));
                     (both.0 <= both.1).then_some(both)
@@ -166,10 +196,9 @@ impl Wanted {
         };
         set("sni", self.sni);
         set("alpn", self.alpn);
-        set(
-            "source",
-            self.source.map(|all| all.iter().map(written).collect()),
-        );
+        let networks = |all: Vec<IpNet>| all.iter().map(written).collect();
+        set("source", self.source.map(networks));
+        set("peer", self.peer.map(networks));
         if let Some(ports) = self.port {
             let value = |(low, high): &(u16, u16)| match low == high {
                 true => Value::Integer(u64::from(*low)),
@@ -180,6 +209,8 @@ impl Wanted {
         match target {
             Target::Upstream(name) => keys.set("upstream", name.as_str(), from),
             Target::Reject => keys.set("reject", true, from),
+            // Those were put in its place.
+            Target::Rules(_) => {}
         }
         Route {
             from: from.clone(),

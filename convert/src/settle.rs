@@ -3,6 +3,8 @@
 //! The limits of values and what goes together stand in one place, the configuration's own readers. So the result is read by
 //! them; what they refuse becomes a loss with their reason, and the rest is read again, until it is valid.
 
+use std::collections::HashSet;
+
 use proxy_config::Problem;
 
 use super::document::{Document, Line, Owner, Table, Text};
@@ -22,6 +24,7 @@ const GUARDS: [&str; 6] = [
 
 /// Makes the document valid. Returns its text, or nothing if nothing valid is left.
 pub(super) fn settle(document: &mut Document, notes: &mut Notes, title: &str) -> Option<String> {
+    let mut silent = Silent::default();
     loop {
         let Text { text, owners } = document.text(title, notes);
         let problems = match proxy_config::parse(&text, "corelane.toml") {
@@ -47,7 +50,12 @@ pub(super) fn settle(document: &mut Document, notes: &mut Notes, title: &str) ->
                 Gone::Tables(first) => owner.table >= first,
             };
             if !is_gone {
-                gone = leave_out(document, owner, problem, notes);
+                gone = if let Some(gone) = silent.leave_out(document, owner) {
+                    gone
+                } else {
+                    silent.expect(document, owner);
+                    leave_out(document, owner, problem, notes)
+                };
             }
         }
     }
@@ -62,13 +70,64 @@ enum Gone {
     Tables(usize),
 }
 
+/// What goes without a word, as what it came from was said already.
+#[derive(Default)]
+struct Silent {
+    /// Upstreams that are left out.
+    upstreams: HashSet<String>,
+    /// Listeners that led to one of those only.
+    listeners: HashSet<String>,
+}
+
+impl Silent {
+    /// Removes what the problem is about if it follows from what went before.
+    fn leave_out(&mut self, document: &mut Document, owner: Owner) -> Option<Gone> {
+        let table = &document.tables[owner.table];
+        let Some(line) = owner.line else {
+            let is_headless = self.listeners.contains(&table.path);
+            return is_headless.then(|| leave_out_section(document, owner.table));
+        };
+        let (Value::Text(name), "upstream") = (&table.lines[line].value, table.lines[line].key)
+        else {
+            return None;
+        };
+        let follows = table.path.starts_with("listeners.")
+            && !table.path.ends_with(ROUTES)
+            && !has_routes(document, &table.path)
+            && self.upstreams.contains(name);
+        if !follows {
+            return None;
+        }
+        self.listeners.insert(table.path.clone());
+        document.tables[owner.table].lines.remove(line);
+        Some(Gone::Line(owner.table, line))
+    }
+
+    /// Notes that an upstream is about to go.
+    fn expect(&mut self, document: &Document, owner: Owner) {
+        if owner.line.is_none()
+            && let Some(name) = document.tables[owner.table].path.strip_prefix("upstreams.")
+        {
+            self.upstreams.insert(name.to_owned());
+        }
+    }
+}
+
 /// Removes what the problem is about, and says so.
 fn leave_out(document: &mut Document, owner: Owner, problem: &Problem, notes: &mut Notes) -> Gone {
     let why = format!("corelane does not take it: {}", problem.message);
+    let leads_there_alone = is_all_of_a_listener(document, owner.table);
     let table = &mut document.tables[owner.table];
     let Some(line) = owner.line else {
         if let Some(from) = &table.from {
-            notes.lose(from, format!("[{}] is left out. {why}", table.path));
+            let listeners = match leads_there_alone {
+                true => ", and so are the listeners that lead nowhere else",
+                false => "",
+            };
+            notes.lose(
+                from,
+                format!("[{}] is left out{listeners}. {why}", table.path),
+            );
         }
         return leave_out_section(document, owner.table);
     };
@@ -96,6 +155,27 @@ fn leave_out(document: &mut Document, owner: Owner, problem: &Problem, notes: &m
             Gone::Line(owner.table, line)
         }
     }
+}
+
+fn has_routes(document: &Document, listener: &str) -> bool {
+    let routes = format!("{listener}{ROUTES}");
+    document.tables.iter().any(|table| table.path == routes)
+}
+
+/// Whether a listener leads to this upstream and nowhere else.
+fn is_all_of_a_listener(document: &Document, upstream: usize) -> bool {
+    let Some(name) = document.tables[upstream].path.strip_prefix("upstreams.") else {
+        return false;
+    };
+    let leads = |line: &Line| {
+        line.key == "upstream" && matches!(&line.value, Value::Text(found) if found == name)
+    };
+    document.tables.iter().any(|table| {
+        table.path.starts_with("listeners.")
+            && !table.path.ends_with(ROUTES)
+            && table.lines.iter().any(leads)
+            && !has_routes(document, &table.path)
+    })
 }
 
 /// Where a line came from, or one item of its list.

@@ -116,7 +116,7 @@ impl<'a> Acls<'a> {
             "TRUE" | "WAIT_END" => Asked::Everybody,
             "FALSE" => Asked::Nobody,
             "LOCALHOST" => Asked::Route(Test::Source(local())),
-            "REQ_CONTENT" => Asked::Hello,
+            "REQ_CONTENT" => Asked::Said,
             _ => {
                 return Err(format!(
                     "the condition `{name}` is not defined, or asks for HTTP or RDP, which corelane doesn't read"

@@ -17,9 +17,6 @@ pub(super) struct Bind {
     pub(super) keys: Keys,
 }
 
-/// Fast opens that may wait; HAProxy has as many as connections.
-const FAST_OPEN: u64 = 256;
-
 /// The binds of a frontend, those with the same options together.
 pub(super) fn all(proxy: &Proxy, notes: &mut Notes) -> Vec<Bind> {
     let lines = proxy.all("bind");
@@ -101,7 +98,11 @@ fn read(line: &Line, taken: &mut Vec<String>, notes: &mut Notes) -> Option<Bind>
             "accept-proxy" => keys.set("accept_proxy_protocol", "required", from),
             "transparent" => keys.set("transparent", true, from),
             "defer-accept" => keys.set("defer_accept", Duration::from_secs(1), from),
-            "tfo" => keys.set("fast_open", FAST_OPEN, from),
+            "tfo" => {
+                let why = "HAProxy does without where the system doesn't allow it, and corelane would not start: set net.ipv4.tcp_fastopen to 3, \
+                           and then `fast_open = 256`";
+                notes.lose(&from.part(option), why);
+            }
             "v4v6" => is_both = Some(true),
             "v6only" => is_both = Some(false),
             "interface" | "backlog" | "maxconn" | "tcp-ut" => {

@@ -8,8 +8,10 @@ use super::super::names::Names;
 use super::super::plan::{Plan, Server, Upstream};
 use super::backend::{Backend, Backends};
 use super::balance;
+use super::fallback;
 use super::frontend;
 use super::global::Globals;
+use super::guard::Guards;
 use super::keepalive::keepalive;
 use super::proxy::Proxy;
 use super::section::Line;
@@ -81,10 +83,22 @@ pub(super) fn carry(
             );
         }
     }
+    let guards = Guards::read(&carried, &backends, surroundings, &mut plan.notes);
     let mut names = Names::default();
+    let mut fallbacks = Vec::new();
     for proxy in carried.iter().filter(|proxy| proxy.is_frontend()) {
-        frontend::carry(proxy, &backends, globals, &mut names, plan, surroundings);
+        let there = (&backends, &guards);
+        frontend::carry(
+            proxy,
+            there,
+            globals,
+            &mut names,
+            &mut fallbacks,
+            plan,
+            surroundings,
+        );
     }
+    fallback::set(&fallbacks, &backends, &guards, plan);
     // HAProxy closes the clients of a backend without servers; those of an upstream that isn't there can't be routed.
     let known: HashSet<String> = plan
         .upstreams

@@ -3,9 +3,10 @@
 use super::super::input::Surroundings;
 use super::super::note::Notes;
 use super::super::origin::Origin;
-use super::super::routing::{Rule, Target, Term, Test};
+use super::super::routing::Test;
 use super::acl::{self, Acls};
 use super::backend::Backends;
+use super::decision::{Decision, Verdict};
 use super::entries;
 use super::expression::{self, Asked};
 use super::proxy::Proxy;
@@ -14,8 +15,8 @@ use super::section::Line;
 /// What the lines of a frontend come to.
 #[derive(Debug, Default)]
 pub(super) struct Choice {
-    /// In their order.
-    pub(super) routes: Vec<Rule>,
+    /// In their order, and in the end that for those that no line takes.
+    pub(super) decisions: Vec<Decision>,
     pub(super) fallbacks: Vec<Fallback>,
 }
 
@@ -27,11 +28,14 @@ pub(super) struct Fallback {
     /// Which one stands in for it.
     pub(super) substitute: String,
     pub(super) from: Origin,
+    /// How many decisions come before it.
+    place: usize,
 }
 
-/// Reads all lines of a frontend.
+/// Reads all lines of a frontend. `others` is for those that no line takes.
 pub(super) fn read(
     proxy: &Proxy,
+    others: Decision,
     backends: &Backends<'_>,
     acls: &Acls<'_>,
     surroundings: &dyn Surroundings,
@@ -39,15 +43,32 @@ pub(super) fn read(
 ) -> Choice {
     let mut choice = Choice::default();
     for line in proxy.all("use_backend") {
-        choice.line(line, backends, acls, surroundings, notes);
+        if choice.is_over() {
+            let why = "a line before it takes all clients that come to it";
+            notes.remark(&line.from, why);
+            continue;
+        }
+        choice.line(line, &others, backends, acls, surroundings, notes);
+    }
+    if !choice.is_over() {
+        choice.decisions.push(others);
+    }
+    for fallback in &choice.fallbacks {
+        choice.compare(fallback, notes);
     }
     choice
 }
 
 impl Choice {
+    fn is_over(&self) -> bool {
+        let last = self.decisions.last();
+        last.is_some_and(Decision::is_for_everybody)
+    }
+
     fn line(
         &mut self,
         line: &Line,
+        others: &Decision,
         backends: &Backends<'_>,
         acls: &Acls<'_>,
         surroundings: &dyn Surroundings,
@@ -57,8 +78,16 @@ impl Choice {
         let words = line.words();
         let name = words[1];
         if name.contains("%[") {
-            match by_map(name, &words[2..], backends, surroundings, from) {
-                Ok(rules) => self.routes.extend(rules),
+            match by_map(
+                name,
+                &words[2..],
+                others,
+                backends,
+                surroundings,
+                from,
+                notes,
+            ) {
+                Ok(decisions) => self.decisions.extend(decisions),
                 Err(why) => notes.lose(from, why),
             }
             return;
@@ -85,65 +114,71 @@ impl Choice {
                 && let [Asked::AllDown(down)] = &any[..]
                 && let Some(down) = backends.get(down.as_str())
             {
-                let why =
-                    "while no server there is up, this upstream stands in for it (`fallback`)";
-                notes.remark(from, why);
                 self.fallbacks.push(Fallback {
                     upstream: down.name.clone(),
                     substitute: backend.name.clone(),
                     from: from.clone(),
+                    place: self.decisions.len(),
                 });
                 continue;
             }
-            match route_terms(&terms) {
-                Ok(Some(terms)) => self.routes.push(Rule {
+            let mut is_askable = true;
+            for asked in terms.iter().flat_map(|term| &term.any) {
+                match asked {
+                    Asked::OpenOfSource(..) | Asked::RateOfSource(..) | Asked::AllDown(_) => {
+                        is_askable = false;
+                    }
+                    Asked::Nearly(_, why) => notes.lose(from, why.as_str()),
+                    _ => {}
+                }
+            }
+            if is_askable {
+                self.decisions.push(Decision {
                     terms,
-                    target: Target::Upstream(backend.name.clone()),
+                    verdict: Verdict::Upstream(backend.name.clone()),
                     from: from.clone(),
-                }),
-                Ok(None) => {}
-                Err(why) => notes.lose(
-                    from,
-                    format!("{why}. What it takes goes on to the next rule"),
-                ),
+                });
+            } else {
+                let why = "a route can't ask how many connections or servers there are. What it takes goes on to the next rule";
+                notes.lose(from, why);
             }
+        }
+    }
+
+    /// Says in what a fallback is another thing than the line that it was.
+    fn compare(&self, fallback: &Fallback, notes: &mut Notes) {
+        let there = Verdict::Upstream(fallback.upstream.clone());
+        let (before, after) = self.decisions.split_at(fallback.place);
+        let goes_there = |decision: &Decision| decision.verdict == there;
+        let (from, name) = (&fallback.from, &fallback.upstream);
+        let why = "while no server there is up, this upstream stands in for it (`fallback`)";
+        notes.remark(from, why);
+        if !after.iter().all(goes_there) {
+            let why = format!(
+                "it stands in for {name} only, and clients that the lines after it lead elsewhere go there, also while {name} is down"
+            );
+            notes.lose(from, why);
+        }
+        if before.iter().any(goes_there) {
+            let why = format!(
+                "it stands in for {name} as a whole, also for clients whom a line before it leads there"
+            );
+            notes.lose(from, why);
         }
     }
 }
 
-/// The terms that routes can have; nothing where nobody suits.
-fn route_terms(terms: &[acl::Term]) -> Result<Option<Vec<Term>>, &'static str> {
-    let mut route_terms = Vec::new();
-    for term in terms {
-        let mut any = Vec::new();
-        let mut is_everybody = false;
-        for asked in &term.any {
-            match asked {
-                Asked::Route(test) => any.push(test.clone()),
-                Asked::Everybody => is_everybody = true,
-                Asked::Nobody => {}
-                // Who says a hello says a name mostly.
-                Asked::Hello => any.push(Test::Sni(vec!["*".to_owned()])),
-                _ => return Err("a route can't ask how many connections or servers there are"),
-            }
-        }
-        match (is_everybody, any.is_empty(), term.is_negated) {
-            (true, _, false) | (false, true, true) => {}
-            (true, _, true) | (false, true, false) => return Ok(None),
-            (false, false, is_negated) => route_terms.push(Term { any, is_negated }),
-        }
-    }
-    Ok(Some(route_terms))
-}
-
-/// `use_backend %[req.ssl_sni,lower,map(FILE,DEFAULT)]`: the routes that the map has.
+/// `use_backend %[req.ssl_sni,lower,map(FILE,DEFAULT)]`: what the map says. The last one takes everybody: a name that leads to no backend
+/// goes to that of `default_backend`, whatever lines there are after it.
 fn by_map(
     name: &str,
     condition: &[&str],
+    others: &Decision,
     backends: &Backends<'_>,
     surroundings: &dyn Surroundings,
     from: &Origin,
-) -> Result<Vec<Rule>, String> {
+    notes: &mut Notes,
+) -> Result<Vec<Decision>, String> {
     let inner = name
         .strip_prefix("%[")
         .and_then(|rest| rest.strip_suffix(']'));
@@ -171,36 +206,52 @@ fn by_map(
         Some((path, default)) => (path, Some(default)),
         None => (arguments, None),
     };
-    let mut rules = Vec::new();
+    let missing = "this backend isn't carried over, or isn't there; its clients are those of `default_backend`";
+    let verdict = |backend: &str, from: &Origin, notes: &mut Notes| match backends.get(backend) {
+        Some(backend) => Verdict::Upstream(backend.name.clone()),
+        None => {
+            notes.lose(from, missing);
+            others.verdict.clone()
+        }
+    };
+    let mut decisions = Vec::new();
     for (key, value) in entries::pairs(path, surroundings)? {
-        let names = match kind {
-            "map" | "map_str" => vec![key.to_ascii_lowercase()],
-            "map_end" | "map_dom" => expression::suffixes(&key),
+        let from = from.part(&format!("{key} {value}, of {path}"));
+        let asked = match kind {
+            "map" | "map_str" => Asked::Route(Test::Sni(vec![key.to_ascii_lowercase()])),
+            "map_end" => expression::ending("end", &[key]),
+            "map_dom" => expression::ending("dom", &[key]),
             _ => {
                 return Err(format!(
                     "names are looked up as a whole or by their ends, and not by `{kind}`"
                 ));
             }
         };
-        let Some(backend) = backends.get(value.as_str()) else {
-            return Err(format!(
-                "the map has {key} at the backend {value}, which isn't carried over"
-            ));
-        };
-        let any = vec![Test::Sni(names)];
-        let is_negated = false;
-        rules.push(Rule {
-            terms: vec![Term { any, is_negated }],
-            target: Target::Upstream(backend.name.clone()),
-            from: from.part(&format!("{key} {value}, of {path}")),
+        if let Asked::Nearly(_, why) = &asked {
+            notes.lose(&from, why.as_str());
+        }
+        decisions.push(Decision {
+            terms: vec![term(asked)],
+            verdict: verdict(&value, &from, notes),
+            from,
         });
     }
-    if let Some(backend) = default.and_then(|default| backends.get(default.trim())) {
-        rules.push(Rule {
-            terms: Vec::new(),
-            target: Target::Upstream(backend.name.clone()),
+    if let Some(default) = default {
+        // Who says no name is looked up nowhere.
+        let any = Asked::Route(Test::Sni(vec!["*".to_owned()]));
+        decisions.push(Decision {
+            terms: vec![term(any)],
+            verdict: verdict(default.trim(), from, notes),
             from: from.clone(),
         });
     }
-    Ok(rules)
+    decisions.push(others.clone());
+    Ok(decisions)
+}
+
+fn term(asked: Asked) -> acl::Term {
+    acl::Term {
+        any: vec![asked],
+        is_negated: false,
+    }
 }

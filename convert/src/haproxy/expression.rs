@@ -10,18 +10,24 @@ use super::entries;
 pub(super) enum Asked {
     /// What a route can ask for.
     Route(Test),
-    /// That the client speaks TLS, or that it has said something.
+    /// The same of fewer than it means, and why.
+    Nearly(Test, String),
+    /// That the client says a ClientHello.
     Hello,
+    /// That it says something.
+    Said,
+    /// That it says nothing.
+    Silent,
     /// Nothing: everybody suits.
     Everybody,
     /// What nobody has.
     Nobody,
     /// No server of these backends is up.
     AllDown(String),
-    /// More than so many connections of one source are open.
-    OpenOfSource(u64),
-    /// More than so many connections of one source have come lately.
-    RateOfSource(u64),
+    /// More than so many connections of one source are open, by a counter (`0` of `sc0`) or by a table.
+    OpenOfSource(u64, Option<String>),
+    /// More than so many connections of one source have come lately, likewise.
+    RateOfSource(u64, Option<String>),
 }
 
 /// An expression: what it is about, flags, and values.
@@ -42,7 +48,7 @@ pub(super) fn read(words: &[&str], surroundings: &dyn Surroundings) -> Result<As
             value => values.push(value.to_owned()),
         }
     }
-    let mut converters = subject.split(',');
+    let mut converters = converters(subject).into_iter();
     let fetched = converters.next().unwrap_or_default();
     if let Some(converter) = converters.find(|converter| !matches!(*converter, "lower" | "upper")) {
         return Err(format!("corelane has no converter `{converter}`"));
@@ -56,10 +62,29 @@ pub(super) fn read(words: &[&str], surroundings: &dyn Surroundings) -> Result<As
         "always_false" => Ok(Asked::Nobody),
         "src" => networks(&values).map(|networks| Asked::Route(Test::Source(networks))),
         "req.ssl_sni" | "req_ssl_sni" => sni(&flags, &values),
-        "req.ssl_alpn" => Ok(Asked::Route(Test::Alpn(values))),
+        "req.ssl_alpn" => match flags[..] {
+            [] | ["str"] => Ok(Asked::Route(Test::Alpn(values))),
+            [method, ..] => Err(format!(
+                "protocols are compared as a whole, and not by `-m {method}`"
+            )),
+        },
         "dst_port" | "fc_dst_port" => ports(&values).map(|ports| Asked::Route(Test::Port(ports))),
-        "req.ssl_hello_type" | "req_ssl_hello_type" | "req.ssl_ver" | "req_ssl_ver" | "req.len"
-        | "req_len" | "req_proto_tls" => Ok(Asked::Hello),
+        "req.ssl_hello_type" | "req_ssl_hello_type" => match operands(&values)[..] {
+            ["1"] | ["eq", "1"] => Ok(Asked::Hello),
+            _ => Err(
+                "corelane knows a ClientHello (`req.ssl_hello_type 1`), and no other type"
+                    .to_owned(),
+            ),
+        },
+        "req.ssl_ver" | "req_ssl_ver" => match is_any_version(&values) {
+            true => Ok(Asked::Hello),
+            false => Err("corelane doesn't go by the version of TLS".to_owned()),
+        },
+        "req.len" | "req_len" => match operands(&values)[..] {
+            ["gt", "0"] | ["ge", "1"] => Ok(Asked::Said),
+            ["0"] | ["eq" | "le", "0"] | ["lt", "1"] => Ok(Asked::Silent),
+            _ => Err("corelane doesn't go by how much a client says".to_owned()),
+        },
         "nbsrv" => match (&values[..], limit(&values)) {
             ([zero], _) if zero == "0" => Ok(Asked::AllDown(argument.to_owned())),
             ([operator, _], _)
@@ -71,12 +96,12 @@ pub(super) fn read(words: &[&str], surroundings: &dyn Surroundings) -> Result<As
         },
         "src_conn_cur" | "sc0_conn_cur" | "sc1_conn_cur" | "sc2_conn_cur" | "sc_conn_cur" => {
             limit(&values)
-                .map(Asked::OpenOfSource)
+                .map(|limit| Asked::OpenOfSource(limit, counter(function, argument)))
                 .ok_or_else(|| "a limit is expected, as in `gt 10`".to_owned())
         }
         "src_conn_rate" | "sc0_conn_rate" | "sc1_conn_rate" | "sc2_conn_rate" | "sc_conn_rate" => {
             limit(&values)
-                .map(Asked::RateOfSource)
+                .map(|limit| Asked::RateOfSource(limit, counter(function, argument)))
                 .ok_or_else(|| "a limit is expected, as in `gt 10`".to_owned())
         }
         _ => Err(format!(
@@ -102,7 +127,7 @@ fn sni(flags: &[&str], values: &[String]) -> Result<Asked, String> {
             .iter()
             .map(|name| name.to_ascii_lowercase())
             .collect(),
-        ["end" | "dom"] => values.iter().flat_map(|suffix| suffixes(suffix)).collect(),
+        [method @ ("end" | "dom")] => return Ok(ending(method, values)),
         ["found"] => vec!["*".to_owned()],
         [method, ..] => {
             return Err(format!(
@@ -113,13 +138,55 @@ fn sni(flags: &[&str], values: &[String]) -> Result<Asked, String> {
     Ok(Asked::Route(Test::Sni(names)))
 }
 
-/// The names that end with a text.
-pub(super) fn suffixes(suffix: &str) -> Vec<String> {
-    let suffix = suffix.to_ascii_lowercase();
-    match suffix.strip_prefix('.') {
-        Some(_) => vec![format!("*{suffix}")],
-        None => vec![suffix.clone(), format!("*.{suffix}")],
+/// The names that end with one of these, or that have it between dots (`dom`). Routes ask for a name, or for all names below one.
+pub(super) fn ending(method: &str, values: &[String]) -> Asked {
+    let mut names = Vec::new();
+    let mut others = None;
+    for value in values {
+        let value = value.to_ascii_lowercase();
+        match (method, value.strip_prefix('.')) {
+            ("end", Some(_)) => names.push(format!("*{value}")),
+            ("end", None) => {
+                others.get_or_insert_with(|| format!("names that end with `{value}`, such as `other{value}`, are not meant here, but {value} and the names below it"));
+                names.extend([value.clone(), format!("*.{value}")]);
+            }
+            _ => {
+                let value = value.trim_matches('.');
+                others.get_or_insert_with(|| format!("names with `{value}` before their end, such as `{value}.example.net`, are not meant here, but {value} and the names below it"));
+                names.extend([value.to_owned(), format!("*.{value}")]);
+            }
+        }
     }
+    match others {
+        None => Asked::Route(Test::Sni(names)),
+        Some(why) => Asked::Nearly(Test::Sni(names), why),
+    }
+}
+
+/// A fetch and its converters: what stands between commas, of which those in parentheses are none.
+fn converters(subject: &str) -> Vec<&str> {
+    let mut depth = 0_usize;
+    let is_comma = |character: char| {
+        match character {
+            '(' => depth += 1,
+            ')' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        character == ',' && depth == 0
+    };
+    subject.split(is_comma).collect()
+}
+
+fn operands(values: &[String]) -> Vec<&str> {
+    values.iter().map(String::as_str).collect()
+}
+
+/// Whether a comparison holds for each version that TLS has had, of which the first one is 3.1.
+fn is_any_version(values: &[String]) -> bool {
+    matches!(
+        operands(values)[..],
+        ["ge", "3" | "3.0" | "3.1"] | ["gt", "3" | "3.0"]
+    )
 }
 
 fn ports(values: &[String]) -> Result<Vec<(u16, u16)>, String> {
@@ -150,6 +217,16 @@ fn limit(values: &[String]) -> Option<u64> {
         ["ge", number] => number.parse::<u64>().ok()?.checked_sub(1),
         _ => None,
     }
+}
+
+/// Which counter a fetch asks for, if it is not the table itself.
+fn counter(function: &str, argument: &str) -> Option<String> {
+    let (prefix, _) = function.split_once('_')?;
+    let number = match prefix.strip_prefix("sc")? {
+        "" => argument.split(',').next()?,
+        number => number,
+    };
+    Some(number.trim().to_owned())
 }
 
 /// Whether a comparison asks for none.
@@ -183,6 +260,29 @@ mod tests {
             asked("req_ssl_sni,lower -m end .example.com"),
             Ok(sni(&["*.example.com"]))
         );
+        for (text, names) in [
+            (
+                "req.ssl_sni -m end example.com",
+                ["example.com", "*.example.com"],
+            ),
+            ("req.ssl_sni -m dom .Corp.", ["corp", "*.corp"]),
+        ] {
+            let found = asked(text);
+            let Ok(Asked::Nearly(test, why)) = &found else {
+                panic!("{text}: {found:?}");
+            };
+            assert_eq!(Asked::Route(test.clone()), sni(&names));
+            assert!(why.contains(names[0]), "{why}");
+        }
+        for (text, expected) in [
+            ("req.ssl_hello_type 1", Asked::Hello),
+            ("req.ssl_ver gt 3.0", Asked::Hello),
+            ("req.len gt 0", Asked::Said),
+            ("req.len 0", Asked::Silent),
+            ("req_len lt 1", Asked::Silent),
+        ] {
+            assert_eq!(asked(text), Ok(expected), "{text}");
+        }
         assert_eq!(asked("req.ssl_sni -m found"), Ok(sni(&["*"])));
         assert_eq!(
             asked("dst_port eq 443 8000:8010"),
@@ -192,8 +292,18 @@ mod tests {
             asked("nbsrv(main) lt 1"),
             Ok(Asked::AllDown("main".to_owned()))
         );
-        assert_eq!(asked("sc0_conn_rate gt 20"), Ok(Asked::RateOfSource(20)));
-        assert_eq!(asked("src_conn_cur ge 10"), Ok(Asked::OpenOfSource(9)));
+        assert_eq!(
+            asked("sc0_conn_rate gt 20"),
+            Ok(Asked::RateOfSource(20, Some("0".to_owned())))
+        );
+        assert_eq!(
+            asked("sc_conn_cur(1) gt 2"),
+            Ok(Asked::OpenOfSource(2, Some("1".to_owned())))
+        );
+        assert_eq!(
+            asked("src_conn_cur ge 10"),
+            Ok(Asked::OpenOfSource(9, None))
+        );
         for text in [
             "req.ssl_sni -m reg ^a",
             "src here",
@@ -203,8 +313,17 @@ mod tests {
             "dst_port ge 80",
             "src_conn_cur 3",
             "src,ipmask(24) 10.0.0.0",
+            "req.ssl_alpn -m reg ^imap",
+            "req.ssl_alpn -m sub ima",
+            "req.ssl_hello_type 0",
+            "req.ssl_hello_type gt 1",
+            "req.ssl_ver lt 3.3",
+            "req.ssl_ver ge 3.2",
+            "req.len gt 10",
         ] {
             assert!(asked(text).is_err(), "{text}");
         }
+        let why = asked("payload(0,7),lower -m bin 5353").expect_err("a payload");
+        assert!(why.contains("can't ask for `payload`"), "{why}");
     }
 }

@@ -1,27 +1,36 @@
 //! A frontend as listeners.
 
+use std::rc::Rc;
+
 use super::super::access;
 use super::super::input::Surroundings;
 use super::super::names::Names;
+use super::super::note::Notes;
 use super::super::origin::Origin;
 use super::super::plan::{Keys, Listener, Plan, Route, Said};
 use super::super::routing::{self, Rule, Target, Term, Test};
 use super::acl::Acls;
 use super::backend::{Backends, Upstreams};
 use super::bind;
-use super::choice;
+use super::choice::{self, Fallback};
+use super::client::Client;
+use super::decision::{self, Decision, Verdict};
 use super::global::Globals;
+use super::guard::Guards;
+use super::hearing::Hearing;
 use super::keepalive::keepalive;
 use super::proxy::Proxy;
-use super::rules;
+use super::rules::{self, Rules, Whose};
+use super::section::Line;
 use super::timeouts;
 
 /// Adds the listeners of a frontend: one for all of its binds that have the same options.
 pub(super) fn carry(
     proxy: &Proxy,
-    backends: &Backends<'_>,
+    (backends, guards): (&Backends<'_>, &Guards),
     globals: &Globals,
     names: &mut Names,
+    fallbacks: &mut Vec<Fallback>,
     plan: &mut Plan,
     surroundings: &dyn Surroundings,
 ) {
@@ -31,35 +40,36 @@ pub(super) fn carry(
         return;
     }
     let acls = Acls::new(proxy.all("acl"), surroundings);
-    let rules = rules::read(proxy, &acls, &mut plan.notes);
+    let mut rules = rules::read(proxy, Whose::Listener, &acls, &mut plan.notes);
     if rules.is_open.is_some() {
         return;
     }
     let others = others(proxy, backends, plan);
-    let choice = choice::read(proxy, backends, &acls, surroundings, &mut plan.notes);
-    for fallback in choice.fallbacks {
-        if let Some(upstream) = plan
-            .upstreams
-            .iter_mut()
-            .find(|known| known.name == fallback.upstream)
-        {
-            let keys = &mut upstream.keys;
-            keys.set("fallback", fallback.substitute, &fallback.from);
-        }
-    }
-    let decisions = [&rules.routes[..], &choice.routes].concat();
-    let target = others
-        .as_ref()
-        .map(|others| Target::Upstream(others.value.clone()));
     let others_from = others.as_ref().map_or(&proxy.from, |others| &others.from);
-    let (routes, target) = match routing::routes(&decisions, target, others_from) {
-        Ok(routes) => routes,
-        Err(why) => {
-            plan.notes
-                .lose(&proxy.from, format!("{why}; the listener is left out"));
-            return;
+    let rest = Decision {
+        terms: Vec::new(),
+        verdict: match &others {
+            Some(others) => Verdict::Upstream(others.value.clone()),
+            None => Verdict::Reject,
+        },
+        from: others_from.clone(),
+    };
+    let choice = choice::read(proxy, rest, backends, &acls, surroundings, &mut plan.notes);
+    fallbacks.extend(choice.fallbacks);
+    let is_announced = rules.keys.get("accept_proxy_protocol").is_some()
+        || proxy.all("bind").iter().any(announces);
+    let (peers, clients, stages) = stages(&mut rules, is_announced);
+    let decided = decide(proxy, &choice.decisions, &stages, guards, &mut plan.notes);
+    let (routes, target, not_tls) = match decided {
+        Ok(decided) => decided,
+        Err((from, why)) => {
+            let why = format!("{why}; the listener is left out");
+            return plan.notes.lose(&from, why);
         }
     };
+    if let Some(from) = not_tls {
+        rules.keys.set("not_tls", "refuse", &from);
+    }
     let upstream = match target {
         Some(Target::Upstream(name)) => Some(Said::new(name, others_from)),
         _ => None,
@@ -72,8 +82,9 @@ pub(super) fn carry(
         return;
     }
     let upstreams = Upstreams::of(&upstream, &routes);
-    let mut keys = rules.keys.clone();
+    let mut keys = rules.keys;
     let mut routes = routes;
+    guards.wait(upstreams.names(), &mut keys);
     if keys.get("not_tls").is_some()
         && !asks_for_hello(&routes)
         && let Some(upstream) = &upstream
@@ -93,6 +104,11 @@ pub(super) fn carry(
         listener.upstream = upstream.clone();
         listener.routes = routes.clone();
         listener.keys = keys.clone();
+        if bind.keys.get("accept_proxy_protocol").is_some() {
+            // Everybody who comes here announces a client.
+            listener.keys.remove("trusted");
+            listener.keys.remove("untrusted");
+        }
         for entry in bind.keys.into_entries() {
             listener.keys.set(entry.key, entry.value, &entry.from);
         }
@@ -109,16 +125,74 @@ pub(super) fn carry(
             let why = "nothing is heard of a client before it has a server";
             plan.notes.remark(&from, why);
         }
-        let both = !rules.peers.is_empty() && !rules.clients.is_empty();
+        let both = !peers.is_empty() && !clients.is_empty();
         let lists = if announces || both {
             ("allow_peer", "deny_peer")
         } else {
             ("allow", "deny")
         };
-        access::set(&mut listener.keys, lists, &rules.peers, true);
-        access::set(&mut listener.keys, ("allow", "deny"), &rules.clients, true);
+        access::set(&mut listener.keys, lists, &peers, true);
+        access::set(&mut listener.keys, ("allow", "deny"), &clients, true);
         plan.listeners.push(listener);
     }
+}
+
+/// Whether who comes by a bind announces clients.
+fn announces(bind: &Line) -> bool {
+    bind.words.iter().any(|word| word == "accept-proxy")
+}
+
+/// What lists say of those who have connected, and of clients; and what is left of each stage.
+fn stages(
+    rules: &mut Rules,
+    is_announced: bool,
+) -> (Vec<access::Rule>, Vec<access::Rule>, [Vec<Decision>; 3]) {
+    let (peers, mut connection) = decision::lists(std::mem::take(&mut rules.connection));
+    let (mut clients, session) = decision::lists(std::mem::take(&mut rules.session));
+    let (more, mut content) = decision::lists(rules.content.clone());
+    if is_announced {
+        connection = connection.into_iter().map(Decision::of_peer).collect();
+    }
+    let accepts = |rule: &access::Rule| rule.allows;
+    if clients.is_empty() || !clients.iter().chain(&more).any(accepts) {
+        clients.extend(more);
+    } else {
+        // Who one stage accepts may be refused by the next one.
+        content = std::mem::take(&mut rules.content);
+    }
+    (peers, clients, [connection, session, content])
+}
+
+/// Rules of which each would be there as often as others accept their clients.
+const ACCEPTED_MAX: usize = 100_000;
+
+/// The routes, where those go that no route takes, and the rule that refuses who speaks no TLS.
+///
+/// # Errors
+/// What can't be carried over, so that the listener isn't, and why.
+#[expect(clippy::type_complexity, reason = "it is taken apart at once")]
+fn decide(
+    proxy: &Proxy,
+    choice: &[Decision],
+    stages: &[Vec<Decision>; 3],
+    guards: &Guards,
+    notes: &mut Notes,
+) -> Result<(Vec<Route>, Option<Target>, Option<Origin>), (Origin, String)> {
+    let wrong = |why: &str| (proxy.from.clone(), why.to_owned());
+    let accepting = stages.iter().flatten();
+    let accepting = accepting.filter(|decision| decision.verdict == Verdict::Accept);
+    if (accepting.count() + 1) * (choice.len() + guards.len()) > ACCEPTED_MAX {
+        return Err(wrong("its rules would become too many routes"));
+    }
+    let rules = |client: Client| {
+        let none: Rc<[Rule]> = Rc::default();
+        let chosen = guards.before(&decision::rules(choice, client, &none), proxy, client);
+        let stages = stages.iter().rev();
+        stages.fold(chosen, |next, stage| decision::rules(stage, client, &next))
+    };
+    let heard = Hearing::of(rules, notes)?;
+    let (routes, target) = routing::routes(&heard.rules, None, &proxy.from).map_err(wrong)?;
+    Ok((routes, target, heard.not_tls))
 }
 
 /// The upstream of those that no rule takes.

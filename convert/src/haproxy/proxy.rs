@@ -34,6 +34,8 @@ pub(super) struct Proxy {
     pub(super) lines: HashMap<&'static str, Vec<Line>>,
     /// The lines of servers and of `default-server`, which counts for those after it.
     pub(super) servers: Vec<Line>,
+    /// The lines of a section of HTTP that are none of the above.
+    pub(super) http: Vec<Line>,
     pub(super) is_disabled: bool,
 }
 
@@ -134,6 +136,7 @@ impl Proxy {
             last: HashMap::new(),
             lines: HashMap::new(),
             servers: Vec::new(),
+            http: Vec::new(),
             is_disabled: false,
         };
         let mut lines = inherited.iter().chain(&section.lines);
@@ -214,7 +217,8 @@ impl Proxy {
                     self.servers.push(line.clone());
                 }
             }
-            _ => useless::line(&words, from, notes),
+            _ if self.is_tcp() => useless::line(&words, from, notes),
+            _ => self.http.push(line.clone()),
         }
         Ok(())
     }

@@ -1,274 +1,246 @@
 //! `tcp-request`: who may connect, and how often.
 
+use ipnet::IpNet;
+
 use super::super::access;
 use super::super::note::Notes;
 use super::super::origin::Origin;
 use super::super::plan::Keys;
-use super::super::routing::{Rule, Target, Term as RouteTerm, Test};
+use super::super::routing::Test;
+use super::super::value::Value;
 use super::acl::{Acls, Condition, Term};
+use super::decision::{self, Decision, Verdict};
 use super::expression::Asked;
+use super::limits::Limits;
 use super::proxy::Proxy;
 use super::section::Line;
 use super::time;
 
-/// What the rules of a proxy come to.
+/// What the rules of a proxy come to. Each stage decides of those whom the one before it has accepted.
 #[derive(Debug, Default)]
 pub(super) struct Rules {
-    /// By the address that has connected.
-    pub(super) peers: Vec<access::Rule>,
-    /// By the address that is announced, where one is.
-    pub(super) clients: Vec<access::Rule>,
-    /// Routes that come first.
-    pub(super) routes: Vec<Rule>,
+    /// By what is known as soon as somebody has connected.
+    pub(super) connection: Vec<Decision>,
+    /// By the client that is announced, where one is.
+    pub(super) session: Vec<Decision>,
+    /// By what clients say, too.
+    pub(super) content: Vec<Decision>,
     /// Other keys of the listener.
     pub(super) keys: Keys,
     /// A rule that keeps clients out can't be carried over: who may connect is not known then.
     pub(super) is_open: Option<Origin>,
-    /// Who says no ClientHello is refused, once nothing else has decided.
-    hello_comes_first: bool,
 }
 
-/// Reads all rules of a frontend.
-pub(super) fn read(proxy: &Proxy, acls: &Acls<'_>, notes: &mut Notes) -> Rules {
-    let mut rules = Rules::default();
+/// Whose rules are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whose {
+    Listener,
+    Backend,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Connection,
+    Session,
+    Content,
+}
+
+/// Reads all rules of a proxy.
+pub(super) fn read(proxy: &Proxy, whose: Whose, acls: &Acls<'_>, notes: &mut Notes) -> Rules {
+    let mut reader = Reader {
+        proxy,
+        whose,
+        acls,
+        notes,
+        rules: Rules::default(),
+        limits: Limits::default(),
+        announcing: Some(Vec::new()),
+    };
     for line in proxy.all("tcp-request") {
-        rules.line(line, proxy, acls, notes);
+        reader.line(line);
+    }
+    let mut rules = reader.rules;
+    for stage in [
+        &mut rules.connection,
+        &mut rules.session,
+        &mut rules.content,
+    ] {
+        decision::leave_out_idle(stage, notes);
     }
     rules
 }
 
-impl Rules {
-    fn line(&mut self, line: &Line, proxy: &Proxy, acls: &Acls<'_>, notes: &mut Notes) {
+struct Reader<'r> {
+    proxy: &'r Proxy,
+    whose: Whose,
+    acls: &'r Acls<'r>,
+    notes: &'r mut Notes,
+    rules: Rules,
+    limits: Limits,
+    /// Who announces clients; nothing once everybody does.
+    announcing: Option<Vec<IpNet>>,
+}
+
+impl Reader<'_> {
+    fn line(&mut self, line: &Line) {
         let from = &line.from;
         let words = line.words();
         match words[1..] {
             ["inspect-delay", text] => match time::parse(text) {
-                Some(time) if !time.is_zero() => self.keys.set("prologue_timeout", time, from),
-                _ => notes.remark(from, "nobody is waited for"),
+                Some(time) if !time.is_zero() => {
+                    self.rules.keys.set("prologue_timeout", time, from)
+                }
+                _ => self.notes.remark(from, "nobody is waited for"),
             },
-            [
-                stage @ ("connection" | "session" | "content"),
-                action,
-                ref rest @ ..,
-            ] => {
-                self.action(stage, action, rest, from, proxy, acls, notes);
+            [stage, action, ref rest @ ..] => {
+                let stage = match (stage, self.whose) {
+                    ("content", _) => Stage::Content,
+                    ("connection", Whose::Listener) => Stage::Connection,
+                    ("session", Whose::Listener) => Stage::Session,
+                    // They are those of the listener that this section is, too.
+                    ("connection" | "session", Whose::Backend) if self.proxy.is_frontend() => {
+                        return;
+                    }
+                    _ => return self.notes.lose(from, super::useless::UNKNOWN),
+                };
+                self.action(stage, action, rest, from);
             }
-            _ => notes.lose(from, super::useless::UNKNOWN),
+            _ => self.notes.lose(from, super::useless::UNKNOWN),
         }
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "they are what one line is made of"
-    )]
-    fn action(
-        &mut self,
-        stage: &str,
-        action: &str,
-        rest: &[&str],
-        from: &Origin,
-        proxy: &Proxy,
-        acls: &Acls<'_>,
-        notes: &mut Notes,
-    ) {
+    fn stage(&mut self, stage: Stage) -> &mut Vec<Decision> {
+        match stage {
+            Stage::Connection => &mut self.rules.connection,
+            Stage::Session => &mut self.rules.session,
+            Stage::Content => &mut self.rules.content,
+        }
+    }
+
+    fn action(&mut self, stage: Stage, action: &str, rest: &[&str], from: &Origin) {
+        if self.stage(stage).iter().any(Decision::is_for_everybody) {
+            let why = "a rule before it decides for everybody";
+            return self.notes.remark(from, why);
+        }
         let start = rest
             .iter()
             .position(|word| matches!(*word, "if" | "unless"));
-        let condition = acls.condition(&rest[start.unwrap_or(rest.len())..]);
-        let allows = match action {
-            "accept" => true,
+        let (arguments, condition) = rest.split_at(start.unwrap_or(rest.len()));
+        let is_conditional = !condition.is_empty();
+        let condition = self.acls.condition(condition);
+        let verdict = match action {
+            "accept" => Verdict::Accept,
             "reject" | "silent-drop" => {
                 if action == "silent-drop" {
-                    notes.remark(
-                        from,
-                        "who is refused is closed, or reset with `over_limit = \"reset\"`",
-                    );
+                    let why = "who is refused is closed, or reset with `over_limit = \"reset\"`";
+                    self.notes.remark(from, why);
                 }
-                false
+                Verdict::Reject
             }
-            "expect-proxy" => return self.expect_proxy(condition, from, notes),
+            "expect-proxy" => return self.expect_proxy(condition, from),
             _ if action.starts_with("track-sc") => {
-                notes.remark(
-                    from,
-                    "sources are counted where a limit of them asks for it",
-                );
-                return;
+                let key = arguments.first().copied().unwrap_or_default();
+                let accepts = self.accepts(stage);
+                self.limits.track(action, key, is_conditional || accepts);
+                let why = "sources are counted where a limit of them asks for it";
+                return self.notes.remark(from, why);
             }
             _ if action.starts_with("set-var")
                 || action == "capture"
                 || action.starts_with("set-dst")
                 || action.starts_with("set-src") =>
             {
-                notes.lose(
-                    from,
-                    "corelane changes nothing that is known of a connection",
-                );
-                return;
+                let why = "corelane changes nothing that is known of a connection";
+                return self.notes.lose(from, why);
             }
-            _ => return notes.lose(from, super::useless::UNKNOWN),
+            _ => return self.notes.lose(from, super::useless::UNKNOWN),
         };
-        let condition = match condition {
-            Ok(condition) => condition,
-            Err(why) => return self.lose(allows, from, &why, notes),
-        };
-        for terms in condition {
-            self.rule(stage, allows, &terms, from, proxy, notes);
+        match condition {
+            Ok(condition) => {
+                for terms in condition {
+                    if let Err(why) = self.rule(stage, &verdict, terms, from) {
+                        self.lose(&verdict, from, &why);
+                    }
+                }
+            }
+            Err(why) => self.lose(&verdict, from, &why),
         }
     }
 
-    fn lose(&mut self, allows: bool, from: &Origin, why: &str, notes: &mut Notes) {
-        if allows {
-            notes.lose(
-                from,
-                format!("{why}. Clients that it accepts go on to the rules after it"),
-            );
-        } else {
-            self.is_open.get_or_insert_with(|| from.clone());
-            notes.lose(from, format!("{why}. Clients that it refuses would be let in, so the listener is left out; add `deny` or routes with `reject`"));
+    /// Whether rules of a stage have accepted some already.
+    fn accepts(&mut self, stage: Stage) -> bool {
+        let mut decisions = self.stage(stage).iter();
+        decisions.any(|decision| decision.verdict == Verdict::Accept)
+    }
+
+    fn lose(&mut self, verdict: &Verdict, from: &Origin, why: &str) {
+        if *verdict == Verdict::Accept {
+            let why = format!("{why}. Clients that it accepts go on to the rules after it");
+            return self.notes.lose(from, why);
         }
+        self.rules.is_open.get_or_insert_with(|| from.clone());
+        let what = match self.whose {
+            Whose::Listener => "the listener is left out; add `deny` or routes with `reject`",
+            Whose::Backend => "all clients of this backend are refused; add routes with `reject`",
+        };
+        let why = format!("{why}. Clients that it refuses would be let in, so {what}");
+        self.notes.lose(from, why);
     }
 
     /// One alternative of a rule's condition.
     fn rule(
         &mut self,
-        stage: &str,
-        allows: bool,
-        terms: &[Term],
+        stage: Stage,
+        verdict: &Verdict,
+        terms: Vec<Term>,
         from: &Origin,
-        proxy: &Proxy,
-        notes: &mut Notes,
-    ) {
-        use Asked::{Everybody, Hello, Nobody, OpenOfSource, RateOfSource, Route};
-        if let [term] = terms {
-            match &term.any[..] {
-                [OpenOfSource(count)] if !allows && !term.is_negated => {
-                    self.keys
-                        .set("max_connections_per_source", (*count).max(1), from);
-                    return;
-                }
-                [RateOfSource(count)] if !allows && !term.is_negated => {
-                    return self.rate(*count, from, proxy, notes);
-                }
-                [Hello] if allows => {
-                    notes.remark(
-                        from,
-                        "a ClientHello is heard where a route asks for what is in it",
-                    );
-                    self.hello_comes_first = true;
-                    return;
-                }
-                [Hello] if term.is_negated => {
-                    self.keys.set("not_tls", "refuse", from);
-                    return;
-                }
-                [Nobody] if !term.is_negated => return,
-                _ => {}
+    ) -> Result<(), String> {
+        if *verdict == Verdict::Reject && self.whose == Whose::Listener {
+            let accepts = self.accepts(stage);
+            let (keys, proxy) = (&mut self.rules.keys, self.proxy);
+            if self
+                .limits
+                .set(&terms, accepts, proxy, from, keys, self.notes)?
+            {
+                return Ok(());
             }
         }
-        if terms.is_empty() && !allows && self.hello_comes_first {
-            self.keys.set("not_tls", "refuse", from);
-            return;
-        }
-        // What everybody has asks for nothing.
-        let is_everybody = |term: &&Term| {
-            !term.is_negated && term.any.iter().any(|asked| matches!(asked, Everybody))
-        };
-        let terms: Vec<_> = terms.iter().filter(|term| !is_everybody(term)).collect();
-        let list = if stage == "connection" {
-            &mut self.peers
-        } else {
-            &mut self.clients
-        };
-        let networks = |asked: &Asked| match asked {
-            Route(Test::Source(networks)) => Some(networks.clone()),
-            _ => None,
-        };
-        match &terms[..] {
-            [] => {
-                let from = from.clone();
-                list.push(access::Rule {
-                    networks: None,
-                    is_negated: false,
-                    allows,
-                    from,
-                });
-                return;
-            }
-            [term] => {
-                let found: Option<Vec<_>> = term.any.iter().map(networks).collect();
-                if let Some(networks) = found {
-                    let networks = Some(networks.concat());
-                    let (is_negated, from) = (term.is_negated, from.clone());
-                    list.push(access::Rule {
-                        networks,
-                        is_negated,
-                        allows,
-                        from,
-                    });
-                    return;
+        for term in &terms {
+            for asked in &term.any {
+                let says = |test: &Test| matches!(test, Test::Sni(_) | Test::Alpn(_));
+                match asked {
+                    Asked::OpenOfSource(..) | Asked::RateOfSource(..) | Asked::AllDown(_) => {
+                        return Err(
+                            "a rule asks for sources, or for what a route can ask for".to_owned()
+                        );
+                    }
+                    Asked::Hello | Asked::Said | Asked::Silent if stage != Stage::Content => {
+                        return Err(NOT_SAID.to_owned());
+                    }
+                    Asked::Route(test) | Asked::Nearly(test, _)
+                        if says(test) && stage != Stage::Content =>
+                    {
+                        return Err(NOT_SAID.to_owned());
+                    }
+                    // More would be let in.
+                    Asked::Nearly(_, why) if term.is_negated == (*verdict == Verdict::Accept) => {
+                        return Err(why.clone());
+                    }
+                    Asked::Nearly(_, why) => self.notes.lose(from, why.as_str()),
+                    _ => {}
                 }
             }
-            _ => {}
         }
-        if allows {
-            notes.remark(from, "who is not refused by a rule is accepted");
-            return;
-        }
-        let mut route_terms = Vec::new();
-        for term in terms {
-            let tests: Option<Vec<_>> = term
-                .any
-                .iter()
-                .map(|asked| match asked {
-                    Route(test) => Some(test.clone()),
-                    _ => None,
-                })
-                .collect();
-            let Some(any) = tests else {
-                return self.lose(
-                    false,
-                    from,
-                    "a rule asks for sources, or for what a route can ask for",
-                    notes,
-                );
-            };
-            let is_negated = term.is_negated;
-            route_terms.push(RouteTerm { any, is_negated });
-        }
-        self.routes.push(Rule {
-            terms: route_terms,
-            target: Target::Reject,
-            from: from.clone(),
-        });
-    }
-
-    /// More connections of a source than so many in the period of a table are refused.
-    fn rate(&mut self, count: u64, from: &Origin, proxy: &Proxy, notes: &mut Notes) {
-        let table = proxy.last.get("stick-table");
-        let period = table.and_then(|line| {
-            let store = line.words.iter().find(|word| word.contains("conn_rate("))?;
-            let (_, rest) = store.split_once("conn_rate(")?;
-            time::parse(rest.split_once(')')?.0)
-        });
-        let Some(period) = period.filter(|period| !period.is_zero()) else {
-            return notes.lose(from, "its table stands elsewhere, and says over which time it counts; set `max_rate_per_source`");
-        };
-        let a_second = u128::from(count) * 1_000 / period.as_millis().max(1);
-        let a_second = u64::try_from(a_second).unwrap_or(u64::MAX).max(1);
-        self.keys.set("max_rate_per_source", a_second, from);
-        self.keys.set("burst_per_source", count.max(1), from);
-        notes.remark(
+        let (verdict, from) = (verdict.clone(), from.clone());
+        self.stage(stage).push(Decision {
+            terms,
+            verdict,
             from,
-            format!("{count} connections in {period:?} come out as {a_second} a second and {count} at once; those that are refused don't count"),
-        );
+        });
+        Ok(())
     }
 
-    fn expect_proxy(
-        &mut self,
-        condition: Result<Condition, String>,
-        from: &Origin,
-        notes: &mut Notes,
-    ) {
+    fn expect_proxy(&mut self, condition: Result<Condition, String>, from: &Origin) {
         let trusted = match condition.as_deref() {
             Ok([terms]) if terms.is_empty() => Some(Vec::new()),
             Ok([terms]) => match &terms[..] {
@@ -280,23 +252,36 @@ impl Rules {
             },
             _ => None,
         };
-        let Some(trusted) = trusted else {
-            notes.lose(
-                from,
-                "who announces clients is known by networks (`trusted`)",
-            );
-            self.is_open.get_or_insert_with(|| from.clone());
-            return;
+        let why = match trusted {
+            None => Some("who announces clients is known by networks (`trusted`)"),
+            Some(_) if self.accepts(Stage::Connection) => Some(
+                "a rule before it accepts some who announce nobody then; say by networks who does (`trusted`)",
+            ),
+            Some(_) => None,
         };
-        self.keys.set("accept_proxy_protocol", "required", from);
-        if !trusted.is_empty() {
-            let trusted: Vec<_> = trusted.iter().map(access::written).collect();
-            self.keys.set(
-                "trusted",
-                trusted.into_iter().collect::<super::super::value::Value>(),
-                from,
-            );
-            self.keys.set("untrusted", "plain", from);
+        if let Some(why) = why {
+            self.notes.lose(from, why);
+            self.rules.is_open.get_or_insert_with(|| from.clone());
+        }
+        let trusted = trusted.unwrap_or_default();
+        self.announcing = match self.announcing.take() {
+            Some(mut all) if !trusted.is_empty() => {
+                all.extend(trusted);
+                Some(all)
+            }
+            _ => None,
+        };
+        let keys = &mut self.rules.keys;
+        keys.set("accept_proxy_protocol", "required", from);
+        if let Some(trusted) = &self.announcing {
+            let trusted = trusted.iter().map(access::written);
+            keys.set("trusted", trusted.collect::<Value>(), from);
+            keys.set("untrusted", "plain", from);
+        } else {
+            keys.remove("trusted");
+            keys.remove("untrusted");
         }
     }
 }
+
+const NOT_SAID: &str = "clients have said nothing yet when this rule is asked";
