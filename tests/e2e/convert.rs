@@ -359,6 +359,27 @@ fn mixed() {
     });
 }
 
+/// Who is refused by one is refused by the other, also by the rules of a backend and after those that accept.
+#[test]
+fn rules_in_their_order() {
+    under(Scheduler::WorkStealing, |scheduler| {
+        let site = Site::new("rules.cfg");
+        let _servers = [151, 152].map(|number| answers(site.server(number, 443), number));
+        let pair = site.start(scheduler, false);
+        let [first, other] =
+            ["a.example.com", "b.example.com"].map(|name| client_hello(name, b"h2"));
+        let plain = b"no hello at all\r\n";
+        for port in [8443, 8444] {
+            pair.agree(port, &first, &[(151, 2)]);
+            pair.agree(port, &other, &[(0, 2)]);
+            pair.agree(port, plain, &[(0, 2)]);
+        }
+        pair.agree(8445, &first, &[(152, 2)]);
+        pair.agree(8445, &other, &[(0, 2)]);
+        pair.agree(8445, plain, &[(151, 2)]);
+    });
+}
+
 /// Where a certificate and its key are in one file, as HAProxy reads them.
 fn pem(directory: &Path) -> String {
     let (certificate, key) = certify(directory);
