@@ -139,7 +139,7 @@ fn an_earlier_rule_that_accepts_goes_before_a_later_one_that_refuses() {
     );
 }
 
-/// A stage decides of those whom the one before it has accepted.
+/// A stage decides of those that the one before it has accepted.
 #[test]
 fn who_one_stage_accepts_may_be_refused_by_the_next_one() {
     let rules = format!(

@@ -161,7 +161,7 @@ impl Choice {
         }
         if before.iter().any(goes_there) {
             let why = format!(
-                "it stands in for {name} as a whole, also for clients whom a line before it leads there"
+                "it stands in for {name} as a whole, also for clients that a line before it leads there"
             );
             notes.lose(from, why);
         }

@@ -1,4 +1,4 @@
-//! `tcp-request` of a backend: whom it refuses of those that come to it.
+//! `tcp-request` of a backend: who is refused of those that come to it.
 
 use std::collections::HashMap;
 use std::rc::Rc;

@@ -16,7 +16,7 @@ use super::proxy::Proxy;
 use super::section::Line;
 use super::time;
 
-/// What the rules of a proxy come to. Each stage decides of those whom the one before it has accepted.
+/// What the rules of a proxy come to. Each stage decides of those that the one before it has accepted.
 #[derive(Debug, Default)]
 pub(super) struct Rules {
     /// By what is known as soon as somebody has connected.
