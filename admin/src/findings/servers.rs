@@ -260,10 +260,10 @@ fn since(scene: &Scene<'_>, troubled: &[Troubled<'_>]) -> Option<SystemTime> {
     down.chain(unserved).min()
 }
 
-/// Since when a server is down, by its agent or else by its checks.
+/// Since when a server is down, by its agent or else by its checks: the moment of the event, not of the first check that failed.
 fn down_since(server: &Server) -> Option<Instant> {
     let by_agent = server.since(Hold::AgentDown);
-    by_agent.or_else(|| server.outage.since())
+    by_agent.or_else(|| server.since(Hold::Down))
 }
 
 /// The first `max`, and how many more there are.

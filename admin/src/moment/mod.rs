@@ -264,8 +264,11 @@ mod tests {
         first
             .outage
             .on_failure(ConnectFailure::Refused.into(), moment);
-        first.set_down();
-        let since = watch.origin().utc.duration_since(SystemTime::UNIX_EPOCH);
+        // It goes down only with a later check, which is what people are told.
+        let moment = moment + Duration::from_secs(5);
+        first.set_up(false, moment);
+        let since =
+            (watch.origin().utc + Duration::from_secs(5)).duration_since(SystemTime::UNIX_EPOCH);
         let since = Some(since.expect("after 1970").as_secs_f64().round());
         let refused = "connection refused".to_owned();
         let shares = (Some(1.0), Some(0.0), Some(0.75));

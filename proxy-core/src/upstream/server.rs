@@ -169,8 +169,9 @@ impl Server {
     /// Since when a hold holds; none: it doesn't.
     pub fn since(&self, hold: Hold) -> Option<Instant> {
         match hold {
-            // That of the first failure, which is before the hold.
-            Hold::Down => (self.outage.since()).filter(|_| self.holds().has(Hold::Down)),
+            // When it went down; of one that nobody has checked, its first failure.
+            Hold::Down => (self.standing.since(hold))
+                .or_else(|| self.outage.since().filter(|_| self.holds().has(hold))),
             _ => self.standing.since(hold),
         }
     }
@@ -213,7 +214,7 @@ impl Server {
 
     /// Says whether it is up: for who checks it.
     pub fn set_up(&self, up: bool, now: Instant) {
-        if self.standing.change(Hold::Down, !up, now) {
+        if self.standing.set(Hold::Down, !up, now) {
             self.on_hold(Hold::Down, !up);
         }
     }

@@ -90,7 +90,7 @@ pub(crate) struct Standing {
     holds: AtomicU32,
     /// The first moment that a hold was set.
     epoch: Epoch,
-    /// Nanoseconds from there, by the hold.
+    /// Nanoseconds from there, plus one, by the hold; zero where nobody has noted it.
     since: [AtomicU64; Hold::ALL.len()],
     /// When the last hold was lifted, or the server came; for people, and touched at such a change only.
     clear: Mutex<Option<Instant>>,
@@ -109,7 +109,7 @@ impl Standing {
         }
         if holds {
             // First, so that who sees the hold doesn't find the moment of an earlier one.
-            self.since[hold as usize].store(self.epoch.note(now), Relaxed);
+            self.since[hold as usize].store(self.epoch.note(now) + 1, Relaxed);
         }
         self.change(hold, holds, now)
     }
@@ -156,7 +156,7 @@ impl Standing {
 
     /// Since when a hold holds; none: it doesn't.
     pub(crate) fn since(&self, hold: Hold) -> Option<Instant> {
-        let after = self.since[hold as usize].load(Relaxed);
+        let after = self.since[hold as usize].load(Relaxed).checked_sub(1)?;
         self.holds().has(hold).then(|| self.epoch.moment(after))?
     }
 }

@@ -62,15 +62,14 @@ pub(super) fn lines(state: &State, width: usize, room: usize) -> Lines<'_> {
         let busy = busy.count();
         let busiest = if busy < left { busy } else { left };
         idle = if busy < left { order.len() - busy } else { 0 };
-        let all = if lines.is_empty() {
-            ""
-        } else {
-            "a sign each, and "
+        let all = order.len();
+        let signs = if lines.is_empty() { "" } else { "a sign each" };
+        let more = match (busiest, signs) {
+            (0, _) => String::new(),
+            (_, "") => format!("the {busiest} busiest of {all}"),
+            _ => format!(", and the {busiest} busiest of {all}"),
         };
-        title = format!(
-            " cores in the last second: {all}the {busiest} busiest of {} ",
-            order.len()
-        );
+        title = format!(" cores in the last second: {signs}{more} ");
     }
     let bar = BAR_WIDTH.min(width.saturating_sub(CORE_WORDS_WIDTH)).max(4);
     // The history takes what the figures leave.
