@@ -1,4 +1,4 @@
-//! 100,000 short connections: a process of its own, as its memory is measured.
+//! Tens of thousands of short connections: a process of its own, as its memory is measured.
 
 mod backends;
 
