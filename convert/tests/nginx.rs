@@ -219,3 +219,19 @@ fn options_of_sockets_are_named() {
         );
     }
 }
+
+/// With the key, corelane would not start where the system doesn't allow it for listeners.
+#[test]
+fn fast_open_is_a_loss_that_says_how_to_have_it() {
+    let converted = converted("server { listen 1 fastopen=5; proxy_pass a; }");
+    assert!(
+        !converted.file.contains("\nfast_open"),
+        "{}",
+        converted.file
+    );
+    let said = said(&converted.losses);
+    assert!(
+        said.contains("tcp_fastopen") && said.contains("`fast_open = 5`"),
+        "{said}"
+    );
+}

@@ -106,8 +106,18 @@ fn taken(
                 told()
             ),
         ),
+        Some(Errno::NOENT) if is_made_by_systemd(address) => Finding::warn(
+            ADDRESSES,
+            format!("all is well if systemd makes the directory (RuntimeDirectory=); else {}", told()),
+        ),
         _ => Finding::fail(ADDRESSES, told()),
     })
+}
+
+/// Below /run are directories that are there only while a service runs.
+fn is_made_by_systemd(address: &BindAddress) -> bool {
+    let paths = ["/run", "/var/run"];
+    matches!(address, BindAddress::Unix(path) if paths.iter().any(|run| path.starts_with(run)))
 }
 
 /// Whether a socket can be made at a path, or take the place of the one that is there.

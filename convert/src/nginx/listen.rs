@@ -52,7 +52,13 @@ pub(super) fn read(directive: &Directive, keys: &mut Keys, notes: &mut Notes) ->
             ("backlog", Some(backlog)) => keys.set("backlog", backlog, &part),
             ("rcvbuf", Some(bytes)) => keys.set("receive_buffer", size_text(bytes), &part),
             ("sndbuf", Some(bytes)) => keys.set("send_buffer", size_text(bytes), &part),
-            ("fastopen", Some(count)) => keys.set("fast_open", count, &part),
+            ("fastopen", Some(count)) => notes.lose(
+                &part,
+                format!(
+                    "nginx does without where the system doesn't allow it, and corelane would not start: set net.ipv4.tcp_fastopen to \
+                     3, and then `fast_open = {count}`"
+                ),
+            ),
             ("so_keepalive", _) => keepalive(value, keys, &part, notes),
             ("bind" | "reuseport" | "ipv6only" | "default_server" | "multipath", _) => {}
             ("deferred", _) => keys.set("defer_accept", std::time::Duration::from_secs(1), &part),

@@ -132,19 +132,27 @@ fn heading(view: &View, width: usize) -> Line<'_> {
         "" => String::new(),
         host => format!("on {} ", elide(host, HOST_WIDTH_MAX)),
     };
-    let name = format!("corelane {version}{host}");
-    let room = width.saturating_sub(name.chars().count() + link.content.chars().count());
-    let words = [
-        format!("{scheduler}{up}{connections}{rates}"),
-        format!("{short}{up}{connections}{rates}"),
-        format!("{short}{connections}{rates}"),
-        format!("{connections}{rates}"),
-        connections,
+    let [full, on_host, bare] = [
+        format!("corelane {version}{host}"),
+        format!("corelane {host}"),
+        "corelane ".to_owned(),
     ];
-    let fitting = words
-        .into_iter()
-        .find(|words| words.chars().count() <= room);
-    Line::from(vec![name.bold(), link, fitting.unwrap_or_default().into()])
+    // What is left out first is what the screen says elsewhere, or what changes least.
+    let all = [
+        (&full, format!("{scheduler}{up}{connections}{rates}")),
+        (&full, format!("{short}{up}{connections}{rates}")),
+        (&full, format!("{short}{connections}{rates}")),
+        (&on_host, format!("{short}{connections}{rates}")),
+        (&on_host, format!("{short}{connections}")),
+        (&bare, format!("{short}{connections}")),
+        (&bare, connections),
+    ];
+    let count = |text: &str| text.chars().count();
+    let fits = |(name, words): &(&String, String)| {
+        count(name) + count(&link.content) + count(words) <= width
+    };
+    let (name, words) = all.into_iter().find(fits).unwrap_or((&bare, String::new()));
+    Line::from(vec![name.clone().bold(), link, words.into()])
 }
 
 fn draw_state(frame: &mut Frame<'_>, area: Rect, view: &View, state: &State) {
