@@ -108,7 +108,10 @@ fn taken(
         ),
         Some(Errno::NOENT) if is_made_by_systemd(address) => Finding::warn(
             ADDRESSES,
-            format!("all is well if systemd makes the directory (RuntimeDirectory=); else {}", told()),
+            format!(
+                "all is well if systemd makes the directory (RuntimeDirectory=); else {}",
+                told()
+            ),
         ),
         _ => Finding::fail(ADDRESSES, told()),
     })
