@@ -41,7 +41,7 @@ const POLICY: &str = "default-src 'none'; \
         'sha256-Vk+/BBjAW/IYNbQt2wKlt3X5vJmD/N3K0i2zlTZ2Gjg=' \
         'sha256-nbHIZqEB2BFv9nh8Jji/77kmBeXdgYZU2zRtwV8S0SA='; \
     style-src 'sha256-32MMao1vjur/JktQ9zzlsRT2Rv/ZoLt08EmwoAE1+gQ=' \
-        'sha256-SqX87Y7egsydIzO17FU+mpex+C00vhjWDegV/Ab4Krc='; \
+        'sha256-i1ltlkdrustub2dw2ZAdErMCx9HiKUHlkCRBipPOpa0='; \
     connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 static PAGE: LazyLock<String> = LazyLock::new(|| {

@@ -40,6 +40,15 @@ fn the_cores_are_on_the_first_screen() {
     assert_eq!(browser.evaluate("scrollY"), 0);
     wait_for(&mut browser, "the cores are seen", STRIPS_ARE_SEEN);
     assert_eq!(browser.evaluate("scrollY"), 0);
+    // The map of many cores has no room of its own where there are few.
+    assert_eq!(
+        browser.evaluate("document.getElementById('heat').hidden"),
+        true
+    );
+    assert_eq!(
+        browser.evaluate("document.getElementById('heat').offsetHeight"),
+        0
+    );
     let ground = "getComputedStyle(document.body).backgroundColor";
     let before = browser.text(ground);
     browser.touch("document.getElementById('theme')");
