@@ -4,6 +4,7 @@
 //! from. All of it is pure: what a reader needs besides its files it asks its [`Surroundings`] for.
 
 mod access;
+mod case;
 mod document;
 mod duration;
 mod envoy;

@@ -5,7 +5,7 @@ use super::super::plan::{Keys, Route};
 use super::super::tree::View;
 use super::super::value::{Item, Value};
 use super::Clusters;
-use super::case::{Asked, Case, To};
+use super::asked::{Asked, Case, To};
 
 use super::values::{extension, network, number};
 

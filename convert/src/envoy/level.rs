@@ -6,7 +6,7 @@ use ipnet::IpNet;
 
 use super::super::access::{common, network, written};
 use super::super::intersection::names_in_common;
-use super::case::{Asked, Chain};
+use super::asked::{Asked, Chain};
 
 /// What chains are narrowed down by.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -7,7 +7,7 @@ use super::super::note::Notes;
 use super::super::origin::Origin;
 use super::super::plan::{Keys, Listener, Plan, Said};
 use super::super::tree::View;
-use super::case::{Asked, Case, Chain, To};
+use super::asked::{Asked, Case, Chain, To};
 use super::{chain, order};
 
 use super::values::{address, duration, extension, number, percent};

@@ -1,6 +1,6 @@
 //! A bootstrap of Envoy's, in YAML or JSON: listeners with tcp_proxy, and the clusters that they lead to.
 
-mod case;
+mod asked;
 mod chain;
 mod cluster;
 mod endpoints;

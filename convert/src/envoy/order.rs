@@ -4,7 +4,7 @@
 
 use super::super::intersection::Condition;
 use super::super::origin::Origin;
-use super::case::{Case, Chain, To};
+use super::asked::{Case, Chain, To};
 use super::level::Level;
 
 /// Values after another one that are compared with it; of more it is taken for granted that they share connections.
@@ -145,7 +145,7 @@ mod tests {
     use std::rc::Rc;
 
     use super::super::super::access::network;
-    use super::super::case::Asked;
+    use super::super::asked::Asked;
     use super::*;
 
     /// Chains such as `a: names=x,y sources=10.0.0.0/8`.

@@ -25,28 +25,7 @@ pub(super) struct Router {
 }
 
 /// Some connections, and where they go.
-#[derive(Clone)]
-pub(super) struct Case {
-    pub(super) conditions: Vec<Condition>,
-    pub(super) to: To,
-    pub(super) from: Origin,
-}
-
-impl Case {
-    /// Whether it takes every connection.
-    pub(super) fn is_rest(&self) -> bool {
-        self.conditions.is_empty()
-    }
-
-    /// Whether both are one route: they differ in the values of their only condition.
-    pub(super) fn is_like(&self, other: &Self) -> bool {
-        let key = |case: &Self| match &case.conditions[..] {
-            [(key, _)] => Some(*key),
-            _ => None,
-        };
-        self.to == other.to && key(self).is_some() && key(self) == key(other)
-    }
-}
+pub(super) type Case = super::super::case::Case<To>;
 
 impl Router {
     /// Reads a router, unless it is of no use here.

@@ -1,8 +1,7 @@
-//! Chains as they are read, and the cases that they become.
+//! Chains as they are read: what each asks for, and where it leads.
 
 use ipnet::IpNet;
 
-use super::super::intersection::Condition;
 use super::super::origin::Origin;
 
 /// Where a chain leads.
@@ -35,16 +34,4 @@ pub(super) struct Chain {
 }
 
 /// Some connections, and where they go.
-#[derive(Debug, Clone)]
-pub(super) struct Case {
-    pub(super) conditions: Vec<Condition>,
-    pub(super) to: To,
-    pub(super) from: Origin,
-}
-
-impl Case {
-    /// Whether it takes every connection.
-    pub(super) fn is_rest(&self) -> bool {
-        self.conditions.is_empty()
-    }
-}
+pub(super) type Case = super::super::case::Case<To>;
