@@ -5,6 +5,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::thread;
 use std::time::Duration;
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use proxy_state::{Connections, State};
 
 use crate::target::Target;
@@ -98,7 +99,7 @@ fn ask(target: &Target, find: &str) -> io::Result<Update> {
     // An older proxy knows no `find`; without words it isn't asked for it.
     let find = match find {
         "" => String::new(),
-        words => format!("&find={}", escaped(words)),
+        words => format!("&find={}", utf8_percent_encode(words, NON_ALPHANUMERIC)),
     };
     let path = format!("/connections?limit={CONNECTIONS_MAX}&sort=bytes{find}");
     let connections = target.get(&path, STEP_TIMEOUT)?;
@@ -107,17 +108,6 @@ fn ask(target: &Target, find: &str) -> io::Result<Update> {
         _ => None,
     };
     Ok(Update::State(Box::new(state), connections))
-}
-
-/// As a value in a query.
-fn escaped(words: &str) -> String {
-    let bytes = words.bytes().map(|byte| match byte {
-        b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'.' | b'-' | b'_' => {
-            char::from(byte).to_string()
-        }
-        _ => format!("%{byte:02X}"),
-    });
-    bytes.collect()
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use ratatui::style::Style;
 
-use super::{Column, FULL_MIN, Panel, Sheet, View};
+use super::{Column, Panel, Sheet, View, connections_of};
 use crate::top::words::{bytes, rate};
 use proxy_state::Listener;
 
@@ -19,17 +19,9 @@ pub(super) fn of(view: &View) -> Sheet {
             Style::new()
         }
     };
-    let conns = |row: &&Listener| match row.max_connections {
-        Some(most) => format!("{}/{most}", row.connections),
-        None => row.connections.to_string(),
-    };
-    let fullness = |row: &&Listener| match row.max_connections {
-        Some(most) if row.connections as f64 >= FULL_MIN * most as f64 => Style::new().yellow(),
-        _ => Style::new(),
-    };
     let columns = vec![
         Column::words("listener", each().map(|row| row.name.clone())),
-        Column::figures("conns", each().map(conns)).styled(each().map(fullness)),
+        connections_of(each().map(|row| (row.connections, row.max_connections))),
         Column::figures("new/s", each().map(|row| rate(row.accepts))).optional(1),
         Column::figures("in/s", each().map(|row| bytes(row.bytes_in))),
         Column::figures("out/s", each().map(|row| bytes(row.bytes_out))),

@@ -7,6 +7,7 @@ mod servers;
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
+use ratatui::style::Style;
 
 use super::grid::{self, Column};
 use crate::top::panel::Panel;
@@ -40,6 +41,19 @@ struct Sheet {
     row_lines: u16,
     /// Beside the panel's name.
     counts: String,
+}
+
+/// Connections, each with its limit where there is one.
+fn connections_of(rows: impl Iterator<Item = (u64, Option<u64>)> + Clone) -> Column {
+    let text = |(count, most): (u64, Option<u64>)| match most {
+        Some(most) => format!("{count}/{most}"),
+        None => count.to_string(),
+    };
+    let style = |(count, most): (u64, Option<u64>)| match most {
+        Some(most) if count as f64 >= FULL_MIN * most as f64 => Style::new().yellow(),
+        _ => Style::new(),
+    };
+    Column::figures("conns", rows.clone().map(text)).styled(rows.map(style))
 }
 
 /// Draws the tables into what is left of the screen.

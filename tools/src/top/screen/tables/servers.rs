@@ -2,7 +2,7 @@
 
 use ratatui::style::Style;
 
-use super::{Column, FULL_MIN, Panel, Sheet, View};
+use super::{Column, Panel, Sheet, View, connections_of};
 use crate::top::words::{brief, bytes, percent, rate, span};
 use proxy_state::Server;
 
@@ -36,19 +36,11 @@ pub(super) fn of(view: &View) -> Sheet {
         (Some(weight), None) => weight.to_string(),
         (None, _) => String::new(),
     };
-    let conns = |row: &&Server| match row.max_connections {
-        Some(most) => format!("{}/{most}", row.connections),
-        None => row.connections.to_string(),
-    };
-    let fullness = |row: &&Server| match row.max_connections {
-        Some(most) if row.connections as f64 >= FULL_MIN * most as f64 => Style::new().yellow(),
-        _ => Style::new(),
-    };
     let mut columns = vec![
         Column::words("upstream", each().map(|row| row.upstream.clone())).optional(5),
         Column::words("server", each().map(|row| row.server.clone())),
         Column::words("state", each().map(|row| state(row).to_owned())).styled(each().map(style)),
-        Column::figures("conns", each().map(conns)).styled(each().map(fullness)),
+        connections_of(each().map(|row| (row.connections, row.max_connections))),
         Column::figures("new/s", each().map(|row| rate(row.connects))).optional(4),
         Column::figures(
             "bytes/s",
