@@ -91,14 +91,15 @@ fn binds_are_addresses_or_sockets() {
         "localhost:80",
         ":80",
         "*",
-        "*:",
-        "*:+80",
-        "*:65536",
         "80",
         "1.2.3.4",
+        "1.2.3.4:",
         "builtin:echo",
     ] {
         assert_eq!(parse_bind(text), Err(AddressError::NotAnIp), "{text}");
+    }
+    for text in ["*:", "*:+80", "*:65536", "1.2.3.4:65536", "[::]:http"] {
+        assert_eq!(parse_bind(text), Err(AddressError::ListenPort), "{text}");
     }
     assert_eq!(parse_bind("unix:a.sock"), Err(AddressError::NotAbsolute));
     let mapped = AddressError::Mapped("10.0.0.1:80".parse().unwrap());
