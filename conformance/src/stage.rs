@@ -137,7 +137,8 @@ pub trait Stage: Sized {
     /// The next connection of the proxy to the server with this index, if there is one yet.
     fn accept(&self, server: usize) -> Option<Self::Peer>;
 
-    /// The stage's clock.
+    /// The stage's clock. A worker counts from when its turn began, a moment before the test sees anything happen: a time that was
+    /// waited for is only about as long as it should be.
     fn now(&self) -> Instant;
 
     /// Lets the proxy work for a moment, or time pass. False when it is `until` and nothing is left to do.
