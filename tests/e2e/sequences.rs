@@ -16,7 +16,7 @@ use std::thread;
 
 use rustix::mount::{MountFlags, mount};
 
-use crate::harness::bytes::Pattern;
+use crate::harness::chance::Chance;
 use crate::harness::change;
 use crate::harness::hang::with_own_mounts;
 use crate::harness::listening;
@@ -44,7 +44,7 @@ fn number(name: &str, default: u64) -> u64 {
 
 /// Files by chance.
 struct Files {
-    chance: Pattern,
+    chance: Chance,
     folder: PathBuf,
     ports: [u16; 3],
     admin: u16,
@@ -63,7 +63,7 @@ struct File {
 impl Files {
     fn new(seed: u64, folder: &Path) -> Self {
         Self {
-            chance: Pattern::new(seed),
+            chance: Chance::new(seed),
             folder: folder.to_owned(),
             ports: [(); 3].map(|()| port::free()),
             admin: port::free(),
@@ -72,7 +72,7 @@ impl Files {
     }
 
     fn below(&mut self, count: usize) -> usize {
-        (self.chance.next() % count as u64) as usize
+        self.chance.below(count as u64) as usize
     }
 
     fn of<T: Copy>(&mut self, choices: &[T]) -> T {

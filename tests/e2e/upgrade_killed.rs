@@ -12,6 +12,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::harness::bytes::Pattern;
+use crate::harness::chance::Chance;
 use crate::harness::config::{forward, forward_with};
 use crate::harness::heirs::{self, Heirs};
 use crate::harness::peer;
@@ -47,12 +48,12 @@ fn kills() -> usize {
 }
 
 fn one_of_two_is_killed(scheduler: Scheduler) {
-    let mut chance = Pattern::new(u64::from(std::process::id()));
+    let mut chance = Chance::new(u64::from(std::process::id()));
     let (mut killed, mut late) = (0, 0);
     while killed < kills() {
         // Mostly while connections go over.
         let accepts = killed % 8 < 6;
-        let delay = chance.next() % DELAYS_MAX_US[usize::from(accepts)];
+        let delay = chance.below(DELAYS_MAX_US[usize::from(accepts)]);
         let delay = Duration::from_micros(delay);
         match kill_one(scheduler, killed % 2 == 0, accepts, delay) {
             true => killed += 1,

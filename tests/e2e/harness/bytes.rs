@@ -54,25 +54,20 @@ impl Write for Hasher {
     }
 }
 
-/// An endless sequence of bytes that depends on its seed only (splitmix64).
-pub(crate) struct Pattern(u64);
+/// An endless sequence of bytes that depends on its seed only. The suite's own, which is optimized in tests, too.
+pub(crate) struct Pattern {
+    seed: u64,
+    position: u64,
+}
 
 impl Pattern {
     pub(crate) fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x2545_f491_4f6c_dd1d))
-    }
-
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        Self { seed, position: 0 }
     }
 
     pub(crate) fn fill(&mut self, buffer: &mut [u8]) {
-        for word in buffer.chunks_mut(8) {
-            word.copy_from_slice(&self.next().to_le_bytes()[..word.len()]);
-        }
+        conformance::fill(self.seed, self.position, buffer);
+        self.position += buffer.len() as u64;
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod browser;
 pub(crate) mod bytes;
+pub(crate) mod chance;
 pub(crate) mod change;
 pub(crate) mod child;
 pub(crate) mod config;
