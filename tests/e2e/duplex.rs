@@ -5,6 +5,7 @@ use std::net::{Shutdown, TcpStream};
 use std::thread;
 
 use crate::harness::bytes::{Digest, Hasher, MIB, Pattern, receive, send};
+use crate::harness::chance::Chance;
 use crate::harness::config::forward;
 use crate::harness::peer::Server;
 use crate::harness::proxy::Proxy;
@@ -60,12 +61,13 @@ fn small_writes(scheduler: Scheduler) {
 /// Writes of 1 B to 4 KiB, then of up to 300 KiB and small again: a relay that adapts its buffers, or its way
 /// to move bytes, goes through all of them.
 fn random_writes(mut stream: &TcpStream, seed: u64, count: u64) -> Digest {
-    let (mut pattern, mut hasher) = (Pattern::new(seed), Hasher::default());
+    let (mut pattern, mut chance) = (Pattern::new(seed), Chance::new(seed));
+    let mut hasher = Hasher::default();
     let mut buffer = vec![0; 300 * 1024];
     for index in 0..count {
         let bulk = (index / 50) % 10 == 9 && index % 10 == 0;
         let size_max = if bulk { buffer.len() } else { 4096 };
-        let size = 1 + pattern.next() as usize % size_max;
+        let size = 1 + chance.below(size_max as u64) as usize;
         pattern.fill(&mut buffer[..size]);
         stream.write_all(&buffer[..size]).expect("send");
         hasher.write_all(&buffer[..size]).expect("hash");

@@ -6,7 +6,8 @@ use std::thread;
 
 use rustix::process::Signal;
 
-use crate::harness::bytes::{Digest, Hasher, Pattern, receive};
+use crate::harness::bytes::{Digest, Hasher, receive};
+use crate::harness::chance::Chance;
 use crate::harness::child::{self, Child};
 use crate::harness::config::forward;
 use crate::harness::proxy::Proxy;
@@ -64,11 +65,11 @@ fn copy(scheduler: Scheduler) {
 fn copy_in(proxy: &Proxy) -> Digest {
     let (reader, mut writer) = std::io::pipe().expect("pipe");
     let source = thread::spawn(move || {
-        let (mut pattern, mut hasher) = (Pattern::new(11), Hasher::default());
+        let (mut chance, mut hasher) = (Chance::new(11), Hasher::default());
         for index in 0..COPY_ROWS {
             let mut row = format!("{index}\t");
             for _ in 0..63 {
-                row.push_str(&format!("{:016x}", pattern.next()));
+                row.push_str(&format!("{:016x}", chance.number()));
             }
             row.push('\n');
             writer

@@ -10,9 +10,13 @@ impl Chance {
 
     /// One of the numbers below `end`.
     pub(crate) fn below(&mut self, end: u64) -> u64 {
+        self.number() % end
+    }
+
+    pub(crate) fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % end
+        z ^ (z >> 31)
     }
 }
