@@ -166,9 +166,12 @@ struct Connections {
     /// On a core.
     #[arg(long)]
     core: Option<u64>,
-    /// age, bytes or idle.
+    /// age, bytes or idle: the greatest come first.
     #[arg(long, default_value = "age")]
     sort: String,
+    /// The least come first.
+    #[arg(long)]
+    ascending: bool,
     /// At most so many.
     #[arg(long, default_value_t = 100)]
     limit: u64,
@@ -436,6 +439,7 @@ fn typed(text: &str) -> Value {
 impl Connections {
     fn path(&self) -> String {
         let core = self.core.map(|core| core.to_string());
+        let order = self.ascending.then(|| "ascending".to_owned());
         let mut path = format!(
             "connections?sort={}&limit={}&offset={}",
             part(&self.sort),
@@ -447,6 +451,7 @@ impl Connections {
             ("server", &self.server),
             ("listener", &self.listener),
             ("core", &core),
+            ("order", &order),
         ] {
             if let Some(value) = value {
                 path += &format!("&{name}={}", part(value));

@@ -98,7 +98,13 @@ fn listed(scheduler: Scheduler) {
     assert_eq!(ids.len(), 3);
     drop(streams);
     wait_for_total(&proxy, 0);
-    for bad in ["?limit=many", "?sort=name", "?listener=other", "?what"] {
+    for bad in [
+        "?limit=many",
+        "?sort=name",
+        "?order=up",
+        "?listener=other",
+        "?what",
+    ] {
         assert_eq!(
             proxy.get(&format!("/connections{bad}")).status,
             400,
@@ -122,6 +128,14 @@ fn sorted(scheduler: Scheduler) {
     assert_eq!(
         clients(&list(&proxy, "?sort=bytes")),
         [&second, &first, &third]
+    );
+    assert_eq!(
+        clients(&list(&proxy, "?sort=bytes&order=ascending&limit=2")),
+        [&third, &first]
+    );
+    assert_eq!(
+        clients(&list(&proxy, "?order=ascending")),
+        [&third, &second, &first]
     );
     exchange(&streams[0], 1);
     wait_for_bytes(&proxy, 601);

@@ -39,7 +39,7 @@ const LICENCES: [(&str, &str); 1] = [(
 const POLICY: &str = "default-src 'none'; \
     script-src 'sha256-GcjUxq2Ikpp59K5J1vcWFWbf0Lo9FcxJXpdPeH63jx8=' \
         'sha256-Vk+/BBjAW/IYNbQt2wKlt3X5vJmD/N3K0i2zlTZ2Gjg=' \
-        'sha256-nbHIZqEB2BFv9nh8Jji/77kmBeXdgYZU2zRtwV8S0SA='; \
+        'sha256-g3bM/p3TnpIC/l5M5IxnQeAzYeixEXuzYgf8ojXWatU='; \
     style-src 'sha256-32MMao1vjur/JktQ9zzlsRT2Rv/ZoLt08EmwoAE1+gQ=' \
         'sha256-i1ltlkdrustub2dw2ZAdErMCx9HiKUHlkCRBipPOpa0='; \
     connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";

@@ -719,11 +719,8 @@ let page = 0;
 let connections = { total: 0, connections: [], find: "" };
 let counted = { at: 0, bytes: new Map() };
 
-// The order that the proxy is asked for; none: it has none for that column, and only the page that is shown is in that order.
-const wantedOrder = () => {
-  const { columns, sorted, descending } = connectionTable;
-  return descending ? columns[sorted].asks : undefined;
-};
+// What the proxy is asked to order by; nothing: it has no order for that column, and only the page that is shown is in it.
+const wantedSort = () => connectionTable.columns[connectionTable.sorted].asks;
 connectionTable.onSort = () => {
   showConnections();
   turn(0);
@@ -744,7 +741,7 @@ function showConnections() {
   const last = Math.ceil(Math.min(connections.total, CONNECTIONS_LISTED_MAX) / CONNECTIONS_SHOWN_MAX) - 1;
   $("pages").hidden = last < 1 && page === 0;
   say($("page-at"), `page ${page + 1} of ${Math.max(last, page) + 1}`);
-  say($("page-order"), wantedOrder() ? "" : "pages are by bytes; what is chosen orders each page in itself");
+  say($("page-order"), wantedSort() ? "" : "pages are by bytes; what is chosen orders each page in itself");
   $("page-before").disabled = page === 0;
   $("page-after").disabled = page >= last;
 }
@@ -788,7 +785,9 @@ async function askConnections() {
     try {
       const offset = page * CONNECTIONS_SHOWN_MAX;
       const find = wantedConnections();
-      const answer = await fetch(`/connections?limit=${CONNECTIONS_SHOWN_MAX}&offset=${offset}&sort=${wantedOrder() ?? "bytes"}&find=${part(find)}`,
+      const order = wantedSort() && !connectionTable.descending ? "ascending" : "descending";
+      const query = `offset=${offset}&sort=${wantedSort() ?? "bytes"}&order=${order}&find=${part(find)}`;
+      const answer = await fetch(`/connections?limit=${CONNECTIONS_SHOWN_MAX}&${query}`,
         { signal: AbortSignal.timeout(SILENCE_MAX_MS) });
       if (mine !== asked) return;
       // A proxy that has no such table won't get one while it runs.

@@ -194,20 +194,33 @@ fn many_cores_servers_and_connections_are_shown() {
     browser.evaluate(sort_by_age);
     let answer = proxy.get("/connections?limit=1&sort=age");
     let answer: serde_json::Value = serde_json::from_slice(&answer.body).expect("JSON");
-    let oldest = answer["connections"][0]["client"]
-        .as_str()
-        .expect("a client");
+    let client = |answer: &serde_json::Value| {
+        let client = answer["connections"][0]["client"].as_str();
+        client.expect("a client").to_owned()
+    };
+    let is_first = |client: &str| {
+        format!(
+            "document.querySelector('#connection-table tbody tr').cells[0].textContent === '{client}'"
+        )
+    };
     wait_for(
         &mut browser,
         "the oldest of all is the first",
-        &format!(
-            "document.querySelector('#connection-table tbody tr').cells[0].textContent === '{oldest}'"
-        ),
+        &is_first(&client(&answer)),
     );
     wait::until("the proxy is asked for them", || {
         browser.asked().iter().any(|url| url.contains("sort=age"))
     });
     assert_eq!(browser.text(&said("page-order")), "");
+    browser.evaluate(sort_by_age);
+    let answer = proxy.get("/connections?limit=1&sort=age&order=ascending");
+    let answer: serde_json::Value = serde_json::from_slice(&answer.body).expect("JSON");
+    wait_for(
+        &mut browser,
+        "the youngest of all is the first",
+        &is_first(&client(&answer)),
+    );
+    browser.evaluate(sort_by_age);
     browser.evaluate("document.getElementById('page-after').click()");
     let shown = count("#connection-table tbody tr");
     wait_for(

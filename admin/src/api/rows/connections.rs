@@ -20,7 +20,7 @@ const LIMIT_MAX: usize = 10_000;
 
 /// The parameters of a query.
 pub(crate) const PARAMETERS: &[&str] = &[
-    "limit", "offset", "sort", "listener", "client", "server", "core", "find",
+    "limit", "offset", "sort", "order", "listener", "client", "server", "core", "find",
 ];
 
 /// What is asked for.
@@ -29,6 +29,8 @@ pub(crate) struct Query {
     limit: usize,
     offset: usize,
     sort: Sort,
+    /// Those that would come last come first.
+    ascending: bool,
     listener: Option<String>,
     client: Option<Client>,
     server: Option<String>,
@@ -103,6 +105,14 @@ impl Query {
                 Some("idle") => Sort::Idle,
                 Some(_) => return Err(BadRequest("sort must be age, bytes or idle".to_owned())),
             },
+            ascending: match parameters.get("order") {
+                None | Some("descending") => false,
+                Some("ascending") => true,
+                Some(_) => {
+                    let error = "order must be ascending or descending";
+                    return Err(BadRequest(error.to_owned()));
+                }
+            },
             listener: get("listener"),
             client: parameters.get("client").map(Client::parse).transpose()?,
             server: get("server"),
@@ -113,6 +123,17 @@ impl Query {
                 .filter(|words| !words.is_empty())
                 .map(str::to_lowercase),
         })
+    }
+
+    /// What the order goes by: the greatest comes first.
+    fn key(&self, connection: &LiveConnection, now: Instant) -> u128 {
+        let nanoseconds = |since| now.saturating_duration_since(since).as_nanos();
+        let key = match self.sort {
+            Sort::Age => nanoseconds(connection.accepted_at),
+            Sort::Idle => nanoseconds(connection.last_byte_at),
+            Sort::Bytes => u128::from(connection.bytes_in) + u128::from(connection.bytes_out),
+        };
+        if self.ascending { !key } else { key }
     }
 
     /// How many connections are kept while all are looked at.
@@ -280,7 +301,7 @@ fn list_at(listeners: &[ListenerView], query: &Query, now: Instant) -> Result<St
             }
             total += 1;
             first.push(Listed {
-                key: key(query.sort, &connection, now),
+                key: query.key(&connection, now),
                 listener,
                 connection,
             });
@@ -299,15 +320,6 @@ fn list_at(listeners: &[ListenerView], query: &Query, now: Instant) -> Result<St
     };
     // Nothing in it can't be JSON.
     Ok(serde_json::to_string(&answer).unwrap_or_default())
-}
-
-fn key(sort: Sort, connection: &LiveConnection, now: Instant) -> u128 {
-    let nanoseconds = |since| now.saturating_duration_since(since).as_nanos();
-    match sort {
-        Sort::Age => nanoseconds(connection.accepted_at),
-        Sort::Idle => nanoseconds(connection.last_byte_at),
-        Sort::Bytes => u128::from(connection.bytes_in) + u128::from(connection.bytes_out),
-    }
 }
 
 fn row<'a>(listed: &'a Listed<'_>, now: Instant) -> Row<'a> {
@@ -356,6 +368,7 @@ mod tests {
             limit: 1000,
             offset: 0,
             sort: Sort::Age,
+            ascending: false,
             listener: None,
             client: None,
             server: None,
@@ -370,6 +383,12 @@ mod tests {
             ..default.clone()
         };
         assert_eq!(Query::parse("limit=7&sort=bytes&listener=web"), Ok(wanted));
+        let youngest = Query {
+            ascending: true,
+            ..default.clone()
+        };
+        assert_eq!(Query::parse("order=ascending"), Ok(youngest));
+        assert_eq!(Query::parse("order=descending"), Ok(default.clone()));
         let found = Query {
             client: Some(Client::Network("10.0.0.0/8".parse().expect("a network"))),
             server: Some("10.0.0.1:80".to_owned()),
