@@ -324,6 +324,45 @@ fn a_limit_from_which_some_are_exempt_is_named() {
 }
 
 #[test]
+fn a_limit_goes_by_the_table_of_whichever_section_it_names() {
+    let own = " stick-table type ip size 1m store conn_rate(3s)\n";
+    let tables = "backend slow\n stick-table type ip size 1m store conn_cur,conn_rate(10s)\n\
+                  backend fast\n stick-table type ip size 1m store conn_rate(1s)\n";
+    for (rules, a_second) in [
+        (
+            " tcp-request connection track-sc0 src table slow\n tcp-request connection reject if { sc0_conn_rate gt 20 }",
+            2,
+        ),
+        (
+            " tcp-request connection track-sc0 src table slow\n tcp-request connection reject if { sc_conn_rate(0) gt 20 }",
+            2,
+        ),
+        (
+            " tcp-request connection reject if { src_conn_rate(fast) gt 20 }",
+            20,
+        ),
+        (
+            " tcp-request connection reject if { sc0_conn_rate(slow) gt 20 }",
+            2,
+        ),
+        (
+            " tcp-request connection reject if { src_conn_rate(f) gt 60 }",
+            20,
+        ),
+    ] {
+        let rules = format!("{DEFAULT}{own}{rules}");
+        whole(&rules, tables);
+        let converted = made_of(&rules, tables).expect("it is");
+        let key = format!("max_rate_per_source = {a_second} ");
+        assert!(converted.file.contains(&key), "{rules}\n{}", converted.file);
+    }
+    let unknown = format!(
+        "{DEFAULT}{own} tcp-request connection reject if {{ src_conn_rate(elsewhere) gt 20 }}"
+    );
+    partly(&unknown, tables, "src_conn_rate", "no table that is known");
+}
+
+#[test]
 fn a_fallback_comes_after_the_backups_and_says_whom_it_takes() {
     let spare = " use_backend c if { nbsrv(m) lt 1 }\n";
     let main = "backend m\n server s1 192.0.2.5:80 check\n server b1 192.0.2.6:80 check backup\n server b2 192.0.2.7:80 check backup\n";

@@ -76,6 +76,10 @@ pub(super) fn carry(
             let port = client_port(proxy, &carried);
             let mut upstreams = upstreams(proxy, (&backend.name, port), &mut names, globals, plan);
             plan.upstreams.append(&mut upstreams);
+        } else if proxy.kind == "backend" && proxy.last.contains_key("stick-table") {
+            let why =
+                "it has a table and no servers: limits that go by it are those of the listeners";
+            plan.notes.remark(&proxy.from, why);
         } else if proxy.kind == "backend" {
             plan.notes.lose(
                 &proxy.from,

@@ -24,10 +24,19 @@ pub(super) enum Asked {
     Nobody,
     /// No server of these backends is up.
     AllDown(String),
-    /// More than so many connections of one source are open, by a counter (`0` of `sc0`) or by a table.
-    OpenOfSource(u64, Option<String>),
-    /// More than so many connections of one source have come lately, likewise.
-    RateOfSource(u64, Option<String>),
+    /// More than so many connections of one source are open.
+    OpenOfSource(u64, Counted),
+    /// More than so many connections of one source have come lately.
+    RateOfSource(u64, Counted),
+}
+
+/// Where a limit of sources has its numbers.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Counted {
+    /// In what a counter tracks (`0` of `sc0`).
+    pub(super) counter: Option<String>,
+    /// In the table of this section; else in that of the counter, or of the section itself.
+    pub(super) table: Option<String>,
 }
 
 /// An expression: what it is about, flags, and values.
@@ -96,12 +105,12 @@ pub(super) fn read(words: &[&str], surroundings: &dyn Surroundings) -> Result<As
         },
         "src_conn_cur" | "sc0_conn_cur" | "sc1_conn_cur" | "sc2_conn_cur" | "sc_conn_cur" => {
             limit(&values)
-                .map(|limit| Asked::OpenOfSource(limit, counter(function, argument)))
+                .map(|limit| Asked::OpenOfSource(limit, counted(function, argument)))
                 .ok_or_else(|| "a limit is expected, as in `gt 10`".to_owned())
         }
         "src_conn_rate" | "sc0_conn_rate" | "sc1_conn_rate" | "sc2_conn_rate" | "sc_conn_rate" => {
             limit(&values)
-                .map(|limit| Asked::RateOfSource(limit, counter(function, argument)))
+                .map(|limit| Asked::RateOfSource(limit, counted(function, argument)))
                 .ok_or_else(|| "a limit is expected, as in `gt 10`".to_owned())
         }
         _ => Err(format!(
@@ -219,14 +228,27 @@ fn limit(values: &[String]) -> Option<u64> {
     }
 }
 
-/// Which counter a fetch asks for, if it is not the table itself.
-fn counter(function: &str, argument: &str) -> Option<String> {
-    let (prefix, _) = function.split_once('_')?;
-    let number = match prefix.strip_prefix("sc")? {
-        "" => argument.split(',').next()?,
-        number => number,
-    };
-    Some(number.trim().to_owned())
+/// Where a fetch looks: `src_conn_cur(TABLE)`, `sc0_conn_cur(TABLE)` or `sc_conn_cur(0,TABLE)`.
+fn counted(function: &str, argument: &str) -> Counted {
+    let given = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
+    let (prefix, _) = function.split_once('_').unwrap_or((function, ""));
+    match prefix.strip_prefix("sc") {
+        Some("") => {
+            let (counter, table) = argument.split_once(',').unwrap_or((argument, ""));
+            Counted {
+                counter: given(counter),
+                table: given(table),
+            }
+        }
+        Some(counter) => Counted {
+            counter: given(counter),
+            table: given(argument),
+        },
+        None => Counted {
+            counter: None,
+            table: given(argument),
+        },
+    }
 }
 
 /// Whether a comparison asks for none.
@@ -243,6 +265,13 @@ mod tests {
     fn asked(text: &str) -> Result<Asked, String> {
         let words: Vec<_> = text.split(' ').collect();
         read(&words, &Nowhere)
+    }
+
+    fn at(counter: Option<&str>, table: Option<&str>) -> Counted {
+        Counted {
+            counter: counter.map(ToOwned::to_owned),
+            table: table.map(ToOwned::to_owned),
+        }
     }
 
     #[test]
@@ -294,15 +323,27 @@ mod tests {
         );
         assert_eq!(
             asked("sc0_conn_rate gt 20"),
-            Ok(Asked::RateOfSource(20, Some("0".to_owned())))
+            Ok(Asked::RateOfSource(20, at(Some("0"), None)))
         );
         assert_eq!(
             asked("sc_conn_cur(1) gt 2"),
-            Ok(Asked::OpenOfSource(2, Some("1".to_owned())))
+            Ok(Asked::OpenOfSource(2, at(Some("1"), None)))
+        );
+        assert_eq!(
+            asked("sc_conn_rate(2,abuse) gt 2"),
+            Ok(Asked::RateOfSource(2, at(Some("2"), Some("abuse"))))
+        );
+        assert_eq!(
+            asked("sc0_conn_rate(abuse) gt 2"),
+            Ok(Asked::RateOfSource(2, at(Some("0"), Some("abuse"))))
+        );
+        assert_eq!(
+            asked("src_conn_rate(abuse) gt 2"),
+            Ok(Asked::RateOfSource(2, at(None, Some("abuse"))))
         );
         assert_eq!(
             asked("src_conn_cur ge 10"),
-            Ok(Asked::OpenOfSource(9, None))
+            Ok(Asked::OpenOfSource(9, at(None, None)))
         );
         for text in [
             "req.ssl_sni -m reg ^a",

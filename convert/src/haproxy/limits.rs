@@ -9,6 +9,7 @@ use super::super::value::Value;
 use super::acl::Term;
 use super::expression::Asked;
 use super::proxy::Proxy;
+use super::section::Line;
 use super::time;
 
 /// What is known of the counters of HAProxy's that limits go by.
@@ -21,16 +22,23 @@ struct Tracked {
     /// Some sources are not counted.
     is_partial: bool,
     is_by_source: bool,
+    /// The section whose table it counts in, if it isn't that of the rule.
+    table: Option<String>,
 }
 
 impl Limits {
-    /// `track-sc0 KEY`.
-    pub(super) fn track(&mut self, action: &str, key: &str, is_partial: bool) {
+    /// `track-sc0 KEY`, or `track-sc0 KEY table SECTION`.
+    pub(super) fn track(&mut self, action: &str, arguments: &[&str], is_partial: bool) {
         let counter = action.trim_start_matches("track-sc").to_owned();
-        let is_by_source = key == "src";
+        let is_by_source = arguments.first() == Some(&"src");
+        let table = match arguments {
+            [_, "table", section, ..] => Some((*section).to_owned()),
+            _ => None,
+        };
         let tracked = self.0.entry(counter).or_insert(Tracked {
             is_partial,
             is_by_source,
+            table,
         });
         tracked.is_partial &= is_partial;
         tracked.is_by_source &= is_by_source;
@@ -62,11 +70,14 @@ impl Limits {
         if limit.is_negated {
             return Ok(false);
         }
-        let counter = match asked {
-            Asked::OpenOfSource(_, counter) | Asked::RateOfSource(_, counter) => counter,
+        let counted = match asked {
+            Asked::OpenOfSource(_, counted) | Asked::RateOfSource(_, counted) => counted,
             _ => return Ok(false),
         };
-        let tracked = counter.as_ref().and_then(|counter| self.0.get(counter));
+        let tracked = counted
+            .counter
+            .as_ref()
+            .and_then(|counter| self.0.get(counter));
         if tracked.is_some_and(|tracked| !tracked.is_by_source) {
             return Err("it counts something else than sources".to_owned());
         }
@@ -79,8 +90,19 @@ impl Limits {
                        raise the limit";
             notes.lose(from, why);
         }
+        let table = counted.table.as_deref();
+        let table = table.or(tracked.and_then(|tracked| tracked.table.as_deref()));
+        let table = table.unwrap_or(&proxy.name);
+        if table != proxy.name {
+            let why = format!(
+                "`{table}` counts for every section that tracks in it; here each listener counts its own clients"
+            );
+            notes.remark(from, why);
+        }
         match asked {
-            Asked::RateOfSource(count, _) => rate(*count, from, proxy, keys, notes),
+            Asked::RateOfSource(count, _) => {
+                rate(*count, from, proxy.tables.get(table), keys, notes);
+            }
             Asked::OpenOfSource(count, _) => {
                 let count = (*count).max(1);
                 let key = "max_connections_per_source";
@@ -96,15 +118,15 @@ impl Limits {
 }
 
 /// More connections of a source than so many in the period of a table are refused.
-fn rate(count: u64, from: &Origin, proxy: &Proxy, keys: &mut Keys, notes: &mut Notes) {
-    let table = proxy.last.get("stick-table");
+fn rate(count: u64, from: &Origin, table: Option<&Line>, keys: &mut Keys, notes: &mut Notes) {
     let period = table.and_then(|line| {
         let store = line.words.iter().find(|word| word.contains("conn_rate("))?;
         let (_, rest) = store.split_once("conn_rate(")?;
         time::parse(rest.split_once(')')?.0)
     });
     let Some(period) = period.filter(|period| !period.is_zero()) else {
-        let why = "its table stands elsewhere, and says over which time it counts; set `max_rate_per_source`";
+        let why =
+            "no table that is known here says over which time it counts; set `max_rate_per_source`";
         return notes.lose(from, why);
     };
     let a_second = u128::from(count) * 1_000 / period.as_millis().max(1);

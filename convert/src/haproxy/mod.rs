@@ -73,6 +73,7 @@ pub(super) fn read(
             kind => plan.notes.lose(&section.from, nothing_like(kind)),
         }
     }
+    proxy::share_tables(&mut proxies);
     carry::carry(&proxies, &globals, &mut plan, surroundings);
     Ok(plan)
 }

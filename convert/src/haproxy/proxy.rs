@@ -1,6 +1,7 @@
 //! A section `frontend`, `backend` or `listen`, with what it has of its defaults.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::time::Duration;
 
 use super::super::note::Notes;
@@ -37,6 +38,8 @@ pub(super) struct Proxy {
     /// The lines of a section of HTTP that are none of the above.
     pub(super) http: Vec<Line>,
     pub(super) is_disabled: bool,
+    /// The `stick-table` of every section, by the section's name.
+    pub(super) tables: Rc<HashMap<String, Line>>,
 }
 
 /// Words with a number.
@@ -90,6 +93,18 @@ const CHECKS: [&str; 9] = [
     "tcp-check",
 ];
 
+/// Has each section know the tables of all.
+pub(super) fn share_tables(proxies: &mut [Proxy]) {
+    let table = |proxy: &Proxy| {
+        let line = proxy.last.get("stick-table")?;
+        Some((proxy.name.clone(), line.clone()))
+    };
+    let tables: Rc<HashMap<_, _>> = Rc::new(proxies.iter().filter_map(table).collect());
+    for proxy in proxies {
+        proxy.tables = tables.clone();
+    }
+}
+
 impl Proxy {
     /// Whether it accepts connections.
     pub(super) fn is_frontend(&self) -> bool {
@@ -138,6 +153,7 @@ impl Proxy {
             servers: Vec::new(),
             http: Vec::new(),
             is_disabled: false,
+            tables: Rc::default(),
         };
         let mut lines = inherited.iter().chain(&section.lines);
         if let Some(line) = lines.rfind(|line| line.words[0] == "mode") {

@@ -139,9 +139,9 @@ impl Reader<'_> {
             }
             "expect-proxy" => return self.expect_proxy(condition, from),
             _ if action.starts_with("track-sc") => {
-                let key = arguments.first().copied().unwrap_or_default();
                 let accepts = self.accepts(stage);
-                self.limits.track(action, key, is_conditional || accepts);
+                self.limits
+                    .track(action, arguments, is_conditional || accepts);
                 let why = "sources are counted where a limit of them asks for it";
                 return self.notes.remark(from, why);
             }
