@@ -7,6 +7,13 @@ use crate::relay::pipe::Pipes;
 /// Bytes of a worker's scratch buffer, and so the most that one receive takes.
 pub const BUFFER_BYTES: usize = 64 * 1024;
 
+/// Where buffers begin: at the beginning of a page, as what arrives does in the kernel.
+///
+/// AMD's processors from Zen 3 on copy by `rep movsb`, as the kernel does, 20 times as slowly where the target is 1 to 31 bytes further into
+/// its page than the source (glibc's bug 30994; 8.4 µs for 16 KiB where others take 0.4). glibc's own large allocations begin 16 bytes
+/// after a page does.
+const PAGE_BYTES: usize = 4096;
+
 /// Free buffers that a worker keeps; more are given back to the allocator.
 pub const POOL_BUFFERS_MAX: usize = 64;
 
@@ -24,6 +31,8 @@ const HELLO_BYTES_MIN: usize = HELLO_BYTES / 2;
 #[derive(Debug)]
 pub struct Buffers {
     scratch: Box<[u8]>,
+    /// Where its page begins.
+    start: usize,
     free: Vec<Box<[u8]>>,
     /// Free buffers of [`HELLO_BYTES`].
     hellos: Vec<Vec<u8>>,
@@ -33,8 +42,10 @@ pub struct Buffers {
 impl Buffers {
     /// A scratch buffer and an empty pool.
     pub fn new() -> Self {
+        let scratch = allocate();
         Self {
-            scratch: vec![0; BUFFER_BYTES].into_boxed_slice(),
+            start: start_of(&scratch),
+            scratch,
             free: Vec::new(),
             hellos: Vec::new(),
             pipes: Pipes::default(),
@@ -43,19 +54,17 @@ impl Buffers {
 
     /// Where to receive into. What it held before is gone after the next call.
     pub fn scratch(&mut self) -> &mut [u8] {
-        &mut self.scratch
+        &mut self.scratch[self.start..][..BUFFER_BYTES]
     }
 
     /// Keeps `range` of the scratch buffer for later.
     pub(crate) fn hold(&mut self, range: Range<usize>) -> Held {
         // Swapping costs less than copying what may be 64 KiB.
-        let fresh = self
-            .free
-            .pop()
-            .unwrap_or_else(|| vec![0; BUFFER_BYTES].into_boxed_slice());
+        let fresh = self.free.pop().unwrap_or_else(allocate);
+        let start = std::mem::replace(&mut self.start, start_of(&fresh));
         Held {
             bytes: std::mem::replace(&mut self.scratch, fresh).into_vec(),
-            range,
+            range: start + range.start..start + range.end,
         }
     }
 
@@ -71,7 +80,7 @@ impl Buffers {
     /// Takes a buffer back, if it is one of these.
     pub(crate) fn release(&mut self, held: Held) {
         let mut bytes = held.bytes;
-        if bytes.len() == BUFFER_BYTES {
+        if bytes.len() == BUFFER_BYTES + PAGE_BYTES {
             if self.free.len() < POOL_BUFFERS_MAX {
                 self.free.push(bytes.into_boxed_slice());
             }
@@ -80,6 +89,15 @@ impl Buffers {
             self.hellos.push(bytes);
         }
     }
+}
+
+/// Room for [`BUFFER_BYTES`] from the beginning of a page on. None of it is memory before it is used.
+fn allocate() -> Box<[u8]> {
+    vec![0; BUFFER_BYTES + PAGE_BYTES].into_boxed_slice()
+}
+
+fn start_of(buffer: &[u8]) -> usize {
+    buffer.as_ptr().align_offset(PAGE_BYTES).min(PAGE_BYTES)
 }
 
 impl Default for Buffers {
@@ -116,6 +134,29 @@ impl Held {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn buffers_begin_where_a_page_does() {
+        let mut buffers = Buffers::new();
+        let mut all = Vec::new();
+        for number in 0..10 {
+            let scratch = buffers.scratch();
+            assert_eq!(scratch.len(), BUFFER_BYTES);
+            assert_eq!(scratch.as_ptr().addr() % PAGE_BYTES, 0);
+            scratch[7..9].fill(number);
+            all.push(buffers.hold(7..9));
+        }
+        for (held, number) in all.iter().zip(0..) {
+            assert_eq!(held.bytes(), [number; 2]);
+            assert_eq!(held.bytes().as_ptr().addr() % PAGE_BYTES, 7);
+        }
+        for held in all {
+            buffers.release(held);
+        }
+        assert_eq!(buffers.free.len(), 10);
+        drop(buffers.hold(0..1));
+        assert_eq!(buffers.scratch().as_ptr().addr() % PAGE_BYTES, 0);
+    }
 
     #[test]
     fn the_buffer_of_a_hello_is_used_again() {
