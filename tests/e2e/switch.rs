@@ -1,6 +1,5 @@
 //! Another scheduler, or other cores, by SIGHUP while connections run: nobody is refused, and no byte is lost.
 
-use std::fmt::Display;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::unix::fs::MetadataExt;
@@ -24,7 +23,6 @@ each_scheduler!(
     connections_move_to_every_scheduler,
     half_closed_and_stuck_connections_move,
     connections_finish_where_they_are_under_drain,
-    what_can_not_run_changes_nothing,
     a_unix_socket_is_handed_over,
     a_stop_ends_both_schedulers,
     what_comes_while_connections_finish_is_looked_at_and_waits,
@@ -40,24 +38,17 @@ const BUSY: usize = 6;
 /// Clients that come and go.
 const COMING: usize = 3;
 
-fn configuration(scheduler: Scheduler, cores: impl Display, runtime: &str, routes: &str) -> String {
-    let chosen = scheduler.runtime_toml();
-    format!(
-        "[runtime]\n{chosen}cores = {cores}\npin = false\n{runtime}\n[admin]\nlisten = \"127.0.0.1:0\"\n\n{routes}"
-    )
-}
-
-fn echo() -> String {
+pub(crate) fn echo() -> String {
     route("main", "127.0.0.1:0", &["builtin:echo"], "", "")
 }
 
-fn switches(proxy: &Proxy, from: Scheduler, to: Scheduler, result: &str) -> f64 {
+pub(crate) fn switches(proxy: &Proxy, from: Scheduler, to: Scheduler, result: &str) -> f64 {
     let labels = [("from", from.name()), ("to", to.name()), ("result", result)];
     proxy.metric("corelane_runtime_switches_total", &labels)
 }
 
 /// Has the proxy read this, and waits until the switch is over.
-fn switch(proxy: &Proxy, from: Scheduler, to: Scheduler, configuration: &str) {
+pub(crate) fn switch(proxy: &Proxy, from: Scheduler, to: Scheduler, configuration: &str) {
     let before = switches(proxy, from, to, "success");
     write(proxy, configuration);
     wait::until("the switch is over", || {
@@ -65,7 +56,7 @@ fn switch(proxy: &Proxy, from: Scheduler, to: Scheduler, configuration: &str) {
     });
 }
 
-fn exchange(mut stream: &TcpStream, message: &[u8]) -> io::Result<()> {
+pub(crate) fn exchange(mut stream: &TcpStream, message: &[u8]) -> io::Result<()> {
     stream.write_all(message)?;
     let mut answer = vec![0; message.len()];
     stream.read_exact(&mut answer)?;
@@ -112,7 +103,7 @@ fn watch_counters(proxy: &Proxy, over: &AtomicBool) -> u64 {
 }
 
 fn connections_move_to_every_scheduler(scheduler: Scheduler) {
-    let proxy = Proxy::start_file(&configuration(scheduler, 2, "", &echo()));
+    let proxy = Proxy::start_file(&change::text(scheduler, 2, "", &echo()));
     let address = proxy.address("main");
     let idle: Vec<_> = (0..IDLE).map(|_| proxy.connect("main")).collect();
     for client in &idle {
@@ -149,7 +140,7 @@ fn connections_move_to_every_scheduler(scheduler: Scheduler) {
             if !to.usable() {
                 continue;
             }
-            switch(&proxy, from, to, &configuration(to, cores, "", &echo()));
+            switch(&proxy, from, to, &change::text(to, cores, "", &echo()));
             for (number, client) in idle.iter().enumerate() {
                 exchange(client, format!("client {number}").as_bytes()).expect("an echo");
             }
@@ -197,7 +188,7 @@ fn half_closed_and_stuck_connections_move(scheduler: Scheduler) {
         "",
         "",
     );
-    let proxy = Proxy::start_file(&configuration(scheduler, 2, "", &routes));
+    let proxy = Proxy::start_file(&change::text(scheduler, 2, "", &routes));
     let pair = || {
         let client = proxy.connect("main");
         (client, server.accept())
@@ -237,7 +228,7 @@ fn half_closed_and_stuck_connections_move(scheduler: Scheduler) {
             proxy.metric("corelane_listener_bytes_total", &[("direction", "in")]) == before
         });
 
-        switch(&proxy, from, to, &configuration(to, cores, "", &routes));
+        switch(&proxy, from, to, &change::text(to, cores, "", &routes));
         answers.write_all(b"swer").expect("send");
         drop(answers);
         let mut answer = String::new();
@@ -260,7 +251,7 @@ fn half_closed_and_stuck_connections_move(scheduler: Scheduler) {
 
 fn connections_finish_where_they_are_under_drain(scheduler: Scheduler) {
     let drain = "on_switch = \"drain\"\ndrain_timeout = \"60s\"\n";
-    let proxy = Proxy::start_file(&configuration(scheduler, 2, drain, &echo()));
+    let proxy = Proxy::start_file(&change::text(scheduler, 2, drain, &echo()));
     let to = if scheduler == Scheduler::PerCore {
         Scheduler::WorkStealing
     } else {
@@ -268,7 +259,7 @@ fn connections_finish_where_they_are_under_drain(scheduler: Scheduler) {
     };
     let old = proxy.connect("main");
     exchange(&old, b"before").expect("an echo");
-    write(&proxy, &configuration(to, 1, drain, &echo()));
+    write(&proxy, &change::text(to, 1, drain, &echo()));
     let shows_new = || {
         let metrics = proxy.metrics();
         metrics.series("corelane_core_connections", &[]).count() == 1
@@ -285,7 +276,7 @@ fn connections_finish_where_they_are_under_drain(scheduler: Scheduler) {
         "it isn't over"
     );
     // What comes meanwhile waits.
-    write(&proxy, &configuration(scheduler, 3, drain, &echo()));
+    write(&proxy, &change::text(scheduler, 3, drain, &echo()));
     exchange(&old, b"and here").expect("an echo");
     drop(old);
     wait::until("the second switch is over", || {
@@ -299,38 +290,12 @@ fn connections_finish_where_they_are_under_drain(scheduler: Scheduler) {
     proxy.stop();
 }
 
-fn what_can_not_run_changes_nothing(scheduler: Scheduler) {
-    let proxy = Proxy::start_file(&configuration(scheduler, 2, "", &echo()));
-    let client = proxy.connect("main");
-    exchange(&client, b"before").expect("an echo");
-    // A CPU that there is not.
-    let impossible = configuration(Scheduler::PerCore, "\"900\"", "", &echo());
-    write(&proxy, &impossible);
-    wait::until("it is refused", || {
-        proxy.metric("corelane_config_last_reload_success", &[]) == 0.0
-    });
-    assert_eq!(
-        switches(&proxy, scheduler, Scheduler::PerCore, "failure"),
-        1.0
-    );
-    exchange(&client, b"after").expect("an echo");
-    exchange(&proxy.connect("main"), b"a new one").expect("an echo");
-    let metrics = proxy.metrics();
-    assert_eq!(metrics.series("corelane_core_connections", &[]).count(), 2);
-    // It can still be what is asked for next.
-    let to = Scheduler::WorkStealing;
-    switch(&proxy, scheduler, to, &configuration(to, 1, "", &echo()));
-    exchange(&client, b"later").expect("an echo");
-    drop(client);
-    proxy.stop();
-}
-
 fn a_unix_socket_is_handed_over(scheduler: Scheduler) {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("listener");
     let bind = format!("unix:{}", path.display());
     let routes = route("main", &bind, &["builtin:echo"], "", "");
-    let proxy = Proxy::start_file(&configuration(scheduler, 2, "", &routes));
+    let proxy = Proxy::start_file(&change::text(scheduler, 2, "", &routes));
     let inode = || fs::metadata(&path).expect("the file").ino();
     let (bound, over) = (inode(), AtomicBool::new(false));
     let exchange = |mut stream: &UnixStream| {
@@ -353,7 +318,7 @@ fn a_unix_socket_is_handed_over(scheduler: Scheduler) {
             .flat_map(|to| [(to, 3), (scheduler, 1)])
         {
             if to.usable() {
-                switch(&proxy, from, to, &configuration(to, cores, "", &routes));
+                switch(&proxy, from, to, &change::text(to, cores, "", &routes));
                 exchange(&old);
                 from = to;
             }
@@ -372,7 +337,7 @@ fn what_comes_while_connections_finish_is_looked_at_and_waits(scheduler: Schedul
     let drain = "on_switch = \"drain\"\ndrain_timeout = \"1h\"\n";
     let with_socket = |scheduler, cores: usize, routes: &str| {
         let listen = "listen = \"127.0.0.1:0\"\n";
-        configuration(scheduler, cores, drain, routes)
+        change::text(scheduler, cores, drain, routes)
             .replace(listen, &format!("{listen}socket = {socket:?}\n"))
     };
     let ask = |check: bool| {
@@ -448,14 +413,14 @@ fn sockets_beyond_the_workers_are_told(scheduler: Scheduler) {
         Scheduler::WorkStealing => Scheduler::PerCore,
         with_one_a_worker => with_one_a_worker,
     };
-    let proxy = Proxy::start_file(&configuration(from, 3, "", &echo()));
+    let proxy = Proxy::start_file(&change::text(from, 3, "", &echo()));
     let sockets = || proxy.metric("corelane_listener_sockets", &[("listener", "main")]);
     assert_eq!(sockets(), 3.0);
     switch(
         &proxy,
         from,
         scheduler,
-        &configuration(scheduler, 1, "", &echo()),
+        &change::text(scheduler, 1, "", &echo()),
     );
     assert_eq!(sockets(), 3.0);
     let told = |proxy: &Proxy| proxy.log().matches("surplus=2").count();
@@ -468,7 +433,7 @@ fn sockets_beyond_the_workers_are_told(scheduler: Scheduler) {
         &proxy,
         scheduler,
         Scheduler::PerCore,
-        &configuration(Scheduler::PerCore, 3, "", &echo()),
+        &change::text(Scheduler::PerCore, 3, "", &echo()),
     );
     assert_eq!((sockets(), told(&proxy)), (3.0, 1));
     proxy.stop();
@@ -477,13 +442,10 @@ fn sockets_beyond_the_workers_are_told(scheduler: Scheduler) {
 /// A stop that comes while connections finish on the scheduler before waits for those, too.
 fn a_stop_ends_both_schedulers(scheduler: Scheduler) {
     let drain = "on_switch = \"drain\"\ndrain_timeout = \"60s\"\n";
-    let mut proxy = Proxy::start_file(&configuration(scheduler, 2, drain, &echo()));
+    let mut proxy = Proxy::start_file(&change::text(scheduler, 2, drain, &echo()));
     let old = proxy.connect("main");
     exchange(&old, b"before").expect("an echo");
-    write(
-        &proxy,
-        &configuration(Scheduler::PerCore, 1, drain, &echo()),
-    );
+    write(&proxy, &change::text(Scheduler::PerCore, 1, drain, &echo()));
     wait::until("the new scheduler is shown", || {
         let metrics = proxy.metrics();
         metrics.series("corelane_core_connections", &[]).count() == 1

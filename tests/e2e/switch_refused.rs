@@ -14,12 +14,14 @@ use crate::harness::proxy::{self, Proxy};
 use crate::harness::restrict::{self, Lowered};
 use crate::harness::scheduler::{Scheduler, each_scheduler};
 use crate::harness::wait;
+use crate::switch;
 
 each_scheduler!(
     without_descriptors_nothing_changes,
     without_threads_nothing_changes,
     without_io_uring_nothing_changes,
     without_locked_memory_nothing_changes,
+    without_the_cpu_nothing_changes,
 );
 
 /// Clients that come after a refusal: enough for each socket of an address to have some.
@@ -260,4 +262,35 @@ fn without_locked_memory_nothing_changes(scheduler: Scheduler) {
     drop(lowered);
     running.proxy.logs("ulimit -l");
     running.assert_switches(Scheduler::Glommio);
+}
+
+fn without_the_cpu_nothing_changes(scheduler: Scheduler) {
+    let proxy = Proxy::start_file(&change::text(scheduler, 2, "", &switch::echo()));
+    let client = proxy.connect("main");
+    switch::exchange(&client, b"before").expect("an echo");
+    // A CPU that there is not.
+    let impossible = change::text(Scheduler::PerCore, "\"900\"", "", &switch::echo());
+    change::write(&proxy, &impossible);
+    wait::until("it is refused", || {
+        proxy.metric("corelane_config_last_reload_success", &[]) == 0.0
+    });
+    assert_eq!(
+        switch::switches(&proxy, scheduler, Scheduler::PerCore, "failure"),
+        1.0
+    );
+    switch::exchange(&client, b"after").expect("an echo");
+    switch::exchange(&proxy.connect("main"), b"a new one").expect("an echo");
+    let metrics = proxy.metrics();
+    assert_eq!(metrics.series("corelane_core_connections", &[]).count(), 2);
+    // It can still be what is asked for next.
+    let to = Scheduler::WorkStealing;
+    switch::switch(
+        &proxy,
+        scheduler,
+        to,
+        &change::text(to, 1, "", &switch::echo()),
+    );
+    switch::exchange(&client, b"later").expect("an echo");
+    drop(client);
+    proxy.stop();
 }

@@ -1,5 +1,6 @@
 //! Has a running proxy read another file.
 
+use std::fmt::Display;
 use std::fs;
 
 use rustix::process::Signal;
@@ -13,8 +14,13 @@ const READ: &str = "corelane_config_last_reload_timestamp_seconds";
 const SUCCEEDED: &str = "corelane_config_last_reload_success";
 const SWITCHES: &str = "corelane_runtime_switches_total";
 
-/// A whole file with so many workers, which aren't pinned.
-pub(crate) fn text(scheduler: Scheduler, cores: usize, runtime: &str, routes: &str) -> String {
+/// A whole file with so many workers, or CPUs, which aren't pinned.
+pub(crate) fn text(
+    scheduler: Scheduler,
+    cores: impl Display,
+    runtime: &str,
+    routes: &str,
+) -> String {
     let chosen = scheduler.runtime_toml();
     format!(
         "[runtime]\n{chosen}cores = {cores}\npin = false\n{runtime}\n[admin]\nlisten = \"127.0.0.1:0\"\n\n{routes}"
