@@ -22,11 +22,10 @@ use crate::service::tls::certify;
 
 each_scheduler!(patroni);
 
-/// Runs a test under one scheduler, if it is usable.
-fn under(scheduler: Scheduler, test: fn(Scheduler)) {
-    if scheduler.usable() {
-        test(scheduler);
-    }
+/// One scheduler after the other: the pair has addresses of its own.
+fn under_each(test: fn(Scheduler)) {
+    let usable = Scheduler::ALL.into_iter().filter(|one| one.usable());
+    usable.for_each(test);
 }
 
 /// Nobody says anything first.
@@ -75,7 +74,7 @@ fn patroni(scheduler: Scheduler) {
 
 #[test]
 fn kubeadm() {
-    under(Scheduler::Glommio, |scheduler| {
+    under_each(|scheduler| {
         let site = Site::new("kubeadm.cfg");
         let healthy = [21, 22, 23].map(|_| role(true));
         let _servers = [21, 22, 23].map(|number| greets(site.server(number, 6443), number, ""));
@@ -90,7 +89,7 @@ fn kubeadm() {
 /// Reads go to whoever has the fewest, writes to one; of two backups only the first one takes them.
 #[test]
 fn galera() {
-    under(Scheduler::WorkStealing, |scheduler| {
+    under_each(|scheduler| {
         let site = Site::new("galera.cfg");
         let synced = [31, 32, 33].map(|_| role(true));
         let _servers = [31, 32, 33].map(|number| mysql(site.server(number, 3306), number));
@@ -107,7 +106,7 @@ fn galera() {
 
 #[test]
 fn redis_with_sentinel() {
-    under(Scheduler::PerCore, |scheduler| {
+    under_each(|scheduler| {
         let site = Site::new("redis.cfg");
         let master = [role(true), role(false)];
         let _servers = [41, 42].map(|number| {
@@ -135,7 +134,7 @@ fn redis_with_sentinel() {
 /// Clients stay at their broker, which hears of them first. Which broker that is, is each proxy's own affair.
 #[test]
 fn mqtt() {
-    under(Scheduler::Glommio, |scheduler| {
+    under_each(|scheduler| {
         let site = Site::new("mqtt.cfg");
         let _servers = [51, 52, 53].map(|number| answers(site.server(number, 1883), number));
         let pair = site.start(scheduler, false);
@@ -159,7 +158,7 @@ fn mqtt() {
 /// many.
 #[test]
 fn defaults() {
-    under(Scheduler::WorkStealing, |scheduler| {
+    under_each(|scheduler| {
         let site = Site::new("defaults.cfg");
         let _servers = [11, 12, 13, 14].map(|number| greets(site.server(number, 80), number, ""));
         let pair = site.start(scheduler, false);
@@ -170,7 +169,7 @@ fn defaults() {
 
 #[test]
 fn imap_without_ports() {
-    under(Scheduler::WorkStealing, |scheduler| {
+    under_each(|scheduler| {
         let site = Site::new("imap.cfg");
         let _servers = [(91, 143), (92, 143), (91, 993), (92, 993)]
             .map(|(number, port)| greets(site.server(number, port), number, "* OK "));
@@ -182,7 +181,7 @@ fn imap_without_ports() {
 
 #[test]
 fn rabbitmq() {
-    under(Scheduler::PerCore, |scheduler| {
+    under_each(|scheduler| {
         let site = Site::new("rabbitmq.cfg");
         let mut servers =
             [101, 102, 103].map(|number| Some(greets(site.server(number, 5672), number, "")));
@@ -200,7 +199,7 @@ fn rabbitmq() {
 /// The first server until it is full; and a client that waits until another one goes.
 #[test]
 fn directories() {
-    under(Scheduler::Glommio, |scheduler| {
+    under_each(|scheduler| {
         let site = Site::new("ldap.cfg");
         let _servers = [111, 112].map(|number| ldap(site.server(number, 389), number));
         let pair = site.start(scheduler, false);
@@ -228,7 +227,7 @@ fn directories() {
 /// The cookie of RDP is lost, which is said; connections are spread as before.
 #[test]
 fn terminals() {
-    under(Scheduler::WorkStealing, |scheduler| {
+    under_each(|scheduler| {
         let site = Site::new("rdp.cfg")
             .with("peer lb1 127.0.0.1:10001", "")
             .with("peers mypeers", "");

@@ -4,15 +4,14 @@ use std::io::Write;
 
 use super::scripts::{answers, counts, mail, number};
 use super::site::Site;
-use super::{NOTHING, under};
+use super::{NOTHING, under_each};
 use crate::harness::hello::client_hello;
 use crate::harness::peer::connect_from;
-use crate::harness::scheduler::Scheduler;
 
 /// Names decide; the servers get the hello that was heard.
 #[test]
 fn tls_by_name() {
-    under(Scheduler::WorkStealing, |scheduler| {
+    under_each(|scheduler| {
         let site = Site::new("sni.cfg").with("option ssl-hello-chk", "");
         let ports = [
             (61, 443),
@@ -41,7 +40,7 @@ fn tls_by_name() {
 
 #[test]
 fn mail_with_lists() {
-    under(Scheduler::PerCore, |scheduler| {
+    under_each(|scheduler| {
         let site = Site::new("smtp.cfg")
             .with("203.0.113.0/24 203.0.113.77", "127.9.0.0/24 127.9.0.77")
             .with("203.0.113.128/25", "127.9.0.128/25");
@@ -69,7 +68,7 @@ fn announced(client: &str) -> Vec<u8> {
 
 #[test]
 fn behind_a_balancer() {
-    under(Scheduler::Glommio, |scheduler| {
+    under_each(|scheduler| {
         let site = Site::new("behind.cfg");
         let _servers = [81, 82].map(|number| answers(site.server(number, 443), number));
         let pair = site.start(scheduler, false);
@@ -98,7 +97,7 @@ fn behind_a_balancer() {
 /// SSH and TLS on one port; another upstream stands in; and the part that is HTTP is lost.
 #[test]
 fn mixed() {
-    under(Scheduler::PerCore, |scheduler| {
+    under_each(|scheduler| {
         let site = Site::new("mixed.cfg").with(
             "server s1 192.0.2.131:22 check",
             "server s1 192.0.2.131:22 check inter 1s",
@@ -128,7 +127,7 @@ fn mixed() {
 /// Who is refused by one is refused by the other, also by the rules of a backend and after those that accept.
 #[test]
 fn rules_in_their_order() {
-    under(Scheduler::WorkStealing, |scheduler| {
+    under_each(|scheduler| {
         let site = Site::new("rules.cfg");
         let _servers = [151, 152].map(|number| answers(site.server(number, 443), number));
         let pair = site.start(scheduler, false);
