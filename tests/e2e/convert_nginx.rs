@@ -49,14 +49,9 @@ const CLOSED: u8 = b'-';
 /// By the text of a `listen` and the kind of client: how many connections reached each server.
 type Reached = BTreeMap<(String, &'static str), BTreeMap<u8, usize>>;
 
-/// The files go round the schedulers, as what a file becomes names none; `CORELANE_CONVERT=full` takes all of them under each.
 fn public_configurations_do_what_they_did(scheduler: Scheduler) {
-    let is_full = std::env::var_os("CORELANE_CONVERT").is_some();
-    let place = Scheduler::ALL.iter().position(|other| *other == scheduler);
-    for (index, (name, code)) in FILES.into_iter().enumerate() {
-        if is_full || Some(index % Scheduler::ALL.len()) == place {
-            compare(scheduler, name, code);
-        }
+    for (name, code) in FILES {
+        compare(scheduler, name, code);
     }
 }
 
